@@ -1,0 +1,1 @@
+"""The only room that knows Fyers' addresses, codes and payloads."""

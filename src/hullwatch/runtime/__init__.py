@@ -1,0 +1,1 @@
+"""Running things in time: clock, supervision, backoff, broadcast. Knows nothing of markets."""
