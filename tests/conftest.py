@@ -1,0 +1,25 @@
+"""What every test shares: the event loop's flavour and where the real market data lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio, the loop the product runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """Return the folder of real NSE candles, or skip by name: their licence keeps them out of this repository."""
+    folder = Path(os.environ.get("HULLWATCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"real market data missing at {folder}: set HULLWATCH_TEST_DATA")
+        pytest.skip(f"real market data missing at {folder}: set HULLWATCH_TEST_DATA")
+    return folder
