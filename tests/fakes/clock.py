@@ -1,0 +1,76 @@
+"""A clock that stands still until a test advances it. Satisfies `hullwatch.runtime.clock.Clock`."""
+
+import asyncio
+import heapq
+import itertools
+import math
+from datetime import UTC, datetime, timedelta
+
+SETTLE_ROUNDS = 25
+
+
+class FakeClock:
+    """Time by hand: `await clock.advance(60)` wakes sleepers in the order of their deadlines.
+
+    Counts whole microseconds, so a sleeper never wakes a rounding error before its moment.
+    """
+
+    def __init__(self, now: datetime = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)) -> None:
+        self._start = now.astimezone(UTC)
+        self._elapsed_us = 0
+        self._order = itertools.count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        """Return the present moment in UTC."""
+        return self._start + timedelta(microseconds=self._elapsed_us)
+
+    def monotonic(self) -> float:
+        """Return the seconds advanced so far."""
+        return self._elapsed_us / 1e6
+
+    @property
+    def sleepers(self) -> int:
+        """How many sleeps are under way."""
+        return sum(not woken.done() for _, _, woken in self._waiting)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was advanced by so many seconds."""
+        await self._sleep_us(math.ceil(round(seconds * 1e6, 3)))
+
+    async def sleep_until(self, moment: datetime) -> None:
+        """Wait until the clock was advanced to the moment."""
+        await self._sleep_us((moment - self.now()) // timedelta(microseconds=1))
+
+    async def advance(self, seconds: float) -> None:
+        """Move time forward, waking each sleeper at its own moment and letting it act before the next."""
+        if seconds < 0:
+            raise ValueError("time does not run backwards")
+        await self.settle()
+        target = self._elapsed_us + round(seconds * 1e6)
+        while self._waiting and self._waiting[0][0] <= target:
+            deadline, _, woken = heapq.heappop(self._waiting)
+            if woken.done():
+                continue
+            self._elapsed_us = deadline
+            woken.set_result(None)
+            await self.settle()
+        self._elapsed_us = target
+        await self.settle()
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Move time forward to an aware moment."""
+        await self.advance((moment - self.now()).total_seconds())
+
+    async def settle(self) -> None:
+        """Let everything that can run without time passing do so."""
+        for _ in range(SETTLE_ROUNDS):
+            await asyncio.sleep(0)
+
+    async def _sleep_us(self, microseconds: int) -> None:
+        if microseconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (self._elapsed_us + microseconds, next(self._order), woken))
+        await woken
