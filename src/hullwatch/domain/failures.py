@@ -26,13 +26,13 @@ caller can forget them::
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """How a call for data ended; stands on every data answer, so that an empty list never means an error."""
 
     OK = "ok"
@@ -44,7 +44,7 @@ class Outcome(str, Enum):
     NOT_PERMITTED = "not_permitted"
 
 
-class BrokerService(str, Enum):
+class BrokerService(StrEnum):
     """The part of Fyers that gave an answer; each part checks logins on its own and can err on its own."""
 
     PROFILE = "profile"

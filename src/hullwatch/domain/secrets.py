@@ -1,0 +1,56 @@
+"""A text that must not slip: masked wherever it is shown, read only by a visible call. Ciphers belong in storage."""
+
+import hmac
+
+
+class SecretText:
+    """A secret in memory. ``str()``, ``repr()``, formatting and pickling never give it away; `reveal()` does."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself; each call site is a place to look at in a review."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretText):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((SecretText, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+class AccessToken(SecretText):
+    """Fyers' bearer token: a JWT that only Fyers can verify."""
+
+    __slots__ = ()
+
+
+class AppSecret(SecretText):
+    """The secret of a Fyers app, needed once per login to exchange an auth code."""
+
+    __slots__ = ()
+
+
+class AuthCode(SecretText):
+    """The one-use code that Fyers' login page sends back."""
+
+    __slots__ = ()

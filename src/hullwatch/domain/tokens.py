@@ -1,0 +1,84 @@
+"""When an access token dies: reading its claims and its known end. Whether it is still good is Fyers' to say.
+
+Sources: claims decoded from public Fyers tokens (all of 41 ended at the next 06:00 IST after their issue); Fyers publishes no key,
+so the signature cannot be verified here and the claims are a hint about time and owner, never a proof.
+"""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, timezone
+
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.secrets import AccessToken
+
+IST = timezone(timedelta(hours=5, minutes=30), "IST")
+DAILY_END_IST = time(6, 0)
+"""Access tokens end at the next 06:00 IST after issue, whatever the login time."""
+LONGEST_TOKEN = 8192
+"""Characters; real tokens are below 2,000. More is not a token but an attack or an accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a token says of itself; moments are aware, in UTC."""
+
+    ends_at: datetime
+    """The known end: an upper bound, since Fyers can end the session earlier."""
+    issued_at: datetime | None
+    fyers_id: str | None
+    has_stated_end: bool
+    """False when `ends_at` was derived from the daily rule because the token states none."""
+
+
+def next_daily_end(moment: datetime) -> datetime:
+    """Return the first 06:00 IST strictly after `moment`, in UTC."""
+    local = moment.astimezone(IST)
+    end = datetime.combine(local.date(), DAILY_END_IST, IST)
+    if end <= local:
+        end += timedelta(days=1)
+    return end.astimezone(UTC)
+
+
+def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
+    """Read a token's claims without verifying them.
+
+    Raises:
+        InvalidInput: The text is not a JWT; the sentence never quotes it.
+    """
+    payload = _payload(token.reveal())
+    stated_end = _moment(payload.get("exp"))
+    fyers_id = payload.get("fy_id")
+    return TokenClaims(
+        ends_at=stated_end or next_daily_end(now),
+        issued_at=_moment(payload.get("iat")),
+        fyers_id=fyers_id if isinstance(fyers_id, str) and fyers_id else None,
+        has_stated_end=stated_end is not None,
+    )
+
+
+def _payload(text: str) -> dict[str, object]:
+    parts = text.split(".")
+    if len(text) > LONGEST_TOKEN or len(parts) != 3:
+        raise InvalidInput("Fyers sent an access token in a form that hullwatch does not know.")
+    body = parts[1] + "=" * (-len(parts[1]) % 4)
+    try:
+        payload = json.loads(base64.b64decode(body, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        # `from None`: the decoder's message quotes the text, and that text is a secret.
+        del error
+        raise InvalidInput("Fyers sent an access token that cannot be read.") from None
+    if not isinstance(payload, dict):
+        raise InvalidInput("Fyers sent an access token that cannot be read.")
+    return payload
+
+
+def _moment(claim: object) -> datetime | None:
+    """Return a NumericDate claim as a moment; a claim that is no plausible number counts as absent."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(claim, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
