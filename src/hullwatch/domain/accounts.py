@@ -1,0 +1,125 @@
+"""Who uses hullwatch, and the Fyers app that a user logs in through. Sessions with Fyers are in ``connection.py``."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.secrets import AppSecret
+
+LONGEST_EMAIL = 254
+LONGEST_NAME = 120
+SHORTEST_PASSWORD = 10
+LONGEST_PASSWORD = 256
+
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s.\x00-\x1f]+")
+_APP_ID = re.compile(r"[A-Z0-9]{4,32}-\d{3}")
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    TRADER = "trader"
+    """Sees and changes only what is the user's own."""
+    ADMIN = "admin"
+    """A trader who also sees every account's token health and may disconnect accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person using hullwatch."""
+
+    id: str
+    email: str
+    full_name: str
+    role: Role
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A program's way in, without its value: that is shown once and stored only as a hash."""
+
+    id: str
+    user_id: str
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FyersApp:
+    """A Fyers app: what the login page and the exchange of an auth code need."""
+
+    app_id: str
+    secret: AppSecret
+    redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """A login at Fyers that was begun here; its `state` is stored as a hash, is good once and not for long."""
+
+    user_id: str
+    app_id: str
+    expires_at: datetime
+    browser_hash: str
+    """Hash of the nonce that the browser that began it holds in a cookie."""
+    may_switch_account: bool = False
+    """The user said that another Fyers id than the one linked before is meant."""
+
+
+def read_email(text: str) -> str:
+    """Return the address in the one form it is stored and compared in.
+
+    Raises:
+        InvalidInput: It is not an e-mail address.
+    """
+    email = text.strip().lower()
+    if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
+        raise InvalidInput("That is not an e-mail address.", field="email")
+    return email
+
+
+def read_full_name(text: str) -> str:
+    """Return a person's name as it will be shown.
+
+    Raises:
+        InvalidInput: It is empty, too long or holds control characters.
+    """
+    name = " ".join(text.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidInput(f"A name has 1 to {LONGEST_NAME} printable characters.", field="fullName")
+    return name
+
+
+def check_password(password: str, *, email: str) -> None:
+    """Refuse a password that is too short, absurdly long, or the e-mail address itself.
+
+    Raises:
+        InvalidInput: The password must not be used.
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InvalidInput(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", field="password")
+    if password.strip().lower() in (email, email.split("@", 1)[0]):
+        raise InvalidInput("The password must not be the e-mail address.", field="password")
+
+
+def read_fyers_app(app_id: str, secret: str, redirect_uri: str) -> FyersApp:
+    """Return a Fyers app from what a person typed.
+
+    Raises:
+        InvalidInput: A part cannot be right; pasted white space around it is forgiven, since `requests`-like clients print a header with
+            a leading space in full and so leak the token.
+    """
+    app_id, secret, redirect_uri = app_id.strip(), secret.strip(), redirect_uri.strip()
+    if not _APP_ID.fullmatch(app_id):
+        raise InvalidInput("A Fyers app id looks like ABCD1234XY-100, the suffix included.", field="appId")
+    if not 4 <= len(secret) <= 128 or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise InvalidInput("That cannot be a Fyers app secret.", field="secret")
+    parts = urlsplit(redirect_uri)
+    if len(redirect_uri) > 512 or parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        raise InvalidInput("The redirect address must be a full http or https address without a fragment.", field="redirectUri")
+    return FyersApp(app_id, AppSecret(secret), redirect_uri)

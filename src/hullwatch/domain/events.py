@@ -1,0 +1,104 @@
+"""What has happened: facts published to whoever listens (open tabs, other services), and the lines of the audit trail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hullwatch.domain.candles import Candle
+from hullwatch.domain.connection import Connection, LoginState
+from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.notifications import Notification
+from hullwatch.domain.quotes import Quote
+from hullwatch.domain.signals import Signal
+from hullwatch.domain.watches import WatchStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """An account's connection object reads differently now."""
+
+    user_id: str
+    before: LoginState
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class QuotesArrived:
+    """New quotes for one account, with the HMA that each forming candle would give where it is known."""
+
+    user_id: str
+    quotes: tuple[Quote, ...]
+    previews: Mapping[str, float]
+    """Watch id → preview of its HMA at the quote's price; never the source of a signal."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CandleClosed:
+    """A closed candle was judged for an account."""
+
+    user_id: str
+    symbol: Symbol
+    resolution: Resolution
+    candle: Candle
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFired:
+    """A signal was stored; each one is announced exactly once."""
+
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationStored:
+    """A notification waits for its user."""
+
+    notification: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatusChanged:
+    """What monitoring does for an account changed."""
+
+    user_id: str
+    status: WatchStatus
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTroubleChanged:
+    """Many accounts were refused at once, or that is over: Fyers' trouble, told to everybody."""
+
+    is_troubled: bool
+    incident_id: str
+    at: datetime
+
+
+Event = (
+    ConnectionChanged
+    | QuotesArrived
+    | CandleClosed
+    | SignalFired
+    | NotificationStored
+    | WatchStatusChanged
+    | BrokerTroubleChanged
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit trail: what changed for whom, caused by what. Holds no secret."""
+
+    at: datetime
+    user_id: str | None
+    kind: str
+    """Dotted and past tense: ``connection.expired``, ``monitoring.blind``, ``user.role_changed``."""
+    actor: str
+    """``hullwatch``, ``fyers``, or the id of the user who did it."""
+    from_state: str | None = None
+    to_state: str | None = None
+    reason: str | None = None
+    generation: int | None = None
+    incident_id: str | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
