@@ -1,0 +1,236 @@
+"""The things watched: symbols in Fyers' spelling, resolutions, and the instruments of the symbol masters.
+
+What Fyers' files and addresses look like belongs to the Fyers room; candles and quotes of an instrument have modules of
+their own. A `Symbol` or `Resolution` that exists is well formed; whether such an instrument is listed only the symbol
+master knows.
+"""
+
+import heapq
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from hullwatch.domain.failures import InvalidInput, UnknownSymbol
+
+MAX_SYMBOL_LENGTH: Final = 64
+"""Characters; the longest ticker in Fyers' symbol masters has fewer than 40."""
+
+_WORD: Final = r"[A-Z0-9](?:[A-Z0-9&._-]*[A-Z0-9])?"
+# Fyers API v3 docs, "Symbology format": a series behind the last dash (equities, indices), or a contract without one:
+# underlying, two digits of the year, the rest of the expiry and FUT, or a strike (with decimals) and CE or PE.
+_SERIES_FORM: Final = re.compile(rf"(?:NSE|BSE|MCX):{_WORD}-[A-Z0-9]{{1,12}}")
+_FUTURE_FORM: Final = re.compile(r"(?:NSE|BSE|MCX):[A-Z0-9][A-Z0-9&._-]*\d\d(?:[A-Z]{3}|[1-9OND]\d\d)FUT")
+_OPTION_FORM: Final = re.compile(
+    r"(?:NSE|BSE|MCX):[A-Z0-9][A-Z0-9&._-]*\d\d(?:[A-Z]{3}|[1-9OND]\d\d)\d+(?:\.\d+)?(?:CE|PE)"
+)
+_FORMS: Final = (_SERIES_FORM, _FUTURE_FORM, _OPTION_FORM)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Symbol:
+    """Fyers' name for one instrument, such as ``NSE:SBIN-EQ``.
+
+    Raises:
+        UnknownSymbol: the text is in none of Fyers' forms. Nothing is trimmed or capitalised on the way: two spellings of
+            one instrument would be watched twice.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        problem = _problem_with(self.text)
+        if problem is not None:
+            raise UnknownSymbol(problem, field="symbol")
+
+    @classmethod
+    def parse(cls, text: object) -> "Symbol":
+        """Read a symbol from outside, whatever was sent; raises `UnknownSymbol` with a sentence for the person."""
+        if not isinstance(text, str):
+            raise UnknownSymbol("A symbol is text like NSE:SBIN-EQ.", field="symbol")
+        return cls(text)
+
+    @property
+    def exchange(self) -> str:
+        """``NSE``, ``BSE`` or ``MCX``."""
+        return self.text.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """What stands behind the exchange: ``SBIN-EQ``."""
+        return self.text.partition(":")[2]
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this is an index, which has no depth and no volume."""
+        return self.text.endswith("-INDEX")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _problem_with(text: str) -> str | None:
+    """Say in one sentence why `text` is no symbol, or nothing if it is one."""
+    if not text:
+        return "The symbol is empty; it should look like NSE:SBIN-EQ."
+    if len(text) > MAX_SYMBOL_LENGTH:
+        return f"The symbol is longer than {MAX_SYMBOL_LENGTH} characters; it should look like NSE:SBIN-EQ."
+    if any(form.fullmatch(text) for form in _FORMS):
+        return None
+    if not (text.isascii() and text.isprintable()):
+        return "The symbol holds characters that no symbol has; it should look like NSE:SBIN-EQ."
+    if text != text.strip() or " " in text:
+        return "The symbol holds spaces; it should look like NSE:SBIN-EQ."
+    return _spelling_problem(text)
+
+
+def _spelling_problem(text: str) -> str:
+    """Name what is missing from printable text that is in none of the forms."""
+    exchange, colon, name = text.partition(":")
+    if not colon:
+        return f"{text!r} names no exchange; it should look like NSE:SBIN-EQ."
+    if any(form.fullmatch(text.upper()) for form in _FORMS):
+        return f"{text!r} is not in capitals; did you mean {text.upper()}?"
+    if exchange not in {"NSE", "BSE", "MCX"}:
+        return f"{text!r} is on no exchange that Fyers serves: NSE, BSE or MCX."
+    if re.fullmatch(_WORD, name):
+        return f"{text!r} has no series and is no future or option; did you mean {text}-EQ?"
+    return f"{text!r} is not a symbol; it should look like NSE:SBIN-EQ."
+
+
+WATCHED_MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240)
+"""Minute resolutions of Fyers' history (API v3 docs, "History", with 45 and 180 from its limits text)."""
+
+_LENGTHS: Final = {str(minutes): timedelta(minutes=minutes) for minutes in WATCHED_MINUTES} | {
+    "1D": timedelta(days=1)
+}
+_KNOWN_UNWATCHED: Final = frozenset({"5S", "10S", "15S", "30S", "45S", "1W", "1M", "W", "M"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The length of a candle in Fyers' terms: minutes as ``1`` to ``240``, or ``1D``.
+
+    Raises:
+        InvalidInput: the code is unknown, or known to Fyers but not watched (seconds, weeks, months).
+    """
+
+    code: str
+
+    def __post_init__(self) -> None:
+        if self.code in _LENGTHS:
+            return
+        if self.code in _KNOWN_UNWATCHED:
+            raise InvalidInput(
+                f"Resolution {self.code} cannot be watched; use minutes ({_spelled()}) or 1D.",
+                field="resolution",
+            )
+        raise InvalidInput(f"The resolution has to be one of {_spelled()} or 1D.", field="resolution")
+
+    @classmethod
+    def parse(cls, text: object) -> "Resolution":
+        """Read a resolution from outside; ``D``, Fyers' other spelling of a day, becomes ``1D``."""
+        if not isinstance(text, str):
+            raise InvalidInput(f"The resolution has to be one of {_spelled()} or 1D.", field="resolution")
+        return cls("1D" if text == "D" else text)
+
+    @property
+    def length(self) -> timedelta:
+        """How long a candle of this resolution lasts when the session does not cut it short."""
+        return _LENGTHS[self.code]
+
+    @property
+    def is_intraday(self) -> bool:
+        """Whether a trading day holds several such candles."""
+        return self.code != "1D"
+
+    def __str__(self) -> str:
+        return self.code
+
+
+def _spelled() -> str:
+    return ", ".join(str(minutes) for minutes in WATCHED_MINUTES)
+
+
+RESOLUTIONS: Final = tuple(Resolution(code) for code in _LENGTHS)
+"""Every resolution that can be watched, shortest first."""
+
+
+class Segment(StrEnum):
+    """The part of an exchange that an instrument trades in."""
+
+    CASH = "cash"
+    EQUITY_DERIVATIVES = "equity_derivatives"
+    CURRENCY = "currency"
+    COMMODITY = "commodity"
+
+
+DEFAULT_TICK_SIZE: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One row of a symbol master: what a symbol stands for and in which steps it trades."""
+
+    symbol: Symbol
+    fytoken: str
+    """Exchange, segment, expiry and exchange token in one string of digits, e.g. ``10100000003045``."""
+    description: str
+    exchange: str
+    segment: Segment
+    lot_size: int = 1
+    tick_size: Decimal = DEFAULT_TICK_SIZE
+    """Smallest price step in INR."""
+    isin: str | None = None
+    trading_session: str = ""
+    """As the master writes it, IST: ``0915-1530|1815-1915:``."""
+    underlying: str | None = None
+    expires_at: datetime | None = None
+    """Aware, UTC; `None` for cash and indices."""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this is an index, which has no depth and no volume."""
+        return self.symbol.is_index
+
+    def search_rank(self, query: str) -> tuple[int, int, int, str] | None:
+        """Return how well `query` fits, smaller is better, or `None` if it does not fit at all.
+
+        The order: the very symbol or ISIN; the name without its series; a name that begins so; a word of the description
+        that begins so; a name that contains it; a description that contains it. Cash comes before derivatives, short
+        names before long ones.
+        """
+        return self._rank(query.strip().upper())
+
+    def _rank(self, wanted: str) -> tuple[int, int, int, str] | None:
+        text, described = self.symbol.text, self.description.upper()
+        if not wanted or not (wanted in text or wanted in described or wanted == self.isin):
+            return None
+        name = self.symbol.name
+        if wanted in {text, name, self.isin}:
+            fit = 0
+        elif name.rpartition("-")[0] == wanted:
+            fit = 1
+        elif name.startswith(wanted) or text.startswith(wanted):
+            fit = 2
+        elif described.startswith(wanted) or f" {wanted}" in described:
+            fit = 3
+        elif wanted in name:
+            fit = 4
+        else:
+            fit = 5
+        return fit, int(self.segment is not Segment.CASH), len(text), text
+
+
+def search_instruments(instruments: Iterable[Instrument], query: str, limit: int = 20) -> list[Instrument]:
+    """Return the instruments that fit `query` best, best first, at most `limit`; capitals do not matter.
+
+    One pass over all instruments, about a tenth of a second for the 100,000 rows of all masters: call it in a thread or
+    on a part of the list.
+    """
+    wanted = query.strip().upper()[:MAX_SYMBOL_LENGTH]
+    ranked = ((rank, item) for item in instruments if (rank := item._rank(wanted)) is not None)  # noqa: SLF001 - same module
+    return [item for _, item in heapq.nsmallest(limit, ranked, key=lambda pair: pair[0])]
