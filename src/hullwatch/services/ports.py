@@ -102,7 +102,7 @@ class UserRepository(Protocol):
 
 
 class LoginRepository(Protocol):
-    """Browser logins and API tokens: only hashes of their values."""
+    """Browser logins, API tokens and invites: only hashes of their values."""
 
     async def add_browser(self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime) -> None: ...
     async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
@@ -112,7 +112,12 @@ class LoginRepository(Protocol):
     async def remove_browser(self, value_hash: str) -> None: ...
     async def remove_browsers_of(self, user_id: str) -> None: ...
     async def purge(self, *, now: datetime) -> None:
-        """Remove expired browser logins and pending logins."""
+        """Remove expired browser logins, pending logins and invites."""
+        ...
+
+    async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None: ...
+    async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Remove it; False unless it existed and had not ended: an invite is good once, even for two callers at the same moment."""
         ...
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None: ...
@@ -215,6 +220,10 @@ class AuditRepository(Protocol):
         limit: int = 200,
     ) -> list[AuditEntry]:
         """Return newest first."""
+        ...
+
+    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
+        """Return user id → that user's newest entry whose kind begins so, in one statement."""
         ...
 
 
