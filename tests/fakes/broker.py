@@ -1,0 +1,330 @@
+"""A broker in memory that tests script by Fyers id. Satisfies `hullwatch.services.ports.BrokerPort`."""
+
+import base64
+import json
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from itertools import count
+from typing import Any
+
+from hullwatch.domain.accounts import FyersApp
+from hullwatch.domain.candles import Arranged, Candle, arrange_candles
+from hullwatch.domain.connection import Credential
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerFailure,
+    BrokerResult,
+    BrokerService,
+    LoginRefused,
+    RateLimited,
+    RequestRefused,
+    SessionOver,
+    Unavailable,
+)
+from hullwatch.domain.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.quotes import Quote
+from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.domain.tokens import next_daily_end
+from hullwatch.runtime.clock import Clock
+
+
+class AccountState(Enum):
+    """How Fyers treats every call of one account."""
+
+    ALIVE = "alive"
+    EXPIRED = "expired"  # refused everywhere; /profile says -8
+    REVOKED = "revoked"  # refused everywhere; /profile says -17
+    TROUBLED = "troubled"  # 502 pages
+    HANGING = "hanging"  # no answer until the client's time limit of `FakeBroker.timeout_s`
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that reached the broker."""
+
+    name: str  # the port's method
+    service: BrokerService
+    user_id: str | None
+    fyers_id: str | None
+    generation: int | None
+    at: datetime
+    symbols: tuple[Symbol, ...] = ()
+    is_second_look: bool = False
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass
+class _Account:
+    state: AccountState = AccountState.ALIVE
+    seen: set[str] = field(default_factory=set)
+    dead: dict[str, AccountState] = field(default_factory=dict)
+    queued: dict[BrokerService, deque[BrokerFailure]] = field(default_factory=lambda: defaultdict(deque))
+    fixed: dict[BrokerService, BrokerFailure] = field(default_factory=dict)
+    profile_id: str | None = None
+
+
+_PATHS = {
+    BrokerService.PROFILE: "/profile",
+    BrokerService.TRADING: "/funds",
+    BrokerService.DATA: "/quotes",
+    BrokerService.LOGIN: "/validate-authcode",
+    BrokerService.PUBLIC: "/sym_details",
+}
+
+
+class FakeBroker:
+    """Fyers in memory: alive and empty until told otherwise.
+
+    `calls` holds what reached the broker, oldest first; `unsent` what the credential forbade, as the real client does.
+    `before_answer` is awaited with each call after it was recorded, so that a test can change the world meanwhile.
+    """
+
+    quotes_per_call = 50
+
+    def __init__(self, clock: Clock, *, timeout_s: float = 10.0, retry_after_s: float = 60.0) -> None:
+        self.clock = clock
+        self.timeout_s = timeout_s
+        self.retry_after_s = retry_after_s
+        self.calls: list[Call] = []
+        self.unsent: list[Call] = []
+        self.before_answer: Callable[[Call], Awaitable[None]] | None = None
+        self.is_down = False
+        self.is_market_open_now = True
+        self.quotes_by_symbol: dict[Symbol, Quote] = {}
+        self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
+        self.listed: list[Instrument] = []
+        self.unknown_symbols: set[Symbol] = set()
+        self._accounts: dict[str, _Account] = defaultdict(_Account)
+        self._auth_codes: dict[str, str] = {}
+        self._numbers = count(1)
+
+    # ---- scripting
+
+    def set_state(self, fyers_id: str, state: AccountState) -> None:
+        """Treat every token of the account so; expired and revoked ones stay dead after a new login."""
+        account = self._accounts[fyers_id]
+        if account.state in {AccountState.EXPIRED, AccountState.REVOKED}:
+            account.dead.update(dict.fromkeys(account.seen, account.state))
+        if state is AccountState.ALIVE:
+            account.dead.clear()
+        account.state = state
+
+    def queue(self, fyers_id: str, failure: BrokerFailure, *, times: int = 1) -> None:
+        """Answer the account's next calls to the failure's service with it."""
+        self._accounts[fyers_id].queued[failure.service].extend([failure] * times)
+
+    def always(self, fyers_id: str, service: BrokerService, failure: BrokerFailure | None) -> None:
+        """Answer all the account's calls to one service with a failure; `None` ends that."""
+        fixed = self._accounts[fyers_id].fixed
+        if failure is None:
+            fixed.pop(service, None)
+        else:
+            fixed[service] = failure
+
+    def answer_profile_as(self, fyers_id: str, other: str) -> None:
+        """Let ``/profile`` say that the token belongs to someone else."""
+        self._accounts[fyers_id].profile_id = other
+
+    def issue_auth_code(self, fyers_id: str) -> AuthCode:
+        """Return an auth code as Fyers' login page would hand it out; good once."""
+        code = f"auth-code-{next(self._numbers)}"
+        self._auth_codes[code] = fyers_id
+        return AuthCode(code)
+
+    def issue_token(self, fyers_id: str, *, lifetime: timedelta | None = None) -> AccessToken:
+        """Return a new token of the account, a JWT that says when it ends and whose it is."""
+        account = self._accounts[fyers_id]
+        if account.state in {AccountState.EXPIRED, AccountState.REVOKED}:
+            account.dead.update(dict.fromkeys(account.seen, account.state))
+            account.state = AccountState.ALIVE
+        now = self.clock.now()
+        ends_at = next_daily_end(now) if lifetime is None else now + lifetime
+        claims = {
+            "sub": "access_token",
+            "fy_id": fyers_id,
+            "iat": int(now.timestamp()),
+            "exp": int(ends_at.timestamp()),
+            "jti": next(self._numbers),
+        }
+        token = ".".join((_encoded({"alg": "HS256", "typ": "JWT"}), _encoded(claims), "c2lnbmF0dXJl"))
+        account.seen.add(token)
+        return AccessToken(token)
+
+    def credential(self, user_id: str, fyers_id: str, *, generation: int = 1) -> Credential:
+        """Return a credential with a fresh token."""
+        return Credential(
+            user_id=user_id,
+            generation=generation,
+            app_id="HULLWATCH-100",
+            fyers_id=fyers_id,
+            token=self.issue_token(fyers_id),
+            expires_at=next_daily_end(self.clock.now()),
+        )
+
+    def serve_quotes(self, quotes: Iterable[Quote]) -> None:
+        """Serve these quotes to everybody from now on."""
+        self.quotes_by_symbol.update((quote.symbol, quote) for quote in quotes)
+
+    def serve_candles(self, symbol: Symbol, resolution: Resolution, candles: Iterable[Candle]) -> None:
+        """Add candles to what history answers."""
+        self.candles_by_key[symbol, resolution].extend(candles)
+
+    def calls_of(self, user_id: str) -> list[Call]:
+        """Return the calls made with this user's credentials."""
+        return [call for call in self.calls if call.user_id == user_id]
+
+    # ---- the port
+
+    def history_span(self, resolution: Resolution) -> timedelta:
+        """Return Fyers' limits: 100 days of minutes, 366 days of days."""
+        return timedelta(days=100 if resolution.is_intraday else 366)
+
+    def login_url(self, app: FyersApp, state: str) -> str:
+        """Return an address that names app and state."""
+        return f"https://fyers.invalid/login?client_id={app.app_id}&state={state}"
+
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[AccessToken]:
+        """Answer a code from `issue_auth_code` with a token, once."""
+        call = Call("exchange_auth_code", BrokerService.LOGIN, None, None, None, self.clock.now())
+        await self._record(call)
+        if self.is_down:
+            return Unavailable(call.service, cause="http_502", http_status=502)
+        fyers_id = self._auth_codes.pop(auth_code.reveal(), None)
+        if fyers_id is None:
+            return RequestRefused(call.service, code=-437, http_status=400, message="invalid auth code")
+        return Answered(self.issue_token(fyers_id))
+
+    async def profile_id(self, credential: Credential) -> BrokerResult[str]:
+        """Return whose token it is."""
+        failure = await self._call("profile_id", BrokerService.PROFILE, credential)
+        own = self._accounts[credential.fyers_id].profile_id or credential.fyers_id
+        return failure or Answered(own)
+
+    async def check_trading(self, credential: Credential) -> BrokerResult[None]:
+        """Check the token at the trading service."""
+        return await self._call("check_trading", BrokerService.TRADING, credential) or Answered(None)
+
+    async def check_data(self, credential: Credential) -> BrokerResult[None]:
+        """Check the token at the data service."""
+        return await self._call("check_data", BrokerService.DATA, credential) or Answered(None)
+
+    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
+        """Return `is_market_open_now`."""
+        failure = await self._call("is_market_open", BrokerService.DATA, credential)
+        return failure or Answered(self.is_market_open_now)
+
+    async def quotes(
+        self, credential: Credential, symbols: Sequence[Symbol]
+    ) -> BrokerResult[tuple[Quote, ...]]:
+        """Return the served quotes among `symbols`."""
+        assert 0 < len(symbols) <= self.quotes_per_call
+        failure = await self._call("quotes", BrokerService.DATA, credential, symbols=tuple(symbols))
+        known = (self.quotes_by_symbol.get(symbol) for symbol in dict.fromkeys(symbols))
+        return failure or Answered(tuple(quote for quote in known if quote is not None))
+
+    async def candles(
+        self,
+        credential: Credential,
+        symbol: Symbol,
+        resolution: Resolution,
+        *,
+        start: datetime,
+        end: datetime,
+    ) -> BrokerResult[Arranged]:
+        """Return the served candles that open in [start, end]."""
+        assert end - start <= self.history_span(resolution)
+        failure = await self._call(
+            "candles", BrokerService.TRADING, credential, symbols=(symbol,), start=start, end=end
+        )
+        if failure is not None:
+            return failure
+        if symbol in self.unknown_symbols:
+            return RequestRefused(
+                BrokerService.TRADING, code=-300, http_status=422, message="Invalid symbol provided"
+            )
+        served = self.candles_by_key.get((symbol, resolution), [])
+        return Answered(arrange_candles(candle for candle in served if start <= candle.opened_at <= end))
+
+    async def sign_out(self, credential: Credential) -> BrokerResult[None]:
+        """End the token."""
+        failure = await self._call("sign_out", BrokerService.TRADING, credential)
+        if failure is None:
+            self._accounts[credential.fyers_id].dead[credential.token.reveal()] = AccountState.REVOKED
+        return failure or Answered(None)
+
+    async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:
+        """Return `listed`."""
+        call = Call("instruments", BrokerService.PUBLIC, None, None, None, self.clock.now())
+        await self._record(call)
+        if self.is_down:
+            return Unavailable(call.service, cause="http_502", http_status=502)
+        return Answered(tuple(self.listed))
+
+    # ---- how an account's call ends
+
+    async def _call(
+        self, name: str, service: BrokerService, credential: Credential, **details: Any
+    ) -> BrokerFailure | None:
+        call = Call(
+            name,
+            service,
+            credential.user_id,
+            credential.fyers_id,
+            credential.generation,
+            self.clock.now(),
+            is_second_look=credential.is_second_look,
+            **details,
+        )
+        if not credential.may_call(self.clock.now()):
+            self.unsent.append(call)
+            return SessionOver(service)
+        self._accounts[credential.fyers_id].seen.add(credential.token.reveal())
+        await self._record(call)
+        return await self._failure(service, credential)
+
+    async def _record(self, call: Call) -> None:
+        self.calls.append(call)
+        if self.before_answer is not None:
+            await self.before_answer(call)
+
+    async def _failure(self, service: BrokerService, credential: Credential) -> BrokerFailure | None:
+        account = self._accounts[credential.fyers_id]
+        if self.is_down:
+            return Unavailable(service, cause="http_502", http_status=502)
+        if account.queued[service]:
+            return account.queued[service].popleft()
+        if service in account.fixed:
+            return account.fixed[service]
+        state = account.dead.get(credential.token.reveal(), account.state)
+        if state is AccountState.HANGING:
+            await self.clock.sleep(self.timeout_s)
+        return self._as_failure(state, service)
+
+    def _as_failure(self, state: AccountState, service: BrokerService) -> BrokerFailure | None:
+        return {
+            AccountState.ALIVE: None,
+            AccountState.EXPIRED: refusal(service, is_expired=True),
+            AccountState.REVOKED: refusal(service),
+            AccountState.TROUBLED: Unavailable(service, cause="http_502", http_status=502),
+            AccountState.HANGING: Unavailable(service, cause="timeout"),
+            AccountState.RATE_LIMITED: RateLimited(service, retry_after_s=self.retry_after_s),
+        }[state]
+
+
+def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused:
+    """Return what each of Fyers' services says of a dead token; only ``/profile`` tells old age from the rest."""
+    code = {
+        BrokerService.PROFILE: -8 if is_expired else -17,
+        BrokerService.TRADING: -16,
+        BrokerService.DATA: -15,
+    }[service]
+    return LoginRefused(service, code=code, http_status=401, path=_PATHS[service])
+
+
+def _encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()

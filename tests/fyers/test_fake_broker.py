@@ -1,0 +1,95 @@
+import asyncio
+from datetime import timedelta
+
+from hullwatch.domain.accounts import FyersApp
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerService,
+    LoginRefused,
+    RateLimited,
+    RequestRefused,
+    SessionOver,
+    Unavailable,
+)
+from hullwatch.domain.secrets import AppSecret, AuthCode
+from hullwatch.domain.tokens import read_claims
+from fakes.broker import AccountState, FakeBroker, refusal
+from fakes.clock import FakeClock
+
+APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/back")
+
+
+async def test_a_dead_token_stays_dead_after_the_next_login():
+    """A login brings a token that works, while the one from before stays refused."""
+    clock = FakeClock()
+    broker = FakeBroker(clock)
+    old = broker.credential("asha", "XA00001")
+    broker.set_state("XA00001", AccountState.EXPIRED)
+
+    assert await broker.profile_id(old) == refusal(BrokerService.PROFILE, is_expired=True)
+    answer = await broker.exchange_auth_code(APP, broker.issue_auth_code("XA00001"))
+    assert isinstance(answer, Answered)
+    assert read_claims(answer.value, now=clock.now()).fyers_id == "XA00001"
+    fresh = broker.credential("asha", "XA00001", generation=2)
+
+    assert await broker.check_data(fresh) == Answered(None)
+    assert isinstance(await broker.check_data(old), LoginRefused)
+
+
+async def test_an_auth_code_is_good_once():
+    """The second exchange of a code, and any unknown code, is refused as a request, not as a login."""
+    broker = FakeBroker(FakeClock())
+    code = broker.issue_auth_code("XA00001")
+    await broker.exchange_auth_code(APP, code)
+
+    assert isinstance(await broker.exchange_auth_code(APP, code), RequestRefused)
+    assert isinstance(await broker.exchange_auth_code(APP, AuthCode("never-issued")), RequestRefused)
+
+
+async def test_a_closed_lease_sends_nothing():
+    """With the lease closed or the known end reached, the broker hears nothing."""
+    clock = FakeClock()
+    broker = FakeBroker(clock)
+    closed, old = broker.credential("asha", "XA00001"), broker.credential("bela", "XB00002")
+    closed.lease.is_over = True
+    await clock.advance_to(old.expires_at)
+
+    assert await broker.check_trading(closed) == SessionOver(BrokerService.TRADING)
+    assert await broker.check_trading(old) == SessionOver(BrokerService.TRADING)
+    assert broker.calls == []
+    assert [call.user_id for call in broker.unsent] == ["asha", "bela"]
+
+
+async def test_each_account_has_its_own_trouble():
+    """A hanging account waits alone, a limited one is told to wait, a third is served."""
+    clock = FakeClock()
+    broker = FakeBroker(clock)
+    hanging, limited, well = (broker.credential(name, name.upper()) for name in ("asha", "bela", "chand"))
+    broker.set_state("ASHA", AccountState.HANGING)
+    broker.set_state("BELA", AccountState.RATE_LIMITED)
+
+    slow = asyncio.create_task(broker.check_data(hanging))
+    assert await broker.check_data(limited) == RateLimited(BrokerService.DATA, retry_after_s=60.0)
+    assert await broker.check_data(well) == Answered(None)
+    await clock.advance(10)
+
+    assert await slow == Unavailable(BrokerService.DATA, cause="timeout")
+
+
+async def test_a_queued_failure_is_given_once():
+    """A scripted one-time refusal meets exactly one call, of its service."""
+    broker = FakeBroker(FakeClock())
+    asha = broker.credential("asha", "XA00001")
+    broker.queue("XA00001", refusal(BrokerService.DATA))
+
+    assert await broker.check_trading(asha) == Answered(None)
+    assert isinstance(await broker.check_data(asha), LoginRefused)
+    assert await broker.check_data(asha) == Answered(None)
+
+
+def test_a_token_may_be_given_a_short_life():
+    """A token's stated end follows the lifetime asked for."""
+    clock = FakeClock()
+    token = FakeBroker(clock).issue_token("XA00001", lifetime=timedelta(minutes=5))
+
+    assert read_claims(token, now=clock.now()).ends_at == clock.now() + timedelta(minutes=5)
