@@ -30,6 +30,7 @@ from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Outcome(StrEnum):
@@ -60,10 +61,10 @@ class BrokerService(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[T]):
+class Answered(Generic[T_co]):
     """Fyers answered the call; `value` is what it said, in the domain's words."""
 
-    value: T
+    value: T_co
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hullwatch.domain.accounts import ApiToken, FyersApp, PendingLogin, Role, User
-from hullwatch.domain.candles import CandleSeries
+from hullwatch.domain.candles import Arranged
 from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import BrokerResult
@@ -56,13 +56,21 @@ class BrokerPort(Protocol):
         """Return whether Fyers calls the NSE cash market open."""
         ...
 
-    async def quotes(self, credential: Credential, symbols: Sequence[Symbol]) -> BrokerResult[tuple[Quote, ...]]:
+    async def quotes(
+        self, credential: Credential, symbols: Sequence[Symbol]
+    ) -> BrokerResult[tuple[Quote, ...]]:
         """Return quotes for at most `quotes_per_call` symbols; a symbol that Fyers cannot quote is absent."""
         ...
 
     async def candles(
-        self, credential: Credential, symbol: Symbol, resolution: Resolution, *, start: datetime, end: datetime
-    ) -> BrokerResult[CandleSeries]:
+        self,
+        credential: Credential,
+        symbol: Symbol,
+        resolution: Resolution,
+        *,
+        start: datetime,
+        end: datetime,
+    ) -> BrokerResult[Arranged]:
         """Return candles that open in [start, end], the forming one included, within `history_span`."""
         ...
 
@@ -104,7 +112,9 @@ class UserRepository(Protocol):
 class LoginRepository(Protocol):
     """Browser logins, API tokens and invites: only hashes of their values."""
 
-    async def add_browser(self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime) -> None: ...
+    async def add_browser(
+        self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime
+    ) -> None: ...
     async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
         """Return the id of the user whose unexpired browser login this is."""
         ...
@@ -199,7 +209,9 @@ class NotificationRepository(Protocol):
         """Store it; False when one of this kind exists for the user's incident already."""
         ...
 
-    async def of_user(self, user_id: str, *, unread_only: bool = False, limit: int = 100) -> list[Notification]:
+    async def of_user(
+        self, user_id: str, *, unread_only: bool = False, limit: int = 100
+    ) -> list[Notification]:
         """Return newest first."""
         ...
 

@@ -1,0 +1,129 @@
+"""NotificationService: what users are told, in sentences for people, and where it is kept until they have read it.
+
+Composing is pure. A notice about a session is stored by ``connections.py`` in the same transaction as the change it tells of, so
+that neither exists without the other.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from hullwatch.domain.connection import Connection, ConnectionChange, EndReason
+from hullwatch.domain.events import Event, NotificationStored
+from hullwatch.domain.failures import NotFound
+from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.tokens import IST
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.ports import StorePort
+
+_WHAT_HAPPENED = {
+    EndReason.EXPIRED: (
+        "Your Fyers session has expired",
+        "Fyers ended your login session at {at}, as it does every day, sometimes earlier.",
+    ),
+    EndReason.REJECTED: (
+        "Fyers ended your session early",
+        "Fyers refused your login session twice at {at}, before its regular end. That happens when it is signed out elsewhere.",
+    ),
+    EndReason.SIGNED_OUT: ("You disconnected Fyers", "Your Fyers session was signed out at {at}."),
+    EndReason.BY_ADMIN: (
+        "An administrator disconnected you",
+        "An administrator ended your Fyers session at {at}.",
+    ),
+}
+_WHAT_NOW = "Your watchlist is kept. Log in to Fyers again and watching goes on by itself; what was missed is fetched then."
+
+
+def in_ist(moment: datetime) -> str:
+    """Return a moment as people in India read it: ``23 Nov 2026, 14:05 IST``."""
+    return moment.astimezone(IST).strftime("%d %b %Y, %H:%M IST")
+
+
+def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
+    """Tell a user that the session ended, why, and what to do."""
+    connection = change.after
+    if connection.reason is None:
+        raise ValueError("a session that did not end has no such notice")
+    title, happened = _WHAT_HAPPENED[connection.reason]
+    return Notification(
+        id=new_id("ntc"),
+        user_id=connection.user_id,
+        kind=NotificationKind.SESSION_ENDED,
+        title=title,
+        text=f"{happened.format(at=in_ist(change.at))} {_WHAT_NOW}",
+        created_at=change.at,
+        incident_id=connection.incident_id,
+    )
+
+
+def compose_login_renewed(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
+    """Tell a user that watching goes on."""
+    connection = change.after
+    until = "" if connection.expires_at is None else f" until {in_ist(connection.expires_at)} at the latest"
+    return Notification(
+        id=new_id("ntc"),
+        user_id=connection.user_id,
+        kind=NotificationKind.LOGIN_RENEWED,
+        title="Connected to Fyers again",
+        text=f"Your new Fyers session lasts{until}. Candles that were missed are being fetched; signals in them are marked late.",
+        created_at=change.at,
+        incident_id=connection.incident_id,
+    )
+
+
+def compose_broker_trouble(
+    user_id: str, *, incident_id: str, is_over: bool, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell an operator that Fyers refuses many logins at once, or that it no longer does."""
+    if is_over:
+        kind, title = NotificationKind.BROKER_RECOVERED, "Fyers accepts logins again"
+        text = f"Fyers answers again since {in_ist(now)}. All sessions that it had refused go on."
+    else:
+        kind, title = NotificationKind.BROKER_TROUBLE, "Fyers refuses many logins at once"
+        text = (
+            f"Since {in_ist(now)} Fyers refuses many sessions before their end. That is its trouble, not your users': nobody is "
+            "logged out, and hullwatch asks slowly until Fyers answers."
+        )
+    return Notification(new_id("ntc"), user_id, kind, title, text, now, incident_id)
+
+
+def announce(hub: Broadcast[Event], notification: Notification) -> None:
+    """Push a stored notification to its user's open tabs."""
+    hub.publish(notification.user_id, NotificationStored(notification))
+
+
+class NotificationService:
+    """Stored notifications of one user at a time."""
+
+    def __init__(self, *, store: StorePort, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._log = structlog.get_logger(component="NotificationService")
+
+    async def of_user(
+        self, user_id: str, *, unread_only: bool = False, limit: int = 100
+    ) -> list[Notification]:
+        """Return a user's notifications, newest first."""
+        async with self._store.begin() as work:
+            return await work.notifications.of_user(user_id, unread_only=unread_only, limit=limit)
+
+    async def mark_read(self, user_id: str, notification_id: str) -> None:
+        """Remember that the user has read it.
+
+        Raises:
+            NotFound: The user has no such notification.
+        """
+        async with self._store.begin() as work:
+            if not await work.notifications.mark_read(user_id, notification_id, at=self._clock.now()):
+                raise NotFound("You have no such notification.")
+            await work.commit()
+
+    def describe_end(self, connection: Connection) -> str:
+        """Return the sentence for why a connection is down, for answers and pages."""
+        if connection.reason is None:
+            return ""
+        at = connection.last_disconnect_at
+        happened = _WHAT_HAPPENED[connection.reason][1]
+        return happened.format(at=in_ist(at) if at else "an unknown time")
