@@ -1,0 +1,132 @@
+"""How often a login may be tried: growing locks for an e-mail address and for a network address. Checking passwords belongs to services.
+
+An attempt is counted as failed when it begins and taken back when it succeeds, so that many attempts at the same moment cannot all slip
+in before the first has failed. Time is any scale of seconds that never runs backwards.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottlePolicy:
+    """How many attempts are free, and how the lock grows after them."""
+
+    free_attempts: int
+    first_lock_s: float
+    longest_lock_s: float
+    forgotten_after_s: float = 3600.0
+    """A key without attempts for this long starts anew."""
+
+    def lock_s(self, attempts: int) -> float:
+        """Return how long the key is locked after so many failed attempts: it doubles with each."""
+        beyond = attempts - self.free_attempts
+        if beyond < 0:
+            return 0.0
+        return min(self.longest_lock_s, self.first_lock_s * 2.0 ** min(beyond, 32))
+
+
+PER_EMAIL: Final = ThrottlePolicy(free_attempts=5, first_lock_s=15.0, longest_lock_s=900.0)
+PER_ADDRESS: Final = ThrottlePolicy(free_attempts=30, first_lock_s=15.0, longest_lock_s=900.0)
+"""Looser than per e-mail: an office or a mobile network shares one address."""
+MOST_KEYS: Final = 10_000
+"""Keys remembered of each sort; about 2 MB. When full, the one that was quiet longest is forgotten."""
+
+
+@dataclass(slots=True)
+class _Record:
+    attempts: int
+    locked_until: float
+    last_at: float
+
+
+class _Counter:
+    """Attempts of one sort of key, in bounded memory."""
+
+    def __init__(self, policy: ThrottlePolicy, most_keys: int) -> None:
+        self._policy = policy
+        self._most_keys = most_keys
+        self._records: OrderedDict[Hashable, _Record] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def wait_s(self, key: Hashable, now: float) -> float:
+        record = self._records.get(key)
+        if record is None:
+            return 0.0
+        if now - record.last_at > self._policy.forgotten_after_s:
+            del self._records[key]
+            return 0.0
+        return max(0.0, record.locked_until - now)
+
+    def count(self, key: Hashable, now: float) -> None:
+        record = self._records.setdefault(key, _Record(0, now, now))
+        record.attempts += 1
+        record.last_at = now
+        record.locked_until = now + self._policy.lock_s(record.attempts)
+        self._records.move_to_end(key)
+        if len(self._records) > self._most_keys:
+            self._records.popitem(last=False)
+
+    def take_back(self, key: Hashable, now: float) -> None:
+        record = self._records.get(key)
+        if record is None:
+            return
+        record.attempts -= 1
+        # Back to where it was: only attempts that are let through count, so no lock was running when this one began.
+        record.locked_until = now if record.attempts < self._policy.free_attempts else record.locked_until
+        if record.attempts <= 0:
+            del self._records[key]
+
+    def forget(self, key: Hashable) -> None:
+        self._records.pop(key, None)
+
+
+class LoginThrottle:
+    """Decides whether a login may be tried now; keeps no password and no outcome but counts."""
+
+    def __init__(
+        self,
+        *,
+        per_email: ThrottlePolicy = PER_EMAIL,
+        per_address: ThrottlePolicy = PER_ADDRESS,
+        most_keys: int = MOST_KEYS,
+    ) -> None:
+        self._emails = _Counter(per_email, most_keys)
+        self._addresses = _Counter(per_address, most_keys)
+
+    def begin(self, email: str, address: str, now: float) -> float:
+        """Count an attempt and return 0, or count nothing and return the seconds to wait."""
+        network = network_of(address)
+        wait_s = max(self._emails.wait_s(email, now), self._addresses.wait_s(network, now))
+        if wait_s > 0:
+            return wait_s
+        self._emails.count(email, now)
+        self._addresses.count(network, now)
+        return 0.0
+
+    def succeeded(self, email: str, address: str, now: float) -> None:
+        """Forget the e-mail address's attempts and take this one back from the network address."""
+        self._emails.forget(email)
+        self._addresses.take_back(network_of(address), now)
+
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return len(self._emails) + len(self._addresses)
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one caller: an IPv4 address, or the /64 that one IPv6 subscriber is given."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
