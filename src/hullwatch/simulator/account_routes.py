@@ -1,0 +1,159 @@
+"""Fyers' account and trading services: the code exchange, profile, funds, empty books, logout, orders refused."""
+
+from typing import Any
+
+from hullwatch.simulator.accounts import Session
+from hullwatch.simulator.answers import Answer, Refusal, orders_not_allowed, success
+from hullwatch.simulator.broker import Broker, Call, Endpoint, Family
+
+
+async def validate_authcode(broker: Broker, call: Call) -> Answer:
+    """Turn an auth code into an access token."""
+    body = call.json()
+    if not isinstance(body, dict):
+        return Refusal.DATA_INPUT.answer
+    id_hash, code = body.get("appIdHash"), body.get("code")
+    if body.get("grant_type") != "authorization_code":
+        return Refusal.GRANT_TYPE.answer
+    if not isinstance(id_hash, str) or not id_hash:
+        return Refusal.NO_HASH.answer
+    if not isinstance(code, str) or not code:
+        return Refusal.NO_AUTH_CODE.answer
+    return _exchange(broker, call, id_hash, code)
+
+
+def _exchange(broker: Broker, call: Call, id_hash: str, code: str) -> Answer:
+    app = broker.accounts.app_with_hash(id_hash)
+    if app is None:
+        return Refusal.WRONG_HASH.answer
+    fyers_id = broker.accounts.redeem_code(code, app.app_id, call.now)
+    if fyers_id is None:
+        return Refusal.WRONG_AUTH_CODE.answer
+    session = broker.accounts.open_session(app.app_id, fyers_id, call.now, skew_s=call.skew_s)
+    return success(access_token=session.token, refresh_token=broker.accounts.refresh_token(session))
+
+
+async def validate_refresh_token(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  refused whatever is sent
+    """Refuse: refresh tokens ended on 2026-04-01."""
+    return Refusal.REFRESH_DISABLED.answer
+
+
+def _session(call: Call) -> Session:
+    """Return the session the gateway has checked."""
+    session = call.caller.session
+    if session is None:  # pragma: no cover  the gateway lets no such call through
+        raise LookupError("a call without a session passed the gateway")
+    return session
+
+
+async def profile(broker: Broker, call: Call) -> Answer:
+    """Say who is logged in."""
+    fyers_id = _session(call).fyers_id
+    name = broker.accounts.people[fyers_id].name
+    data = {
+        "fy_id": fyers_id, "name": name, "display_name": None, "image": None, "email_id": "p****@example.com",
+        "PAN": "ABC****8D", "mobile_number": "98******10", "pin_change_date": "01-04-2026 10:12:31",
+        "pwd_change_date": None, "pwd_to_expire": 90, "totp": True, "ddpi_enabled": False, "mtf_enabled": False,
+    }  # fmt: skip
+    return success(data=data)
+
+
+_FUND_TITLES = (
+    "Total Balance", "Utilized Amount", "Clear Balance", "Realized Profit and Loss", "Collaterals", "Fund Transfer",
+    "Receivables", "Adhoc Limit", "Limit at start of the day", "Available Balance",
+)  # fmt: skip
+
+
+async def funds(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  everybody has the same money
+    """List a balance of 100,000 INR."""
+    full = {"Total Balance", "Clear Balance", "Limit at start of the day", "Available Balance"}
+    rows = [
+        {
+            "id": number,
+            "title": title,
+            "equityAmount": 100_000.0 if title in full else 0.0,
+            "commodityAmount": 0.0,
+        }
+        for number, title in enumerate(_FUND_TITLES, 1)
+    ]
+    return success(fund_limit=rows)
+
+
+async def holdings(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody holds anything
+    """List no holdings."""
+    overall = {
+        "count_total": 0, "total_investment": 0.0, "total_current_value": 0.0, "total_pl": 0.0, "pnl_perc": 0.0,
+    }  # fmt: skip
+    return success(holdings=[], overall=overall)
+
+
+async def positions(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody holds anything
+    """List no positions."""
+    overall = {"count_total": 0, "count_open": 0, "pl_total": 0.0, "pl_realized": 0.0, "pl_unrealized": 0.0}
+    return success(netPositions=[], overall=overall)
+
+
+async def orders(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody has ordered
+    """List no orders."""
+    return success(orderBook=[])
+
+
+async def tradebook(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody has traded
+    """List no trades."""
+    return success(tradeBook=[])
+
+
+async def logout(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the session says it all
+    """End the session of this token, and of no other."""
+    _session(call).is_revoked = True
+    return Answer(b'{"s":"ok","code":200,"message":"you are successfully logged out"}')
+
+
+async def refuse_order(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no order is looked at
+    """Refuse whatever would trade: the app has no such permission."""
+    return orders_not_allowed(call.caller.app_id)
+
+
+async def not_played(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
+    """Say that the path exists at Fyers and not here (status and body are the simulator's own)."""
+    return Refusal.ONLY_NAMED.answer
+
+
+def _trading(handle: Any) -> Endpoint:
+    return Endpoint(Family.TRADING, handle)
+
+
+_ORDER_PATHS = (
+    "orders/sync", "orders/async", "multi-order/sync", "multi-order/async", "multileg/orders/sync", "gtt/orders/sync",
+    "positions", "smart-order/step", "smart-order/limit", "smart-order/trail", "smart-order/sip",
+    "smart-order/modify", "smart-order/pause", "smart-order/resume", "smart-order/cancel", "flows/tc/se",
+    "flows/tc/se/activate",
+)  # fmt: skip
+_OTHER_PATHS = (
+    "multiorder/margin", "price-alert", "toggle-alert", "smart-order/orderbook", "order-history", "trade-history",
+    "charges-history", "realised-pnl-history", "tax-pnl-history", "ledger-history", "screeners/config",
+    "screeners/query", "screeners/candlestick", "screeners/technical", "data-token",
+)  # fmt: skip
+
+ROUTES: dict[tuple[str, str], Endpoint] = {
+    ("POST", "/api/v3/validate-authcode"): Endpoint(Family.OPEN, validate_authcode),
+    ("POST", "/api/v3/validate-refresh-token"): Endpoint(Family.OPEN, validate_refresh_token),
+    ("GET", "/api/v3/profile"): Endpoint(Family.PROFILE, profile),
+    ("POST", "/api/v3/logout"): Endpoint(Family.LOGOUT, logout),
+    ("GET", "/api/v3/funds"): _trading(funds),
+    ("GET", "/api/v3/holdings"): _trading(holdings),
+    ("GET", "/api/v3/positions"): _trading(positions),
+    ("GET", "/api/v3/orders"): _trading(orders),
+    ("GET", "/api/v3/gtt/orders"): _trading(orders),
+    ("GET", "/api/v3/tradebook"): _trading(tradebook),
+    **{
+        (method, f"/api/v3/{path}"): _trading(refuse_order)
+        for path in _ORDER_PATHS
+        for method in ("POST", "PATCH", "PUT", "DELETE")
+    },
+    **{
+        (method, f"/api/v3/{path}"): _trading(not_played)
+        for path in _OTHER_PATHS
+        for method in ("GET", "POST", "PUT", "DELETE")
+    },
+}

@@ -1,0 +1,169 @@
+"""Apps, people, auth codes and sessions of the simulated broker.
+
+Unknown of the real one, and assumed here: a newer login of the same person with the same app leaves older access tokens
+alive until they end by themselves. Logout ends the session of its own token only.
+"""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from hullwatch.simulator.market.calendar import next_at
+from hullwatch.simulator.tokens import AUTH_CODE_LIFETIME_S, DIES_AT_S, TokenPress
+
+BUILT_IN_APP = "HULLWATCH-100"
+FYERS_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+APP_ID = re.compile(r"[A-Za-z0-9_]{1,40}-\d{2,4}")
+_OLD_SESSIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FyersApp:
+    """A registered app. `redirect_uri` is `None` for the built-in one, which takes any loopback address."""
+
+    app_id: str
+    secret: str = field(repr=False)
+    redirect_uri: str | None = None
+
+    @property
+    def id_hash(self) -> str:
+        """SHA-256 of the full app id and the secret, as clients must send it."""
+        return hashlib.sha256(f"{self.app_id}:{self.secret}".encode()).hexdigest()
+
+    def accepts_redirect(self, uri: str) -> bool:
+        """Say whether a login may be sent back to this address."""
+        if self.redirect_uri is not None:
+            return uri == self.redirect_uri
+        try:
+            parts = urlsplit(uri)
+            host = parts.hostname or ""
+        except ValueError:
+            return False
+        is_loopback = host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+        return parts.scheme in {"http", "https"} and is_loopback and "\n" not in uri and "\r" not in uri
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone with a Fyers login."""
+
+    fyers_id: str
+    name: str
+
+
+@dataclass(slots=True)
+class Session:
+    """One access token and how it has fared. Moments are epoch seconds of the simulated clock."""
+
+    token: str = field(repr=False)
+    hsm_key: str = field(repr=False)
+    app_id: str
+    fyers_id: str
+    issued_at: int
+    expires_at: float
+    is_revoked: bool = False
+    profile_still_answers: bool = False
+
+    def has_expired(self, now: float) -> bool:
+        """Say whether its time is over."""
+        return now >= self.expires_at
+
+    def is_alive(self, now: float) -> bool:
+        """Say whether the broker accepts it."""
+        return not self.is_revoked and not self.has_expired(now)
+
+
+@dataclass(frozen=True, slots=True)
+class _AuthCode:
+    app_id: str
+    fyers_id: str
+    expires_at: float
+
+
+class Accounts:
+    """Everybody the simulated broker knows, and the tokens they hold."""
+
+    def __init__(self, press: TokenPress) -> None:
+        self._press = press
+        self.apps: dict[str, FyersApp] = {BUILT_IN_APP: FyersApp(BUILT_IN_APP, "simulator")}
+        self.people: dict[str, Person] = {}
+        self._codes: dict[str, _AuthCode] = {}
+        self._by_token: dict[str, Session] = {}
+        self._by_hsm_key: dict[str, Session] = {}
+        self._by_person: dict[str, list[Session]] = {}
+
+    def add_app(self, app: FyersApp) -> None:
+        """Register an app, or replace the one of the same id."""
+        self.apps[app.app_id] = app
+
+    def add_person(self, person: Person) -> None:
+        """Let a person log in, or rename them."""
+        self.people[person.fyers_id] = person
+
+    def app_with_hash(self, id_hash: str) -> FyersApp | None:
+        """Return the app whose id and secret hash to this."""
+        given = id_hash.lower().encode()
+        return next(
+            (app for app in self.apps.values() if hmac.compare_digest(app.id_hash.encode(), given)), None
+        )
+
+    def issue_code(self, app_id: str, fyers_id: str, now: int, nonce: str, scope: str) -> str:
+        """Return a fresh auth code, good once and for 30,000 s."""
+        for code in [code for code, kept in self._codes.items() if now >= kept.expires_at]:
+            del self._codes[code]
+        code = self._press.auth_code(app_id, fyers_id, now, nonce, scope)
+        self._codes[code] = _AuthCode(app_id, fyers_id, now + AUTH_CODE_LIFETIME_S)
+        return code
+
+    def redeem_code(self, code: str, app_id: str, now: float) -> str | None:
+        """Use up an auth code and return whose it is; `None` if unknown, used, too old or another app's."""
+        kept = self._codes.get(code)
+        if kept is None or kept.app_id != app_id or now >= kept.expires_at:
+            return None
+        del self._codes[code]
+        return kept.fyers_id
+
+    def open_session(
+        self, app_id: str, fyers_id: str, now: float, lifetime_s: float | None = None, skew_s: float = 0.0
+    ) -> Session:
+        """Issue an access token, to the next 06:00 IST unless a lifetime is given.
+
+        Args:
+            app_id: The app it belongs to.
+            fyers_id: The person it belongs to.
+            now: Simulated moment of issue, epoch seconds.
+            lifetime_s: Seconds until it ends.
+            skew_s: Added to the moments written into the token, not to its real end.
+        """
+        issued_at = int(now)
+        expires_at = next_at(now, DIES_AT_S) if lifetime_s is None else now + lifetime_s
+        token, hsm_key = self._press.access_token(
+            app_id, fyers_id, int(issued_at + skew_s), int(expires_at + skew_s)
+        )
+        session = Session(token, hsm_key, app_id, fyers_id, issued_at, expires_at)
+        self._by_token[token] = self._by_hsm_key[hsm_key] = session
+        sessions = self._by_person.setdefault(fyers_id, [])
+        sessions.append(session)
+        if len(sessions) > _OLD_SESSIONS:
+            forgotten = sessions.pop(0)
+            del self._by_token[forgotten.token], self._by_hsm_key[forgotten.hsm_key]
+        return session
+
+    def refresh_token(self, session: Session) -> str:
+        """Return the refresh token that comes with a session."""
+        return self._press.refresh_token(session.app_id, session.fyers_id, session.issued_at)
+
+    def session_of(self, token: str) -> Session | None:
+        """Return the session of an access token of this run."""
+        return self._by_token.get(token)
+
+    def session_of_key(self, hsm_key: str) -> Session | None:
+        """Return the session whose token carries this key of the data stream."""
+        return self._by_hsm_key.get(hsm_key)
+
+    def newest_session(self, fyers_id: str) -> Session | None:
+        """Return the session a person opened last."""
+        sessions = self._by_person.get(fyers_id)
+        return sessions[-1] if sessions else None

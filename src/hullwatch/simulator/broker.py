@@ -1,0 +1,194 @@
+"""The simulated broker as one value: its clock, its books and its market; and what one call to it looks like.
+
+Who may call is decided here; what a call does lives in the route modules, what the wire does to it in `gateway`.
+"""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any
+
+import orjson
+
+from hullwatch.simulator.accounts import Accounts, Session
+from hullwatch.simulator.answers import Answer, Refusal
+from hullwatch.simulator.calls import CallCounter
+from hullwatch.simulator.clock import SimulatedClock
+from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
+from hullwatch.simulator.faults import FaultBoard
+from hullwatch.simulator.limits import RateLimits
+from hullwatch.simulator.market.candles import CandleSource
+from hullwatch.simulator.market.csv_candles import CsvMarket
+from hullwatch.simulator.market.prices import Market
+from hullwatch.simulator.market.synthetic import SyntheticMarket
+from hullwatch.simulator.tokens import TokenPress, claims_in, fyers_id_in
+
+
+class Family(Enum):
+    """Which of Fyers' services answers; each refuses a dead token and a flood in its own words."""
+
+    OPEN = auto()
+    """Takes no access token and is not limited: the code exchange, symbol masters."""
+    PROFILE = auto()
+    LOGOUT = auto()
+    TRADING = auto()
+    HISTORY = auto()
+    """Lies under `/data`, but refuses tokens like the trading service."""
+    DATA = auto()
+    SYMBOL_TOKEN = auto()
+    """Like data; also takes the access token without the app id, as the official Python SDK sends it."""
+
+
+class Verdict(Enum):
+    """What is wrong with a token."""
+
+    EXPIRED = auto()
+    REFUSED = auto()
+    WRONG_APP = auto()
+    NO_APP_ID = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as the Authorization header tells."""
+
+    app_id: str = ""
+    fyers_id: str = ""
+    session: Session | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that reached the broker. `now` is the simulated moment, `skew_s` how wrong its clock is to appear."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes
+    caller: Caller
+    now: float
+    skew_s: float = 0.0
+
+    def json(self) -> Any:
+        """Return the parsed body, `None` if it is no JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+
+@dataclass(slots=True)
+class Broker:
+    """Everything the simulator knows."""
+
+    clock: SimulatedClock
+    market: Market
+    accounts: Accounts
+    faults: FaultBoard
+    limits: RateLimits = field(default_factory=RateLimits)
+    calls: CallCounter = field(default_factory=CallCounter)
+
+    @classmethod
+    def open(cls, config: SimulatorConfig, monotonic: Callable[[], float] = time.monotonic) -> "Broker":
+        """Set up a broker; reads the candle files, if any.
+
+        Raises:
+            UnusableConfig: The candles, the start or the speed cannot be used.
+        """
+        source: CandleSource
+        starts_at = config.starts_at
+        if config.candles is None:
+            source = SyntheticMarket(config.seed)
+            starts_at = starts_at or datetime.now(UTC)
+        else:
+            source = csv_market = CsvMarket(config.candles)
+            starts_at = starts_at or datetime.fromtimestamp(csv_market.default_start(), UTC)
+        if starts_at.tzinfo is None:
+            raise UnusableConfig("the start needs an offset from UTC, as 2026-06-17T09:15:00+05:30")
+        try:
+            clock = SimulatedClock(starts_at, config.speed, monotonic)
+        except ValueError as error:
+            raise UnusableConfig(str(error)) from error
+        return cls(clock, Market(source), Accounts(TokenPress()), FaultBoard(config.seed))
+
+    def identify(self, authorization: str, family: Family, now: float) -> Caller:
+        """Find out who sends an Authorization header and whether they may."""
+        app_id, colon, token = authorization.partition(":")
+        if not colon and family is Family.SYMBOL_TOKEN:
+            token = authorization
+        session = self.accounts.session_of(token)
+        if session is None:
+            claims = claims_in(token)
+            ends_at = claims.get("exp")
+            has_ended = isinstance(ends_at, (int, float)) and ends_at <= now
+            verdict = Verdict.EXPIRED if has_ended else Verdict.REFUSED
+            caller = Caller(app_id if colon else "", fyers_id_in(claims), None, verdict)
+        else:
+            app_id = app_id if colon else session.app_id
+            caller = Caller(app_id, session.fyers_id, session, _verdict_on(session, family, now))
+        if not colon and family is not Family.SYMBOL_TOKEN:
+            return Caller("", caller.fyers_id, session, Verdict.NO_APP_ID)
+        if colon and (app_id not in self.accounts.apps or (session and session.app_id != app_id)):
+            return Caller(app_id, caller.fyers_id, session, Verdict.WRONG_APP)
+        return caller
+
+
+def _verdict_on(session: Session, family: Family, now: float) -> Verdict | None:
+    if session.has_expired(now):
+        return Verdict.EXPIRED
+    if session.is_revoked and not (family is Family.PROFILE and session.profile_still_answers):
+        return Verdict.REFUSED
+    return None
+
+
+_PROFILE_REFUSALS = {
+    Verdict.EXPIRED: Refusal.PROFILE_EXPIRED,
+    Verdict.REFUSED: Refusal.PROFILE_REFUSED,
+    Verdict.WRONG_APP: Refusal.PROFILE_APP_ID,
+    Verdict.NO_APP_ID: Refusal.PROFILE_NO_APP_ID,
+}
+_REFUSALS = {
+    Family.LOGOUT: Refusal.LOGOUT_REFUSED,
+    Family.TRADING: Refusal.TRADING_REFUSED,
+    Family.HISTORY: Refusal.TRADING_REFUSED,
+    Family.DATA: Refusal.DATA_REFUSED,
+    Family.SYMBOL_TOKEN: Refusal.DATA_REFUSED,
+}
+_LIMIT_REFUSALS = {
+    Family.PROFILE: Refusal.PROFILE_LIMIT,
+    Family.LOGOUT: Refusal.TRADING_LIMIT,
+    Family.TRADING: Refusal.TRADING_LIMIT,
+    Family.OPEN: Refusal.TRADING_LIMIT,
+    Family.HISTORY: Refusal.DATA_LIMIT,
+    Family.DATA: Refusal.DATA_LIMIT,
+    Family.SYMBOL_TOKEN: Refusal.DATA_LIMIT,
+}
+
+
+def refuse_token(family: Family, verdict: Verdict) -> Answer:
+    """Say what this service says to a token it does not accept."""
+    if family is Family.PROFILE:
+        return _PROFILE_REFUSALS[verdict].answer
+    return _REFUSALS[family].answer
+
+
+def refuse_flood(family: Family) -> Answer:
+    """Say what this service says to too many calls."""
+    return _LIMIT_REFUSALS[family].answer
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of the broker: which service it belongs to and what it does."""
+
+    family: Family
+    handle: Callable[[Broker, Call], Awaitable[Answer]]
+
+
+def random_for(*parts: object) -> random.Random:
+    """Return chance that repeats for the same parts."""
+    return random.Random("|".join(map(str, parts)))  # noqa: S311  a market, not a secret

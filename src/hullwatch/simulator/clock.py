@@ -1,0 +1,61 @@
+"""The simulator's own time: it can run fast, stand still or be advanced, and never goes back.
+
+Everything that depends on the hour (tokens, limits, faults, the market) asks this clock. The wire itself does not:
+latency and hanging connections last real time.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+MAX_SPEED = 100_000.0
+"""Fastest speed accepted: a simulated day in under a second."""
+
+
+class SimulatedClock:
+    """A clock that runs `speed` simulated seconds per second of `monotonic`."""
+
+    def __init__(self, now: datetime, speed: float, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._epoch = now.timestamp()
+        self._anchor = monotonic()
+        self._speed = self._checked(speed)
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds per real second."""
+        return self._speed
+
+    def epoch(self) -> float:
+        """Return the simulated moment in seconds since 1970 UTC."""
+        return self._epoch + (self._monotonic() - self._anchor) * self._speed
+
+    def now(self) -> datetime:
+        """Return the simulated moment, aware, in UTC."""
+        return datetime.fromtimestamp(self.epoch(), UTC)
+
+    def set_speed(self, speed: float) -> None:
+        """Go on from the present simulated moment at another speed.
+
+        Raises:
+            ValueError: The speed is negative, not finite or above `MAX_SPEED`.
+        """
+        checked = self._checked(speed)
+        self._epoch, self._anchor = self.epoch(), self._monotonic()
+        self._speed = checked
+
+    def advance(self, seconds: float) -> None:
+        """Jump forward by so many simulated seconds.
+
+        Raises:
+            ValueError: The jump is negative, not finite or beyond ten years.
+        """
+        if not (math.isfinite(seconds) and 0 <= seconds <= 10 * 366 * 86_400):
+            raise ValueError("advanceSeconds must be a number from 0 to ten years: time never goes back")
+        self._epoch += seconds
+
+    @staticmethod
+    def _checked(speed: float) -> float:
+        if not (math.isfinite(speed) and 0 <= speed <= MAX_SPEED):
+            raise ValueError(f"speed must be a number from 0 to {MAX_SPEED:.0f}")
+        return float(speed)

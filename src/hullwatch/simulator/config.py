@@ -1,0 +1,31 @@
+"""What a simulator is started with. The command line that fills it lives in `__main__` and in the CLI."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+
+class UnusableConfig(Exception):  # noqa: N818  failures are named as facts
+    """Something the person who started the simulator can put right; the message is one whole sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorConfig:
+    """How one simulator runs.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        speed: Simulated seconds per real second; 0 stands still until the clock is advanced.
+        candles: Folder of candle files to replay; `None` for the synthetic market.
+        seed: Seed of the synthetic market and of every random choice among faults.
+        starts_at: Simulated moment of the start, with an offset. `None` means the real present for the synthetic
+            market, and 09:15 IST of the last trading day but two for candle files.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    speed: float = 1.0
+    candles: Path | None = None
+    seed: int = 1
+    starts_at: datetime | None = None

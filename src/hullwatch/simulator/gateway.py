@@ -1,0 +1,220 @@
+"""The way of one HTTP request through the simulator: faults, limits, login, endpoint, counter.
+
+Faults of the edge act first, as the real edge stands in front of the broker; then the limits, then the token (so a dead
+token in a flood meets both 401 and 429, as in real logs), then the endpoint.
+"""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from email.utils import formatdate
+
+import orjson
+from aiohttp import web
+
+from hullwatch.simulator import account_routes, data_routes, symbol_master
+from hullwatch.simulator.answers import EDGE_TITLES, Answer, Refusal, html_page, rate_limit_page
+from hullwatch.simulator.broker import (
+    Broker,
+    Call,
+    Caller,
+    Endpoint,
+    Family,
+    Verdict,
+    refuse_flood,
+    refuse_token,
+)
+from hullwatch.simulator.control_routes import PREFIX as CONTROL
+from hullwatch.simulator.control_routes import answer_control
+from hullwatch.simulator.faults import Fault, FaultKind
+from hullwatch.simulator.login_page import PATH as LOGIN_PATH
+from hullwatch.simulator.login_page import answer_login
+
+ENDPOINTS: dict[tuple[str, str], Endpoint] = account_routes.ROUTES | data_routes.ROUTES | symbol_master.ROUTES
+PATHS = frozenset(path for _, path in ENDPOINTS)
+_UNKNOWN = "(unknown)"
+_NOBODY = Caller()
+
+
+async def _unknown(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the path alone decides
+    return (Refusal.WRONG_METHOD if call.path in PATHS else Refusal.UNKNOWN_PATH).answer
+
+
+_NOWHERE = Endpoint(Family.OPEN, _unknown)
+
+
+class Gateway:
+    """Answers HTTP requests for one broker. `stopping` ends connections that would hang on."""
+
+    def __init__(self, broker: Broker, stopping: asyncio.Event) -> None:
+        self._broker = broker
+        self._stopping = stopping
+        self._date = (0, "")
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, or do to its connection what a fault asks for."""
+        try:
+            body = await request.read() if request.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            return self._response(Refusal.TOO_LARGE.answer, 0.0)
+        if request.path == CONTROL or request.path.startswith(CONTROL + "/"):
+            answer = answer_control(self._broker, request.method, request.path, request.query, body)
+            return self._response(answer, 0.0)
+        return await self._broker_call(request, body)
+
+    async def _broker_call(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        broker, path = self._broker, request.path
+        now = broker.clock.epoch()
+        is_login = path == LOGIN_PATH and request.method == "GET"
+        endpoint = ENDPOINTS.get((request.method, path), _NOWHERE)
+        if is_login:
+            caller = Caller(fyers_id=request.query.get("fyersId", ""))
+        elif endpoint.family is Family.OPEN:
+            caller = _NOBODY
+        else:
+            caller = broker.identify(request.headers.get("Authorization", ""), endpoint.family, now)
+        status = 0  # stays so when the caller gets no answer
+        try:
+            has_token = endpoint.family is not Family.OPEN
+            acting = broker.faults.for_call(caller.fyers_id, path, now, has_token=has_token)
+            skew_s, fault = await self._delay(acting)
+            if fault is not None and fault.kind in {FaultKind.HANG, FaultKind.RESET}:
+                return await self._break_off(request, fault)
+            if is_login:
+                answer = _edge_answer(fault, endpoint.family) or self._login(request, now)
+            else:
+                call = Call(request.method, path, request.query, body, caller, now, skew_s)
+                answer = await self._decide(call, endpoint, fault)
+            if fault is not None and fault.kind is FaultKind.DROP_AFTER_BYTES:
+                return await self._drop(request, answer, fault, skew_s)
+            if fault is not None:
+                answer = _spoiled(answer, fault)
+            status = answer.status
+            return self._response(answer, skew_s)
+        finally:
+            if not is_login:
+                broker.calls.add(caller.fyers_id, path if path in PATHS else _UNKNOWN, status, now)
+
+    @staticmethod
+    async def _delay(acting: list[Fault]) -> tuple[float, Fault | None]:
+        """Live through the delays; return the clock skew and the fault that decides the answer."""
+        skew_s, deciding = 0.0, None
+        for fault in acting:
+            if fault.kind is FaultKind.LATENCY:
+                await asyncio.sleep((500.0 if fault.latency_ms is None else fault.latency_ms) / 1000)
+            elif fault.kind is FaultKind.CLOCK_SKEW:
+                skew_s += fault.skew_s
+            else:
+                deciding = fault
+        return skew_s, deciding
+
+    def _login(self, request: web.BaseRequest, now: float) -> Answer:
+        wants_html = "text/html" in request.headers.get("Accept", "")
+        return answer_login(self._broker, request.query, now, wants_html=wants_html)
+
+    async def _decide(self, call: Call, endpoint: Endpoint, fault: Fault | None) -> Answer:
+        edge = _edge_answer(fault, endpoint.family)
+        if edge is not None:
+            return edge
+        caller = call.caller
+        if endpoint.family is not Family.OPEN:
+            if (
+                caller.fyers_id
+                and self._broker.limits.admit(caller.app_id, caller.fyers_id, call.now) is not None
+            ):
+                return refuse_flood(endpoint.family)
+            if fault is not None and fault.kind in {FaultKind.AUTH_ERROR, FaultKind.AUTH_ERROR_ALL}:
+                return refuse_token(endpoint.family, Verdict.REFUSED)
+            if caller.verdict is not None:
+                return refuse_token(endpoint.family, caller.verdict)
+        return await endpoint.handle(self._broker, call)
+
+    async def _break_off(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
+        """Hang until the client, the fault's time or the simulator ends; reset right away."""
+        if fault.kind is FaultKind.HANG:
+            wait_s = None if fault.latency_ms is None else fault.latency_ms / 1000
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
+        elif request.transport is not None:
+            connection = request.transport.get_extra_info("socket")
+            if connection is not None:
+                # Lingering for no time turns the close into a TCP reset.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+    async def _drop(
+        self, request: web.BaseRequest, answer: Answer, fault: Fault, skew_s: float
+    ) -> web.StreamResponse:
+        """Promise the whole body, send its beginning, and hang up."""
+        response = web.StreamResponse(status=answer.status, headers=self._headers(answer, skew_s))
+        response.content_length = len(answer.body) + (1 if fault.bytes >= len(answer.body) else 0)
+        await response.prepare(request)
+        await response.write(answer.body[: fault.bytes])
+        if request.transport is not None:
+            request.transport.close()
+        return response
+
+    def _response(self, answer: Answer, skew_s: float) -> web.Response:
+        return web.Response(body=answer.body, status=answer.status, headers=self._headers(answer, skew_s))
+
+    def _headers(self, answer: Answer, skew_s: float) -> dict[str, str]:
+        second = int(self._broker.clock.epoch() + skew_s)
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True))
+        headers = {
+            "Content-Type": answer.content_type, "Date": self._date[1], "Server": "cloudflare",
+            "cf-cache-status": "DYNAMIC",
+        }  # fmt: skip
+        if answer.headers:
+            headers.update(answer.headers)
+        return headers
+
+
+def _edge_answer(fault: Fault | None, family: Family) -> Answer | None:
+    """Return what the edge says instead of the broker, if a fault has it speak."""
+    if fault is None:
+        return None
+    answer: Answer | None = None
+    if fault.kind is FaultKind.HTTP_ERROR:
+        answer = Answer(fault.body or b"", fault.status or 500, fault.content_type or "text/plain")
+    elif fault.kind is FaultKind.HTML_PAGE:
+        status = fault.status or 502
+        answer = html_page(status, EDGE_TITLES.get(status, "Error"))
+    elif fault.kind is FaultKind.ADDRESS_BAN:
+        answer = rate_limit_page(fault.status or 429)
+    elif fault.kind is FaultKind.RATE_LIMIT:
+        as_page = (fault.content_type or "").startswith("text/html")
+        answer = rate_limit_page() if as_page else refuse_flood(family)
+    elif fault.kind is FaultKind.EMPTY_BODY:
+        answer = Answer(b"", fault.status or 200)
+    if answer is None:
+        return None
+    return Answer(answer.body, answer.status, answer.content_type, {**answer.headers, **fault.headers})
+
+
+def _spoiled(answer: Answer, fault: Fault) -> Answer:
+    """Return the true answer as a fault of the broker's programs would send it."""
+    if fault.kind is FaultKind.MALFORMED_JSON:
+        return Answer(
+            answer.body[: len(answer.body) // 2], answer.status, answer.content_type, answer.headers
+        )
+    if fault.kind is FaultKind.WRONG_TYPES:
+        try:
+            value = orjson.loads(answer.body)
+        except orjson.JSONDecodeError:
+            return answer
+        return Answer(orjson.dumps(_wrong_types(value)), answer.status, answer.content_type, answer.headers)
+    return answer
+
+
+def _wrong_types(value: object, key: str = "") -> object:
+    if isinstance(value, dict):
+        return {name: _wrong_types(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return {str(index): _wrong_types(inner) for index, inner in enumerate(value[:3])}
+    if isinstance(value, str):
+        return value if key == "s" else 0
+    return "n/a"

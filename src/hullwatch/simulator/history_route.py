@@ -1,0 +1,119 @@
+"""Fyers' candle history: its parameters, its limits and its odd answers.
+
+The candle that is forming is included. Fyers advises a `range_to` at the end of the last interval to get closed candles
+only; so a candle that opens exactly at `range_to` is given if it is closed, and not while it is forming.
+"""
+
+import asyncio
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import orjson
+
+from hullwatch.simulator.answers import Answer, Refusal
+from hullwatch.simulator.broker import Broker, Call
+from hullwatch.simulator.market.calendar import DAY_S, from_date, moment
+from hullwatch.simulator.market.candles import Row
+
+_SECONDS = {"5S", "10S", "15S", "30S", "45S"}
+_MINUTES = {"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "120", "180", "240"}
+_DAYS = {"D": "D", "1D": "D", "1W": "W", "1M": "M"}
+_EPOCH = re.compile(r"\d{1,11}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+MOST_MINUTE_DAYS = 100
+MOST_DAILY_DAYS = 366
+_DAYS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    symbol: str
+    resolution: str
+    first: int
+    last: int
+    with_interest: bool
+
+
+async def history(broker: Broker, call: Call) -> Answer:
+    """Return candles of one symbol, oldest first, with the forming one."""
+    asked = _read(call)
+    if isinstance(asked, Refusal):
+        return asked.answer
+    if asked.symbol not in broker.market.instruments:
+        return Refusal.HISTORY_SYMBOL.answer
+    if asked.resolution in _SECONDS:
+        candles: list[bytes] = []
+    elif asked.resolution in _MINUTES:
+        candles = await _minute_candles(broker, asked, call.now)
+    else:
+        candles = await _daily_candles(broker, asked, call.now)
+    if not candles:
+        return Answer(b'{"candles":[],"message":"","s":"no_data"}')
+    if asked.with_interest:
+        candles = [candle[:-1] + b",0]" for candle in candles]
+    return Answer(b'{"candles":[' + b",".join(candles) + b'],"code":200,"message":"","s":"ok"}')
+
+
+async def _minute_candles(broker: Broker, asked: _Asked, now: float) -> list[bytes]:
+    length_s, base_s = int(asked.resolution) * 60, broker.market.source.base_seconds(asked.symbol)
+    if length_s < base_s or length_s % base_s:
+        return []
+    candles: list[bytes] = []
+    for number, day in enumerate(broker.market.trading_days(asked.symbol, asked.first, asked.last, now)):
+        if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
+            await asyncio.sleep(0)  # a day may have to be made up first: let others in between
+        pieces = broker.market.day_pieces(asked.symbol, day, length_s, now)
+        begin = bisect_left(pieces.starts, asked.first)
+        end = bisect_left(pieces.starts, asked.last)
+        if end < len(pieces.starts) and pieces.starts[end] == asked.last and asked.last + length_s <= now:
+            end += 1
+        candles.extend(pieces.json[begin:end])
+    return candles
+
+
+async def _daily_candles(broker: Broker, asked: _Asked, now: float) -> list[bytes]:
+    rows: list[Row] = []
+    for number, day in enumerate(broker.market.trading_days(asked.symbol, asked.first, asked.last, now)):
+        if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
+            await asyncio.sleep(0)
+        rows.extend(broker.market.day_pieces(asked.symbol, day, DAY_S, now).rows)
+    unit = _DAYS[asked.resolution]
+    candles: Sequence[Row] = rows if unit == "D" else broker.market.long_candles(rows, unit)
+    return [orjson.dumps(tuple(row)) for row in candles]
+
+
+def _read(call: Call) -> _Asked | Refusal:
+    """Read the query, or say how Fyers refuses it."""
+    query = call.query
+    symbol = query.get("symbol", "").strip()
+    resolution, date_format = query.get("resolution", ""), query.get("date_format", "0")
+    first = _moment(query.get("range_from", ""), date_format, is_end=False)
+    last = _moment(query.get("range_to", ""), date_format, is_end=True)
+    flags = (query.get("cont_flag", "0") or "0", query.get("oi_flag", "0") or "0")
+    if not symbol or first is None or last is None or first > last or not set(flags) <= {"0", "1"}:
+        return Refusal.HISTORY_INPUT
+    if resolution in _DAYS:
+        most = MOST_DAILY_DAYS
+    elif resolution in _MINUTES or resolution in _SECONDS:
+        most = MOST_MINUTE_DAYS
+    else:
+        return Refusal.HISTORY_INPUT
+    if last - first > most * DAY_S:
+        return Refusal.HISTORY_INPUT
+    return _Asked(symbol, resolution, first, last, flags[1] == "1")
+
+
+def _moment(text: str, date_format: str, *, is_end: bool) -> int | None:
+    """Read one end of the range: epoch seconds, or a date whose whole Indian day belongs to it."""
+    if date_format == "0":
+        return int(text) if _EPOCH.fullmatch(text) and text.isascii() else None
+    if date_format != "1" or not (_DATE.fullmatch(text) and text.isascii()):
+        return None
+    try:
+        day = from_date(date.fromisoformat(text))
+    except ValueError:
+        return None
+    return moment(day, DAY_S - 1 if is_end else 0)

@@ -1,0 +1,199 @@
+"""What the simulated exchange says at a moment: snapshots, quotes and candles of any length.
+
+Candles longer than those of the source are put together within one trading day, counted from 09:15; days, weeks and
+months carry 00:00 UTC of their first date, as Fyers' do. Answers are kept as pieces of JSON, because thousands of
+accounts ask for the same ones in the same second.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hullwatch.simulator.market.calendar import DAY_S, OPEN_S, day_of, moment, to_date
+from hullwatch.simulator.market.candles import CandleSource, Row, TradingDay
+from hullwatch.simulator.market.instruments import Instrument
+
+_CACHED_PIECES = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An instrument at a moment; prices in INR, volume in shares since the open, `traded_at` in epoch seconds."""
+
+    ltp: float
+    open: float
+    high: float
+    low: float
+    prev_close: float
+    volume: int
+    average: float
+    traded_at: int
+    last_quantity: int
+
+    @property
+    def change(self) -> float:
+        """Change since the previous close, INR."""
+        return round(self.ltp - self.prev_close, 2)
+
+    @property
+    def change_percent(self) -> float:
+        """Change since the previous close, percent."""
+        return round(100 * (self.ltp - self.prev_close) / self.prev_close, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Candles as JSON, beside their opening moments."""
+
+    starts: Sequence[int]
+    rows: Sequence[Row]
+    json: Sequence[bytes]
+
+
+class Market:
+    """The exchange as of any moment. All moments are epoch seconds; a quote shows its whole second."""
+
+    def __init__(self, source: CandleSource) -> None:
+        self.source = source
+        self.instruments: dict[str, Instrument] = source.instruments
+        self._second = -1
+        self._quotes: dict[str, bytes] = {}
+        self._pieces: OrderedDict[tuple[str, int, int], _Pieces] = OrderedDict()
+        self._running: dict[tuple[str, int], tuple[int, _Pieces]] = {}
+
+    def snapshot(self, symbol: str, now: float) -> Snapshot:
+        """Return a listed instrument's prices at a moment; after hours they stay at the last close."""
+        day, tick = day_of(now), self.instruments[symbol].tick
+        today = self.source.day(symbol, day)
+        if today is None or now < today.opens_at:
+            earlier = self.source.day_before(symbol, day)
+            past = None if earlier is None else self.source.day(symbol, earlier)
+            if earlier is None or past is None:
+                return self._before_history(symbol, day)
+            return _snapshot(past, past.rows, self._close_before(symbol, earlier, past), past.closes_at - 1)
+        rows = today.rows_until(now, tick)
+        traded_at = min(int(now), rows[-1].start + today.base_s - 1)
+        return _snapshot(today, rows, self._close_before(symbol, day, today), traded_at)
+
+    def quote(self, symbol: str, now: float, skew_s: float = 0.0) -> dict[str, Any]:
+        """Return the item of a quotes answer; `skew_s` is added to its time."""
+        instrument, shot = self.instruments[symbol], self.snapshot(symbol, int(now))
+        bid, ask = best_prices(instrument, shot)
+        value = {
+            "ch": shot.change, "chp": shot.change_percent, "lp": shot.ltp,
+            "spread": round(ask - bid, 2), "ask": ask, "bid": bid,
+            "open_price": shot.open, "high_price": shot.high, "low_price": shot.low,
+            "prev_close_price": shot.prev_close, "atp": shot.average, "volume": shot.volume,
+            "short_name": symbol.partition(":")[2], "exchange": "NSE", "description": symbol,
+            "original_name": symbol, "symbol": symbol, "fyToken": instrument.fytoken,
+            "tt": str(int(shot.traded_at + skew_s)),
+        }  # fmt: skip
+        return {"n": symbol, "s": "ok", "v": value}
+
+    def quote_json(self, symbol: str, now: float) -> bytes:
+        """Return the same as JSON, made once per symbol and simulated second."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._quotes.clear()
+        made = self._quotes.get(symbol)
+        if made is None:
+            made = self._quotes[symbol] = orjson.dumps(self.quote(symbol, second))
+        return made
+
+    def trading_days(self, symbol: str, first: float, last: float, now: float) -> Sequence[int]:
+        """Return the days of a listed symbol from one moment to another, none later than now."""
+        return self.source.days(symbol, day_of(first), min(day_of(last), day_of(now)))
+
+    def day_pieces(self, symbol: str, day: int, length_s: int, now: float) -> _Pieces:
+        """Return one day's candles of `length_s` seconds (a multiple of the source's), as far as they have come."""
+        trading_day = self.source.day(symbol, day)
+        if trading_day is None:
+            return _Pieces((), (), ())
+        if now < trading_day.closes_at:
+            second = int(now)
+            kept = self._running.get((symbol, length_s))
+            if kept is None or kept[0] != second:
+                rows = trading_day.rows_until(second, self.instruments[symbol].tick)
+                kept = self._running[symbol, length_s] = (second, _as_pieces(_joined(rows, day, length_s)))
+            return kept[1]
+        key = (symbol, day, length_s)
+        pieces = self._pieces.get(key)
+        if pieces is None:
+            pieces = self._pieces[key] = _as_pieces(_joined(trading_day.rows, day, length_s))
+            if len(self._pieces) > _CACHED_PIECES:
+                self._pieces.popitem(last=False)
+        return pieces
+
+    def long_candles(self, daily: Sequence[Row], unit: str) -> list[Row]:
+        """Put daily candles together by week (`W`, from Monday) or month (`M`)."""
+        return _grouped(daily, lambda row: _period_start(row.start // DAY_S, unit) * DAY_S)
+
+    def _close_before(self, symbol: str, day: int, fallback: TradingDay) -> float:
+        earlier = self.source.day_before(symbol, day)
+        past = None if earlier is None else self.source.day(symbol, earlier)
+        return fallback.rows[0].open if past is None else past.rows[-1].close
+
+    def _before_history(self, symbol: str, day: int) -> Snapshot:
+        """Stand at the very first price when asked about a moment before the data begin."""
+        later = self.source.days(symbol, day, day + 20_000)
+        first = self.source.day(symbol, later[0]) if later else None
+        price, at = (first.rows[0].open, first.opens_at) if first is not None else (1.0, moment(day, OPEN_S))
+        return Snapshot(price, price, price, price, price, 0, price, at, 0)
+
+
+def best_prices(instrument: Instrument, shot: Snapshot) -> tuple[float, float]:
+    """Return the best bid and ask: one tick around the last price, on the side it last moved to; 0 for an index."""
+    if instrument.is_index:
+        return 0.0, 0.0
+    above = shot.change >= 0
+    bid = shot.ltp - (0 if above else instrument.tick)
+    return round(bid, 2), round(bid + instrument.tick, 2)
+
+
+def _snapshot(day: TradingDay, rows: Sequence[Row], prev_close: float, traded_at: int) -> Snapshot:
+    last, closed = rows[-1], len(rows) - 1
+    high, low, volume, turnover = last.high, last.low, last.volume, last.volume * last.close
+    if closed:
+        high, low = max(high, day.highs[closed - 1]), min(low, day.lows[closed - 1])
+        volume += day.volumes[closed - 1]
+        turnover += day.turnovers[closed - 1]
+    average = round(turnover / volume, 2) if volume else last.close
+    return Snapshot(
+        last.close, rows[0].open, high, low, prev_close, volume, average, traded_at, last.volume // 60
+    )  # fmt: skip
+
+
+def _joined(rows: Sequence[Row], day: int, length_s: int) -> Sequence[Row]:
+    if length_s == DAY_S:
+        return _grouped(rows, lambda _: day * DAY_S)
+    opening = moment(day, OPEN_S)
+    return _grouped(rows, lambda row: opening + (row.start - opening) // length_s * length_s)
+
+
+def _grouped(rows: Sequence[Row], start_of: Callable[[Row], int]) -> list[Row]:
+    groups: list[Row] = []
+    for row in rows:
+        start = start_of(row)
+        if groups and groups[-1].start == start:
+            group = groups[-1]
+            groups[-1] = Row(
+                start, group.open, max(group.high, row.high), min(group.low, row.low), row.close,
+                group.volume + row.volume,
+            )  # fmt: skip
+        else:
+            groups.append(row._replace(start=start))
+    return groups
+
+
+def _as_pieces(rows: Sequence[Row]) -> _Pieces:
+    return _Pieces([row.start for row in rows], rows, [orjson.dumps(tuple(row)) for row in rows])
+
+
+def _period_start(day: int, unit: str) -> int:
+    if unit == "W":
+        return day - (day + 3) % 7
+    return day - (to_date(day).day - 1)

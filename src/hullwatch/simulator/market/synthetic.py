@@ -1,0 +1,177 @@
+"""A market made up from a seed: opening gaps, a U-shaped day in volatility and volume, prices on the tick grid.
+
+A day depends on the seed, the symbol and the date alone, so any date can be had at once. Closing levels come from a sum
+of value noise on ten time scales (one day to three years), which wanders like a price without having to be followed
+from its beginning; the minutes in between are a random bridge from the gapped open to the close.
+"""
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+from hashlib import blake2b
+
+from hullwatch.simulator.market.calendar import (
+    CLOSE_S,
+    OPEN_S,
+    from_date,
+    is_weekday_open,
+    moment,
+)
+from hullwatch.simulator.market.candles import Row, TradingDay
+from hullwatch.simulator.market.instruments import Character, Instrument, synthetic_listing
+
+FIRST_DAY = from_date(date(2017, 7, 3))
+"""Fyers' history begins on 2017-07-03 (Fyers API v3 docs, History)."""
+
+_MINUTES = (CLOSE_S - OPEN_S) // 60
+_OCTAVES = 10
+_CACHED_DAYS = 3_000
+_CACHED_CLOSES = 50_000
+
+
+def _u_shape(opening: float, closing: float) -> list[float]:
+    """Return one weight a minute, high at both ends of the session, adding up to one."""
+    raw = [
+        1 + opening * math.exp(-minute / 20) + closing * math.exp((minute - _MINUTES + 1) / 25)
+        for minute in range(_MINUTES)
+    ]
+    total = sum(raw)
+    return [weight / total for weight in raw]
+
+
+_VARIANCE = _u_shape(9.0, 2.5)
+_VOLUME = _u_shape(5.0, 4.0)
+
+
+@lru_cache(maxsize=100_000)
+def _lattice(seed: int, key: str, octave: int, index: int) -> float:
+    """Return a standard, nearly normal number that belongs to one point of one octave."""
+    digest = blake2b(f"{seed}|{key}|{octave}|{index}".encode(), digest_size=8).digest()
+    parts = [int.from_bytes(digest[start : start + 2]) / 65_535 for start in (0, 2, 4, 6)]
+    return (sum(parts) - 2.0) * math.sqrt(3.0)
+
+
+def _wander(seed: int, key: str, day: int) -> float:
+    """Return the noise of a day, scaled so that one day's change has a standard deviation near one."""
+    total = 0.0
+    for octave in range(_OCTAVES):
+        index, offset = divmod(day, 1 << octave)
+        share = offset / (1 << octave)
+        here = _lattice(seed, key, octave, index)
+        there = _lattice(seed, key, octave, index + 1) if share else here
+        total += 0.5 * math.sqrt(1 << octave) * (here + (there - here) * share)
+    return total
+
+
+class SyntheticMarket:
+    """A candle source that needs no data: one-minute candles from 2017-07-03 on, any day at once."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._listing = synthetic_listing()
+        self._days: OrderedDict[tuple[str, int], TradingDay] = OrderedDict()
+        self._closes: dict[tuple[str, int], float] = {}
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """Every listed instrument by symbol."""
+        return {symbol: instrument for symbol, (instrument, _) in self._listing.items()}
+
+    def base_seconds(self, symbol: str) -> int:  # noqa: ARG002  the same for every symbol here
+        """Return 60: one-minute candles."""
+        return 60
+
+    def day(self, symbol: str, day: int) -> TradingDay | None:
+        """Return a day of a listed symbol, or `None` on a weekend, a holiday or before history begins."""
+        if day < FIRST_DAY or not is_weekday_open(day):
+            return None
+        key = (symbol, day)
+        made = self._days.get(key)
+        if made is None:
+            made = self._days[key] = self._make(symbol, day)
+            if len(self._days) > _CACHED_DAYS:
+                self._days.popitem(last=False)
+        return made
+
+    def days(self, symbol: str, first: int, last: int) -> Sequence[int]:  # noqa: ARG002  one calendar for all
+        """Return the trading days between two days, both included."""
+        return [day for day in range(max(first, FIRST_DAY), last + 1) if is_weekday_open(day)]
+
+    def day_before(self, symbol: str, day: int) -> int | None:  # noqa: ARG002  one calendar for all
+        """Return the trading day before `day`, or `None` at the beginning of history."""
+        for earlier in range(day - 1, FIRST_DAY - 1, -1):
+            if is_weekday_open(earlier):
+                return earlier
+        return None
+
+    def session(self, day: int) -> tuple[int, int] | None:
+        """Return 09:15 and 15:30 of a trading day."""
+        return (moment(day, OPEN_S), moment(day, CLOSE_S)) if is_weekday_open(day) else None
+
+    def _close(self, symbol: str, day: int) -> float:
+        """Return the closing price of a day: part the market's way, part the instrument's own."""
+        key = (symbol, day)
+        price = self._closes.get(key)
+        if price is None:
+            instrument, character = self._listing[symbol]
+            noise = 0.6 * _wander(self._seed, "market", day) + 0.8 * _wander(self._seed, symbol, day)
+            price = _on_grid(character.price * math.exp(character.volatility * noise), instrument.tick)
+            if len(self._closes) >= _CACHED_CLOSES:
+                self._closes.clear()
+            self._closes[key] = price
+        return price
+
+    def _make(self, symbol: str, day: int) -> TradingDay:
+        instrument, character = self._listing[symbol]
+        chance = random.Random(f"{self._seed}|{symbol}|{day}")  # noqa: S311  a market, not a secret
+        previous = self.day_before(symbol, day)
+        close = self._close(symbol, day)
+        before = close if previous is None else self._close(symbol, previous)
+        gap = chance.gauss(0.0, 0.45) * (3.0 if chance.random() < 0.04 else 1.0)
+        opening = _on_grid(before * math.exp(character.volatility * gap), instrument.tick)
+        closes = _bridge(opening, close, character.volatility * 0.8, chance)
+        return TradingDay.of(
+            _minutes(moment(day, OPEN_S), [opening, *closes], character, instrument.tick, chance), 60
+        )
+
+
+def _on_grid(price: float, tick: float) -> float:
+    return round(max(1, round(price / tick)) * tick, 2)
+
+
+def _bridge(opening: float, close: float, spread: float, chance: random.Random) -> list[float]:
+    """Return one closing price a minute, before rounding, ending at `close`; `spread` is the day's own volatility."""
+    walk: list[float] = []
+    level = 0.0
+    for weight in _VARIANCE:
+        level += chance.gauss(0.0, spread * math.sqrt(weight))
+        walk.append(level)
+    miss = math.log(close / opening) - level
+    passed = 0.0
+    prices: list[float] = []
+    for weight, step in zip(_VARIANCE, walk, strict=True):
+        passed += weight
+        prices.append(opening * math.exp(step + miss * passed))
+    return prices
+
+
+def _minutes(
+    start: int, prices: Sequence[float], character: Character, tick: float, chance: random.Random
+) -> list[Row]:
+    """Turn an opening price and the minutes' closes into candles: wicks in proportion to the hour's volatility."""
+    rows: list[Row] = []
+    last, *closes = prices
+    day_volume = character.volume * math.exp(chance.gauss(0.0, 0.25))
+    for minute, close in enumerate(closes):
+        wick = last * character.volatility * 0.4 * math.sqrt(_VARIANCE[minute])
+        first = last if minute == 0 else _on_grid(last + chance.gauss(0.0, 0.15) * wick, tick)
+        final = _on_grid(close, tick)
+        high = max(first, final, _on_grid(max(first, final) + chance.expovariate(1.0) * wick, tick))
+        low = min(first, final, _on_grid(min(first, final) - chance.expovariate(1.0) * wick, tick))
+        volume = int(day_volume * _VOLUME[minute] * math.exp(chance.gauss(-0.08, 0.4)))
+        rows.append(Row(start + minute * 60, first, high, low, final, volume))
+        last = final
+    return rows
