@@ -400,10 +400,9 @@ class ConnectionService:
         account.credential.lease.is_in_doubt = True
         self._stand(account, StandingTrigger.REFUSED)
         self.outages.note_refusal(account.connection.user_id)
-        name = f"second-look:{account.connection.user_id}"
         credential = account.credential.for_second_look()
         account.looked.clear()
-        self._supervisor.run_once(name, lambda: self._look_and_tell(account, credential, refusal))
+        self._supervisor.run_once("second-look", self._look_and_tell(account, credential, refusal))
 
     async def _look_and_tell(self, account: _Account, credential: Credential, first: LoginRefused) -> None:
         try:

@@ -14,6 +14,7 @@ from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.failures import NotFound
 from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.tokens import IST
+from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort
@@ -92,6 +93,24 @@ def compose_broker_trouble(
 def announce(hub: Broadcast[Event], notification: Notification) -> None:
     """Push a stored notification to its user's open tabs."""
     hub.publish(notification.user_id, NotificationStored(notification))
+
+
+_STATUS_TEXTS = {
+    WatchStatus.WATCHING: "Your watchlist is being watched.",
+    WatchStatus.STARTING: "Watching begins with the next cycle.",
+    WatchStatus.MARKET_CLOSED: "The market is closed; watching goes on by itself when it opens.",
+    WatchStatus.NOT_WANTED: "You have not started monitoring.",
+    WatchStatus.NO_WATCHES: "Your watchlist is empty: add a symbol to be watched.",
+    WatchStatus.NO_SESSION: "There is no Fyers session: log in to Fyers and watching goes on by itself.",
+    WatchStatus.CHECKING_LOGIN: "Fyers refused a call; your login is being checked a second time.",
+    WatchStatus.FYERS_TROUBLE: "Fyers does not answer properly at the moment; hullwatch keeps trying and you need do nothing.",
+    WatchStatus.RATE_LIMITED: "Fyers asked us to wait; watching goes on by itself.",
+}
+
+
+def describe_status(status: WatchStatus) -> str:
+    """Return the sentence for what monitoring does, and why not where it does not."""
+    return _STATUS_TEXTS[status]
 
 
 class NotificationService:

@@ -1,0 +1,234 @@
+"""Runs the cycles of all accounts: each a task of its own with a deadline, none twice at once, none waiting for another.
+
+An account whose session ended is simply not scheduled any more; its next login schedules it. So a dead session makes no calls by
+construction, and nobody's trouble ends anybody else's round.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from hullwatch.domain.candles import next_close_after
+from hullwatch.domain.events import AuditEntry, WatchStatusChanged
+from hullwatch.domain.watches import WatchStatus
+from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.services.monitoring.schedule import Schedule
+from hullwatch.services.monitoring.watcher import SETTLED_AFTER, Tools, Watcher
+
+DEADLINE_S = 25.0
+"""For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""
+_PARKED = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
+"""Statuses that only an event ends: a start, a new watch, a login."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known of one account's cycles."""
+
+    watcher: Watcher
+    status: WatchStatus = WatchStatus.NOT_WANTED
+    since: datetime | None = None
+    began_at: datetime | None = None
+    """When its latest cycle began."""
+    last_cycle_at: datetime | None = None
+    """When its latest cycle ended."""
+    cycles: int = 0
+    missed: int = 0
+    """Cycles that fell out because the one before had not ended."""
+    is_running: bool = False
+    must_run_again: bool = False
+
+
+class Runner:
+    """Schedules and runs cycles."""
+
+    def __init__(
+        self,
+        *,
+        tools: Tools,
+        is_wanted: Callable[[str], bool],
+        interval_s: float,
+        wire_clock: Clock,
+        phase: Callable[[], float],
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            tools: What all watchers share.
+            is_wanted: Whether a user wants monitoring.
+            interval_s: Seconds from cycle to cycle in trading hours.
+            wire_clock: Times what waits for the network, where the tools' clock runs faster than life.
+            phase: Gives a number in [0, 1) that spreads accounts over an interval.
+        """
+        self._tools = tools
+        self._is_wanted = is_wanted
+        self._interval = timedelta(seconds=interval_s)
+        self._wire_clock = wire_clock
+        self._phase = phase
+        self.runs: dict[str, Run] = {}
+        self._schedule = Schedule()
+        self._schedule_changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger(component="MonitoringService")
+
+    def run_of(self, user_id: str) -> Run:
+        """Return the account's run, made on first sight."""
+        run = self.runs.get(user_id)
+        if run is None:
+            run = self.runs[user_id] = Run(Watcher(user_id, self._tools))
+        return run
+
+    def remove(self, user_id: str) -> None:
+        """Forget an account."""
+        self._schedule.discard(user_id)
+        self.runs.pop(user_id, None)
+
+    def wake(self, user_id: str) -> None:
+        """Run the account's next cycle at once: something it waits for has happened."""
+        run = self.run_of(user_id)
+        if run.is_running:
+            run.must_run_again = True
+        else:
+            self._put(user_id, self._tools.clock.now())
+
+    def wake_spread(self, user_id: str) -> None:
+        """Run the account's next cycle within one interval: at a start, when all accounts begin together."""
+        self._put(user_id, self._tools.clock.now() + self._phase() * self._interval)
+
+    async def run(self, heartbeat: Callable[[], None]) -> None:
+        """Start cycles as they fall due, for ever; on the way out cancel those under way."""
+        try:
+            while True:
+                self._schedule_changed.clear()
+                for user_id in self._schedule.pop_due(self._tools.clock.now()):
+                    self._start(user_id)
+                heartbeat()
+                await self._wait_for_next()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+
+    async def _wait_for_next(self) -> None:
+        due_at = self._schedule.next_due_at()
+        # Never sleep long in one piece: a machine that was suspended must notice the jump of the clock.
+        latest = self._tools.clock.now() + timedelta(seconds=30)
+        sleeping = asyncio.create_task(
+            self._tools.clock.sleep_until(min(due_at or latest, latest)), name="next cycle"
+        )
+        changed = asyncio.create_task(self._schedule_changed.wait(), name="schedule changed")
+        try:
+            await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            changed.cancel()
+
+    def _put(self, user_id: str, due_at: datetime) -> None:
+        earliest = self._schedule.next_due_at()
+        self._schedule.put(user_id, due_at)
+        if earliest is None or due_at < earliest:
+            self._schedule_changed.set()
+
+    def _start(self, user_id: str) -> None:
+        run = self.runs.get(user_id)
+        if run is None or run.is_running:
+            return
+        run.is_running = True
+        task = asyncio.create_task(self.run_cycle(run), name=f"cycle {user_id}")
+        self._tasks.add(task)
+        task.add_done_callback(lambda ended: self._ended(run, ended))
+
+    def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
+        """Clear up after a cycle, however it ended; one that broke is told of and tried again like any other."""
+        self._tasks.discard(task)
+        run.is_running = False
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._log.error("cycle.broke", user_id=run.watcher.user_id, error=_names(error), exc_info=error)
+            self._tools.metrics.cycle("broke", 0.0)
+            self.set_status(run, WatchStatus.FYERS_TROUBLE)
+        self._schedule_next(run)
+
+    async def run_cycle(self, run: Run) -> None:
+        """Run one cycle of one account and take its status over."""
+        user_id = run.watcher.user_id
+        began_s = self._wire_clock.monotonic()
+        run.began_at = self._tools.clock.now()
+        if not self._is_wanted(user_id):
+            self.set_status(run, WatchStatus.NOT_WANTED)
+            return
+        try:
+            async with clock_timeout(self._wire_clock, DEADLINE_S):
+                status = await run.watcher.run_cycle()
+        except TimeoutError:
+            status = WatchStatus.FYERS_TROUBLE
+        if not self._is_wanted(user_id):
+            status = WatchStatus.NOT_WANTED
+        run.cycles += 1
+        run.last_cycle_at = self._tools.clock.now()
+        self.set_status(run, status)
+        self._tools.metrics.cycle(status.value, self._wire_clock.monotonic() - began_s)
+
+    def set_status(self, run: Run, status: WatchStatus) -> None:
+        """Take a status over; a change is logged, noted in the audit trail and pushed, a repetition is not."""
+        if status is run.status and run.since is not None:
+            return
+        before, now = run.status, self._tools.clock.now()
+        run.status, run.since = status, now
+        user_id = run.watcher.user_id
+        incident_id = self._tools.connections.connection(user_id).incident_id if status.is_blind else None
+        self._log.info(
+            f"monitoring.{status.value}", user_id=user_id, was=before.value, incident_id=incident_id
+        )
+        self._tools.journal.note(
+            AuditEntry(
+                at=now,
+                user_id=user_id,
+                kind="monitoring.status",
+                actor="hullwatch",
+                from_state=before.value,
+                to_state=status.value,
+                incident_id=incident_id,
+            )
+        )
+        self._tools.hub.publish(user_id, WatchStatusChanged(user_id, status, now))
+
+    def _schedule_next(self, run: Run) -> None:
+        user_id = run.watcher.user_id
+        if self.runs.get(user_id) is not run:
+            return
+        if run.must_run_again:
+            run.must_run_again = False
+            self._put(user_id, self._tools.clock.now())
+        elif run.status not in _PARKED:
+            self._put(user_id, self._next_cycle_at(run))
+
+    def _next_cycle_at(self, run: Run) -> datetime:
+        """Return the next tick of the account's rhythm, or a candle's close before it; outside trading hours the next opening."""
+        now = self._tools.clock.now()
+        calendar = self._tools.calendar
+        if run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles:
+            # The last candle of the session that just ended is read once it has settled.
+            settles_at = calendar.previous_session(now).closes_at + SETTLED_AFTER
+            opens_at = calendar.next_session(now).opens_at + self._phase() * self._interval
+            return settles_at if settles_at > now else opens_at
+        tick = (run.began_at or now) + self._interval
+        if tick <= now:
+            overrun = (now - tick) // self._interval + 1
+            run.missed += overrun
+            tick += overrun * self._interval
+        closes = (next_close_after(now, resolution, calendar) for resolution in run.watcher.resolutions)
+        return min([tick, *(closed_at + SETTLED_AFTER for closed_at in closes)])
+
+
+def _names(error: BaseException) -> str:
+    """Return the class names of an error and of those it groups; their texts might hold what must not be told."""
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(_names(inner) for inner in error.exceptions)
+    return type(error).__name__

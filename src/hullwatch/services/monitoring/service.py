@@ -1,0 +1,317 @@
+"""Watchlists, the wish to be monitored, and what users ask about both; the cycles themselves are in ``runner``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+
+import structlog
+
+from hullwatch.domain.connection import ConnectionChange
+from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, coverage, silences
+from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.failures import LimitReached, NotFound
+from hullwatch.domain.hma import warm_up
+from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.signals import Rule, Signal
+from hullwatch.domain.tokens import IST
+from hullwatch.domain.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.connections import ConnectionService
+from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.runner import Runner
+from hullwatch.services.monitoring.watcher import Tools, WatchingMetrics
+from hullwatch.services.notifications import describe_status
+from hullwatch.services.ports import StorePort
+
+_MOST_ENTRIES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringState:
+    """What a user wants and what is happening."""
+
+    is_wanted: bool
+    is_running: bool
+    """Whether cycles complete at present; outside trading hours, whether they would."""
+    status: WatchStatus
+    reason_text: str
+    since: datetime | None
+    last_cycle_at: datetime | None
+    cycles: int
+    missed_cycles: int
+    watch_count: int
+    refused_symbols: tuple[Symbol, ...]
+
+
+class MonitoringService:
+    """Watches for everybody who wants it, as long as the process lives, and remembers the wish beyond that."""
+
+    def __init__(
+        self,
+        *,
+        store: StorePort,
+        connections: ConnectionService,
+        market: MarketService,
+        calendar: MarketCalendar,
+        clock: Clock,
+        random: Random,
+        hub: Broadcast[Event],
+        metrics: WatchingMetrics,
+        new_id: Callable[[str], str],
+        interval_s: float = 5.0,
+        wire_clock: Clock | None = None,
+    ) -> None:
+        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
+        self._store = store
+        self._calendar = calendar
+        self._clock = clock
+        self._connections = connections
+        self._new_id = new_id
+        self._wishes: dict[str, MonitoringWish] = {}
+        self._journal = Journal(store)
+        tools = Tools(connections, market, calendar, clock, self._journal, hub, metrics)
+        self._runner = Runner(
+            tools=tools,
+            is_wanted=self.is_wanted,
+            interval_s=interval_s,
+            wire_clock=wire_clock or clock,
+            phase=random.random,
+        )
+        connections.on_change(self._on_connection_change)
+        self._log = structlog.get_logger(component="MonitoringService")
+
+    # ---------------------------------------------------------------- life
+
+    async def load(self) -> None:
+        """Read wishes and watchlists; every wish is as it was left."""
+        async with self._store.begin() as work:
+            wishes = await work.watches.wishes()
+            watches = await work.watches.list_all()
+            await work.audit.add([AuditEntry(self._clock.now(), None, "server.started", "hullwatch")])
+            await work.commit()
+        self._wishes = {wish.user_id: wish for wish in wishes}
+        for watch in watches:
+            self._runner.run_of(watch.user_id).watcher.put(watch)
+        for wish in wishes:
+            if wish.is_wanted:
+                self._runner.set_status(self._runner.run_of(wish.user_id), WatchStatus.STARTING)
+                self._runner.wake_spread(wish.user_id)
+
+    def start_jobs(self, supervisor: Supervisor) -> None:
+        """Begin the cycles and the writing of what they note."""
+        supervisor.spawn("monitoring", lambda: self._runner.run(lambda: supervisor.heartbeat("monitoring")))
+        supervisor.every("monitoring-journal", 1, self._journal.flush, at_start=False)
+        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat)
+
+    async def close(self) -> None:
+        """Note the orderly end and store what was only noted."""
+        self._journal.note(AuditEntry(self._clock.now(), None, "server.stopped", "hullwatch"))
+        await self._journal.flush()
+
+    async def _beat(self) -> None:
+        self._journal.note(AuditEntry(self._clock.now(), None, "server.heartbeat", "hullwatch"))
+        await self._journal.flush()
+
+    def _on_connection_change(self, change: ConnectionChange) -> None:
+        """A login wakes the account's watches; an end lets the next cycle notice, which then schedules no other."""
+        if self.is_wanted(change.after.user_id):
+            self._runner.wake(change.after.user_id)
+
+    # ---------------------------------------------------------------- the wish
+
+    def is_wanted(self, user_id: str) -> bool:
+        """Whether the user wants monitoring."""
+        wish = self._wishes.get(user_id)
+        return wish is not None and wish.is_wanted
+
+    async def start(self, user_id: str) -> MonitoringState:
+        """Remember that the user wants monitoring, and begin; candles that closed while it was not wanted give no signals."""
+        if not self.is_wanted(user_id):
+            now = self._clock.now()
+            run = self._runner.run_of(user_id)
+            await self._put_wish(
+                MonitoringWish(user_id, is_wanted=True, changed_at=now), run.watcher.judge_from(now)
+            )
+            self._runner.set_status(run, WatchStatus.STARTING)
+            self._runner.wake(user_id)
+        return self.state(user_id)
+
+    async def stop(self, user_id: str) -> MonitoringState:
+        """Remember that the user wants no monitoring, and end it."""
+        if self.is_wanted(user_id):
+            await self._put_wish(MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now()), {})
+            self._runner.set_status(self._runner.run_of(user_id), WatchStatus.NOT_WANTED)
+        return self.state(user_id)
+
+    async def _put_wish(self, wish: MonitoringWish, evaluated_through: dict[str, datetime]) -> None:
+        async with self._store.begin() as work:
+            await work.watches.put_wish(wish)
+            if evaluated_through:
+                await work.watches.advance(evaluated_through)
+            await work.commit()
+        self._wishes[wish.user_id] = wish
+
+    def state(self, user_id: str) -> MonitoringState:
+        """Return what the user wants and what is happening."""
+        run = self._runner.run_of(user_id)
+        status = run.status
+        if self.is_wanted(user_id) and status is not WatchStatus.NO_SESSION:
+            connection = self._connections.connection(user_id)
+            if run.watcher.watches and not connection.has_session:
+                status = (
+                    WatchStatus.NO_SESSION
+                )  # the session ended a moment ago; the next cycle will say so too
+        return MonitoringState(
+            is_wanted=self.is_wanted(user_id),
+            is_running=status in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED),
+            status=status,
+            reason_text=describe_status(status),
+            since=run.since,
+            last_cycle_at=run.last_cycle_at,
+            cycles=run.cycles,
+            missed_cycles=run.missed,
+            watch_count=len(run.watcher.watches),
+            refused_symbols=tuple(run.watcher.refused),
+        )
+
+    # ---------------------------------------------------------------- the watchlist
+
+    async def watches(self, user_id: str) -> list[Watch]:
+        """Return the user's watchlist, oldest first."""
+        watches = self._runner.run_of(user_id).watcher.watches.values()
+        return sorted(watches, key=lambda watch: (watch.created_at, watch.id))
+
+    async def add_watch(
+        self, user_id: str, *, symbol: Symbol, resolution: Resolution, period: int, rule: Rule
+    ) -> Watch:
+        """Watch one thing more, for candles that close from now on.
+
+        Raises:
+            InvalidInput: The period is not one an HMA can have.
+            AlreadyExists: It is watched already.
+            LimitReached: The watchlist is full.
+        """
+        warm_up(period)
+        run = self._runner.run_of(user_id)
+        if len(run.watcher.watches) >= MOST_WATCHES:
+            raise LimitReached(
+                f"A watchlist holds {MOST_WATCHES} lines at most, so that Fyers' limits are kept."
+            )
+        now = self._clock.now()
+        watch = Watch(
+            self._new_id("wch"), user_id, symbol, resolution, period, rule, now, evaluated_through=now
+        )
+        async with self._store.begin() as work:
+            await work.watches.add(watch)
+            await work.commit()
+        self._take_over(watch)
+        return watch
+
+    async def change_watch(
+        self,
+        user_id: str,
+        watch_id: str,
+        *,
+        resolution: Resolution | None = None,
+        period: int | None = None,
+        rule: Rule | None = None,
+    ) -> Watch:
+        """Change a watch; it begins anew, for candles that close from now on.
+
+        Raises:
+            NotFound: The user has no such watch.
+            InvalidInput: The period is not one an HMA can have.
+            AlreadyExists: That is watched already.
+        """
+        watch = self._own(user_id, watch_id)
+        changed = replace(
+            watch,
+            resolution=resolution or watch.resolution,
+            period=watch.period if period is None else period,
+            rule=rule or watch.rule,
+            evaluated_through=self._clock.now(),
+        )
+        warm_up(changed.period)
+        async with self._store.begin() as work:
+            await work.watches.update(changed)
+            await work.commit()
+        self._take_over(changed)
+        return changed
+
+    async def remove_watch(self, user_id: str, watch_id: str) -> None:
+        """Watch this no longer; its signals stay.
+
+        Raises:
+            NotFound: The user has no such watch.
+        """
+        self._own(user_id, watch_id)
+        async with self._store.begin() as work:
+            await work.watches.remove(user_id, watch_id)
+            await work.commit()
+        self._runner.run_of(user_id).watcher.discard(watch_id)
+
+    def forget(self, user_id: str) -> None:
+        """Drop a removed user's watching; the caller removes what is stored."""
+        self._wishes.pop(user_id, None)
+        self._runner.remove(user_id)
+
+    def _own(self, user_id: str, watch_id: str) -> Watch:
+        watch = self._runner.run_of(user_id).watcher.watches.get(watch_id)
+        if watch is None:
+            raise NotFound("Your watchlist has no such line.")
+        return watch
+
+    def _take_over(self, watch: Watch) -> None:
+        self._runner.run_of(watch.user_id).watcher.put(watch)
+        if self.is_wanted(watch.user_id):
+            self._runner.wake(watch.user_id)
+
+    # ---------------------------------------------------------------- what came of it
+
+    async def signals(
+        self,
+        user_id: str,
+        *,
+        symbol: Symbol | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Signal]:
+        """Return the user's signals, newest candle first."""
+        async with self._store.begin() as work:
+            return await work.watches.signals(user_id, symbol=symbol, since=since, before=before, limit=limit)
+
+    async def coverage(self, user_id: str, day: date | None = None) -> Coverage:
+        """Return how much of an exchange day was watched, up to now; by default of today or the last trading day."""
+        now = self._clock.now()
+        day = day or self._calendar.trading_day_of(now)
+        begins_at = datetime.combine(day, time(), IST).astimezone(UTC)
+        ends_at = min(begins_at + timedelta(days=1), now)
+        await self._journal.flush()
+        async with self._store.begin() as work:
+            before = await work.audit.entries(
+                user_id=user_id, kind_prefix="monitoring.status", before=begins_at, limit=1
+            )
+            during = await work.audit.entries(
+                user_id=user_id,
+                kind_prefix="monitoring.status",
+                since=begins_at,
+                before=ends_at,
+                limit=_MOST_ENTRIES,
+            )
+            beats = await work.audit.entries(
+                kind_prefix="server.", since=begins_at - BEAT_EVERY, before=ends_at, limit=_MOST_ENTRIES
+            )
+        changes = [
+            StatusChange(entry.at, WatchStatus(entry.to_state))
+            for entry in (*before, *during)
+            if entry.to_state
+        ]
+        down = silences(sorted(beat.at for beat in beats), until=ends_at)
+        sessions = self._calendar.sessions_on(day)
+        return coverage(day, sessions, changes, down, until=ends_at)

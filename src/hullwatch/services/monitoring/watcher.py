@@ -1,0 +1,325 @@
+"""One account's watching: what a cycle does, from due candles to quotes, and what it remembers between cycles."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hullwatch.domain.candles import Candle, closes_at, last_close_at_or_before
+from hullwatch.domain.events import CandleClosed, Event, QuotesArrived, SignalFired
+from hullwatch.domain.failures import Outcome, StorageUnavailable
+from hullwatch.domain.hma import warm_up
+from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.signals import Direction, Fed, Intake, Signal, WatchSeries, is_late
+from hullwatch.domain.watches import Watch, WatchStatus
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.connections import ConnectionService
+from hullwatch.services.hma import history_start
+from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring.journal import Journal
+
+SETTLED_AFTER = timedelta(seconds=1)
+"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
+MOST_ATTEMPTS = 12
+"""Cycles in which a candle that is due is asked for; then it counts as one in which nothing was traded."""
+AT_ONCE = 4
+"""History calls of one account under way at the same time."""
+WARM_UP_SPARE = 20
+"""Candles beyond the warm-up, so that the first judged candle has an average and a direction before it."""
+
+
+class WatchingMetrics(Protocol):
+    """Where watching is counted."""
+
+    def cycle(self, outcome: str, seconds: float) -> None:
+        """Count one account's cycle."""
+        ...
+
+    def signal(self) -> None:
+        """Count one stored signal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all watchers share."""
+
+    connections: ConnectionService
+    market: MarketService
+    calendar: MarketCalendar
+    clock: Clock
+    journal: Journal
+    hub: Broadcast[Event]
+    metrics: WatchingMetrics
+
+
+@dataclass(slots=True)
+class _Feed:
+    """The candles of one symbol and resolution, shared by all watches on them."""
+
+    through: datetime | None = None
+    """Every candle that closed up to here has been judged; `None` before the first fetch."""
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class _Unsaved:
+    signals: list[Signal] = field(default_factory=list)
+    evaluated_through: dict[str, datetime] = field(default_factory=dict)
+
+
+FeedKey = tuple[Symbol, Resolution]
+
+_STATUS_OF = {
+    Outcome.OK: WatchStatus.WATCHING,
+    Outcome.NO_DATA: WatchStatus.WATCHING,
+    # A symbol that Fyers refuses concerns that one watch; the account goes on being watched.
+    Outcome.BAD_REQUEST: WatchStatus.WATCHING,
+    Outcome.NOT_PERMITTED: WatchStatus.FYERS_TROUBLE,
+    Outcome.UNAVAILABLE: WatchStatus.FYERS_TROUBLE,
+    Outcome.RATE_LIMITED: WatchStatus.RATE_LIMITED,
+    Outcome.DISCONNECTED: WatchStatus.NO_SESSION,
+}
+
+
+class Watcher:
+    """Watches for one account; at most one cycle of it runs at a time, which its caller sees to."""
+
+    __slots__ = ("_feeds", "_series", "_tools", "_unsaved", "refused", "user_id", "watches")
+
+    def __init__(self, user_id: str, tools: Tools) -> None:
+        self.user_id = user_id
+        self._tools = tools
+        self.watches: dict[str, Watch] = {}
+        self._series: dict[str, WatchSeries] = {}
+        self._feeds: dict[FeedKey, _Feed] = {}
+        self._unsaved = _Unsaved()
+        self.refused: dict[Symbol, Outcome] = {}
+        """Symbols that Fyers refuses to serve, for as long as it does."""
+
+    # ---------------------------------------------------------------- the watchlist
+
+    def put(self, watch: Watch) -> None:
+        """Watch this from its `evaluated_through` on; a watch that changed begins anew."""
+        self.discard(watch.id)
+        self.watches[watch.id] = watch
+        self._feeds[watch.symbol, watch.resolution] = _Feed()
+
+    def discard(self, watch_id: str) -> None:
+        """Watch this no longer."""
+        watch = self.watches.pop(watch_id, None)
+        self._series.pop(watch_id, None)
+        if watch and not any(True for _ in self._watches_on((watch.symbol, watch.resolution))):
+            self._feeds.pop((watch.symbol, watch.resolution), None)
+
+    def judge_from(self, moment: datetime) -> dict[str, datetime]:
+        """Let only candles that close after `moment` give signals; return what to store of it."""
+        for watch in self.watches.values():
+            if watch.evaluated_through < moment:
+                self.watches[watch.id] = replace(watch, evaluated_through=moment)
+        return {watch.id: watch.evaluated_through for watch in self.watches.values()}
+
+    def series(self, watch_id: str) -> WatchSeries | None:
+        """Return a watch's live series, or `None` before it has been warmed up."""
+        return self._series.get(watch_id)
+
+    @property
+    def resolutions(self) -> set[Resolution]:
+        """Return the resolutions that are watched."""
+        return {resolution for _, resolution in self._feeds}
+
+    @property
+    def has_due_candles(self) -> bool:
+        """Whether a candle has closed that was not judged yet."""
+        return bool(self._due_feeds(self._tools.clock.now() - SETTLED_AFTER))
+
+    def _watches_on(self, key: FeedKey) -> Iterable[Watch]:
+        return (watch for watch in self.watches.values() if (watch.symbol, watch.resolution) == key)
+
+    # ---------------------------------------------------------------- a cycle
+
+    async def run_cycle(self) -> WatchStatus:
+        """Judge the candles that are due, then take quotes; return what that makes the account's status."""
+        if not self.watches:
+            return WatchStatus.NO_WATCHES
+        connection = self._tools.connections.connection(self.user_id)
+        if not connection.has_session:
+            return WatchStatus.NO_SESSION
+        if not connection.is_usable:
+            return WatchStatus.CHECKING_LOGIN
+        await self._save_again()
+        outcome = await self._judge_due_candles()
+        in_session = self._tools.calendar.session_at(self._tools.clock.now()) is not None
+        if outcome is Outcome.OK and in_session:
+            outcome = await self._take_quotes()
+        status = _STATUS_OF[outcome]
+        if (
+            status is WatchStatus.FYERS_TROUBLE
+            and not self._tools.connections.connection(self.user_id).is_usable
+        ):
+            return WatchStatus.CHECKING_LOGIN
+        if status is WatchStatus.WATCHING and not in_session:
+            return WatchStatus.MARKET_CLOSED
+        return status
+
+    def _due_feeds(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
+        """Return the feeds with a candle that closed up to `settled_at` and was not judged, with that close."""
+        expected: dict[Resolution, datetime] = {}
+        due = []
+        for key, feed in self._feeds.items():
+            resolution = key[1]
+            if resolution not in expected:
+                expected[resolution] = last_close_at_or_before(settled_at, resolution, self._tools.calendar)
+            if feed.through is None or feed.through < expected[resolution]:
+                due.append((key, expected[resolution]))
+        return due
+
+    async def _judge_due_candles(self) -> Outcome:
+        """Fetch and judge all that is due, a few at a time; the first failure ends the round and is its outcome."""
+        settled_at = self._tools.clock.now() - SETTLED_AFTER
+        due = self._due_feeds(settled_at)
+        if not due:
+            return Outcome.OK
+        failure: Outcome | None = None
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def fetch(key: FeedKey, expected: datetime) -> None:
+            nonlocal failure
+            async with places:
+                if failure is None:
+                    outcome = await self._advance(key, expected, settled_at)
+                    if outcome is Outcome.BAD_REQUEST:
+                        self.refused[key[0]] = outcome
+                    elif outcome not in (Outcome.OK, Outcome.NO_DATA):
+                        failure = outcome
+
+        async with asyncio.TaskGroup() as group:
+            for key, expected in due:
+                group.create_task(fetch(key, expected), name=f"candles {self.user_id} {key[0]}")
+        await self._keep(
+            [], {watch.id: watch.evaluated_through for key, _ in due for watch in self._watches_on(key)}
+        )
+        return failure or Outcome.OK
+
+    async def _advance(self, key: FeedKey, expected: datetime, settled_at: datetime) -> Outcome:
+        """Fetch one feed's candles from where it stands and judge those that are closed and settled."""
+        symbol, resolution = key
+        feed = self._feeds[key]
+        start = min(self._start_for(watch) for watch in self._watches_on(key))
+        answer = await self._tools.market.candles(
+            self.user_id, symbol, resolution, start=start, end=self._tools.clock.now()
+        )
+        if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
+            if answer.outcome is Outcome.BAD_REQUEST:
+                feed.through = (
+                    expected  # asking again would be refused again; the next candle brings a new try
+                )
+            return answer.outcome
+        self.refused.pop(symbol, None)
+        calendar = self._tools.calendar
+        candles = [(candle, closes_at(candle.opened_at, resolution, calendar)) for candle in answer.candles]
+        settled = [(candle, closed_at) for candle, closed_at in candles if closed_at <= settled_at]
+        if self._feeds.get(key) is not feed:
+            return Outcome.OK  # the watchlist changed meanwhile; a fresh feed begins anew
+        newest = settled[-1][1] if settled else None
+        self._account_for(feed, newest, expected)
+        await self._judge(key, settled)
+        return Outcome.OK
+
+    @staticmethod
+    def _account_for(feed: _Feed, newest: datetime | None, expected: datetime) -> None:
+        feed.attempts += 1
+        if (newest is not None and newest >= expected) or feed.attempts >= MOST_ATTEMPTS:
+            feed.through, feed.attempts = expected, 0
+
+    def _start_for(self, watch: Watch) -> datetime:
+        """Return from where this watch needs candles: its newest one, or far enough back to warm up."""
+        series = self._series.get(watch.id)
+        if series is not None and series.last_opened_at is not None:
+            return series.last_opened_at
+        needed = warm_up(watch.period) + WARM_UP_SPARE
+        return history_start(needed, watch.resolution, watch.evaluated_through, self._tools.calendar)
+
+    async def _judge(self, key: FeedKey, candles: list[tuple[Candle, datetime]]) -> None:
+        """Feed candles to every watch on them; store the signals, then announce those that are new."""
+        signals: list[Signal] = []
+        news: dict[datetime, Candle] = {}
+        for watch in list(self._watches_on(key)):
+            series = self._series.setdefault(watch.id, WatchSeries(watch.period, watch.rule))
+            through = watch.evaluated_through
+            for candle, closed_at in candles:
+                fed = series.feed(candle)
+                if fed.intake is not Intake.ACCEPTED or closed_at <= watch.evaluated_through:
+                    continue
+                news[closed_at] = candle
+                through = closed_at
+                if fed.direction is not None and fed.hma is not None:
+                    signals.append(self._signal(watch, candle, closed_at, fed, fed.direction))
+            self.watches[watch.id] = replace(watch, evaluated_through=through)
+        for _, candle in sorted(news.items()):
+            self._tools.hub.publish(self.user_id, CandleClosed(self.user_id, *key, candle))
+        if signals:
+            await self._keep(signals, {watch.id: watch.evaluated_through for watch in self._watches_on(key)})
+
+    def _signal(
+        self, watch: Watch, candle: Candle, closed_at: datetime, fed: Fed, direction: Direction
+    ) -> Signal:
+        now = self._tools.clock.now()
+        return Signal(
+            watch_id=watch.id,
+            user_id=self.user_id,
+            symbol=watch.symbol,
+            resolution=watch.resolution,
+            period=watch.period,
+            rule=watch.rule,
+            direction=direction,
+            candle_opened_at=candle.opened_at,
+            candle_closed_at=closed_at,
+            close=candle.close,
+            hma=fed.hma or 0.0,
+            detected_at=now,
+            is_late=is_late(closed_at, now),
+        )
+
+    # ---------------------------------------------------------------- storing
+
+    async def _keep(self, signals: list[Signal], evaluated_through: dict[str, datetime]) -> None:
+        """Store, then announce; with a database that does not answer keep both for the next cycle, in order."""
+        if self._unsaved.signals:
+            self._unsaved.signals += signals
+            self._unsaved.evaluated_through |= evaluated_through
+            return
+        try:
+            new = await self._tools.journal.keep(signals, evaluated_through)
+        except StorageUnavailable:
+            self._unsaved.signals += signals
+            self._unsaved.evaluated_through |= evaluated_through
+            return
+        for signal in new:
+            self._tools.metrics.signal()
+            self._tools.hub.publish(self.user_id, SignalFired(signal))
+
+    async def _save_again(self) -> None:
+        if self._unsaved.signals or self._unsaved.evaluated_through:
+            unsaved, self._unsaved = self._unsaved, _Unsaved()
+            await self._keep(unsaved.signals, unsaved.evaluated_through)
+
+    # ---------------------------------------------------------------- quotes
+
+    async def _take_quotes(self) -> Outcome:
+        symbols = list(dict.fromkeys(watch.symbol for watch in self.watches.values()))
+        answer = await self._tools.market.fresh_quotes(self.user_id, symbols)
+        if answer.outcome is Outcome.OK and self._tools.hub.listeners(self.user_id):
+            prices = {quote.symbol: quote.ltp for quote in answer.quotes}
+            previews: dict[str, float] = {}
+            for watch in self.watches.values():
+                price, series = prices.get(watch.symbol), self._series.get(watch.id)
+                preview = series.preview(price) if series is not None and price is not None else None
+                if preview is not None:
+                    previews[watch.id] = preview
+            event = QuotesArrived(self.user_id, answer.quotes, previews, self._tools.clock.now())
+            self._tools.hub.publish(self.user_id, event, replaceable_key="quotes")
+        return answer.outcome
