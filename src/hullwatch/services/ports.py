@@ -103,6 +103,10 @@ class UserRepository(Protocol):
         """Return all users, oldest first."""
         ...
 
+    async def lock_registration(self) -> None:
+        """Let no other registration begin until this unit of work ends; to be called before `count` decides who becomes admin."""
+        ...
+
     async def count(self) -> int: ...
     async def remove(self, user_id: str) -> None:
         """Remove the user with everything that is the user's own; the audit trail stays."""
@@ -255,8 +259,8 @@ class UnitOfWork(Protocol):
 class StorePort(Protocol):
     """The database."""
 
-    def begin(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work."""
+    def begin(self, *, read_only: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work; one that is `read_only` waits for no writer. A task that has one open to write must not open a second."""
         ...
 
     async def ping(self) -> None:

@@ -1,0 +1,238 @@
+"""The tables. Rows never leave the storage room: repositories turn them into domain values.
+
+Every CHECK, index and foreign key here is in a migration too; a test compares both, so change them together.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from hullwatch.domain.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
+from hullwatch.domain.connection import EndReason, LoginState, Standing
+from hullwatch.domain.instruments import MAX_SYMBOL_LENGTH
+from hullwatch.domain.notifications import NotificationKind
+from hullwatch.domain.signals import Direction, Rule
+from hullwatch.storage.columns import JsonText, PlainText, UtcMoment, word_of
+
+LONGEST_ID = 64
+LONGEST_HASH = 128
+LONGEST_PASSWORD_HASH = 256
+LONGEST_CIPHERTEXT = 60_000
+"""Characters: `LONGEST_TEXT` in UTF-8, sealed, in base64."""
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """What all tables share: names for constraints, so that migrations can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _owner() -> ForeignKey:
+    return ForeignKey("users.id", ondelete="CASCADE")
+
+
+class UserRow(Base):
+    """A person using hullwatch."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    email: Mapped[str] = mapped_column(PlainText(LONGEST_EMAIL), unique=True)
+    full_name: Mapped[str] = mapped_column(PlainText(LONGEST_NAME))
+    role: Mapped[Role] = mapped_column(word_of(Role, "role"))
+    password_hash: Mapped[str] = mapped_column(PlainText(LONGEST_PASSWORD_HASH), repr=False)
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+
+
+class BrowserLoginRow(Base):
+    """A browser's login, by the hash of its cookie."""
+
+    __tablename__ = "browser_logins"
+
+    value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
+
+
+class ApiTokenRow(Base):
+    """A program's way in, by the hash of its token."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    name: Mapped[str] = mapped_column(PlainText(LONGEST_NAME))
+    value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), unique=True, repr=False)
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+
+
+class BrokerConnectionRow(Base):
+    """A user's session with Fyers and its sealed access token."""
+
+    __tablename__ = "broker_connections"
+    __table_args__ = (
+        CheckConstraint("generation >= 0", name="generation"),
+        CheckConstraint(
+            "access_token IS NULL OR (state IN ('connected', 'expiring') AND token_generation = generation)",
+            name="token_of_this_session",
+        ),
+    )
+
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
+    state: Mapped[LoginState] = mapped_column(word_of(LoginState, "state"))
+    standing: Mapped[Standing] = mapped_column(word_of(Standing, "standing"))
+    generation: Mapped[int]
+    reason: Mapped[EndReason | None] = mapped_column(word_of(EndReason, "reason"))
+    fyers_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    app_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    expires_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    connected_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    last_validated_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    last_disconnect_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    incident_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    access_token: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False, default=None)
+    token_generation: Mapped[int | None] = mapped_column(default=None)
+
+
+class FyersAppRow(Base):
+    """A user's own Fyers app and its sealed secret."""
+
+    __tablename__ = "fyers_apps"
+
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
+    app_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    secret: Mapped[str] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False)
+    redirect_uri: Mapped[str] = mapped_column(PlainText(512))
+
+
+class PendingLoginRow(Base):
+    """A login at Fyers that was begun here, by the hash of its `state`."""
+
+    __tablename__ = "pending_logins"
+
+    state_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    app_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
+    browser_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), repr=False)
+    may_switch_account: Mapped[bool]
+
+
+class WatchRow(Base):
+    """One line of a watchlist."""
+
+    __tablename__ = "watches"
+    __table_args__ = (
+        UniqueConstraint("user_id", "symbol", "resolution", "period", "rule"),
+        CheckConstraint("period > 0", name="period"),
+    )
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
+    symbol: Mapped[str] = mapped_column(PlainText(MAX_SYMBOL_LENGTH))
+    resolution: Mapped[str] = mapped_column(PlainText(8))
+    period: Mapped[int]
+    rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"))
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    evaluated_through: Mapped[datetime] = mapped_column(UtcMoment)
+
+
+class MonitoringWishRow(Base):
+    """Whether a user wants monitoring."""
+
+    __tablename__ = "monitoring_wishes"
+
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
+    is_wanted: Mapped[bool]
+    changed_at: Mapped[datetime] = mapped_column(UtcMoment)
+
+
+class SignalRow(Base):
+    """A dated fact; outlives its watch, hence no foreign key to it. The primary key makes each one exist once."""
+
+    __tablename__ = "signals"
+    __table_args__ = (
+        Index(None, "user_id", "candle_opened_at"),
+        CheckConstraint("candle_closed_at > candle_opened_at", name="candle"),
+    )
+
+    watch_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    candle_opened_at: Mapped[datetime] = mapped_column(UtcMoment, primary_key=True)
+    rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
+    symbol: Mapped[str] = mapped_column(PlainText(MAX_SYMBOL_LENGTH))
+    resolution: Mapped[str] = mapped_column(PlainText(8))
+    period: Mapped[int]
+    direction: Mapped[Direction] = mapped_column(word_of(Direction, "direction"))
+    candle_closed_at: Mapped[datetime] = mapped_column(UtcMoment)
+    close: Mapped[float]
+    hma: Mapped[float]
+    detected_at: Mapped[datetime] = mapped_column(UtcMoment)
+    is_late: Mapped[bool]
+
+
+class NotificationRow(Base):
+    """A notice to one user; one of a kind per incident."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        Index(
+            "uq_notifications_user_id_kind_incident_id",
+            "user_id",
+            "kind",
+            "incident_id",
+            unique=True,
+            sqlite_where=text("incident_id IS NOT NULL"),
+            postgresql_where=text("incident_id IS NOT NULL"),
+        ),
+        Index(None, "user_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
+    kind: Mapped[NotificationKind] = mapped_column(word_of(NotificationKind, "kind"))
+    title: Mapped[str] = mapped_column(PlainText(500))
+    text: Mapped[str] = mapped_column(PlainText())
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    incident_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    read_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+
+
+class AuditEventRow(Base):
+    """One line of the audit trail; no foreign key, since it outlives whom it speaks of."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "user_id", "at"), Index(None, "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True, init=False)
+    at: Mapped[datetime] = mapped_column(UtcMoment)
+    user_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    kind: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    actor: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    from_state: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    to_state: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    reason: Mapped[str | None] = mapped_column(PlainText())
+    generation: Mapped[int | None]
+    incident_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    evidence: Mapped[Mapping[str, object]] = mapped_column(JsonText)
+
+
+class InstallationRow(Base):
+    """What concerns the installation as a whole; so far only `KEY_CHECK`, a sealed known text that tells keys apart."""
+
+    __tablename__ = "installation"
+
+    name: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    value: Mapped[str] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False)

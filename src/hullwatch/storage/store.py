@@ -1,0 +1,123 @@
+"""The database as the services see it: units of work over one engine. Satisfies `StorePort`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.storage.cipher import Cipher
+from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
+from hullwatch.storage.repositories.audit import Audit
+from hullwatch.storage.repositories.connections import Connections
+from hullwatch.storage.repositories.logins import Logins
+from hullwatch.storage.repositories.notifications import Notifications
+from hullwatch.storage.repositories.users import Users
+from hullwatch.storage.repositories.watches import Watches
+from hullwatch.storage.transaction import Transaction, finished
+
+
+class UnitOfWork:
+    """One transaction; kept by `commit`, undone by leaving without it."""
+
+    def __init__(
+        self, db_session: AsyncSession, transaction: Transaction, cipher: Cipher, limit_s: float
+    ) -> None:
+        self._db_session = db_session
+        self._limit_s = limit_s
+        self.users = Users(transaction)
+        self.logins = Logins(transaction)
+        self.connections = Connections(transaction, cipher)
+        self.watches = Watches(transaction)
+        self.notifications = Notifications(transaction)
+        self.audit = Audit(transaction)
+
+    async def commit(self) -> None:
+        """Keep everything, on the disk when this returns.
+
+        A cancelled caller waits for the end of a commit under way, so it is either kept or not, never abandoned in between.
+
+        Raises:
+            StorageUnavailable: Nothing was kept, unless the connection broke while the database was confirming.
+        """
+        await finished(answer_of(self._db_session.commit(), limit_s=self._limit_s))
+
+
+class Store:
+    """Opens units of work; connects when the first one is opened."""
+
+    def __init__(
+        self,
+        url: str,
+        cipher: Cipher,
+        *,
+        pool_size: int = 5,
+        limit_s: float = LIMIT_S,
+        patience_s: float = SQLITE_PATIENCE_S,
+    ) -> None:
+        self._engine = open_engine(url, pool_size=pool_size, limit_s=limit_s, patience_s=patience_s)
+        self._cipher = cipher
+        self._limit_s = limit_s
+        self._is_postgresql = self._engine.dialect.name == "postgresql"
+        # SQLite lets one write at a time and makes the others poll; a queue of our own is fair and wakes at once.
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task[object] | None = None
+
+    @asynccontextmanager
+    async def begin(self, *, read_only: bool = False) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work. One that is `read_only` waits for no writer, and the database refuses its writes.
+
+        Raises:
+            StorageUnavailable: The database does not answer, or another process holds it too long.
+        """
+        if self._is_postgresql or read_only:
+            async with self._open(read_only=read_only) as work:
+                yield work
+            return
+        await self._take_turn()
+        try:
+            async with self._open(read_only=False) as work:
+                yield work
+        finally:
+            self._writer = None
+            self._turn.release()
+
+    async def ping(self) -> None:
+        """Raise `StorageUnavailable` unless the database answers."""
+        async with AsyncSession(self._engine) as db_session:
+            await answer_of(db_session.connection(execution_options={READ_ONLY: True}), limit_s=self._limit_s)
+            await answer_of(db_session.execute(text("SELECT 1")), limit_s=self._limit_s)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _open(self, *, read_only: bool) -> AsyncIterator[UnitOfWork]:
+        options = {READ_ONLY: True, "postgresql_readonly": True} if read_only else {}
+        db_session = AsyncSession(self._engine, expire_on_commit=False, autoflush=False)
+        try:
+            await answer_of(db_session.connection(execution_options=options), limit_s=self._limit_s)
+            transaction = Transaction(db_session, is_postgresql=self._is_postgresql, limit_s=self._limit_s)
+            yield UnitOfWork(db_session, transaction, self._cipher, self._limit_s)
+        finally:
+            # To its end even when cancelled: a transaction left open would keep everyone else from writing.
+            await finished(self._leave(db_session))
+
+    async def _leave(self, db_session: AsyncSession) -> None:
+        try:
+            await answer_of(db_session.close(), limit_s=self._limit_s)
+        except StorageUnavailable:
+            await db_session.invalidate()
+
+    async def _take_turn(self) -> None:
+        if self._writer is not None and self._writer is asyncio.current_task():
+            raise RuntimeError("this task has a unit of work open already: SQLite would wait for it for ever")
+        try:
+            async with asyncio.timeout(self._limit_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("The database is busy. Nothing was changed; please try again.") from None
+        self._writer = asyncio.current_task()

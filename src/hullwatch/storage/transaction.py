@@ -1,0 +1,114 @@
+"""One transaction's statements, each within its time and with its errors translated. What they say is in ``repositories/``."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import BigInteger, CursorResult, Executable, Select, Table, exists, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hullwatch.storage.engine import answer_of
+from hullwatch.storage.models import Base, UserRow
+
+T = TypeVar("T")
+Values = Sequence[dict[str, Any]]
+
+REGISTRATION_LOCK = 0x68756C6C_0001
+KEYS_LOCK = 0x68756C6C_0002
+UPGRADE_LOCK = 0x68756C6C_0003
+"""PostgreSQL advisory locks; the upper half spells the product, so that others in the same database do not collide."""
+
+# Rows read again in one transaction show what its own bulk statements changed.
+_OPTIONS = {"populate_existing": True, "synchronize_session": False}
+
+
+class Transaction:
+    """What repositories speak through."""
+
+    def __init__(self, db_session: AsyncSession, *, is_postgresql: bool, limit_s: float) -> None:
+        self._db_session = db_session
+        self._limit_s = limit_s
+        self.is_postgresql = is_postgresql
+
+    async def rows(self, query: Select[T]) -> list[T]:
+        """Return the first column, or the row object, of all rows."""
+        return list(await answer_of(self._scalars(query), limit_s=self._limit_s))
+
+    async def row(self, query: Select[T]) -> T | None:
+        """Return the first row, or None."""
+        found = await self.rows(query)
+        return found[0] if found else None
+
+    async def execute(
+        self, statement: Executable, values: Values | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Run a statement, once for each of the values if there are any."""
+        running = self._db_session.execute(statement, values, execution_options=_OPTIONS)
+        return cast("CursorResult[*tuple[Any, ...]]", await answer_of(running, limit_s=self._limit_s))
+
+    async def execute_many(self, statement: Executable, values: Values) -> None:
+        """Run a statement with named parameters for each of the values, in one call to the driver."""
+        if values:
+            await answer_of(self._execute_many(statement, values), limit_s=self._limit_s)
+
+    def insert(self, row: type[Base]) -> postgresql.Insert:
+        """Return an INSERT that knows ON CONFLICT, in the words of this database."""
+        table = table_of(row)
+        if self.is_postgresql:
+            return postgresql.insert(table)
+        # Both know the same on_conflict methods; SQLAlchemy gives them no common type.
+        return cast("postgresql.Insert", sqlite.insert(table))
+
+    def insert_for_user(self, row: Base, user_id: str) -> postgresql.Insert:
+        """Return an INSERT of this row that does nothing when the user has been removed meanwhile.
+
+        A foreign key alone would say so too, but by undoing the whole transaction, and with it what belongs to everybody else.
+        """
+        columns = table_of(type(row)).columns
+        values = values_of(row)
+        constants = [literal(value, columns[name].type).label(name) for name, value in values.items()]
+        of_user = select(*constants).where(exists().where(UserRow.id == user_id))
+        return self.insert(type(row)).from_select(list(values), of_user)
+
+    async def lock(self, number: int, *, shared: bool = False) -> None:
+        """Hold a lock until the transaction ends; on SQLite every transaction that writes holds the only one."""
+        if self.is_postgresql:
+            take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+            await self.execute(select(take(literal(number, BigInteger))))
+
+    async def _scalars(self, query: Select[T]) -> Sequence[T]:
+        return (await self._db_session.execute(query, execution_options=_OPTIONS)).scalars().all()
+
+    async def _execute_many(self, statement: Executable, values: Values) -> None:
+        connection = await self._db_session.connection()
+        await connection.execute(statement, values)
+
+
+def table_of(row: type[Base]) -> Table:
+    """Return the table of a class of rows."""
+    return cast("Table", row.__table__)
+
+
+def values_of(row: Base) -> dict[str, Any]:
+    """Return a row object as the values of an INSERT; a key that the database generates is left to it."""
+    return {
+        column.key: getattr(row, column.key)
+        for column in table_of(type(row)).columns
+        if column is not table_of(type(row)).autoincrement_column
+    }
+
+
+async def finished(operation: Coroutine[Any, Any, None]) -> None:
+    """Let an operation come to its end even if the waiting task is cancelled; the cancellation then goes on."""
+    task = asyncio.ensure_future(operation)
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        task.exception()
+        raise asyncio.CancelledError
+    task.result()

@@ -1,0 +1,519 @@
+"""A store in memory that satisfies `StorePort`; passes the same cases as the databases in ``tests/storage/test_store_contract.py``."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from hullwatch.domain.accounts import ApiToken, FyersApp, PendingLogin, Role, User
+from hullwatch.domain.connection import Connection, LoginState
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, StorageUnavailable
+from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.notifications import Notification
+from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.signals import Signal
+from hullwatch.domain.watches import MonitoringWish, Watch
+
+LONGEST_TEXT = 10_000
+
+
+@dataclass
+class Tables:
+    """Everything that is stored, by its key."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    password_hashes: dict[str, str] = field(default_factory=dict)
+    browsers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    api_tokens: dict[str, tuple[ApiToken, str]] = field(default_factory=dict)
+    connections: dict[str, Connection] = field(default_factory=dict)
+    tokens: dict[str, tuple[int, AccessToken]] = field(default_factory=dict)
+    apps: dict[str, FyersApp] = field(default_factory=dict)
+    pending: dict[str, PendingLogin] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    wishes: dict[str, MonitoringWish] = field(default_factory=dict)
+    signals: dict[tuple[str, datetime, str], Signal] = field(default_factory=dict)
+    notifications: dict[str, Notification] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+
+    def copy(self) -> "Tables":
+        """Return tables that can be changed without changing these; the values in them are immutable."""
+        return Tables(*(getattr(self, table.name).copy() for table in fields(self)))
+
+
+def storable(*values: object) -> None:
+    """Refuse texts that no database takes, wherever in a value they are."""
+    for value in values:
+        if isinstance(value, str):
+            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                raise InvalidInput("A text with a NUL or half a character cannot be stored.")
+            if len(value) > LONGEST_TEXT:
+                raise InvalidInput("A text that long cannot be stored.")
+        elif is_dataclass(value):
+            storable(*(getattr(value, part.name) for part in fields(value) if part.name != "evidence"))
+
+
+class Repository:
+    """What the repositories share."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    def needs_user(self, user_id: str) -> None:
+        """Do as a foreign key does."""
+        if user_id not in self.tables.users:
+            raise NotFound("What this belongs to no longer exists.")
+
+
+class Users(Repository):
+    """Users and their password hashes."""
+
+    async def lock_registration(self) -> None:
+        """Nothing to do: units of work come one after the other."""
+
+    async def add(self, user: User, password_hash: str) -> None:
+        """Store a user."""
+        storable(user, password_hash)
+        if user.id in self.tables.users or await self.by_email(user.email):
+            raise AlreadyExists("An account with this e-mail address exists already.")
+        self.tables.users[user.id] = user
+        self.tables.password_hashes[user.id] = password_hash
+
+    async def get(self, user_id: str) -> User | None:
+        """Return the user."""
+        storable(user_id)
+        return self.tables.users.get(user_id)
+
+    async def by_email(self, email: str) -> tuple[User, str] | None:
+        """Return the user and the password hash."""
+        storable(email)
+        found = next((user for user in self.tables.users.values() if user.email == email), None)
+        return None if found is None else (found, self.tables.password_hashes[found.id])
+
+    async def password_hash(self, user_id: str) -> str | None:
+        """Return the password hash."""
+        return self.tables.password_hashes.get(user_id)
+
+    async def set_password_hash(self, user_id: str, password_hash: str) -> None:
+        """Change it."""
+        storable(password_hash)
+        if user_id in self.tables.users:
+            self.tables.password_hashes[user_id] = password_hash
+
+    async def set_role(self, user_id: str, role: Role) -> None:
+        """Change it."""
+        if user_id in self.tables.users:
+            self.tables.users[user_id] = replace(self.tables.users[user_id], role=role)
+
+    async def set_full_name(self, user_id: str, full_name: str) -> None:
+        """Change it."""
+        storable(full_name)
+        if user_id in self.tables.users:
+            self.tables.users[user_id] = replace(self.tables.users[user_id], full_name=full_name)
+
+    async def list_all(self) -> list[User]:
+        """Return all users, oldest first."""
+        return sorted(self.tables.users.values(), key=lambda user: (user.created_at, user.id))
+
+    async def count(self) -> int:
+        """Return how many there are."""
+        return len(self.tables.users)
+
+    async def remove(self, user_id: str) -> None:
+        """Remove the user and what is the user's own."""
+        held = self.tables
+        for table in (
+            held.users,
+            held.password_hashes,
+            held.connections,
+            held.tokens,
+            held.apps,
+            held.wishes,
+        ):
+            table.pop(user_id, None)
+        _drop(held.browsers, lambda login: login[0] == user_id)
+        _drop(held.api_tokens, lambda entry: entry[0].user_id == user_id)
+        for table in (held.pending, held.watches, held.signals, held.notifications):
+            _drop(table, lambda value: value.user_id == user_id)
+
+
+class Logins(Repository):
+    """Browser logins and API tokens."""
+
+    async def add_browser(
+        self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime
+    ) -> None:
+        """Store a browser's login."""
+        storable(value_hash, user_id)
+        self.needs_user(user_id)
+        if value_hash in self.tables.browsers:
+            raise AlreadyExists("That exists already.")
+        self.tables.browsers[value_hash] = (user_id, expires_at)
+
+    async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
+        """Return whose unexpired login this is."""
+        user_id, expires_at = self.tables.browsers.get(value_hash, (None, now))
+        return user_id if expires_at > now else None
+
+    async def remove_browser(self, value_hash: str) -> None:
+        """Remove one login."""
+        self.tables.browsers.pop(value_hash, None)
+
+    async def remove_browsers_of(self, user_id: str) -> None:
+        """Remove all logins of a user."""
+        _drop(self.tables.browsers, lambda login: login[0] == user_id)
+
+    async def purge(self, *, now: datetime) -> None:
+        """Remove what has expired."""
+        _drop(self.tables.browsers, lambda login: login[1] <= now)
+        _drop(self.tables.pending, lambda pending: pending.expires_at <= now)
+
+    async def add_token(self, token: ApiToken, value_hash: str) -> None:
+        """Store an API token."""
+        storable(token, value_hash)
+        self.needs_user(token.user_id)
+        if token.id in self.tables.api_tokens or await self.token_by_hash(value_hash):
+            raise AlreadyExists("That exists already.")
+        self.tables.api_tokens[token.id] = (token, value_hash)
+
+    async def token_by_hash(self, value_hash: str) -> ApiToken | None:
+        """Return the token with this hash."""
+        return next((token for token, of in self.tables.api_tokens.values() if of == value_hash), None)
+
+    async def touch_token(self, token_id: str, *, used_at: datetime) -> None:
+        """Note when it was used."""
+        if token_id in self.tables.api_tokens:
+            token, value_hash = self.tables.api_tokens[token_id]
+            self.tables.api_tokens[token_id] = (replace(token, last_used_at=used_at), value_hash)
+
+    async def tokens_of(self, user_id: str) -> list[ApiToken]:
+        """Return a user's tokens, oldest first."""
+        own = (token for token, _ in self.tables.api_tokens.values() if token.user_id == user_id)
+        return sorted(own, key=lambda token: (token.created_at, token.id))
+
+    async def remove_token(self, user_id: str, token_id: str) -> bool:
+        """Remove the user's token."""
+        found = self.tables.api_tokens.get(token_id)
+        if found is None or found[0].user_id != user_id:
+            return False
+        del self.tables.api_tokens[token_id]
+        return True
+
+
+class Connections(Repository):
+    """Connections, tokens, apps and pending logins."""
+
+    async def get(self, user_id: str) -> Connection | None:
+        """Return a user's connection."""
+        return self.tables.connections.get(user_id)
+
+    async def list_all(self) -> list[Connection]:
+        """Return all connections."""
+        return [self.tables.connections[user_id] for user_id in sorted(self.tables.connections)]
+
+    async def save(self, connection: Connection) -> bool:
+        """Store it unless a newer generation is stored, or this one has ended."""
+        storable(connection)
+        stored = self.tables.connections.get(connection.user_id)
+        if connection.user_id not in self.tables.users:
+            return False
+        if stored is not None and stored.generation >= connection.generation:
+            is_over = stored.state is LoginState.DISCONNECTED and connection.has_session
+            if stored.generation > connection.generation or is_over:
+                return False
+        self.tables.connections[connection.user_id] = connection
+        generation, _ = self.tables.tokens.get(connection.user_id, (None, None))
+        if not connection.has_session or generation != connection.generation:
+            self.tables.tokens.pop(connection.user_id, None)
+        return True
+
+    async def save_login(self, connection: Connection, token: AccessToken) -> bool:
+        """Store a new generation with its token."""
+        storable(connection)
+        stored = self.tables.connections.get(connection.user_id)
+        if connection.user_id not in self.tables.users:
+            return False
+        if stored is not None and stored.generation >= connection.generation:
+            return False
+        self.tables.connections[connection.user_id] = connection
+        self.tables.tokens[connection.user_id] = (connection.generation, token)
+        return True
+
+    async def token(self, user_id: str, generation: int) -> AccessToken | None:
+        """Return the token of this generation."""
+        found = self.tables.tokens.get(user_id)
+        return found[1] if found is not None and found[0] == generation else None
+
+    async def tokens(self) -> dict[str, tuple[int, AccessToken]]:
+        """Return all tokens."""
+        return dict(self.tables.tokens)
+
+    async def app(self, user_id: str) -> FyersApp | None:
+        """Return the user's own app."""
+        return self.tables.apps.get(user_id)
+
+    async def put_app(self, user_id: str, app: FyersApp) -> None:
+        """Store it."""
+        storable(user_id, app)
+        self.needs_user(user_id)
+        self.tables.apps[user_id] = app
+
+    async def remove_app(self, user_id: str) -> None:
+        """Remove it."""
+        self.tables.apps.pop(user_id, None)
+
+    async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
+        """Store a login that was begun."""
+        storable(state_hash, pending)
+        self.needs_user(pending.user_id)
+        if state_hash in self.tables.pending:
+            raise AlreadyExists("That exists already.")
+        self.tables.pending[state_hash] = pending
+
+    async def take_pending(self, state_hash: str) -> PendingLogin | None:
+        """Remove and return it."""
+        return self.tables.pending.pop(state_hash, None)
+
+
+class Watches(Repository):
+    """Watchlists, wishes and signals."""
+
+    async def add(self, watch: Watch) -> None:
+        """Store a watch."""
+        storable(watch)
+        if watch.id in self.tables.watches or self._is_taken(watch):
+            raise AlreadyExists("This symbol is watched already.")
+        self.needs_user(watch.user_id)
+        self.tables.watches[watch.id] = watch
+
+    async def get(self, user_id: str, watch_id: str) -> Watch | None:
+        """Return one of the user's watches."""
+        storable(user_id, watch_id)
+        found = self.tables.watches.get(watch_id)
+        return found if found is not None and found.user_id == user_id else None
+
+    async def of_user(self, user_id: str) -> list[Watch]:
+        """Return a user's watches, oldest first."""
+        return [watch for watch in await self.list_all() if watch.user_id == user_id]
+
+    async def list_all(self) -> list[Watch]:
+        """Return everybody's watches."""
+        return sorted(self.tables.watches.values(), key=lambda of: (of.user_id, of.created_at, of.id))
+
+    async def update(self, watch: Watch) -> None:
+        """Store what changed."""
+        storable(watch)
+        if await self.get(watch.user_id, watch.id) is None:
+            return
+        if self._is_taken(watch):
+            raise AlreadyExists("This symbol is watched already.")
+        self.tables.watches[watch.id] = watch
+
+    async def remove(self, user_id: str, watch_id: str) -> bool:
+        """Remove the user's watch."""
+        if await self.get(user_id, watch_id) is None:
+            return False
+        del self.tables.watches[watch_id]
+        return True
+
+    async def advance(self, evaluated_through: Mapping[str, datetime]) -> None:
+        """Move watches forward."""
+        for watch_id, moment in evaluated_through.items():
+            watch = self.tables.watches.get(watch_id)
+            if watch is not None and watch.evaluated_through < moment:
+                self.tables.watches[watch_id] = replace(watch, evaluated_through=moment)
+
+    async def wishes(self) -> list[MonitoringWish]:
+        """Return all wishes."""
+        return [self.tables.wishes[user_id] for user_id in sorted(self.tables.wishes)]
+
+    async def wish(self, user_id: str) -> MonitoringWish | None:
+        """Return a user's wish."""
+        return self.tables.wishes.get(user_id)
+
+    async def put_wish(self, wish: MonitoringWish) -> None:
+        """Store it."""
+        storable(wish)
+        self.needs_user(wish.user_id)
+        self.tables.wishes[wish.user_id] = wish
+
+    async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
+        """Store those that are new and return them."""
+        new = []
+        for signal in signals:
+            storable(signal)
+            key = (signal.watch_id, signal.candle_opened_at, signal.rule.value)
+            if signal.user_id in self.tables.users and key not in self.tables.signals:
+                self.tables.signals[key] = signal
+                new.append(signal)
+        return new
+
+    async def signals(
+        self,
+        user_id: str,
+        *,
+        symbol: Symbol | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Signal]:
+        """Return a user's signals, newest candle first."""
+        found = [
+            signal
+            for signal in self.tables.signals.values()
+            if signal.user_id == user_id
+            and (symbol is None or signal.symbol == symbol)
+            and _is_between(signal.candle_opened_at, since, before)
+        ]
+        found.sort(key=lambda signal: (signal.watch_id, signal.rule))
+        return sorted(found, key=lambda signal: signal.candle_opened_at, reverse=True)[:limit]
+
+    def _is_taken(self, watch: Watch) -> bool:
+        what = (watch.user_id, watch.symbol, watch.resolution, watch.period, watch.rule)
+        return any(
+            (other.user_id, other.symbol, other.resolution, other.period, other.rule) == what
+            for other in self.tables.watches.values()
+            if other.id != watch.id
+        )
+
+
+class Notifications(Repository):
+    """Stored notifications."""
+
+    async def add(self, notification: Notification) -> bool:
+        """Store it unless its incident has one of its kind."""
+        storable(notification)
+        told = {
+            (other.user_id, other.kind, other.incident_id)
+            for other in self.tables.notifications.values()
+            if other.incident_id is not None
+        }
+        key = (notification.user_id, notification.kind, notification.incident_id)
+        if notification.user_id not in self.tables.users or notification.id in self.tables.notifications:
+            return False
+        if key in told:
+            return False
+        self.tables.notifications[notification.id] = notification
+        return True
+
+    async def of_user(
+        self, user_id: str, *, unread_only: bool = False, limit: int = 100
+    ) -> list[Notification]:
+        """Return newest first."""
+        own = [
+            notification
+            for notification in self.tables.notifications.values()
+            if notification.user_id == user_id and not (unread_only and notification.read_at)
+        ]
+        return sorted(own, key=lambda of: (of.created_at, of.id), reverse=True)[:limit]
+
+    async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool:
+        """Note when it was read first."""
+        found = self.tables.notifications.get(notification_id)
+        if found is None or found.user_id != user_id:
+            return False
+        self.tables.notifications[notification_id] = replace(found, read_at=found.read_at or at)
+        return True
+
+
+class Audit(Repository):
+    """The audit trail."""
+
+    async def add(self, entries: Iterable[AuditEntry]) -> None:
+        """Append entries."""
+        for entry in entries:
+            storable(entry)
+            self.tables.audit.append(entry)
+
+    async def entries(
+        self,
+        *,
+        user_id: str | None = None,
+        kind_prefix: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int = 200,
+    ) -> list[AuditEntry]:
+        """Return newest first."""
+        newest_first = self.tables.audit[::-1]
+        newest_first.sort(key=lambda entry: entry.at, reverse=True)
+        found = (
+            entry
+            for entry in newest_first
+            if (user_id is None or entry.user_id == user_id)
+            and (kind_prefix is None or entry.kind.startswith(kind_prefix))
+            and _is_between(entry.at, since, before)
+        )
+        return list(islice(found, limit))
+
+
+class FakeUnitOfWork:
+    """One transaction on a copy of the tables; `commit` puts the copy in place."""
+
+    def __init__(self, store: "FakeStore") -> None:
+        self._store = store
+        self.tables = store.tables.copy()
+        self.users = Users(self.tables)
+        self.logins = Logins(self.tables)
+        self.connections = Connections(self.tables)
+        self.watches = Watches(self.tables)
+        self.notifications = Notifications(self.tables)
+        self.audit = Audit(self.tables)
+
+    async def commit(self) -> None:
+        """Keep everything."""
+        self._store.check()
+        self._store.tables = self.tables.copy()
+        self._store.commits += 1
+
+
+class FakeStore:
+    """The database, in memory. Set `is_down` to have it refuse; `commits` counts what was kept."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.commits = 0
+        self.is_down = False
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task | None = None
+
+    @asynccontextmanager
+    async def begin(self, *, read_only: bool = False) -> AsyncIterator[FakeUnitOfWork]:
+        """Open a unit of work; those that may write come one after the other."""
+        if read_only:
+            self.check()
+            yield FakeUnitOfWork(self)
+            return
+        if self._writer is not None and self._writer is asyncio.current_task():
+            raise RuntimeError("this task has a unit of work open already")
+        async with self._turn:
+            self.check()
+            self._writer = asyncio.current_task()
+            try:
+                yield FakeUnitOfWork(self)
+            finally:
+                self._writer = None
+
+    async def ping(self) -> None:
+        """Refuse while the store is down."""
+        self.check()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def check(self) -> None:
+        """Refuse while the store is down."""
+        if self.is_down:
+            raise StorageUnavailable("The database does not answer at the moment.")
+
+
+def _drop(table: dict, is_gone) -> None:
+    for key in [key for key, value in table.items() if is_gone(value)]:
+        del table[key]
+
+
+def _is_between(moment: datetime, since: datetime | None, before: datetime | None) -> bool:
+    moment = moment.astimezone(UTC)
+    return (since is None or moment >= since) and (before is None or moment < before)
