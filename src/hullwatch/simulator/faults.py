@@ -90,7 +90,8 @@ class Fault:
 
     def described(self) -> dict[str, Any]:
         """Return what a list of faults shows of it."""
-        return {"id": self.id, "kind": self.kind, "fyersId": self.fyers_id, "path": self.path}
+        left = None if math.isinf(self.left) else int(self.left)
+        return {"id": self.id, "kind": self.kind, "fyersId": self.fyers_id, "path": self.path, "left": left}
 
 
 class FaultBoard:

@@ -1,0 +1,320 @@
+"""Quotes, depth, market status, history and symbol masters over HTTP."""
+
+from datetime import datetime
+
+import pytest
+
+OPENING = int(datetime.fromisoformat("2026-11-23T09:15:00+05:30").timestamp())
+
+
+async def test_quotes_have_every_field(simulator):
+    """A quote carries Fyers' fields, consistent with each other and on the tick grid."""
+    token = await simulator.person()
+
+    value = await simulator.quote(token)
+
+    assert value["low_price"] <= value["lp"] <= value["high_price"]
+    assert value["low_price"] <= value["open_price"] <= value["high_price"]
+    assert value["ch"] == pytest.approx(value["lp"] - value["prev_close_price"])
+    assert value["chp"] == pytest.approx(100 * value["ch"] / value["prev_close_price"], abs=0.006)
+    assert value["ask"] - value["bid"] == pytest.approx(0.05) == pytest.approx(value["spread"])
+    assert round(value["lp"] / 0.05, 6).is_integer()
+    assert value["volume"] > 0
+    assert value["tt"] == str(OPENING + 52 * 60 + 30)
+    assert value["fyToken"] == "10100000003045"
+    assert {"short_name", "exchange", "description", "original_name", "symbol", "atp"} <= value.keys()
+
+
+async def test_an_unknown_symbol_is_an_error_item_among_good_ones(simulator):
+    """The envelope stays ok; only the item of the unlisted symbol is an error."""
+    token = await simulator.person()
+
+    status, answer = await simulator.call("/data/quotes?symbols=NSE%3AM%26M-EQ,NSE:NOPE-EQ", token)
+
+    assert (status, answer["s"]) == (200, "ok")
+    assert [item["s"] for item in answer["d"]] == ["ok", "error"]
+    assert answer["d"][0]["n"] == "NSE:M&M-EQ"
+    assert answer["d"][1]["v"]["code"] == -300
+
+
+@pytest.mark.parametrize("symbols", ["", ",,", "SBIN", ",".join(["NSE:SBIN-EQ"] * 51)])
+async def test_quotes_refuses_none_too_many_and_malformed(simulator, symbols):
+    """No symbol, more than fifty, or nothing that looks like one is 400 / -50."""
+    token = await simulator.person()
+
+    status, answer = await simulator.call("/data/quotes", token, params={"symbols": symbols})
+
+    assert (status, answer["code"], answer["message"]) == (400, -50, "Please provide valid inputs")
+
+
+async def test_quotes_takes_a_posted_list(simulator):
+    """The POST form answers like the GET form."""
+    token = await simulator.person()
+
+    _, answer = await simulator.call("/data/quotes", token, "POST", json={"symbols": ["NSE:SBIN-EQ"]})
+
+    assert answer["d"][0]["v"]["lp"] == (await simulator.quote(token))["lp"]
+
+
+async def test_depth_stands_around_the_last_price(simulator):
+    """Five bids fall and five asks rise from the quote's best prices."""
+    token = await simulator.person()
+    quote = await simulator.quote(token)
+
+    _, answer = await simulator.call("/data/depth?symbol=NSE:SBIN-EQ&ohlcv_flag=1", token)
+    book = answer["d"]["NSE:SBIN-EQ"]
+    bids, asks = [level["price"] for level in book["bids"]], [level["price"] for level in book["ask"]]
+
+    assert len(bids) == len(asks) == 5
+    assert (bids[0], asks[0]) == (quote["bid"], quote["ask"])
+    assert bids == sorted(bids, reverse=True)
+    assert asks == sorted(asks)
+    assert book["lower_ckt"] < book["l"] <= book["ltp"] <= book["h"] < book["upper_ckt"]
+
+
+async def test_depth_of_an_unlisted_symbol_is_refused(simulator):
+    """Depth refuses what quotes would mark as an error item."""
+    token = await simulator.person()
+
+    assert (await simulator.call("/data/depth?symbol=NSE:NOPE-EQ", token))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("clock", "status"),
+    [
+        ("08:00", "CLOSED"), ("09:01", "PREOPEN"), ("09:10", "PREOPEN_CLOSED"), ("09:15", "OPEN"), ("15:29", "OPEN"),
+        ("15:30", "CLOSED"), ("15:45", "POSTCLOSE_START"), ("18:00", "CLOSED"),
+    ],
+)  # fmt: skip
+async def test_market_status_follows_the_clock(simulator, clock, status):
+    """NSE cash says the word for the hour; Tuesday 24 November is a holiday, so the day after is looked at."""
+    moment = datetime.fromisoformat(f"2026-11-25T{clock}:00+05:30")
+    simulator.time.value += moment.timestamp() - simulator.server.broker.clock.epoch()
+    token = await simulator.person()
+
+    _, answer = await simulator.call("/data/marketStatus", token)
+    rows = {
+        (row["exchange"], row["segment"], row["market_type"]): row["status"] for row in answer["marketStatus"]
+    }
+
+    assert rows[10, 10, "NORMAL"] == status
+
+
+async def test_a_holiday_is_closed_all_day(simulator):
+    """On 24 November 2026 NSE is closed at eleven."""
+    simulator.time.value += 24 * 3600
+    token = await simulator.person()
+
+    _, answer = await simulator.call("/data/marketStatus", token)
+
+    assert {row["status"] for row in answer["marketStatus"]} == {"CLOSED"}
+
+
+async def test_history_includes_the_forming_candle(simulator):
+    """At 10:07:30 the last 5-minute candle is that of 10:05, and its close is the quote's last price."""
+    token = await simulator.person()
+
+    candles = await simulator.candles(token, "2026-11-23")
+
+    assert [candle[0] for candle in candles] == [OPENING + 300 * index for index in range(11)]
+    assert candles[-1][4] == (await simulator.quote(token))["lp"]
+
+
+async def test_a_range_that_ends_with_the_last_interval_has_closed_candles_only(simulator):
+    """range_to = 10:05 leaves the candle that opens then out while it forms, and gives it once it is closed."""
+    token = await simulator.person()
+    asked = {"date_format": "0", "range_from": str(OPENING), "range_to": str(OPENING + 50 * 60)}
+
+    forming = await simulator.candles(token, "", **asked)
+    simulator.time.value += 150
+    closed = await simulator.candles(token, "", **asked)
+
+    assert forming[-1][0] == OPENING + 45 * 60
+    assert closed[-1][0] == OPENING + 50 * 60
+    assert closed[:-1] == forming
+
+
+async def test_a_closed_candle_never_changes(simulator):
+    """What was closed at one moment is the same an hour later and the next day."""
+    token = await simulator.person()
+    at_first = (await simulator.candles(token, "2026-11-23"))[:-1]
+
+    simulator.time.value += 3600
+    later = await simulator.candles(token, "2026-11-23")
+    simulator.time.value += 24 * 3600
+    next_day = await simulator.candles(await simulator.person(), "2026-11-23")
+
+    assert later[: len(at_first)] == at_first
+    assert next_day[: len(later) - 1] == later[:-1]
+    assert len(next_day) == 75
+
+
+@pytest.mark.parametrize("resolution", ["5", "15", "60", "240"])
+async def test_longer_candles_are_made_of_minutes(simulator, resolution):
+    """Open, extremes, close and volume of longer candles are those of their minutes, counted from 09:15."""
+    token = await simulator.person()
+    length = int(resolution) * 60
+    minutes = await simulator.candles(token, "2026-11-20", "1")
+
+    longer = await simulator.candles(token, "2026-11-20", resolution)
+
+    assert len(minutes) == 375
+    for start, first, high, low, close, volume in longer:
+        inside = [minute for minute in minutes if start <= minute[0] < start + length]
+        assert (start - OPENING) % length == (-3 * 86_400) % length
+        assert (first, close) == (inside[0][1], inside[-1][4])
+        assert (high, low) == (max(minute[2] for minute in inside), min(minute[3] for minute in inside))
+        assert volume == sum(minute[5] for minute in inside)
+
+
+async def test_daily_candles_carry_midnight_utc(simulator):
+    """A day's candle stands at 00:00 UTC of its date; weekends and holidays have none; today runs."""
+    token = await simulator.person()
+
+    days = await simulator.candles(token, "", "1D", range_from="2026-11-06", range_to="2026-11-23")
+
+    dates = [
+        datetime.fromisoformat(f"2026-11-{day:02}T00:00:00+00:00")
+        for day in (6, 9, 11, 12, 13, 16, 17, 18, 19)
+    ]
+    assert [day[0] for day in days][:9] == [int(date.timestamp()) for date in dates]
+    assert days[-1][0] % 86_400 == 0
+    assert days[-1][4] == (await simulator.quote(token))["lp"]
+
+
+async def test_weeks_and_months_hold_their_days(simulator):
+    """A week's candle spans its days' extremes and stands at its Monday; a month's at its first."""
+    token = await simulator.person()
+    days = await simulator.candles(token, "", "D", range_from="2026-11-16", range_to="2026-11-20")
+
+    [week] = await simulator.candles(token, "", "1W", range_from="2026-11-16", range_to="2026-11-20")
+    [month] = await simulator.candles(token, "", "1M", range_from="2026-11-16", range_to="2026-11-20")
+
+    assert week[1:] == [
+        days[0][1], max(day[2] for day in days), min(day[3] for day in days), days[-1][4],
+        sum(day[5] for day in days),
+    ]  # fmt: skip
+    assert month[1:] == week[1:]
+    assert datetime.fromtimestamp(week[0]).astimezone().timestamp() == week[0]
+    assert week[0] == days[0][0]
+    assert month[0] == int(datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp())
+
+
+GOOD = {
+    "symbol": "NSE:SBIN-EQ", "resolution": "5", "date_format": "1", "range_from": "2026-11-20", "range_to": "2026-11-23",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"symbol": "NSE:NOPE-EQ"}, -300, "Invalid symbol provided"),
+        ({"symbol": ""}, -50, "Invalid input"),
+        ({"resolution": "7"}, -50, "Invalid input"),
+        ({"resolution": ""}, -50, "Invalid input"),
+        ({"date_format": "2"}, -50, "Invalid input"),
+        ({"range_from": "20-11-2026"}, -50, "Invalid input"),
+        ({"range_from": "2026-02-30"}, -50, "Invalid input"),
+        ({"range_from": "2026-11-24"}, -50, "Invalid input"),
+        ({"range_from": "2026-08-01"}, -50, "Invalid input"),
+        ({"range_from": "2025-11-01", "resolution": "D"}, -50, "Invalid input"),
+        ({"cont_flag": "yes"}, -50, "Invalid input"),
+        ({"date_format": "0", "range_from": "-5", "range_to": "10"}, -50, "Invalid input"),
+    ],
+)
+async def test_history_refuses_with_422(simulator, change, code, message):
+    """Unlisted symbols and every unusable parameter have their documented answer."""
+    token = await simulator.person()
+
+    status, answer = await simulator.call("/data/history", token, params=GOOD | change)
+
+    assert (status, answer["code"], answer["message"]) == (422, code, message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"range_from": "2026-11-21", "range_to": "2026-11-22"},
+        {"range_from": "2026-11-25", "range_to": "2026-11-26"},
+        {"range_from": "2016-01-01", "range_to": "2016-01-10"},
+        {"resolution": "5S"},
+    ],
+)
+async def test_nothing_to_show_is_no_data(simulator, change):
+    """Weekends, the future, the time before 2017 and candles finer than the data are no_data with 200."""
+    token = await simulator.person()
+
+    status, answer = await simulator.call("/data/history", token, params=GOOD | change)
+
+    assert status == 200
+    assert answer == {"candles": [], "message": "", "s": "no_data"}
+
+
+async def test_history_takes_a_hundred_days_of_minutes_and_a_year_of_days(simulator):
+    """The documented longest ranges are served."""
+    token = await simulator.person()
+
+    minutes = await simulator.candles(token, "", "60", range_from="2026-08-16", range_to="2026-11-23")
+    days = await simulator.candles(token, "", "1D", range_from="2025-11-23", range_to="2026-11-23")
+
+    assert len(minutes) > 60 * 7
+    assert 230 < len(days) < 260
+
+
+async def test_open_interest_comes_when_asked_for(simulator):
+    """oi_flag=1 adds a seventh column."""
+    token = await simulator.person()
+
+    assert {len(candle) for candle in await simulator.candles(token, "2026-11-20", oi_flag="1")} == {7}
+
+
+async def test_symbol_tokens_come_with_or_without_the_app_id(simulator):
+    """The lookup for the stream takes the bare token too, whatever the content type."""
+    token = await simulator.person()
+    body = b'{"symbols": ["NSE:SBIN-EQ", "NSE:NOPE-EQ", "NSE:NIFTY50-INDEX"]}'
+    expected = {"NSE:SBIN-EQ": "10100000003045", "NSE:NIFTY50-INDEX": "101000000026000"}
+
+    for header in (token, f"HULLWATCH-100:{token}"):
+        headers = {"Authorization": header, "Content-Type": "application/x-www-form-urlencoded"}
+        async with simulator.http.post("/data/symbol-token", data=body, headers=headers) as response:
+            answer = await response.json()
+        assert answer["validSymbol"] == expected
+        assert answer["invalidSymbol"] == ["NSE:NOPE-EQ"]
+
+
+async def test_the_symbol_master_lists_what_is_quoted(simulator):
+    """The CSV has 21 columns and no header, the JSON is keyed by symbol; both need no login."""
+    _, text = await simulator.call("/sym_details/NSE_CM.csv")
+    _, entries = await simulator.call("/sym_details/NSE_CM_sym_master.json")
+    rows = [line.split(",") for line in text.splitlines()]
+
+    assert {len(row) for row in rows} == {21}
+    assert {row[9] for row in rows} == set(entries) == set(simulator.server.broker.market.instruments)
+    assert entries["NSE:SBIN-EQ"]["fyToken"] == "10100000003045"
+
+
+async def test_the_option_chain_starts_with_its_underlying(simulator):
+    """One row for the underlying, then a call and a put per strike on both sides of the price."""
+    token = await simulator.person()
+
+    _, answer = await simulator.call("/data/options-chain-v3?symbol=NSE:NIFTY50-INDEX&strikecount=2", token)
+    chain = answer["data"]["optionsChain"]
+
+    assert (chain[0]["option_type"], chain[0]["strike_price"]) == ("", -1)
+    assert [row["option_type"] for row in chain[1:]] == ["CE", "PE"] * 5
+    assert chain[1]["strike_price"] < chain[0]["ltp"] < chain[-1]["strike_price"]
+    assert (await simulator.call("/data/options-chain-v3?symbol=NSE:NIFTY50-INDEX&strikecount=51", token))[
+        0
+    ] == 400
+
+
+async def test_orders_are_refused(simulator):
+    """The app may not trade: -50 with the text real apps get, naming the app."""
+    token = await simulator.person()
+
+    status, answer = await simulator.call(
+        "/api/v3/orders/sync", token, "POST", json={"symbol": "NSE:SBIN-EQ"}
+    )
+
+    assert (status, answer["code"]) == (400, -50)
+    assert "Algo orders are not allowed from this app HULLWATCH-100" in answer["message"]

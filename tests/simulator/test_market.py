@@ -1,0 +1,219 @@
+"""Where candles come from: files and the seeded market, and the way of a price through its candle."""
+
+import math
+import statistics
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hullwatch.simulator.config import UnusableConfig
+from hullwatch.simulator.market.calendar import day_of, from_date, to_ist
+from hullwatch.simulator.market.candles import Row, forming
+from hullwatch.simulator.market.csv_candles import CsvMarket
+from hullwatch.simulator.market.prices import Market
+from hullwatch.simulator.market.synthetic import SyntheticMarket
+
+SYMBOL = "NSE:SBIN-EQ"
+LAST = from_date(date(2026, 11, 20))
+
+
+@pytest.fixture(scope="module")
+def market():
+    """Return a synthetic market with three months of one symbol already made."""
+    return SyntheticMarket(seed=1)
+
+
+def sessions(market, count=60):
+    """Return the last sessions of the symbol, oldest first."""
+    return [market.day(SYMBOL, day) for day in market.days(SYMBOL, LAST - 2 * count, LAST)][-count:]
+
+
+def test_a_day_needs_no_other_day(market):
+    """The same seed, symbol and day give the same candles in whatever order days are asked for."""
+    lone = SyntheticMarket(seed=1).day(SYMBOL, LAST)
+
+    assert lone.rows == sessions(market)[-1].rows
+    assert SyntheticMarket(seed=2).day(SYMBOL, LAST).rows != lone.rows
+
+
+def test_candles_are_well_formed(market):
+    """Each session has 375 minutes from 09:15, on the tick grid, open and close within low and high."""
+    for session in sessions(market, 10):
+        assert len(session.rows) == 375
+        assert to_ist(session.opens_at).strftime("%H:%M") == "09:15"
+        for row in session.rows:
+            assert row.low <= min(row.open, row.close) <= max(row.open, row.close) <= row.high
+            assert all(round(price / 0.05, 6).is_integer() for price in row[1:5])
+            assert row.volume >= 0
+
+
+def test_days_begin_with_gaps(market):
+    """Openings differ from the close before, by less than the day's own range as a rule."""
+    days = sessions(market)
+    gaps = [abs(math.log(day.rows[0].open / before.rows[-1].close)) for before, day in pairwise(days)]
+
+    assert sum(gap > 0.0005 for gap in gaps) > len(gaps) * 0.8
+    assert 0.001 < statistics.median(gaps) < 0.012
+
+
+def test_the_day_is_busy_at_both_ends(market):
+    """Volatility and volume of the first and last half hour are above those of noon."""
+
+    def activity(begin, end):
+        rows = [row for session in sessions(market) for row in session.rows[begin:end]]
+        return statistics.fmean((row.high - row.low) / row.open for row in rows), statistics.fmean(
+            row.volume for row in rows
+        )
+
+    first, noon, last = activity(0, 30), activity(160, 210), activity(345, 375)
+
+    assert first[0] > 1.5 * noon[0] < last[0] * 1.5
+    assert last[0] > 1.1 * noon[0]
+    assert first[1] > 1.5 * noon[1]
+    assert last[1] > 1.5 * noon[1]
+
+
+def test_days_move_like_a_share(market):
+    """The close-to-close volatility is near the instrument's own, 1.3 % a day."""
+    closes = [session.rows[-1].close for session in sessions(market, 250)]
+    changes = [math.log(later / earlier) for earlier, later in pairwise(closes)]
+
+    assert 0.008 < statistics.stdev(changes) < 0.02
+
+
+@pytest.mark.parametrize("day", ["2026-11-21", "2026-11-24", "2026-01-26", "2010-06-01"])
+def test_closed_days_have_no_candles(market, day):
+    """Weekends, NSE holidays and the time before July 2017 are empty."""
+    assert market.day(SYMBOL, from_date(date.fromisoformat(day))) is None
+
+
+ticks = st.integers(min_value=1, max_value=400_000)
+
+
+@given(prices=st.lists(ticks, min_size=4, max_size=4), start=st.integers(0, 2**31), steps=st.integers(2, 400))
+def test_a_price_walks_through_its_candle(prices, start, steps):
+    """From the open, over both extremes, within them and on the grid; high, low and volume only ever grow."""
+    low, first, close, high = sorted(prices)
+    row = Row(start, first * 0.05, high * 0.05, low * 0.05, close * 0.05, 6_000)
+    row = Row(start, *(round(price, 2) for price in row[1:5]), 6_000)
+
+    seen = [forming(row, step / steps, 0.05) for step in range(steps)]
+
+    assert seen[0].close == row.open
+    for before, now in pairwise(seen):
+        assert row.low <= now.low <= now.close <= now.high <= row.high
+        assert (now.high, now.volume) >= (before.high, before.volume)
+        assert now.low <= before.low
+        assert round(now.close / 0.05, 6).is_integer()
+    assert forming(row, 1 - 1e-9, 0.05).close == row.close
+
+
+async def test_a_replay_starts_two_sessions_before_the_end(replay):
+    """Without a start, files are replayed from 09:15 of their last day but two."""
+    _, answer = await replay.control("GET", "/clock")
+
+    assert answer == {"now": "2026-06-17T09:15:00+05:30", "speed": 1.0}
+
+
+async def test_a_replay_shows_the_file(replay):
+    """Closed candles, aggregates, gaps between candles and the previous close are those of the file."""
+    token = await replay.person(lifetimeSeconds=10**6)
+    replay.time.value += 25 * 3600
+    symbol = {"symbol": "NSE:ACME-EQ"}
+
+    candles = await replay.candles(token, "2026-06-17", **symbol)
+    coarse = await replay.candles(token, "2026-06-17", "15", **symbol)
+    finer = await replay.candles(token, "2026-06-17", "1", **symbol)
+    quote = await replay.quote(token, "NSE:ACME-EQ")
+
+    assert [candle[1:] for candle in candles] == [
+        [100.0, 101.0, 99.5, 100.5, 1000], [100.5, 100.6, 100.1, 100.2, 500], [100.2, 102.0, 100.2, 101.9, 700],
+    ]  # fmt: skip
+    assert [candle[1:] for candle in coarse] == [
+        [100.0, 101.0, 99.5, 100.2, 1500], [100.2, 102.0, 100.2, 101.9, 700],
+    ]  # fmt: skip
+    assert finer == []
+    assert quote["prev_close_price"] == 101.9
+    assert (quote["lp"], quote["high_price"], quote["low_price"], quote["volume"]) == (
+        103.0,
+        104.0,
+        102.0,
+        2000,
+    )
+
+
+async def test_after_the_last_candle_the_price_stays(replay):
+    """When the files are over, quotes stay at the last close and the market is closed."""
+    token = await replay.person(lifetimeSeconds=10**7)
+    replay.time.value += 10 * 86_400
+
+    quote = await replay.quote(token, "NSE:ACME-EQ")
+    _, status = await replay.call("/data/marketStatus", token)
+
+    assert (quote["lp"], quote["prev_close_price"]) == (100.05, 103.0)
+    assert {row["status"] for row in status["marketStatus"]} == {"CLOSED"}
+
+
+HEADER = "timestamp,open,high,low,close,volume\n"
+GOOD = "2026-06-17T09:15:00+05:30,100,101,99,100,5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("time,o,h,l,c,v\n", "line 1"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,100,101,99,100\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,100,101,99,abc,5\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00,100,101,99,100,5\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,100,99,101,100,5\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,nan,101,99,100,5\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,100,101,99,100,-5\n", "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:20:00+05:30,0,101,0,100,5\n", "line 3"),
+        (HEADER + GOOD + GOOD, "line 3"),
+        (HEADER + GOOD + "2026-06-17T09:16:00+05:30,100,101,99,100,5\n", "line 3"),
+        (HEADER, "no candles"),
+    ],
+)
+def test_an_unusable_row_stops_the_start(tmp_path, text, line):
+    """The refusal names the file and the line."""
+    (tmp_path / "ACME_5min_x.csv").write_text(text)
+
+    with pytest.raises(UnusableConfig, match=rf"ACME_5min_x\.csv.*{line}"):
+        CsvMarket(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_folder_without_candles_is_refused(tmp_path, name):
+    """A missing or empty folder is refused with a sentence."""
+    with pytest.raises(UnusableConfig, match="candle file"):
+        CsvMarket(tmp_path / name)
+
+
+def test_real_files_are_replayed_as_they_are(market_data: Path):
+    """Twelve stocks and the index load; their ticks and the default start are read off them."""
+    source = CsvMarket(market_data / "5min")
+    market = Market(source)
+    start = source.default_start()
+
+    assert len(source.instruments) == 12
+    assert to_ist(start).isoformat() == "2026-06-17T09:15:00+05:30"
+    assert source.instruments["NSE:MARUTI-EQ"].tick == 1.0
+    assert len(source.days(SYMBOL, 0, day_of(start) - 1)) >= 15
+    for second in range(0, 375 * 60, 61):
+        shot = market.snapshot(SYMBOL, start + second)
+        assert shot.low <= shot.ltp <= shot.high
+
+
+def test_an_index_file_becomes_an_index(market_data: Path):
+    """NIFTY50 is listed as Fyers lists it, with one-minute candles and no bid or ask."""
+    market = Market(CsvMarket(market_data / "1min"))
+    noon = int(date(2024, 3, 14).strftime("%s")) + 30_600 - 19_800
+
+    value = market.quote("NSE:NIFTY50-INDEX", noon)["v"]
+
+    assert market.source.base_seconds("NSE:NIFTY50-INDEX") == 60
+    assert (value["bid"], value["ask"], value["volume"]) == (0.0, 0.0, 0)
