@@ -148,7 +148,7 @@ class ConnectionService:
 
     async def load(self) -> None:
         """Read all connections; sessions whose known end passed meanwhile end now, dated at that end."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             connections = await work.connections.list_all()
             tokens = await work.connections.tokens()
         for stored in connections:

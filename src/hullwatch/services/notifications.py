@@ -125,7 +125,7 @@ class NotificationService:
         self, user_id: str, *, unread_only: bool = False, limit: int = 100
     ) -> list[Notification]:
         """Return a user's notifications, newest first."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.notifications.of_user(user_id, unread_only=unread_only, limit=limit)
 
     async def mark_read(self, user_id: str, notification_id: str) -> None:

@@ -283,7 +283,7 @@ class MonitoringService:
         limit: int = 100,
     ) -> list[Signal]:
         """Return the user's signals, newest candle first."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.watches.signals(user_id, symbol=symbol, since=since, before=before, limit=limit)
 
     async def coverage(self, user_id: str, day: date | None = None) -> Coverage:
@@ -293,7 +293,7 @@ class MonitoringService:
         begins_at = datetime.combine(day, time(), IST).astimezone(UTC)
         ends_at = min(begins_at + timedelta(days=1), now)
         await self._journal.flush()
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             before = await work.audit.entries(
                 user_id=user_id, kind_prefix="monitoring.status", before=begins_at, limit=1
             )

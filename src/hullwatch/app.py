@@ -1,0 +1,248 @@
+"""The composition root: builds the house from settings, hands out keys, closes up in reverse.
+
+Nothing else in the package knows which database, which broker and which clock are in use.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random, SystemRandom
+
+import structlog
+import uvicorn
+
+from hullwatch import __version__
+from hullwatch.domain.accounts import FyersApp, read_fyers_app
+from hullwatch.domain.events import Event
+from hullwatch.domain.failures import Refusal
+from hullwatch.domain.market_calendar import MarketCalendar, nse_calendar
+from hullwatch.fyers.client import FyersClient
+from hullwatch.fyers.rate_limit import PacingLimits
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock, SystemClock
+from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.accounts import AccountService, Registration
+from hullwatch.services.administration import AdministrationService
+from hullwatch.services.connections import ConnectionService
+from hullwatch.services.hma import HMAService
+from hullwatch.services.linking import LinkingService
+from hullwatch.services.logins import LoginService
+from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring import MonitoringService
+from hullwatch.services.notifications import NotificationService
+from hullwatch.services.passwords import PasswordHasher
+from hullwatch.services.token_validation import TokenValidationService
+from hullwatch.settings import Settings, SettingsRefused
+from hullwatch.storage.cipher import Cipher
+from hullwatch.storage.keys import load_keys
+from hullwatch.storage.store import Store
+from hullwatch.storage.upgrade import upgrade
+from hullwatch.web.application import create_web
+from hullwatch.web.config import WebConfig
+from hullwatch.web.dependencies import Services
+from hullwatch.web.metrics import PrometheusMetrics
+
+STOP_WITHIN_S = 8.0
+"""Real seconds for an orderly stop; a service manager kills after ten."""
+
+
+def new_id(prefix: str) -> str:
+    """Return an unguessable id that tells what it names: ``usr_…``, ``inc_…``."""
+    return f"{prefix}_{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that is built, by name."""
+
+    settings: Settings
+    clock: Clock
+    calendar: MarketCalendar
+    store: Store
+    broker: FyersClient
+    hub: Broadcast[Event]
+    supervisor: Supervisor
+    metrics: PrometheusMetrics
+    accounts: AccountService
+    logins: LoginService
+    linking: LinkingService
+    administration: AdministrationService
+    connections: ConnectionService
+    validation: TokenValidationService
+    market: MarketService
+    hma: HMAService
+    monitoring: MonitoringService
+    notifications: NotificationService
+
+    async def start(self) -> None:
+        """Read what is stored and begin all jobs."""
+        await self.connections.load()
+        await self.monitoring.load()
+        self.connections.start_jobs()
+        self.validation.start_periodic_validation(self.supervisor)
+        self.monitoring.start_jobs(self.supervisor)
+        self.supervisor.every("login-purge", 3600, self.logins.purge, essential=False)
+        self.supervisor.every("metrics", 10, self._measure, essential=False)
+
+    async def _measure(self) -> None:
+        self.metrics.session_states(Counter(connection.state for connection in self.connections.connections()))
+        for job in self.supervisor.jobs():
+            if job.last_success_at is not None:
+                self.metrics.job_success(job.name, job.last_success_at)
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    calendar: MarketCalendar | None = None,
+    random: Random | None = None,
+) -> AsyncIterator[House]:
+    """Build everything, with the database at its newest form; close it in reverse.
+
+    Args:
+        settings: What the operator wants.
+        clock: The time that markets and tokens live in; the machine's unless the demo keeps the simulator's.
+        calendar: Trading days; the exchange's unless told otherwise.
+        random: Source of jitter.
+
+    Raises:
+        SettingsRefused: A setting cannot be used.
+        DatabaseUnusable: The database cannot be used.
+        KeysUnusable: The encryption keys cannot be used.
+    """
+    clock = clock or SystemClock()
+    wire_clock = SystemClock()  # the network lives in real time, whatever time the market keeps
+    calendar = calendar or nse_calendar()
+    random = random or SystemRandom()
+    async with AsyncExitStack() as stack:
+        make_data_dir(settings.data_dir)
+        keys = load_keys(settings.encryption_keys.get_secret_value(), settings.data_dir)
+        await upgrade(settings.database)
+        store = Store(settings.database, Cipher(keys))
+        stack.push_async_callback(store.close)
+        metrics = PrometheusMetrics()
+        hub: Broadcast[Event] = Broadcast()
+        stack.callback(hub.close)
+        supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
+        broker = await stack.enter_async_context(_broker(settings, clock, random, metrics))
+        connections = ConnectionService(
+            store=store, broker=broker, clock=clock, random=random, supervisor=supervisor, hub=hub, new_id=new_id
+        )
+        market = MarketService(connections=connections, broker=broker, calendar=calendar, clock=clock)
+        monitoring = MonitoringService(
+            store=store,
+            connections=connections,
+            market=market,
+            calendar=calendar,
+            clock=clock,
+            random=random,
+            hub=hub,
+            metrics=metrics,
+            new_id=new_id,
+            interval_s=settings.monitor_interval_seconds,
+            wire_clock=wire_clock,
+        )
+        validation = TokenValidationService(
+            connections=connections,
+            broker=broker,
+            clock=clock,
+            random=random,
+            metrics=metrics,
+            cache_s=settings.validation_cache_seconds,
+            interval_s=settings.validation_interval_minutes * 60,
+            wire_clock=wire_clock,
+        )
+        hasher = PasswordHasher()
+        logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
+        accounts = AccountService(
+            store=store,
+            clock=clock,
+            new_id=new_id,
+            hasher=hasher,
+            logins=logins,
+            connections=connections,
+            registration=Registration(settings.registration_mode),
+        )
+        linking = LinkingService(
+            store=store, broker=broker, connections=connections, clock=clock, server_app=_server_app(settings)
+        )
+        administration = AdministrationService(
+            store=store, connections=connections, monitoring=monitoring
+        )
+        yield House(
+            settings=settings,
+            clock=clock,
+            calendar=calendar,
+            store=store,
+            broker=broker,
+            hub=hub,
+            supervisor=supervisor,
+            metrics=metrics,
+            accounts=accounts,
+            logins=logins,
+            linking=linking,
+            administration=administration,
+            connections=connections,
+            validation=validation,
+            market=market,
+            hma=HMAService(connections=connections, market=market, calendar=calendar, clock=clock),
+            monitoring=monitoring,
+            notifications=NotificationService(store=store, clock=clock),
+        )
+
+
+@asynccontextmanager
+async def _broker(
+    settings: Settings, clock: Clock, random: Random, metrics: PrometheusMetrics
+) -> AsyncIterator[FyersClient]:
+    client = FyersClient(
+        base_url=settings.fyers_base_url,
+        data_url=settings.fyers_data_url,
+        public_url=settings.fyers_public_url,
+        clock=clock,
+        random=random,
+        pacing=PacingLimits(
+            per_second=settings.fyers_calls_per_second,
+            per_minute=settings.fyers_calls_per_minute,
+            per_day=settings.fyers_calls_per_day,
+            per_second_total=settings.fyers_calls_per_second_total,
+        ),
+        timeout_s=settings.fyers_timeout_seconds,
+        connect_timeout_s=settings.fyers_connect_timeout_seconds,
+        on_call=lambda call, outcome, seconds: metrics.fyers_call(call.value, outcome, seconds),
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def _server_app(settings: Settings) -> FyersApp | None:
+    if not settings.fyers_app_id:
+        return None
+    try:
+        return read_fyers_app(
+            settings.fyers_app_id, settings.fyers_secret_key.get_secret_value(), settings.fyers_redirect_uri
+        )
+    except Refusal as refusal:
+        raise SettingsRefused(f"FYERS_APP_ID, FYERS_SECRET_KEY or FYERS_REDIRECT_URI cannot be used: {refusal}") from None
+
+
+def make_data_dir(path: Path) -> None:
+    """Make the data folder, readable by its owner alone.
+
+    Raises:
+        SettingsRefused: It cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsRefused(f"HULLWATCH_DATA_DIR cannot be used: {error.strerror} ({path}).") from None

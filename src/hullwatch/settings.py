@@ -1,0 +1,183 @@
+"""Settings: the environment, or a ``.env`` file, as one frozen, typed object. Read by ``app.py`` and the commands, by nobody else."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "HULLWATCH_"
+_FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
+"""Fyers' own limits per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
+
+PositiveInt = Annotated[int, Field(gt=0, le=10_000_000)]
+
+
+class SettingsRefused(Exception):  # noqa: N818 - a fact told to the operator
+    """A setting cannot be used; the text is one sentence that names it and never quotes a secret."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set; each has a default that works."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Path("./hullwatch-data")
+    database_url: SecretStr = SecretStr("")
+    redis_url: SecretStr = SecretStr("")
+    encryption_keys: SecretStr = SecretStr("")
+    public_url: str = "http://127.0.0.1:8000"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    metrics_address: str = ""
+    """``host:port`` to serve ``/metrics`` on instead of the main address."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    fyers_app_id: str = Field("", validation_alias=AliasChoices("FYERS_APP_ID", "HULLWATCH_FYERS_APP_ID"))
+    fyers_secret_key: SecretStr = Field(
+        SecretStr(""), validation_alias=AliasChoices("FYERS_SECRET_KEY", "HULLWATCH_FYERS_SECRET_KEY")
+    )
+    fyers_redirect_uri: str = Field(
+        "", validation_alias=AliasChoices("FYERS_REDIRECT_URI", "HULLWATCH_FYERS_REDIRECT_URI")
+    )
+    fyers_base_url: str = "https://api-t1.fyers.in/api/v3"
+    fyers_data_url: str = "https://api-t1.fyers.in/data"
+    fyers_stream_url: str = "wss://socket.fyers.in/hsm/v1-5/prod"
+    fyers_public_url: str = "https://public.fyers.in"
+    fyers_calls_per_second: PositiveInt = 8
+    fyers_calls_per_minute: PositiveInt = 170
+    fyers_calls_per_day: PositiveInt = 90_000
+    fyers_calls_per_second_total: PositiveInt = 500
+    fyers_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
+    fyers_connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 3
+
+    registration: Literal["", "open", "invite", "closed"] = ""
+    """Empty: open while bound to loopback, else by invitation."""
+    validation_interval_minutes: Annotated[float, Field(gt=0, le=1440)] = 30
+    validation_cache_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
+    dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
+    monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
+    hma_period: Annotated[int, Field(ge=2, le=1000)] = 55
+    hma_resolution: str = "5"
+
+    @field_validator("public_url", "fyers_base_url", "fyers_data_url", "fyers_public_url")
+    @classmethod
+    def _is_http(cls, text: str) -> str:
+        url = AnyUrl(text)
+        if url.scheme not in ("http", "https") or url.username or url.password or url.query or url.fragment:
+            raise ValueError("it must be an http or https address without user, query or fragment")
+        return text.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("fyers_base_url", "fyers_data_url", "fyers_public_url"):
+            url = urlsplit(getattr(self, name))
+            if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+                raise _UnsafeSettingError(
+                    name, "must be https unless it leads to this machine, since access tokens travel to it"
+                )
+        for name, most in _FYERS_MOST.items():
+            if getattr(self, name) > most:
+                raise _UnsafeSettingError(
+                    name, f"is above Fyers' own limit of {most}: exceeding it blocks accounts for the day"
+                )
+        parts = (self.fyers_app_id, self.fyers_secret_key.get_secret_value(), self.fyers_redirect_uri)
+        if any(parts) and not all(parts):
+            raise _UnsafeSettingError(
+                "fyers_app_id",
+                "goes together with FYERS_SECRET_KEY and FYERS_REDIRECT_URI: set all three or none",
+            )
+        return self
+
+    def checked_for_serving(self) -> Self:
+        """Return these settings if it is safe to serve with them.
+
+        Raises:
+            SettingsRefused: It is not.
+        """
+        if self.redis_url.get_secret_value():
+            raise SettingsRefused(
+                _sentence("redis_url", "is not supported yet: leave it empty, the cache is kept in memory")
+            )
+        if self.is_local:
+            return self
+        url = urlsplit(self.public_url)
+        if url.scheme != "https":
+            raise SettingsRefused(
+                _sentence(
+                    "public_url",
+                    "must be the https address that users open, because the server is not bound to this machine alone: "
+                    "over http, logins could be read on the way",
+                )
+            )
+        if self.registration == "open":
+            raise SettingsRefused(
+                _sentence(
+                    "registration",
+                    "must not be open on an address that others can reach: use invite, and add the first admin with hullwatch users add",
+                )
+            )
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return _is_loopback(self.host)
+
+    @property
+    def registration_mode(self) -> str:
+        """How accounts come to be: ``open``, ``invite`` or ``closed``."""
+        return self.registration or ("open" if self.is_local else "invite")
+
+    @property
+    def database(self) -> str:
+        """The database's address, by default a SQLite file in the data folder."""
+        return (
+            self.database_url.get_secret_value() or f"sqlite:///{(self.data_dir / 'hullwatch.db').resolve()}"
+        )
+
+
+class _UnsafeSettingError(ValueError):
+    """A refusal that names its own setting."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(_sentence(name, why))
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` come from the command line and win.
+
+    Raises:
+        SettingsRefused: One cannot be used.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=True)[0]
+        cause = (first.get("ctx") or {}).get("error")
+        if isinstance(cause, _UnsafeSettingError):
+            raise SettingsRefused(str(cause)) from None
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        why = first["msg"].removeprefix("Value error, ")
+        raise SettingsRefused(_sentence(name, f"cannot be used: {why[:1].lower()}{why[1:]}")) from None
+
+
+def _sentence(name: str, why: str) -> str:
+    upper = name.upper()
+    is_unprefixed = upper in ("FYERS_APP_ID", "FYERS_SECRET_KEY", "FYERS_REDIRECT_URI") or upper.startswith(
+        PREFIX
+    )
+    return f"{upper if is_unprefixed else PREFIX + upper} {why}."
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
