@@ -28,6 +28,7 @@ class Tables:
     password_hashes: dict[str, str] = field(default_factory=dict)
     browsers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     api_tokens: dict[str, tuple[ApiToken, str]] = field(default_factory=dict)
+    invites: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
     tokens: dict[str, tuple[int, AccessToken]] = field(default_factory=dict)
     apps: dict[str, FyersApp] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Users(Repository):
         ):
             table.pop(user_id, None)
         _drop(held.browsers, lambda login: login[0] == user_id)
+        _drop(held.invites, lambda invite: invite[0] == user_id)
         _drop(held.api_tokens, lambda entry: entry[0].user_id == user_id)
         for table in (held.pending, held.watches, held.signals, held.notifications):
             _drop(table, lambda value: value.user_id == user_id)
@@ -169,6 +171,20 @@ class Logins(Repository):
         """Remove what has expired."""
         _drop(self.tables.browsers, lambda login: login[1] <= now)
         _drop(self.tables.pending, lambda pending: pending.expires_at <= now)
+        _drop(self.tables.invites, lambda invite: invite[1] <= now)
+
+    async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None:
+        """Store an invite."""
+        storable(value_hash, created_by)
+        self.needs_user(created_by)
+        if value_hash in self.tables.invites:
+            raise AlreadyExists("That exists already.")
+        self.tables.invites[value_hash] = (created_by, expires_at)
+
+    async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Remove it and tell whether it was still good."""
+        _, expires_at = self.tables.invites.pop(value_hash, (None, now))
+        return expires_at > now
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None:
         """Store an API token."""
@@ -447,6 +463,14 @@ class Audit(Repository):
             and _is_between(entry.at, since, before)
         )
         return list(islice(found, limit))
+
+    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
+        """Return each present user's newest entry of the kind."""
+        latest: dict[str, AuditEntry] = {}
+        for entry in await self.entries(kind_prefix=kind_prefix, limit=len(self.tables.audit)):
+            if entry.user_id in self.tables.users:
+                latest.setdefault(entry.user_id, entry)
+        return latest
 
 
 class FakeUnitOfWork:

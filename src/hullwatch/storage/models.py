@@ -78,6 +78,16 @@ class ApiTokenRow(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcMoment)
 
 
+class InviteRow(Base):
+    """An admin's leave for one person to register, by the hash of what the link holds."""
+
+    __tablename__ = "invites"
+
+    value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
+    created_by: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
+
+
 class BrokerConnectionRow(Base):
     """A user's session with Fyers and its sealed access token."""
 
@@ -230,7 +240,7 @@ class AuditEventRow(Base):
 
 
 class InstallationRow(Base):
-    """What concerns the installation as a whole; so far only `KEY_CHECK`, a sealed known text that tells keys apart."""
+    """What concerns the installation as a whole; so far only ``key_check``, a sealed known text that tells keys apart."""
 
     __tablename__ = "installation"
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 
 from hullwatch.domain.events import AuditEntry
-from hullwatch.storage.models import AuditEventRow
+from hullwatch.storage.models import AuditEventRow, UserRow
 from hullwatch.storage.transaction import Transaction, values_of
 
 
@@ -43,6 +44,21 @@ class Audit:
             query = query.where(AuditEventRow.at < before)
         query = query.order_by(AuditEventRow.at.desc(), AuditEventRow.id.desc()).limit(limit)
         return [_entry(row) for row in await self._transaction.rows(query)]
+
+    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
+        """Return user id → newest entry of the kind; one walk back through the index for each user."""
+        own = aliased(AuditEventRow)
+        newest = (
+            select(own.id)
+            .where(own.user_id == UserRow.id, func.substr(own.kind, 1, len(kind_prefix)) == kind_prefix)
+            .order_by(own.at.desc(), own.id.desc())
+            .limit(1)
+            .correlate(UserRow)
+            .scalar_subquery()
+        )
+        query = select(AuditEventRow).select_from(UserRow).join(AuditEventRow, AuditEventRow.id == newest)
+        rows = await self._transaction.rows(query)
+        return {row.user_id: _entry(row) for row in rows if row.user_id is not None}
 
 
 def _row(entry: AuditEntry) -> AuditEventRow:

@@ -1,11 +1,11 @@
-"""Browser logins and API tokens, by the hashes of their values."""
+"""Browser logins, API tokens and invites, by the hashes of their values."""
 
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
 from hullwatch.domain.accounts import ApiToken
-from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, PendingLoginRow
+from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow
 from hullwatch.storage.transaction import Transaction, values_of
 
 
@@ -43,9 +43,23 @@ class Logins:
         await self._transaction.execute(delete(BrowserLoginRow).where(BrowserLoginRow.user_id == user_id))
 
     async def purge(self, *, now: datetime) -> None:
-        """Remove expired browser logins and pending logins."""
+        """Remove expired browser logins, pending logins and invites."""
         await self._transaction.execute(delete(BrowserLoginRow).where(BrowserLoginRow.expires_at <= now))
         await self._transaction.execute(delete(PendingLoginRow).where(PendingLoginRow.expires_at <= now))
+        await self._transaction.execute(delete(InviteRow).where(InviteRow.expires_at <= now))
+
+    async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None:
+        """Store an invite."""
+        row = InviteRow(value_hash=value_hash, created_by=created_by, expires_at=expires_at)
+        await self._transaction.execute(self._transaction.insert(InviteRow).values(values_of(row)))
+
+    async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Remove it; False unless it existed and had not ended. One statement, so it is good once."""
+        done = await self._transaction.execute(
+            delete(InviteRow).where(InviteRow.value_hash == value_hash).returning(InviteRow.expires_at)
+        )
+        taken = done.first()
+        return taken is not None and taken[0] > now
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None:
         """Store an API token."""

@@ -65,6 +65,18 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_api_tokens_user_id"), "api_tokens", ["user_id"], unique=False)
     op.create_table(
+        "invites",
+        sa.Column("value_hash", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["created_by"], ["users.id"], name=op.f("fk_invites_created_by_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("value_hash", name=op.f("pk_invites")),
+    )
+    op.create_index(op.f("ix_invites_created_by"), "invites", ["created_by"], unique=False)
+    op.create_index(op.f("ix_invites_expires_at"), "invites", ["expires_at"], unique=False)
+    op.create_table(
         "broker_connections",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column(
@@ -288,6 +300,7 @@ def downgrade() -> None:
     op.drop_table("pending_logins")
     op.drop_table("notifications")
     op.drop_table("monitoring_wishes")
+    op.drop_table("invites")
     op.drop_table("fyers_apps")
     op.drop_table("browser_logins")
     op.drop_table("broker_connections")
