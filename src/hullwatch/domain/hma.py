@@ -106,9 +106,22 @@ def _steps(price: Decimal, scale: int) -> int | Fraction:
     return Fraction(numerator * scale, denominator) if rest else whole
 
 
+def _on_grid(price: object, scale: float) -> int:
+    """Return `price` in steps of 1/`scale` if two float operations prove that it stands on one, else 0."""
+    if type(price) is float and 0.0 < (scaled := price * scale) < _MAX_EXACT:
+        units = int(scaled + 0.5)
+        if units / scale == price:
+            return units
+    return 0
+
+
 def _in_whole_steps(closes: Iterable[float]) -> tuple[list[int], int]:
     """Return all closes in whole steps of one size, and how many such steps make a rupee."""
-    exact = [_decimal(close) for close in closes]
+    given = list(closes)
+    in_paise = [_on_grid(close, 100.0) for close in given]
+    if all(in_paise):
+        return in_paise, 100
+    exact = [_decimal(close) for close in given]
     scale = _power_of_ten(max((_places(value) for value in exact), default=0))
     return [int(_steps(value, scale)) for value in exact], scale
 
@@ -124,26 +137,27 @@ class HullMovingAverage:
         InvalidInput: the period or the tick size is unusable.
     """
 
+    # With x the newest close in steps, S(m) the sum of the last m closes before it, and a, b the weights of both averages in
+    # raw = 2·WMA(h) - WMA(n):   raw' = raw + (a·h - b·n)·x - drag,   where drag = a·S(h) - b·S(n).
+    # The outer average follows the same pattern with raw in place of x: numerator' = numerator + √n·raw' - raw sum.
     __slots__ = (
+        "_before",
         "_closes",
         "_denominator",
-        "_fast_plain",
+        "_drag",
         "_fast_scale",
         "_fast_weight",
-        "_fast_weighted",
         "_half",
+        "_newcomer",
         "_numerator",
         "_period",
+        "_pull",
         "_raw",
-        "_raw_at",
-        "_raw_plain",
-        "_raw_weighted",
+        "_raw_sum",
+        "_raws",
         "_root",
         "_scale",
-        "_slope",
-        "_slow_plain",
         "_slow_weight",
-        "_slow_weighted",
         "_span",
         "_warm_up",
         "count",
@@ -161,15 +175,14 @@ class HullMovingAverage:
         places = max(_places(PAISA), _places(_checked_tick(tick_size)))
         slow, fast = self._period * (self._period + 1) // 2, self._half * (self._half + 1) // 2
         common = lcm(slow, fast)
-        # raw = 2·fast sum/fast - slow sum/slow, kept as a whole number over `common`
+        # raw is kept as a whole number over `common`, the average as one over `_denominator`
         self._fast_weight, self._slow_weight = 2 * common // fast, common // slow
+        self._pull = self._fast_weight * self._half - self._slow_weight * self._period
+        self._newcomer = self._fast_weight - self._slow_weight
         self._span = common * (self._root * (self._root + 1) // 2)
         self._set_scale(_power_of_ten(places))
-        self._closes, self._raw, self._raw_at = [0] * self._period, [0] * self._root, 0
-        self._slow_plain = self._slow_weighted = self._fast_plain = self._fast_weighted = 0
-        self._raw_plain = self._raw_weighted = 0
-        self._numerator: int | None = None
-        self._slope: int | None = None
+        self._closes, self._raws = [0] * self._period, [0] * self._root
+        self._raw = self._drag = self._raw_sum = self._numerator = self._before = 0
         self.count, self.value = 0, None
 
     @property
@@ -185,12 +198,12 @@ class HullMovingAverage:
     @property
     def exact(self) -> Fraction | None:
         """The average as the fraction it is, INR; `None` while warming up."""
-        return None if self._numerator is None else Fraction(self._numerator, self._denominator)
+        return None if self.count < self._warm_up else Fraction(self._numerator, self._denominator)
 
     @property
     def slope(self) -> int | None:
         """1, 0 or -1: the last close raised, kept or lowered the average, exactly; `None` before there are two values."""
-        return self._slope
+        return _sign(self._numerator - self._before) if self.count > self._warm_up else None
 
     def update(self, close: float) -> float | None:
         """Take in the next closed candle's close and return the average, `None` while warming up.
@@ -199,36 +212,33 @@ class HullMovingAverage:
             InvalidInput: the close is no finite positive number; nothing has changed.
         """
         scale = self._fast_scale
-        # The usual close stands on the grid, which two float operations prove; all others go through decimals.
+        # `_on_grid`, without the call: this is the hot path
         if (
             type(close) is not float
             or not 0.0 < (scaled := close * scale) < _MAX_EXACT
             or (units := int(scaled + 0.5)) / scale != close
         ):
             units = self._refine(_decimal(close))
-        # Each weighted sum gains the newcomer at full weight and loses one weight of everything it held before.
-        period, half, count, closes = self._period, self._half, self.count, self._closes
+        period, count, closes = self._period, self.count, self._closes
         place = count % period
-        self._slow_weighted += period * units - self._slow_plain
-        self._slow_plain += units - closes[place]
-        self._fast_weighted += half * units - self._fast_plain
-        self._fast_plain += units - closes[place - half]
+        self._raw = raw = self._raw + self._pull * units - self._drag
+        self._drag += (
+            self._newcomer * units
+            - self._fast_weight * closes[place - self._half]
+            + self._slow_weight * closes[place]
+        )
         closes[place] = units
         self.count = count = count + 1
         if count < period:
             return None
-        raw = self._fast_weight * self._fast_weighted - self._slow_weight * self._slow_weighted
-        raws, raw_at = self._raw, self._raw_at
-        self._raw_weighted = numerator = self._raw_weighted + self._root * raw - self._raw_plain
-        self._raw_plain += raw - raws[raw_at]
-        raws[raw_at] = raw
-        self._raw_at = (raw_at + 1) % self._root
+        raws, root, before = self._raws, self._root, self._numerator
+        place = count % root
+        self._before = before
+        self._numerator = numerator = before + root * raw - self._raw_sum
+        self._raw_sum += raw - raws[place]
+        raws[place] = raw
         if count < self._warm_up:
             return None
-        before = self._numerator
-        if before is not None:
-            self._slope = _sign(numerator - before)
-        self._numerator = numerator
         self.value = value = numerator / self._denominator
         return value
 
@@ -248,7 +258,7 @@ class HullMovingAverage:
             InvalidInput: the price is no finite positive number.
         """
         steps = self._steps_of(price)
-        return None if self._numerator is None else _sign(steps * self._span - self._numerator)
+        return None if self.count < self._warm_up else _sign(steps * self._span - self._numerator)
 
     def compare_preview(self, price: float) -> int | None:
         """Return 1, 0 or -1: a forming candle at `price` is above, exactly on or below its own average.
@@ -264,21 +274,12 @@ class HullMovingAverage:
 
     def _forming(self, steps: int | Fraction) -> int | Fraction:
         """Return the numerator with `steps` as the next close; it is affine in the price."""
-        fast_weight, slow_weight, root = self._fast_weight, self._slow_weight, self._root
-        raw_without = fast_weight * (self._fast_weighted - self._fast_plain) - slow_weight * (
-            self._slow_weighted - self._slow_plain
-        )
-        without = self._raw_weighted - self._raw_plain + root * raw_without
-        return without + root * (fast_weight * self._half - slow_weight * self._period) * steps
+        raw = self._raw + self._pull * steps - self._drag
+        return self._numerator + self._root * raw - self._raw_sum
 
     def _steps_of(self, price: float) -> int | Fraction:
         """Return `price` in steps of the grid, which stays as it is."""
-        scale = self._fast_scale
-        if type(price) is float and 0.0 < (scaled := price * scale) < _MAX_EXACT:
-            units = int(scaled + 0.5)
-            if units / scale == price:
-                return units
-        return _steps(_decimal(price), self._scale)
+        return _on_grid(price, self._fast_scale) or _steps(_decimal(price), self._scale)
 
     def _set_scale(self, scale: int) -> None:
         """Take `scale` steps a rupee; where no float holds it exactly, 0.0 sends every price through decimals."""
@@ -293,15 +294,12 @@ class HullMovingAverage:
             factor = scale // self._scale
             self._set_scale(scale)
             self._closes = [factor * units for units in self._closes]
-            self._raw = [factor * raw for raw in self._raw]
-            self._slow_plain *= factor
-            self._slow_weighted *= factor
-            self._fast_plain *= factor
-            self._fast_weighted *= factor
-            self._raw_plain *= factor
-            self._raw_weighted *= factor
-            if self._numerator is not None:
-                self._numerator *= factor
+            self._raws = [factor * raw for raw in self._raws]
+            self._raw *= factor
+            self._drag *= factor
+            self._raw_sum *= factor
+            self._numerator *= factor
+            self._before *= factor
         return int(_steps(close, self._scale))
 
 
