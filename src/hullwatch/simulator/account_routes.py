@@ -29,7 +29,8 @@ def _exchange(broker: Broker, call: Call, id_hash: str, code: str) -> Answer:
     fyers_id = broker.accounts.redeem_code(code, app.app_id, call.now)
     if fyers_id is None:
         return Refusal.WRONG_AUTH_CODE.answer
-    session = broker.accounts.open_session(app.app_id, fyers_id, call.now, skew_s=call.skew_s)
+    lifetime_s = broker.accounts.people[fyers_id].lifetime_s
+    session = broker.accounts.open_session(app.app_id, fyers_id, call.now, lifetime_s, skew_s=call.skew_s)
     return success(access_token=session.token, refresh_token=broker.accounts.refresh_token(session))
 
 

@@ -51,6 +51,8 @@ class Person:
 
     fyers_id: str
     name: str
+    lifetime_s: float | None = None
+    """How long a session of theirs lasts from its login; `None` means until 06:00 IST, as at Fyers."""
 
 
 @dataclass(slots=True)

@@ -115,7 +115,8 @@ def _add_account(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
     order = _object(body)
     fyers_id = _text(order, "fyersId", FYERS_ID)
     name = _text(order, "name") if "name" in order else fyers_id
-    broker.accounts.add_person(Person(fyers_id, name))
+    lifetime_s = _number(order, "lifetimeSeconds", _LONGEST_LIFETIME_S)
+    broker.accounts.add_person(Person(fyers_id, name, lifetime_s))
     return {"fyersId": fyers_id, "name": name}
 
 
