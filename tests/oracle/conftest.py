@@ -1,0 +1,77 @@
+"""The official Python SDK 3.2.0, unmodified and in an environment of its own, against a simulator in its own process."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hullwatch.simulator.market.calendar import IST, from_date, is_weekday_open
+
+HERE = Path(__file__).resolve().parent
+ORACLE = HERE.parent.parent / ".venv-oracle" / "bin" / "python"
+
+Sdk = Callable[[str], dict[str, Any]]
+
+
+def trading_morning() -> str:
+    """Return 10:00 IST of a trading day to come: the SDK checks a token's end against the real clock."""
+    day = datetime.now(UTC).astimezone(IST).date() + timedelta(days=1)
+    while not is_weekday_open(from_date(day)):
+        day += timedelta(days=1)
+    return f"{day.isoformat()}T10:00:00+05:30"
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    """Return the interpreter that has the official SDK, or skip by name."""
+    if not ORACLE.exists() or not (ORACLE.parent.parent / ".ready").exists():
+        reason = "the official Fyers SDK is not installed: tests/provision.sh puts it into .venv-oracle"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return ORACLE
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """Return the address of a simulator run as a program."""
+    command = [sys.executable, "-m", "hullwatch.simulator", "--port", "0", "--start", trading_morning()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[3].removesuffix("/api/v3")
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def sdk(oracle: Path, base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
+    """Return a function that runs a script of this folder under the SDK and returns what it found."""
+    folder = tmp_path_factory.mktemp("sdk")
+
+    def run(script: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [oracle, HERE / script, base_url],
+            cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "NO_PROXY": "*"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert isinstance(found, dict)
+        return found
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def now(base_url: str) -> str:
+    """Return the simulated date."""
+    with urllib.request.urlopen(f"{base_url}/simulator/clock") as answer:
+        return str(json.load(answer)["now"])[:10]
