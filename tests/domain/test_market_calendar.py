@@ -136,6 +136,15 @@ def test_status_while_open():
     assert status.holiday_name is None
 
 
+def test_the_muhurat_hour_is_open_on_a_holiday():
+    """During the hour of Diwali the market is open, and the day still carries the holiday's name."""
+    status = CALENDAR.status(ist(2025, 10, 21, 14, 0))
+
+    assert status.is_open
+    assert status.holiday_name == "Diwali Laxmi Pujan"
+    assert status.next_close_at == ist(2025, 10, 21, 14, 45)
+
+
 def test_the_exchange_day_is_indian():
     """Late evening in UTC is already tomorrow at the exchange."""
     assert CALENDAR.status(datetime(2026, 11, 22, 20, 0, tzinfo=UTC)).exchange_day == date(2026, 11, 23)

@@ -88,7 +88,7 @@ class MarketStatus:
     exchange_day: date
     """Today in IST, trading or not."""
     holiday_name: str | None
-    """Why an ordinary weekday is closed; `None` on weekends and trading days."""
+    """Why a weekday has no regular hours, on the day of a Muhurat hour too; `None` on weekends and ordinary days."""
 
 
 @dataclass(frozen=True)
