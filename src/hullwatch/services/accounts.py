@@ -1,10 +1,9 @@
 """Accounts of hullwatch itself: registering, roles, names, passwords, invites, removal. Being signed in is in ``logins.py``.
 
-Changes that depend on how many accounts or admins there are run one at a time: two first registrations at the same moment
-must not make two admins, nor two demotions none. One process serves; a second one that changes roles is the command line, whose words are explicit.
+Changes that depend on how many accounts or admins there are take the storage's registration lock first: two first registrations at the
+same moment must not make two admins, nor two demotions none.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -45,6 +44,14 @@ class SessionKeeper(Protocol):
         ...
 
 
+class WatchKeeper(Protocol):
+    """What accounts need from monitoring: to let go of a removed user's watches."""
+
+    def forget(self, user_id: str) -> None:
+        """Drop the user's watching from memory."""
+        ...
+
+
 class AccountService:
     """Makes, changes and removes accounts."""
 
@@ -57,6 +64,7 @@ class AccountService:
         hasher: HasherPort,
         logins: LoginService,
         connections: SessionKeeper,
+        monitoring: WatchKeeper | None = None,
         registration: Registration = Registration.OPEN,
         new_secret: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
@@ -66,10 +74,10 @@ class AccountService:
         self._hasher = hasher
         self._logins = logins
         self._connections = connections
+        self._monitoring = monitoring
         self._registration = registration
         self._new_secret = new_secret
         self._registrations = LoginThrottle(per_email=REGISTRATIONS, per_address=REGISTRATIONS)
-        self._one_at_a_time = asyncio.Lock()
 
     async def register(
         self, email: str, password: str, full_name: str, *, address: str, invite: str | None = None
@@ -99,12 +107,12 @@ class AccountService:
 
     async def get(self, user_id: str) -> User:
         """Return a user; raises `NotFound`."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await _existing(work, user_id)
 
     async def by_email(self, email: str) -> User:
         """Return the user with this e-mail address; raises `NotFound`."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             found = await work.users.by_email(email.strip().lower())
         if found is None:
             raise NotFound("There is no such user.")
@@ -112,7 +120,7 @@ class AccountService:
 
     async def list_all(self) -> list[User]:
         """Return all users, oldest first."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.users.list_all()
 
     async def rename(self, user_id: str, full_name: str) -> User:
@@ -150,7 +158,8 @@ class AccountService:
             NotFound: there is no such user.
             NotAllowed: that would leave no admin.
         """
-        async with self._one_at_a_time, self._store.begin() as work:
+        async with self._store.begin() as work:
+            await work.users.lock_registration()
             user = await _existing(work, user_id)
             if user.role is not role:
                 await _keep_an_admin(work, user)
@@ -162,7 +171,8 @@ class AccountService:
 
     async def remove(self, user_id: str, *, actor: str) -> None:
         """Remove a user with everything that is the user's own; raises as `set_role`."""
-        async with self._one_at_a_time, self._store.begin() as work:
+        async with self._store.begin() as work:
+            await work.users.lock_registration()
             user = await _existing(work, user_id)
             await _keep_an_admin(work, user)
             await work.users.remove(user_id)
@@ -170,6 +180,8 @@ class AccountService:
             await work.commit()
         self._logins.forget(user_id)
         await self._connections.forget(user_id)
+        if self._monitoring is not None:
+            self._monitoring.forget(user_id)
 
     async def make_invite(self, *, actor: str) -> SecretText:
         """Make an invite that lets one person register within `INVITE_LIFETIME`."""
@@ -195,7 +207,8 @@ class AccountService:
         email, full_name = read_email(email), read_full_name(full_name)
         check_password(password, email=email)
         password_hash = await self._hasher.hash(password)
-        async with self._one_at_a_time, self._store.begin() as work:
+        async with self._store.begin() as work:
+            await work.users.lock_registration()
             if invite is not None and self._registration is Registration.INVITE:
                 await self._use_invite(work, invite)
             if role is None:

@@ -41,7 +41,7 @@ class AdministrationService:
 
     async def token_health(self) -> list[AccountHealth]:
         """Return every account's health, oldest account first."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             users = await work.users.list_all()
             latest = await work.audit.latest_by_user(kind_prefix="connection.")
         return [
@@ -58,7 +58,7 @@ class AdministrationService:
         limit: int = 200,
     ) -> list[AuditEntry]:
         """Return lines of the audit trail, newest first; page on with `before`."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.audit.entries(
                 user_id=user_id,
                 kind_prefix=kind_prefix,

@@ -122,7 +122,7 @@ class LinkingService:
 
     async def app(self, user_id: str) -> LinkedApp | None:
         """Return the app the user would log in through, or `None` while there is none."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             own = await work.connections.app(user_id)
         app = own or self._server_app
         return None if app is None else LinkedApp(app.app_id, app.redirect_uri, is_own=own is not None)
@@ -248,7 +248,7 @@ class LinkingService:
             return
 
     async def _app(self, user_id: str) -> FyersApp:
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             own = await work.connections.app(user_id)
         if (app := own or self._server_app) is None:
             raise LinkRefused("No Fyers app is set up yet: store your Fyers app id and secret first.")

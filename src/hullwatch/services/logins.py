@@ -179,7 +179,7 @@ class LoginService:
 
     async def tokens(self, user_id: str) -> list[ApiToken]:
         """Return a user's API tokens, without values."""
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.logins.tokens_of(user_id)
 
     async def remove_token(self, user_id: str, token_id: str) -> None:
@@ -203,22 +203,23 @@ class LoginService:
             email = read_email(email)
         except InvalidInput:
             return None
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             return await work.users.by_email(email)
 
     async def _look_up(self, value_hash: str, *, is_token: bool) -> User:
         now, endings = self._clock.now(), self._endings
-        async with self._store.begin() as work:
+        async with self._store.begin(read_only=True) as work:
             token = await work.logins.token_by_hash(value_hash) if is_token else None
             user_id = token.user_id if token else None
             if not is_token:
                 user_id = await work.logins.browser_user(value_hash, now=now)
             user = await work.users.get(user_id) if user_id else None
-            if token and (token.last_used_at is None or now - token.last_used_at >= TOUCH_EVERY):
-                await work.logins.touch_token(token.id, used_at=now)
-                await work.commit()
         if user is None:
             raise NotSignedIn("Sign in first.")
+        if token and (token.last_used_at is None or now - token.last_used_at >= TOUCH_EVERY):
+            async with self._store.begin() as work:
+                await work.logins.touch_token(token.id, used_at=now)
+                await work.commit()
         # Whatever ended while the database was being asked must not live on in memory.
         if self._endings == endings:
             self._known.put(value_hash, user)
