@@ -3,24 +3,21 @@
 Nothing else in the package knows which database, which broker and which clock are in use.
 """
 
-import asyncio
-import contextlib
 import secrets
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 
 import structlog
-import uvicorn
+from fastapi import FastAPI
 
 from hullwatch import __version__
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.events import Event
-from hullwatch.domain.failures import Refusal
+from hullwatch.domain.failures import Refusal, StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar, nse_calendar
 from hullwatch.fyers.client import FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
@@ -36,7 +33,7 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
-from hullwatch.services.passwords import PasswordHasher
+from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.storage.cipher import Cipher
@@ -45,11 +42,8 @@ from hullwatch.storage.store import Store
 from hullwatch.storage.upgrade import upgrade
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import Services
+from hullwatch.web.dependencies import Readiness, Services
 from hullwatch.web.metrics import PrometheusMetrics
-
-STOP_WITHIN_S = 8.0
-"""Real seconds for an orderly stop; a service manager kills after ten."""
 
 
 def new_id(prefix: str) -> str:
@@ -90,8 +84,52 @@ class House:
         self.supervisor.every("login-purge", 3600, self.logins.purge, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
 
+    def web(self, config: WebConfig) -> FastAPI:
+        """Return the HTTP door to this house."""
+        services = Services(
+            accounts=self.accounts,
+            logins=self.logins,
+            linking=self.linking,
+            connections=self.connections,
+            validation=self.validation,
+            market=self.market,
+            hma=self.hma,
+            monitoring=self.monitoring,
+            notifications=self.notifications,
+            administration=self.administration,
+            hub=self.hub,
+            clock=self.clock,
+            jobs=self.supervisor.jobs,
+            readiness=self.readiness,
+            metrics=self.metrics,
+        )
+        return create_web(services, config)
+
+    def web_config(self) -> WebConfig:
+        """Return how this install is reached."""
+        return WebConfig(public_url=self.settings.public_url, version=__version__)
+
+    async def readiness(self) -> tuple[Readiness, ...]:
+        """Return whether what the server stands on is there."""
+        try:
+            await self.store.ping()
+        except StorageUnavailable:
+            return (Readiness("database", is_ready=False, detail="The database does not answer."),)
+        return (Readiness("database", is_ready=True),)
+
+    async def stop(self, within_s: float) -> None:
+        """End all jobs in order, within so many seconds of the house's clock, and store what they noted."""
+        await self.supervisor.stop(within_s)
+        try:
+            await self.connections.store_observations()
+            await self.monitoring.close()
+        except StorageUnavailable:
+            structlog.get_logger(component="Supervisor").warning("stop.unsaved_notes")
+
     async def _measure(self) -> None:
-        self.metrics.session_states(Counter(connection.state for connection in self.connections.connections()))
+        self.metrics.session_states(
+            Counter(connection.state for connection in self.connections.connections())
+        )
         for job in self.supervisor.jobs():
             if job.last_success_at is not None:
                 self.metrics.job_success(job.name, job.last_success_at)
@@ -134,7 +172,13 @@ async def open_house(
         supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
         broker = await stack.enter_async_context(_broker(settings, clock, random, metrics))
         connections = ConnectionService(
-            store=store, broker=broker, clock=clock, random=random, supervisor=supervisor, hub=hub, new_id=new_id
+            store=store,
+            broker=broker,
+            clock=clock,
+            random=random,
+            supervisor=supervisor,
+            hub=hub,
+            new_id=new_id,
         )
         market = MarketService(connections=connections, broker=broker, calendar=calendar, clock=clock)
         monitoring = MonitoringService(
@@ -160,7 +204,7 @@ async def open_house(
             interval_s=settings.validation_interval_minutes * 60,
             wire_clock=wire_clock,
         )
-        hasher = PasswordHasher()
+        hasher = ArgonHasher()
         logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
         accounts = AccountService(
             store=store,
@@ -168,15 +212,13 @@ async def open_house(
             new_id=new_id,
             hasher=hasher,
             logins=logins,
-            connections=connections,
+            connections=_Keepers(connections, monitoring),
             registration=Registration(settings.registration_mode),
         )
         linking = LinkingService(
             store=store, broker=broker, connections=connections, clock=clock, server_app=_server_app(settings)
         )
-        administration = AdministrationService(
-            store=store, connections=connections, monitoring=monitoring
-        )
+        administration = AdministrationService(store=store, connections=connections)
         yield House(
             settings=settings,
             clock=clock,
@@ -217,12 +259,25 @@ async def _broker(
         ),
         timeout_s=settings.fyers_timeout_seconds,
         connect_timeout_s=settings.fyers_connect_timeout_seconds,
-        on_call=lambda call, outcome, seconds: metrics.fyers_call(call.value, outcome, seconds),
+        on_call=lambda call, outcome, seconds: metrics.fyers_call(call.path, outcome, seconds),
     )
     try:
         yield client
     finally:
         await client.close()
+
+
+class _Keepers:
+    """Whoever remembers something about a user: a removed one is forgotten by all of them."""
+
+    def __init__(self, connections: ConnectionService, monitoring: MonitoringService) -> None:
+        self._connections = connections
+        self._monitoring = monitoring
+
+    async def forget(self, user_id: str) -> None:
+        """Drop what is known of the user from memory."""
+        self._monitoring.forget(user_id)
+        await self._connections.forget(user_id)
 
 
 def _server_app(settings: Settings) -> FyersApp | None:
@@ -233,7 +288,9 @@ def _server_app(settings: Settings) -> FyersApp | None:
             settings.fyers_app_id, settings.fyers_secret_key.get_secret_value(), settings.fyers_redirect_uri
         )
     except Refusal as refusal:
-        raise SettingsRefused(f"FYERS_APP_ID, FYERS_SECRET_KEY or FYERS_REDIRECT_URI cannot be used: {refusal}") from None
+        raise SettingsRefused(
+            f"FYERS_APP_ID, FYERS_SECRET_KEY or FYERS_REDIRECT_URI cannot be used: {refusal}"
+        ) from None
 
 
 def make_data_dir(path: Path) -> None:

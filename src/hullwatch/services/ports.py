@@ -244,15 +244,20 @@ class AuditRepository(Protocol):
 
 
 class UnitOfWork(Protocol):
-    """One transaction."""
+    """One transaction. Properties, so that an adapter may have repositories of its own types."""
 
-    users: UserRepository
-    logins: LoginRepository
-    connections: ConnectionRepository
-    watches: WatchRepository
-    notifications: NotificationRepository
-    audit: AuditRepository
-
+    @property
+    def users(self) -> UserRepository: ...
+    @property
+    def logins(self) -> LoginRepository: ...
+    @property
+    def connections(self) -> ConnectionRepository: ...
+    @property
+    def watches(self) -> WatchRepository: ...
+    @property
+    def notifications(self) -> NotificationRepository: ...
+    @property
+    def audit(self) -> AuditRepository: ...
     async def commit(self) -> None: ...
 
 
