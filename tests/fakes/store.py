@@ -56,6 +56,23 @@ def storable(*values: object) -> None:
             storable(*(getattr(value, part.name) for part in fields(value) if part.name != "evidence"))
 
 
+def kept(value):
+    """Return a dataclass as a database would give it back: its texts storable, its moments aware and in UTC."""
+    storable(value)
+    moments = {
+        part.name: _in_utc(getattr(value, part.name))
+        for part in fields(value)
+        if isinstance(getattr(value, part.name), datetime)
+    }
+    return replace(value, **moments)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise TypeError("a moment to be stored must be aware of its zone")
+    return moment.astimezone(UTC)
+
+
 class Repository:
     """What the repositories share."""
 
@@ -76,7 +93,8 @@ class Users(Repository):
 
     async def add(self, user: User, password_hash: str) -> None:
         """Store a user."""
-        storable(user, password_hash)
+        storable(password_hash)
+        user = kept(user)
         if user.id in self.tables.users or await self.by_email(user.email):
             raise AlreadyExists("An account with this e-mail address exists already.")
         self.tables.users[user.id] = user
@@ -188,7 +206,8 @@ class Logins(Repository):
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None:
         """Store an API token."""
-        storable(token, value_hash)
+        storable(value_hash)
+        token = kept(token)
         self.needs_user(token.user_id)
         if token.id in self.tables.api_tokens or await self.token_by_hash(value_hash):
             raise AlreadyExists("That exists already.")
@@ -231,7 +250,7 @@ class Connections(Repository):
 
     async def save(self, connection: Connection) -> bool:
         """Store it unless a newer generation is stored, or this one has ended."""
-        storable(connection)
+        connection = kept(connection)
         stored = self.tables.connections.get(connection.user_id)
         if connection.user_id not in self.tables.users:
             return False
@@ -247,7 +266,7 @@ class Connections(Repository):
 
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token."""
-        storable(connection)
+        connection = kept(connection)
         stored = self.tables.connections.get(connection.user_id)
         if connection.user_id not in self.tables.users:
             return False
@@ -282,7 +301,8 @@ class Connections(Repository):
 
     async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
         """Store a login that was begun."""
-        storable(state_hash, pending)
+        storable(state_hash)
+        pending = kept(pending)
         self.needs_user(pending.user_id)
         if state_hash in self.tables.pending:
             raise AlreadyExists("That exists already.")
@@ -298,7 +318,7 @@ class Watches(Repository):
 
     async def add(self, watch: Watch) -> None:
         """Store a watch."""
-        storable(watch)
+        watch = kept(watch)
         if watch.id in self.tables.watches or self._is_taken(watch):
             raise AlreadyExists("This symbol is watched already.")
         self.needs_user(watch.user_id)
@@ -320,7 +340,7 @@ class Watches(Repository):
 
     async def update(self, watch: Watch) -> None:
         """Store what changed."""
-        storable(watch)
+        watch = kept(watch)
         if await self.get(watch.user_id, watch.id) is None:
             return
         if self._is_taken(watch):
@@ -351,15 +371,14 @@ class Watches(Repository):
 
     async def put_wish(self, wish: MonitoringWish) -> None:
         """Store it."""
-        storable(wish)
+        wish = kept(wish)
         self.needs_user(wish.user_id)
         self.tables.wishes[wish.user_id] = wish
 
     async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
         """Store those that are new and return them."""
         new = []
-        for signal in signals:
-            storable(signal)
+        for signal in map(kept, signals):
             key = (signal.watch_id, signal.candle_opened_at, signal.rule.value)
             if signal.user_id in self.tables.users and key not in self.tables.signals:
                 self.tables.signals[key] = signal
@@ -400,7 +419,7 @@ class Notifications(Repository):
 
     async def add(self, notification: Notification) -> bool:
         """Store it unless its incident has one of its kind."""
-        storable(notification)
+        notification = kept(notification)
         told = {
             (other.user_id, other.kind, other.incident_id)
             for other in self.tables.notifications.values()
@@ -439,9 +458,7 @@ class Audit(Repository):
 
     async def add(self, entries: Iterable[AuditEntry]) -> None:
         """Append entries."""
-        for entry in entries:
-            storable(entry)
-            self.tables.audit.append(entry)
+        self.tables.audit.extend(kept(entry) for entry in entries)
 
     async def entries(
         self,

@@ -7,11 +7,13 @@ so a text that was changed, or copied into another row, another column or anothe
 import base64
 import binascii
 import os
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hullwatch.storage.failures import Undecryptable
+from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.keys import EncryptionKey, KeySource
 
 _VERSION = "v1"
@@ -26,6 +28,11 @@ def token_place(user_id: str, generation: int) -> str:
 def app_secret_place(user_id: str, app_id: str) -> str:
     """Return the identity of a stored Fyers app's secret."""
     return f"fyers_apps.secret:{user_id}:{app_id}"
+
+
+def installation_place(name: str) -> str:
+    """Return the identity of a sealed entry about the installation."""
+    return f"installation.value:{name}"
 
 
 class Cipher:
@@ -48,8 +55,17 @@ class Cipher:
         return tuple(key.id for key in self._keys)
 
     def seal(self, plain: str, place: str) -> str:
-        """Return `plain` sealed for `place`."""
-        self._refresh()
+        """Return `plain` sealed for `place`.
+
+        Raises:
+            StorageUnavailable: The keys cannot be read at the moment: what was sealed with a key that only memory holds would be lost.
+        """
+        try:
+            self._refresh()
+        except KeysUnusable:
+            raise StorageUnavailable(
+                "The encryption keys cannot be read at the moment. Nothing was changed."
+            ) from None
         key_id = self._keys[0].id
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._boxes[key_id].encrypt(nonce, plain.encode(), _associated(key_id, place))
@@ -61,7 +77,8 @@ class Cipher:
         Raises:
             Undecryptable: No key fits, or the text was changed or belongs elsewhere.
         """
-        self._refresh()
+        with suppress(KeysUnusable):  # what is in memory still opens what was sealed before
+            self._refresh()
         key_id, body = _parse(sealed)
         box = self._boxes.get(key_id)
         if box is None:

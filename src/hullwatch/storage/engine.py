@@ -103,6 +103,8 @@ def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> As
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         """Take the write lock at the start, unless nothing will be written."""
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return
         is_read_only = connection.get_execution_options().get(READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if is_read_only else "BEGIN IMMEDIATE")
 

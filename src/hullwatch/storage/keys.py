@@ -172,6 +172,11 @@ class KeyFile:
         except OSError as error:
             raise KeysUnusable(f"The key file {self.path} cannot be changed: {error.strerror}.") from None
 
+    def remove_drafts(self) -> None:
+        """Remove what an interrupted change left behind; to be called by one process at a time."""
+        for draft in self.path.parent.glob(f".{self.path.name}.*"):
+            draft.unlink(missing_ok=True)
+
     def __repr__(self) -> str:
         return f"KeyFile({str(self.path)!r})"
 

@@ -8,14 +8,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.storage.cipher import Cipher
+from hullwatch.storage.cipher import Cipher, installation_place
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
+from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
 from hullwatch.storage.repositories.connections import Connections
+from hullwatch.storage.repositories.installation import Installation
 from hullwatch.storage.repositories.logins import Logins
 from hullwatch.storage.repositories.notifications import Notifications
 from hullwatch.storage.repositories.users import Users
 from hullwatch.storage.repositories.watches import Watches
+from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT
 from hullwatch.storage.transaction import Transaction, finished
 
 
@@ -33,6 +36,7 @@ class UnitOfWork:
         self.watches = Watches(transaction)
         self.notifications = Notifications(transaction)
         self.audit = Audit(transaction)
+        self.installation = Installation(transaction)
 
     async def commit(self) -> None:
         """Keep everything, on the disk when this returns.
@@ -89,6 +93,29 @@ class Store:
         async with AsyncSession(self._engine) as db_session:
             await answer_of(db_session.connection(execution_options={READ_ONLY: True}), limit_s=self._limit_s)
             await answer_of(db_session.execute(text("SELECT 1")), limit_s=self._limit_s)
+
+    async def check_keys(self) -> None:
+        """See that the keys are those the database was written with; leaves a sealed mark in a new one.
+
+        Raises:
+            KeysUnusable: They are others.
+            StorageUnavailable: The database does not answer.
+        """
+        async with self.begin() as work:
+            sealed = await work.installation.value(KEY_CHECK)
+            if sealed is None:
+                await work.installation.put(
+                    KEY_CHECK, self._cipher.seal(KEY_CHECK_TEXT, installation_place(KEY_CHECK))
+                )
+                await work.commit()
+                return
+        try:
+            self._cipher.open(sealed, installation_place(KEY_CHECK))
+        except Undecryptable:
+            raise KeysUnusable(
+                "The encryption keys are not those of this database: put the right key file back; if it is lost, run "
+                "hullwatch keys rotate, after which everyone logs in at Fyers once more."
+            ) from None
 
     async def close(self) -> None:
         """Close all connections."""

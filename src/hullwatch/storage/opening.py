@@ -1,0 +1,62 @@
+"""One connection for upkeep, and why a database cannot be used, in one sentence. Serving people goes through ``store.py``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hullwatch.storage.engine import FOREIGN_ERRORS, READ_ONLY, code_of, driver_error, fault_of, open_engine
+from hullwatch.storage.failures import DatabaseUnusable
+
+UPKEEP_LIMIT_S: Final = 600.0
+"""How long one statement of upkeep may take; a check of a large database reads all of it."""
+UPKEEP_PATIENCE_S: Final = 10.0
+"""How long upkeep waits for a running server to let go of an SQLite file."""
+
+_SENTENCES: Final = {
+    "SQLITE_NOTADB": "The database file is not a database.",
+    "SQLITE_CORRUPT": "The database file is damaged: restore a copy made with hullwatch db backup.",
+    "SQLITE_BUSY": "The database is locked by another program: end that first.",
+    "SQLITE_READONLY": "The database file or its folder is read-only.",
+    "SQLITE_CANTOPEN": "The database file cannot be opened: check its path and who may read and write it.",
+    "SQLITE_PERM": "The database file cannot be opened: check who may read and write it.",
+    "SQLITE_FULL": "The disk with the database is full.",
+    "SQLITE_IOERR": "The disk with the database reports errors.",
+    "28000": "PostgreSQL does not know the user in HULLWATCH_DATABASE_URL.",
+    "28P01": "PostgreSQL refuses the password in HULLWATCH_DATABASE_URL.",
+    "3D000": "PostgreSQL has no database of the name in HULLWATCH_DATABASE_URL.",
+    "42501": "The user in HULLWATCH_DATABASE_URL may not change the database.",
+    "53300": "PostgreSQL has no connection to spare.",
+    "57P03": "PostgreSQL is starting up or shutting down: try again in a moment.",
+}
+
+
+@asynccontextmanager
+async def opened(
+    url: str, *, read_only: bool = False, patience_s: float = UPKEEP_PATIENCE_S
+) -> AsyncIterator[AsyncConnection]:
+    """Open one connection outside any pool; whatever goes wrong in the block is said as `DatabaseUnusable`."""
+    engine = open_engine(url, pooled=False, limit_s=UPKEEP_LIMIT_S, patience_s=patience_s)
+    problem = fault = None
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(**{READ_ONLY: True} if read_only else {})
+            await connection.begin()
+            yield connection
+    except FOREIGN_ERRORS as error:
+        problem, fault = DatabaseUnusable(_sentence(error)), fault_of(error)
+    finally:
+        await engine.dispose()
+    if problem is not None:
+        raise problem from fault
+
+
+def _sentence(error: BaseException) -> str:
+    code = code_of(driver_error(error)) or ""
+    for known, sentence in _SENTENCES.items():
+        if code.startswith(known):  # SQLite's extended names go on: SQLITE_IOERR_READ
+            return sentence
+    if isinstance(driver_error(error), OSError):
+        return "The database cannot be reached: check HULLWATCH_DATABASE_URL, and that the server is running."
+    return f"The database cannot be used ({fault_of(error)})."

@@ -1,0 +1,75 @@
+"""Which columns hold sealed secrets, for whoever has to touch them all. One secret at a time is the repositories' business."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import RowMapping, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hullwatch.storage.cipher import app_secret_place, installation_place, token_place
+from hullwatch.storage.models import BrokerConnectionRow, FyersAppRow, InstallationRow
+from hullwatch.storage.transaction import table_of
+
+BATCH = 200
+KEY_CHECK: Final = "key_check"
+KEY_CHECK_TEXT: Final = "these are the keys of this database"
+"""A known text that lies sealed in the database, to tell other keys from these."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """One stored secret: where it lies and what it is bound to; `repr` shows no ciphertext."""
+
+    column: "SealedColumn"
+    owner: str
+    """The row's primary key."""
+    place: str
+    sealed: str
+
+    def __repr__(self) -> str:
+        return f"SealedSecret({self.place})"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """One column of sealed secrets."""
+
+    what: str
+    """What a person calls it."""
+    table: Table
+    key: str
+    name: str
+    place: Callable[[RowMapping], str]
+
+    async def after(self, connection: AsyncConnection, owner: str) -> list[SealedSecret]:
+        """Return the next secrets whose owners follow this one."""
+        key, sealed = self.table.c[self.key], self.table.c[self.name]
+        query = select(self.table).where(sealed.is_not(None), key > owner).order_by(key).limit(BATCH)
+        found = (await connection.execute(query)).mappings()
+        return [SealedSecret(self, row[self.key], self.place(row), row[self.name]) for row in found]
+
+
+SEALED_COLUMNS: Final = (
+    SealedColumn(
+        "access token of user",
+        table_of(BrokerConnectionRow),
+        "user_id",
+        "access_token",
+        lambda row: token_place(row["user_id"], row["token_generation"]),
+    ),
+    SealedColumn(
+        "Fyers app secret of user",
+        table_of(FyersAppRow),
+        "user_id",
+        "secret",
+        lambda row: app_secret_place(row["user_id"], row["app_id"]),
+    ),
+    SealedColumn(
+        "installation entry",
+        table_of(InstallationRow),
+        "name",
+        "value",
+        lambda row: installation_place(row["name"]),
+    ),
+)

