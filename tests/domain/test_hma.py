@@ -144,6 +144,25 @@ def test_streaming_equals_batch_off_the_grid(closes, period):
 
 
 @PROPERTY
+@given(st.lists(st.floats(min_value=1e-40, max_value=1e-15), min_size=5, max_size=20))
+def test_absurdly_small_prices_are_exact_too(closes):
+    """Where a float cannot hold the number of steps any more, the averages are still the definition's."""
+    average = HullMovingAverage(4)
+    for close in closes:
+        average.update(close)
+
+    assert average.exact == by_definition(closes, 4)[-1]
+
+
+def test_a_vanishing_price_does_not_spoil_the_series():
+    """The smallest float there is can be followed by ordinary prices."""
+    closes = [100.05, 5e-324, *[100.0 + i / 20 for i in range(10)]]
+
+    assert streamed(closes, 4) == hull_moving_average(closes, 4)
+    assert streamed(closes, 4)[-5:] == hull_moving_average(closes[-9:], 4)[-5:]
+
+
+@PROPERTY
 @given(price=prices, period=short_periods, extra=st.integers(0, 10))
 def test_constant_stays_constant(price, period, extra):
     """The average of one repeated price is that price, to the last bit."""

@@ -298,8 +298,7 @@ class HullMovingAverage:
             self._raw *= factor
             self._drag *= factor
             self._raw_sum *= factor
-            self._numerator *= factor
-            self._before *= factor
+            self._numerator *= factor  # `_before` is overwritten by the update that follows
         return int(_steps(close, self._scale))
 
 
