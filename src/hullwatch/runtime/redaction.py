@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time, timedelta
 from enum import Enum
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 MASK = "***"
+SHORTEST = 5
+"""Every shape below is at least so long (`pin=1`), and has something in it that no identifier has."""
+
 DEEPEST = 8
 """Fields nested deeper than this are not written: they may refer to themselves."""
 
@@ -65,6 +69,8 @@ _SECRET_AT_THE_END = frozenset({"token", "tokens"})  # `token_state` and `token_
 
 def redact(text: str) -> str:
     """Return the text with everything that looks like a secret replaced by `***`."""
+    if text.isidentifier() or len(text) < SHORTEST:
+        return text
     for pattern in _NAMED_VALUES:
         text = pattern.sub(_mask_value, text)
     for shape, replacement in _SHAPES:
@@ -90,6 +96,7 @@ def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
     return {redact(str(name)): _redact_field(str(name), value, depth) for name, value in fields.items()}
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Tell whether a field of this name holds a secret, however the name is spelled."""
     words = [word.lower() for word in _WORDS.findall(name)]
