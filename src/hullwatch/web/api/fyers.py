@@ -1,0 +1,167 @@
+"""Linking a Fyers account: the app, the login round trip, disconnecting, and how the connection stands."""
+
+import secrets
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import Field
+
+from hullwatch.domain.failures import NotFound, NotSignedIn, Refusal
+from hullwatch.services.linking import LinkedApp, Redirect
+from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_asks
+from hullwatch.web.errors import kind_of, refusal_problem
+from hullwatch.web.openapi import problems
+from hullwatch.web.pages import refusal_page
+from hullwatch.web.payloads import ConnectionPayload, Payload
+
+router = APIRouter(prefix="/api/fyers", tags=["fyers"])
+
+NONCE_LIFETIME_S: Final = 900
+"""Longer than a `state` lives, so that the cookie is never what ends first."""
+
+
+class AppBody(Payload):
+    """The user's own Fyers app."""
+
+    app_id: str = Field(max_length=128, examples=["ABCD1234XY-100"])
+    secret: str = Field(max_length=256)
+    redirect_uri: str = Field(max_length=1024)
+
+
+class AppPayload(Payload):
+    """A Fyers app without its secret."""
+
+    app_id: str
+    redirect_uri: str
+    is_own: bool = Field(
+        description="False for the server's app, which users without one of their own share."
+    )
+
+    @classmethod
+    def of(cls, app: LinkedApp) -> "AppPayload":
+        """Return the payload of an app."""
+        return cls(app_id=app.app_id, redirect_uri=app.redirect_uri, is_own=app.is_own)
+
+
+class ConnectBody(Payload):
+    """How to begin a login."""
+
+    switch_account: bool = Field(
+        default=False, description="Another Fyers id than the one linked before is meant."
+    )
+
+
+class LoginAddress(Payload):
+    """Where to send the browser."""
+
+    url: str
+
+
+class AuthorizeBody(Payload):
+    """What Fyers' redirect brought, pasted by hand."""
+
+    auth_code: str = Field(
+        max_length=8192, description="The auth code, or the whole address Fyers redirected to."
+    )
+    switch_account: bool = False
+
+
+@router.put("/app")
+async def put_app(body: AppBody, user: SignedIn, services: ServicesNeeded) -> AppPayload:
+    """Store the own Fyers app; its secret is encrypted and never shown again."""
+    return AppPayload.of(await services.linking.put_app(user.id, body.app_id, body.secret, body.redirect_uri))
+
+
+@router.get("/app", responses=problems(404))
+async def get_app(user: SignedIn, services: ServicesNeeded) -> AppPayload:
+    """Return the app that logins go through."""
+    app = await services.linking.app(user.id)
+    if app is None:
+        raise NotFound("No Fyers app is set up yet: store your Fyers app id and secret first.")
+    return AppPayload.of(app)
+
+
+@router.delete("/app", status_code=204)
+async def remove_app(user: SignedIn, services: ServicesNeeded) -> None:
+    """Forget the own Fyers app; the server's, if there is one, is used from then on."""
+    await services.linking.remove_app(user.id)
+
+
+@router.post("/connect", responses=problems(400))
+async def connect(
+    *,
+    request: Request,
+    response: Response,
+    user: SignedIn,
+    services: ServicesNeeded,
+    config: ConfigNeeded,
+    body: ConnectBody | None = None,
+) -> LoginAddress:
+    """Begin a login and return the address of Fyers' login page."""
+    nonce = request.cookies.get(NONCE_COOKIE, "")
+    if not 20 <= len(nonce) <= 100:
+        nonce = secrets.token_urlsafe(32)
+    url = await services.linking.connect(
+        user.id, nonce, may_switch_account=body is not None and body.switch_account
+    )
+    response.set_cookie(
+        NONCE_COOKIE,
+        nonce,
+        max_age=NONCE_LIFETIME_S,
+        path="/api/fyers/callback",
+        secure=config.is_secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return LoginAddress(url=url)
+
+
+@router.get(
+    "/callback",
+    status_code=303,
+    response_class=RedirectResponse,
+    responses={303: {"description": "Connected: on to the dashboard."}, **problems(400, 409)},
+)
+async def callback(
+    request: Request,
+    services: ServicesNeeded,
+    state: Annotated[str | None, Query(max_length=4096)] = None,
+    auth_code: Annotated[str | None, Query(max_length=8192)] = None,
+    s: Annotated[str | None, Query(max_length=64, description="`ok` or `error`.")] = None,
+) -> Response:
+    """Take Fyers' redirect: accepted once, in time, and only from who began it. Browsers get a page when it is refused."""
+    try:
+        user_id: str | None = (await who_asks(request, services)).id
+    except NotSignedIn:
+        user_id = None
+    redirect = Redirect(state, auth_code, is_error=s == "error")
+    try:
+        await services.linking.callback(
+            redirect, user_id=user_id, browser_nonce=request.cookies.get(NONCE_COOKIE)
+        )
+    except Refusal as refusal:
+        if "text/html" not in request.headers.get("accept", ""):
+            return refusal_problem(refusal)
+        return HTMLResponse(refusal_page(str(refusal)), kind_of(refusal).status)
+    return RedirectResponse("/", status_code=303)
+
+
+@router.post("/authorize", responses=problems(400, 409))
+async def authorize(body: AuthorizeBody, user: SignedIn, services: ServicesNeeded) -> ConnectionPayload:
+    """Log in with an auth code pasted by hand."""
+    return ConnectionPayload.of(
+        await services.linking.authorize(user.id, body.auth_code, may_switch_account=body.switch_account)
+    )
+
+
+@router.post("/disconnect")
+async def disconnect(user: SignedIn, services: ServicesNeeded) -> ConnectionPayload:
+    """End the session with Fyers; without one nothing happens."""
+    return ConnectionPayload.of(await services.linking.disconnect(user.id))
+
+
+@router.get("/status")
+async def status(user: SignedIn, services: ServicesNeeded) -> ConnectionPayload:
+    """Return how the connection stands."""
+    return ConnectionPayload.of(services.connections.connection(user.id))

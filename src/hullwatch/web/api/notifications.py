@@ -1,0 +1,86 @@
+"""A user's notices, and the ways they travel."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from fastapi import APIRouter
+
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.web.dependencies import ServicesNeeded, SignedIn
+from hullwatch.web.payloads import Id, Limit, Payload
+
+router = APIRouter(prefix="/api/notifications", tags=["notifications"])
+
+
+class Channel(StrEnum):
+    """A way that notices travel."""
+
+    IN_PAGE = "in_page"
+    """Shown in the dashboard; the only one, and always on."""
+
+
+class NotificationPayload(Payload):
+    """One notice."""
+
+    id: str
+    kind: NotificationKind
+    title: str
+    text: str
+    created_at: datetime
+    incident_id: str | None
+    read_at: datetime | None
+
+    @classmethod
+    def of(cls, notification: Notification) -> "NotificationPayload":
+        """Return the payload of a notification."""
+        return cls(
+            id=notification.id,
+            kind=notification.kind,
+            title=notification.title,
+            text=notification.text,
+            created_at=notification.created_at,
+            incident_id=notification.incident_id,
+            read_at=notification.read_at,
+        )
+
+
+class NotificationsPayload(Payload):
+    """Notices, newest first."""
+
+    notifications: list[NotificationPayload]
+
+
+class ChannelsPayload(Payload):
+    """The ways a user's notices travel."""
+
+    channels: list[Channel]
+
+
+@router.get("")
+async def notifications(
+    user: SignedIn, services: ServicesNeeded, *, unread_only: bool = False, limit: Limit = 100
+) -> NotificationsPayload:
+    """Return the own notices."""
+    found = await services.notifications.of_user(user.id, unread_only=unread_only, limit=limit)
+    return NotificationsPayload(notifications=[NotificationPayload.of(one) for one in found])
+
+
+@router.post("/{notification_id}/read", status_code=204)
+async def mark_read(notification_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
+    """Remember that a notice was read."""
+    await services.notifications.mark_read(user.id, notification_id)
+
+
+@router.get("/channels")
+async def get_channels(_: SignedIn) -> ChannelsPayload:
+    """Return the ways the own notices travel."""
+    return ChannelsPayload(channels=[Channel.IN_PAGE])
+
+
+@router.put("/channels")
+async def put_channels(body: ChannelsPayload, _: SignedIn) -> ChannelsPayload:
+    """Choose the ways; so far there is one, and it cannot be left out."""
+    if set(body.channels) != {Channel.IN_PAGE}:
+        raise InvalidInput("Notices in the page cannot be turned off.", field="channels")
+    return ChannelsPayload(channels=[Channel.IN_PAGE])

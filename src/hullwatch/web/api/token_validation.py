@@ -1,0 +1,168 @@
+"""Whether sessions are good: the status that dashboards poll, sweeps, and the cache.
+
+The status is asked more than everything else together, so it is answered by a bare route from memory; the FastAPI route of the same address
+only describes it.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from starlette.routing import Route
+
+from hullwatch.domain.accounts import Role
+from hullwatch.domain.connection import EndReason, LoginState
+from hullwatch.services.token_validation import CacheStats, Validation, ValidationVerdict
+from hullwatch.web.dependencies import LOGIN_NEEDED, Admin, ServicesNeeded, SignedIn, services_of, who_asks
+from hullwatch.web.messages import connection_message
+from hullwatch.web.openapi import problems
+from hullwatch.web.payloads import Done, Payload
+
+router = APIRouter(prefix="/api/token-validation", tags=["token validation"])
+
+STATUS_PATH: Final = "/api/token-validation/status"
+
+
+class TokenStatus(Payload):
+    """Whether the user's session is good, and what is known about it."""
+
+    success: bool
+    is_valid: bool
+    user_id: str
+    has_token: bool
+    is_connected: bool
+    verified: bool
+    state: LoginState
+    reason: EndReason | None
+    message: str
+    expires_at: datetime | None
+    last_validated_at: datetime | None
+    last_disconnect_time: datetime | None
+    from_cache: bool
+
+
+class ValidationResults(Payload):
+    """A sweep in numbers."""
+
+    total: int
+    valid: int
+    invalid: int
+    unverified: int
+    errors: int
+    duration_ms: int
+
+
+class SweepPayload(Payload):
+    """What a sweep brought."""
+
+    success: bool
+    results: ValidationResults
+
+
+class CacheEntryPayload(Payload):
+    """One account's entry."""
+
+    user_id: str
+    is_valid: bool
+    age_seconds: float
+
+
+class CacheStatsPayload(Payload):
+    """The cache in numbers."""
+
+    size: int
+    hits: int
+    misses: int
+    entries: list[CacheEntryPayload]
+
+
+class CachePayload(Payload):
+    """The cache; no token, and no hash of one."""
+
+    success: bool
+    stats: CacheStatsPayload
+
+
+async def token_status(request: Request) -> Response:
+    """Return whether the own session is good; asks Fyers only when nothing recent is known."""
+    services = services_of(request)
+    user = await who_asks(request, services)
+    validation = services.validation.status_from_cache(user.id)
+    if validation is None:
+        validation = await services.validation.validate_fyers_token(user.id)
+    return Response(_status_bytes(validation), media_type="application/json")
+
+
+def _status_bytes(validation: Validation) -> bytes:
+    """Render by hand what `TokenStatus` describes: a model would cost more than everything else here."""
+    connection = validation.connection
+    has_session = connection.has_session
+    return orjson.dumps(
+        {
+            "success": True,
+            "isValid": has_session and validation.verdict is not ValidationVerdict.INVALID,
+            "userId": connection.user_id,
+            "hasToken": has_session,
+            "isConnected": has_session,
+            "verified": connection.is_verified,
+            "state": connection.state,
+            "reason": connection.reason,
+            "message": connection_message(connection),
+            "expiresAt": connection.expires_at,
+            "lastValidatedAt": connection.last_validated_at,
+            "lastDisconnectTime": connection.last_disconnect_at,
+            "fromCache": validation.from_cache,
+        },
+        option=orjson.OPT_UTC_Z,
+    )
+
+
+status_route: Final = Route(STATUS_PATH, token_status, methods=["GET"])
+"""Takes the requests; to be put before the router's routes."""
+
+router.add_api_route(
+    "/status",
+    token_status,
+    methods=["GET"],
+    response_model=TokenStatus,
+    openapi_extra={"security": LOGIN_NEEDED},
+    responses=problems(401),
+)
+
+
+@router.post("/validate-all", responses=problems(403))
+async def validate_all(_: Admin, services: ServicesNeeded) -> SweepPayload:
+    """Validate every account that has a session, now."""
+    totals = await services.validation.validate_all_active_users()
+    results = ValidationResults(
+        total=totals.total,
+        valid=totals.valid,
+        invalid=totals.invalid,
+        unverified=totals.unverified,
+        errors=totals.errors,
+        duration_ms=totals.duration_ms,
+    )
+    return SweepPayload(success=True, results=results)
+
+
+@router.get("/cache-stats")
+async def cache_stats(user: SignedIn, services: ServicesNeeded) -> CachePayload:
+    """Return what the cache holds: an admin sees everybody, a user only the own entry."""
+    own_only = None if user.role is Role.ADMIN else user.id
+    return CachePayload(success=True, stats=_stats(services.validation.get_cache_stats(own_only)))
+
+
+@router.post("/clear-cache")
+async def clear_cache(user: SignedIn, services: ServicesNeeded) -> Done:
+    """Forget the own entry, so that the next status asks Fyers."""
+    services.validation.clear_user_cache(user.id)
+    return Done(success=True, message="Your cached validation is forgotten; the next status asks Fyers.")
+
+
+def _stats(stats: CacheStats) -> CacheStatsPayload:
+    entries = [
+        CacheEntryPayload(user_id=entry.user_id, is_valid=entry.is_valid, age_seconds=round(entry.age_s, 3))
+        for entry in stats.entries
+    ]
+    return CacheStatsPayload(size=stats.size, hits=stats.hits, misses=stats.misses, entries=entries)

@@ -1,0 +1,99 @@
+"""The web application: routes, pages, and the edge around them, over services that are handed in."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.responses import Response
+
+from hullwatch.domain.failures import NotSignedIn
+from hullwatch.web import errors, openapi
+from hullwatch.web.api import (
+    admin,
+    auth,
+    fyers,
+    health,
+    hma,
+    market,
+    monitoring,
+    notifications,
+    token_validation,
+)
+from hullwatch.web.config import WebConfig
+from hullwatch.web.dependencies import Services, services_of, who_asks
+from hullwatch.web.edge import Edge
+from hullwatch.web.live import events_route
+from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
+
+_ROUTERS = (
+    auth.router,
+    fyers.router,
+    token_validation.router,
+    market.router,
+    hma.router,
+    monitoring.router,
+    notifications.router,
+    admin.router,
+    health.router,
+)
+
+
+class _App(FastAPI):
+    """FastAPI with our completed OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self, self.version)
+        return self.openapi_schema
+
+
+def create_web(services: Services, config: WebConfig) -> FastAPI:
+    """Return the ASGI app; it opens nothing and closes nothing."""
+    app = _App(
+        title="hullwatch",
+        version=config.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.config = config
+    app.add_middleware(Edge, config=config)
+    errors.install(app)
+    app.router.routes.insert(0, token_validation.status_route)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.router.routes.append(events_route)
+    _add_pages(app)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    """Add what is for people and not part of the API."""
+
+    async def home(request: Request) -> Response:
+        services = services_of(request)
+        try:
+            user = await who_asks(request, services)
+        except NotSignedIn:
+            return HTMLResponse(home_page(None, None))
+        return HTMLResponse(home_page(user, services.connections.connection(user.id)), headers=_PRIVATE)
+
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    async def document(_: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    async def style(_: Request) -> Response:
+        return PlainTextResponse(STYLE, media_type="text/css")
+
+    app.add_route("/", home, methods=["GET"])
+    app.add_route("/api/docs", docs, methods=["GET"])
+    app.add_route("/api/openapi.json", document, methods=["GET"])
+    app.add_route(STYLE_PATH, style, methods=["GET"])
+
+
+_PRIVATE = {"Cache-Control": "no-store"}

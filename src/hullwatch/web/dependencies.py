@@ -1,0 +1,131 @@
+"""What routes work with: the services, and who asks. Everything is handed in when the app is made; nothing is global."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
+
+from hullwatch.domain.accounts import Role, User
+from hullwatch.domain.events import Event
+from hullwatch.domain.failures import NotAllowed
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.runtime.jobs import JobReport
+from hullwatch.services.accounts import AccountService
+from hullwatch.services.administration import AdministrationService
+from hullwatch.services.connections import ConnectionService
+from hullwatch.services.hma import HMAService
+from hullwatch.services.linking import LinkingService
+from hullwatch.services.logins import LoginService
+from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring import MonitoringService
+from hullwatch.services.notifications import NotificationService
+from hullwatch.services.token_validation import TokenValidationService
+from hullwatch.web.config import WebConfig
+from hullwatch.web.metrics import PrometheusMetrics
+
+LOGIN_COOKIE: Final = "hullwatch_session"
+NONCE_COOKIE: Final = "hullwatch_link"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether one thing that the server depends on is there; `detail` holds no secret and is shown to anyone."""
+
+    name: str
+    is_ready: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routes may ask."""
+
+    accounts: AccountService
+    logins: LoginService
+    linking: LinkingService
+    connections: ConnectionService
+    validation: TokenValidationService
+    market: MarketService
+    hma: HMAService
+    monitoring: MonitoringService
+    notifications: NotificationService
+    administration: AdministrationService
+    hub: Broadcast[Event]
+    clock: Clock
+    jobs: Callable[[], Sequence[JobReport]]
+    readiness: Callable[[], Awaitable[Sequence[Readiness]]]
+    metrics: PrometheusMetrics
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the services that this app was made with."""
+    services: Services = connection.app.state.services
+    return services
+
+
+def config_of(connection: HTTPConnection) -> WebConfig:
+    """Return the configuration that this app was made with."""
+    config: WebConfig = connection.app.state.config
+    return config
+
+
+ServicesNeeded = Annotated[Services, Depends(services_of)]
+ConfigNeeded = Annotated[WebConfig, Depends(config_of)]
+
+_COOKIE = APIKeyCookie(
+    name=LOGIN_COOKIE,
+    scheme_name="browserLogin",
+    auto_error=False,
+    description="Set by logging in; for browsers.",
+)
+_BEARER = HTTPBearer(
+    scheme_name="apiToken",
+    auto_error=False,
+    description="An API token, made at /api/auth/tokens; for programs.",
+)
+LOGIN_NEEDED: Final[list[dict[str, list[str]]]] = [{"browserLogin": []}, {"apiToken": []}]
+"""How the OpenAPI document says that either of them will do."""
+
+
+async def who_asks(connection: HTTPConnection, services: Services) -> User:
+    """Return whose request this is; an `Authorization` header that is there is the only thing looked at.
+
+    Raises:
+        NotSignedIn: nobody's.
+    """
+    header = connection.headers.get("authorization")
+    if header is None:
+        return await services.logins.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
+    scheme, _, value = header.partition(" ")
+    return await services.logins.authenticate(bearer=value.strip() if scheme.lower() == "bearer" else "")
+
+
+async def _signed_in(
+    request: Request,
+    services: ServicesNeeded,
+    _cookie: Annotated[str | None, Security(_COOKIE)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+) -> User:
+    # The two schemes stand here for the OpenAPI document; `who_asks` reads the headers itself.
+    return await who_asks(request, services)
+
+
+SignedIn = Annotated[User, Depends(_signed_in)]
+
+
+async def _admin(user: SignedIn) -> User:
+    if user.role is not Role.ADMIN:
+        raise NotAllowed("Only an admin may do this.")
+    return user
+
+
+Admin = Annotated[User, Depends(_admin)]
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Return the network address that a request came from, as the server tells it."""
+    return connection.client.host if connection.client else "unknown"

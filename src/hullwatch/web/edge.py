@@ -1,0 +1,196 @@
+"""The outermost layer: what every request has to pass and every answer carries, in one pass for speed. Routes are in ``api/``.
+
+Here are the checks of host, origin and body size, the security headers, the request id, the request log, and the last line of
+defence: an exception that nobody foresaw is answered without its text and logged without its text, since either may hold a secret.
+"""
+
+import secrets
+import time
+import traceback
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hullwatch.domain.failures import NotAllowed
+from hullwatch.web.config import WebConfig
+from hullwatch.web.errors import refusal_problem, status_problem, unexpected_problem
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# Nothing foreign, nothing inline: pages bring their scripts and styles from this origin.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_SECURITY: Final = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_HSTS: Final = ((b"strict-transport-security", b"max-age=31536000"),)
+_QUIET: Final = frozenset({"/api/token-validation/status", "/healthz", "/readyz", "/metrics"})
+"""Routes that are asked all the time: their good answers are logged at debug level only."""
+
+
+class Edge:
+    """Wraps the app; for HTTP only, since a WebSocket can be refused in words only after it was accepted."""
+
+    def __init__(self, app: ASGIApp, config: WebConfig) -> None:
+        self._app = app
+        self._config = config
+        self._headers = _SECURITY + (_HSTS if config.is_secure else ())
+        self._log = structlog.get_logger(component="Api")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = secrets.token_hex(8)
+        outgoing = _Outgoing(send, self._headers, request_id, is_api=scope["path"].startswith("/api/"))
+        try:
+            await self._answer(scope, receive, outgoing)
+        except ClientDisconnect:
+            self._log.debug("request.abandoned", request_id=request_id)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: its text must reach no answer and no log
+            self._log.error(
+                "request.broke", request_id=request_id, error=type(error).__name__, at=_places(error)
+            )
+            if outgoing.status == 0:
+                await unexpected_problem()(scope, receive, outgoing)
+        finally:
+            self._note(scope, outgoing.status, request_id, (time.perf_counter() - began) * 1000)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        refused = self._refuse(scope, headers)
+        if refused is None and ("content-length" in headers or "transfer-encoding" in headers):
+            body = await _read_body(headers, receive, self._config.most_body_bytes)
+            if body is None:
+                refused = status_problem(
+                    413,
+                    f"At most {self._config.most_body_bytes // 1024} kB are taken.",
+                    {"Connection": "close"},
+                )
+            else:
+                receive = _Replay(body, receive)
+        await (refused or self._app)(scope, receive, send)
+
+    def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+        if not is_own_host(headers.get("host", ""), self._config):
+            # A foreign name that points here is how a web page reaches servers on its visitor's own machine (DNS rebinding).
+            return status_problem(421, "This address is not known under that name.")
+        if scope["method"] in SAFE_METHODS or headers.get("authorization", "")[:7].lower() == "bearer ":
+            return None
+        if is_foreign(headers, self._config):
+            return refusal_problem(NotAllowed("This request came from another web page."))
+        return None
+
+    def _note(self, scope: Scope, status: int, request_id: str, took_ms: float) -> None:
+        """Log the request under its route, never its address: ids and queries stay out."""
+        route = getattr(scope.get("route"), "path", "unknown")
+        is_quiet = status < 400 and route in _QUIET
+        log = self._log.debug if is_quiet else self._log.info
+        log(
+            "request",
+            method=scope["method"] if len(scope["method"]) <= 10 else "?",
+            route=route,
+            status=status,
+            duration_ms=round(took_ms, 2),
+            request_id=request_id,
+        )
+
+
+def is_own_host(host: str, config: WebConfig) -> bool:
+    """Whether a `Host` header names this install."""
+    name, _, port = host.lower().rpartition(":")
+    return (name if name and port.isdigit() else host.lower()) in config.hosts
+
+
+def is_foreign(headers: Headers, config: WebConfig) -> bool:
+    """Whether a browser sent this on behalf of another site's page.
+
+    `Sec-Fetch-Site` cannot be forged by a page; browsers without it send `Origin`; a request with neither was not made by a browser.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None or origin == config.origin:
+        return False
+    return urlsplit(origin).netloc.lower() != headers.get("host", "").lower() if "://" in origin else True
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return where an exception came from: files and lines, no values and no text."""
+    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames][-8:]
+
+
+async def _read_body(headers: Headers, receive: Receive, most: int) -> bytes | None:
+    """Return the whole body, or `None` when it is larger than `most` bytes.
+
+    Raises:
+        ClientDisconnect: the client went away before its body was complete.
+    """
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:12]) > most:
+        return None
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            return None
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class _Replay:
+    """Gives a body that was read already, and after it what the server says."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Outgoing:
+    """Sends, adding the headers that every answer carries, and remembers the status."""
+
+    def __init__(
+        self, send: Send, headers: tuple[tuple[bytes, bytes], ...], request_id: str, *, is_api: bool
+    ) -> None:
+        self._send = send
+        self._headers = headers
+        self._request_id = request_id
+        self._is_api = is_api
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = message.setdefault("headers", [])
+            present.extend(self._headers)
+            present.append((b"x-request-id", self._request_id.encode()))
+            if self._is_api and "cache-control" not in MutableHeaders(raw=present):
+                present.append((b"cache-control", b"no-store"))
+        await self._send(message)

@@ -1,0 +1,220 @@
+"""Failure → HTTP: the one table of statuses, and problem documents (RFC 9457) in plain words. Failures themselves are the domain's.
+
+A problem never quotes what was sent: it may be a password in the wrong field.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hullwatch.domain.failures import (
+    AlreadyExists,
+    BrokerRefusal,
+    InvalidInput,
+    LimitReached,
+    LinkRefused,
+    NotAllowed,
+    NotFound,
+    NotPermitted,
+    NotSignedIn,
+    RateLimited,
+    Refusal,
+    StorageUnavailable,
+    TooManyAttempts,
+    Unavailable,
+    UnknownSymbol,
+    WrongAccount,
+    WrongCredentials,
+)
+
+PROBLEM_TYPE: Final = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of the request."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was not done."""
+
+    type: str = Field(examples=["urn:hullwatch:problem:not-signed-in"])
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of problem as the outside sees it."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: Final[Mapping[type[Refusal], Kind]] = {
+    Refusal: Kind(400, "refused", "Refused"),
+    InvalidInput: Kind(422, "invalid-input", "The input cannot be used"),
+    UnknownSymbol: Kind(422, "unknown-symbol", "Unknown symbol"),
+    NotSignedIn: Kind(401, "not-signed-in", "Not signed in"),
+    WrongCredentials: Kind(401, "wrong-credentials", "Wrong e-mail address or password"),
+    TooManyAttempts: Kind(429, "too-many-attempts", "Too many attempts"),
+    NotAllowed: Kind(403, "not-allowed", "Not allowed"),
+    NotFound: Kind(404, "not-found", "Not found"),
+    AlreadyExists: Kind(409, "already-exists", "It exists already"),
+    LimitReached: Kind(409, "limit-reached", "One more would be too many"),
+    LinkRefused: Kind(400, "link-refused", "The Fyers login was refused"),
+    WrongAccount: Kind(409, "wrong-account", "Another Fyers account"),
+    BrokerRefusal: Kind(503, "fyers-unavailable", "Fyers gave no usable answer"),
+    StorageUnavailable: Kind(503, "storage-unavailable", "The database does not answer"),
+}
+"""A refusal of each sort; the most special row counts."""
+
+_UNPERMITTED: Final = Kind(409, "fyers-not-permitted", "Fyers does not permit it")
+_STATUS_KINDS: Final[Mapping[int, Kind]] = {
+    400: Kind(400, "malformed", "The request cannot be read"),
+    404: Kind(404, "no-such-address", "No such address"),
+    405: Kind(405, "method-not-allowed", "This address does not take that method"),
+    406: Kind(406, "not-acceptable", "No such form of the answer"),
+    413: Kind(413, "too-large", "The request is too large"),
+    421: Kind(421, "wrong-host", "This is not the right host"),
+    422: KINDS[InvalidInput],
+}
+_DETAILS: Final = {
+    400: "The body is not valid JSON.",
+    404: "There is nothing at this address.",
+    405: "Use one of the methods in the Allow header.",
+    406: "Ask for application/json.",
+}
+UNEXPECTED: Final = Kind(500, "unexpected", "Something went wrong here")
+_UNEXPECTED_DETAIL: Final = "The fault is on our side and has been noted; nothing is known to be changed."
+
+
+def kind_of(refusal: Refusal) -> Kind:
+    """Return the row of the refusal's own class or of its nearest ancestor."""
+    if isinstance(refusal, BrokerRefusal) and isinstance(refusal.failure, NotPermitted):
+        return _UNPERMITTED
+    return next(KINDS[cls] for cls in type(refusal).__mro__ if cls in KINDS)
+
+
+def problem(
+    kind: Kind, detail: str, *, errors: Sequence[FieldProblem] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem document."""
+    document: dict[str, Any] = {
+        "type": f"urn:hullwatch:problem:{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    if errors:
+        document["errors"] = [error.model_dump() for error in errors]
+    return Response(orjson.dumps(document), kind.status, dict(headers or {}), media_type=PROBLEM_TYPE)
+
+
+def refusal_problem(refusal: Refusal) -> Response:
+    """Return the problem document of a refusal; its sentence is made for people."""
+    errors = []
+    if isinstance(refusal, InvalidInput) and refusal.field:
+        errors.append(FieldProblem(field=refusal.field, detail=str(refusal)))
+    return problem(kind_of(refusal), str(refusal), errors=errors, headers=_headers(refusal))
+
+
+def status_problem(
+    status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the problem document of a bare status."""
+    kind = _STATUS_KINDS.get(status) or Kind(status, f"status-{status}", "The request was not done")
+    return problem(kind, detail or _DETAILS.get(status, "The request was not done."), headers=headers)
+
+
+def unexpected_problem() -> Response:
+    """Return what an unforeseen exception answers: nothing of its text."""
+    return problem(UNEXPECTED, _UNEXPECTED_DETAIL)
+
+
+def _headers(refusal: Refusal) -> dict[str, str]:
+    match refusal:
+        case NotSignedIn() | WrongCredentials():
+            return {"WWW-Authenticate": "Bearer"}
+        case TooManyAttempts(retry_after_s=seconds):
+            return {"Retry-After": _whole(seconds)}
+        case BrokerRefusal(failure=RateLimited(retry_after_s=seconds)):
+            return {"Retry-After": _whole(seconds)}
+        case BrokerRefusal(failure=Unavailable(retry_after_s=float(seconds))):
+            return {"Retry-After": _whole(seconds)}
+        case StorageUnavailable():
+            return {"Retry-After": "2"}
+    return {}
+
+
+def _whole(seconds: float) -> str:
+    return str(max(1, math.ceil(seconds)))
+
+
+_COMPLAINTS: Final = {
+    "missing": "is required",
+    "string_type": "has to be text",
+    "string_unicode": "has to be valid text",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "string_pattern_mismatch": "has another form",
+    "int_parsing": "has to be a whole number",
+    "int_type": "has to be a whole number",
+    "int_from_float": "has to be a whole number",
+    "bool_type": "has to be true or false",
+    "bool_parsing": "has to be true or false",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "timezone_aware": "needs a time zone",
+    "model_attributes_type": "has to be an object",
+    "dict_type": "has to be an object",
+}
+"""pydantic's kinds of error in our words; its own sentences may quote what was sent."""
+
+
+def validation_problem(error: RequestValidationError) -> Response:
+    """Name the fields that cannot be used, never their values."""
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return status_problem(400)
+    errors = [
+        FieldProblem(field=_field(item["loc"]), detail=_COMPLAINTS.get(item["type"], "is not valid"))
+        for item in error.errors()[:20]
+    ]
+    detail = "; ".join(f"{item.field} {item.detail}" for item in errors[:5])
+    return problem(KINDS[InvalidInput], f"{detail[:1].upper()}{detail[1:]}.", errors=errors)
+
+
+def _field(place: Sequence[int | str]) -> str:
+    names = [str(part) for part in place[1:]]
+    return ".".join(names) if names else "the body"
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every failure with a problem document; the unforeseen ones are caught at its edge."""
+
+    async def on_refusal(_: Request, error: Exception) -> Response:
+        return refusal_problem(cast(Refusal, error))
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        return validation_problem(cast(RequestValidationError, error))
+
+    async def on_status(_: Request, error: Exception) -> Response:
+        known = cast(HTTPException, error)
+        return status_problem(known.status_code, headers=known.headers)
+
+    app.add_exception_handler(Refusal, on_refusal)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_status)

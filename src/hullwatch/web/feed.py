@@ -1,0 +1,63 @@
+"""Events → the JSON that open tabs receive; one row for each event of the domain."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from hullwatch.domain.events import (
+    BrokerTroubleChanged,
+    CandleClosed,
+    ConnectionChanged,
+    Event,
+    NotificationStored,
+    QuotesArrived,
+    SignalFired,
+    WatchStatusChanged,
+)
+from hullwatch.web.api.market import CandlePayload, QuotePayload
+from hullwatch.web.api.monitoring import SignalPayload
+from hullwatch.web.api.notifications import NotificationPayload
+from hullwatch.web.payloads import ConnectionPayload
+
+
+def _json(payload: BaseModel) -> dict[str, Any]:
+    return payload.model_dump(mode="json")
+
+
+def _quotes(event: QuotesArrived) -> dict[str, Any]:
+    return {
+        "quotes": [_json(QuotePayload.of(quote)) for quote in event.quotes],
+        "previews": dict(event.previews),
+        "at": event.at,
+    }
+
+
+def _candle(event: CandleClosed) -> dict[str, Any]:
+    return {
+        "symbol": event.symbol.text,
+        "resolution": event.resolution.code,
+        "candle": _json(CandlePayload.of(event.candle)),
+    }
+
+
+KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
+    ConnectionChanged: ("connection", lambda event: _json(ConnectionPayload.of(event.connection))),
+    QuotesArrived: ("quotes", _quotes),
+    CandleClosed: ("candle", _candle),
+    SignalFired: ("signal", lambda event: _json(SignalPayload.of(event.signal))),
+    NotificationStored: ("notification", lambda event: _json(NotificationPayload.of(event.notification))),
+    WatchStatusChanged: ("monitoring", lambda event: {"status": event.status, "at": event.at}),
+    BrokerTroubleChanged: (
+        "brokerTrouble",
+        lambda event: {"isTroubled": event.is_troubled, "incidentId": event.incident_id, "at": event.at},
+    ),
+}
+
+
+def render(event: Event, *, is_admin_topic: bool = False) -> tuple[str, dict[str, Any]]:
+    """Return an event's kind and data; what operators hear about others says whom it concerns."""
+    kind, shape = KINDS[type(event)]
+    if not is_admin_topic:
+        return kind, shape(event)
+    return f"admin.{kind}", {"userId": getattr(event, "user_id", None), **shape(event)}
