@@ -82,7 +82,7 @@ async def drive(config: SimulatorConfig) -> AsyncIterator[Driver]:
     """Run a simulator for the length of a test."""
     time = HeldTime()
     async with (
-        SimulatorServer(config, monotonic=time) as server,
+        SimulatorServer(config, monotonic=time, beat_s=0.01) as server,
         aiohttp.ClientSession(server.base_url) as http,
     ):
         yield Driver(server, http, time)

@@ -87,6 +87,7 @@ class Fault:
     latency_ms: float | None = None
     bytes: int = 20
     skew_s: float = 0.0
+    is_ended: bool = False
 
     def described(self) -> dict[str, Any]:
         """Return what a list of faults shows of it."""
@@ -118,12 +119,16 @@ class FaultBoard:
 
     def remove(self, fault_id: str) -> bool:
         """End one fault; say whether it was there."""
-        before = len(self._faults)
-        self._faults = [fault for fault in self._faults if fault.id != fault_id]
-        return len(self._faults) < before
+        known = [fault for fault in self._faults if fault.id == fault_id]
+        for fault in known:
+            fault.is_ended = True
+            self._faults.remove(fault)
+        return bool(known)
 
     def clear(self) -> None:
         """End all faults."""
+        for fault in self._faults:
+            fault.is_ended = True
         self._faults.clear()
 
     def for_call(self, fyers_id: str, path: str, now: float, *, has_token: bool) -> list[Fault]:
@@ -148,14 +153,32 @@ class FaultBoard:
                 acting = [*acting, fault] if decides else [fault, *acting]
         return acting
 
-    def for_stream(self, kind: FaultKind, fyers_id: str, path: str, now: float) -> bool:
-        """Say whether a stream fault acts on a connection now."""
-        return any(self._strikes(fault, fyers_id, path) for fault in self._alive(now) if fault.kind == kind)
+    def for_stream(
+        self, kind: FaultKind, fyers_id: str, path: str, now: float, drawn: set[str]
+    ) -> list[Fault]:
+        """Return the faults of a kind that strike a connection of the stream; `drawn` are those it has been through.
+
+        Each connection draws each fault once, so probability and count are per connection. Whom a fault names is not
+        known before the connection is logged in: until then it is not drawn.
+        """
+        hits: list[Fault] = []
+        for fault in self._alive(now):
+            if fault.kind is kind and fault.id not in drawn and fault.fyers_id in {None, fyers_id}:
+                drawn.add(fault.id)
+                if self._strikes(fault, fyers_id, path):
+                    hits.append(fault)
+        return hits
 
     def _alive(self, now: float) -> list[Fault]:
+        """Return the faults that can still strike; forget those that are over."""
         if any(now >= fault.ends_at or fault.left < 1 for fault in self._faults):
-            self._faults = [fault for fault in self._faults if now < fault.ends_at and fault.left >= 1]
-        return self._faults
+            # A stall that strikes no more connections still holds those it has: it can be deleted until then.
+            self._faults = [
+                fault
+                for fault in self._faults
+                if now < fault.ends_at and (fault.left >= 1 or fault.kind is FaultKind.STREAM_STALL)
+            ]
+        return [fault for fault in self._faults if fault.left >= 1]
 
     def _strikes(self, fault: Fault, fyers_id: str, path: str) -> bool:
         if fault.fyers_id is not None and fault.fyers_id != fyers_id:

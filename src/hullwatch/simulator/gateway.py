@@ -30,6 +30,10 @@ from hullwatch.simulator.control_routes import answer_control
 from hullwatch.simulator.faults import Fault, FaultKind
 from hullwatch.simulator.login_page import PATH as LOGIN_PATH
 from hullwatch.simulator.login_page import answer_login
+from hullwatch.simulator.order_stream import PATH as ORDERS_PATH
+from hullwatch.simulator.order_stream import serve_orders
+from hullwatch.simulator.stream import PATH as STREAM_PATH
+from hullwatch.simulator.stream import DataStream
 
 ENDPOINTS: dict[tuple[str, str], Endpoint] = account_routes.ROUTES | data_routes.ROUTES | symbol_master.ROUTES
 PATHS = frozenset(path for _, path in ENDPOINTS)
@@ -44,16 +48,25 @@ async def _unknown(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the p
 _NOWHERE = Endpoint(Family.OPEN, _unknown)
 
 
-class Gateway:
-    """Answers HTTP requests for one broker. `stopping` ends connections that would hang on."""
+def _is_upgrade(request: web.BaseRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
 
-    def __init__(self, broker: Broker, stopping: asyncio.Event) -> None:
+
+class Gateway:
+    """Answers HTTP requests for one broker. `stopping` ends connections that would hang on, `beat_s` paces streams."""
+
+    def __init__(self, broker: Broker, stopping: asyncio.Event, beat_s: float) -> None:
         self._broker = broker
         self._stopping = stopping
         self._date = (0, "")
+        self._stream = DataStream(broker, stopping, beat_s)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, or do to its connection what a fault asks for."""
+        if request.path == STREAM_PATH and _is_upgrade(request):
+            return await self._stream.serve(request)
+        if request.path == ORDERS_PATH and _is_upgrade(request):
+            return await serve_orders(self._broker, request, self._stopping)
         try:
             body = await request.read() if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:

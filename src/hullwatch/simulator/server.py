@@ -23,11 +23,19 @@ class SimulatorServer:
     Args:
         config: How to run it.
         monotonic: Source of real time in seconds, for tests that hold the clock in their hands.
+        beat_s: Real seconds between two updates of the data stream.
     """
 
-    def __init__(self, config: SimulatorConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        beat_s: float = 0.25,
+    ) -> None:
         self._config = config
         self._monotonic = monotonic
+        self._beat_s = beat_s
         self._broker: Broker | None = None
         self._runner: web.ServerRunner | None = None
         self._stopping = asyncio.Event()
@@ -59,7 +67,7 @@ class SimulatorServer:
         """
         self._broker = await asyncio.to_thread(Broker.open, self._config, self._monotonic)
         self._stopping.clear()
-        gateway = Gateway(self._broker, self._stopping)
+        gateway = Gateway(self._broker, self._stopping, self._beat_s)
         server = web.Server(
             gateway.answer,
             handler_cancellation=True,
