@@ -1,0 +1,260 @@
+"""Fyers for the services: which calls there are, what they ask, and what their answers say in the domain's words.
+
+How a call is paced, sent and repeated is ``calls.py``'s, what a reply means ``errors.py``'s, what a body holds ``payloads.py``'s.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import orjson
+import structlog
+
+from hullwatch.domain.accounts import FyersApp
+from hullwatch.domain.candles import Arranged
+from hullwatch.domain.connection import Credential
+from hullwatch.domain.failures import Answered, BrokerResult, Unavailable, UnreadableReply
+from hullwatch.domain.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.quotes import Quote
+from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.fyers import payloads
+from hullwatch.fyers.breakers import Breakers
+from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall
+from hullwatch.fyers.errors import CallKind, Host
+from hullwatch.fyers.login import app_id_hash, login_url
+from hullwatch.fyers.rate_limit import LONGEST_WAIT_S, Pace, PacingLimits
+from hullwatch.fyers.transport import Transport
+from hullwatch.runtime.clock import Clock
+
+QUOTES_PER_CALL: Final = 50
+"""Fyers API v3 docs, "Quotes"."""
+MASTERS: Final = ("NSE_CM.csv", "BSE_CM.csv")
+LARGEST_MASTER: Final = 64 * 2**20
+MASTER_TIMEOUT_S: Final = 60.0
+_MOST_REMEMBERED: Final = 500
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class FyersClient:
+    """Satisfies the services' broker port by shape. No method raises for anything that Fyers or the network does.
+
+    Args:
+        base_url: where account and trading calls go, ``https://api-t1.fyers.in/api/v3``.
+        data_url: where market data calls go, ``https://api-t1.fyers.in/data``.
+        public_url: where the symbol masters are, ``https://public.fyers.in``.
+        clock: what turns, rests and the ends of sessions are measured by; time limits on the network are real seconds.
+        random: where the jitter of rests comes from.
+        pacing: how many calls an account and the machine may make.
+        timeout_s: limit of one request in all.
+        connect_timeout_s: limit of its connecting.
+        longest_wait_s: a call that would wait longer for its turn is told `RateLimited` at once.
+        on_call: told of every request sent, for metrics.
+        log: a structlog logger.
+    """
+
+    quotes_per_call: int = QUOTES_PER_CALL
+
+    def __init__(
+        self,
+        base_url: str,
+        data_url: str,
+        public_url: str,
+        clock: Clock,
+        random: Random,
+        *,
+        pacing: PacingLimits | None = None,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+        longest_wait_s: float = LONGEST_WAIT_S,
+        on_call: OnCall | None = None,
+        log: Any = None,
+    ) -> None:
+        self._hosts = {
+            Host.API: base_url.rstrip("/"),
+            Host.DATA: data_url.rstrip("/"),
+            Host.PUBLIC: public_url.rstrip("/"),
+        }
+        self._log = (log or structlog.get_logger()).bind(component="FyersClient")
+        self._said: set[Hashable] = set()
+        self._transport = Transport(timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
+        self._calls = Caller(
+            self._transport,
+            Pace(pacing or PacingLimits(), clock, longest_wait_s=longest_wait_s),
+            Breakers(clock, random, self._log),
+            clock,
+            random,
+            timeout_s=timeout_s,
+            longest_wait_s=longest_wait_s,
+            on_call=on_call,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; calls made later end as `Unavailable`."""
+        await self._transport.close()
+
+    def history_span(self, resolution: Resolution) -> timedelta:
+        """Return the longest range one history call may ask for (Fyers API v3 docs, "History": limits per request)."""
+        return timedelta(days=100 if resolution.is_intraday else 366)
+
+    def login_url(self, app: FyersApp, state: str) -> str:
+        """Return the address of Fyers' login page."""
+        return login_url(self._hosts[Host.API], app, state)
+
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[AccessToken]:
+        """Exchange an auth code; never repeated, since the code is good once."""
+        proof = app_id_hash(app)
+        body = orjson.dumps(
+            {"grant_type": "authorization_code", "appIdHash": proof, "code": auth_code.reveal()}
+        )
+        call = Call(
+            CallKind.EXCHANGE_AUTH_CODE,
+            self._address(CallKind.EXCHANGE_AUTH_CODE),
+            body=body,
+            secrets=(proof, app.secret.reveal(), auth_code.reveal()),
+        )
+        return self._read(
+            call.kind, await self._calls.without_session(call, app.app_id), payloads.read_access_token
+        )
+
+    async def profile_id(self, credential: Credential) -> BrokerResult[str]:
+        """Return the Fyers id that the token belongs to."""
+        return await self._ask(CallKind.PROFILE, credential, payloads.read_profile_id)
+
+    async def check_trading(self, credential: Credential) -> BrokerResult[None]:
+        """Ask for the funds, which the trading service checks the token for; the amounts are not read."""
+        return await self._ask(CallKind.FUNDS, credential, payloads.read_funds)
+
+    async def check_data(self, credential: Credential) -> BrokerResult[None]:
+        """Ask for the market status, the cheapest call that the data service checks the token for."""
+        return await self._ask(CallKind.MARKET_STATUS, credential, payloads.read_any_market_status)
+
+    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
+        """Return whether Fyers calls the NSE cash market open."""
+        return await self._ask(CallKind.MARKET_STATUS, credential, payloads.read_market_status)
+
+    async def quotes(
+        self, credential: Credential, symbols: Sequence[Symbol]
+    ) -> BrokerResult[tuple[Quote, ...]]:
+        """Return quotes in one call; a symbol that Fyers cannot quote is absent.
+
+        Raises:
+            ValueError: More than `quotes_per_call` symbols.
+        """
+        if len(symbols) > QUOTES_PER_CALL:
+            raise ValueError(f"{len(symbols)} symbols in one quotes call; Fyers takes {QUOTES_PER_CALL}")
+        if not symbols:
+            return Answered(())
+
+        def read(body: Mapping[str, object]) -> tuple[Quote, ...]:
+            return payloads.read_quotes(body, symbols).quotes
+
+        query = {"symbols": ",".join(symbol.text for symbol in symbols)}
+        return await self._ask(CallKind.QUOTES, credential, read, query)
+
+    async def candles(
+        self,
+        credential: Credential,
+        symbol: Symbol,
+        resolution: Resolution,
+        *,
+        start: datetime,
+        end: datetime,
+    ) -> BrokerResult[Arranged]:
+        """Return candles that open in [start, end], the forming one included; the range must be within `history_span`."""
+
+        def read(body: Mapping[str, object]) -> Arranged:
+            return payloads.read_history(body, start=start, end=end)
+
+        query: dict[str, str | int] = {
+            "symbol": symbol.text,
+            "resolution": resolution.code,
+            "date_format": 0,  # epoch seconds; the other form knows only whole days
+            "range_from": int(start.timestamp()),
+            "range_to": int(end.timestamp()),
+            "cont_flag": 1,
+        }
+        return await self._ask(CallKind.HISTORY, credential, read, query)
+
+    async def sign_out(self, credential: Credential) -> BrokerResult[None]:
+        """End this app's session at Fyers; like the Python SDK, with the body ``null``."""
+        return await self._ask(CallKind.LOGOUT, credential, lambda _: None, body=b"null")
+
+    async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:
+        """Return the instruments of the NSE and BSE cash markets; a failure of either file is a failure of both."""
+        found: list[Instrument] = []
+        for name in MASTERS:
+            kind = CallKind.SYMBOL_MASTER
+            call = Call(kind, f"{self._address(kind)}/{name}")
+            file = await self._calls.public_file(call, largest=LARGEST_MASTER, timeout_s=MASTER_TIMEOUT_S)
+            if not isinstance(file, Answered):
+                return file
+            # Tens of thousands of rows: in a thread, so that nobody's quotes wait for it.
+            master = await asyncio.to_thread(self._read, kind, file, payloads.read_symbol_master)
+            if not isinstance(master, Answered):
+                return master
+            if master.value.bad_rows:
+                self._say_once("fyers.symbol_master_rows_skipped", name, rows=master.value.bad_rows)
+            found.extend(master.value.instruments)
+        return Answered(tuple(found))
+
+    async def _ask(
+        self,
+        kind: CallKind,
+        credential: Credential,
+        read: Callable[[Mapping[str, object]], T],
+        query: Mapping[str, str | int] | None = None,
+        *,
+        body: bytes | None = None,
+    ) -> BrokerResult[T]:
+        call = Call(kind, self._address(kind), query or {}, body)
+        result = await self._calls.with_session(call, credential)
+        if isinstance(result, Unavailable) and result.cause == UNSENDABLE:
+            self._say_once(
+                "fyers.unsendable_credential",
+                credential.user_id,
+                credential.generation,
+                userId=credential.user_id,
+            )
+        return self._read(kind, result, read)
+
+    def _address(self, kind: CallKind) -> str:
+        return self._hosts[kind.host] + kind.path
+
+    def _read(self, kind: CallKind, result: BrokerResult[U], read: Callable[[U], T]) -> BrokerResult[T]:
+        """Read an answer's body; one that cannot be read is said loudly, with its keys and types and no value."""
+        if not isinstance(result, Answered):
+            return result
+        try:
+            return Answered(read(result.value))
+        except payloads.Unreadable as problem:
+            self._say_once(
+                "fyers.unreadable_reply",
+                kind,
+                problem.shape,
+                path=kind.path,
+                expected=problem.expected,
+                shape=problem.shape,
+            )
+            return UnreadableReply(kind.service, cause="unreadable", http_status=200)
+
+    def _say_once(self, event: str, *about: Hashable, **fields: object) -> None:
+        """Log a mistake of ours or a change of theirs once, not at every call."""
+        if (event, *about) in self._said:
+            return
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said.add((event, *about))
+        self._log.error(event, **fields)
