@@ -167,7 +167,8 @@ async def open_house(
         store = Store(settings.database, Cipher(keys))
         stack.push_async_callback(store.close)
         metrics = PrometheusMetrics()
-        hub: Broadcast[Event] = Broadcast()
+        # Readers from before a restart say a smaller number and are told that they missed something.
+        hub: Broadcast[Event] = Broadcast(first_sequence=int(wire_clock.now().timestamp() * 1_000_000))
         stack.callback(hub.close)
         supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
         broker = await stack.enter_async_context(_broker(settings, clock, random, metrics))

@@ -79,6 +79,8 @@ class StatePayload(Payload):
     reason: str
     since: datetime | None
     last_cycle_at: datetime | None
+    cycles: int = Field(description="Cycles since the server started.")
+    missed_cycles: int = Field(description="Cycles that fell out because the one before had not ended.")
     watch_count: int
     refused_symbols: list[str] = Field(description="Symbols that Fyers does not serve at present.")
 
@@ -92,6 +94,8 @@ class StatePayload(Payload):
             reason=state.reason_text,
             since=state.since,
             last_cycle_at=state.last_cycle_at,
+            cycles=state.cycles,
+            missed_cycles=state.missed_cycles,
             watch_count=state.watch_count,
             refused_symbols=[symbol.text for symbol in state.refused_symbols],
         )
