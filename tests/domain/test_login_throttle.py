@@ -11,6 +11,7 @@ WIDE = ThrottlePolicy(free_attempts=1000, first_lock_s=10, longest_lock_s=60)
 
 
 def per_email() -> LoginThrottle:
+    """Return a throttle whose e-mail addresses are locked early."""
     return LoginThrottle(per_email=POLICY, per_address=WIDE)
 
 

@@ -198,13 +198,13 @@ class LoginService:
             await work.commit()
 
     async def _find(self, email: str) -> tuple[User, str] | None:
-        """Return the user and the password hash; what is no e-mail address never reaches the database."""
+        """Return the user and the password hash; text that is no e-mail address is nobody's."""
         try:
             email = read_email(email)
+            async with self._store.begin(read_only=True) as work:
+                return await work.users.by_email(email)
         except InvalidInput:
             return None
-        async with self._store.begin(read_only=True) as work:
-            return await work.users.by_email(email)
 
     async def _look_up(self, value_hash: str, *, is_token: bool) -> User:
         now, endings = self._clock.now(), self._endings
