@@ -10,7 +10,7 @@ import structlog
 from hullwatch.domain.connection import ConnectionChange
 from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, coverage, silences
 from hullwatch.domain.events import AuditEntry, Event
-from hullwatch.domain.failures import LimitReached, NotFound
+from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar
@@ -192,11 +192,16 @@ class MonitoringService:
         """Watch one thing more, for candles that close from now on.
 
         Raises:
-            InvalidInput: The period is not one an HMA can have.
+            InvalidInput: The period is not one an HMA can have, or the exchange is not one that is watched.
             AlreadyExists: It is watched already.
             LimitReached: The watchlist is full.
         """
         warm_up(period)
+        if symbol.exchange == "MCX":
+            raise InvalidInput(
+                "Commodities trade in hours that hullwatch does not know yet; watch NSE or BSE symbols.",
+                field="symbol",
+            )
         run = self._runner.run_of(user_id)
         if len(run.watcher.watches) >= MOST_WATCHES:
             raise LimitReached(

@@ -281,8 +281,15 @@ class Watcher:
             close=candle.close,
             hma=fed.hma or 0.0,
             detected_at=now,
-            is_late=is_late(closed_at, now),
+            is_late=is_late(closed_at, now) or self._fell_into_a_gap(closed_at),
         )
+
+    def _fell_into_a_gap(self, closed_at: datetime) -> bool:
+        """Whether the candle closed while there was no session: however soon it is found, nobody was told in time."""
+        connection = self._tools.connections.connection(self.user_id)
+        if connection.last_disconnect_at is None or connection.connected_at is None:
+            return False
+        return connection.last_disconnect_at <= closed_at <= connection.connected_at
 
     # ---------------------------------------------------------------- storing
 
