@@ -1,0 +1,210 @@
+"""What happens in the demo, by the market's clock: one session runs out, one is revoked, one lives, and both come back."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from hullwatch.cli.demo.cast import SYMBOLS, Door, Player
+from hullwatch.cli.demo.narrator import Narrator
+from hullwatch.cli.demo.stage import Stage
+from hullwatch.domain.candles import closes_between
+from hullwatch.domain.instruments import Resolution
+from hullwatch.domain.market_calendar import TradingSession
+
+RUNS_OUT_AFTER = timedelta(minutes=37)
+REVOKED_AFTER = timedelta(minutes=65)
+FIRST_RETURN_AFTER = timedelta(minutes=80)
+SECOND_RETURN_AFTER = timedelta(minutes=110)
+OUTAGE_AFTER = timedelta(minutes=60)
+OUTAGE = timedelta(minutes=10)
+SETTLED = timedelta(seconds=30)
+"""After the last candle's close, until the day is summed up."""
+
+
+@dataclass(slots=True)
+class _Absence:
+    """What the broker had counted for a player when the session was over."""
+
+    calls: int
+
+
+class Story:
+    """Plays days until there are none left or nobody wants more."""
+
+    def __init__(self, stage: Stage, doors: list[Door], narrator: Narrator, *, speed: float) -> None:
+        self._stage = stage
+        self._doors = doors
+        self._narrator = narrator
+        self._speed = speed
+        self._absences: dict[str, _Absence] = {}
+        self._began_at = stage.clock.now()
+
+    # ---------------------------------------------------------------- days
+
+    async def set_up(self) -> None:
+        """Bring everybody in: registered, connected through Fyers' login page, watchlist filled, monitoring started."""
+        settings = self._stage.house.settings
+        session = self._session_of_today()
+        for number, door in enumerate(self._doors):
+            player = door.player
+            lifetime = session.opens_at + RUNS_OUT_AFTER - self._now()
+            ends_early = number == 1
+            await self._make_account(player, lifetime if ends_early else None)
+            await door.connect()
+            await door.watch(SYMBOLS, period=settings.hma_period, resolution=settings.hma_resolution)
+        self._began_at = self._now()
+
+    async def play(self, days: int | None) -> None:
+        """Play so many days; without a number, for ever."""
+        await self._first_day()
+        played = 1
+        while days is None or played < days:
+            await self._next_morning()
+            await self._ordinary_day(has_outage=played == 1)
+            played += 1
+
+    async def _first_day(self) -> None:
+        session = self._session_of_today()
+        plan: list[tuple[datetime, Callable[[], Awaitable[None]]]] = []
+        if len(self._doors) > 1:
+            runs_out = self._doors[1]
+            plan.append((session.opens_at + RUNS_OUT_AFTER + SETTLED, lambda: self._has_ended(runs_out)))
+            plan.append((session.opens_at + FIRST_RETURN_AFTER, lambda: self._returns(runs_out)))
+        if len(self._doors) > 2:
+            revoked = self._doors[2]
+            plan.append((session.opens_at + REVOKED_AFTER, lambda: self._is_revoked(revoked)))
+            plan.append(
+                (session.opens_at + REVOKED_AFTER + timedelta(minutes=1), lambda: self._has_ended(revoked))
+            )
+            plan.append((session.opens_at + SECOND_RETURN_AFTER, lambda: self._returns(revoked)))
+        await self._play_day(session, plan)
+
+    async def _ordinary_day(self, *, has_outage: bool) -> None:
+        session = self._session_of_today()
+        plan: list[tuple[datetime, Callable[[], Awaitable[None]]]] = []
+        if has_outage:
+            plan.append((session.opens_at + OUTAGE_AFTER, self._has_outage))
+        await self._play_day(session, plan)
+
+    async def _play_day(
+        self, session: TradingSession, plan: list[tuple[datetime, Callable[[], Awaitable[None]]]]
+    ) -> None:
+        """Play a day's plan, with a word every hour on how the living fare, and its sum at the close."""
+        hours = [session.opens_at + timedelta(hours=hour) for hour in range(1, 7)]
+        plan = [*plan, *((hour, self._how_it_goes) for hour in hours if hour < session.closes_at)]
+        for moment, act in sorted(plan, key=lambda step: step[0]):
+            if moment > self._now():
+                await self._stage.clock.sleep_until(moment)
+            await act()
+        await self._stage.clock.sleep_until(session.closes_at + SETTLED)
+        await self._sum_up()
+
+    async def _next_morning(self) -> None:
+        """Skip the night: at 06:00 IST all sessions end, before the bell everybody logs in again."""
+        upcoming = self._stage.house.calendar.next_session(self._now())
+        six = upcoming.opens_at.replace(hour=0, minute=30, second=0)  # 06:00 IST is 00:30 UTC
+        self._narrator.tell("", "— night —", "note")
+        await self._stage.advance_to(six - timedelta(minutes=1))
+        await self._stage.clock.sleep_until(six + timedelta(minutes=1))
+        await self._stage.advance_to(upcoming.opens_at - timedelta(minutes=3))
+        for door in self._doors:
+            await door.connect()
+        self._narrator.tell("everyone", "logged in at Fyers again, one click each", "good")
+
+    # ---------------------------------------------------------------- what happens to whom
+
+    async def _is_revoked(self, door: Door) -> None:
+        self._narrator.tell(
+            "Fyers", f"(the broker revokes {door.player.name}'s session without a word)", "note"
+        )
+        await self._stage.simulator.call("POST", f"/accounts/{door.player.fyers_id}/revoke")
+
+    async def _has_ended(self, door: Door) -> None:
+        """Ask the API whether it agrees, and remember how many calls the broker has counted so far."""
+        status = await door.call("GET", "/api/token-validation/status")
+        calls = await self._stage.simulator.calls_of(door.player)
+        self._absences[door.player.name] = _Absence(calls)
+        self._narrator.tell(
+            door.player.name,
+            f"the API agrees: {status['state']}, {status['reason']}. No call is made from now on",
+            "note",
+        )
+
+    async def _returns(self, door: Door) -> None:
+        player = door.player
+        absence = self._absences.pop(player.name, None)
+        if absence is not None:
+            calls = await self._stage.simulator.calls_of(player) - absence.calls
+            self._narrator.tell(
+                player.name,
+                f"the broker counted {calls} calls during the absence",
+                "note" if not calls else "bad",
+            )
+        await self._make_account(player, None)
+        self._narrator.tell(player.name, "logs in again on Fyers' page", "plain")
+        await door.connect()
+
+    async def _has_outage(self) -> None:
+        self._narrator.tell(
+            "Fyers",
+            f"(the broker is down for {OUTAGE.seconds // 60} minutes: every call gets a 503 page)",
+            "note",
+        )
+        body = {"kind": "html_page", "status": 503, "path": "/data", "seconds": OUTAGE.total_seconds()}
+        await self._stage.simulator.call("POST", "/faults", body)
+
+    async def _make_account(self, player: Player, lifetime: timedelta | None) -> None:
+        body: dict[str, Any] = {"fyersId": player.fyers_id, "name": player.full_name}
+        if lifetime is not None:
+            body["lifetimeSeconds"] = lifetime.total_seconds()
+        await self._stage.simulator.call("POST", "/accounts", body)
+
+    # ---------------------------------------------------------------- sums
+
+    async def _how_it_goes(self) -> None:
+        for door in self._doors:
+            state = await door.call("GET", "/api/monitoring/state")
+            if state["isRunning"]:
+                self._narrator.tell(door.player.name, self._tally(door.player, state), "note")
+
+    def _tally(self, player: Player, state: dict[str, Any]) -> str:
+        settings = self._stage.house.settings
+        resolution = Resolution.parse(settings.hma_resolution)
+        settled_at = self._now() - timedelta(seconds=10)
+        expected = closes_between(self._began_at, settled_at, resolution, self._stage.house.calendar) * len(
+            SYMBOLS
+        )
+        judged = self._narrator.candles[player.user_id]
+        missed = state["missedCycles"]
+        return (
+            f"{state['cycles']:,} cycles, {missed or 'none'} missed; {judged} of {expected} closed candles judged, "
+            f"{self._narrator.fresh_signals[player.user_id]} signals, {self._narrator.late_signals[player.user_id]} late"
+        )
+
+    async def _sum_up(self) -> None:
+        self._narrator.tell("", "— the market has closed —", "note")
+        for door in self._doors:
+            state = await door.call("GET", "/api/monitoring/state")
+            coverage = await door.call("GET", "/api/monitoring/coverage")
+            blind = "; ".join(
+                f"{_minutes(stretch)} min {stretch['reason'].replace('_', ' ')}"
+                for stretch in coverage["stretches"]
+                if _minutes(stretch) >= 1
+            )
+            text = f"watched {coverage['watchedMinutes']:.0f} min, blind {coverage['blindMinutes']:.0f} min"
+            self._narrator.tell(door.player.name, text + (f" ({blind})" if blind else ""), "plain")
+            self._narrator.tell(door.player.name, self._tally(door.player, state), "note")
+
+    def _now(self) -> datetime:
+        return self._stage.clock.now()
+
+    def _session_of_today(self) -> TradingSession:
+        """Return the trading session under way or about to begin."""
+        calendar = self._stage.house.calendar
+        return calendar.session_at(self._now()) or calendar.next_session(self._now())
+
+
+def _minutes(stretch: dict[str, Any]) -> int:
+    length = datetime.fromisoformat(stretch["endedAt"]) - datetime.fromisoformat(stretch["beganAt"])
+    return round(length.total_seconds() / 60)
