@@ -24,7 +24,7 @@ async def test_the_clock_runs_at_its_speed_and_jumps(simulator):
     "body",
     [
         {}, {"advanceSeconds": -1}, {"speed": -1}, {"speed": "fast"}, {"speed": True}, {"advanceSeconds": None},
-        {"now": "2026-01-01T00:00:00Z"}, [], {"speed": 1e9}, {"advanceSeconds": 1e18},
+        {"now": "2026-01-01T00:00:00Z"}, [], {"speed": 1e9}, {"advanceSeconds": 1e18}, {"speed": 5, "advanceSeconds": -1},
     ],
 )  # fmt: skip
 async def test_the_clock_never_goes_back(simulator, body):
@@ -327,3 +327,30 @@ async def test_a_nameless_token_call_is_counted_for_nobody(simulator):
 
     _, answer = await simulator.control("GET", "/calls")
     assert answer["byStatus"] == {"401": 2}
+
+
+async def test_a_body_that_is_not_what_it_says_is_refused(simulator):
+    """A body declared as gzip that is none is 4xx."""
+    async with simulator.http.post(
+        "/api/v3/validate-authcode", data=b"not gzip", headers={"Content-Encoding": "gzip"}
+    ) as response:
+        assert 400 <= response.status < 500
+
+
+async def test_the_clock_stops_short_of_the_end_of_dates(simulator):
+    """Jumps add up to the year 2200 at most, so that no date runs over."""
+    statuses = {(await simulator.control("POST", "/clock", {"advanceSeconds": 316e6}))[0] for _ in range(20)}
+
+    assert statuses == {200, 422}
+    assert (await simulator.control("GET", "/clock"))[1]["now"].startswith("219")
+
+
+async def test_bytes_that_are_no_http_are_answered_400(simulator, caplog):
+    """A client that cannot speak HTTP is refused without a traceback in the log."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", simulator.server.port)
+    writer.write(b"GET /\xb2?x HTTP/1.1\r\nHost: x\r\n\r\n\x00\x01nonsense\r\n\r\n")
+    answer = await reader.readline()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.0 400") or b" 40" in answer
+    assert caplog.records == []

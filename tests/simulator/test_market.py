@@ -2,15 +2,16 @@
 
 import math
 import statistics
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import drive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hullwatch.simulator.config import UnusableConfig
+from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
 from hullwatch.simulator.market.calendar import day_of, from_date, to_ist
 from hullwatch.simulator.market.candles import Row, forming
 from hullwatch.simulator.market.csv_candles import CsvMarket
@@ -217,3 +218,33 @@ def test_an_index_file_becomes_an_index(market_data: Path):
 
     assert market.source.base_seconds("NSE:NIFTY50-INDEX") == 60
     assert (value["bid"], value["ask"], value["volume"]) == (0.0, 0.0, 0)
+
+
+async def test_polled_quotes_build_the_candle_that_history_shows(simulator):
+    """Whoever polls every second through a candle sees its open, its close and never a price outside it."""
+    token = await simulator.person(lifetimeSeconds=10**6)
+    simulator.time.value += 150
+    seen = []
+    for _ in range(300):
+        seen.append(await simulator.quote(token))
+        simulator.time.value += 1
+    candle = next(row for row in await simulator.candles(token, "2026-11-23") if row[0] == int(seen[0]["tt"]))
+    prices = [quote["lp"] for quote in seen]
+
+    assert (prices[0], prices[-1]) == (candle[1], candle[4])
+    assert candle[3] <= min(prices) <= max(prices) <= candle[2]
+    assert max(quote["high_price"] for quote in seen) >= candle[2]
+    assert len(set(prices)) > 3
+    assert [quote["volume"] for quote in seen] == sorted(quote["volume"] for quote in seen)
+
+
+async def test_before_the_first_candle_stands_the_first_price(candle_folder):
+    """A replay asked to start before its data quotes the first open, with no history and a closed market."""
+    start = datetime.fromisoformat("2026-06-01T10:00:00+05:30")
+    async for simulator in drive(SimulatorConfig(port=0, candles=candle_folder, starts_at=start)):
+        token = await simulator.person()
+
+        quote = await simulator.quote(token, "NSE:ACME-EQ")
+
+        assert (quote["lp"], quote["ch"], quote["volume"]) == (100.0, 0.0, 0)
+        assert await simulator.candles(token, "2026-06-01", symbol="NSE:ACME-EQ") == []

@@ -16,7 +16,7 @@ from hullwatch.simulator.tokens import AUTH_CODE_LIFETIME_S, DIES_AT_S, TokenPre
 BUILT_IN_APP = "HULLWATCH-100"
 FYERS_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 APP_ID = re.compile(r"[A-Za-z0-9_]{1,40}-\d{2,4}")
-_OLD_SESSIONS = 16
+_KEPT_SESSIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +148,9 @@ class Accounts:
         self._by_token[token] = self._by_hsm_key[hsm_key] = session
         sessions = self._by_person.setdefault(fyers_id, [])
         sessions.append(session)
-        if len(sessions) > _OLD_SESSIONS:
-            forgotten = sessions.pop(0)
+        if len(sessions) > _KEPT_SESSIONS:
+            forgotten = next((old for old in sessions if not old.is_alive(now)), sessions[0])
+            sessions.remove(forgotten)
             del self._by_token[forgotten.token], self._by_hsm_key[forgotten.hsm_key]
         return session
 

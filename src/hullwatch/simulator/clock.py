@@ -8,16 +8,24 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+LATEST = 7_258_118_400.0
+"""2200-01-01 UTC: no simulated moment lies beyond it."""
 MAX_SPEED = 100_000.0
 """Fastest speed accepted: a simulated day in under a second."""
 
 
 class SimulatedClock:
-    """A clock that runs `speed` simulated seconds per second of `monotonic`."""
+    """A clock that runs `speed` simulated seconds per second of `monotonic`.
+
+    Raises:
+        ValueError: The start or the speed cannot be used.
+    """
 
     def __init__(self, now: datetime, speed: float, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._epoch = now.timestamp()
+        if not 0 <= self._epoch < LATEST:
+            raise ValueError("the start must lie between 1970 and 2200")
         self._anchor = monotonic()
         self._speed = self._checked(speed)
 
@@ -48,10 +56,12 @@ class SimulatedClock:
         """Jump forward by so many simulated seconds.
 
         Raises:
-            ValueError: The jump is negative, not finite or beyond ten years.
+            ValueError: The jump is negative, not finite, above ten years or past `LATEST`.
         """
         if not (math.isfinite(seconds) and 0 <= seconds <= 10 * 366 * 86_400):
             raise ValueError("advanceSeconds must be a number from 0 to ten years: time never goes back")
+        if self.epoch() + seconds > LATEST:
+            raise ValueError("advanceSeconds must not lead past the year 2200")
         self._epoch += seconds
 
     @staticmethod

@@ -189,14 +189,13 @@ def _set_clock(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
     for name, value in order.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongOrder(422, f"{name} must be a number", name)
-    name = "speed"
+    name, speed_before = "speed", broker.clock.speed
     try:
-        if "speed" in order:
-            broker.clock.set_speed(order["speed"])
+        broker.clock.set_speed(order.get("speed", speed_before))
         name = "advanceSeconds"
-        if "advanceSeconds" in order:
-            broker.clock.advance(order["advanceSeconds"])
+        broker.clock.advance(order.get("advanceSeconds", 0))
     except ValueError as error:
+        broker.clock.set_speed(speed_before)
         raise WrongOrder(422, str(error), name) from error
     return _clock(broker, query, body)
 

@@ -71,6 +71,8 @@ class Gateway:
             body = await request.read() if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
             return self._response(Refusal.TOO_LARGE.answer, 0.0)
+        except web.RequestPayloadError:
+            return self._response(Refusal.DATA_INPUT.answer, 0.0)
         if request.path == CONTROL or request.path.startswith(CONTROL + "/"):
             answer = answer_control(self._broker, request.method, request.path, request.query, body)
             return self._response(answer, 0.0)

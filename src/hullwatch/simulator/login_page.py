@@ -13,6 +13,7 @@ from hullwatch.simulator.answers import Answer, Refusal, refusal
 from hullwatch.simulator.broker import Broker
 
 PATH = "/api/v3/generate-authcode"
+_MOST_LISTED = 200
 _KEPT = ("client_id", "redirect_uri", "response_type", "state", "scope", "nonce")
 
 
@@ -63,24 +64,19 @@ def _page(broker: Broker, query: Mapping[str, str], sentence: str, status: int) 
         for name in _KEPT
         if name in query
     )
-    choices = "".join(
-        f'<option value="{escape(person.fyers_id)}">{escape(person.name)}</option>'
-        for person in sorted(broker.accounts.people.values(), key=lambda person: person.fyers_id)[:200]
-    )
     complaint = f'<p role="alert">{escape(sentence)}</p>' if sentence else ""
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Log in (simulated)</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:4rem auto;padding:0 1rem}}
-input,button{{font:inherit;padding:.5rem;margin:.25rem 0}}</style></head>
+select,input,button{{font:inherit;padding:.5rem;margin:.25rem 0}}</style></head>
 <body>
 <h1>Simulated Fyers login</h1>
 <p>The app <b>{escape(query.get("client_id", ""))}</b> asks to act for you.</p>
 {complaint}
 <form method="get" action="{PATH}">
 {hidden}
-<label>Fyers id <input name="fyersId" list="people" required maxlength="32" autocomplete="off" autofocus></label>
-<datalist id="people">{choices}</datalist>
+<label>Fyers id {_choice(broker)}</label>
 <p><button name="decision" value="approve">Approve</button>
 <button name="decision" value="refuse" formnovalidate>Refuse</button></p>
 </form>
@@ -88,3 +84,15 @@ input,button{{font:inherit;padding:.5rem;margin:.25rem 0}}</style></head>
 </html>
 """
     return Answer(page.encode(), status, "text/html; charset=utf-8", {"Cache-Control": "no-store"})
+
+
+def _choice(broker: Broker) -> str:
+    """Return a list to pick from, or a field to type into where nobody or too many are known."""
+    people = sorted(broker.accounts.people.values(), key=lambda person: person.fyers_id)
+    if not 0 < len(people) <= _MOST_LISTED:
+        return '<input name="fyersId" required maxlength="32" autocomplete="off">'
+    options = "".join(
+        f'<option value="{escape(person.fyers_id)}">{escape(person.fyers_id)} ({escape(person.name)})</option>'
+        for person in people
+    )
+    return f'<select name="fyersId">{options}</select>'

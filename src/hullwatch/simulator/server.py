@@ -1,6 +1,7 @@
 """The simulator as a server on one port, in this process or on its own."""
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -9,12 +10,25 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hullwatch.simulator.broker import Broker
 from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
 from hullwatch.simulator.gateway import Gateway
 
 __all__ = ["SimulatorConfig", "SimulatorServer", "UnusableConfig", "run_simulator"]
+
+
+def _logger() -> logging.Logger:
+    """Return a logger for faults of this program: clients that speak no HTTP are answered 400 and not worth a word."""
+    logger = logging.getLogger("hullwatch.simulator.http")
+    logger.filters = [_is_ours]
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 class SimulatorServer:
@@ -71,6 +85,8 @@ class SimulatorServer:
         server = web.Server(
             gateway.answer,
             handler_cancellation=True,
+            logger=_logger(),
+            auto_decompress=False,  # a compressed body would be a way to make a small request huge
             access_log=None,
             keepalive_timeout=75.0,
         )

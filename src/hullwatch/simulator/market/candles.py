@@ -104,14 +104,15 @@ def forming(row: Row, fraction: float, tick: float) -> Row:
 
     The price goes from the open to one extreme, to the other, and to the close: through the low first in a rising
     candle, through the high first in a falling one, so that every value lies on the tick grid within the final range
-    and the last one is exactly the close. Where it turns depends on the candle alone.
+    and the last one is exactly the close, reached before the last second so that a poll can see it. Where it turns
+    depends on the candle alone.
     """
     mix = (row.start // 60) * 2_654_435_761
-    turns = (0.0, 0.15 + (mix & 0xFF) / 1024, 0.55 + ((mix >> 8) & 0xFF) / 1024, 1.0)
+    turns = (0.0, 0.15 + (mix & 0xFF) / 1024, 0.55 + ((mix >> 8) & 0xFF) / 1024, 0.98)
     extremes = (row.low, row.high) if row.close >= row.open else (row.high, row.low)
     points = (row.open, *extremes, row.close)
     leg = 0 if fraction < turns[1] else 1 if fraction < turns[2] else 2
-    share = (fraction - turns[leg]) / (turns[leg + 1] - turns[leg])
+    share = min(1.0, (fraction - turns[leg]) / (turns[leg + 1] - turns[leg]))
     price = points[leg] + (points[leg + 1] - points[leg]) * share
     price = min(max(round(round(price / tick) * tick, 2), row.low), row.high)
     seen = (*points[: leg + 1], price)

@@ -1,0 +1,62 @@
+"""`python -m hullwatch.simulator`: options, exit codes and sentences."""
+
+import socket
+
+import pytest
+
+from hullwatch.simulator.__main__ import main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "99999"], ["--port", "x"], ["--speed", "-1"], ["--start", "tomorrow"], ["--start", "2026-11-23T10:00"],
+        ["--colour", "red"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    """What cannot be meant is refused before anything starts."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_folder_exits_with_1_and_a_sentence(tmp_path, capsys):
+    """One line on stderr says which folder."""
+    status = main(["--port", "0", "--candles", str(tmp_path / "nowhere")])
+    said = capsys.readouterr().err
+
+    assert status == 1
+    assert said.count("\n") == 1
+    assert "nowhere" in said
+
+
+def test_a_bad_file_exits_with_1_and_names_the_line(tmp_path, capsys):
+    """The sentence names file and line."""
+    (tmp_path / "ACME_5min_x.csv").write_text("timestamp,open,high,low,close,volume\nnonsense\n")
+
+    status = main(["--port", "0", "--candles", str(tmp_path)])
+
+    assert status == 1
+    assert "ACME_5min_x.csv line 2" in capsys.readouterr().err
+
+
+def test_a_taken_port_exits_with_1_and_a_sentence(capsys):
+    """The sentence names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status = main(["--port", str(port)])
+
+    assert status == 1
+    assert f"127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_help_exits_with_0(capsys):
+    """--help lists the options."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+
+    assert ended.value.code == 0
+    assert "--candles" in capsys.readouterr().out
