@@ -187,3 +187,36 @@ async def test_refresh_tokens_are_over(simulator):
     assert status == 400
     assert answer["code"] == -16
     assert "SEBI" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/api/v3/generate-authcode", "GET"), ("/api/v3/validate-authcode", "POST")]
+)
+async def test_faults_reach_the_login_too(simulator, path, method):
+    """A page of the edge can stand in for the login page and for the exchange."""
+    await simulator.control("POST", "/faults", {"kind": "html_page", "path": path, "status": 503, "count": 1})
+
+    status, text = await simulator.call(path, method=method)
+    again, _ = await simulator.call(path, method=method)
+
+    assert (status, again) == (503, 400)
+    assert text.startswith("<!DOCTYPE html>")
+
+
+async def test_a_skewed_broker_writes_skewed_tokens(simulator, code):
+    """With a clock skew a new token's times are off while the broker keeps its true end."""
+    await simulator.control("POST", "/faults", {"kind": "clock_skew", "seconds": 7200})
+
+    _, answer = await exchange(simulator, code=code)
+    claims = jwt.decode(answer["access_token"], options={"verify_signature": False, "verify_iat": False})
+
+    assert claims["iat"] == int(simulator.server.broker.clock.epoch()) + 7200
+    assert (await simulator.call("/api/v3/profile", answer["access_token"]))[0] == 200
+
+
+async def test_login_pages_are_not_counted_but_exchanges_are(simulator, code):
+    """The counter holds the exchange, for nobody, and not the page."""
+    await exchange(simulator, code=code)
+
+    _, calls = await simulator.control("GET", "/calls")
+    assert calls["byPath"] == {"/api/v3/validate-authcode": 1}

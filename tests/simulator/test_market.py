@@ -2,16 +2,15 @@
 
 import math
 import statistics
-from datetime import date, datetime
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import drive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
+from hullwatch.simulator.config import UnusableConfig
 from hullwatch.simulator.market.calendar import day_of, from_date, to_ist
 from hullwatch.simulator.market.candles import Row, forming
 from hullwatch.simulator.market.csv_candles import CsvMarket
@@ -238,13 +237,11 @@ async def test_polled_quotes_build_the_candle_that_history_shows(simulator):
     assert [quote["volume"] for quote in seen] == sorted(quote["volume"] for quote in seen)
 
 
-async def test_before_the_first_candle_stands_the_first_price(candle_folder):
+async def test_before_the_first_candle_stands_the_first_price(early_replay):
     """A replay asked to start before its data quotes the first open, with no history and a closed market."""
-    start = datetime.fromisoformat("2026-06-01T10:00:00+05:30")
-    async for simulator in drive(SimulatorConfig(port=0, candles=candle_folder, starts_at=start)):
-        token = await simulator.person()
+    token = await early_replay.person()
 
-        quote = await simulator.quote(token, "NSE:ACME-EQ")
+    quote = await early_replay.quote(token, "NSE:ACME-EQ")
 
-        assert (quote["lp"], quote["ch"], quote["volume"]) == (100.0, 0.0, 0)
-        assert await simulator.candles(token, "2026-06-01", symbol="NSE:ACME-EQ") == []
+    assert (quote["lp"], quote["ch"], quote["volume"]) == (100.0, 0.0, 0)
+    assert await early_replay.candles(token, "2026-06-01", symbol="NSE:ACME-EQ") == []
