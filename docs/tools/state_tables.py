@@ -1,0 +1,35 @@
+"""Writes the state tables of ``domain/connection.py`` into ``docs/architecture.md`` as pictures: ``python docs/tools/state_tables.py``.
+
+The pictures are made from the tables, so that they cannot say anything else; a test compares them.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from hullwatch.domain.connection import LOGIN_TABLE, STANDING_TABLE
+
+PAGE = Path(__file__).resolve().parent.parent / "architecture.md"
+
+
+def picture(table: Mapping[tuple[StrEnum, StrEnum], StrEnum]) -> str:
+    """Return a table as a Mermaid state diagram; what changes nothing is left out."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, trigger), after in table.items():
+        if state is not after:
+            arrows.setdefault((state.value, after.value), []).append(trigger.value)
+    lines = [f"    {before} --> {after}: {', '.join(triggers)}" for (before, after), triggers in arrows.items()]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
+
+
+def with_pictures(page: str) -> str:
+    """Return the page with both tables as they are now."""
+    for name, table in (("login", LOGIN_TABLE), ("standing", STANDING_TABLE)):
+        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+        page = re.sub(f"{begin}.*?{end}", f"{begin}\n{picture(table)}\n{end}", page, flags=re.DOTALL)
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_pictures(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
