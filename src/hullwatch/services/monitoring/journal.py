@@ -4,7 +4,7 @@ A commit for each account would cost two milliseconds of CPU each; at a candle's
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +18,7 @@ class _Batch:
     signals: list[Signal] = field(default_factory=list)
     evaluated_through: dict[str, datetime] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
-    commit: asyncio.Task[frozenset[tuple[str, datetime]]] | None = None
+    commit: asyncio.Task[None] | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -26,29 +26,30 @@ class _Batch:
 
 
 class Journal:
-    """Stores signals, how far watches were judged, and audit lines."""
+    """Stores signals, how far watches were judged, and audit lines; announces each signal that it stored first."""
 
-    def __init__(self, store: StorePort) -> None:
+    def __init__(self, store: StorePort, announce: Callable[[Signal], None]) -> None:
         self._store = store
+        self._announce = announce
         self._open = _Batch()
         self._turn = asyncio.Lock()
+        self._commits: set[asyncio.Task[None]] = set()
 
     def note(self, entry: AuditEntry) -> None:
         """Add an audit line to the next commit."""
         self._open.audit.append(entry)
 
-    async def keep(
-        self, signals: Sequence[Signal], evaluated_through: Mapping[str, datetime]
-    ) -> list[Signal]:
-        """Store these and return the signals that were not stored before; on return they are durable.
+    async def keep(self, signals: Sequence[Signal], evaluated_through: Mapping[str, datetime]) -> None:
+        """Store these; on return they are durable, and those that had not been stored before are announced.
 
         Raises:
             StorageUnavailable: Nothing of the batch was kept; give it again later.
         """
         self._open.signals.extend(signals)
-        self._open.evaluated_through.update(evaluated_through)
-        new = await self._commit(self._open)
-        return [signal for signal in signals if (signal.watch_id, signal.candle_opened_at) in new]
+        for watch_id, moment in evaluated_through.items():
+            known = self._open.evaluated_through.get(watch_id)
+            self._open.evaluated_through[watch_id] = moment if known is None else max(known, moment)
+        await self._commit(self._open)
 
     async def flush(self) -> None:
         """Store what was only noted so far.
@@ -59,30 +60,42 @@ class Journal:
         if not self._open.is_empty:
             await self._commit(self._open)
 
-    async def _commit(self, batch: _Batch) -> frozenset[tuple[str, datetime]]:
-        """Commit a batch once for all who share it: the first in turn does it, the others find it done."""
-        async with self._turn:
-            if batch.commit is None:
-                self._open = _Batch()
-                batch.commit = asyncio.create_task(self._store_batch(batch), name="journal commit")
-            # Not awaited directly: a caller that is cancelled must not cancel the commit of the others.
-            await asyncio.wait({batch.commit})
-        return batch.commit.result()
+    async def _commit(self, batch: _Batch) -> None:
+        """Commit a batch once for all who share it; until its turn comes more may join."""
+        if batch.commit is None:
+            batch.commit = asyncio.create_task(self._store_in_turn(batch), name="journal commit")
+            self._commits.add(batch.commit)
+            batch.commit.add_done_callback(self._committed)
+        # Not awaited directly: a caller that is cancelled must not cancel the commit of the others.
+        await asyncio.wait({batch.commit})
+        batch.commit.result()
 
-    async def _store_batch(self, batch: _Batch) -> frozenset[tuple[str, datetime]]:
+    def _committed(self, task: asyncio.Task[None]) -> None:
+        self._commits.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even when everybody who waited for it has left
+
+    async def _store_in_turn(self, batch: _Batch) -> None:
+        async with self._turn:
+            self._open = _Batch()
+            is_kept = False
+            try:
+                new = await self._store_batch(batch)
+                is_kept = True
+            finally:
+                if not is_kept:
+                    self._open.audit[:0] = batch.audit  # nobody else remembers these lines
+            for signal in new:
+                self._announce(signal)
+
+    async def _store_batch(self, batch: _Batch) -> list[Signal]:
         new: list[Signal] = []
-        is_kept = False
-        try:
-            async with self._store.begin() as work:
-                if batch.signals:
-                    new = await work.watches.add_signals(batch.signals)
-                if batch.evaluated_through:
-                    await work.watches.advance(batch.evaluated_through)
-                if batch.audit:
-                    await work.audit.add(batch.audit)
-                await work.commit()
-            is_kept = True
-        finally:
-            if not is_kept:
-                self._open.audit[:0] = batch.audit  # nobody else remembers these lines
-        return frozenset((signal.watch_id, signal.candle_opened_at) for signal in new)
+        async with self._store.begin() as work:
+            if batch.signals:
+                new = await work.watches.add_signals(batch.signals)
+            if batch.evaluated_through:
+                await work.watches.advance(batch.evaluated_through)
+            if batch.audit:
+                await work.audit.add(batch.audit)
+            await work.commit()
+        return new

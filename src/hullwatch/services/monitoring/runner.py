@@ -220,9 +220,9 @@ class Runner:
             return settles_at if settles_at > now else opens_at
         tick = (run.began_at or now) + self._interval
         if tick <= now:
-            overrun = (now - tick) // self._interval + 1
-            run.missed += overrun
-            tick += overrun * self._interval
+            # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
+            run.missed += (now - tick) // self._interval
+            tick = now
         closes = (next_close_after(now, resolution, calendar) for resolution in run.watcher.resolutions)
         return min([tick, *(closed_at + SETTLED_AFTER for closed_at in closes)])
 
