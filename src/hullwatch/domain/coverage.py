@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 from hullwatch.domain.market_calendar import TradingSession
 from hullwatch.domain.watches import WatchStatus
@@ -41,10 +42,12 @@ class Coverage:
     stretches: tuple[BlindStretch, ...]
 
 
-def silences(beats: Sequence[datetime], *, until: datetime) -> list[tuple[datetime, datetime]]:
-    """Return when the server did not run: between heartbeats, oldest first, that lie too far apart, up to `until`."""
-    ends = [*beats[1:], until]
-    return [(beat, end) for beat, end in zip(beats, ends, strict=True) if end - beat > _LONGEST_SILENCE]
+def silences(
+    beats: Sequence[datetime], *, since: datetime, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return when the server did not run: from `since` to `until`, where heartbeats, oldest first, lie too far apart."""
+    moments = [since, *beats, until]
+    return [(beat, end) for beat, end in pairwise(moments) if end - beat > _LONGEST_SILENCE]
 
 
 def coverage(
@@ -68,11 +71,11 @@ def coverage(
         Minutes to the second; time before the first known change, or in which monitoring was not wanted, counts as neither.
     """
     line = sorted(changes, key=lambda change: change.at)
-    ends = [change.at for change in line[1:]] + [until]
+    moments = [*(change.at for change in line), until]
     stretches: list[BlindStretch] = []
     watched = timedelta()
     for session in sessions:
-        for change, end in zip(line, ends, strict=True):
+        for change, end in zip(line, moments[1:], strict=True):
             began, ended = max(change.at, session.opens_at), min(end, session.closes_at, until)
             if began >= ended:
                 continue

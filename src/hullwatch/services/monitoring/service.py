@@ -317,6 +317,6 @@ class MonitoringService:
             for entry in (*before, *during)
             if entry.to_state
         ]
-        down = silences(sorted(beat.at for beat in beats), until=ends_at)
+        down = silences(sorted(beat.at for beat in beats), since=begins_at, until=ends_at)
         sessions = self._calendar.sessions_on(day)
         return coverage(day, sessions, changes, down, until=ends_at)
