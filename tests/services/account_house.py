@@ -31,17 +31,6 @@ class SessionKeeper:
         self.forgotten.append(user_id)
 
 
-class WatchKeeper:
-    """Remembers whose watches it was told to forget."""
-
-    def __init__(self) -> None:
-        self.forgotten: list[str] = []
-
-    def forget(self, user_id: str) -> None:
-        """Remember it."""
-        self.forgotten.append(user_id)
-
-
 class AccountHouse:
     """Both services over fakes."""
 
@@ -50,7 +39,6 @@ class AccountHouse:
         self.store = FakeStore()
         self.hasher = FakeHasher()
         self.sessions = SessionKeeper()
-        self.watching = WatchKeeper()
         new_id = ids()
         self.logins = LoginService(store=self.store, clock=self.clock, new_id=new_id, hasher=self.hasher)
         self.accounts = AccountService(
@@ -60,7 +48,6 @@ class AccountHouse:
             hasher=self.hasher,
             logins=self.logins,
             connections=self.sessions,
-            monitoring=self.watching,
             registration=registration,
         )
 

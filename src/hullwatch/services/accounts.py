@@ -36,19 +36,11 @@ class Registration(StrEnum):
     """Nobody; accounts are made on the command line."""
 
 
-class SessionKeeper(Protocol):
-    """What accounts need from the connections: to let go of a removed user's."""
+class Keeper(Protocol):
+    """Whoever remembers something of a user: the session with Fyers, the watches."""
 
     async def forget(self, user_id: str) -> None:
-        """Drop the user's session with Fyers from memory."""
-        ...
-
-
-class WatchKeeper(Protocol):
-    """What accounts need from monitoring: to let go of a removed user's watches."""
-
-    def forget(self, user_id: str) -> None:
-        """Drop the user's watching from memory."""
+        """Drop a removed user from memory."""
         ...
 
 
@@ -63,8 +55,7 @@ class AccountService:
         new_id: Callable[[str], str],
         hasher: HasherPort,
         logins: LoginService,
-        connections: SessionKeeper,
-        monitoring: WatchKeeper | None = None,
+        connections: Keeper,
         registration: Registration = Registration.OPEN,
         new_secret: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
@@ -74,7 +65,6 @@ class AccountService:
         self._hasher = hasher
         self._logins = logins
         self._connections = connections
-        self._monitoring = monitoring
         self._registration = registration
         self._new_secret = new_secret
         self._registrations = LoginThrottle(per_email=REGISTRATIONS, per_address=REGISTRATIONS)
@@ -180,8 +170,6 @@ class AccountService:
             await work.commit()
         self._logins.forget(user_id)
         await self._connections.forget(user_id)
-        if self._monitoring is not None:
-            self._monitoring.forget(user_id)
 
     async def make_invite(self, *, actor: str) -> SecretText:
         """Make an invite that lets one person register within `INVITE_LIFETIME`."""

@@ -153,7 +153,7 @@ def _headers(refusal: Refusal) -> dict[str, str]:
             return {"Retry-After": _whole(seconds)}
         case BrokerRefusal(failure=RateLimited(retry_after_s=seconds)):
             return {"Retry-After": _whole(seconds)}
-        case BrokerRefusal(failure=Unavailable(retry_after_s=float(seconds))):
+        case BrokerRefusal(failure=Unavailable(retry_after_s=seconds)) if seconds is not None:
             return {"Retry-After": _whole(seconds)}
         case StorageUnavailable():
             return {"Retry-After": "2"}

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications import Notification, NotificationKind
@@ -59,7 +60,11 @@ class ChannelsPayload(Payload):
 
 @router.get("")
 async def notifications(
-    user: SignedIn, services: ServicesNeeded, *, unread_only: bool = False, limit: Limit = 100
+    user: SignedIn,
+    services: ServicesNeeded,
+    *,
+    unread_only: Annotated[bool, Query(alias="unreadOnly")] = False,
+    limit: Limit = 100,
 ) -> NotificationsPayload:
     """Return the own notices."""
     found = await services.notifications.of_user(user.id, unread_only=unread_only, limit=limit)

@@ -1,0 +1,146 @@
+"""Accounts and logins over HTTP; `hullwatch.web.api.auth`."""
+
+import pytest
+from web_house import PASSWORD
+
+from hullwatch.domain.accounts import Role
+
+NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}
+
+
+async def test_registering_signs_in(house):
+    """Who registers is signed in; the first account is admin, and nothing secret is answered."""
+    async with house.client() as client:
+        answer = await client.post("/api/auth/register", json=NEW)
+        me = await client.get("/api/auth/me")
+
+    assert answer.status_code == 201
+    assert me.json() == answer.json()
+    assert answer.json() == {"id": answer.json()["id"], "email": "asha@b.in", "fullName": "Asha Rao", "role": "admin"}
+
+
+async def test_login_cookie_is_kept_from_scripts_and_other_sites(house):
+    """The cookie is HttpOnly and SameSite=Lax, and Secure only where users come by https."""
+    await house.add_user("asha")
+    async with house.client() as client:
+        answer = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
+
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("hullwatch_session=")
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert "Secure" not in cookie
+
+
+async def test_wrong_password_is_a_problem_document(house):
+    """A wrong password and an unknown address are told in the same words, with status 401."""
+    await house.add_user("asha")
+    async with house.client() as client:
+        wrong = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"})
+        unknown = await client.post("/api/auth/login", json={"email": "who@b.in", "password": "guess guess"})
+
+    assert wrong.status_code == unknown.status_code == 401
+    assert wrong.json() == unknown.json()
+    assert wrong.headers["content-type"] == "application/problem+json"
+    assert wrong.json()["type"] == "urn:hullwatch:problem:wrong-credentials"
+
+
+async def test_guessing_is_answered_with_a_wait(house):
+    """Too many guesses are answered 429 with the seconds to wait."""
+    await house.add_user("asha")
+    async with house.client() as client:
+        for _ in range(6):
+            answer = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"})
+
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_logout_ends_the_login(house):
+    """After a logout neither the browser nor a copy of its cookie is signed in."""
+    async with house.browser("asha") as client:
+        stolen = dict(client.cookies)
+        answer = await client.post("/api/auth/logout")
+        after = await client.get("/api/auth/me")
+        async with house.client(cookies=stolen) as thief:
+            copied = await thief.get("/api/auth/me")
+
+    assert answer.status_code == 204
+    assert after.status_code == copied.status_code == 401
+
+
+async def test_api_token_works_as_bearer(house):
+    """A program signs in by its token alone; the list shows no value; a deleted one is refused."""
+    async with house.browser("asha") as browser, house.client() as program:
+        made = await browser.post("/api/auth/tokens", json={"name": "script"})
+        bearer = {"Authorization": f"Bearer {made.json()['token']}"}
+        me = await program.get("/api/auth/me", headers=bearer)
+        listed = await browser.get("/api/auth/tokens")
+        await browser.delete(f"/api/auth/tokens/{made.json()['id']}")
+        after = await program.get("/api/auth/me", headers=bearer)
+
+    assert made.status_code == 201
+    assert me.json()["email"] == "asha@b.in"
+    assert made.json()["token"] not in listed.text
+    assert [token["name"] for token in listed.json()["tokens"]] == ["script"]
+    assert after.status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer", "Basic YTpi", "", "Bearer \xff"])
+async def test_bad_authorization_is_not_helped_by_a_cookie(house, header):
+    """An Authorization header that is wrong is refused even with a good cookie beside it."""
+    async with house.browser("asha") as client:
+        answer = await client.get("/api/auth/me", headers={"Authorization": header.encode("latin-1")})
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_password_change_signs_other_browsers_out(house):
+    """The browser that changes the password stays signed in; others do not."""
+    async with house.browser("asha") as here, house.client() as there:
+        await there.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
+        body = {"currentPassword": PASSWORD, "newPassword": "another good one"}
+        answer = await here.put("/api/auth/password", json=body)
+
+        assert answer.status_code == 204
+        assert (await here.get("/api/auth/me")).status_code == 200
+        assert (await there.get("/api/auth/me")).status_code == 401
+
+
+async def test_name_is_changed(house):
+    """A user changes the own name."""
+    async with house.browser("asha") as client:
+        answer = await client.patch("/api/auth/me", json={"fullName": "Asha R."})
+        me = await client.get("/api/auth/me")
+
+    assert answer.json() == me.json()
+    assert me.json()["fullName"] == "Asha R."
+
+
+async def test_roles_and_invites_are_for_admins(house):
+    """An admin makes invites and changes roles; a trader may not, and the last admin stays."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        user_id = (await trader.get("/api/auth/me")).json()["id"]
+        admin_id = (await admin.get("/api/auth/me")).json()["id"]
+        refused = await trader.post("/api/admin/invites")
+        invite = await admin.post("/api/admin/invites")
+        last = await admin.put(f"/api/admin/users/{admin_id}/role", json={"role": "trader"})
+        raised = await admin.put(f"/api/admin/users/{user_id}/role", json={"role": "admin"})
+        me = await trader.get("/api/auth/me")
+
+    assert refused.status_code == last.status_code == 403
+    assert invite.json()["url"].startswith("http://127.0.0.1:8000/#invite=")
+    assert raised.status_code == 200
+    assert me.json()["role"] == "admin"
+
+
+async def test_admin_removes_an_account(house):
+    """A removed account is signed out at once; nobody removes the own one."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        user_id = (await trader.get("/api/auth/me")).json()["id"]
+        admin_id = (await admin.get("/api/auth/me")).json()["id"]
+        gone = await admin.delete(f"/api/admin/users/{user_id}")
+        own = await admin.delete(f"/api/admin/users/{admin_id}")
+        after = await trader.get("/api/auth/me")
+
+    assert (gone.status_code, own.status_code, after.status_code) == (204, 403, 401)

@@ -1,0 +1,260 @@
+"""The polled status, the validation cache, and the answers of market, HMA and monitoring over HTTP."""
+
+import httpx2
+import pytest
+from fakes.broker import AccountState
+
+from hullwatch.domain.accounts import Role
+from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.quotes import Quote
+
+FIELDS = {
+    "success", "isValid", "userId", "hasToken", "isConnected", "verified", "state", "reason", "message", "expiresAt",
+    "lastValidatedAt", "lastDisconnectTime", "fromCache",
+}  # fmt: skip
+STATUS = "/api/token-validation/status"
+
+
+async def status_of(client: httpx2.AsyncClient) -> dict:
+    """Return the polled status, whose fields are always the same."""
+    answer = await client.get(STATUS)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == FIELDS
+    return answer.json()
+
+
+async def test_status_without_a_session(house):
+    """Who never linked Fyers has no valid token, and Fyers is not asked."""
+    async with house.browser("asha") as client:
+        status = await status_of(client)
+
+    assert (status["success"], status["isValid"], status["hasToken"], status["isConnected"]) == (True, False, False, False)
+    assert status["state"] == "never_connected"
+    assert not house.broker.calls
+
+
+async def test_status_asks_fyers_once_and_then_memory(house):
+    """The first status asks Fyers; the next ones are answered from memory and say so."""
+    async with house.browser("asha") as client:
+        await house.link(client, "XA001")
+        first, second = await status_of(client), await status_of(client)
+        await client.post("/api/token-validation/clear-cache")
+        third = await status_of(client)
+
+    assert [status["fromCache"] for status in (first, second, third)] == [False, True, False]
+    assert all(status["isValid"] and status["verified"] for status in (first, second, third))
+    assert [call.name for call in house.broker.calls].count("check_data") == 2
+
+
+async def test_status_of_a_revoked_token(house):
+    """A token that Fyers refuses twice is told as invalid, with reason and time."""
+    async with house.browser("asha") as client:
+        await house.link(client, "XA001")
+        house.broker.set_state("XA001", AccountState.REVOKED)
+        status = await status_of(client)
+
+    assert (status["isValid"], status["isConnected"], status["state"]) == (False, False, "disconnected")
+    assert status["reason"] == "rejected"
+    assert status["lastDisconnectTime"] is not None
+
+
+async def test_status_in_trouble_is_unverified_and_still_valid(house):
+    """When Fyers cannot be asked the session goes on, honestly called unverified."""
+    async with house.browser("asha") as client:
+        await house.link(client, "XA001")
+        house.broker.set_state("XA001", AccountState.TROUBLED)
+        status = await status_of(client)
+
+    assert (status["isValid"], status["isConnected"], status["verified"]) == (True, True, False)
+    assert status["state"] == "connected"
+
+
+async def test_status_needs_a_login(house):
+    """Nobody's status is a problem document with 401."""
+    async with house.client() as client:
+        answer = await client.get(STATUS)
+        posted = await client.post(STATUS)
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert posted.status_code == 405
+
+
+async def test_sweep_is_for_admins(house):
+    """An admin validates everybody and gets the totals; a trader may not."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        await house.link(trader, "XB001")
+        refused = await trader.post("/api/token-validation/validate-all")
+        answer = await admin.post("/api/token-validation/validate-all")
+
+    assert refused.status_code == 403
+    results = answer.json()["results"]
+    assert answer.json()["success"] is True
+    assert results | {"durationMs": 0} == {
+        "total": 1, "valid": 1, "invalid": 0, "unverified": 0, "errors": 0, "durationMs": 0,
+    }  # fmt: skip
+
+
+async def test_cache_is_shown_to_whom_it_concerns(house):
+    """An admin sees everybody's entries, a user the own one; no token is among them."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        for client, fyers_id in ((admin, "XA001"), (trader, "XB001")):
+            await house.link(client, fyers_id)
+            await status_of(client)
+        everybody = (await admin.get("/api/token-validation/cache-stats")).json()["stats"]
+        own = (await trader.get("/api/token-validation/cache-stats")).json()["stats"]
+
+    assert everybody["size"] == 2
+    assert own["size"] == 1
+    assert set(own["entries"][0]) == {"userId", "isValid", "ageSeconds"}
+
+
+async def test_market_status_comes_from_the_calendar(house):
+    """Whether the exchange trades is told without asking Fyers; Monday 09:30 IST is open."""
+    async with house.browser("asha") as client:
+        status = (await client.get("/api/market/status")).json()
+
+    assert status["isOpen"] is True
+    assert status["exchangeDay"] == "2026-11-23"
+    assert status["nextCloseAt"] == "2026-11-23T10:00:00Z"
+    assert not house.broker.calls
+
+
+async def test_quotes_say_how_they_ended(house):
+    """Quotes carry an outcome: an empty list never stands for an error."""
+    house.broker.serve_quotes([Quote(Symbol("NSE:M&M-EQ"), 3011.5)])
+    async with house.browser("asha") as client:
+        dead = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ"})).json()
+        await house.link(client, "XA001")
+        alive = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ,NSE:SBIN-EQ"})).json()
+        bad = await client.get("/api/market/quotes", params={"symbols": "SBIN"})
+
+    assert (dead["outcome"], dead["quotes"], dead["connection"]["state"]) == ("disconnected", [], "never_connected")
+    assert alive["outcome"] == "ok"
+    assert [(quote["symbol"], quote["ltp"]) for quote in alive["quotes"]] == [("NSE:M&M-EQ", 3011.5)]
+    assert bad.status_code == 422
+    assert bad.json()["type"] == "urn:hullwatch:problem:unknown-symbol"
+
+
+async def test_hma_without_session_is_disconnected(house):
+    """Without a session there is no average, and the reason is told; the symbol's & travels encoded."""
+    async with house.browser("asha") as client:
+        reading = (await client.get("/api/hma/NSE%3AM%26M-EQ?period=21&resolution=15")).json()
+        default = (await client.get("/api/hma/NSE:SBIN-EQ")).json()
+        bad = await client.get("/api/hma/NSE:SBIN-EQ?resolution=7")
+
+    assert (reading["symbol"], reading["status"], reading["currentHma"]) == ("NSE:M&M-EQ", "DISCONNECTED", None)
+    assert (reading["period"], reading["resolution"]) == (21, "15")
+    assert (default["period"], default["resolution"]) == (55, "5")
+    assert bad.status_code == 422
+
+
+async def test_watchlist_lives(house):
+    """A line is added, read, changed and removed; a second one of the same kind is refused."""
+    body = {"symbol": "NSE:SBIN-EQ", "resolution": 5, "period": 55, "rule": "cross"}
+    async with house.browser("asha") as client:
+        added = await client.post("/api/monitoring/watches", json=body)
+        twice = await client.post("/api/monitoring/watches", json=body)
+        address = f"/api/monitoring/watches/{added.json()['id']}"
+        changed = await client.patch(address, json={"rule": "turn", "resolution": "15"})
+        listed = (await client.get("/api/monitoring/watches")).json()["watches"]
+        removed = await client.delete(address)
+        again = await client.delete(address)
+
+    assert added.status_code == 201
+    assert twice.status_code == 409
+    assert listed == [changed.json()]
+    assert (changed.json()["rule"], changed.json()["resolution"], changed.json()["period"]) == ("turn", "15", 55)
+    assert (removed.status_code, again.status_code) == (204, 404)
+
+
+async def test_watches_of_others_do_not_exist(house):
+    """Nobody reads, changes or removes somebody else's watchlist."""
+    body = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 55, "rule": "cross"}
+    async with house.browser("asha") as client, house.browser("biren") as other:
+        address = f"/api/monitoring/watches/{(await client.post('/api/monitoring/watches', json=body)).json()['id']}"
+        seen = (await other.get("/api/monitoring/watches")).json()
+        changed = await other.patch(address, json={"period": 21})
+        removed = await other.delete(address)
+
+    assert seen == {"watches": []}
+    assert changed.status_code == removed.status_code == 404
+
+
+async def test_monitoring_is_wanted_until_stopped(house):
+    """Start and stop answer what is wanted, what runs, and why not."""
+    async with house.browser("asha") as client:
+        before = (await client.get("/api/monitoring/state")).json()
+        started = (await client.post("/api/monitoring/start")).json()
+        stopped = (await client.post("/api/monitoring/stop")).json()
+
+    assert (before["isWanted"], before["status"]) == (False, "not_wanted")
+    assert started["isWanted"] is True
+    assert started["reason"]
+    assert (stopped["isWanted"], stopped["isRunning"]) == (False, False)
+
+
+@pytest.mark.parametrize("address", ["/signals", "/coverage", "/coverage?day=2026-11-20", "/signals?limit=5&symbol=NSE:SBIN-EQ"])
+async def test_history_of_nothing_is_empty(house, address):
+    """A user without history gets empty lists, not errors."""
+    async with house.browser("asha") as client:
+        answer = await client.get(f"/api/monitoring{address}")
+
+    assert answer.status_code == 200
+    assert answer.json().get("signals", answer.json().get("stretches")) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/monitoring/signals?since=0001-01-01T00:00:00%2B05:30",
+        "/api/monitoring/signals?before=9999-12-31T23:59:59-05:30",
+        "/api/monitoring/signals?since=2026-11-23T09:00:00",
+        "/api/monitoring/signals?limit=0",
+        "/api/monitoring/coverage?day=0001-01-01",
+        "/api/monitoring/coverage?day=9999-12-31",
+        "/api/market/candles?symbol=NSE:SBIN-EQ&start=2026-11-23T09:00:00Z&end=2026-11-22T09:00:00Z",
+        "/api/market/candles?symbol=NSE:SBIN-EQ&start=2020-01-01T00:00:00Z&end=2026-01-01T00:00:00Z",
+        "/api/market/quotes?symbols=",
+        "/api/market/quotes",
+        "/api/hma/NSE:SBIN-EQ?period=1",
+        "/api/hma/NSE:SBIN-EQ?period=99999999999999999999999",
+        "/api/hma/%00",
+    ],
+)
+async def test_impossible_questions_are_422(house, address):
+    """Moments out of range or without zone, empty lists and impossible numbers are the caller's mistake."""
+    async with house.browser("asha") as client:
+        answer = await client.get(address)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_channels_are_honest(house):
+    """The page is the one channel; it can be chosen, and nothing else can."""
+    async with house.browser("asha") as client:
+        got = await client.get("/api/notifications/channels")
+        put = await client.put("/api/notifications/channels", json={"channels": ["in_page"]})
+        none = await client.put("/api/notifications/channels", json={"channels": []})
+        mail = await client.put("/api/notifications/channels", json={"channels": ["mail"]})
+
+    assert got.json() == put.json() == {"channels": ["in_page"]}
+    assert none.status_code == mail.status_code == 422
+
+
+async def test_notices_are_read_by_their_user(house):
+    """The end of a session leaves a notice for its user, who alone can mark it read."""
+    async with house.browser("asha") as client, house.browser("biren") as other:
+        await house.link(client, "XA001")
+        house.broker.set_state("XA001", AccountState.REVOKED)
+        await status_of(client)
+        notices = (await client.get("/api/notifications")).json()["notifications"]
+        address = f"/api/notifications/{notices[0]['id']}/read"
+        foreign = await other.post(address)
+        own = await client.post(address)
+        unread = (await client.get("/api/notifications?unreadOnly=true")).json()["notifications"]
+
+    assert [notice["kind"] for notice in notices] == ["session_ended"]
+    assert (foreign.status_code, own.status_code, unread) == (404, 204, [])
