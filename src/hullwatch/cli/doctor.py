@@ -1,0 +1,246 @@
+"""``hullwatch doctor``: what an install stands on, a line each, and what to do where something is amiss. Changes nothing."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hullwatch.cli.running import run
+from hullwatch.cli.speaking import os_sentence, print_json, say
+
+if TYPE_CHECKING:
+    from hullwatch.settings import Settings
+
+MOST_OFFSET: Final = timedelta(seconds=2)
+"""Between this machine's clock and Fyers': closed candles are asked for two seconds after their close."""
+LEAST_SPACE: Final = 200 * 2**20
+"""Bytes; a busy install writes a few megabytes a day."""
+LONGEST_WAIT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one subject."""
+
+    subject: str
+    is_good: bool
+    sentence: str
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Examine settings, data folder, database, key, clock, calendar and the way to Fyers; exits 1 if something is to be done."""
+    from hullwatch.runtime.logs import configure_logging
+
+    configure_logging(level="CRITICAL")  # what is wrong is said in the findings
+    findings = run(_examine(is_told=not as_json))
+    if as_json:
+        print_json(
+            [{"subject": one.subject, "isGood": one.is_good, "message": one.sentence} for one in findings]
+        )
+    if not all(one.is_good for one in findings):
+        raise typer.Exit(1)
+
+
+async def _examine(*, is_told: bool) -> list[Finding]:
+    findings = []
+    async for finding in _findings():
+        findings.append(finding)
+        if is_told:
+            say(f"{'✓' if finding.is_good else '✗'} {finding.subject}: {finding.sentence}")
+    return findings
+
+
+async def _findings() -> AsyncIterator[Finding]:
+    from hullwatch.settings import SettingsRefused, read_settings
+
+    try:
+        settings = read_settings()
+        settings.checked_for_serving()
+    except SettingsRefused as refusal:
+        yield Finding("Settings", is_good=False, sentence=str(refusal))
+    else:
+        yield Finding("Settings", is_good=True, sentence="usable.")
+        yield _data_folder(settings.data_dir)
+        yield await _database(settings)
+        yield await _key(settings)
+        for finding in await _fyers(settings):
+            yield finding
+    for finding in _calendar():
+        yield finding
+
+
+def _data_folder(folder: Path) -> Finding:
+    try:
+        problem = _folder_problem(folder)
+        if problem:
+            return Finding("Data folder", is_good=False, sentence=problem)
+        if not folder.exists():
+            return Finding("Data folder", is_good=True, sentence=f"{folder} will be made on first start.")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("Data folder", is_good=False, sentence=os_sentence(error))
+    if free < LEAST_SPACE:
+        sentence = f"only {free // 2**20} MB are free for {folder}: make room."
+        return Finding("Data folder", is_good=False, sentence=sentence)
+    return Finding("Data folder", is_good=True, sentence=f"{folder}, {free / 2**30:.1f} GB free.")
+
+
+def _folder_problem(folder: Path) -> str | None:
+    if not folder.exists():
+        parent = next(path for path in folder.resolve().parents if path.exists())
+        can_make = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
+        return None if can_make else f"{folder} cannot be made: {parent} is no folder that can be written to."
+    if not folder.is_dir():
+        return f"{folder} is not a folder: point HULLWATCH_DATA_DIR elsewhere."
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"{folder} is not writable: give this user access to it."
+    return None
+
+
+async def _database(settings: "Settings") -> Finding:
+    from hullwatch.storage.address import read_url, sqlite_file
+    from hullwatch.storage.failures import DatabaseUnusable
+    from hullwatch.storage.upgrade import is_current
+
+    try:
+        file = sqlite_file(read_url(settings.database))
+        if file is not None and not file.exists():
+            return Finding("Database", True, f"{file} will be made on first start.")
+        if not await is_current(settings.database):
+            return Finding(
+                "Database", False, "reachable, but not in its newest form: run hullwatch db upgrade."
+            )
+    except (DatabaseUnusable, OSError) as problem:
+        text = os_sentence(problem) if isinstance(problem, OSError) else str(problem)
+        return Finding("Database", False, text)
+    return Finding("Database", True, "reachable and in its newest form.")
+
+
+async def _key(settings: "Settings") -> Finding:
+    from hullwatch.storage.failures import StorageProblem
+    from hullwatch.storage.keys import KEY_FILE, FixedKeys, KeyFile
+
+    text = settings.encryption_keys.get_secret_value()
+    file = settings.data_dir / KEY_FILE
+    if not text.strip() and not file.exists():
+        return Finding("Key", True, f"{file} will be made on first start.")
+    try:
+        keys = FixedKeys.parse(text) if text.strip() else KeyFile(file)
+        keys.read()
+        problem = await _fit_problem(settings, keys)
+    except StorageProblem as failure:
+        return Finding("Key", False, str(failure))
+    if problem:
+        return Finding("Key", False, problem)
+    where = "from HULLWATCH_ENCRYPTION_KEYS" if text.strip() else f"{file}, readable by its owner only"
+    return Finding("Key", True, f"{where}; opens what is stored.")
+
+
+async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
+    """Say why the keys do not fit the database, if there is one and they do not."""
+    from hullwatch.domain.failures import StorageUnavailable
+    from hullwatch.storage.address import read_url, sqlite_file
+    from hullwatch.storage.cipher import Cipher, installation_place
+    from hullwatch.storage.failures import Undecryptable
+    from hullwatch.storage.sealed import KEY_CHECK
+    from hullwatch.storage.store import Store
+
+    path = sqlite_file(read_url(settings.database))
+    if path is not None and not path.exists():
+        return None
+    cipher = Cipher(keys)
+    store = Store(settings.database, cipher)
+    try:
+        async with store.begin(read_only=True) as work:
+            sealed = await work.installation.value(KEY_CHECK)
+        if sealed is not None:
+            cipher.open(sealed, installation_place(KEY_CHECK))
+    except StorageUnavailable:
+        return "readable, but the database cannot say whether it fits."
+    except Undecryptable:
+        return "not the key of this database: put the right key file back."
+    finally:
+        await store.close()
+    return None
+
+
+async def _fyers(settings: "Settings") -> tuple[Finding, ...]:
+    """Ask Fyers' base address once, without a login; its answer also tells its time."""
+    import aiohttp
+
+    limit = aiohttp.ClientTimeout(total=min(settings.fyers_timeout_seconds, LONGEST_WAIT_S))
+    agent = {"User-Agent": "hullwatch doctor"}
+    address = settings.fyers_base_url
+    try:
+        async with aiohttp.ClientSession(timeout=limit, headers=agent) as http:
+            asked_at = datetime.now(UTC)
+            async with http.get(address, allow_redirects=False) as reply:
+                answered_at = datetime.now(UTC)
+                status, told = reply.status, reply.headers.get("Date")
+    except TimeoutError:
+        why = (
+            f"{address} did not answer within {limit.total:g} s: check the network and any proxy or firewall."
+        )
+        return (Finding("Fyers", False, why), _clock_unknown())
+    except (aiohttp.ClientError, OSError, ValueError):
+        why = f"{address} cannot be reached: check the network, and that the address is right."
+        return (Finding("Fyers", False, why), _clock_unknown())
+    return (_reachability(address, status), _clock(told, asked_at, answered_at))
+
+
+def _reachability(address: str, status: int) -> Finding:
+    if status in (403, 429):
+        return Finding(
+            "Fyers",
+            False,
+            f"{address} answers {status}: it may have banned this machine's address for a while; wait.",
+        )
+    if status >= 500:
+        return Finding(
+            "Fyers", False, f"{address} answers {status}: Fyers has trouble of its own; try again later."
+        )
+    return Finding("Fyers", True, f"{address} answers.")
+
+
+def _clock_unknown() -> Finding:
+    return Finding("Clock", False, "cannot be compared, since Fyers did not tell its time.")
+
+
+def _clock(told: str | None, asked_at: datetime, answered_at: datetime) -> Finding:
+    """Compare clocks; a Date header has whole seconds, so half of one is added to be right on average."""
+    try:
+        theirs = parsedate_to_datetime(told or "")
+    except ValueError:
+        return _clock_unknown()
+    if theirs.tzinfo is None:
+        return _clock_unknown()
+    offset = theirs + timedelta(seconds=0.5) - (asked_at + (answered_at - asked_at) / 2)
+    seconds = offset.total_seconds()
+    if abs(offset) > MOST_OFFSET + (answered_at - asked_at) / 2:
+        way = "behind" if seconds > 0 else "ahead of"
+        return Finding(
+            "Clock",
+            False,
+            f"this machine is {abs(seconds):.1f} s {way} Fyers: switch on time synchronisation (NTP).",
+        )
+    return Finding("Clock", True, "agrees with Fyers' to the second.")
+
+
+def _calendar() -> Iterator[Finding]:
+    from hullwatch.domain.market_calendar import nse_calendar
+
+    calendar = nse_calendar()
+    warnings = calendar.warnings(datetime.now(UTC))
+    for warning in warnings:
+        yield Finding("Calendar", False, warning)
+    if not warnings:
+        until: date = calendar.covers_until
+        yield Finding("Calendar", True, f"knows the trading days until {until.isoformat()}.")

@@ -1,0 +1,216 @@
+"""``hullwatch replay``: the signals that a file of candles would have given, found by the code that watches live."""
+
+import csv
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from hullwatch.cli.speaking import CommandFailed, in_ist, iso, note, print_json, print_table, say
+from hullwatch.domain.failures import InvalidInput
+
+if TYPE_CHECKING:
+    from hullwatch.domain.candles import Candle
+    from hullwatch.domain.replay import ReplayReport
+
+T = TypeVar("T")
+
+_MOST_SHOWN: Final = 10
+"""Unusable rows that are named; the rest is counted."""
+_PICTURES: Final = frozenset({".png", ".svg", ".pdf"})
+_CSV_COLUMNS: Final = (
+    "symbol",
+    "resolution",
+    "period",
+    "rule",
+    "direction",
+    "candle_opened_at",
+    "candle_closed_at",
+    "close",
+    "hma",
+)
+
+
+class RuleChoice(StrEnum):
+    """Which rule to look for."""
+
+    CROSS = "cross"
+    TURN = "turn"
+    BOTH = "both"
+
+
+def parse_picture(text: str) -> Path:
+    """Read the name of a picture to be made; another kind than PNG, SVG or PDF is wrong usage."""
+    path = Path(text)
+    if path.suffix.lower() not in _PICTURES:
+        raise typer.BadParameter("name a file that ends in .png, .svg or .pdf")
+    return path
+
+
+def replay(
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="Columns timestamp,open,high,low,close,volume.")
+    ],
+    symbol: Annotated[str, typer.Option(help="Whose candles they are, such as NSE:SBIN-EQ.")],
+    period: Annotated[int, typer.Option(min=2, max=1000, help="Length of the average in candles.")] = 55,
+    resolution: Annotated[str, typer.Option(help="Length of a candle: minutes, or 1D.")] = "5",
+    rule: Annotated[RuleChoice, typer.Option(help="Which signals to look for.")] = RuleChoice.BOTH,
+    csv_out: Annotated[
+        Path | None, typer.Option("--csv", metavar="OUT", help="Write the signals to this file too.")
+    ] = None,
+    plot_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="OUT.png", parser=parse_picture, help="Draw candles, average and signals."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the signals that a file of closed candles would have given."""
+    for out in (csv_out, plot_out):
+        if out is not None and out.resolve() == file.resolve():
+            raise typer.BadParameter("the result must not overwrite the candles")
+    draw = _drawing() if plot_out else None
+    report = _replay(file, symbol, period, resolution, rule)
+    if csv_out:
+        _write_whole(csv_out, lambda path: _write_csv(path, report))
+    if plot_out and draw:
+        _write_whole(plot_out, lambda path: draw(report, path))
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        _print(report)
+
+
+def _replay(file: Path, symbol: str, period: int, resolution: str, rule: RuleChoice) -> "ReplayReport":
+    from hullwatch.domain.instruments import Resolution, Symbol
+    from hullwatch.domain.replay import replay as replay_candles
+    from hullwatch.domain.signals import Rule
+
+    known_symbol = _usable(Symbol.parse, symbol, "--symbol")
+    known_resolution = _usable(Resolution.parse, resolution, "--resolution")
+    rules = tuple(Rule) if rule is RuleChoice.BOTH else (Rule(rule.value),)
+    if sys.stderr.isatty():
+        note(f"Reading {file} …")
+    return replay_candles(_read(file), known_symbol, period, known_resolution, rules)
+
+
+def _usable(parse: Callable[[object], T], text: str, option: str) -> T:
+    try:
+        return parse(text)
+    except InvalidInput as refusal:
+        raise typer.BadParameter(str(refusal), param_hint=option) from None
+
+
+def _read(file: Path) -> "tuple[Candle, ...]":
+    """Return the candles of a file; one unusable row refuses the whole, since signals over a gap would be wrong."""
+    from hullwatch.domain.replay import read_candle_file
+
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            found = read_candle_file(line.rstrip("\r\n") for line in lines)
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{file} is not UTF-8 text.") from None
+    if found.refused:
+        for row in found.refused[:_MOST_SHOWN]:
+            note(f"line {row.line}: {row.sentence}")
+        if len(found.refused) > _MOST_SHOWN:
+            note(f"… and {len(found.refused) - _MOST_SHOWN} more")
+        many = len(found.refused)
+        raise CommandFailed(
+            f"{many} row{'s' if many > 1 else ''} of {file} cannot be used; nothing was replayed or written."
+        )
+    if not found.candles:
+        raise CommandFailed(f"{file} holds no candles.")
+    return found.candles
+
+
+def _print(report: "ReplayReport") -> None:
+    rows = [
+        (
+            in_ist(signal.candle_opened_at),
+            in_ist(signal.candle_closed_at),
+            signal.rule.value,
+            signal.direction.value,
+            f"{signal.close:.2f}",
+            f"{signal.hma:.4f}",
+        )
+        for signal in report.signals
+    ]
+    print_table(("Candle opened", "Candle closed", "Rule", "Direction", "Close", "HMA"), rows)
+    say(
+        f"{report.symbol}, resolution {report.resolution}, HMA {report.period}: "
+        f"{len(report.rows)} candles, {len(report.signals)} signals."
+    )
+    for sentence in report.notes:
+        note(f"Note: {sentence}")
+
+
+def _as_json(report: "ReplayReport") -> dict[str, Any]:
+    return {
+        "symbol": report.symbol.text,
+        "resolution": report.resolution.code,
+        "period": report.period,
+        "candles": len(report.rows),
+        "signals": [
+            {
+                "rule": signal.rule.value,
+                "direction": signal.direction.value,
+                "candleOpenedAt": iso(signal.candle_opened_at),
+                "candleClosedAt": iso(signal.candle_closed_at),
+                "close": signal.close,
+                "hma": signal.hma,
+            }
+            for signal in report.signals
+        ],
+        "notes": list(report.notes),
+    }
+
+
+def _write_csv(path: Path, report: "ReplayReport") -> None:
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(_CSV_COLUMNS)
+        for signal in report.signals:
+            writer.writerow(
+                (
+                    signal.symbol.text,
+                    signal.resolution.code,
+                    signal.period,
+                    signal.rule.value,
+                    signal.direction.value,
+                    iso(signal.candle_opened_at),
+                    iso(signal.candle_closed_at),
+                    repr(signal.close),
+                    repr(signal.hma),
+                )
+            )
+
+
+def _drawing() -> "Callable[[ReplayReport, Path], None]":
+    """Return what draws; before any work is done, since the library for it may be missing."""
+    try:
+        from hullwatch.cli.replay_chart import draw
+    except ImportError:
+        raise CommandFailed(
+            "Drawing needs matplotlib: install it with pip install 'hullwatch[plot]' into the same environment."
+        ) from None
+    return draw
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file completely or not at all: beside its place, then moved there."""
+    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        write(draft)
+        os.replace(draft, path)  # noqa: PTH105 - the same as Path.replace, with both names in its errors
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""The picture of a replay: candles, average and signals. Needs matplotlib, which is an optional extra."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+
+from hullwatch.domain.replay import ReplayReport, ReplayRow
+from hullwatch.domain.signals import Direction, Rule
+from hullwatch.domain.tokens import IST
+
+_RISING: Final = "#26a69a"
+_FALLING: Final = "#ef5350"
+_AVERAGE: Final = "#2962ff"
+_MARKERS: Final = {
+    (Rule.CROSS, Direction.UP): ("^", _RISING, "crossed up"),
+    (Rule.CROSS, Direction.DOWN): ("v", _FALLING, "crossed down"),
+    (Rule.TURN, Direction.UP): ("o", "#00897b", "turned up"),
+    (Rule.TURN, Direction.DOWN): ("o", "#ad1457", "turned down"),
+}
+_HALF_WIDTH: Final = 0.35
+_TICKS: Final = 10
+
+
+def draw(report: ReplayReport, path: Path) -> None:
+    """Draw a replay into a new file; candles stand side by side, without the hours in which nothing traded."""
+    rows = report.rows
+    width = min(32.0, max(12.0, len(rows) / 45))  # inches; very long replays become denser, not endless
+    figure = Figure(figsize=(width, 8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_candles(axes, rows)
+    hma = [(place, row.hma) for place, row in enumerate(rows) if row.hma is not None]
+    axes.plot(
+        [place for place, _ in hma],
+        [value for _, value in hma],
+        color=_AVERAGE,
+        linewidth=1.4,
+        label=f"HMA {report.period}",
+        zorder=3,
+    )
+    _draw_signals(axes, report)
+    _name_times(axes, rows)
+    axes.set_title(f"{report.symbol}   resolution {report.resolution}   {len(report.signals)} signals")
+    axes.set_ylabel("INR")
+    axes.grid(visible=True, color="#e0e3eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper left", framealpha=0.9)
+    axes.margins(x=0.01)
+    figure.savefig(path, format=path.suffix[1:].lower())
+
+
+def _draw_candles(axes: Any, rows: Sequence[ReplayRow]) -> None:
+    colours = [_RISING if row.candle.close >= row.candle.open else _FALLING for row in rows]
+    wicks = [((place, row.candle.low), (place, row.candle.high)) for place, row in enumerate(rows)]
+    bodies = []
+    for place, row in enumerate(rows):
+        left, right, low, high = place - _HALF_WIDTH, place + _HALF_WIDTH, row.candle.open, row.candle.close
+        bodies.append(((left, low), (left, high), (right, high), (right, low)))
+    axes.add_collection(LineCollection(wicks, colors=colours, linewidths=0.7, zorder=1))
+    axes.add_collection(
+        PolyCollection(bodies, facecolors=colours, edgecolors=colours, linewidths=0.7, zorder=2)
+    )
+    axes.autoscale_view()
+
+
+def _draw_signals(axes: Any, report: ReplayReport) -> None:
+    places = {row.candle.opened_at: place for place, row in enumerate(report.rows)}
+    for (rule, direction), (marker, colour, name) in _MARKERS.items():
+        found = [signal for signal in report.signals if signal.rule is rule and signal.direction is direction]
+        if not found:
+            continue
+        # A crossing is marked beyond its candle, a turn on the average itself.
+        prices = []
+        for signal in found:
+            candle = report.rows[places[signal.candle_opened_at]].candle
+            beyond = candle.low * 0.9985 if direction is Direction.UP else candle.high * 1.0015
+            prices.append(beyond if rule is Rule.CROSS else signal.hma)
+        axes.scatter(
+            [places[signal.candle_opened_at] for signal in found],
+            prices,
+            marker=marker,
+            s=46 if rule is Rule.CROSS else 26,
+            color=colour,
+            edgecolors="white",
+            linewidths=0.6,
+            label=f"{name} ({len(found)})",
+            zorder=4,
+        )
+
+
+def _name_times(axes: Any, rows: Sequence[ReplayRow]) -> None:
+    """Name about ten candles by their opening, IST."""
+    step = max(1, len(rows) // _TICKS)
+    places = list(range(0, len(rows), step))
+    names = [f"{rows[place].candle.opened_at.astimezone(IST):%d %b %y\n%H:%M}" for place in places]
+    axes.set_xticks(places, names)
+    axes.set_xlabel("opening of the candle, IST")

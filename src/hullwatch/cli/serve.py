@@ -1,0 +1,49 @@
+"""``hullwatch serve``: the server against real Fyers."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hullwatch.cli.running import run
+from hullwatch.cli.speaking import say
+
+
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; HULLWATCH_HOST or 127.0.0.1.", show_default=False),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port to listen on; HULLWATCH_PORT or 8000.", show_default=False),
+    ] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C; opens or migrates its database first."""
+    from hullwatch.runtime.logs import configure_logging
+    from hullwatch.settings import read_settings
+
+    overrides: dict[str, Any] = {"host": host, "port": port}
+    settings = read_settings(**{name: value for name, value in overrides.items() if value is not None})
+    configure_logging(level=settings.log_level)
+    run(_serve(settings.checked_for_serving()))
+
+
+async def _serve(settings: Any) -> None:
+    from hullwatch.app import open_house
+    from hullwatch.cli.serving import StopSignals, address_of, listen_on, serve_house, url_of
+
+    with listen_on(settings.host, settings.port) as sock, StopSignals() as signals:
+        host, port = address_of(sock)
+        if settings.is_local and "public_url" not in settings.model_fields_set:
+            # Cookies and the check of Origin follow the public address, so it has to follow the port.
+            settings = settings.model_copy(update={"public_url": url_of(host, port)})
+        async with open_house(settings) as house:
+            if signals.asked.is_set():
+                return
+            await house.start()
+
+            def ready(url: str) -> None:
+                where = "" if url == settings.public_url else f" (listening at {url})"
+                say(f"hullwatch is at {settings.public_url}{where}; Ctrl-C ends it.")
+
+            await serve_house(house, house.web(house.web_config()), sock, ready=ready, signals=signals)

@@ -1,0 +1,109 @@
+"""``hullwatch tokens``: asking Fyers now whether sessions are still good."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hullwatch.cli.running import house_for_command, run
+from hullwatch.cli.speaking import in_ist, iso, print_json, print_table, progress, say
+from hullwatch.cli.users import AsJson, connection_json, find_user
+from hullwatch.domain.accounts import User
+
+if TYPE_CHECKING:
+    from hullwatch.app import House
+    from hullwatch.services.token_validation import Validation, ValidationTotals
+
+tokens = typer.Typer(no_args_is_help=True, help="Check the Fyers sessions of users.")
+
+
+@tokens.callback()
+def _group() -> None:
+    """Check the Fyers sessions of users."""
+
+
+@tokens.command("validate")
+def _validate(
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="[USER]...", help="E-mail addresses or ids.")
+    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Everybody who has ever linked a Fyers account.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Validate sessions with Fyers now; prints a row per account and the totals."""
+    if bool(users) == everybody:
+        raise typer.BadParameter("name users, or say --all", param_hint="USER")
+    run(_validate_and_print(users or [], as_json=as_json))
+
+
+async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
+    async with house_for_command() as house:
+        asked = await _asked_about(house, names)
+        await house.connections.load()
+        if not names:
+            asked = [user for user in asked if house.connections.connection(user.id).generation]
+        found: dict[str, Validation] = {}
+        with progress("Asking Fyers", len(asked)) as tell:
+
+            def on_progress(validation: "Validation") -> None:
+                found[validation.user_id] = validation
+                tell(len(found))
+
+            totals = await house.validation.validate_users(
+                [user.id for user in asked], on_progress=on_progress
+            )
+        await house.connections.store_observations()
+    if as_json:
+        print_json(_as_json(asked, found, totals))
+    else:
+        _print(asked, found, totals)
+
+
+async def _asked_about(house: "House", names: list[str]) -> list[User]:
+    if not names:
+        return await house.accounts.list_all()
+    users = [await find_user(house.accounts, name) for name in names]
+    return list({user.id: user for user in users}.values())
+
+
+def _print(asked: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> None:
+    rows = []
+    for user in asked:
+        validation = found.get(user.id)
+        if validation is None:
+            rows.append((user.email, "error", "-", "-", "-"))
+            continue
+        connection = validation.connection
+        reason = connection.reason.value if connection.reason else "-"
+        ends_at = connection.expires_at if connection.has_session else connection.last_disconnect_at
+        rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(ends_at)))
+    print_table(("E-mail", "Session", "State", "Reason", "Ended / ends"), rows)
+    say(
+        f"{totals.total} accounts: {totals.valid} valid, {totals.invalid} invalid, "
+        f"{totals.unverified} unverified, {totals.errors} errors, in {totals.duration_ms} ms."
+    )
+
+
+def _as_json(asked: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> dict[str, Any]:
+    accounts = []
+    for user in asked:
+        validation = found.get(user.id)
+        accounts.append(
+            {
+                "userId": user.id,
+                "email": user.email,
+                "verdict": validation.verdict.value if validation else "error",
+                "checkedAt": iso(validation.checked_at) if validation else None,
+                "connection": connection_json(validation.connection) if validation else None,
+            }
+        )
+    results = {
+        "total": totals.total,
+        "valid": totals.valid,
+        "invalid": totals.invalid,
+        "unverified": totals.unverified,
+        "errors": totals.errors,
+        "durationMs": totals.duration_ms,
+    }
+    return {"accounts": accounts, "results": results}
