@@ -1,6 +1,9 @@
 import asyncio
 from datetime import timedelta
 
+from fakes.broker import AccountState, FakeBroker, refusal
+from fakes.clock import FakeClock
+
 from hullwatch.domain.accounts import FyersApp
 from hullwatch.domain.failures import (
     Answered,
@@ -13,8 +16,6 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.secrets import AppSecret, AuthCode
 from hullwatch.domain.tokens import read_claims
-from fakes.broker import AccountState, FakeBroker, refusal
-from fakes.clock import FakeClock
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/back")
 

@@ -283,7 +283,7 @@ def read_symbol_master(body: bytes) -> MasterRead:
             bad_rows += 1
         else:
             instruments.setdefault(read.symbol.text, read)
-    if bad_rows >= max(len(instruments), 1):
+    if not instruments or bad_rows >= len(instruments):
         raise Unreadable(f"a symbol master ({bad_rows} rows of no use)", None)
     return MasterRead(tuple(instruments.values()), bad_rows)
 

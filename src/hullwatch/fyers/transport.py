@@ -65,6 +65,7 @@ TROUBLES: Final[Mapping[type[Exception], str]] = MappingProxyType(
         UnicodeError: "not_http",
         aiohttp.UploadAbortedError: "connection",
         # Addresses. Redirects are not followed, so these are our own base addresses.
+        ValueError: "bad_address",
         aiohttp.InvalidURL: "bad_address",
         aiohttp.InvalidUrlClientError: "bad_address",
         aiohttp.NonHttpUrlClientError: "bad_address",
@@ -150,7 +151,7 @@ class Transport:
             http_exceptions.HttpProcessingError,
             TimeoutError,
             OSError,
-            UnicodeError,
+            ValueError,
         ) as error:
             return Trouble(translate(error))
 
@@ -164,11 +165,28 @@ class Transport:
             trust_env=False,
             headers={"User-Agent": f"hullwatch/{__version__}", "Accept": "application/json"},
             read_bufsize=_CHUNK,
+            middlewares=(_send_once,),
         )
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
         connect_s = min(self._connect_timeout_s, total_s)
         return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s)
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep the library from sending a request again by itself when a connection broke.
+
+    It would do so without a turn and without a look at the credential, which may have ended meanwhile. It knows the errors it repeats
+    after by their classes, so they pass as their common ancestor.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError("the connection broke") from error
 
 
 async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes | None:

@@ -1,0 +1,126 @@
+"""A tiny HTTP server on loopback that answers as each test says; stands where Fyers would be, below everything of ours."""
+
+import asyncio
+import json
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+@dataclass
+class Heard:
+    """One request as it arrived; `raw_path` is undecoded."""
+
+    method: str
+    path: str
+    raw_path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Say:
+    """One answer: a status with a body, or a way of not answering."""
+
+    status: int = 200
+    body: bytes | str | dict[str, Any] | list[Any] | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    how: str = "whole"  # whole, hang, reset, half, endless
+
+    def bytes(self) -> bytes:
+        """Return the body as it goes over the wire."""
+        if isinstance(self.body, bytes):
+            return self.body
+        if isinstance(self.body, str):
+            return self.body.encode()
+        return b"" if self.body is None else json.dumps(self.body).encode()
+
+
+class Scripted:
+    """Answers by path: first what was queued for it, then its standing answer, else 404 with an HTML page."""
+
+    def __init__(self) -> None:
+        self.heard: list[Heard] = []
+        self.standing: dict[str, Say] = {}
+        self.queued: dict[str, deque[Say]] = defaultdict(deque)
+        self.arrived = asyncio.Condition()
+        self.release = asyncio.Event()
+        self.url = ""
+
+    def always(self, path: str, say: Say) -> None:
+        """Answer this path so from now on."""
+        self.standing[path] = say
+
+    def next(self, path: str, *says: Say) -> None:
+        """Answer the path's next requests so, one each."""
+        self.queued[path].extend(says)
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many requests have arrived."""
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: len(self.heard) >= count)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Remember the request and answer it."""
+        heard = Heard(
+            request.method,
+            request.path,
+            request.raw_path,
+            dict(request.query),
+            dict(request.headers),
+            await request.read(),
+        )
+        async with self.arrived:
+            self.heard.append(heard)
+            self.arrived.notify_all()
+        queue = self.queued[request.path]
+        page = Say(404, "<html>nothing here</html>", "text/html")
+        say = queue.popleft() if queue else self.standing.get(request.path, page)
+        return await self._speak(request, say)
+
+    async def _speak(self, request: web.Request, say: Say) -> web.StreamResponse:
+        body = say.bytes()
+        if say.how == "whole":
+            return web.Response(
+                status=say.status, body=body, content_type=say.content_type, headers=dict(say.headers)
+            )
+        if say.how == "hang":
+            await self.release.wait()
+            return web.Response(status=say.status, body=body, content_type=say.content_type)
+        if say.how == "reset":
+            request.transport.abort()
+            return web.Response()
+        response = web.StreamResponse(status=say.status, headers={"Content-Type": say.content_type})
+        if say.how == "half":
+            response.content_length = len(body) + 1000
+        await response.prepare(request)
+        if say.how == "endless":
+            while not self.release.is_set() and not request.transport.is_closing():
+                await response.write(b"x" * 65536)
+        else:
+            await response.write(body)
+        request.transport.abort()
+        return response
+
+
+@asynccontextmanager
+async def scripted_server() -> AsyncIterator[Scripted]:
+    """Run a scripted server on a free port for the time of a test."""
+    scripted = Scripted()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", scripted.handle)
+    server = TestServer(application, host="127.0.0.1")
+    await server.start_server(shutdown_timeout=0.1)
+    scripted.url = str(server.make_url("")).rstrip("/")
+    try:
+        yield scripted
+    finally:
+        scripted.release.set()
+        await server.close()

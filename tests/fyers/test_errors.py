@@ -1,0 +1,400 @@
+import json
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerFailure,
+    BrokerService,
+    LoginRefused,
+    NotPermitted,
+    RateLimited,
+    RequestRefused,
+    Unavailable,
+)
+from hullwatch.fyers.errors import (
+    CODES,
+    HISTORY_CODES,
+    LOGIN_CODES,
+    CallKind,
+    Reply,
+    classify,
+    classify_file,
+    is_edge_block,
+    retry_after_s,
+)
+
+TOKEN_CALLS = [call for call in CallKind if call.service.value in {"profile", "trading", "data"}]
+STATUSES = [200, 201, 204, 301, 302, 400, 401, 402, 403, 404, 405, 422, 429, 500, 502, 503, 504, 520, 522]
+# Every code that the documents, the recorded logs or the SDKs know, and some that nobody knows.
+DOCUMENTED = [
+    *(-8, -15, -16, -17, -50, -51, -52, -53, -99, -300, -352, -429, 400, 429, 500),
+    *(-96, -101, -157, -159, -161, -164, -201, -202, -204, -205, -209, -305, -308, -316, -323, -325, -329),
+    *(-353, -371, -372, -373, -374, -390, -392, -397, -399, -403, -437, -441, -501, -5, -1025, -1031, -1049),
+    *(-334, -338, -339, -341, -349, -351, -354, -355, -356),
+]
+UNKNOWN = [-1, -7, -18, -401, -4711, 0, 1, 200, 401, 403, 1101, 51001, -(2**63)]
+ALL_CODES = [*DOCUMENTED, *UNKNOWN]
+
+
+def error(code: object, message: str = "text that decides nothing") -> bytes:
+    """Return a failure in Fyers' form."""
+    return json.dumps({"s": "error", "code": code, "message": message}).encode()
+
+
+def said(result: object) -> str:
+    """Return the kind of a verdict in one word."""
+    names = {
+        Answered: "answered",
+        LoginRefused: "login",
+        RateLimited: "limit",
+        RequestRefused: "request",
+        NotPermitted: "permission",
+        Unavailable: "trouble",
+    }
+    return names[type(result)]
+
+
+def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR0911 - one flat list of rules, unlike what it checks
+    """Say what a Fyers-shaped error means, written from the broker's documents and logs and not from our tables."""
+    is_login_call = call is CallKind.EXCHANGE_AUTH_CODE
+    if status == 429:
+        return "limit"
+    if call is CallKind.SYMBOL_MASTER:
+        return "trouble"
+    if is_login_call:
+        # The person's code, app id or secret is wrong; Fyers says so under 200 and 4xx.
+        wrong = {-437, -371, -5, -441, -374, -501, -8, -15, -16, -17, -352, -209}
+        if code in wrong:
+            return "request" if status == 200 or 400 <= status <= 499 else "trouble"
+    elif code in {-8, -15, -16, -17}:
+        return "login" if status == 401 else "trouble"
+    is_old_history_code = code in {*range(-338, -333), -339, *range(-349, -340), -351, -354, -355, -356}
+    if call is CallKind.HISTORY and code == -353:
+        # Once a limit, once a range that is too long: the status tells.
+        return {400: "request", 422: "request", 403: "permission"}.get(status, "trouble")
+    if code in {429, -429, -353}:
+        return "limit"
+    if code in {-99, -96, -201, -202, -204, -205, 500, -352, -209}:
+        return "trouble"
+    if code in {-403, -373}:
+        return "permission" if 400 <= status <= 499 else "trouble"
+    if not is_login_call and status == 403:
+        return "permission"
+    if code in {-50, -300} or (call is CallKind.HISTORY and is_old_history_code):
+        is_believable = status == 200 or (400 <= status <= 499 and status not in {401, 403})
+        return "request" if is_believable else "trouble"
+    return "request" if status == 422 and not is_login_call else "trouble"
+
+
+def test_every_code_with_every_status_on_every_call_means_what_the_documents_say():
+    """The classifier agrees with an oracle of its own on all combinations; none is left out."""
+    assert set(CODES) | set(LOGIN_CODES) | set(HISTORY_CODES) <= set(ALL_CODES) | set(range(-349, -333))
+
+    wrong = [
+        (call.name, status, code, verdict, expected)
+        for call, status, code in product(CallKind, STATUSES, {*ALL_CODES, *range(-349, -333)})
+        if (verdict := said(classify(call, Reply(status, error(code)))))
+        != (expected := oracle(call, status, code))
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body", "expected"),
+    [
+        # As logged from the real service, word for word.
+        (
+            CallKind.PROFILE,
+            401,
+            {"s": "error", "code": -8, "message": "Your token has expired. Please generate a token"},
+            LoginRefused(BrokerService.PROFILE, -8, 401, "/profile"),
+        ),
+        (
+            CallKind.PROFILE,
+            401,
+            {"s": "error", "code": -17, "message": "Could not authenticate the user"},
+            LoginRefused(BrokerService.PROFILE, -17, 401, "/profile"),
+        ),
+        (
+            CallKind.LOGOUT,
+            401,
+            {"s": "error", "code": -16, "message": "Token is Invalid or Expired"},
+            LoginRefused(BrokerService.TRADING, -16, 401, "/logout"),
+        ),
+        (
+            CallKind.HISTORY,
+            401,
+            {"code": -16, "message": "Could not authenticate the user", "s": "error"},
+            LoginRefused(BrokerService.TRADING, -16, 401, "/history"),
+        ),
+        (
+            CallKind.QUOTES,
+            401,
+            {"message": "Please provide valid token", "code": -15, "s": "error"},
+            LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),
+        ),
+        (
+            CallKind.EXCHANGE_AUTH_CODE,
+            400,
+            {"code": -16, "message": "Refresh token API is currently disabled", "s": "error"},
+            RequestRefused(BrokerService.LOGIN, -16, 400, "Refresh token API is currently disabled"),
+        ),
+        (
+            CallKind.EXCHANGE_AUTH_CODE,
+            200,
+            {"s": "error", "code": -371, "message": "Please provide sha256 hash of appId and app secret"},
+            RequestRefused(
+                BrokerService.LOGIN, -371, 200, "Please provide sha256 hash of appId and app secret"
+            ),
+        ),
+        (
+            CallKind.PROFILE,
+            400,
+            {"s": "error", "code": -352, "message": "Please provide a valid app id."},
+            Unavailable(BrokerService.PROFILE, "header_refused", 400),
+        ),
+        (
+            CallKind.PROFILE,
+            401,
+            {"s": "error", "code": -209, "message": "Please provide the validation parameter"},
+            Unavailable(BrokerService.PROFILE, "header_refused", 401),
+        ),
+        (
+            CallKind.HISTORY,
+            422,
+            {"s": "error", "code": -300, "message": "Invalid symbol provided"},
+            RequestRefused(BrokerService.TRADING, -300, 422, "Invalid symbol provided"),
+        ),
+        (
+            CallKind.QUOTES,
+            400,
+            {"s": "error", "code": -50, "message": "Please provide valid inputs"},
+            RequestRefused(BrokerService.DATA, -50, 400, "Please provide valid inputs"),
+        ),
+        (
+            CallKind.HISTORY,
+            403,
+            {"code": -403, "message": "You do not have permission to access this application", "s": "error"},
+            NotPermitted(
+                BrokerService.TRADING, -403, 403, "You do not have permission to access this application"
+            ),
+        ),
+        (
+            CallKind.FUNDS,
+            500,
+            {"s": "error", "code": -99, "message": "Something went wrong. Please contact support"},
+            Unavailable(BrokerService.TRADING, "fyers_trouble", 500),
+        ),
+        (
+            CallKind.PROFILE,
+            500,
+            {"s": "error", "code": 500, "message": "Looks like you are passing an invalid entry"},
+            Unavailable(BrokerService.PROFILE, "fyers_trouble", 500),
+        ),
+        (
+            CallKind.PROFILE,
+            429,
+            {"s": "error", "code": -353, "message": "API Limit exceeded overall per sec (per min)"},
+            RateLimited(BrokerService.PROFILE, 60.0),
+        ),
+        (
+            CallKind.HISTORY,
+            200,
+            {"candles": [], "message": "", "s": "no_data"},
+            Answered({"candles": [], "message": "", "s": "no_data"}),
+        ),
+        # Contradictions: a refusal code is believed with 401 alone, an ok with 2xx alone.
+        *(
+            (
+                CallKind.FUNDS,
+                status,
+                {"s": "error", "code": -16, "message": ""},
+                Unavailable(BrokerService.TRADING, "contradictory", status),
+            )
+            for status in (200, 400, 403, 404, 422, 500, 503)
+        ),
+        (
+            CallKind.FUNDS,
+            401,
+            {"s": "ok", "code": 200},
+            Unavailable(BrokerService.TRADING, "contradictory", 401),
+        ),
+        (
+            CallKind.FUNDS,
+            200,
+            {"s": "ok", "code": -16},
+            Unavailable(BrokerService.TRADING, "contradictory", 200),
+        ),
+        # Not Fyers' form, so not Fyers' word.
+        (CallKind.FUNDS, 401, {"code": -16}, Unavailable(BrokerService.TRADING, "http_401", 401)),
+        (
+            CallKind.FUNDS,
+            401,
+            {"s": "error", "code": "-16"},
+            Unavailable(BrokerService.TRADING, "http_401", 401),
+        ),
+        (
+            CallKind.FUNDS,
+            401,
+            {"s": "error", "code": -16.0},
+            Unavailable(BrokerService.TRADING, "http_401", 401),
+        ),
+        (
+            CallKind.FUNDS,
+            401,
+            {"s": "error", "code": True},
+            Unavailable(BrokerService.TRADING, "http_401", 401),
+        ),
+        (
+            CallKind.FUNDS,
+            401,
+            {"s": ["error"], "code": -16},
+            Unavailable(BrokerService.TRADING, "http_401", 401),
+        ),
+        (
+            CallKind.FUNDS,
+            401,
+            [{"s": "error", "code": -16}],
+            Unavailable(BrokerService.TRADING, "http_401", 401),
+        ),
+        (CallKind.FUNDS, 401, "token expired", Unavailable(BrokerService.TRADING, "http_401", 401)),
+        (CallKind.FUNDS, 200, None, Unavailable(BrokerService.TRADING, "not_fyers", 200)),
+    ],
+)
+def test_known_replies_are_read_as_meant(call, status, body, expected):
+    """Replies recorded from the service, and their near misses, get exactly this verdict."""
+    assert classify(call, Reply(status, json.dumps(body).encode())) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (200, b"", "empty_body"),
+        (200, b"  \n", "empty_body"),
+        (200, b'{"s":"ok","code":200,"d":[{"n":"NSE:SB', "not_fyers"),
+        (200, b"<html>maintenance</html>", "not_fyers"),
+        (401, b"<html>token expired</html>", "http_401"),
+        (401, b"", "http_401"),
+        (403, b"<html>blocked</html>", "edge_blocked"),
+        (403, b"", "edge_blocked"),
+        (302, b"", "http_302"),
+        (520, b"<html></html>", "http_520"),
+        (200, b"\xff\xfe{", "not_fyers"),
+        (200, b"[" * 100_000, "not_fyers"),
+    ],
+)
+def test_pages_and_fragments_are_trouble(status, body, cause):
+    """Whatever the edge, a proxy or a broken line sends is trouble, named by status."""
+    assert classify(CallKind.QUOTES, Reply(status, body, "text/html")) == Unavailable(
+        BrokerService.DATA, cause, status
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("", None),
+        ("soon", None),
+        ("-3", None),
+        ("0", None),
+        ("nan", None),
+        ("inf", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("99999999999", 86_400.0),
+    ],
+)
+def test_a_time_to_wait_is_used_when_it_is_one(header, seconds):
+    """``Retry-After`` counts when it is a sensible number of seconds; else a limit rests a minute."""
+    reply = Reply(429, b"", retry_after=header)
+
+    assert retry_after_s(reply) == seconds
+    assert classify(CallKind.QUOTES, reply) == RateLimited(BrokerService.DATA, seconds or 60.0)
+
+
+def test_fyers_sentence_is_kept_short_and_printable():
+    """A refused request carries Fyers' sentence without line ends and control characters, shortened."""
+    result = classify(CallKind.QUOTES, Reply(400, error(-50, "bad\r\ninput\x1b[31m " + "x" * 1000)))
+
+    assert result.message.startswith("bad input[31m xxx")
+    assert len(result.message) == 200
+
+
+@pytest.mark.parametrize("body", [error(429), error(-16), b'{"s":"ok"}'])
+def test_only_pages_are_signs_of_the_edge(body):
+    """403 and 429 speak of the edge when no word of Fyers comes with them."""
+    assert is_edge_block(Reply(403, b"<html>"))
+    assert is_edge_block(Reply(429, b""))
+    assert not is_edge_block(Reply(429, body))
+    assert not is_edge_block(Reply(502, b"<html>"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"), [(200, b"a,b", "answered"), (429, b"x", "limit"), (404, b"x", "trouble")]
+)
+def test_a_public_file_is_answered_whole_or_not(status, body, kind):
+    """A file counts with 200 and something in it."""
+    assert said(classify_file(CallKind.SYMBOL_MASTER, Reply(status, body))) == kind
+    assert said(classify_file(CallKind.SYMBOL_MASTER, Reply(status, b" \n"))) != "answered"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+bodies = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode())
+shaped = st.fixed_dictionaries(
+    {"s": st.sampled_from(["ok", "error", "no_data", "OK", "Error"]) | json_values},
+    optional={"code": st.sampled_from(ALL_CODES) | json_values, "message": json_values, "data": json_values},
+).map(lambda value: json.dumps(value).encode())
+replies = st.builds(Reply, st.integers(0, 999), bodies | shaped, st.text(), st.text())
+
+
+@given(st.sampled_from(CallKind), replies)
+def test_no_reply_breaks_the_classifier(call, reply):
+    """Any status with any bytes gives one verdict, for the service that was asked."""
+    result = classify(call, reply)
+
+    assert isinstance(result, Answered | BrokerFailure)
+    assert not isinstance(result, BrokerFailure) or result.service is call.service
+
+
+@given(st.sampled_from(CallKind), replies)
+def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
+    """Nothing but Fyers' form, with one of four codes and HTTP 401, on a call with a token, refuses a login."""
+    result = classify(call, reply)
+
+    if isinstance(result, LoginRefused):
+        body = json.loads(reply.body)
+        assert call in TOKEN_CALLS
+        assert reply.http_status == 401
+        assert body["s"].lower() == "error"
+        assert body["code"] in {-8, -15, -16, -17}
+
+
+@given(
+    st.sampled_from(CallKind),
+    st.sampled_from(STATUSES),
+    st.sampled_from(ALL_CODES),
+    st.text() | st.sampled_from(["Your token has expired", "invalid token", "limit", "ok"]),
+    st.text() | st.sampled_from(["text/html", "application/json"]),
+)
+def test_words_never_decide(call, status, code, message, content_type):
+    """Another sentence or content type gives the same verdict."""
+    plain = classify(call, Reply(status, error(code)))
+    worded = classify(call, Reply(status, error(code, message), content_type))
+
+    assert said(worded) == said(plain)
+    assert getattr(worded, "cause", None) == getattr(plain, "cause", None)
+
+
+def test_a_body_stays_out_of_what_is_shown():
+    """A reply shows neither body nor what is in it."""
+    assert "canary" not in repr(Reply(200, b'{"access_token":"canary"}'))

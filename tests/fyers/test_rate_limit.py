@@ -1,0 +1,268 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from fakes.clock import FakeClock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hullwatch.fyers.rate_limit import Account, NotNow, Pace, Pacer, PacingLimits, Park, seconds_to_midnight
+
+NOON = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
+EPSILON = 2e-6
+
+
+def most_within(instants: list[float], seconds: float) -> int:
+    """Return the largest number of instants in any half-open window of this length."""
+    ordered = sorted(instants)
+    return max(
+        (sum(1 for other in ordered if 0 <= other - first < seconds - EPSILON) for first in ordered),
+        default=0,
+    )
+
+
+limits = st.builds(PacingLimits, st.integers(1, 5), st.integers(1, 12), st.just(90_000), st.integers(1, 6))
+pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61.0]), max_size=60)
+
+
+@given(limits, pauses)
+def test_reserved_turns_never_crowd_a_window(pacing, gaps):
+    """However calls arrive, no second and no minute holds more turns than allowed, and turns are first come, first served."""
+    pacer, now, turns = Pacer(pacing), 0.0, []
+    for gap in gaps:
+        now += gap
+        delay = pacer.reserve(now, NOON, longest_wait_s=1e9)
+        turns.append(now + delay)
+
+    assert turns == sorted(turns)
+    assert most_within(turns, 1.0) <= pacing.per_second
+    assert most_within(turns, 60.0) <= pacing.per_minute
+
+
+@given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
+def test_whatever_happens_between_reserving_and_sending_no_window_is_crowded(pacing, delays):
+    """With any delay between a turn and its sending, what is really sent stays within the limits."""
+    pacer, now, sent = Pacer(pacing), 0.0, []
+    for delay in delays:
+        pacer.reserve(now, NOON, longest_wait_s=1e9)
+        now += delay
+        while (more := pacer.confirm(now)) > 0:
+            now += more
+        sent.append(now)
+
+    assert most_within(sent, 1.0) <= pacing.per_second
+    assert most_within(sent, 60.0) <= pacing.per_minute
+
+
+def test_a_free_turn_comes_at_once():
+    """Up to the limit nobody waits; the next one waits for the window to move."""
+    pacer = Pacer(PacingLimits(per_second=2))
+
+    assert [pacer.reserve(0.0, NOON) for _ in range(5)] == [0.0, 0.0, 1.0, 1.0, 2.0]
+
+
+def test_a_turn_out_of_reach_is_not_reserved():
+    """Who is told to come later has used up nothing."""
+    pacer = Pacer(PacingLimits(per_second=9, per_minute=2))
+    pacer.reserve(0.0, NOON)
+    pacer.reserve(0.0, NOON)
+
+    assert pacer.reserve(1.0, NOON) == NotNow(59.0)
+    assert pacer.reserve(1.0, NOON) == NotNow(59.0)
+    assert pacer.reserve(58.0, NOON) == 2.0
+
+
+def test_a_day_ends_at_midnight_in_india():
+    """When the day's calls are used up the answer names midnight IST, and then they are there again."""
+    pacer = Pacer(PacingLimits(per_day=1))
+    late = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)  # 23:30 IST
+
+    assert pacer.reserve(0.0, late) == 0.0
+    assert pacer.reserve(10.0, late) == NotNow(1800.0)
+    assert pacer.reserve(1810.0, late + timedelta(minutes=30)) == 0.0
+    # A clock corrected backwards over midnight gives nothing back.
+    assert isinstance(pacer.reserve(1811.0, late), NotNow)
+
+
+def test_midnight_is_never_now():
+    """At midnight itself the next one is a day away."""
+    assert seconds_to_midnight(datetime(2026, 11, 23, 18, 30, tzinfo=UTC)) == 86_400.0
+    assert seconds_to_midnight(datetime(2026, 11, 23, 18, 29, 59, tzinfo=UTC)) == 1.0
+
+
+def test_limits_below_one_are_refused():
+    """A limit of nothing is a mistake in the settings."""
+    with pytest.raises(ValueError, match="impossible pacing"):
+        PacingLimits(per_second=0)
+
+
+def test_a_limit_without_a_time_rests_longer_each_time_of_the_day():
+    """429s that name no time rest a minute, then two, four, eight, at most a quarter of an hour; a new day begins anew."""
+    park, now, moment, rests = Park(), 0.0, NOON, []
+    for _ in range(6):
+        rests.append(park.limited(now, moment, None))
+        now += rests[-1]
+
+    assert rests == [60, 120, 240, 480, 900, 900]
+    assert park.limited(now, moment + timedelta(days=1), None) == 60
+
+
+def test_a_time_that_fyers_names_is_kept_to():
+    """Named times are used as they are, until the account is about to be blocked for the day."""
+    park, now, rests = Park(), 0.0, []
+    for _ in range(4):
+        rests.append(park.limited(now, NOON, 3.0))
+        now += rests[-1]
+
+    assert rests == [3, 3, 3, 480]
+
+
+def test_answers_to_calls_already_under_way_are_one_limit():
+    """A burst of 429s counts once."""
+    park = Park()
+
+    assert [park.limited(0.0, NOON, None), park.limited(1.0, NOON, None)] == [60.0, 59.0]
+    assert park.limited(60.0, NOON, None) == 120.0
+
+
+def test_pages_of_the_edge_rest_longer_until_fyers_answers():
+    """Each further page rests longer; an answer of Fyers ends the series."""
+    park, random, now, rests = Park(), Random(1), 0.0, []
+    for _ in range(3):
+        rests.append(park.turned_away(now, random, None))
+        now += rests[-1]
+    park.answered()
+    after = park.turned_away(now, random, None)
+
+    assert 3.5 <= rests[0] <= 5
+    assert 7 <= rests[1] <= 10
+    assert 14 <= rests[2] <= 20
+    assert 3.5 <= after <= 5
+    assert Park().turned_away(0.0, random, 30.0) == 30.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.0, 0.1, 0.7, 1.0, 2.5]), st.booleans()),
+        max_size=40,
+    )
+)
+def test_through_the_gate_neither_account_nor_machine_is_crowded(arrivals):
+    """With several accounts, a narrow gate and callers that give up, every window holds."""
+    pacing = PacingLimits(per_second=2, per_minute=9, per_second_total=3)
+    sent: dict[int, list[float]] = {}
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        pace = Pace(pacing, clock, longest_wait_s=1e9)
+
+        async def call(number: int) -> None:
+            if await pace.turn(pace.account(number)) is None:
+                sent.setdefault(number, []).append(clock.monotonic())
+
+        calls = []
+        for number, pause, gives_up in arrivals:
+            await clock.advance(pause)
+            calls.append(asyncio.create_task(call(number)))
+            if gives_up:
+                await clock.settle()
+                calls[-1].cancel()
+        await clock.advance(600)
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+    assert all(most_within(instants, 1.0) <= 2 for instants in sent.values())
+    assert all(most_within(instants, 60.0) <= 9 for instants in sent.values())
+
+
+async def test_the_gate_holds_the_machines_total():
+    """Many accounts at once are let through at the machine's rate, in the order they came."""
+    clock, order = FakeClock(), []
+    pace = Pace(PacingLimits(per_second_total=3), clock)
+
+    async def call(number: int) -> None:
+        assert await pace.turn(pace.account(number)) is None
+        order.append((number, clock.monotonic()))
+
+    calls = [asyncio.create_task(call(number)) for number in range(7)]
+    await clock.advance(5)
+    await asyncio.gather(*calls)
+
+    assert order == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 2)]
+
+
+async def test_a_resting_account_takes_nothing_from_the_gate():
+    """Calls of an account at rest are turned away before they could use up the machine's turns."""
+    clock = FakeClock()
+    pace = Pace(PacingLimits(per_second_total=1), clock)
+    resting = pace.account("resting")
+    resting.park.limited(clock.monotonic(), clock.now(), 30.0)
+
+    assert [await pace.turn(resting) for _ in range(5)] == [NotNow(30.0)] * 5
+    assert await pace.turn(pace.account("well")) is None
+
+
+async def test_a_gate_too_crowded_says_so():
+    """A call that would stand at the gate for too long is told how long."""
+    clock = FakeClock()
+    pace = Pace(PacingLimits(per_second_total=1), clock, longest_wait_s=2.0)
+    calls = [asyncio.create_task(pace.turn(pace.account(number))) for number in range(4)]
+    await clock.advance(3)
+
+    assert await asyncio.gather(*calls) == [None, None, None, NotNow(3.0)]
+
+
+async def test_a_limit_met_while_waiting_turns_the_waiting_away():
+    """When a call before them meets a 429, those that wait for their turn are not sent into it."""
+    clock = FakeClock()
+    pace = Pace(PacingLimits(per_second=1), clock)
+    account = pace.account("a")
+    assert await pace.turn(account) is None
+    waiting = asyncio.create_task(pace.turn(account))
+    await clock.advance(0.5)
+
+    account.park.limited(clock.monotonic(), clock.now(), 10.0)
+    await clock.advance(0.5)
+
+    assert await waiting == NotNow(9.5)
+
+
+async def test_accounts_at_rest_are_forgotten_with_the_day():
+    """After a quiet minute an account's windows are gone, its count stays for the day; then nothing of it is left."""
+    clock = FakeClock()
+    pace = Pace(PacingLimits(per_day=2), clock)
+    account = pace.account("a")
+    await pace.turn(account)
+    await clock.advance(120)
+    pace.account("b")
+
+    assert pace.account("a") is account
+    assert account.pacer._reserved is None
+    assert await pace.turn(account) is None
+    assert isinstance(await pace.turn(account), NotNow)
+
+    await clock.advance(86_400)
+    pace.account("b")
+
+    assert pace.account("a") is not account
+    assert len(pace) == 2
+
+
+async def test_a_busy_account_is_never_forgotten():
+    """As long as a call of it waits or is under way, an account stays the same."""
+    clock = FakeClock()
+    pace = Pace(PacingLimits(), clock)
+    account = pace.account("a")
+    account.busy = 1
+    await clock.advance(90_000)
+
+    pace.account("b")
+
+    assert pace.account("a") is account
+
+
+def test_a_new_account_weighs_little():
+    """What is remembered before the first call is no window at all."""
+    assert Account(PacingLimits()).pacer._sent is None

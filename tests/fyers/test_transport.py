@@ -1,0 +1,110 @@
+import ssl
+from inspect import isclass
+
+import aiohttp
+import pytest
+from aiohttp import client_exceptions, http_exceptions
+
+from fyers.scripted import Say
+from hullwatch.fyers.errors import Reply
+from hullwatch.fyers.transport import TROUBLES, Request, Transport, Trouble, translate
+
+
+def test_every_error_of_the_http_library_has_its_row():
+    """A class that the library adds fails here until someone decides what it means."""
+    ours = {
+        error
+        for module in (aiohttp, client_exceptions)
+        for error in vars(module).values()
+        if isclass(error) and issubclass(error, aiohttp.ClientError)
+    }
+
+    assert len(ours) > 20
+    assert ours - set(TROUBLES) == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (TimeoutError(), "timeout"),
+        (ConnectionResetError(), "connection"),
+        (BrokenPipeError(), "connection"),
+        (ssl.SSLCertVerificationError(), "tls"),
+        (http_exceptions.TransferEncodingError("x"), "not_http"),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), "not_http"),
+        (aiohttp.ConnectionTimeoutError(), "timeout"),
+    ],
+)
+def test_an_error_without_a_row_takes_its_ancestors(error, cause):
+    """Descendants of known errors are known; what is no error of a transport is not swallowed."""
+    assert translate(error) == cause
+    with pytest.raises(TypeError):
+        translate(KeyError("x"))
+
+
+async def test_a_broken_connection_is_not_tried_again_behind_our_back(server):
+    """One request sent is one request made, although the HTTP library would repeat it by itself."""
+    server.always("/x", Say(body={"s": "ok"}))
+    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+        await transport.send(Request("GET", f"{server.url}/x"))
+        server.always("/x", Say(how="reset"))
+
+        assert await transport.send(Request("GET", f"{server.url}/x")) == Trouble("connection")
+
+    assert len(server.heard) == 2
+
+
+async def test_a_redirect_is_a_reply_and_not_followed(server):
+    """A redirect never carries the token to another address."""
+    server.always("/x", Say(302, b"", headers={"Location": f"{server.url}/y"}))
+    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+        reply = await transport.send(Request("GET", f"{server.url}/x"))
+
+    assert isinstance(reply, Reply)
+    assert reply.http_status == 302
+    assert [heard.path for heard in server.heard] == ["/x"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "3", "X-Retry-After-Ms": "9000"}, "3"),
+        ({"X-Retry-After-Ms": "1500"}, "1.5"),
+        ({"X-Retry-After-Ms": "soon"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_how_long_to_wait_is_read_from_either_header(server, headers, seconds):
+    """Seconds are taken first, milliseconds where there are none."""
+    server.always("/x", Say(429, b"", headers=headers))
+    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+        reply = await transport.send(Request("GET", f"{server.url}/x"))
+
+    assert reply.retry_after == seconds
+
+
+@pytest.mark.parametrize("url", ["http:///nothing", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "", "x"])
+async def test_a_bad_address_is_trouble_and_not_an_error(url):
+    """A base address that is none ends in a word."""
+    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+        reply = await transport.send(Request("GET", url))
+
+    assert isinstance(reply, Trouble)
+
+
+async def test_a_body_may_be_as_large_as_allowed_and_no_larger(server):
+    """The bound is on the body as it comes out, compressed or not."""
+    server.always("/x", Say(body=b"x" * 1000))
+    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+        fits = await transport.send(Request("GET", f"{server.url}/x", largest_reply=1000))
+        bursts = await transport.send(Request("GET", f"{server.url}/x", largest_reply=999))
+
+    assert isinstance(fits, Reply)
+    assert bursts == Trouble("too_large")
+
+
+def test_a_request_shows_neither_header_nor_body():
+    """What is secret in a request stays out of its repr."""
+    request = Request("POST", "http://x/", {"Authorization": "app:canary"}, b"canary")
+
+    assert "canary" not in repr(request)
