@@ -192,7 +192,7 @@ class Evidence:
     """Why a change was made, fit for an audit trail: no token, no body."""
 
     kind: str
-    """``known_end``, ``refusal``, ``login``, ``user``, ``admin``, ``answer``, ``mass_refusal``."""
+    """``known_end``, ``refusal``, ``login``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
     actor: str = "hullwatch"
     """Who caused it: ``hullwatch``, ``fyers`` or a user id."""
     refusals: tuple[LoginRefused, ...] = ()
@@ -315,6 +315,20 @@ class Credential:
         return replace(self, is_second_look=True)
 
 
+def credential_of(connection: Connection, token: AccessToken) -> Credential:
+    """Return what calls of this session need, with a lease of its own."""
+    if connection.expires_at is None or connection.app_id is None or connection.fyers_id is None:
+        raise ValueError("a session has an end, an app and an owner")
+    return Credential(
+        user_id=connection.user_id,
+        generation=connection.generation,
+        app_id=connection.app_id,
+        fyers_id=connection.fyers_id,
+        token=token,
+        expires_at=connection.expires_at,
+    )
+
+
 class Look(StrEnum):
     """What one question of the second look brought."""
 
@@ -335,23 +349,24 @@ class Verdict(StrEnum):
 
 
 _LOOKS: Mapping[BrokerService, tuple[BrokerService, ...]] = {
-    BrokerService.DATA: (BrokerService.PROFILE, BrokerService.TRADING),
-    BrokerService.TRADING: (BrokerService.PROFILE, BrokerService.DATA),
-    BrokerService.PROFILE: (BrokerService.DATA, BrokerService.TRADING),
+    BrokerService.DATA: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
+    BrokerService.TRADING: (BrokerService.PROFILE, BrokerService.DATA, BrokerService.TRADING),
 }
+_LOOKS_ELSE = (BrokerService.DATA, BrokerService.TRADING)
 
 
 def next_look(first: BrokerService, seen: Mapping[BrokerService, Look]) -> BrokerService | Verdict:
     """Return which service to ask next after a first refusal by `first`, or the verdict.
 
     ``/profile`` is asked first because it alone tells expired from revoked; its refusal confirms, its answer proves nothing (a Fyers
-    developer's recorded run shows it answering while all others refused), so then the remaining service decides.
+    developer's recorded run shows it answering while all others refused), so then the remaining service decides. Where that one cannot
+    be asked, as for an app without its permission, the service that refused is asked once more: it can clear, but not confirm itself.
     """
-    if Look.REFUSED in seen.values():
+    if any(look is Look.REFUSED for service, look in seen.items() if service is not first):
         return Verdict.CONFIRMED
     if any(look is Look.ANSWERED for service, look in seen.items() if service is not BrokerService.PROFILE):
         return Verdict.CLEARED
-    for service in _LOOKS[first]:
+    for service in _LOOKS.get(first, _LOOKS_ELSE):
         if service not in seen:
             return service
     return Verdict.UNDECIDED

@@ -13,6 +13,8 @@ SERVER_DOWN = "server_down"
 BEAT_EVERY = timedelta(seconds=60)
 """How often a running server leaves a heartbeat in the audit trail."""
 _LONGEST_SILENCE = 2.5 * BEAT_EVERY
+_WANTED = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED})
+"""Statuses in which an account is blind only if the server is down: one that went down at night is down in the morning too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,12 @@ def coverage(
             began, ended = max(change.at, session.opens_at), min(end, session.closes_at, until)
             if began >= ended:
                 continue
-            if change.status is WatchStatus.WATCHING:
-                watched += ended - began - _overlap(began, ended, down)
-                stretches += _pieces(began, ended, down)
-            elif change.status.is_blind:
+            if change.status.is_blind:
                 stretches.append(BlindStretch(began, ended, change.status.value))
+            elif change.status in _WANTED:
+                stretches += _pieces(began, ended, down)
+                if change.status is WatchStatus.WATCHING:
+                    watched += ended - began - _overlap(began, ended, down)
     joined = _join(sorted(stretches, key=lambda stretch: stretch.began_at))
     blind = sum((stretch.ended_at - stretch.began_at for stretch in joined), timedelta())
     return Coverage(day, _minutes(watched), _minutes(blind), tuple(joined))

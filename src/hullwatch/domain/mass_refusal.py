@@ -1,43 +1,55 @@
 """Telling the broker's trouble from the users': many accounts refused at once before their known end.
 
-One session ends alone; when a good part of all sessions is refused within a minute, Fyers' own login check is ill. Then verdicts are
-held. Who holds them and asks again is ``services/connections.py``.
+One session ends alone; when a good part of all accounts that Fyers was asked about within a minute is refused, its own login check is ill.
+Then verdicts are held. Who asks, and who holds them, is in ``services/``.
 """
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
+from typing import Final
 
-WINDOW = timedelta(seconds=60)
-FEWEST = 3
+WINDOW: Final = timedelta(seconds=60)
+FEWEST: Final = 3
 """Below three, two people's bad luck at the same time is likelier than an ill broker."""
-SHARE = 0.25
-"""Of the sessions that were alive when the window began."""
+SHARE: Final = 0.25
+"""Of the accounts that were heard of within the window: what nobody asked about proves nothing either way."""
+WITNESSES: Final = 12
+"""Others to be asked before a verdict: when a quarter of all is refused, all of twelve are fine only once in thirty times."""
 
 
 class RefusalWatch:
-    """Counts distinct accounts whose refusal, before their known end, fell into the last `WINDOW`."""
+    """Remembers what Fyers last said of each account within the last `WINDOW`; constant time for each word."""
 
     def __init__(self) -> None:
-        self._refused_at: dict[Hashable, datetime] = {}
+        self._heard: dict[Hashable, tuple[datetime, bool]] = {}
+        """Account → when, and whether it was refused; oldest word first."""
 
-    def note(self, account: Hashable, now: datetime) -> None:
-        """Remember a refusal; a second one of the same account moves its time."""
-        self._refused_at.pop(account, None)
-        self._refused_at[account] = now
+    def refused(self, account: Hashable, now: datetime) -> None:
+        """Remember that the account was refused before its known end."""
+        self._note(account, now, is_refused=True)
 
-    def forget(self, account: Hashable) -> None:
-        """Take a refusal back: a second look cleared it."""
-        self._refused_at.pop(account, None)
+    def answered(self, account: Hashable, now: datetime) -> None:
+        """Remember that the account was answered; that takes a refusal back."""
+        self._note(account, now, is_refused=False)
 
     def count(self, now: datetime) -> int:
         """Return how many distinct accounts were refused within the window."""
-        for account, refused_at in list(self._refused_at.items()):
-            if now - refused_at <= WINDOW:
-                break
-            del self._refused_at[account]
-        return len(self._refused_at)
+        self._drop_old(now)
+        return sum(is_refused for _, is_refused in self._heard.values())
 
-    def is_mass(self, *, alive: int, now: datetime) -> bool:
-        """Whether so many refusals speak of the broker; `alive` counts sessions not yet ended, the refused ones included."""
+    def is_mass(self, now: datetime) -> bool:
+        """Whether so many refusals speak of the broker."""
         count = self.count(now)
-        return count >= FEWEST and count >= SHARE * max(alive, count)
+        return count >= FEWEST and count >= SHARE * len(self._heard)
+
+    def _note(self, account: Hashable, now: datetime, *, is_refused: bool) -> None:
+        self._heard.pop(account, None)
+        self._heard[account] = (now, is_refused)
+        self._drop_old(now)
+
+    def _drop_old(self, now: datetime) -> None:
+        while self._heard:
+            oldest = next(iter(self._heard))
+            if now - self._heard[oldest][0] <= WINDOW:
+                return
+            del self._heard[oldest]

@@ -1,18 +1,20 @@
 """ConnectionService: the one place that decides what follows when a session begins, is doubted or ends.
 
 Everybody else only *reports* what Fyers answered (`learned`) and *asks* for a credential. From a refusal to a verdict the way is: the
-lease closes for ordinary calls, a second look asks other Fyers services, and only then does the session end, unless so many are refused
-at once that the broker is the patient (``outages.py`` then holds the verdicts). The rules are in ``domain/connection.py``.
+lease closes for ordinary calls, a second look asks other Fyers services (``second_look.py``), and only then does the session end, unless
+so many are refused at once that the broker is the patient (``outages.py`` then holds the verdicts). The rules are in ``domain/``.
 
-Memory leads, the database follows: an end takes effect at once, whatever the database does, and is stored as soon as it answers. A new
-login is stored first, since its acknowledgement is a promise.
+Memory leads, the database follows: an end takes effect at once, whatever the database does, and is stored as soon as it answers
+(``connection_writer.py``). A new login is stored first, since its acknowledgement is a promise.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
+from typing import Final
 
 import structlog
 
@@ -22,55 +24,62 @@ from hullwatch.domain.connection import (
     Connection,
     ConnectionChange,
     Credential,
+    EndReason,
     Evidence,
     LoginState,
     LoginTrigger,
-    Look,
     Standing,
     StandingTrigger,
-    Verdict,
+    credential_of,
 )
-from hullwatch.domain.events import AuditEntry, ConnectionChanged, Event
+from hullwatch.domain.events import ConnectionChanged, Event
 from hullwatch.domain.failures import (
     AlreadyExists,
     Answered,
-    BrokerFailure,
     BrokerResult,
-    BrokerService,
     LoginRefused,
     RateLimited,
-    StorageUnavailable,
     Unavailable,
 )
-from hullwatch.domain.mass_refusal import FEWEST
 from hullwatch.domain.notifications import Notification
 from hullwatch.domain.secrets import AccessToken
-from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.notifications import announce, compose_login_renewed, compose_session_ended
-from hullwatch.services.outages import OutageWatch
+from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.services.connection_writer import ConnectionWriter, save_login
+from hullwatch.services.known_ends import KnownEnds
+from hullwatch.services.notifications import (
+    UNREADABLE_TOKEN,
+    announce,
+    compose_login_renewed,
+    compose_session_ended,
+)
+from hullwatch.services.outages import BrokerTrouble, OutageWatch
 from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.second_look import SecondLook
 
-ADMINS = "admin"
+ADMINS: Final = "admin"
 """Topic of the hub that carries every account's connection changes to operators."""
-SETTLE_S = 2.0
-"""Between a second refusal and its verdict, where three or more sessions live: time for a mass refusal to show itself. The account makes no
-call meanwhile."""
-UNSURE_AFTER_S = 300.0
+STORED_ENDS_EVERY_S: Final = 10.0
+"""How soon an end that an operator made on the command line reaches a running server."""
+UNSURE_AFTER_S: Final = 300.0
 """A passing trouble makes a session unverified only when Fyers has not confirmed it for this long."""
-_LOOK_AGAIN = Backoff(first_s=20, factor=2, max_s=300, jitter=0.25)
-_SAVE_AGAIN = Backoff(first_s=0.5, factor=2, max_s=30, jitter=0.25)
+
+
+@dataclass(slots=True)
+class _Look:
+    """A second look at one session."""
+
+    first: LoginRefused
+    came_to_result: asyncio.Event = field(default_factory=asyncio.Event)
+    is_under_way: bool = True
 
 
 @dataclass(slots=True)
 class _Account:
     connection: Connection
     credential: Credential | None = None
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear from a first refusal until its second look has come to a first result."""
-    unsaved: list[tuple[ConnectionChange, Notification | None]] = field(default_factory=list)
+    look: _Look | None = None
     is_observed: bool = False
     """Its validation time moved since it was last stored."""
 
@@ -88,21 +97,32 @@ class ConnectionService:
         supervisor: Supervisor,
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
+        wire_clock: Clock | None = None,
     ) -> None:
+        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
+        wire_clock = wire_clock or clock
         self._store = store
-        self._broker = broker
         self._clock = clock
-        self._random = random
         self._supervisor = supervisor
         self._hub = hub
         self._new_id = new_id
         self._accounts: dict[str, _Account] = {}
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
-        self._schedule_changed = asyncio.Event()
-        self._work_to_save = asyncio.Event()
+        self._known_ends = KnownEnds(clock)
+        self._writer = ConnectionWriter(store=store, clock=clock, random=random, hub=hub)
         self.outages = OutageWatch(
-            self, store=store, broker=broker, clock=clock, random=random, hub=hub, new_id=new_id
+            self,
+            store=store,
+            broker=broker,
+            clock=clock,
+            wire_clock=wire_clock,
+            random=random,
+            hub=hub,
+            new_id=new_id,
+        )
+        self._second_look = SecondLook(
+            self, outages=self.outages, broker=broker, clock=clock, wire_clock=wire_clock, random=random
         )
         # The lines about sessions are spoken in the name their readers know.
         self._log = structlog.get_logger(component="TokenValidationService")
@@ -137,11 +157,16 @@ class ConnectionService:
         """Call `listener` after every move of a login state, in the step in which it takes effect."""
         self._listeners.append(listener)
 
+    @property
+    def broker_trouble(self) -> BrokerTrouble | None:
+        """The mass refusal that is under way, if there is one."""
+        return self.outages.trouble
+
     async def settled(self, user_id: str) -> Connection:
         """Wait until a second look that is under way has come to its first result."""
         account = self._accounts.get(user_id)
-        if account and account.connection.standing is Standing.SUSPECTED:
-            await account.looked.wait()
+        if account and account.look and account.connection.standing is Standing.SUSPECTED:
+            await account.look.came_to_result.wait()
         return self.connection(user_id)
 
     # ---------------------------------------------------------------- start and jobs
@@ -158,56 +183,37 @@ class ConnectionService:
                 continue
             if token is None or generation != stored.generation or stored.expires_at is None:
                 self._log.error("access_token.unreadable", user_id=stored.user_id)
-                await self._end(account, LoginTrigger.SIGNED_OUT, Evidence("unreadable_token"))
+                self._end(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
             else:
-                account.credential = _credential(account.connection, token)
-        await self._end_due_sessions()
+                account.credential = credential_of(account.connection, token)
+        self._end_due_sessions()
+        await self._writer.save()
 
     def start_jobs(self) -> None:
         """Begin the jobs that end sessions at their known end, store what could not be stored, and ask an ill broker slowly."""
-        self._supervisor.spawn("session-ends", self._run_known_ends)
-        self._supervisor.spawn("connection-writer", self._run_writer)
+        self._supervisor.spawn(
+            "session-ends", lambda: self._known_ends.run(self.connections, self._end_due_sessions)
+        )
+        self._supervisor.spawn(
+            "connection-writer",
+            lambda: self._writer.run(lambda: self._supervisor.heartbeat("connection-writer")),
+        )
         self._supervisor.every("connection-observations", 60, self.store_observations, at_start=False)
+        self._supervisor.every("stored-ends", STORED_ENDS_EVERY_S, self.take_over_stored_ends, at_start=False)
+        self._supervisor.every("second-look-care", 60, self._care_for_looks, at_start=False)
         self._supervisor.spawn("broker-outage", self.outages.run)
 
-    async def _run_known_ends(self) -> None:
-        while True:
-            self._schedule_changed.clear()
-            await self._end_due_sessions()
-            self._supervisor.heartbeat("session-ends")
-            due_at = self._next_due_at()
-            waits: list[asyncio.Task[object]] = [
-                asyncio.create_task(self._schedule_changed.wait(), name="schedule changed")
-            ]
-            if due_at is not None:
-                waits.append(asyncio.create_task(self._clock.sleep_until(due_at), name="next known end"))
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-
-    def _next_due_at(self) -> datetime | None:
-        moments = []
-        for account in self._accounts.values():
-            expires_at = account.connection.expires_at
-            if expires_at is not None and account.connection.state is LoginState.CONNECTED:
-                moments.append(expires_at - EXPIRING_BEFORE)
-            elif expires_at is not None and account.connection.state is LoginState.EXPIRING:
-                moments.append(expires_at)
-        return min(moments, default=None)
-
-    async def _end_due_sessions(self) -> None:
+    def _end_due_sessions(self) -> None:
+        """Let all ends that have come take effect; storing them is the writer's job, which nobody waits for here."""
         now = self._clock.now()
         for account in list(self._accounts.values()):
             expires_at = account.connection.expires_at
             if expires_at is None or not account.connection.has_session:
                 continue
             if now >= expires_at:
-                await self._end(account, LoginTrigger.REACHED_END, Evidence("known_end"), at=expires_at)
+                self._end(account, LoginTrigger.REACHED_END, Evidence("known_end"), at=expires_at)
             elif account.connection.state is LoginState.CONNECTED and now >= expires_at - EXPIRING_BEFORE:
-                change = rules.near_end(account.connection, now=now)
-                await self._take_effect(account, change, notification=None)
+                self._take_effect(account, rules.near_end(account.connection, now=now), None)
 
     # ---------------------------------------------------------------- begin and end
 
@@ -225,35 +231,44 @@ class ConnectionService:
 
         Raises:
             StorageUnavailable: The database did not answer; the old session, if any, goes on.
+            AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
         async with self._login_locks.setdefault(user_id, asyncio.Lock()):
             account = self._accounts.get(user_id) or _Account(Connection(user_id))
-            before = account.connection
-            now = self._clock.now()
-            change = rules.log_in(
-                before, fyers_id=fyers_id, app_id=app_id, expires_at=expires_at, now=now, actor=actor
-            )
-            was_down = before.state is LoginState.DISCONNECTED
-            notification = compose_login_renewed(change, new_id=self._new_id) if was_down else None
             async with self._store.begin() as work:
+                before, stored = account.connection, await work.connections.get(user_id)
+                if stored is not None and stored.generation > before.generation:
+                    before = stored  # a login that was stored, but whose acknowledgement was cut off
+                change = rules.log_in(
+                    before,
+                    fyers_id=fyers_id,
+                    app_id=app_id,
+                    expires_at=expires_at,
+                    now=self._clock.now(),
+                    actor=actor,
+                )
+                was_down = before.state is LoginState.DISCONNECTED
+                notification = compose_login_renewed(change, new_id=self._new_id) if was_down else None
                 if not await work.connections.save_login(change.after, token):
-                    raise AlreadyExists(
-                        "Another login of this account was stored at the same moment; nothing is lost."
-                    )
-                await work.audit.add([_audit_entry(change)])
-                if notification and not await work.notifications.add(notification):
-                    notification = None
+                    raise AlreadyExists("Another login of this account was stored at the same moment.")
+                is_new = await save_login(work, change, notification)
                 await work.commit()
             self._accounts[user_id] = account
             self._close_lease(account)
-            account.connection = change.after
-            account.credential = _credential(change.after, token)
-            account.unsaved.clear()  # older generations have nothing to add any more
-            self._tell(change)
-            if notification:
+            # The old session may have ended while the new one was being stored: that is part of what was.
+            ended = account.connection
+            account.connection = replace(
+                change.after,
+                last_disconnect_at=ended.last_disconnect_at,
+                incident_id=ended.incident_id,
+            )
+            account.is_observed = ended.incident_id != before.incident_id
+            account.credential = credential_of(account.connection, token)
+            self._known_ends.sessions_changed()
+            self._tell(replace(change, after=account.connection))
+            if notification and is_new:
                 announce(self._hub, notification)
-            self._schedule_changed.set()
-            return change.after
+            return account.connection
 
     async def sign_out(self, user_id: str, *, actor: str) -> Connection:
         """End the session because its user wants it; without a session nothing happens."""
@@ -270,24 +285,14 @@ class ConnectionService:
             self._close_lease(account)
         self._login_locks.pop(user_id, None)
 
-    async def confirm_refusal(self, connection: Connection, refusals: tuple[LoginRefused, ...]) -> None:
-        """End the session that this connection describes, unless a newer login has taken its place."""
-        account = self._accounts.get(connection.user_id)
-        if (
-            account
-            and account.connection.generation == connection.generation
-            and account.connection.has_session
-        ):
-            evidence = Evidence("refusal", "fyers", refusals)
-            await self._end(account, LoginTrigger.REFUSAL_CONFIRMED, evidence)
-
     async def _end_by(self, user_id: str, trigger: LoginTrigger, evidence: Evidence) -> Connection:
         account = self._accounts.get(user_id)
         if account and account.connection.has_session:
-            await self._end(account, trigger, evidence)
+            self._end(account, trigger, evidence)
+            await self._writer.save()
         return self.connection(user_id)
 
-    async def _end(
+    def _end(
         self, account: _Account, trigger: LoginTrigger, evidence: Evidence, *, at: datetime | None = None
     ) -> None:
         change = rules.end(
@@ -298,24 +303,21 @@ class ConnectionService:
             evidence=evidence,
         )
         self._close_lease(account)
-        account.credential = None
-        await self._take_effect(
-            account, change, notification=compose_session_ended(change, new_id=self._new_id)
-        )
+        self._take_effect(account, change, compose_session_ended(change, new_id=self._new_id))
 
-    async def _take_effect(
-        self, account: _Account, change: ConnectionChange, *, notification: Notification | None
+    def _take_effect(
+        self, account: _Account, change: ConnectionChange, notification: Notification | None
     ) -> None:
-        """Let a change count at once, then store it; what cannot be stored now is stored later, in order."""
+        """Let a change count at once and hand it over for storing, in one step that nothing can come between."""
         account.connection = change.after
+        self._writer.add(change, notification)
         self._tell(change)
-        account.unsaved.append((change, notification))
-        await self._save(account)
 
     @staticmethod
     def _close_lease(account: _Account) -> None:
         if account.credential:
             account.credential.lease.is_over = True
+            account.credential = None
 
     def _tell(self, change: ConnectionChange) -> None:
         connection = change.after
@@ -351,6 +353,8 @@ class ConnectionService:
             return
         match result:
             case Answered():
+                if account.connection.is_usable:
+                    self.outages.note_answer(credential.user_id)
                 self._stand(account, StandingTrigger.ANSWERED)
             case LoginRefused():
                 self._doubt(account, result)
@@ -372,12 +376,34 @@ class ConnectionService:
         if account and account.connection.has_session:
             self._stand(account, StandingTrigger.HELD_BACK)
 
+    async def confirm_refusal(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> None:
+        """End the session that this credential belongs to, unless it ended already or a newer login has taken its place."""
+        account = self._accounts.get(credential.user_id)
+        if account and self.is_present(credential):
+            self._end(account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals))
+            await self._writer.save()
+
+    def is_present(self, credential: Credential) -> bool:
+        """Tell whether the credential still belongs to its account's present session."""
+        account = self._accounts.get(credential.user_id)
+        present = account.credential if account else None
+        return present is not None and present.lease is credential.lease
+
     def credential_in_doubt(self, user_id: str) -> Credential | None:
         """Return what a held session may be asked about with, and nothing else."""
         account = self._accounts.get(user_id)
         if account is None or account.credential is None or account.connection.standing is not Standing.HELD:
             return None
         return account.credential.for_second_look()
+
+    def witnesses(self, user_id: str) -> list[Credential]:
+        """Return the credentials of all others whose sessions are usable, for asking whether the broker is well."""
+        now = self._clock.now()
+        return [
+            account.credential
+            for other, account in self._accounts.items()
+            if other != user_id and account.credential is not None and account.credential.may_call(now)
+        ]
 
     def _is_stale(self, connection: Connection) -> bool:
         validated_at = connection.last_validated_at
@@ -400,171 +426,74 @@ class ConnectionService:
         account.credential.lease.is_in_doubt = True
         self._stand(account, StandingTrigger.REFUSED)
         self.outages.note_refusal(account.connection.user_id)
-        credential = account.credential.for_second_look()
-        account.looked.clear()
-        self._supervisor.run_once("second-look", self._look_and_tell(account, credential, refusal))
+        self._begin_look(account, account.credential, refusal)
 
-    async def _look_and_tell(self, account: _Account, credential: Credential, first: LoginRefused) -> None:
+    def _begin_look(self, account: _Account, credential: Credential, refusal: LoginRefused) -> None:
+        look = account.look = _Look(refusal)
+        with suppress(SupervisorStopped):  # at the end of the process nobody looks any more
+            self._supervisor.run_once("second-look", self._see_look_through(credential, look))
+
+    async def _see_look_through(self, credential: Credential, look: _Look) -> None:
         try:
-            await self._look_until_decided(account, credential, first)
+            await self._second_look.run(credential.for_second_look(), look.first, look.came_to_result)
         finally:
-            account.looked.set()
+            look.is_under_way = False
+            look.came_to_result.set()
 
-    async def _look_until_decided(
-        self, account: _Account, credential: Credential, first: LoginRefused
-    ) -> None:
-        attempt = 0
-        while True:
-            verdict, refusals, wait_s = await self._second_look(credential, first)
-            if not self._is_about(account, credential):
-                return
-            if verdict is Verdict.CLEARED:
-                self.outages.forget_refusal(credential.user_id)
-                self.release(credential.user_id, StandingTrigger.CLEARED)
-                return
-            if verdict is Verdict.CONFIRMED:
-                await self._settle_and_judge(account, credential, refusals)
-                return
-            attempt += 1
-            account.looked.set()  # whoever waits for the look is told: still in doubt
-            await self._clock.sleep(max(wait_s, _LOOK_AGAIN.delay(attempt, self._random)))
-            if not self._is_about(account, credential):
-                return
-
-    async def _second_look(
-        self, credential: Credential, first: LoginRefused
-    ) -> tuple[Verdict, tuple[LoginRefused, ...], float]:
-        """Ask other Fyers services until the rules have a verdict; also return the refusals seen and a wait asked for."""
-        seen: dict[BrokerService, Look] = {}
-        refusals: tuple[LoginRefused, ...] = (first,)
-        wait_s = 0.0
-        while not isinstance(step := rules.next_look(first.service, seen), Verdict):
-            result = await self._ask(step, credential)
-            match result:
-                case Answered():
-                    seen[step] = Look.ANSWERED
-                case LoginRefused():
-                    seen[step] = Look.REFUSED
-                    refusals = (*refusals, result)
-                case _:
-                    seen[step] = Look.TROUBLED
-                    wait_s = max(wait_s, _asked_to_wait(result))
-        return step, refusals, wait_s
-
-    async def _ask(self, service: BrokerService, credential: Credential) -> BrokerResult[object]:
-        if service is BrokerService.PROFILE:
-            return await self._broker.profile_id(credential)
-        if service is BrokerService.TRADING:
-            return await self._broker.check_trading(credential)
-        return await self._broker.check_data(credential)
-
-    async def _settle_and_judge(
-        self, account: _Account, credential: Credential, refusals: tuple[LoginRefused, ...]
-    ) -> None:
-        if self.sessions_alive() >= FEWEST:
-            await self._clock.sleep(SETTLE_S)
-        if not self._is_about(account, credential):
-            return
-        if self.outages.should_hold(alive=self.sessions_alive()):
-            self.hold(credential.user_id)
-            await self.outages.begin()
-        else:
-            await self.confirm_refusal(account.connection, refusals)
-
-    def _is_about(self, account: _Account, credential: Credential) -> bool:
-        """Whether what was asked with this credential still concerns the account's present session."""
-        return account.credential is not None and account.credential.lease is credential.lease
+    async def _care_for_looks(self) -> None:
+        """Begin anew what broke off: a session must not stay in doubt because nobody looks."""
+        for account in list(self._accounts.values()):
+            is_doubted = account.connection.standing is Standing.SUSPECTED
+            if is_doubted and account.credential and account.look and not account.look.is_under_way:
+                self._begin_look(account, account.credential, account.look.first)
 
     # ---------------------------------------------------------------- storing
 
-    async def _save(self, account: _Account) -> None:
-        """Store an account's outstanding changes in order; on a database that does not answer leave them to the writer job."""
-        while account.unsaved:
-            change, notification = account.unsaved[0]
-            try:
-                async with self._store.begin() as work:
-                    is_current = await work.connections.save(change.after)
-                    await work.audit.add([_audit_entry(change)])
-                    is_new = notification is not None and await work.notifications.add(notification)
-                    await work.commit()
-            except StorageUnavailable:
-                self._work_to_save.set()
-                return
-            if account.unsaved and account.unsaved[0][0] is change:
-                account.unsaved.pop(0)
-            if notification and is_new and is_current:
-                announce(self._hub, notification)
-
-    async def _run_writer(self) -> None:
-        attempt = 0
-        while True:
-            await self._work_to_save.wait()
-            self._work_to_save.clear()
-            for account in list(self._accounts.values()):
-                await self._save(account)
-            attempt = attempt + 1 if self._work_to_save.is_set() else 0
-            self._supervisor.heartbeat("connection-writer")
-            if attempt:
-                await self._clock.sleep(_SAVE_AGAIN.delay(attempt, self._random))
-
     async def store_observations(self) -> None:
-        """Store when sessions were last confirmed, for all accounts in one transaction."""
+        """Store when sessions were last confirmed, and whatever else is outstanding.
+
+        Raises:
+            StorageUnavailable: The database did not answer; everything stays outstanding.
+        """
+        await self._writer.save()
         observed = [account for account in self._accounts.values() if account.is_observed]
         if not observed:
             return
         for account in observed:
             account.is_observed = False
-        async with self._store.begin() as work:
+        is_kept = False
+        try:
+            async with self._store.begin() as work:
+                for account in observed:
+                    await work.connections.save(account.connection)
+                await work.commit()
+            is_kept = True
+        finally:
             for account in observed:
-                await work.connections.save(account.connection)
-            await work.commit()
+                account.is_observed |= not is_kept
 
+    async def take_over_stored_ends(self) -> None:
+        """Let ends that another process stored, such as an operator's command, count here too; they are told there already."""
+        known = {user_id: account.connection.generation for user_id, account in self._accounts.items()}
+        async with self._store.begin(read_only=True) as work:
+            stored = {connection.user_id: connection for connection in await work.connections.list_all()}
+        for user_id, generation in known.items():
+            account, found = self._accounts.get(user_id), stored.get(user_id)
+            # A login that was stored while this was read is newer than what was read.
+            if account is None or account.connection.generation != generation:
+                continue
+            if found is None:
+                await self.forget(user_id)
+            elif found.generation == generation and account.connection.has_session and not found.has_session:
+                self._take_over_end(account, found)
 
-def _credential(connection: Connection, token: AccessToken) -> Credential:
-    if connection.expires_at is None or connection.app_id is None or connection.fyers_id is None:
-        raise ValueError("a session has an end, an app and an owner")
-    return Credential(
-        user_id=connection.user_id,
-        generation=connection.generation,
-        app_id=connection.app_id,
-        fyers_id=connection.fyers_id,
-        token=token,
-        expires_at=connection.expires_at,
-    )
-
-
-def _asked_to_wait(failure: BrokerFailure) -> float:
-    match failure:
-        case RateLimited(retry_after_s=seconds):
-            return seconds
-        case Unavailable(retry_after_s=float(seconds)):
-            return seconds
-        case _:
-            return 0.0
-
-
-def _audit_entry(change: ConnectionChange) -> AuditEntry:
-    return AuditEntry(
-        at=change.at,
-        user_id=change.after.user_id,
-        kind=f"connection.{change.trigger.value}",
-        actor=change.evidence.actor,
-        from_state=change.before.state.value,
-        to_state=change.after.state.value,
-        reason=change.after.reason.value if change.after.reason else None,
-        generation=change.after.generation,
-        incident_id=change.after.incident_id,
-        evidence={
-            "kind": change.evidence.kind,
-            "expiresAt": change.after.expires_at.isoformat() if change.after.expires_at else None,
-            "refusals": [
-                {
-                    "service": refusal.service.value,
-                    "code": refusal.code,
-                    "status": refusal.http_status,
-                    "path": refusal.path,
-                }
-                for refusal in change.evidence.refusals
-            ],
-        },
-    )
+    def _take_over_end(self, account: _Account, ended: Connection) -> None:
+        before, account.connection = account.connection, ended
+        self._close_lease(account)
+        trigger = (
+            LoginTrigger.SIGNED_OUT
+            if ended.reason is EndReason.SIGNED_OUT
+            else LoginTrigger.DISCONNECTED_BY_ADMIN
+        )
+        at = ended.last_disconnect_at or self._clock.now()
+        self._tell(ConnectionChange(before, ended, trigger, at, Evidence("stored_end")))

@@ -34,6 +34,12 @@ _WHAT_HAPPENED = {
         "An administrator ended your Fyers session at {at}.",
     ),
 }
+UNREADABLE_TOKEN = "unreadable_token"  # noqa: S105 - the kind of evidence, no password
+"""Kind of evidence: the stored token cannot be opened with the keys that this server has."""
+_UNREADABLE = (
+    "Your Fyers session cannot be read any more",
+    "At {at} this server could not open your stored Fyers session, because its encryption key was changed or lost.",
+)
 _WHAT_NOW = "Your watchlist is kept. Log in to Fyers again and watching goes on by itself; what was missed is fetched then."
 
 
@@ -48,6 +54,8 @@ def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], s
     if connection.reason is None:
         raise ValueError("a session that did not end has no such notice")
     title, happened = _WHAT_HAPPENED[connection.reason]
+    if change.evidence.kind == UNREADABLE_TOKEN:
+        title, happened = _UNREADABLE
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
@@ -80,7 +88,7 @@ def compose_broker_trouble(
     """Tell an operator that Fyers refuses many logins at once, or that it no longer does."""
     if is_over:
         kind, title = NotificationKind.BROKER_RECOVERED, "Fyers accepts logins again"
-        text = f"Fyers answers again since {in_ist(now)}. All sessions that it had refused go on."
+        text = f"Fyers answers again since {in_ist(now)}. The sessions that it had refused go on, except those it did end."
     else:
         kind, title = NotificationKind.BROKER_TROUBLE, "Fyers refuses many logins at once"
         text = (

@@ -1,10 +1,11 @@
 """Fyers refuses many accounts at once: hold the verdicts, say so once, and ask slowly, one account at a time, until it is over."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,8 +20,10 @@ from hullwatch.runtime.clock import Clock
 from hullwatch.services.notifications import announce, compose_broker_trouble
 from hullwatch.services.ports import BrokerPort, StorePort
 
-ASK_EVERY_S = 60.0
+ASK_EVERY_S: Final = 60.0
 """During an outage, one account is asked this often: a question a minute cannot get the machine banned."""
+ASK_SOON_S: Final = 1.0
+"""Between two questions once Fyers has shown that it did end the old sessions: their users wait to be told."""
 EVERYBODY = "everybody"
 """Topic of the hub for what concerns all users alike."""
 
@@ -48,9 +51,18 @@ class Sessions(Protocol):
         """Let a held session be used again."""
         ...
 
-    async def confirm_refusal(self, connection: Connection, refusals: tuple[LoginRefused, ...]) -> None:
+    async def confirm_refusal(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> None:
         """End the session."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Tale:
+    """A beginning or an end that is to be stored and told to the operators."""
+
+    trouble: BrokerTrouble
+    is_over: bool
+    at: datetime
 
 
 class OutageWatch:
@@ -63,33 +75,39 @@ class OutageWatch:
         store: StorePort,
         broker: BrokerPort,
         clock: Clock,
+        wire_clock: Clock,
         random: Random,
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
     ) -> None:
+        """Keep what is needed; refusals are counted by `wire_clock`, since they come as fast as the network brings them."""
         self._sessions = sessions
         self._store = store
         self._broker = broker
         self._clock = clock
+        self._wire_clock = wire_clock
         self._random = random
         self._hub = hub
         self._new_id = new_id
         self._refusals = RefusalWatch()
         self._next_in_turn = 0
+        self._is_draining = False
+        self._tales: list[_Tale] = []
+        self._telling = asyncio.Lock()
         self.trouble: BrokerTrouble | None = None
         self._log = structlog.get_logger(component="TokenValidationService")
 
     def note_refusal(self, user_id: str) -> None:
-        """Count a first refusal."""
-        self._refusals.note(user_id, self._clock.now())
+        """Count a refusal."""
+        self._refusals.refused(user_id, self._wire_clock.now())
 
-    def forget_refusal(self, user_id: str) -> None:
-        """Take a refusal back that a second look cleared."""
-        self._refusals.forget(user_id)
+    def note_answer(self, user_id: str) -> None:
+        """Remember that Fyers answered the account; takes a refusal back."""
+        self._refusals.answered(user_id, self._wire_clock.now())
 
-    def should_hold(self, *, alive: int) -> bool:
+    def should_hold(self) -> bool:
         """Whether a confirmed refusal must not count now."""
-        return self.trouble is not None or self._refusals.is_mass(alive=alive, now=self._clock.now())
+        return self.trouble is not None or self._refusals.is_mass(self._wire_clock.now())
 
     async def begin(self) -> None:
         """Declare the trouble, once, to everybody, and to the operators in a notice."""
@@ -101,12 +119,15 @@ class OutageWatch:
     async def run(self) -> None:
         """Ask one held account after another, slowly; end the trouble when one is answered or none is held any more."""
         while True:
-            await self._clock.sleep(ASK_EVERY_S * self._random.uniform(0.9, 1.1))
+            pause_s = ASK_SOON_S if self._is_draining else ASK_EVERY_S * self._random.uniform(0.9, 1.1)
+            await self._clock.sleep(pause_s)
+            await self._store_tales()
             if self.trouble is not None:
                 await self.ask_once()
 
     async def ask_once(self) -> None:
         """Ask about one held account and draw the conclusions."""
+        self._is_draining = False
         held = [
             connection for connection in self._sessions.connections() if connection.standing is Standing.HELD
         ]
@@ -125,7 +146,8 @@ class OutageWatch:
         refusals = tuple(answer for answer in answers if isinstance(answer, LoginRefused))
         if len(refusals) == len(answers) and self._newer_logins_work():
             # Fyers accepts fresh tokens and still refuses this one: it did end the old ones, all at once.
-            await self._sessions.confirm_refusal(connection, refusals)
+            await self._sessions.confirm_refusal(credential, refusals)
+            self._is_draining = True
 
     def _newer_logins_work(self) -> bool:
         trouble = self.trouble
@@ -153,31 +175,39 @@ class OutageWatch:
     async def _tell(self, trouble: BrokerTrouble, *, is_over: bool) -> None:
         now = self._clock.now()
         self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.incident_id, now))
-        entry = AuditEntry(
-            at=now,
-            user_id=None,
-            kind="broker.recovered" if is_over else "broker.mass_refusal",
-            actor="fyers",
-            incident_id=trouble.incident_id,
-        )
+        self._tales.append(_Tale(trouble, is_over, now))
+        await self._store_tales()
+
+    async def _store_tales(self) -> None:
+        """Store what was told, and the operators' notices; on a database that does not answer try again at the next question."""
+        async with self._telling:
+            while self._tales:
+                tale = self._tales[0]
+                try:
+                    stored = await self._store_tale(tale)
+                except StorageUnavailable:
+                    self._log.warning("broker.notice_not_stored", incident_id=tale.trouble.incident_id)
+                    return
+                self._tales.pop(0)
+                for notification in stored:
+                    announce(self._hub, notification)
+
+    async def _store_tale(self, tale: _Tale) -> list[Notification]:
         stored: list[Notification] = []
-        try:
-            async with self._store.begin() as work:
-                await work.audit.add([entry])
-                for user in await work.users.list_all():
-                    if user.role is Role.ADMIN:
-                        notification = compose_broker_trouble(
-                            user.id,
-                            incident_id=trouble.incident_id,
-                            is_over=is_over,
-                            now=now,
-                            new_id=self._new_id,
-                        )
-                        if await work.notifications.add(notification):
-                            stored.append(notification)
-                await work.commit()
-        except StorageUnavailable:
-            self._log.warning("broker.notice_not_stored", incident_id=trouble.incident_id)
-            return
-        for notification in stored:
-            announce(self._hub, notification)
+        incident_id = tale.trouble.incident_id
+        kind = "broker.recovered" if tale.is_over else "broker.mass_refusal"
+        async with self._store.begin() as work:
+            await work.audit.add([AuditEntry(tale.at, None, kind, "fyers", incident_id=incident_id)])
+            for user in await work.users.list_all():
+                if user.role is Role.ADMIN:
+                    notification = compose_broker_trouble(
+                        user.id,
+                        incident_id=incident_id,
+                        is_over=tale.is_over,
+                        now=tale.at,
+                        new_id=self._new_id,
+                    )
+                    if await work.notifications.add(notification):
+                        stored.append(notification)
+            await work.commit()
+        return stored

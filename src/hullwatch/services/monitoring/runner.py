@@ -6,7 +6,7 @@ construction, and nobody's trouble ends anybody else's round.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,6 +20,10 @@ from hullwatch.services.monitoring.watcher import SETTLED_AFTER, Tools, Watcher
 
 DEADLINE_S = 25.0
 """For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""
+FOLLOW_UP = timedelta(minutes=2)
+"""After a session's close, in which its last candles are asked for as eagerly as within it."""
+CLOSED_INTERVAL = timedelta(seconds=30)
+"""From cycle to cycle after that, where Fyers could not give them."""
 _PARKED = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
 """Statuses that only an event ends: a start, a new watch, a login."""
 
@@ -40,6 +44,8 @@ class Run:
     """Cycles that fell out because the one before had not ended."""
     is_running: bool = False
     must_run_again: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Changes of the watchlist and of the wish come one after the other."""
 
 
 class Runner:
@@ -146,9 +152,7 @@ class Runner:
         """Clear up after a cycle, however it ended; one that broke is told of and tried again like any other."""
         self._tasks.discard(task)
         run.is_running = False
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         if error is not None:
             self._log.error("cycle.broke", user_id=run.watcher.user_id, error=_names(error), exc_info=error)
             self._tools.metrics.cycle("broke", 0.0)
@@ -160,11 +164,12 @@ class Runner:
         user_id = run.watcher.user_id
         began_s = self._wire_clock.monotonic()
         run.began_at = self._tools.clock.now()
-        if not self._is_wanted(user_id):
-            self.set_status(run, WatchStatus.NOT_WANTED)
-            return
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
+                await run.watcher.save_unsaved()
+                if not self._is_wanted(user_id):
+                    self.set_status(run, WatchStatus.NOT_WANTED)
+                    return
                 status = await run.watcher.run_cycle()
         except TimeoutError:
             status = WatchStatus.FYERS_TROUBLE
@@ -206,25 +211,34 @@ class Runner:
         if run.must_run_again:
             run.must_run_again = False
             self._put(user_id, self._tools.clock.now())
-        elif run.status not in _PARKED:
+        elif run.status not in _PARKED or run.watcher.has_unsaved:
             self._put(user_id, self._next_cycle_at(run))
 
     def _next_cycle_at(self, run: Run) -> datetime:
-        """Return the next tick of the account's rhythm, or a candle's close before it; outside trading hours the next opening."""
-        now = self._tools.clock.now()
-        calendar = self._tools.calendar
-        if run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles:
-            # The last candle of the session that just ended is read once it has settled.
-            settles_at = calendar.previous_session(now).closes_at + SETTLED_AFTER
-            opens_at = calendar.next_session(now).opens_at + self._phase() * self._interval
-            return settles_at if settles_at > now else opens_at
+        """Return the next tick of the account's rhythm, or the moment before it at which a closed candle can be read."""
+        now, calendar, watcher = self._tools.clock.now(), self._tools.calendar, run.watcher
+        if calendar.session_at(now) is None:
+            return self._next_cycle_outside_hours(run, now)
         tick = (run.began_at or now) + self._interval
-        if tick <= now:
+        if tick < now:
             # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
             run.missed += (now - tick) // self._interval
             tick = now
-        closes = (next_close_after(now, resolution, calendar) for resolution in run.watcher.resolutions)
+        settled_at = now - SETTLED_AFTER
+        closes = (next_close_after(settled_at, resolution, calendar) for resolution in watcher.resolutions)
         return min([tick, *(closed_at + SETTLED_AFTER for closed_at in closes)])
+
+    def _next_cycle_outside_hours(self, run: Run, now: datetime) -> datetime:
+        """Return the next opening, unless something of the session that ended is still to be read or stored."""
+        closed_at = self._tools.calendar.previous_session(now).closes_at
+        opens_at = self._tools.calendar.next_session(now).opens_at + self._phase() * self._interval
+        if closed_at + SETTLED_AFTER > now:
+            return closed_at + SETTLED_AFTER
+        is_done = run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles
+        if is_done and not run.watcher.has_unsaved:
+            return opens_at
+        pause = self._interval if now - closed_at < FOLLOW_UP else max(self._interval, CLOSED_INTERVAL)
+        return min(now + pause, opens_at)
 
 
 def _names(error: BaseException) -> str:

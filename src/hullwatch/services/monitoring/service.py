@@ -9,7 +9,7 @@ import structlog
 
 from hullwatch.domain.connection import ConnectionChange
 from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, coverage, silences
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry, Event, SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
@@ -73,7 +73,9 @@ class MonitoringService:
         self._connections = connections
         self._new_id = new_id
         self._wishes: dict[str, MonitoringWish] = {}
-        self._journal = Journal(store)
+        self._hub = hub
+        self._metrics = metrics
+        self._journal = Journal(store, self._announce)
         tools = Tools(connections, market, calendar, clock, self._journal, hub, metrics)
         self._runner = Runner(
             tools=tools,
@@ -117,6 +119,10 @@ class MonitoringService:
         self._journal.note(AuditEntry(self._clock.now(), None, "server.heartbeat", "hullwatch"))
         await self._journal.flush()
 
+    def _announce(self, signal: Signal) -> None:
+        self._metrics.signal()
+        self._hub.publish(signal.user_id, SignalFired(signal))
+
     def _on_connection_change(self, change: ConnectionChange) -> None:
         """A login wakes the account's watches; an end lets the next cycle notice, which then schedules no other."""
         if self.is_wanted(change.after.user_id):
@@ -131,21 +137,27 @@ class MonitoringService:
 
     async def start(self, user_id: str) -> MonitoringState:
         """Remember that the user wants monitoring, and begin; candles that closed while it was not wanted give no signals."""
-        if not self.is_wanted(user_id):
-            now = self._clock.now()
-            run = self._runner.run_of(user_id)
-            await self._put_wish(
-                MonitoringWish(user_id, is_wanted=True, changed_at=now), run.watcher.judge_from(now)
-            )
-            self._runner.set_status(run, WatchStatus.STARTING)
-            self._runner.wake(user_id)
+        run = self._runner.run_of(user_id)
+        async with run.turn:
+            if not self.is_wanted(user_id):
+                now = self._clock.now()
+                await run.watcher.save_unsaved()
+                await self._put_wish(
+                    MonitoringWish(user_id, is_wanted=True, changed_at=now), run.watcher.judge_from(now)
+                )
+                self._runner.set_status(run, WatchStatus.STARTING)
+                self._runner.wake(user_id)
         return self.state(user_id)
 
     async def stop(self, user_id: str) -> MonitoringState:
         """Remember that the user wants no monitoring, and end it."""
-        if self.is_wanted(user_id):
-            await self._put_wish(MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now()), {})
-            self._runner.set_status(self._runner.run_of(user_id), WatchStatus.NOT_WANTED)
+        run = self._runner.run_of(user_id)
+        async with run.turn:
+            if self.is_wanted(user_id):
+                await run.watcher.save_unsaved()
+                wish = MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now())
+                await self._put_wish(wish, {})
+                self._runner.set_status(run, WatchStatus.NOT_WANTED)
         return self.state(user_id)
 
     async def _put_wish(self, wish: MonitoringWish, evaluated_through: dict[str, datetime]) -> None:
@@ -203,18 +215,19 @@ class MonitoringService:
                 field="symbol",
             )
         run = self._runner.run_of(user_id)
-        if len(run.watcher.watches) >= MOST_WATCHES:
-            raise LimitReached(
-                f"A watchlist holds {MOST_WATCHES} lines at most, so that Fyers' limits are kept."
+        async with run.turn:
+            if len(run.watcher.watches) >= MOST_WATCHES:
+                raise LimitReached(
+                    f"A watchlist holds {MOST_WATCHES} lines at most, so that Fyers' limits are kept."
+                )
+            now = self._clock.now()
+            watch = Watch(
+                self._new_id("wch"), user_id, symbol, resolution, period, rule, now, evaluated_through=now
             )
-        now = self._clock.now()
-        watch = Watch(
-            self._new_id("wch"), user_id, symbol, resolution, period, rule, now, evaluated_through=now
-        )
-        async with self._store.begin() as work:
-            await work.watches.add(watch)
-            await work.commit()
-        self._take_over(watch)
+            async with self._store.begin() as work:
+                await work.watches.add(watch)
+                await work.commit()
+            self._take_over(watch)
         return watch
 
     async def change_watch(
@@ -310,11 +323,12 @@ class MonitoringService:
                 limit=_MOST_ENTRIES,
             )
             beats = await work.audit.entries(
-                kind_prefix="server.", since=begins_at - BEAT_EVERY, before=ends_at, limit=_MOST_ENTRIES
+                kind_prefix="server.", since=begins_at, before=ends_at, limit=_MOST_ENTRIES
             )
+        # Newest first as they come; turned round, changes of one moment stay in the order in which they were noted.
         changes = [
             StatusChange(entry.at, WatchStatus(entry.to_state))
-            for entry in (*before, *during)
+            for entry in (*before, *reversed(during))
             if entry.to_state
         ]
         down = silences(sorted(beat.at for beat in beats), since=begins_at, until=ends_at)

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hullwatch.domain.candles import Candle, closes_at, last_close_at_or_before
-from hullwatch.domain.events import CandleClosed, Event, QuotesArrived, SignalFired
+from hullwatch.domain.connection import Standing
+from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
 from hullwatch.domain.failures import Outcome, StorageUnavailable
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar
-from hullwatch.domain.signals import Direction, Fed, Intake, Signal, WatchSeries, is_late
+from hullwatch.domain.signals import Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
@@ -23,8 +24,9 @@ from hullwatch.services.monitoring.journal import Journal
 
 SETTLED_AFTER = timedelta(seconds=1)
 """A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
-MOST_ATTEMPTS = 12
-"""Cycles in which a candle that is due is asked for; then it counts as one in which nothing was traded."""
+ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
+"""Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
+a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
 AT_ONCE = 4
 """History calls of one account under way at the same time."""
 WARM_UP_SPARE = 20
@@ -62,12 +64,35 @@ class _Feed:
 
     through: datetime | None = None
     """Every candle that closed up to here has been judged; `None` before the first fetch."""
+    awaited: datetime | None = None
+    """The close that was asked for in vain."""
     attempts: int = 0
+    ask_again_at: datetime | None = None
+    """Not before the cycle whose settled moment this is."""
+
+    def is_due(self, expected: datetime, settled_at: datetime) -> bool:
+        """Whether a candle that closed at `expected` is missing here and it is time to ask for it."""
+        if self.through is not None and self.through >= expected:
+            return False
+        return self.awaited != expected or self.ask_again_at is None or settled_at >= self.ask_again_at
+
+    def account_for(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
+        """Take note of an answer whose newest closed candle is this one."""
+        if self.awaited != expected:
+            self.awaited, self.attempts = expected, 0
+        if (newest is not None and newest >= expected) or self.attempts >= len(ASK_AGAIN_AFTER_S):
+            self.through, self.awaited, self.ask_again_at = expected, None, None
+            return
+        self.ask_again_at = settled_at + timedelta(seconds=ASK_AGAIN_AFTER_S[self.attempts])
+        self.attempts += 1
+
+
+_SignalKey = tuple[str, datetime, Rule]
 
 
 @dataclass(slots=True)
 class _Unsaved:
-    signals: list[Signal] = field(default_factory=list)
+    signals: dict[_SignalKey, Signal] = field(default_factory=dict)
     evaluated_through: dict[str, datetime] = field(default_factory=dict)
 
 
@@ -112,8 +137,12 @@ class Watcher:
         """Watch this no longer."""
         watch = self.watches.pop(watch_id, None)
         self._series.pop(watch_id, None)
-        if watch and not any(True for _ in self._watches_on((watch.symbol, watch.resolution))):
+        if watch is None:
+            return
+        if not any(self._watches_on((watch.symbol, watch.resolution))):
             self._feeds.pop((watch.symbol, watch.resolution), None)
+        if all(other.symbol != watch.symbol for other in self.watches.values()):
+            self.refused.pop(watch.symbol, None)
 
     def judge_from(self, moment: datetime) -> dict[str, datetime]:
         """Let only candles that close after `moment` give signals; return what to store of it."""
@@ -133,8 +162,17 @@ class Watcher:
 
     @property
     def has_due_candles(self) -> bool:
-        """Whether a candle has closed that was not judged yet."""
-        return bool(self._due_feeds(self._tools.clock.now() - SETTLED_AFTER))
+        """Whether a candle has closed that was neither judged nor given up."""
+        settled_at = self._tools.clock.now() - SETTLED_AFTER
+        return any(
+            feed.through is None or feed.through < expected
+            for feed, expected in self._expectations(settled_at).values()
+        )
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something waits for the database to answer."""
+        return bool(self._unsaved.signals or self._unsaved.evaluated_through)
 
     def _watches_on(self, key: FeedKey) -> Iterable[Watch]:
         return (watch for watch in self.watches.values() if (watch.symbol, watch.resolution) == key)
@@ -145,37 +183,43 @@ class Watcher:
         """Judge the candles that are due, then take quotes; return what that makes the account's status."""
         if not self.watches:
             return WatchStatus.NO_WATCHES
-        connection = self._tools.connections.connection(self.user_id)
-        if not connection.has_session:
-            return WatchStatus.NO_SESSION
-        if not connection.is_usable:
-            return WatchStatus.CHECKING_LOGIN
-        await self._save_again()
+        hindrance = self._hindrance()
+        if hindrance is not None:
+            return hindrance
         outcome = await self._judge_due_candles()
         in_session = self._tools.calendar.session_at(self._tools.clock.now()) is not None
         if outcome is Outcome.OK and in_session:
             outcome = await self._take_quotes()
         status = _STATUS_OF[outcome]
-        if (
-            status is WatchStatus.FYERS_TROUBLE
-            and not self._tools.connections.connection(self.user_id).is_usable
-        ):
-            return WatchStatus.CHECKING_LOGIN
-        if status is WatchStatus.WATCHING and not in_session:
-            return WatchStatus.MARKET_CLOSED
-        return status
+        if status is not WatchStatus.WATCHING:
+            return self._hindrance() or status
+        return status if in_session else WatchStatus.MARKET_CLOSED
+
+    def _hindrance(self) -> WatchStatus | None:
+        """Return why the account's session cannot be used, if it cannot."""
+        connection = self._tools.connections.connection(self.user_id)
+        if not connection.has_session:
+            return WatchStatus.NO_SESSION
+        if connection.standing is Standing.HELD:
+            return WatchStatus.FYERS_TROUBLE
+        return None if connection.is_usable else WatchStatus.CHECKING_LOGIN
+
+    def _expectations(self, settled_at: datetime) -> dict[FeedKey, tuple[_Feed, datetime]]:
+        """Return every feed with the latest close up to `settled_at`."""
+        calendar = self._tools.calendar
+        closes = {
+            resolution: last_close_at_or_before(settled_at, resolution, calendar)
+            for resolution in self.resolutions
+        }
+        return {key: (feed, closes[key[1]]) for key, feed in self._feeds.items()}
 
     def _due_feeds(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
-        """Return the feeds with a candle that closed up to `settled_at` and was not judged, with that close."""
-        expected: dict[Resolution, datetime] = {}
-        due = []
-        for key, feed in self._feeds.items():
-            resolution = key[1]
-            if resolution not in expected:
-                expected[resolution] = last_close_at_or_before(settled_at, resolution, self._tools.calendar)
-            if feed.through is None or feed.through < expected[resolution]:
-                due.append((key, expected[resolution]))
-        return due
+        """Return the feeds that are to be asked now, with the close that is expected of them."""
+        return [
+            (key, expected)
+            for key, (feed, expected) in self._expectations(settled_at).items()
+            if feed.is_due(expected, settled_at)
+        ]
 
     async def _judge_due_candles(self) -> Outcome:
         """Fetch and judge all that is due, a few at a time; the first failure ends the round and is its outcome."""
@@ -199,41 +243,33 @@ class Watcher:
         async with asyncio.TaskGroup() as group:
             for key, expected in due:
                 group.create_task(fetch(key, expected), name=f"candles {self.user_id} {key[0]}")
-        await self._keep(
-            [], {watch.id: watch.evaluated_through for key, _ in due for watch in self._watches_on(key)}
-        )
+        await self._keep([], [key for key, _ in due])
         return failure or Outcome.OK
 
     async def _advance(self, key: FeedKey, expected: datetime, settled_at: datetime) -> Outcome:
         """Fetch one feed's candles from where it stands and judge those that are closed and settled."""
         symbol, resolution = key
-        feed = self._feeds[key]
+        feed = self._feeds.get(key)
+        if feed is None:
+            return Outcome.OK  # taken off the watchlist while this waited for its turn
         start = min(self._start_for(watch) for watch in self._watches_on(key))
         answer = await self._tools.market.candles(
             self.user_id, symbol, resolution, start=start, end=self._tools.clock.now()
         )
+        if self._feeds.get(key) is not feed:
+            return Outcome.OK  # the watchlist changed meanwhile; a fresh feed begins anew
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
             if answer.outcome is Outcome.BAD_REQUEST:
-                feed.through = (
-                    expected  # asking again would be refused again; the next candle brings a new try
-                )
+                # Asking again would be refused again; the next candle brings a new try.
+                feed.through = expected
             return answer.outcome
         self.refused.pop(symbol, None)
         calendar = self._tools.calendar
         candles = [(candle, closes_at(candle.opened_at, resolution, calendar)) for candle in answer.candles]
         settled = [(candle, closed_at) for candle, closed_at in candles if closed_at <= settled_at]
-        if self._feeds.get(key) is not feed:
-            return Outcome.OK  # the watchlist changed meanwhile; a fresh feed begins anew
-        newest = settled[-1][1] if settled else None
-        self._account_for(feed, newest, expected)
+        feed.account_for(settled[-1][1] if settled else None, expected, settled_at)
         await self._judge(key, settled)
         return Outcome.OK
-
-    @staticmethod
-    def _account_for(feed: _Feed, newest: datetime | None, expected: datetime) -> None:
-        feed.attempts += 1
-        if (newest is not None and newest >= expected) or feed.attempts >= MOST_ATTEMPTS:
-            feed.through, feed.attempts = expected, 0
 
     def _start_for(self, watch: Watch) -> datetime:
         """Return from where this watch needs candles: its newest one, or far enough back to warm up."""
@@ -262,7 +298,7 @@ class Watcher:
         for _, candle in sorted(news.items()):
             self._tools.hub.publish(self.user_id, CandleClosed(self.user_id, *key, candle))
         if signals:
-            await self._keep(signals, {watch.id: watch.evaluated_through for watch in self._watches_on(key)})
+            await self._keep(signals, [key])
 
     def _signal(
         self, watch: Watch, candle: Candle, closed_at: datetime, fed: Fed, direction: Direction
@@ -293,26 +329,31 @@ class Watcher:
 
     # ---------------------------------------------------------------- storing
 
-    async def _keep(self, signals: list[Signal], evaluated_through: dict[str, datetime]) -> None:
-        """Store, then announce; with a database that does not answer keep both for the next cycle, in order."""
-        if self._unsaved.signals:
-            self._unsaved.signals += signals
-            self._unsaved.evaluated_through |= evaluated_through
-            return
-        try:
-            new = await self._tools.journal.keep(signals, evaluated_through)
-        except StorageUnavailable:
-            self._unsaved.signals += signals
-            self._unsaved.evaluated_through |= evaluated_through
-            return
-        for signal in new:
-            self._tools.metrics.signal()
-            self._tools.hub.publish(self.user_id, SignalFired(signal))
+    async def _keep(self, signals: list[Signal], keys: Iterable[FeedKey]) -> None:
+        """Store signals together with how far the watches on these feeds are judged: one never without the other."""
+        for signal in signals:
+            self._unsaved.signals[signal.watch_id, signal.candle_opened_at, signal.rule] = signal
+        for key in keys:
+            for watch in self._watches_on(key):
+                self._unsaved.evaluated_through[watch.id] = watch.evaluated_through
+        await self.save_unsaved()
 
-    async def _save_again(self) -> None:
-        if self._unsaved.signals or self._unsaved.evaluated_through:
-            unsaved, self._unsaved = self._unsaved, _Unsaved()
-            await self._keep(unsaved.signals, unsaved.evaluated_through)
+    async def save_unsaved(self) -> None:
+        """Store what is not stored yet; where the database does not answer, or this is cut short, it stays for the next cycle."""
+        if not self.has_unsaved:
+            return
+        signals = dict(self._unsaved.signals)
+        evaluated_through = dict(self._unsaved.evaluated_through)
+        try:
+            await self._tools.journal.keep(list(signals.values()), evaluated_through)
+        except StorageUnavailable:
+            return
+        # Only what was stored is forgotten: more may have come meanwhile.
+        for signal_key in signals:
+            self._unsaved.signals.pop(signal_key, None)
+        for watch_id, moment in evaluated_through.items():
+            if self._unsaved.evaluated_through.get(watch_id) == moment:
+                del self._unsaved.evaluated_through[watch_id]
 
     # ---------------------------------------------------------------- quotes
 

@@ -1,0 +1,52 @@
+"""Waits for the next moment at which a session nears or reaches its known end. What then happens is ``connections.py``'s."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from hullwatch.domain.connection import EXPIRING_BEFORE, Connection, LoginState
+from hullwatch.runtime.clock import Clock
+
+
+def next_due_at(connections: Iterable[Connection]) -> datetime | None:
+    """Return when the first of these sessions has to be looked at, or `None` without any."""
+    moments = []
+    for connection in connections:
+        if connection.expires_at is None or not connection.has_session:
+            continue
+        is_near = connection.state is LoginState.EXPIRING
+        moments.append(connection.expires_at if is_near else connection.expires_at - EXPIRING_BEFORE)
+    return min(moments, default=None)
+
+
+class KnownEnds:
+    """Calls back at each due moment, and again whenever the sessions have changed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def sessions_changed(self) -> None:
+        """Look anew for the next moment: a session began."""
+        self._changed.set()
+
+    async def run(
+        self, connections: Callable[[], Iterable[Connection]], end_due_sessions: Callable[[], None]
+    ) -> None:
+        """Let due sessions end, for ever."""
+        while True:
+            self._changed.clear()
+            end_due_sessions()
+            await self._wait(next_due_at(connections()))
+
+    async def _wait(self, due_at: datetime | None) -> None:
+        waits: list[asyncio.Task[object]] = [
+            asyncio.create_task(self._changed.wait(), name="sessions changed")
+        ]
+        if due_at is not None:
+            waits.append(asyncio.create_task(self._clock.sleep_until(due_at), name="next known end"))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
