@@ -16,7 +16,12 @@ async def test_registering_signs_in(house):
 
     assert answer.status_code == 201
     assert me.json() == answer.json()
-    assert answer.json() == {"id": answer.json()["id"], "email": "asha@b.in", "fullName": "Asha Rao", "role": "admin"}
+    assert answer.json() == {
+        "id": answer.json()["id"],
+        "email": "asha@b.in",
+        "fullName": "Asha Rao",
+        "role": "admin",
+    }
 
 
 async def test_login_cookie_is_kept_from_scripts_and_other_sites(house):
@@ -49,7 +54,9 @@ async def test_guessing_is_answered_with_a_wait(house):
     await house.add_user("asha")
     async with house.client() as client:
         for _ in range(6):
-            answer = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"})
+            answer = await client.post(
+                "/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"}
+            )
 
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0

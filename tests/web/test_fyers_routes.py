@@ -15,7 +15,12 @@ async def begin(client: httpx2.AsyncClient) -> str:
 
 def redirect(house, state: str, fyers_id: str = "XA001") -> dict[str, str]:
     """Return the query of Fyers' redirect."""
-    return {"s": "ok", "code": "200", "auth_code": house.broker.issue_auth_code(fyers_id).reveal(), "state": state}
+    return {
+        "s": "ok",
+        "code": "200",
+        "auth_code": house.broker.issue_auth_code(fyers_id).reveal(),
+        "state": state,
+    }
 
 
 async def test_round_trip_ends_on_the_dashboard(house):
@@ -66,7 +71,9 @@ async def test_strangers_browser_is_refused(house):
     assert status.json()["state"] == "never_connected"
 
 
-@pytest.mark.parametrize("query", ["", "state=x", "state=x&auth_code=y&s=ok", "s=error&code=-1&message=<b>no</b>"])
+@pytest.mark.parametrize(
+    "query", ["", "state=x", "state=x&auth_code=y&s=ok", "s=error&code=-1&message=<b>no</b>"]
+)
 async def test_refused_callback_is_a_page_for_people(house, query):
     """A browser gets a page in plain words, which quotes nothing from the address and runs no script."""
     async with house.browser("asha") as client:
@@ -83,7 +90,9 @@ async def test_wrong_account_is_told_and_can_be_meant(house):
     """Another Fyers id than before is refused with 409 unless the switch was announced."""
     async with house.browser("asha") as client:
         await house.link(client, "XA001")
-        refused = await client.get("/api/fyers/callback", params=redirect(house, await begin(client), "XB002"))
+        refused = await client.get(
+            "/api/fyers/callback", params=redirect(house, await begin(client), "XB002")
+        )
         url = (await client.post("/api/fyers/connect", json={"switchAccount": True})).json()["url"]
         state = httpx2.URL(url).params["state"]
         done = await client.get("/api/fyers/callback", params=redirect(house, state, "XB002"))
@@ -130,12 +139,20 @@ async def test_app_is_stored_and_read_without_its_secret(house):
         gone = await client.delete("/api/fyers/app")
         after = await client.get("/api/fyers/app")
 
-    assert server.json() == after.json() == {
-        "appId": "HULLWATCH-100",
-        "redirectUri": "http://127.0.0.1:8000/api/fyers/callback",
-        "isOwn": False,
-    }
-    assert put.json() == own.json() == {"appId": "OWNAPP1-100", "redirectUri": "https://own.in/back", "isOwn": True}
+    assert (
+        server.json()
+        == after.json()
+        == {
+            "appId": "HULLWATCH-100",
+            "redirectUri": "http://127.0.0.1:8000/api/fyers/callback",
+            "isOwn": False,
+        }
+    )
+    assert (
+        put.json()
+        == own.json()
+        == {"appId": "OWNAPP1-100", "redirectUri": "https://own.in/back", "isOwn": True}
+    )
     assert bad.status_code == 422
     assert bad.json()["errors"][0]["field"] == "appId"
     assert gone.status_code == 204
@@ -163,4 +180,6 @@ async def test_expired_session_says_so(house):
         answer = (await client.get("/api/fyers/status")).json()
 
     assert (answer["state"], answer["reason"]) == ("disconnected", "expired")
-    assert answer["message"].startswith("Your Fyers session ended at 06:00 IST on 24 November, as it does every day.")
+    assert answer["message"].startswith(
+        "Your Fyers session ended at 06:00 IST on 24 November, as it does every day."
+    )

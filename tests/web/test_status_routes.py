@@ -29,7 +29,12 @@ async def test_status_without_a_session(house):
     async with house.browser("asha") as client:
         status = await status_of(client)
 
-    assert (status["success"], status["isValid"], status["hasToken"], status["isConnected"]) == (True, False, False, False)
+    assert (status["success"], status["isValid"], status["hasToken"], status["isConnected"]) == (
+        True,
+        False,
+        False,
+        False,
+    )
     assert status["state"] == "never_connected"
     assert not house.broker.calls
 
@@ -130,7 +135,11 @@ async def test_quotes_say_how_they_ended(house):
         alive = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ,NSE:SBIN-EQ"})).json()
         bad = await client.get("/api/market/quotes", params={"symbols": "SBIN"})
 
-    assert (dead["outcome"], dead["quotes"], dead["connection"]["state"]) == ("disconnected", [], "never_connected")
+    assert (dead["outcome"], dead["quotes"], dead["connection"]["state"]) == (
+        "disconnected",
+        [],
+        "never_connected",
+    )
     assert alive["outcome"] == "ok"
     assert [(quote["symbol"], quote["ltp"]) for quote in alive["quotes"]] == [("NSE:M&M-EQ", 3011.5)]
     assert bad.status_code == 422
@@ -144,7 +153,11 @@ async def test_hma_without_session_is_disconnected(house):
         default = (await client.get("/api/hma/NSE:SBIN-EQ")).json()
         bad = await client.get("/api/hma/NSE:SBIN-EQ?resolution=7")
 
-    assert (reading["symbol"], reading["status"], reading["currentHma"]) == ("NSE:M&M-EQ", "DISCONNECTED", None)
+    assert (reading["symbol"], reading["status"], reading["currentHma"]) == (
+        "NSE:M&M-EQ",
+        "DISCONNECTED",
+        None,
+    )
     assert (reading["period"], reading["resolution"]) == (21, "15")
     assert (default["period"], default["resolution"]) == (55, "5")
     assert bad.status_code == 422
@@ -165,7 +178,11 @@ async def test_watchlist_lives(house):
     assert added.status_code == 201
     assert twice.status_code == 409
     assert listed == [changed.json()]
-    assert (changed.json()["rule"], changed.json()["resolution"], changed.json()["period"]) == ("turn", "15", 55)
+    assert (changed.json()["rule"], changed.json()["resolution"], changed.json()["period"]) == (
+        "turn",
+        "15",
+        55,
+    )
     assert (removed.status_code, again.status_code) == (204, 404)
 
 
@@ -195,7 +212,9 @@ async def test_monitoring_is_wanted_until_stopped(house):
     assert (stopped["isWanted"], stopped["isRunning"]) == (False, False)
 
 
-@pytest.mark.parametrize("address", ["/signals", "/coverage", "/coverage?day=2026-11-20", "/signals?limit=5&symbol=NSE:SBIN-EQ"])
+@pytest.mark.parametrize(
+    "address", ["/signals", "/coverage", "/coverage?day=2026-11-20", "/signals?limit=5&symbol=NSE:SBIN-EQ"]
+)
 async def test_history_of_nothing_is_empty(house, address):
     """A user without history gets empty lists, not errors."""
     async with house.browser("asha") as client:

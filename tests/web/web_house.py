@@ -68,7 +68,9 @@ class WebHouse:
             hub=self.hub,
             new_id=new_id,
         )
-        market = MarketService(connections=self.connections, broker=self.broker, calendar=calendar, clock=clock)
+        market = MarketService(
+            connections=self.connections, broker=self.broker, calendar=calendar, clock=clock
+        )
         self.logins = LoginService(store=self.store, clock=clock, new_id=new_id, hasher=self.hasher)
         self.accounts = AccountService(
             store=self.store,

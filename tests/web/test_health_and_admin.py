@@ -1,0 +1,182 @@
+"""For operators: health, metrics, token health, the audit trail, jobs, pages."""
+
+from datetime import UTC, datetime
+
+from fakes.broker import AccountState
+from fakes.clock import FakeClock
+from web_house import WebHouse, make_supervisor
+
+from hullwatch.domain.accounts import Role
+from hullwatch.runtime.jobs import JobKind, JobReport, JobState
+from hullwatch.web.config import WebConfig
+
+
+def job(*, is_healthy: bool = True, is_essential: bool = True) -> JobReport:
+    """Return a report of a job."""
+    return JobReport(
+        name="monitoring",
+        kind=JobKind.LONG_RUNNING,
+        state=JobState.RUNNING if is_healthy else JobState.BACKING_OFF,
+        is_essential=is_essential,
+        is_healthy=is_healthy,
+        restarts=2,
+        failures=2,
+        missed_ticks=0,
+        last_started_at=None,
+        last_success_at=datetime(2026, 11, 23, 4, tzinfo=UTC),
+        last_failure_at=None,
+        last_error="ValueError",
+        interval_s=None,
+    )
+
+
+async def test_alive_and_ready(house):
+    """A server whose database answers and whose jobs are well is ready."""
+    house.reports = [job(), job(is_healthy=False, is_essential=False)]
+    async with house.client() as client:
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+    assert ready.status_code == 200
+    assert ready.json()["status"] == "ready"
+    assert ready.json()["dependencies"] == [{"name": "database", "isReady": True, "detail": ""}]
+
+
+async def test_not_ready_without_database_or_job(house):
+    """A dead database or an ill essential job makes the server not ready, and alive all the same."""
+    async with house.client() as client:
+        house.reports = [job(is_healthy=False)]
+        ill = await client.get("/readyz")
+        house.reports, house.store.is_down = [job()], True
+        dead = await client.get("/readyz")
+        alive = await client.get("/healthz")
+
+    assert (ill.status_code, ill.json()["status"]) == (503, "not_ready")
+    assert (dead.status_code, dead.json()["dependencies"][0]["isReady"]) == (503, False)
+    assert alive.status_code == 200
+
+
+PROMISED = {
+    "hullwatch_sessions", "hullwatch_validations_total", "hullwatch_validation_cache_hits_total",
+    "hullwatch_fyers_calls_total", "hullwatch_fyers_call_seconds", "hullwatch_monitor_cycle_seconds",
+    "hullwatch_monitor_cycles_total", "hullwatch_signals_total", "hullwatch_notifications_total",
+    "hullwatch_job_restarts_total", "hullwatch_job_last_success_timestamp_seconds",
+}  # fmt: skip
+
+
+async def test_metrics_have_their_promised_names(house):
+    """All promised numbers are there, and sessions are counted by state."""
+    house.reports = [job()]
+    house.metrics.fyers_call("quotes", "ok", 0.2)
+    async with house.browser("asha") as client:
+        await house.link(client, "XA001")
+        answer = await client.get("/metrics")
+
+    names = {line.split()[2] for line in answer.text.splitlines() if line.startswith("# TYPE")}
+    assert PROMISED <= names
+    assert 'hullwatch_sessions{state="connected"} 1.0' in answer.text
+    assert 'hullwatch_fyers_calls_total{outcome="ok",path="quotes"} 1.0' in answer.text
+    assert "asha" not in answer.text
+
+
+async def test_metrics_can_be_elsewhere():
+    """Where metrics are bound to another address, this one does not have them."""
+    clock = FakeClock()
+    async with make_supervisor(clock) as supervisor:
+        house = WebHouse(supervisor, clock, WebConfig(serves_metrics=False))
+        async with house.client() as client:
+            assert (await client.get("/metrics")).status_code == 404
+
+
+async def test_token_health_tells_of_everybody(house):
+    """An operator sees each account's state, why it is so, and what is watched; traders do not."""
+    watch = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 55, "rule": "cross"}
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        await house.link(trader, "XB001")
+        await trader.post("/api/monitoring/watches", json=watch)
+        house.broker.set_state("XB001", AccountState.REVOKED)
+        await trader.get("/api/token-validation/status")
+        refused = await trader.get("/api/admin/token-health")
+        answer = await admin.get("/api/admin/token-health")
+
+    assert refused.status_code == 403
+    first, second = answer.json()["accounts"]
+    assert (first["email"], first["state"], first["evidence"]) == ("asha@b.in", "never_connected", None)
+    assert (second["state"], second["reason"], second["watchCount"], second["generation"]) == (
+        "disconnected", "rejected", 1, 1,
+    )  # fmt: skip
+    assert second["evidence"]["kind"].startswith("connection.")
+    assert second["evidence"]["evidence"]["refusals"]
+    assert answer.json()["brokerTrouble"] is None
+
+
+async def test_audit_trail_is_read_and_filtered(house):
+    """The trail is newest first, and can be narrowed to a user, a kind and a time."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        user_id = (await trader.get("/api/auth/me")).json()["id"]
+        await house.clock.advance(60)
+        await house.link(trader, "XB001")
+        events = "/api/admin/events"
+        own = (await admin.get(events, params={"userId": user_id})).json()["events"]
+        kinds = (await admin.get(events, params={"kind": "connection."})).json()["events"]
+        early = (await admin.get(events, params={"before": "2026-11-23T09:30:30+05:30"})).json()["events"]
+        one = (await admin.get(events, params={"limit": 1})).json()["events"]
+
+    assert [event["kind"] for event in own] == ["connection.logged_in", "user.registered"]
+    assert [event["kind"] for event in kinds] == ["connection.logged_in"]
+    assert {event["kind"] for event in early} == {"user.registered"}
+    assert len(one) == 1
+
+
+async def test_admin_disconnects_an_account(house):
+    """An operator ends a session; the user is told by whom; an unknown user is a 404."""
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        await house.link(trader, "XB001")
+        user_id = (await trader.get("/api/auth/me")).json()["id"]
+        answer = await admin.post(f"/api/admin/users/{user_id}/disconnect")
+        unknown = await admin.post("/api/admin/users/nobody/disconnect")
+        odd = await admin.post("/api/admin/users/%00/disconnect")
+        status = (await trader.get("/api/fyers/status")).json()
+
+    assert answer.json()["reason"] == status["reason"] == "by_admin"
+    assert "admin disconnected" in status["message"]
+    assert (unknown.status_code, odd.status_code) == (404, 422)
+
+
+async def test_jobs_are_shown_to_admins(house):
+    """An operator sees every job with the class of its last failure, never its text."""
+    house.reports = [job()]
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        shown = (await admin.get("/api/admin/jobs")).json()["jobs"]
+        refused = await trader.get("/api/admin/jobs")
+
+    assert [(one["name"], one["restarts"], one["lastError"]) for one in shown] == [
+        ("monitoring", 2, "ValueError")
+    ]
+    assert refused.status_code == 403
+
+
+async def test_home_says_who_and_how(house):
+    """The plain home page tells a visitor to sign in, and a user how the connection stands, escaped."""
+    async with house.client() as nobody, house.browser("asha") as client:
+        await client.patch("/api/auth/me", json={"fullName": "<script>alert(1)</script>"})
+        await house.link(client, "XA001")
+        out, signed_in = await nobody.get("/"), await client.get("/")
+
+    assert "not signed in" in out.text
+    assert "You are connected to Fyers until 06:00 IST on 24 November" in signed_in.text
+    assert "<script" not in signed_in.text
+    assert signed_in.headers["cache-control"] == "no-store"
+
+
+async def test_docs_list_every_operation_offline(house):
+    """The page of the API names each operation and loads nothing foreign."""
+    async with house.client() as client:
+        page = (await client.get("/api/docs")).text
+        document = (await client.get("/api/openapi.json")).json()
+
+    for path in document["paths"]:
+        assert f"<code>{path}</code>" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page

@@ -1,0 +1,80 @@
+"""Totality of the web's tables: refusals, sentences and events each have their row."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from hullwatch.domain import failures
+from hullwatch.domain.connection import Connection, EndReason, LoginState, Standing
+from hullwatch.domain.events import Event
+from hullwatch.web.errors import KINDS
+from hullwatch.web.feed import KINDS as EVENT_KINDS
+from hullwatch.web.messages import ENDED, STANDING, connection_message
+
+ENDS_AT = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
+
+
+def all_refusals(of: type = failures.Refusal) -> set[type]:
+    """Return the whole family."""
+    return {of}.union(*(all_refusals(child) for child in of.__subclasses__()))
+
+
+def test_every_refusal_has_a_status():
+    """Each class of refusal has its own row, and each row its own slug."""
+    ours = {refusal for refusal in all_refusals() if refusal.__module__ == failures.__name__}
+
+    assert ours == set(KINDS)
+    assert len({kind.slug for kind in KINDS.values()}) == len(KINDS)
+    assert all(400 <= kind.status < 600 for kind in KINDS.values())
+
+
+def test_every_event_has_a_shape():
+    """Each event of the domain is rendered, each under a name of its own."""
+    assert set(EVENT_KINDS) == set(get_args(Event))
+    assert len({kind for kind, _ in EVENT_KINDS.values()}) == len(EVENT_KINDS)
+
+
+def test_every_reason_and_standing_has_a_sentence():
+    """No reason for an end and no standing is without words."""
+    assert set(ENDED) == set(EndReason)
+    assert set(STANDING) == set(Standing)
+
+
+def connection(state: LoginState, reason: EndReason | None, standing: Standing) -> Connection:
+    """Return a connection in this state."""
+    return Connection(
+        "asha", state=state, reason=reason, standing=standing, expires_at=ENDS_AT, last_disconnect_at=ENDS_AT
+    )
+
+
+@pytest.mark.parametrize("state", LoginState)
+@pytest.mark.parametrize("standing", Standing)
+@pytest.mark.parametrize("reason", [None, *EndReason])
+def test_every_connection_has_a_message(state, standing, reason):
+    """Whatever the state, the person gets whole sentences, and every time is said to be IST."""
+    message = connection_message(connection(state, reason, standing))
+
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert "None" not in message
+    assert message.count("06:00") == message.count("06:00 IST on 24 November")
+    if state in (LoginState.DISCONNECTED, LoginState.NEVER_CONNECTED):
+        assert "Log in to Fyers" in message
+
+
+def test_late_noticed_expiry_tells_the_true_end():
+    """After a night in which the server was down, the session is said to have ended at its known end."""
+    noticed = replace(
+        connection(LoginState.DISCONNECTED, EndReason.EXPIRED, Standing.ASSUMED),
+        last_disconnect_at=datetime(2026, 11, 24, 5, 0, tzinfo=UTC),
+    )
+
+    assert "ended at 06:00 IST on 24 November" in connection_message(noticed)
+
+
+def test_missing_times_are_not_made_up():
+    """A connection without known times still has a sentence."""
+    for state in LoginState:
+        assert "None" not in connection_message(Connection("asha", state=state, reason=None))
