@@ -19,7 +19,9 @@ def picture(table: Mapping[tuple[StrEnum, StrEnum], StrEnum]) -> str:
     for (state, trigger), after in table.items():
         if state is not after:
             arrows.setdefault((state.value, after.value), []).append(trigger.value)
-    lines = [f"    {before} --> {after}: {', '.join(triggers)}" for (before, after), triggers in arrows.items()]
+    lines = [
+        f"    {before} --> {after}: {', '.join(triggers)}" for (before, after), triggers in arrows.items()
+    ]
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 

@@ -5,14 +5,10 @@ from typing import Any
 
 import aiohttp
 
-SYMBOLS = (
-    "NSE:RELIANCE-EQ",
-    "NSE:SBIN-EQ",
-    "NSE:TCS-EQ",
-    "NSE:INFY-EQ",
-    "NSE:HDFCBANK-EQ",
-    "NSE:ICICIBANK-EQ",
-)
+SYMBOLS_EACH = 4
+"""Lines of a player's watchlist: enough to be busy, few enough to be read."""
+_TICKER_COLUMN = 9
+"""Of Fyers' symbol master, which has no header (Fyers API v3 docs, symbol master)."""
 APP_ID = "HULLWATCH-100"
 """The app that the simulator knows from the start; its secret is part of the simulator, not of anybody's account."""
 _APP_SECRET = "simulator"  # noqa: S105 - promised to everybody who tests against the simulator
@@ -31,6 +27,8 @@ class Player:
     email: str
     password: str = field(repr=False)
     fyers_id: str
+    symbols: tuple[str, ...]
+    """What the player watches."""
     user_id: str = ""
 
 
@@ -46,14 +44,16 @@ FULL_NAMES = (
 )
 
 
-def make_players(count: int, password: str) -> list[Player]:
-    """Return so many users; beyond the names that are known they are numbered."""
+def make_players(count: int, password: str, symbols: list[str]) -> list[Player]:
+    """Return so many users, each with symbols of their own as far as there are enough; beyond the names that are known they are numbered."""
     players = []
     for number in range(count):
         full_name = FULL_NAMES[number] if number < len(FULL_NAMES) else f"Trader {number + 1}"
         name = full_name.split()[0] if number < len(FULL_NAMES) else f"Trader{number + 1}"
         email = f"{name.lower()}@demo.example"
-        players.append(Player(name, full_name, email, password, f"FY{number + 1:05d}"))
+        first = number * SYMBOLS_EACH
+        own = dict.fromkeys(symbols[(first + place) % len(symbols)] for place in range(SYMBOLS_EACH))
+        players.append(Player(name, full_name, email, password, f"FY{number + 1:05d}", tuple(own)))
     return players
 
 
@@ -113,10 +113,10 @@ class Door:
                     f"the login of {self.player.name} ended with {response.status}: {await response.text()}"
                 )
 
-    async def watch(self, symbols: tuple[str, ...], *, period: int, resolution: str) -> None:
+    async def watch(self, *, period: int, resolution: str) -> None:
         """Fill the watchlist and start monitoring."""
         known = {watch["symbol"] for watch in (await self.call("GET", "/api/monitoring/watches"))["watches"]}
-        for symbol in symbols:
+        for symbol in self.player.symbols:
             if symbol not in known:
                 body = {"symbol": symbol, "resolution": resolution, "period": period, "rule": "cross"}
                 await self.call("POST", "/api/monitoring/watches", body)
@@ -148,3 +148,16 @@ class Simulator:
     async def calls_of(self, player: Player) -> int:
         """Return how many calls the broker has counted for this player."""
         return int((await self.call("GET", f"/calls?fyersId={player.fyers_id}"))["total"])
+
+    async def symbols(self) -> list[str]:
+        """Return what can be watched here, stocks first, from the public symbol master.
+
+        Raises:
+            DemoTrouble: There is nothing to watch.
+        """
+        async with self._http.get(f"{self.base_url}/sym_details/NSE_CM.csv") as response:
+            lines = (await response.text()).splitlines()
+        symbols = [line.split(",")[_TICKER_COLUMN] for line in lines if line.count(",") >= _TICKER_COLUMN]
+        if not symbols:
+            raise DemoTrouble("The simulator's market has no symbol to watch.")
+        return sorted(symbols, key=lambda symbol: symbol.endswith("-INDEX"))

@@ -29,7 +29,9 @@ async def run_demo(options: DemoOptions, *, teller: Teller | None = None) -> Non
     """
     teller = teller or Teller()
     async with AsyncExitStack() as stack:
-        data_dir = options.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hullwatch-demo-")))
+        data_dir = options.data_dir or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="hullwatch-demo-"))
+        )
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = stack.enter_context((data_dir / _LOG_FILE).open("a", encoding="utf-8"))
         configure_logging(json=True, level="INFO", stream=log)
@@ -40,7 +42,10 @@ async def run_demo(options: DemoOptions, *, teller: Teller | None = None) -> Non
         is_up = asyncio.Event()
         web = stage.house.web(stage.house.web_config())
         serving = asyncio.create_task(
-            serve_house(stage.house, web, sock, ready=lambda _: is_up.set(), within_s=10 * max(options.speed, 1)), name="server"
+            serve_house(
+                stage.house, web, sock, ready=lambda _: is_up.set(), within_s=10 * max(options.speed, 1)
+            ),
+            name="server",
         )
         playing = asyncio.create_task(_play(stage, options, teller, is_up, data_dir), name="story")
         try:
@@ -55,10 +60,12 @@ async def run_demo(options: DemoOptions, *, teller: Teller | None = None) -> Non
         teller.say("The demo has ended; everything is closed.")
 
 
-async def _play(stage: Stage, options: DemoOptions, teller: Teller, is_up: asyncio.Event, data_dir: Path) -> None:
+async def _play(
+    stage: Stage, options: DemoOptions, teller: Teller, is_up: asyncio.Event, data_dir: Path
+) -> None:
     await is_up.wait()
     password = _password(data_dir)
-    players = make_players(options.users, password)
+    players = make_players(options.users, password, await stage.simulator.symbols())
     async with _doors(stage, [Door(stage.base_url, player) for player in players]) as doors:
         narrator = Narrator(players, teller, stage.clock)
         listening = asyncio.create_task(narrator.listen(stage.house.hub), name="narrator")

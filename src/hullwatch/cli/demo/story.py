@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hullwatch.cli.demo.cast import SYMBOLS, Door, Player
+from hullwatch.cli.demo.cast import Door, Player
 from hullwatch.cli.demo.narrator import Narrator
 from hullwatch.cli.demo.stage import Stage
 from hullwatch.domain.candles import closes_between
@@ -19,7 +19,7 @@ SECOND_RETURN_AFTER = timedelta(minutes=110)
 OUTAGE_AFTER = timedelta(minutes=60)
 OUTAGE = timedelta(minutes=10)
 SETTLED = timedelta(seconds=30)
-"""After the last candle's close, until the day is summed up."""
+"""After a candle's close, until what it brought is summed up."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Story:
             ends_early = number == 1
             await self._make_account(player, lifetime if ends_early else None)
             await door.connect()
-            await door.watch(SYMBOLS, period=settings.hma_period, resolution=settings.hma_resolution)
+            await door.watch(period=settings.hma_period, resolution=settings.hma_resolution)
         self._began_at = self._now()
 
     async def play(self, days: int | None) -> None:
@@ -91,7 +91,7 @@ class Story:
         self, session: TradingSession, plan: list[tuple[datetime, Callable[[], Awaitable[None]]]]
     ) -> None:
         """Play a day's plan, with a word every hour on how the living fare, and its sum at the close."""
-        hours = [session.opens_at + timedelta(hours=hour) for hour in range(1, 7)]
+        hours = [session.opens_at + timedelta(hours=hour) + SETTLED for hour in range(1, 7)]
         plan = [*plan, *((hour, self._how_it_goes) for hour in hours if hour < session.closes_at)]
         for moment, act in sorted(plan, key=lambda step: step[0]):
             if moment > self._now():
@@ -171,9 +171,8 @@ class Story:
     def _tally(self, player: Player, state: dict[str, Any]) -> str:
         settings = self._stage.house.settings
         resolution = Resolution.parse(settings.hma_resolution)
-        settled_at = self._now() - timedelta(seconds=10)
-        expected = closes_between(self._began_at, settled_at, resolution, self._stage.house.calendar) * len(
-            SYMBOLS
+        expected = closes_between(self._began_at, self._now(), resolution, self._stage.house.calendar) * len(
+            player.symbols
         )
         judged = self._narrator.candles[player.user_id]
         missed = state["missedCycles"]
