@@ -1,0 +1,100 @@
+"""A WebSocket client that speaks ASGI to the app in the same event loop: no port, no thread."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+LIMIT_S = 5.0
+"""A test that waits longer for a message has failed."""
+
+
+class Closed(Exception):  # noqa: N818 - a fact
+    """The server closed the socket."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class LiveSocket:
+    """One open socket."""
+
+    def __init__(self) -> None:
+        self.to_app: asyncio.Queue[dict] = asyncio.Queue()
+        self.from_app: asyncio.Queue[dict] = asyncio.Queue()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def send(self, message: dict) -> None:
+        """Take a message of the app; while the gate is shut the reader is slow."""
+        await self.gate.wait()
+        self.from_app.put_nowait(message)
+
+    async def receive(self) -> dict:
+        """Return the next message; raises `Closed`."""
+        async with asyncio.timeout(LIMIT_S):
+            message = await self.from_app.get()
+        if message["type"] == "websocket.close":
+            raise Closed(message["code"])
+        return json.loads(message["text"])
+
+    async def receive_until(self, kind: str) -> dict:
+        """Return the next message of a type, passing over heartbeats."""
+        while (message := await self.receive())["type"] != kind:
+            assert message["type"] == "heartbeat", message
+        return message
+
+    async def until_closed(self) -> tuple[int, int]:
+        """Read on until the server closes; return its code and the last number seen."""
+        last = 0
+        while True:
+            try:
+                last = (await self.receive())["seq"]
+            except Closed as closed:
+                return closed.code, last
+
+    @property
+    def waiting(self) -> list[dict]:
+        """What came and was not received yet."""
+        found = []
+        while not self.from_app.empty():
+            found.append(json.loads(self.from_app.get_nowait().get("text", "null")))
+        return found
+
+
+@asynccontextmanager
+async def live(
+    app: FastAPI, *, cookie: str | None = None, query: str = "", **headers: str
+) -> AsyncIterator[LiveSocket]:
+    """Open the event socket; leaving the block leaves the socket and waits for the app to notice."""
+    given = {"host": "127.0.0.1:8000", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    if cookie is not None:
+        given["cookie"] = f"hullwatch_session={cookie}"
+    scope = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "scheme": "ws",
+        "path": "/api/events",
+        "raw_path": b"/api/events",
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        "client": ("10.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+        "subprotocols": [],
+    }
+    socket = LiveSocket()
+    socket.to_app.put_nowait({"type": "websocket.connect"})
+    served = asyncio.create_task(app(scope, socket.to_app.get, socket.send))
+    async with asyncio.timeout(LIMIT_S):
+        accepted = await socket.from_app.get()
+    assert accepted["type"] == "websocket.accept"
+    try:
+        yield socket
+    finally:
+        socket.gate.set()
+        socket.to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        async with asyncio.timeout(LIMIT_S):
+            await served

@@ -1,0 +1,164 @@
+"""No secret slips: canaries planted everywhere appear in no answer, header, log line or traceback that they do not belong in."""
+
+import logging
+import traceback
+
+import httpx2
+import pytest
+import structlog
+from live_client import live
+from web_house import APP_SECRET
+
+from hullwatch.domain.accounts import Role
+
+PASSWORD = "canary-password-1"
+NEW_PASSWORD = "canary-password-2"
+OWN_SECRET = "canary-own-secret"
+PASTED = "canary-pasted-code"
+
+
+class Witness:
+    """Keeps everything that the outside gets to see, and who was meant to see which secret where."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[str, str]] = []
+
+    async def note(self, response: httpx2.Response) -> None:
+        """Keep an answer with all its headers."""
+        await response.aread()
+        request = f"{response.request.method} {response.request.url.path}"
+        self.answers.append((request, f"{response.headers!r} {response.text}"))
+
+    def places_of(self, secret: str) -> list[str]:
+        """Where a secret was answered."""
+        return [request for request, text in self.answers if secret in text]
+
+
+async def walk(house, witness: Witness) -> dict[str, str]:
+    """Use everything once, well and badly; return the secrets that came into being on the way."""
+    secrets: dict[str, str] = {}
+    async with house.client(event_hooks={"response": [witness.note]}) as client:
+        new = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha"}
+        await client.post("/api/auth/register", json=new)
+        await client.post("/api/auth/register", json=new)
+        await client.post("/api/auth/register", json=new | {"email": PASSWORD, "fullName": {"x": PASSWORD}})
+        await client.post("/api/auth/login", json={"email": PASSWORD, "password": PASSWORD})
+        await client.post("/api/auth/login", json={"email": "asha@b.in", "password": {"$": PASSWORD}})
+        await client.put(
+            "/api/auth/password", json={"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
+        )
+        secrets["cookie"] = client.cookies["hullwatch_session"]
+        secrets["token"] = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
+        await client.get("/api/auth/tokens")
+        await client.get("/api/auth/me", headers={"Authorization": f"Basic {secrets['token']}"})
+        secrets["invite"] = (await client.post("/api/admin/invites")).json()["url"].rpartition("=")[2]
+        await fyers(client, house, secrets)
+        for address in ("", "?limit=500"):
+            await client.get(f"/api/admin/events{address}")
+        for address in (
+            "/", "/metrics", "/readyz", "/api/docs", "/api/openapi.json", "/api/admin/token-health", "/api/admin/jobs",
+            "/api/token-validation/status", "/api/token-validation/cache-stats", "/api/notifications", "/api/fyers/app",
+            "/api/monitoring/state", "/api/hma/NSE:SBIN-EQ", "/api/market/quotes?symbols=NSE:SBIN-EQ",
+        ):  # fmt: skip
+            await client.get(address)
+        async with live(house.app, cookie=secrets["cookie"], query="after=0") as socket:
+            await house.clock.settle()
+            witness.answers += [("WS /api/events", repr(message)) for message in socket.waiting]
+        await client.post("/api/fyers/disconnect")
+        await client.post("/api/auth/logout")
+    return secrets
+
+
+async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+    """Link, fail to link, and link again."""
+    secrets["state"] = httpx2.URL((await client.post("/api/fyers/connect")).json()["url"]).params["state"]
+    secrets["nonce"] = client.cookies["hullwatch_link"]
+    secrets["code"] = "canary-code-of-the-redirect"
+    house.broker._auth_codes[secrets["code"]] = "XA001"
+    query = {"s": "ok", "auth_code": secrets["code"], "state": secrets["state"]}
+    await client.get("/api/fyers/callback", params=query)
+    await client.get("/api/fyers/callback", params=query, headers={"Accept": "text/html"})
+    await client.get("/api/fyers/callback", params=query | {"state": "x"})
+    app = {"appId": "OWNAPP1-100", "secret": OWN_SECRET, "redirectUri": "https://own.in/back"}
+    await client.put("/api/fyers/app", json=app)
+    await client.put("/api/fyers/app", json=app | {"appId": OWN_SECRET})
+    await client.put("/api/fyers/app", json={"secret": OWN_SECRET})
+    for pasted in (PASTED, f"https://x.in/?auth_code={PASTED}", {"code": PASTED}):
+        await client.post("/api/fyers/authorize", json={"authCode": pasted})
+    held = house.connections.credential(next(iter(house.store.tables.users)))
+    secrets["access token"] = held.token.reveal()
+
+
+async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, capsys):
+    """A secret is answered once, to whom it belongs, and is in no other answer and in no log."""
+    witness = Witness()
+    caplog.set_level(logging.DEBUG)
+
+    with structlog.testing.capture_logs() as lines:
+        secrets = await walk(house, witness)
+
+    printed = capsys.readouterr()
+    ours = [
+        record.getMessage() for record in caplog.records if record.name != "httpx2"
+    ]  # that one is the browser
+    logged = repr(lines) + repr(ours) + printed.out + printed.err
+    for secret in [PASSWORD, NEW_PASSWORD, OWN_SECRET, PASTED, APP_SECRET, *secrets.values()]:
+        assert secret not in logged
+    for secret in (
+        PASSWORD,
+        NEW_PASSWORD,
+        OWN_SECRET,
+        PASTED,
+        APP_SECRET,
+        secrets["code"],
+        secrets["access token"],
+    ):
+        assert witness.places_of(secret) == []
+    assert witness.places_of(secrets["cookie"]) == ["PUT /api/auth/password"]
+    assert witness.places_of(secrets["token"]) == ["POST /api/auth/tokens"]
+    assert witness.places_of(secrets["invite"]) == ["POST /api/admin/invites"]
+    assert set(witness.places_of(secrets["state"])) == {"POST /api/fyers/connect"}
+    assert set(witness.places_of(secrets["nonce"])) == {"POST /api/fyers/connect"}
+    assert len(lines) > 30
+
+
+async def test_stored_values_are_hashes_of_what_is_handed_out(house):
+    """The rows hold neither passwords nor the values of logins, tokens, states, nonces and invites."""
+    secrets = await walk(house, Witness())
+
+    rows = repr(house.store.tables)
+
+    for name in ("cookie", "token", "invite", "state", "nonce", "access token"):
+        assert secrets[name] not in rows
+    assert PASSWORD not in rows
+
+
+@pytest.mark.parametrize("place", ["exchange_auth_code", "login_url"])
+async def test_exceptions_with_secrets_in_their_text_are_not_repeated(house, place):
+    """An exception whose text holds the auth code or the app's secret, deep in a chain, is answered and logged without it."""
+
+    def broken(app, value):
+        given = value.reveal() if hasattr(value, "reveal") else value
+        raise RuntimeError(given + app.secret.reveal()) from KeyError(given)
+
+    setattr(house.broker, place, broken)
+    async with house.browser("asha", role=Role.ADMIN) as client:
+        with structlog.testing.capture_logs() as lines:
+            connected = await client.post("/api/fyers/connect")
+            pasted = await client.post("/api/fyers/authorize", json={"authCode": PASTED})
+
+    assert 500 in (connected.status_code, pasted.status_code)
+    for text in (connected.text, pasted.text, repr(lines)):
+        assert PASTED not in text
+        assert APP_SECRET not in text
+
+
+async def test_tracebacks_show_no_secret(house):
+    """A traceback printed with its frames' values, as some loggers do, masks secrets that are in our types."""
+    try:
+        house.services.linking._server_app.secret.missing  # noqa: B018 - meant to fail
+    except AttributeError as error:
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+        text = "".join(frames.format())
+
+    assert APP_SECRET not in text

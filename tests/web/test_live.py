@@ -1,0 +1,277 @@
+"""The event socket; `hullwatch.web.live` and `hullwatch.web.feed`."""
+
+import asyncio
+
+import httpx2
+import pytest
+from fakes.clock import FakeClock
+from live_client import Closed, live
+from web_house import BASE, WebHouse, make_supervisor
+
+from hullwatch.domain.accounts import Role
+from hullwatch.domain.events import BrokerTroubleChanged, QuotesArrived, WatchStatusChanged
+from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.quotes import Quote
+from hullwatch.domain.watches import WatchStatus
+from hullwatch.services.outages import EVERYBODY
+from hullwatch.web.config import WebConfig
+
+
+def cookie_of(client: httpx2.AsyncClient) -> str:
+    """Return the login that a browser holds."""
+    return client.cookies["hullwatch_session"]
+
+
+async def id_of(client: httpx2.AsyncClient) -> str:
+    """Return whose browser it is."""
+    return (await client.get("/api/auth/me")).json()["id"]
+
+
+async def code_of_refusal(house: WebHouse, **options) -> int:
+    """Open a socket that is refused and return its code."""
+    async with live(house.app, **options) as socket:
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+    return closed.value.code
+
+
+def status_event(
+    house: WebHouse, user_id: str, status: WatchStatus = WatchStatus.WATCHING
+) -> WatchStatusChanged:
+    """Return an event of one user."""
+    return WatchStatusChanged(user_id, status, house.clock.now())
+
+
+async def test_events_of_the_user_arrive(house):
+    """A signed-in reader is greeted and gets the user's events with number, type, time and data."""
+    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+        hello = await socket.receive()
+        await house.link(client, "XA001")
+        event = await socket.receive()
+
+    assert (hello["type"], hello["data"]) == ("hello", None)
+    assert event["type"] == "connection"
+    assert event["seq"] == house.hub.last_sequence - 1 or event["seq"] == house.hub.last_sequence
+    assert event["at"].endswith("Z")
+    assert (event["data"]["state"], event["data"]["fyersId"]) == ("connected", "XA001")
+
+
+async def test_events_of_others_never_arrive(house):
+    """Another user's connection, quotes, signals and notices reach nobody else's socket."""
+    async with (
+        house.browser("asha") as asha,
+        house.browser("biren") as biren,
+        live(house.app, cookie=cookie_of(asha)) as hers,
+        live(house.app, cookie=cookie_of(biren)) as his,
+    ):
+        await hers.receive()
+        await his.receive()
+        await house.link(biren, "XB001")
+        await biren.post("/api/fyers/disconnect")
+        house.hub.publish(await id_of(asha), status_event(house, await id_of(asha)))
+        seen = await hers.receive()
+        await his.receive_until("connection")
+
+        assert seen["type"] == "monitoring"
+        assert hers.waiting == []
+
+
+async def test_admin_hears_of_everybody_and_traders_do_not(house):
+    """Operators get others' connection changes under a type of their own that says whom it concerns."""
+    async with (
+        house.browser("asha", role=Role.ADMIN) as admin,
+        house.browser("biren") as trader,
+        live(house.app, cookie=cookie_of(admin)) as socket,
+    ):
+        await socket.receive()
+        await house.link(trader, "XB001")
+        event = await socket.receive()
+
+        assert event["type"] == "admin.connection"
+        assert event["data"]["userId"] == await id_of(trader)
+        assert event["data"]["state"] == "connected"
+
+
+async def test_everybody_hears_of_fyers_trouble(house):
+    """Fyers' own trouble is told to every open tab."""
+    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+        await socket.receive()
+        house.hub.publish(EVERYBODY, BrokerTroubleChanged(True, "inc_1", house.clock.now()))
+        event = await socket.receive()
+
+    assert (event["type"], event["data"]["isTroubled"]) == ("brokerTrouble", True)
+
+
+@pytest.mark.parametrize("options", [{}, {"cookie": "made-up"}, {"authorization": "Bearer hw_made-up"}])
+async def test_without_login_it_closes_4401(house, options):
+    """Who is not signed in is told so by the code, after the socket was accepted."""
+    assert await code_of_refusal(house, **options) == 4401
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:8001", ""])
+async def test_foreign_page_is_closed_4403(house, origin):
+    """Another site's page cannot open the socket with its visitor's cookie."""
+    async with house.browser("asha") as client:
+        assert await code_of_refusal(house, cookie=cookie_of(client), origin=origin) == 4403
+
+
+async def test_foreign_host_is_closed_4403(house):
+    """A foreign name that points here cannot open the socket either."""
+    async with house.browser("asha") as client:
+        assert await code_of_refusal(house, cookie=cookie_of(client), host="evil.example:8000") == 4403
+
+
+async def test_own_page_and_program_are_served(house):
+    """Our own page comes with our origin; a program comes with a token and whatever origin."""
+    async with house.browser("asha") as client:
+        token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
+        async with live(house.app, cookie=cookie_of(client), origin=BASE) as page:
+            assert (await page.receive())["type"] == "hello"
+        async with live(house.app, authorization=f"Bearer {token}", origin="https://x.example") as program:
+            assert (await program.receive())["type"] == "hello"
+
+
+async def test_missed_events_are_replayed(house):
+    """A reader that comes back with the last number it saw gets what came since, and nothing twice."""
+    async with house.browser("asha") as client:
+        user_id = await id_of(client)
+        first = house.hub.publish(user_id, status_event(house, user_id, WatchStatus.STARTING))
+        second = house.hub.publish(user_id, status_event(house, user_id))
+        async with live(house.app, cookie=cookie_of(client), query=f"after={first}") as socket:
+            assert (await socket.receive())["type"] == "hello"
+            replayed = await socket.receive()
+
+            assert (replayed["seq"], replayed["data"]["status"]) == (second, "watching")
+            assert socket.waiting == []
+
+
+@pytest.mark.parametrize("after", ["999999999", "-5", "nonsense", "%00", "9" * 40, "\u0663"])
+async def test_reader_that_missed_too_much_is_told(house, after):
+    """A number that cannot be replayed from, nonsense included, is answered with 'missed', not with silence."""
+    async with house.browser("asha") as client:
+        house.hub.publish(await id_of(client), status_event(house, await id_of(client)))
+        async with live(house.app, cookie=cookie_of(client), query=f"after={after}") as socket:
+            assert (await socket.receive())["type"] == "missed"
+
+
+async def test_slow_reader_loses_old_quotes_only(house):
+    """A reader that falls behind gets the newest quotes and every other event, in order."""
+    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+        user_id = await id_of(client)
+        await socket.receive()
+        socket.gate.clear()
+        for price in range(1, 1001):
+            quotes = QuotesArrived(
+                user_id, (Quote(Symbol("NSE:SBIN-EQ"), float(price)),), {}, house.clock.now()
+            )
+            house.hub.publish(user_id, quotes, replaceable_key="quotes")
+            if price % 100 == 0:
+                house.hub.publish(user_id, status_event(house, user_id))
+                await house.clock.settle()
+        socket.gate.set()
+        events = []
+        while len([event for event in events if event["type"] == "monitoring"]) < 10:
+            events.append(await socket.receive())
+        events += [await socket.receive() for _ in range(0 if events[-2]["type"] == "quotes" else 1)]
+
+    prices = [event["data"]["quotes"][0]["ltp"] for event in events if event["type"] == "quotes"]
+    assert prices[-1] == 1000
+    assert len(prices) < 20
+    assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
+
+
+async def test_overrun_reader_is_sent_away_to_come_back(house):
+    """A reader that lets too much pile up is closed with 1013; its return with the last number finds it missed."""
+    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+        user_id = await id_of(client)
+        await socket.receive()
+        socket.gate.clear()
+        for _ in range(600):
+            house.hub.publish(user_id, status_event(house, user_id))
+        socket.gate.set()
+        code, last = await socket.until_closed()
+        async with live(house.app, cookie=cookie_of(client), query=f"after={last}") as again:
+            assert (await again.receive())["type"] == "missed"
+
+    assert code == 1013
+
+
+@pytest.fixture
+async def hasty():
+    """A web whose silence lasts a moment only."""
+    clock = FakeClock()
+    async with make_supervisor(clock) as supervisor:
+        yield WebHouse(supervisor, clock, WebConfig(heartbeat_s=0.01))
+
+
+async def test_silence_is_broken_by_heartbeats(hasty):
+    """In silence the server says that it lives, with the newest number."""
+    async with hasty.browser("asha") as client, live(hasty.app, cookie=cookie_of(client)) as socket:
+        await socket.receive()
+        assert (await socket.receive())["type"] == "heartbeat"
+
+
+async def test_logout_closes_open_sockets(hasty):
+    """A login that ends takes its open socket with it."""
+    async with hasty.browser("asha") as client, live(hasty.app, cookie=cookie_of(client)) as socket:
+        await socket.receive()
+        await client.post("/api/auth/logout")
+        code, _ = await socket.until_closed()
+
+    assert code == 4401
+
+
+async def test_demoted_admin_stops_hearing_of_others(hasty):
+    """A role that is taken away closes the socket that was opened with it."""
+    async with (
+        hasty.browser("asha", role=Role.ADMIN) as admin,
+        hasty.browser("biren", role=Role.ADMIN) as other,
+        live(hasty.app, cookie=cookie_of(admin)) as socket,
+    ):
+        await socket.receive()
+        await other.put(f"/api/admin/users/{await id_of(admin)}/role", json={"role": "trader"})
+        code, _ = await socket.until_closed()
+
+    assert code == 4401
+
+
+async def test_sockets_of_one_user_are_limited(house):
+    """One user opens at most twenty sockets; leaving one makes room."""
+    async with house.browser("asha") as client:
+        cookie = cookie_of(client)
+        done = asyncio.Event()
+
+        async def hold() -> None:
+            async with live(house.app, cookie=cookie) as socket:
+                await socket.receive()
+                await done.wait()
+
+        holders = [asyncio.create_task(hold()) for _ in range(20)]
+        await house.clock.settle()
+        refused = await code_of_refusal(house, cookie=cookie)
+        done.set()
+        await asyncio.gather(*holders)
+        async with live(house.app, cookie=cookie) as socket:
+            assert (await socket.receive())["type"] == "hello"
+
+    assert refused == 4429
+
+
+async def test_leaving_ends_the_subscription(house):
+    """A reader that leaves costs nothing afterwards."""
+    async with house.browser("asha") as client:
+        async with live(house.app, cookie=cookie_of(client)) as socket:
+            await socket.receive()
+            assert house.hub.listeners(await id_of(client)) == 1
+        assert house.hub.listeners(await id_of(client)) == 0
+
+
+async def test_stopping_server_closes_sockets(house):
+    """When the hub closes at the end of the server, sockets are closed as going away."""
+    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+        await socket.receive()
+        house.hub.close()
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+
+    assert closed.value.code == 1001
