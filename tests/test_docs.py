@@ -28,7 +28,11 @@ def test_the_pictures_of_the_state_tables_are_made_from_the_tables():
 
 def test_every_link_between_pages_leads_somewhere():
     """A relative link in README or docs names a file that exists."""
-    pages = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    pages = [
+        REPOSITORY / "README.md",
+        REPOSITORY / "CHANGELOG.md",
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    ]
     links = [
         (page, target.split("#")[0])
         for page in pages
