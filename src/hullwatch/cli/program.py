@@ -1,5 +1,6 @@
 """The command line as a whole: which commands there are, and how a command that fails ends."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typer.core import TyperGroup
 from hullwatch import __version__
 from hullwatch.cli import doctor, keys_and_database, replay, serve, simulator, tokens, users
 from hullwatch.cli.running import explained_failures, run, sentence_of
-from hullwatch.cli.speaking import CommandFailed, note, say
+from hullwatch.cli.speaking import CommandFailed, note, os_sentence, say
 
 
 class _ExplainingGroup(TyperGroup):
@@ -46,15 +47,20 @@ program.add_typer(keys_and_database.database, name="db")
 program.command("doctor")(doctor.doctor)
 
 
-@program.callback()
-def _whole(
-    show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    if show_version:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         say(f"hullwatch {__version__}")
         raise typer.Exit
+
+
+@program.callback()
+def _whole(
+    _show_version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 @program.command("demo")
@@ -91,19 +97,22 @@ def run_program(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a ✓ must not break a terminal that has none
     try:
         program(arguments, prog_name="hullwatch")
+        code: Any = 0
     except SystemExit as end:
-        sys.exit(_flushed(end.code))
+        code = end.code
+    except OSError as error:  # met while help or version were being printed, before any command ran
+        note(f"hullwatch: {os_sentence(error)}")
+        code = 1
+    sys.exit(_flushed(code))
 
 
 def _flushed(code: Any) -> Any:
     """Write out what is still buffered; what cannot be written must not end in a traceback at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 - stands in for the lost stream until exit
-        return code or 1
     except OSError as error:
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 - stands in for the lost stream until exit
-        note(f"hullwatch: The result could not be written: {error.strerror}.")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - stands in for the lost stream until exit
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            note(f"hullwatch: The result could not be written: {error.strerror}.")
         return code or 1
     return code

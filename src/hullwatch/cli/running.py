@@ -52,5 +52,4 @@ def explained_failures() -> tuple[type[Exception], ...]:
 
 def sentence_of(failure: Exception) -> str:
     """Return the one sentence for an explained failure."""
-    text = os_sentence(failure) if isinstance(failure, OSError) else str(failure)
-    return text[:1].upper() + text[1:] if not text.startswith("hullwatch") else text
+    return os_sentence(failure) if isinstance(failure, OSError) else str(failure)

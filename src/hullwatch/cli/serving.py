@@ -135,7 +135,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         app,
         log_config=None,  # runtime/logs.py has the say
         access_log=False,  # it would double the cost of a request
-        ws="websockets",
+        ws="websockets-sansio",  # the same library; uvicorn is about to drop its other way of driving it
         ws_per_message_deflate=False,  # halves the memory of a socket
         ws_max_size=LARGEST_MESSAGE,
         timeout_graceful_shutdown=REQUESTS_END_WITHIN_S,
