@@ -614,7 +614,7 @@ async def test_instruments_come_from_both_exchanges(server, client):
 
 @pytest.mark.parametrize(
     ("say", "cause"),
-    [(say_page(200), "unreadable"), (say_page(503), "http_503"), (Say(200, b""), "empty_body")],
+    [(say_page(200), "unreadable"), (say_page(503), "http_503"), (say_page(404), "http_404")],
 )
 async def test_half_of_the_instruments_is_none(server, client, say, cause):
     """When one file cannot be had, the answer is a failure and not the other file alone."""
@@ -625,3 +625,14 @@ async def test_half_of_the_instruments_is_none(server, client, say, cause):
 
     assert isinstance(answer, Unavailable)
     assert answer.cause == cause
+
+
+async def test_a_market_may_list_nothing_but_the_nse_does(server, client):
+    """An empty file of the BSE adds nothing; an empty one of the NSE is no answer."""
+    server.always("/sym_details/NSE_CM.csv", Say(body=ROW, content_type="text/csv"))
+    server.always("/sym_details/BSE_CM.csv", Say(body=b"", content_type="text/csv"))
+    assert [instrument.symbol for instrument in (await client.instruments()).value] == [SBIN]
+
+    server.always("/sym_details/NSE_CM.csv", Say(body=b"", content_type="text/csv"))
+
+    assert await client.instruments() == Unavailable(BrokerService.PUBLIC, "empty_body", 200)

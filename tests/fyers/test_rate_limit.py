@@ -193,6 +193,24 @@ async def test_the_gate_holds_the_machines_total():
     assert order == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 2)]
 
 
+async def test_calls_held_up_at_the_gate_push_their_accounts_next_ones():
+    """Calls that the gate delayed into a later second use up that second's turns of their account."""
+    clock, sent = FakeClock(), []
+    pace = Pace(PacingLimits(per_second=2, per_second_total=5), clock)
+
+    async def call(key: str) -> None:
+        assert await pace.turn(pace.account(key)) is None
+        sent.append((key, clock.monotonic()))
+
+    others = [asyncio.create_task(call(f"other {number}")) for number in range(5)]
+    await clock.settle()
+    held_up = [asyncio.create_task(call("held up")) for _ in range(4)]
+    await clock.advance(5)
+    await asyncio.gather(*others, *held_up)
+
+    assert [instant for key, instant in sent if key == "held up"] == [1, 1, 2, 2]
+
+
 async def test_a_resting_account_takes_nothing_from_the_gate():
     """Calls of an account at rest are turned away before they could use up the machine's turns."""
     clock = FakeClock()

@@ -31,7 +31,8 @@ from hullwatch.runtime.clock import Clock
 
 QUOTES_PER_CALL: Final = 50
 """Fyers API v3 docs, "Quotes"."""
-MASTERS: Final = ("NSE_CM.csv", "BSE_CM.csv")
+NSE_MASTER: Final = "NSE_CM.csv"
+MASTERS: Final = (NSE_MASTER, "BSE_CM.csv")
 LARGEST_MASTER: Final = 64 * 2**20
 MASTER_TIMEOUT_S: Final = 60.0
 _MOST_REMEMBERED: Final = 500
@@ -201,6 +202,11 @@ class FyersClient:
             file = await self._calls.public_file(call, largest=LARGEST_MASTER, timeout_s=MASTER_TIMEOUT_S)
             if not isinstance(file, Answered):
                 return file
+            if not file.value.strip():
+                # A market may list nothing, as BSE does in the simulator; the NSE's never does, so that is half an answer.
+                if name == NSE_MASTER:
+                    return Unavailable(kind.service, "empty_body", 200)
+                continue
             # Tens of thousands of rows: in a thread, so that nobody's quotes wait for it.
             master = await asyncio.to_thread(self._read, kind, file, payloads.read_symbol_master)
             if not isinstance(master, Answered):

@@ -198,11 +198,11 @@ def classify(call: CallKind, reply: Reply) -> Answered[dict[str, object]] | Brok
 
 
 def classify_file(call: CallKind, reply: Reply) -> Answered[bytes] | BrokerFailure:
-    """Return the body of a public file; what is in it has not been looked at."""
+    """Return the body of a public file; what is in it, if anything, has not been looked at."""
     status = reply.http_status
     if status == 429:
         return RateLimited(call.service, retry_after_s(reply) or DEFAULT_RETRY_AFTER_S)
-    if status != 200 or not reply.body.strip():
+    if status != 200:
         return Unavailable(call.service, _trouble_word(reply), status, retry_after_s(reply))
     return Answered(reply.body)
 

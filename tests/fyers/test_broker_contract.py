@@ -1,0 +1,189 @@
+"""What services may rely on, held by the broker in memory and by the real client before the simulator alike."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from fakes.broker import AccountState
+from fakes.clock import FakeClock
+
+from fyers.worlds import APP, FIVE, SBIN, UNKNOWN, FakeWorld, SimulatedWorld, simulated_world
+from hullwatch.domain.connection import Credential
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerResult,
+    BrokerService,
+    LoginRefused,
+    RateLimited,
+    RequestRefused,
+    SessionOver,
+    Unavailable,
+)
+from hullwatch.domain.instruments import Resolution
+from hullwatch.domain.secrets import AuthCode
+from hullwatch.domain.tokens import read_claims
+
+SERVICES = {
+    "profile_id": BrokerService.PROFILE,
+    "check_trading": BrokerService.TRADING,
+    "check_data": BrokerService.DATA,
+    "is_market_open": BrokerService.DATA,
+    "quotes": BrokerService.DATA,
+    "candles": BrokerService.TRADING,
+}
+
+World = FakeWorld | SimulatedWorld
+
+
+@pytest.fixture(params=["in memory", "simulated"])
+async def world(request, clock: FakeClock) -> AsyncIterator[World]:
+    """Return one broker after the other."""
+    if request.param == "in memory":
+        yield FakeWorld(clock)
+        return
+    async with simulated_world(clock) as simulated:
+        yield simulated
+
+
+async def call(world: World, name: str, credential: Credential) -> BrokerResult[object]:
+    """Make the call of this name."""
+    now = world.clock.now()
+    more = {
+        "quotes": {"symbols": [SBIN]},
+        "candles": {"symbol": SBIN, "resolution": FIVE, "start": now - timedelta(hours=1), "end": now},
+    }
+    return await getattr(world.broker, name)(credential, **more.get(name, {}))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_a_live_session_is_answered(world, name):
+    """Every call of a live session brings an answer."""
+    asha = await world.credential("asha", "XA00001")
+
+    assert isinstance(await call(world, name, asha), Answered)
+    assert await world.heard("XA00001") == 1
+
+
+async def test_answers_are_in_the_domains_words(world):
+    """Ids, quotes and candles come as domain values."""
+    asha = await world.credential("asha", "XA00001")
+
+    quotes = (await call(world, "quotes", asha)).value
+    candles = (await call(world, "candles", asha)).value.candles
+
+    assert await world.broker.profile_id(asha) == Answered("XA00001")
+    assert await world.broker.is_market_open(asha) == Answered(True)
+    assert [quote.symbol for quote in quotes] == [SBIN]
+    assert quotes[0].ltp > 0
+    assert len(candles) > 1
+    assert [candle.opened_at for candle in candles] == sorted({candle.opened_at for candle in candles})
+
+
+@pytest.mark.parametrize("state", [AccountState.EXPIRED, AccountState.REVOKED])
+@pytest.mark.parametrize("name", SERVICES)
+async def test_a_dead_session_is_refused_by_every_service(world, name, state):
+    """Each service refuses in its own code; ``/profile`` alone tells old age from the rest."""
+    asha = await world.credential("asha", "XA00001")
+    await world.make("XA00001", state)
+
+    answer = await call(world, name, asha)
+
+    assert isinstance(answer, LoginRefused)
+    assert answer.service is SERVICES[name]
+    assert answer.http_status == 401
+    assert answer.says_expired is (name == "profile_id" and state is AccountState.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("state", "failure"), [(AccountState.TROUBLED, Unavailable), (AccountState.RATE_LIMITED, RateLimited)]
+)
+async def test_one_accounts_trouble_is_its_own(world, state, failure):
+    """Trouble and limits of one account are no verdict about its login and nothing to another one."""
+    asha, bela = await world.credential("asha", "XA00001"), await world.credential("bela", "XB00002")
+    await world.make("XA00001", state)
+
+    answer = await world.broker.check_data(asha)
+
+    assert type(answer) is failure
+    assert answer.service is BrokerService.DATA
+    assert await world.broker.check_data(bela) == Answered(None)
+
+
+async def test_a_session_that_is_over_is_not_asked_for(world):
+    """With the lease closed nothing reaches the broker; in doubt only the second look does."""
+    asha = await world.credential("asha", "XA00001")
+    asha.lease.is_in_doubt = True
+
+    assert await world.broker.check_data(asha) == SessionOver(BrokerService.DATA)
+    assert await world.heard("XA00001") == 0
+    assert await world.broker.check_data(asha.for_second_look()) == Answered(None)
+
+    asha.lease.is_over = True
+
+    assert await world.broker.check_data(asha.for_second_look()) == SessionOver(BrokerService.DATA)
+    assert await world.heard("XA00001") == 1
+
+
+async def test_after_its_known_end_a_session_is_not_asked_for(world):
+    """At the known end itself calls stop, without a call to find out."""
+    asha = await world.credential("asha", "XA00001")
+    await world.clock.advance_to(asha.expires_at)
+
+    assert await world.broker.check_trading(asha) == SessionOver(BrokerService.TRADING)
+    assert await world.heard("XA00001") == 0
+
+
+async def test_a_login_brings_a_token_once(world):
+    """An auth code becomes a token of the one who logged in; a second time, or made up, it is refused."""
+    code = await world.auth_code("XA00001")
+
+    answer = await world.broker.exchange_auth_code(APP, code)
+
+    assert isinstance(answer, Answered)
+    assert read_claims(answer.value, now=world.clock.now()).fyers_id == "XA00001"
+    for stale in (code, AuthCode("made-up")):
+        refused = await world.broker.exchange_auth_code(APP, stale)
+        assert isinstance(refused, RequestRefused)
+        assert refused.service is BrokerService.LOGIN
+
+
+async def test_a_new_login_repairs_and_the_old_token_stays_dead(world):
+    """After the end of a session the next login works, and calls with the old token are refused on."""
+    old = await world.credential("asha", "XA00001")
+    await world.make("XA00001", AccountState.EXPIRED)
+    await world.broker.check_data(old)
+
+    fresh = await world.credential("asha", "XA00001")
+
+    assert await world.broker.check_data(fresh) == Answered(None)
+    assert isinstance(await world.broker.check_data(old), LoginRefused)
+
+
+async def test_signing_out_ends_the_token(world):
+    """After signing out the token is refused."""
+    asha = await world.credential("asha", "XA00001")
+
+    assert await world.broker.sign_out(asha) == Answered(None)
+    assert isinstance(await world.broker.check_data(asha), LoginRefused)
+
+
+async def test_a_symbol_that_does_not_exist_is_a_bad_request(world):
+    """History of an unknown symbol is refused as a request; among quotes it is absent."""
+    asha = await world.credential("asha", "XA00001")
+    now = world.clock.now()
+
+    history = await world.broker.candles(asha, UNKNOWN, FIVE, start=now - timedelta(hours=1), end=now)
+    quotes = await world.broker.quotes(asha, [UNKNOWN, SBIN])
+
+    assert isinstance(history, RequestRefused)
+    assert (history.code, history.service) == (-300, BrokerService.TRADING)
+    assert [quote.symbol for quote in quotes.value] == [SBIN]
+
+
+async def test_both_name_the_same_bounds(clock, client):
+    """The broker in memory promises no more than the real one."""
+    fake = FakeWorld(clock).broker
+
+    assert fake.quotes_per_call == client.quotes_per_call == 50
+    for code in ("1", "240", "1D"):
+        assert fake.history_span(Resolution(code)) == client.history_span(Resolution(code))
