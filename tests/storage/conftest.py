@@ -7,7 +7,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
@@ -31,10 +31,17 @@ class Database:
 
     url: str
     cipher: Cipher
+    opened: list[Store] = field(default_factory=list)
 
     def open(self, **options) -> Store:
-        """Return a store on it."""
-        return Store(self.url, self.cipher, **options)
+        """Return a store on it, which is closed after the test."""
+        self.opened.append(Store(self.url, self.cipher, **options))
+        return self.opened[-1]
+
+    async def close(self) -> None:
+        """Close all stores."""
+        for store in self.opened:
+            await store.close()
 
 
 def run_apart(work: Coroutine):
@@ -102,26 +109,27 @@ def make_database(kind: str, request) -> Database:
 
 
 @pytest.fixture(params=[SQLITE, POSTGRES])
-def database(request) -> Database:
+async def database(request) -> AsyncIterator[Database]:
     """Return each real database in turn."""
-    return make_database(request.param, request)
-
-
-@pytest.fixture(params=[SQLITE])
-def sqlite_database(request) -> Database:
-    """Return a real SQLite database."""
-    return make_database(request.param, request)
-
-
-@pytest.fixture(params=[MEMORY, SQLITE, POSTGRES])
-def place(request) -> Database | None:
-    """Return each database in turn; None stands for memory."""
-    return None if request.param == "memory" else make_database(request.param, request)
+    made = make_database(request.param, request)
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-async def store(place) -> AsyncIterator[Store | FakeStore]:
+async def sqlite_database(request) -> AsyncIterator[Database]:
+    """Return a real SQLite database."""
+    made = make_database("sqlite", request)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=[MEMORY, SQLITE, POSTGRES])
+async def store(request) -> AsyncIterator[Store | FakeStore]:
     """Return a store on each kind of database in turn."""
-    opened = FakeStore() if place is None else place.open()
-    yield opened
-    await opened.close()
+    if request.param == "memory":
+        yield FakeStore()
+        return
+    made = make_database(request.param, request)
+    yield made.open()
+    await made.close()

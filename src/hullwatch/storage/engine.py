@@ -9,19 +9,18 @@ without waiting, whenever another has written in between.
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import (
-    DataError,
     DBAPIError,
     IntegrityError,
-    ProgrammingError,
     SQLAlchemyError,
     StatementError,
 )
@@ -50,7 +49,11 @@ FOREIGN_ERRORS: Final = (
     OverflowError,
 )
 """What the drivers, SQLAlchemy and the network raise; `TimeoutError` is an `OSError`."""
+_SILENT = "The database does not answer at the moment. Nothing was changed; please try again."
 _UNIQUE = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "23505"})
+_BAD_VALUE = ("SQLITE_MISMATCH", "SQLITE_TOOBIG", "22")
+_WRONG_FORM = ("SQLITE_ERROR", "SQLITE_SCHEMA", "42")
+"""No such table or column, and whatever else makes no sense to the database."""
 _FOREIGN_KEY = frozenset({"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"})
 
 
@@ -80,6 +83,8 @@ def open_engine(
 
 
 def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> AsyncEngine:
+    # At DEBUG it writes every statement with its parameters, password hashes included.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
     engine = create_async_engine(address, connect_args={"timeout": patience_s}, **options)
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -105,26 +110,72 @@ def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> As
         """Take the write lock at the start, unless nothing will be written."""
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
             return
-        is_read_only = connection.get_execution_options().get(READ_ONLY, False)
+        is_read_only = bool(connection.get_execution_options().get(READ_ONLY, False))
+        if connection.info.get(READ_ONLY, False) != is_read_only:
+            connection.info[READ_ONLY] = is_read_only
+            connection.exec_driver_sql(f"PRAGMA query_only={is_read_only:d}")
         connection.exec_driver_sql("BEGIN" if is_read_only else "BEGIN IMMEDIATE")
 
     return engine
 
 
-async def answer_of(operation: Awaitable[T], *, limit_s: float = LIMIT_S) -> T:
+async def answer_of(
+    operation: Coroutine[Any, Any, T],
+    *,
+    limit_s: float = LIMIT_S,
+    interrupt: Callable[[], Awaitable[None]] | None = None,
+) -> T:
     """Await an operation of the database within the limit; the only place where foreign errors are met.
+
+    A cancelled caller waits for the operation to end before the cancellation goes on: one that is torn off leaves a connection behind that
+    nobody closes, and on SQLite a thread that still holds the write lock.
+
+    Args:
+        operation: What to await.
+        limit_s: After so many seconds it is interrupted; after as many again it is given up.
+        interrupt: How to interrupt it; None to cancel it.
 
     Raises:
         Refusal: What `refusal_for` makes of the error, without any trace of it but class and code: the text of a driver's error may quote
             rows and parameters.
     """
+    task = asyncio.ensure_future(operation)
+    is_cancelled = await _end_of(task, limit_s, interrupt)
+    if is_cancelled:
+        raise asyncio.CancelledError
+    if not task.done() or task.cancelled():
+        raise StorageUnavailable(_SILENT) from DatabaseFault("TimeoutError", None)
     try:
-        async with asyncio.timeout(limit_s):
-            return await operation
+        return task.result()
     except FOREIGN_ERRORS as error:
         refusal, fault = refusal_for(error), fault_of(error)
     # Raised out here, so that the foreign error is neither cause nor context.
     raise refusal from fault
+
+
+async def _end_of(
+    task: asyncio.Future[Any], limit_s: float, interrupt: Callable[[], Awaitable[None]] | None
+) -> bool:
+    """Wait until the task has ended or is given up; return whether the waiting task was cancelled meanwhile."""
+    now = asyncio.get_running_loop().time
+    task.add_done_callback(
+        lambda ended: ended.cancelled() or ended.exception()
+    )  # one given up has nobody to tell
+    is_cancelled = False
+    for is_last in (False, True):
+        deadline = now() + limit_s
+        while not task.done() and now() < deadline:
+            try:
+                await asyncio.wait({task}, timeout=deadline - now())
+            except asyncio.CancelledError:
+                is_cancelled = True
+        if task.done() or is_last:
+            break
+        if interrupt is None:
+            task.cancel()
+        else:
+            await interrupt()
+    return is_cancelled
 
 
 def fault_of(error: BaseException) -> DatabaseFault:
@@ -158,9 +209,10 @@ def refusal_for(error: BaseException) -> Refusal:
         return error.orig  # a column refused the value before it was sent
     if isinstance(error, IntegrityError):
         return _broken_rule(code_of(driver_error(error)))
-    if isinstance(error, (DataError, OverflowError)):
+    code = code_of(driver_error(error)) or ""
+    if isinstance(error, OverflowError) or code.startswith(_BAD_VALUE):
         return InvalidInput("A value is out of the range that can be stored.")
-    if isinstance(error, ProgrammingError):
+    if code.startswith(_WRONG_FORM):
         return StorageUnavailable("The database is not in the form this version of hullwatch needs.")
     if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
         if isinstance(error.orig, OverflowError):

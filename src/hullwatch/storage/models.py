@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from hullwatch.domain.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
 from hullwatch.domain.connection import EndReason, LoginState, Standing
+from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.instruments import MAX_SYMBOL_LENGTH
 from hullwatch.domain.notifications import NotificationKind
 from hullwatch.domain.signals import Direction, Rule
@@ -146,7 +147,7 @@ class WatchRow(Base):
     __tablename__ = "watches"
     __table_args__ = (
         UniqueConstraint("user_id", "symbol", "resolution", "period", "rule"),
-        CheckConstraint("period > 0", name="period"),
+        CheckConstraint(f"period BETWEEN {MIN_PERIOD} AND {MAX_PERIOD}", name="period"),
     )
 
     id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)

@@ -1,8 +1,9 @@
 """The database as the services see it: units of work over one engine. Satisfies `StorePort`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +20,7 @@ from hullwatch.storage.repositories.notifications import Notifications
 from hullwatch.storage.repositories.users import Users
 from hullwatch.storage.repositories.watches import Watches
 from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT
-from hullwatch.storage.transaction import Transaction, finished
+from hullwatch.storage.transaction import Transaction
 
 
 class UnitOfWork:
@@ -46,7 +47,7 @@ class UnitOfWork:
         Raises:
             StorageUnavailable: Nothing was kept, unless the connection broke while the database was confirming.
         """
-        await finished(answer_of(self._db_session.commit(), limit_s=self._limit_s))
+        await answer_of(self._db_session.commit(), limit_s=self._limit_s)
 
 
 class Store:
@@ -126,18 +127,26 @@ class Store:
         options = {READ_ONLY: True, "postgresql_readonly": True} if read_only else {}
         db_session = AsyncSession(self._engine, expire_on_commit=False, autoflush=False)
         try:
-            await answer_of(db_session.connection(execution_options=options), limit_s=self._limit_s)
-            transaction = Transaction(db_session, is_postgresql=self._is_postgresql, limit_s=self._limit_s)
+            interrupt = await answer_of(self._begin(db_session, options), limit_s=self._limit_s)
+            transaction = Transaction(
+                db_session, is_postgresql=self._is_postgresql, limit_s=self._limit_s, interrupt=interrupt
+            )
             yield UnitOfWork(db_session, transaction, self._cipher, self._limit_s)
         finally:
-            # To its end even when cancelled: a transaction left open would keep everyone else from writing.
-            await finished(self._leave(db_session))
+            try:
+                await answer_of(db_session.close(), limit_s=self._limit_s)
+            except StorageUnavailable:  # what happened before counts; this connection is not used again
+                await answer_of(db_session.invalidate(), limit_s=self._limit_s)
 
-    async def _leave(self, db_session: AsyncSession) -> None:
-        try:
-            await answer_of(db_session.close(), limit_s=self._limit_s)
-        except StorageUnavailable:
-            await db_session.invalidate()
+    async def _begin(
+        self, db_session: AsyncSession, options: dict[str, Any]
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Connect and begin; return what interrupts a running statement, where that is left to us."""
+        connection = await db_session.connection(execution_options=options)
+        if self._is_postgresql:
+            return None  # asyncpg has a time limit of its own
+        driver_connection: Any = (await connection.get_raw_connection()).driver_connection
+        return cast("Callable[[], Awaitable[None]]", driver_connection.interrupt)
 
     async def _take_turn(self) -> None:
         if self._writer is not None and self._writer is asyncio.current_task():

@@ -1,7 +1,6 @@
 """One transaction's statements, each within its time and with its errors translated. What they say is in ``repositories/``."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import BigInteger, CursorResult, Executable, Select, Table, exists, func, literal, select
@@ -12,6 +11,7 @@ from hullwatch.storage.engine import answer_of
 from hullwatch.storage.models import Base, UserRow
 
 T = TypeVar("T")
+R = TypeVar("R")
 Values = Sequence[dict[str, Any]]
 
 REGISTRATION_LOCK = 0x68756C6C_0001
@@ -26,14 +26,22 @@ _OPTIONS = {"populate_existing": True, "synchronize_session": False}
 class Transaction:
     """What repositories speak through."""
 
-    def __init__(self, db_session: AsyncSession, *, is_postgresql: bool, limit_s: float) -> None:
+    def __init__(
+        self,
+        db_session: AsyncSession,
+        *,
+        is_postgresql: bool,
+        limit_s: float,
+        interrupt: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._db_session = db_session
         self._limit_s = limit_s
+        self._interrupt = interrupt
         self.is_postgresql = is_postgresql
 
     async def rows(self, query: Select[T]) -> list[T]:
         """Return the first column, or the row object, of all rows."""
-        return list(await answer_of(self._scalars(query), limit_s=self._limit_s))
+        return list(await self._answer_of(self._scalars(query)))
 
     async def row(self, query: Select[T]) -> T | None:
         """Return the first row, or None."""
@@ -45,12 +53,12 @@ class Transaction:
     ) -> CursorResult[*tuple[Any, ...]]:
         """Run a statement, once for each of the values if there are any."""
         running = self._db_session.execute(statement, values, execution_options=_OPTIONS)
-        return cast("CursorResult[*tuple[Any, ...]]", await answer_of(running, limit_s=self._limit_s))
+        return cast("CursorResult[*tuple[Any, ...]]", await self._answer_of(running))
 
     async def execute_many(self, statement: Executable, values: Values) -> None:
         """Run a statement with named parameters for each of the values, in one call to the driver."""
         if values:
-            await answer_of(self._execute_many(statement, values), limit_s=self._limit_s)
+            await self._answer_of(self._execute_many(statement, values))
 
     def insert(self, row: type[Base]) -> postgresql.Insert:
         """Return an INSERT that knows ON CONFLICT, in the words of this database."""
@@ -77,6 +85,9 @@ class Transaction:
             take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
             await self.execute(select(take(literal(number, BigInteger))))
 
+    async def _answer_of(self, operation: Coroutine[Any, Any, R]) -> R:
+        return await answer_of(operation, limit_s=self._limit_s, interrupt=self._interrupt)
+
     async def _scalars(self, query: Select[T]) -> Sequence[T]:
         return (await self._db_session.execute(query, execution_options=_OPTIONS)).scalars().all()
 
@@ -97,18 +108,3 @@ def values_of(row: Base) -> dict[str, Any]:
         for column in table_of(type(row)).columns
         if column is not table_of(type(row)).autoincrement_column
     }
-
-
-async def finished(operation: Coroutine[Any, Any, None]) -> None:
-    """Let an operation come to its end even if the waiting task is cancelled; the cancellation then goes on."""
-    task = asyncio.ensure_future(operation)
-    is_cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            is_cancelled = True
-    if is_cancelled:
-        task.exception()
-        raise asyncio.CancelledError
-    task.result()

@@ -277,7 +277,7 @@ def upgrade() -> None:
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("evaluated_through", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("period > 0", name=op.f("ck_watches_period")),
+        sa.CheckConstraint("period BETWEEN 2 AND 1000", name=op.f("ck_watches_period")),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_watches_user_id_users"), ondelete="CASCADE"
         ),
