@@ -1,6 +1,7 @@
 """Plays the demo quickly and keeps its most telling lines as ``docs/demo.svg``: ``python docs/tools/demo_picture.py CANDLES_DIR``."""
 
 import asyncio
+import os
 import re
 import sys
 from datetime import datetime
@@ -41,7 +42,8 @@ async def _play(console: Console, candles: Path) -> None:
 
 def main(candles: Path) -> None:
     """Record and write the picture."""
-    with Path("/dev/null").open("w") as nowhere:
+    os.chdir(candles.parent)  # so that the picture names no folder of the machine that made it
+    with Path(os.devnull).open("w") as nowhere:
         console = Console(
             record=True,
             file=nowhere,
@@ -50,7 +52,7 @@ def main(candles: Path) -> None:
             color_system="truecolor",
             highlight=False,
         )
-        asyncio.run(_play(console, candles))
+        asyncio.run(_play(console, Path(candles.name)))
     svg = console.export_svg(title="make demo", theme=MONOKAI)
     # The fonts that the template names lie at an address elsewhere; any monospaced font will do.
     svg = re.sub(r"@font-face\s*{[^}]*}", "", svg).replace("Fira Code", "DejaVu Sans Mono")
@@ -58,4 +60,4 @@ def main(candles: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]).resolve())
