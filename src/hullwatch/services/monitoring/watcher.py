@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hullwatch.domain.candles import Candle, closes_at, last_close_at_or_before
+from hullwatch.domain.candles import MAX_PRICE, Candle, closes_at, last_close_at_or_before
 from hullwatch.domain.connection import Standing
 from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
 from hullwatch.domain.failures import Outcome, StorageUnavailable
@@ -361,7 +361,11 @@ class Watcher:
         symbols = list(dict.fromkeys(watch.symbol for watch in self.watches.values()))
         answer = await self._tools.market.fresh_quotes(self.user_id, symbols)
         if answer.outcome is Outcome.OK and self._tools.hub.listeners(self.user_id):
-            prices = {quote.symbol: quote.ltp for quote in answer.quotes}
+            prices = {
+                quote.symbol: quote.ltp
+                for quote in answer.quotes
+                if quote.ltp is not None and 0 < quote.ltp <= MAX_PRICE
+            }
             previews: dict[str, float] = {}
             for watch in self.watches.values():
                 price, series = prices.get(watch.symbol), self._series.get(watch.id)
