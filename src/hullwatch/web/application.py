@@ -19,11 +19,13 @@ from hullwatch.web.api import (
     notifications,
     token_validation,
 )
+from hullwatch.web.api.token_validation import STATUS_PATH
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Services, services_of, who_asks
-from hullwatch.web.edge import Edge
+from hullwatch.web.edge import Edge, PlainRoute
 from hullwatch.web.live import events_route
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
+from hullwatch.web.shortcut import StatusShortcut
 
 _ROUTERS = (
     auth.router,
@@ -60,7 +62,7 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     )
     app.state.services = services
     app.state.config = config
-    app.add_middleware(Edge, config=config)
+    app.add_middleware(Edge, config=config, shortcuts={STATUS_PATH: StatusShortcut(services, config)})
     errors.install(app)
     app.router.routes.insert(0, token_validation.status_route)
     for router in _ROUTERS:
@@ -90,10 +92,13 @@ def _add_pages(app: FastAPI) -> None:
     async def style(_: Request) -> Response:
         return PlainTextResponse(STYLE, media_type="text/css")
 
-    app.add_route("/", home, methods=["GET"])
-    app.add_route("/api/docs", docs, methods=["GET"])
-    app.add_route("/api/openapi.json", document, methods=["GET"])
-    app.add_route(STYLE_PATH, style, methods=["GET"])
+    for path, page in (
+        ("/", home),
+        ("/api/docs", docs),
+        ("/api/openapi.json", document),
+        (STYLE_PATH, style),
+    ):
+        app.router.routes.append(PlainRoute(path, page, methods=["GET"]))
 
 
 _PRIVATE = {"Cache-Control": "no-store"}
