@@ -167,12 +167,13 @@ class House:
 
     # ---- life
 
-    async def start(self, *, with_sweeps: bool = False) -> "House":
+    async def start(self, *, with_monitoring: bool = True, with_sweeps: bool = False) -> "House":
         """Load and begin all jobs."""
         await self.connections.load()
-        await self.monitoring.load()
         self.connections.start_jobs()
-        self.monitoring.start_jobs(self.supervisor)
+        if with_monitoring:
+            await self.monitoring.load()
+            self.monitoring.start_jobs(self.supervisor)
         if with_sweeps:
             self.validation.start_periodic_validation(self.supervisor)
         await self.clock.settle()
@@ -190,8 +191,7 @@ class House:
     async def kill(self, store: FakeStore | None = None) -> "House":
         """End the process without a word and build a new one on what is stored, or on the given copy of it."""
         store = store or self.store.copied()
-        mine = asyncio.current_task()
-        doomed = [task for task in asyncio.all_tasks() if task is not mine]
+        doomed = [task for task in asyncio.all_tasks() if not _belongs_to_the_test(task)]
         for task in doomed:
             task.cancel()
         with suppress(asyncio.CancelledError):
@@ -274,6 +274,12 @@ class House:
         """Return stored signals, oldest candle first."""
         own = [signal for signal in self.store.tables.signals.values() if signal.user_id == user_id]
         return sorted(own, key=lambda signal: (signal.candle_opened_at, signal.watch_id))
+
+
+def _belongs_to_the_test(task: asyncio.Task) -> bool:
+    """Tell the tasks that run the test itself, which the loop knows beside those of the house."""
+    runner = ("_call_in_runner_task", "_run_tests_and_fixtures")
+    return task is asyncio.current_task() or task.get_coro().__qualname__.endswith(runner)
 
 
 def candles_of(
