@@ -104,9 +104,7 @@ def test_keys_can_come_from_a_setting(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "setting", ["hunter2", ",", "A" * 44 + "=", "ключ", EncryptionKey.make().text()[:-4]]
-)
+@pytest.mark.parametrize("setting", ["hunter2", ",", "A" * 44 + "=", "ключ", "QUFB" * 10])
 def test_a_setting_that_holds_no_keys_is_refused(tmp_path, setting):
     """The sentence names the setting and does not quote it."""
     with pytest.raises(KeysUnusable, match="HULLWATCH_ENCRYPTION_KEYS") as caught:
