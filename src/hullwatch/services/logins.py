@@ -99,8 +99,9 @@ class LoginService:
             )
         found = await self._find(email)
         if not await self._hasher.is_match(password, found[1] if found else None) or found is None:
+            self._throttle.failed(address, self._clock.monotonic())
             raise WrongCredentials("E-mail address and password do not fit.")
-        self._throttle.succeeded(email, address, self._clock.monotonic())
+        self._throttle.succeeded(email)
         user, password_hash = found
         if self._hasher.is_outdated(password_hash):
             renewed = await self._hasher.hash(password)

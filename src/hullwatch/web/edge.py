@@ -125,7 +125,9 @@ class Edge:
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         if not is_own_host(headers.get("host", ""), self._config):
             # A foreign name that points here is how a web page reaches servers on its visitor's own machine (DNS rebinding).
-            return status_problem(421, "This address is not known under that name.")
+            return status_problem(
+                421, "This server is not known under that name; HULLWATCH_PUBLIC_URL says how it is reached."
+            )
         if scope["method"] in SAFE_METHODS or headers.get("authorization", "")[:7].lower() == "bearer ":
             return None
         if is_foreign(headers, self._config):
