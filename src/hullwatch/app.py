@@ -108,7 +108,12 @@ class House:
 
     def web_config(self) -> WebConfig:
         """Return how this install is reached."""
-        return WebConfig(public_url=self.settings.public_url, version=__version__)
+        return WebConfig(
+            public_url=self.settings.public_url,
+            version=__version__,
+            hma_period=self.settings.hma_period,
+            hma_resolution=self.settings.hma_resolution,
+        )
 
     async def readiness(self) -> tuple[Readiness, ...]:
         """Return whether what the server stands on is there."""
