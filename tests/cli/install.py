@@ -6,8 +6,8 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hullwatch.domain.secrets import AccessToken
 from hullwatch.settings import read_settings
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.keys import load_keys
-from hullwatch.storage.store import Store
+from hullwatch.storage.store import Store, UnitOfWork
 from hullwatch.storage.upgrade import upgrade
 
 PATIENCE_S = 60.0
@@ -107,19 +107,38 @@ def session_of(user: User, **changes: Any) -> Connection:
 def stored(home: Path, *entries: tuple[User, Connection | None], token: str = TOKEN) -> None:
     """Put users and their connections into the install's database."""
 
-    async def store_all() -> None:
-        settings = read_settings()
+    async def store_all(work: UnitOfWork) -> None:
+        for user, connection in entries:
+            await work.users.add(user, "no hash")
+            if connection is not None and connection.has_session:
+                await work.connections.save_login(connection, AccessToken(token))
+            elif connection is not None:
+                await work.connections.save(connection)
+
+    in_database(home, store_all)
+
+
+def connected(home: Path, user_id: str) -> None:
+    """Give a stored user a session."""
+
+    async def store_session(work: UnitOfWork) -> None:
+        session = replace(session_of(user_named("any")), user_id=user_id)
+        await work.connections.save_login(session, AccessToken(TOKEN))
+
+    in_database(home, store_session)
+
+
+def in_database(home: Path, change: Callable[[UnitOfWork], Awaitable[None]]) -> None:
+    """Make a change to the install's database, as another process would."""
+
+    async def make() -> None:
+        settings = read_settings(data_dir=home / "data")
         settings.data_dir.mkdir(mode=0o700, exist_ok=True)
         await upgrade(settings.database)
         store = Store(settings.database, Cipher(load_keys("", settings.data_dir)))
         async with store.begin() as work:
-            for user, connection in entries:
-                await work.users.add(user, "no hash")
-                if connection is not None and connection.has_session:
-                    await work.connections.save_login(connection, AccessToken(token))
-                elif connection is not None:
-                    await work.connections.save(connection)
+            await change(work)
             await work.commit()
         await store.close()
 
-    asyncio.run(store_all())
+    asyncio.run(make())

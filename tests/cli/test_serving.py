@@ -1,40 +1,24 @@
 """`hullwatch serve` as a real process: it answers, ends in order, and comes back after the worst."""
 
+import json
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from cli.install import PASSWORD, Program, fetch, wait_until
+from typer.testing import Result
 
+from cli.install import PASSWORD, TOKEN, Program, connected, fetch, wait_until
+
+NOWHERE = "http://127.0.0.1:9"
 Served = Callable[..., tuple[Program, str]]
 
 
-def test_it_answers_and_ends_in_order(served: Served, home: Path) -> None:
-    """It prints its address, answers there, and SIGTERM ends it with 0, within ten seconds although a connection stays open."""
-    server, url = served()
-    host, port = url.removeprefix("http://").split(":")
-
-    answer = fetch(f"{url}/healthz")
-    ready = fetch(f"{url}/readyz")
-    with socket.create_connection((host, int(port))) as idle:
-        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")  # a request that never ends
-        began = time.monotonic()
-        code = server.end(signal.SIGTERM)
-
-    assert answer == {"status": "ok"}
-    assert ready["status"] == "ready"
-    assert code == 0
-    assert time.monotonic() - began < 10
-    assert "Traceback" not in server.err
-
-
 def test_a_killed_server_starts_again_on_the_same_data(served: Served, home: Path) -> None:
-    """What was acknowledged before `kill -9` is there afterwards; Ctrl-C then ends the new one with 0.
-
-    The browser's own Origin is accepted although the port was chosen by the system: the public address follows it.
-    """
+    """What was acknowledged before `kill -9` is there afterwards, and the browser's Origin is accepted at whatever port was chosen."""
     first, url = served()
     body = {"email": "asha@example.com", "password": PASSWORD, "fullName": "Asha Iyer"}
     registered = fetch(f"{url}/api/auth/register", "POST", body, Origin=url)
@@ -44,9 +28,52 @@ def test_a_killed_server_starts_again_on_the_same_data(served: Served, home: Pat
     login = {"email": "asha@example.com", "password": PASSWORD}
     back = fetch(f"{url}/api/auth/login", "POST", login, Origin=url)
 
+    assert fetch(f"{url}/healthz") == {"status": "ok"}
+    assert fetch(f"{url}/readyz")["status"] == "ready"
     assert back["id"] == registered["id"]
-    assert second.end(signal.SIGINT) == 0
+    assert_ends_in_order(second, url)
     assert PASSWORD not in first.err + second.err + first.out + second.out
+
+
+def assert_ends_in_order(server: Program, url: str) -> None:
+    """SIGTERM ends it with 0 and without a traceback, within ten seconds although a request never comes to its end."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as hanging:
+        hanging.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        began = time.monotonic()
+        code = server.end(signal.SIGTERM)
+
+    assert code == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in server.err
+
+
+def test_a_disconnect_beside_it_reaches_a_running_server(
+    served: Served, command: Callable[..., Result], home: Path
+) -> None:
+    """`users disconnect` while a server runs: within seconds the server itself says that the session ended, and by whom."""
+    command("users", "add", "asha@example.com", "--role", "admin", stdin=PASSWORD)
+    (row,) = json.loads(command("users", "list", "--json").stdout)
+    connected(home, row["id"])
+    server, url = served(HULLWATCH_FYERS_BASE_URL=NOWHERE, HULLWATCH_FYERS_DATA_URL=NOWHERE)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    login = json.dumps({"email": "asha@example.com", "password": PASSWORD}).encode()
+    headers = {"Content-Type": "application/json", "Origin": url}
+    browser.open(urllib.request.Request(f"{url}/api/auth/login", login, headers), timeout=20).close()
+
+    def status() -> dict[str, Any]:
+        with browser.open(f"{url}/api/fyers/status", timeout=20) as reply:
+            return json.load(reply)
+
+    before = status()["state"]
+    done = command("users", "disconnect", "asha@example.com")
+    wait_until(lambda: status()["state"] == "disconnected")
+
+    assert before == "connected"
+    assert done.exit_code == 0
+    assert status()["reason"] == "by_admin"
+    assert server.end(signal.SIGINT) == 0
+    assert TOKEN not in server.out + server.err
 
 
 def test_a_busy_port_is_a_sentence(start: Callable[..., Program], home: Path) -> None:
