@@ -10,11 +10,11 @@ from fakes.clock import FakeClock
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
-from web_house import WebHouse, make_supervisor
 
 from hullwatch.domain.accounts import Role
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
+from web.web_house import WebHouse, make_supervisor
 
 # Left out: those that take any refusal of well-formed data for a fault, such as a symbol that no exchange has, and the one that
 # cannot tell its own made-up login from a good one; the last test here does its work.
