@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from account_house import HERE, PASSWORD, AccountHouse
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.failures import (
@@ -17,6 +16,7 @@ from hullwatch.domain.failures import (
     WrongCredentials,
 )
 from hullwatch.services.accounts import INVITE_LIFETIME, Registration
+from services.account_house import HERE, PASSWORD, AccountHouse
 
 
 @pytest.fixture

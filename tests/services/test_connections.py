@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.connection import (
@@ -31,6 +30,7 @@ from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.tokens import next_daily_end
 from hullwatch.services.connections import ADMINS
 from hullwatch.services.stored_ends import disconnect_stored
+from services.building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
 ENDED = NotificationKind.SESSION_ENDED

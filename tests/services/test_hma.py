@@ -4,7 +4,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from building import (
+from fakes.broker import AccountState, refusal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.candles import Candle, closes_between
+from hullwatch.domain.failures import BrokerService, InvalidInput, NotPermitted, RateLimited, Unavailable
+from hullwatch.domain.hma import HullMovingAverage, hull_moving_average, warm_up
+from hullwatch.domain.instruments import WATCHED_MINUTES, Resolution
+from hullwatch.services.hma import HmaReading, HmaStatus, history_start
+from services.building import (
     ALICE,
     BOB,
     CALENDAR,
@@ -18,15 +27,6 @@ from building import (
     fyers_id,
     quote,
 )
-from fakes.broker import AccountState, refusal
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from hullwatch.domain.candles import Candle, closes_between
-from hullwatch.domain.failures import BrokerService, InvalidInput, NotPermitted, RateLimited, Unavailable
-from hullwatch.domain.hma import HullMovingAverage, hull_moving_average, warm_up
-from hullwatch.domain.instruments import WATCHED_MINUTES, Resolution
-from hullwatch.services.hma import HmaReading, HmaStatus, history_start
 
 TRADING = BrokerService.TRADING
 MARKET = candles_of(days_before=4)

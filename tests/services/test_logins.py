@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from account_house import HERE, PASSWORD, AccountHouse
 
 from hullwatch.domain.failures import (
     InvalidInput,
@@ -14,6 +13,7 @@ from hullwatch.domain.failures import (
     WrongCredentials,
 )
 from hullwatch.services.logins import BROWSER_LIFETIME, MOST_TOKENS, REMEMBERED_S, hash_value
+from services.account_house import HERE, PASSWORD, AccountHouse
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from building import ALICE, BOB, FIVE, INFY, OPENING, SBIN, House, candles_of, fyers_id, quote
 from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.candles import Candle
@@ -20,6 +19,7 @@ from hullwatch.domain.failures import (
     UnreadableReply,
 )
 from hullwatch.domain.instruments import Instrument, Resolution, Segment, Symbol
+from services.building import ALICE, BOB, FIVE, INFY, OPENING, SBIN, House, candles_of, fyers_id, quote
 
 DATA, TRADING = BrokerService.DATA, BrokerService.TRADING
 DAY = Resolution("1D")

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 from fakes.broker import AccountState, refusal
 
 from hullwatch.domain.accounts import Role
@@ -12,6 +11,7 @@ from hullwatch.domain.events import BrokerTroubleChanged
 from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.notifications import NotificationKind
 from hullwatch.services.outages import ASK_EVERY_S, EVERYBODY
+from services.building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 
 ADMIN = "usr_admin"
 EVERYONE = (ALICE, BOB, CAROL, DAVE)

@@ -1,13 +1,13 @@
 """Ends and removals that one process stores and another, which holds the session in memory, has to notice."""
 
 import pytest
-from building import ALICE, BOB, House
 
 from hullwatch.domain.connection import EndReason, LoginState
 from hullwatch.domain.failures import SessionOver
 from hullwatch.domain.notifications import NotificationKind
 from hullwatch.services.connections import STORED_ENDS_EVERY_S
 from hullwatch.services.stored_ends import disconnect_stored
+from services.building import ALICE, BOB, House
 
 
 @pytest.fixture

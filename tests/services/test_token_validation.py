@@ -4,13 +4,13 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from building import ALICE, BOB, House, fyers_id
 from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.connection import EndReason, LoginState
 from hullwatch.domain.failures import Answered, BrokerService, InvalidInput, NotPermitted, Unavailable
 from hullwatch.domain.tokens import next_daily_end
 from hullwatch.services.token_validation import ValidationTotals, ValidationVerdict
+from services.building import ALICE, BOB, House, fyers_id
 
 VALID, INVALID, UNVERIFIED = ValidationVerdict.VALID, ValidationVerdict.INVALID, ValidationVerdict.UNVERIFIED
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
