@@ -46,6 +46,10 @@ CALENDAR = MarketCalendar()
 """Every weekday trades."""
 
 
+QUIET = structlog.wrap_logger(structlog.ReturnLogger(), processors=[], wrapper_class=structlog.BoundLogger)
+"""Drawing the tracebacks of outages that are meant would take most of a test's time."""
+
+
 def fyers_id(user_id: str) -> str:
     """Return the Fyers id that a test user logs in with."""
     return "F" + user_id.removeprefix("usr_").upper()
@@ -111,7 +115,7 @@ class House:
     def __init__(
         self,
         *,
-        now: datetime = OPENING + timedelta(minutes=30),
+        now: datetime = OPENING + timedelta(minutes=30, seconds=30),
         clock: FakeClock | None = None,
         store: FakeStore | None = None,
         broker: FakeBroker | None = None,
@@ -125,7 +129,7 @@ class House:
         self.random = Random(seed)
         self.metrics = Metrics()
         self.hub: Broadcast[Event] = Broadcast()
-        self.supervisor = Supervisor(self.clock, self.random, structlog.get_logger())
+        self.supervisor = Supervisor(self.clock, self.random, QUIET)
         numbers = count(1)
         self.new_id = ids or (lambda prefix: f"{prefix}_{next(numbers)}")
         self._interval_s = interval_s
