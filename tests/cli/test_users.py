@@ -1,6 +1,10 @@
 """`hullwatch users`: accounts on the database itself."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -165,3 +169,30 @@ def test_the_last_admin_stays(command: Command, home: Path) -> None:
     assert result.exit_code == 1
     assert "admin" in result.stderr
     assert listed(command) == ["boss@example.com"]
+
+
+def test_ctrl_c_at_the_password_ends_at_once(home: Path) -> None:
+    """On a terminal the password is asked for without an event loop in the way: one Ctrl-C ends the command with 130, silently."""
+    controller, terminal = os.openpty()
+    process = subprocess.Popen(
+        (sys.executable, "-m", "hullwatch", "users", "add", "asha@example.com"),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    said = b""
+    try:
+        while b"Password:" not in said:
+            said += os.read(controller, 1024)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+
+    assert code == 130
+    assert b"Traceback" not in said
+    assert not (home / "data").exists()
