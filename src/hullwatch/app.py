@@ -113,6 +113,7 @@ class House:
             version=__version__,
             hma_period=self.settings.hma_period,
             hma_resolution=self.settings.hma_resolution,
+            serves_metrics=not self.settings.metrics_address,
         )
 
     async def readiness(self) -> tuple[Readiness, ...]:
