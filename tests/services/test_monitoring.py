@@ -704,13 +704,15 @@ async def test_a_watch_added_while_its_candles_are_fetched_for_another_misses_no
 
     async def add(call: Call) -> None:
         if call.name == "candles" and call.at > OPENING + timedelta(minutes=50) and not added:
-            added.append(await house.watch(ALICE, rule=Rule.TURN))
+            added.append(await house.watch(ALICE, rule=Rule.TURN, period=20))
 
     house.broker.before_answer = add
     await house.clock.advance_to(OPENING + timedelta(hours=2, seconds=30))
 
     own = [signal for signal in house.signals(ALICE) if signal.watch_id == added[0].id]
-    expected = expected_signals(MARKET, Rule.TURN, after=added[0].created_at, through=house.clock.now())
+    now, made_at = house.clock.now(), added[0].created_at
+    expected = expected_signals(MARKET, Rule.TURN, after=made_at, through=now, period=20)
+    assert expected
     assert found(own) == expected
 
 
