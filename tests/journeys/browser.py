@@ -84,6 +84,8 @@ class Browser:
         """Ask for an address, relative ones of the API; redirects are not followed."""
         url = path if "://" in path else self.base_url + path
         content = {"data": raw} if raw is not None else {"json": body}
+        if raw is not None:
+            headers = {"Content-Type": "application/json", **headers}
         async with self.http.request(
             method, url, headers=headers, allow_redirects=False, **content
         ) as response:

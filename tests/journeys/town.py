@@ -38,10 +38,18 @@ async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
 class Town:
     """One broker, one install, and its users."""
 
-    def __init__(self, broker: SimulatedBroker, clock: ScaledClock, data_dir: Path, **settings: Any) -> None:
+    def __init__(
+        self,
+        simulator: SimulatorServer,
+        broker: SimulatedBroker,
+        clock: ScaledClock,
+        data_dir: Path,
+        **settings: Any,
+    ) -> None:
+        self.simulator = simulator
         self.broker = broker
         self.clock = clock
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._settings = settings
         self._port = 0
         self._running: AsyncExitStack | None = None
@@ -63,7 +71,7 @@ class Town:
             sock = stack.enter_context(listen_on("127.0.0.1", self._port))
             host, self._port = address_of(sock)
             self.url = url_of(host, self._port)
-            settings = settings_for(self.broker.url, self._data_dir, public_url=self.url, **self._settings)
+            settings = settings_for(self.broker.url, self.data_dir, public_url=self.url, **self._settings)
             house = await stack.enter_async_context(open_house(settings, clock=self.clock))
             await house.start()
             ready, signals = asyncio.Event(), StopSignals()
@@ -200,7 +208,7 @@ async def open_town(
     ) as server:
         broker = SimulatedBroker(server.base_url)
         clock = ScaledClock(speed=0.0, starts_at=(await broker.now())[0])
-        town = Town(broker, clock, data_dir, **settings)
+        town = Town(server, broker, clock, data_dir, **settings)
         try:
             await town.start_house()
             yield town
