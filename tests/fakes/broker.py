@@ -71,6 +71,7 @@ class _Account:
 _PATHS = {
     BrokerService.PROFILE: "/profile",
     BrokerService.TRADING: "/funds",
+    BrokerService.HISTORY: "/history",
     BrokerService.DATA: "/quotes",
     BrokerService.LOGIN: "/validate-authcode",
     BrokerService.PUBLIC: "/sym_details",
@@ -239,13 +240,13 @@ class FakeBroker:
         """Return the served candles that open in [start, end]."""
         assert end - start <= self.history_span(resolution)
         failure = await self._call(
-            "candles", BrokerService.TRADING, credential, symbols=(symbol,), start=start, end=end
+            "candles", BrokerService.HISTORY, credential, symbols=(symbol,), start=start, end=end
         )
         if failure is not None:
             return failure
         if symbol in self.unknown_symbols:
             return RequestRefused(
-                BrokerService.TRADING, code=-300, http_status=422, message="Invalid symbol provided"
+                BrokerService.HISTORY, code=-300, http_status=422, message="Invalid symbol provided"
             )
         served = self.candles_by_key.get((symbol, resolution), [])
         return Answered(arrange_candles(candle for candle in served if start <= candle.opened_at <= end))
@@ -321,6 +322,7 @@ def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused
     code = {
         BrokerService.PROFILE: -8 if is_expired else -17,
         BrokerService.TRADING: -16,
+        BrokerService.HISTORY: -16,
         BrokerService.DATA: -15,
     }[service]
     return LoginRefused(service, code=code, http_status=401, path=_PATHS[service])

@@ -29,7 +29,7 @@ SERVICES = {
     "check_data": BrokerService.DATA,
     "is_market_open": BrokerService.DATA,
     "quotes": BrokerService.DATA,
-    "candles": BrokerService.TRADING,
+    "candles": BrokerService.HISTORY,
 }
 
 World = FakeWorld | SimulatedWorld
@@ -176,7 +176,7 @@ async def test_a_symbol_that_does_not_exist_is_a_bad_request(world):
     quotes = await world.broker.quotes(asha, [UNKNOWN, SBIN])
 
     assert isinstance(history, RequestRefused)
-    assert (history.code, history.service) == (-300, BrokerService.TRADING)
+    assert (history.code, history.service) == (-300, BrokerService.HISTORY)
     assert [quote.symbol for quote in quotes.value] == [SBIN]
 
 

@@ -132,7 +132,7 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             CallKind.HISTORY,
             401,
             {"code": -16, "message": "Could not authenticate the user", "s": "error"},
-            LoginRefused(BrokerService.TRADING, -16, 401, "/history"),
+            LoginRefused(BrokerService.HISTORY, -16, 401, "/history"),
         ),
         (
             CallKind.QUOTES,
@@ -170,7 +170,7 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             CallKind.HISTORY,
             422,
             {"s": "error", "code": -300, "message": "Invalid symbol provided"},
-            RequestRefused(BrokerService.TRADING, -300, 422, "Invalid symbol provided"),
+            RequestRefused(BrokerService.HISTORY, -300, 422, "Invalid symbol provided"),
         ),
         (
             CallKind.QUOTES,
@@ -183,7 +183,7 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             403,
             {"code": -403, "message": "You do not have permission to access this application", "s": "error"},
             NotPermitted(
-                BrokerService.TRADING, -403, 403, "You do not have permission to access this application"
+                BrokerService.HISTORY, -403, 403, "You do not have permission to access this application"
             ),
         ),
         (

@@ -173,6 +173,19 @@ async def test_one_refusal_is_no_verdict(house: House) -> None:
     assert house.notices(ALICE) == []
 
 
+async def test_what_refuses_at_one_address_is_confirmed_at_another(house: House) -> None:
+    """History and market data live together: when both refuse although funds answers, nobody is logged out."""
+    for service in (BrokerService.HISTORY, DATA):
+        house.broker.always(fyers_id(ALICE), service, refusal(service))
+    credential = house.credential(ALICE)
+
+    house.connections.learned(credential, refusal(BrokerService.HISTORY))
+    await house.clock.settle()
+
+    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert asked(house) == ["profile_id", "check_trading"]
+
+
 async def test_a_service_that_goes_on_refusing_is_asked_less_and_less(house: House) -> None:
     """The first doubts are cleared at once; then the account rests, longer each time, and a new login ends the rest."""
     house.broker.always(fyers_id(ALICE), DATA, refusal(DATA))

@@ -28,7 +28,7 @@ from services.building import (
     quote,
 )
 
-TRADING = BrokerService.TRADING
+HISTORY = BrokerService.HISTORY
 MARKET = candles_of(days_before=4)
 
 
@@ -112,10 +112,10 @@ async def test_a_session_that_dies_on_the_way_is_told_so(house: House) -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        RateLimited(TRADING, retry_after_s=5),
-        Unavailable(TRADING, cause="timeout"),
-        NotPermitted(TRADING, code=-403, http_status=403, message="no"),
-        refusal(TRADING),
+        RateLimited(HISTORY, retry_after_s=5),
+        Unavailable(HISTORY, cause="timeout"),
+        NotPermitted(HISTORY, code=-403, http_status=403, message="no"),
+        refusal(HISTORY),
     ],
 )
 async def test_a_failure_is_no_number_and_is_not_kept(house: House, failure) -> None:

@@ -21,7 +21,7 @@ from hullwatch.domain.failures import (
 from hullwatch.domain.instruments import Instrument, Resolution, Segment, Symbol
 from services.building import ALICE, BOB, FIVE, INFY, OPENING, SBIN, House, candles_of, fyers_id, quote
 
-DATA, TRADING = BrokerService.DATA, BrokerService.TRADING
+DATA, HISTORY = BrokerService.DATA, BrokerService.HISTORY
 DAY = Resolution("1D")
 
 
@@ -253,7 +253,7 @@ async def test_pages_are_joined_in_order_without_repetition(house: House) -> Non
 
 async def test_a_failing_page_fails_the_whole(house: House) -> None:
     """Candles with a hole in them are not given out."""
-    house.broker.queue(fyers_id(ALICE), RateLimited(TRADING, retry_after_s=5))
+    house.broker.queue(fyers_id(ALICE), RateLimited(HISTORY, retry_after_s=5))
 
     answer = await candles(house, days=250)
 

@@ -351,6 +351,8 @@ class Verdict(StrEnum):
 _LOOKS: Mapping[BrokerService, tuple[BrokerService, ...]] = {
     BrokerService.DATA: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
     BrokerService.TRADING: (BrokerService.PROFILE, BrokerService.DATA, BrokerService.TRADING),
+    # History and data live at one address: what refuses there must be confirmed elsewhere.
+    BrokerService.HISTORY: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
 }
 _LOOKS_ELSE = (BrokerService.DATA, BrokerService.TRADING)
 

@@ -49,7 +49,7 @@ class CallKind(Enum):
     PROFILE = (BrokerService.PROFILE, Host.API, "/profile", "GET")
     FUNDS = (BrokerService.TRADING, Host.API, "/funds", "GET")
     LOGOUT = (BrokerService.TRADING, Host.API, "/logout", "POST")
-    HISTORY = (BrokerService.TRADING, Host.DATA, "/history", "GET")
+    HISTORY = (BrokerService.HISTORY, Host.DATA, "/history", "GET")
     """Lives with the data, but its logins are checked like the trading service's: it refuses with -16."""
     QUOTES = (BrokerService.DATA, Host.DATA, "/quotes", "GET")
     MARKET_STATUS = (BrokerService.DATA, Host.DATA, "/marketStatus", "GET")
@@ -108,7 +108,12 @@ _ANY = range(100, 600)
 _ASKED_WRONG = frozenset({200, *range(400, 500)} - {401, 403})
 """200 because -371 was reported under it; 401 and 403 speak of a login or a permission, so a code about the request contradicts them."""
 _CLIENT = range(400, 500)
-_TOKEN_SERVICES = (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA)
+_TOKEN_SERVICES = (
+    BrokerService.PROFILE,
+    BrokerService.TRADING,
+    BrokerService.HISTORY,
+    BrokerService.DATA,
+)
 
 _REFUSED = Meaning(Kind.LOGIN, frozenset({401}))
 _LIMITED = Meaning(Kind.LIMIT, _ANY)
