@@ -11,6 +11,8 @@ from hullwatch.web import errors, openapi
 from hullwatch.web.api import (
     admin,
     auth,
+    chart,
+    dashboard,
     fyers,
     health,
     hma,
@@ -19,6 +21,7 @@ from hullwatch.web.api import (
     notifications,
     token_validation,
 )
+from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Services, services_of, who_asks
 from hullwatch.web.edge import Edge
@@ -31,6 +34,8 @@ _ROUTERS = (
     token_validation.router,
     market.router,
     hma.router,
+    chart.router,
+    dashboard.router,
     monitoring.router,
     notifications.router,
     admin.router,
@@ -66,11 +71,11 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes.append(events_route)
-    _add_pages(app)
+    _add_pages(app, config)
     return app
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, config: WebConfig) -> None:
     """Add what is for people and not part of the API."""
 
     async def home(request: Request) -> Response:
@@ -90,7 +95,10 @@ def _add_pages(app: FastAPI) -> None:
     async def style(_: Request) -> Response:
         return PlainTextResponse(STYLE, media_type="text/css")
 
-    app.add_route("/", home, methods=["GET"])
+    if config.pages is None:
+        app.add_route("/", home, methods=["GET"])
+    else:
+        app.router.routes.extend(page_routes(config.pages))
     app.add_route("/api/docs", docs, methods=["GET"])
     app.add_route("/api/openapi.json", document, methods=["GET"])
     app.add_route(STYLE_PATH, style, methods=["GET"])
