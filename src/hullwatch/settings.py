@@ -3,10 +3,13 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.instruments import Resolution
 
 PREFIX = "HULLWATCH_"
 _FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
@@ -23,7 +26,12 @@ class Settings(BaseSettings):
     """Everything an operator can set; each has a default that works."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,  # an empty variable is how containers say that nothing is set
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Path("./hullwatch-data")
@@ -71,6 +79,31 @@ class Settings(BaseSettings):
         if url.scheme not in ("http", "https") or url.username or url.password or url.query or url.fragment:
             raise ValueError("it must be an http or https address without user, query or fragment")
         return text.rstrip("/")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_text(cls, path: Path) -> Path:
+        if not str(path).isprintable():
+            raise ValueError("it must be a path of printable characters")
+        return path
+
+    @field_validator("fyers_stream_url")
+    @classmethod
+    def _is_websocket(cls, text: str) -> str:
+        url = AnyUrl(text)
+        if url.scheme != "wss" and not (url.scheme == "ws" and _is_loopback(url.host or "")):
+            raise ValueError(
+                "it must be a wss address, or ws on this machine, since access tokens travel to it"
+            )
+        return text
+
+    @field_validator("hma_resolution")
+    @classmethod
+    def _is_resolution(cls, text: str) -> str:
+        try:
+            return Resolution.parse(text).code
+        except InvalidInput as refusal:
+            raise ValueError(str(refusal).removesuffix(".")) from None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -137,7 +170,8 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's address, by default a SQLite file in the data folder."""
         return (
-            self.database_url.get_secret_value() or f"sqlite:///{(self.data_dir / 'hullwatch.db').resolve()}"
+            self.database_url.get_secret_value()
+            or f"sqlite:///{quote(str((self.data_dir / 'hullwatch.db').absolute()))}"
         )
 
 
@@ -156,6 +190,8 @@ def read_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**overrides)
+    except (OSError, UnicodeDecodeError):
+        raise SettingsRefused("The .env file in the working folder cannot be read as UTF-8 text.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=True)[0]
         cause = (first.get("ctx") or {}).get("error")

@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime, time as day_time, timedelta
+from datetime import datetime, timedelta
+from datetime import time as day_time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def free_port() -> int:
 
 def ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
     """Make one HTTP call and return its JSON."""
-    request = urllib.request.Request(url, method=method, headers={"Content-Type": "application/json", **(headers or {})})
+    request = urllib.request.Request(
+        url, method=method, headers={"Content-Type": "application/json", **(headers or {})}
+    )
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(request, data, timeout=30) as response:
         text = response.read()
@@ -59,28 +62,35 @@ class Stage:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._server: subprocess.Popen | None = None
-        self._simulator = self._run("-m", "hullwatch.simulator", "--port", self.simulator_url.rpartition(":")[2], "--speed", "0")
+        port = self.simulator_url.rpartition(":")[2]
+        self._simulator = self._run(
+            "-m", "hullwatch.simulator", "--port", port, "--speed", "0", "--start", self._begin().isoformat()
+        )
         wait_for(f"{self.simulator_url}/simulator/clock", self._simulator)
-        self._skip_to_trading()
         self.start_server()
         self.control("POST", "/clock", {"speed": speed})
+
+    @staticmethod
+    def _begin() -> datetime:
+        """Return 09:40 IST of the last trading day before today: hours of trading lie ahead, and days behind."""
+        midnight = datetime.combine(datetime.now(IST).date(), day_time(), IST)
+        return nse_calendar().previous_session(midnight).opens_at + timedelta(minutes=25)
 
     def _run(self, *arguments: str) -> subprocess.Popen:
         with (self.folder / "processes.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-
-    def _skip_to_trading(self) -> None:
-        """Begin at 09:40 IST of the next trading day, so that candles of an hour ago do not matter to anyone."""
-        now = datetime.fromisoformat(self.control("GET", "/clock")["now"])
-        tomorrow = datetime.combine(now.astimezone(IST).date() + timedelta(days=1), day_time(), IST)
-        begins_at = nse_calendar().next_session(tomorrow).opens_at + timedelta(minutes=25)
-        self.control("POST", "/clock", {"advanceSeconds": (begins_at - now).total_seconds()})
 
     def start_server(self) -> None:
         """Start the server and wait until it answers."""
-        self._server = self._run(str(HERE / "server_process.py"), str(self.port), str(self.folder), self.simulator_url)
+        self._server = self._run(
+            str(HERE / "server_process.py"), str(self.port), str(self.folder), self.simulator_url
+        )
         wait_for(f"{self.url}/healthz", self._server)
 
     def stop_server(self) -> None:

@@ -180,6 +180,17 @@ def test_a_key_that_others_may_read_is_refused(command: Callable[..., Result], h
     assert "chmod 600" in result.stderr
 
 
+def test_a_lost_key_is_said_and_ends_no_session(command: Callable[..., Result], home: Path) -> None:
+    """With another key than the database's, commands refuse to work on it instead of ending what they cannot read."""
+    command("users", "list")
+    (home / "data" / "encryption.keys").unlink()
+
+    result = command("tokens", "validate", "--all")
+
+    assert result.exit_code == 1
+    assert "key" in result.stderr
+
+
 def run_process(*arguments: str, stdout: int, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a real command to its end."""
     return subprocess.run(

@@ -10,6 +10,7 @@ from fakes.clock import FakeClock
 from fyers.worlds import FIVE, SBIN, SimulatedWorld, simulated_world
 from hullwatch.domain.failures import (
     Answered,
+    BrokerService,
     LoginRefused,
     NotPermitted,
     RateLimited,
@@ -23,15 +24,23 @@ from hullwatch.fyers.rate_limit import PacingLimits
 @pytest.fixture
 async def world(clock: FakeClock) -> AsyncIterator[SimulatedWorld]:
     """Return a simulator with a client before it."""
-    async with simulated_world(clock, timeout_s=0.5) as simulated:
+    async with simulated_world(clock) as simulated:
         yield simulated
+
+
+@pytest.mark.parametrize(("kind", "order"), [("hang", {}), ("latency", {"latencyMs": 60_000})])
+async def test_silence_ends_by_the_time_limit(clock, kind, order):
+    """A call without an answer within its time is trouble, and no verdict."""
+    async with simulated_world(clock, timeout_s=0.2) as world:
+        asha = await world.credential("asha", "XA00001")
+        await world.fault(kind, path="/data/quotes", **order)
+
+        assert await world.broker.quotes(asha, [SBIN]) == Unavailable(BrokerService.DATA, "timeout")
 
 
 @pytest.mark.parametrize(
     ("kind", "order", "failure", "cause"),
     [
-        ("hang", {}, Unavailable, "timeout"),
-        ("latency", {"latencyMs": 5000}, Unavailable, "timeout"),
         ("reset", {}, Unavailable, "connection"),
         ("drop_after_bytes", {}, Unavailable, "half_body"),
         ("html_page", {}, Unavailable, "http_502"),

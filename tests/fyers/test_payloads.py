@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.instruments import Instrument, Segment, Symbol
@@ -20,6 +20,8 @@ from hullwatch.fyers.payloads import (
     read_quotes,
     read_symbol_master,
 )
+
+UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 
 SBIN, NIFTY = Symbol("NSE:SBIN-EQ"), Symbol("NSE:NIFTY50-INDEX")
 START = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
@@ -159,6 +161,7 @@ wild_items = st.fixed_dictionaries(
 )
 
 
+@UNHURRIED
 @given(
     st.dictionaries(st.sampled_from(["d", "candles", "s"]), wild) | st.builds(quotes_body, wild_items, wild)
 )
@@ -379,6 +382,7 @@ def test_what_is_mostly_no_symbol_master_is_unreadable(body):
         read_symbol_master(body)
 
 
+@UNHURRIED
 @given(st.binary(max_size=300))
 def test_no_file_breaks_the_reader(body):
     """Any bytes give instruments or are unreadable."""

@@ -1,13 +1,16 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
 from fakes.clock import FakeClock
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.fyers.rate_limit import Account, NotNow, Pace, Pacer, PacingLimits, Park, seconds_to_midnight
+
+UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 
 NOON = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 EPSILON = 2e-6
@@ -26,6 +29,7 @@ limits = st.builds(PacingLimits, st.integers(1, 5), st.integers(1, 12), st.just(
 pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61.0]), max_size=60)
 
 
+@UNHURRIED
 @given(limits, pauses)
 def test_reserved_turns_never_crowd_a_window(pacing, gaps):
     """However calls arrive, no second and no minute holds more turns than allowed, and turns are first come, first served."""
@@ -35,11 +39,12 @@ def test_reserved_turns_never_crowd_a_window(pacing, gaps):
         delay = pacer.reserve(now, NOON, longest_wait_s=1e9)
         turns.append(now + delay)
 
-    assert turns == sorted(turns)
+    assert all(later >= earlier - EPSILON for earlier, later in pairwise(turns))
     assert most_within(turns, 1.0) <= pacing.per_second
     assert most_within(turns, 60.0) <= pacing.per_minute
 
 
+@UNHURRIED
 @given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
 def test_whatever_happens_between_reserving_and_sending_no_window_is_crowded(pacing, delays):
     """With any delay between a turn and its sending, what is really sent stays within the limits."""
@@ -142,6 +147,7 @@ def test_pages_of_the_edge_rest_longer_until_fyers_answers():
     assert Park().turned_away(0.0, random, 30.0) == 30.0
 
 
+@UNHURRIED
 @given(
     st.lists(
         st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.0, 0.1, 0.7, 1.0, 2.5]), st.booleans()),

@@ -131,7 +131,7 @@ async def simulated_world(clock: FakeClock, **settings: Any) -> AsyncIterator[Si
             server.base_url,
             clock=clock,
             random=Random(7),
-            timeout_s=settings.pop("timeout_s", 5.0),
+            timeout_s=settings.pop("timeout_s", 30.0),
             **settings,
         ) as client,
         aiohttp.ClientSession() as http,

@@ -136,6 +136,28 @@ async def test_late_failures_do_not_prolong_the_cool_down(circuit, clock):
     assert circuit.retry_after_s == 4
 
 
+async def test_a_row_of_failures_that_came_by_chance_does_not_open_it(clock):
+    """Where nothing has to succeed for a while, many failures within less time are not taken for an outage."""
+    circuit = Circuit(
+        clock, opens_after=3, min_sources=2, min_row_s=10, cool_down=COOL_DOWN, random=Random(1)
+    )
+    for _ in range(20):
+        open_it(circuit)
+        await clock.advance(1)
+        circuit.succeeded()
+    assert circuit.state is CircuitState.CLOSED
+
+    open_it(circuit)
+    await clock.advance(9)
+    open_it(circuit)
+    assert circuit.permit() is Permit.ALLOWED
+
+    await clock.advance(1)
+    circuit.failed("c")
+
+    assert circuit.state is CircuitState.OPEN
+
+
 @pytest.mark.parametrize("wrong", [{"opens_after": 0}, {"opens_after": 1, "min_sources": 0}])
 def test_a_circuit_that_opens_by_itself_is_refused(clock, wrong):
     """At least one failure from one source is needed."""

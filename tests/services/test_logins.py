@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from account_house import HERE, PASSWORD, AccountHouse
 
 from hullwatch.domain.failures import (
     InvalidInput,
@@ -14,6 +13,7 @@ from hullwatch.domain.failures import (
     WrongCredentials,
 )
 from hullwatch.services.logins import BROWSER_LIFETIME, MOST_TOKENS, REMEMBERED_S, hash_value
+from services.account_house import HERE, PASSWORD, AccountHouse
 
 
 @pytest.fixture
@@ -165,6 +165,8 @@ async def test_cookie_value_is_no_api_token(house):
     user = await house.accounts.by_email("a@b.in")
     cookie = await cookie_of(house)
     _, token = await house.logins.add_token(user.id, "script")
+    await house.logins.authenticate(cookie=cookie)
+    await house.logins.authenticate(bearer=token.reveal())
 
     with pytest.raises(NotSignedIn):
         await house.logins.authenticate(bearer=cookie)

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fakes.clock import FakeClock
-from web_house import WebHouse, make_supervisor
 
 from hullwatch.web.config import WebConfig
+from web.web_house import WebHouse, make_supervisor
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Accounts and logins over HTTP; `hullwatch.web.api.auth`."""
 
 import pytest
-from web_house import PASSWORD
 
 from hullwatch.domain.accounts import Role
+from web.web_house import PASSWORD
 
 NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}
 

@@ -6,10 +6,10 @@ import traceback
 import httpx2
 import pytest
 import structlog
-from live_client import live
-from web_house import APP_SECRET
 
 from hullwatch.domain.accounts import Role
+from web.live_client import live
+from web.web_house import APP_SECRET
 
 PASSWORD = "canary-password-1"
 NEW_PASSWORD = "canary-password-2"

@@ -4,9 +4,9 @@ import httpx2
 import pytest
 import structlog
 from fakes.clock import FakeClock
-from web_house import BASE, PASSWORD, WebHouse, make_supervisor
 
 from hullwatch.web.config import WebConfig
+from web.web_house import BASE, PASSWORD, WebHouse, make_supervisor
 
 LOGIN = "/api/auth/login"
 JSON = {"Content-Type": "application/json"}

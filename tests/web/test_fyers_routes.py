@@ -3,9 +3,9 @@
 import httpx2
 import pytest
 from fakes.broker import AccountState
-from web_house import APP_SECRET
 
 from hullwatch.domain.failures import BrokerService, Unavailable
+from web.web_house import APP_SECRET
 
 
 async def begin(client: httpx2.AsyncClient) -> str:

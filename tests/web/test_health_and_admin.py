@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 from fakes.broker import AccountState
 from fakes.clock import FakeClock
-from web_house import WebHouse, make_supervisor
 
 from hullwatch.domain.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.web.config import WebConfig
+from web.web_house import WebHouse, make_supervisor
 
 
 def job(*, is_healthy: bool = True, is_essential: bool = True) -> JobReport:

@@ -5,8 +5,6 @@ import asyncio
 import httpx2
 import pytest
 from fakes.clock import FakeClock
-from live_client import Closed, live
-from web_house import BASE, WebHouse, make_supervisor
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.events import BrokerTroubleChanged, QuotesArrived, WatchStatusChanged
@@ -15,6 +13,8 @@ from hullwatch.domain.quotes import Quote
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.services.outages import EVERYBODY
 from hullwatch.web.config import WebConfig
+from web.live_client import Closed, live
+from web.web_house import BASE, WebHouse, make_supervisor
 
 
 def cookie_of(client: httpx2.AsyncClient) -> str:

@@ -1,11 +1,16 @@
 """``hullwatch serve``: the server against real Fyers."""
 
-from typing import Annotated, Any
+import socket
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hullwatch.cli.listening import address_of, listen_on, url_of
 from hullwatch.cli.running import run
 from hullwatch.cli.speaking import say
+
+if TYPE_CHECKING:
+    from hullwatch.settings import Settings
 
 
 def serve(
@@ -25,18 +30,20 @@ def serve(
     overrides: dict[str, Any] = {"host": host, "port": port}
     settings = read_settings(**{name: value for name, value in overrides.items() if value is not None})
     configure_logging(level=settings.log_level)
-    run(_serve(settings.checked_for_serving()))
+    settings.checked_for_serving()
+    with listen_on(settings.host, settings.port) as sock:
+        run(_serve(settings, sock))
 
 
-async def _serve(settings: Any) -> None:
+async def _serve(settings: "Settings", sock: socket.socket) -> None:
     from hullwatch.app import open_house
-    from hullwatch.cli.serving import StopSignals, address_of, listen_on, serve_house, url_of
+    from hullwatch.cli.serving import StopSignals, serve_house
 
-    with listen_on(settings.host, settings.port) as sock, StopSignals() as signals:
-        host, port = address_of(sock)
-        if settings.is_local and "public_url" not in settings.model_fields_set:
-            # Cookies and the check of Origin follow the public address, so it has to follow the port.
-            settings = settings.model_copy(update={"public_url": url_of(host, port)})
+    host, port = address_of(sock)
+    if settings.is_local and "public_url" not in settings.model_fields_set:
+        # Cookies and the check of Origin follow the public address, so it has to follow the port.
+        settings = settings.model_copy(update={"public_url": url_of(host, port)})
+    with StopSignals() as signals:
         async with open_house(settings) as house:
             if signals.asked.is_set():
                 return

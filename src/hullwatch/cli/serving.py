@@ -5,8 +5,8 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Self
 
 import structlog
@@ -14,7 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from hullwatch.app import House
-from hullwatch.cli.speaking import CommandFailed
+from hullwatch.cli.listening import address_of, listen_on, url_of
+from hullwatch.runtime.garbage import collect_seldom
+
+__all__ = ["StopSignals", "address_of", "listen_on", "serve_house", "url_of"]
 
 STOP_WITHIN_S: Final = 9.0
 """Real seconds for the whole orderly stop; service managers kill after ten."""
@@ -48,44 +51,6 @@ class StopSignals:
         (self.hurried if self.asked.is_set() else self.asked).set()
 
 
-@contextmanager
-def listen_on(host: str, port: int) -> Iterator[socket.socket]:
-    """Open the port to listen on, before anything else is built; 0 picks a free one.
-
-    Raises:
-        CommandFailed: The address cannot be used.
-    """
-    shown = f"{host or '*'}:{port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError):
-        raise CommandFailed(f"HULLWATCH_HOST names no address of this machine: {host!r}.") from None
-    with sock:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(2048)  # at once: two that are merely bound could share the port unnoticed
-        except OSError as error:
-            raise CommandFailed(
-                f"Cannot listen on {shown}: {error.strerror}; choose another port with --port."
-            ) from None
-        yield sock
-
-
-def address_of(sock: socket.socket) -> tuple[str, int]:
-    """Return host and port that a socket really listens on."""
-    host, port = sock.getsockname()[:2]
-    return str(host), int(port)
-
-
-def url_of(host: str, port: int) -> str:
-    """Return the address a browser on this machine would use."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 class _Server(uvicorn.Server):
     """Uvicorn without signal handlers: its own would raise the signal again at the end and so end the process early."""
 
@@ -113,6 +78,7 @@ async def serve_house(
         signals: Where signals are noted, if somebody has begun to note them before.
         within_s: How long jobs may take to end, in seconds of the house's clock, which may run faster than life.
     """
+    collect_seldom()
     server = _Server(_config(app))
     host, port = address_of(sock)
     with contextlib.ExitStack() as stack:

@@ -58,12 +58,13 @@ def _add(
     ] = "",
 ) -> None:
     """Add a user; asks for the password twice, or reads one line from standard input."""
-    run(_add_user(email, role, name or email.strip().partition("@")[0]))
+    password = _new_password()  # outside the event loop, which would swallow the first Ctrl-C
+    run(_add_user(email, role, name or email.strip().partition("@")[0], password))
 
 
-async def _add_user(email: str, role: Role, name: str) -> None:
+async def _add_user(email: str, role: Role, name: str, password: str) -> None:
     async with house_for_command() as house:
-        user = await house.accounts.add(email, _new_password(), name, role=role, actor=ACTOR)
+        user = await house.accounts.add(email, password, name, role=role, actor=ACTOR)
         say(f"Added {user.email} as {user.role.value}, id {user.id}.")
         if not any(other.role is Role.ADMIN for other in await house.accounts.list_all()):
             note("There is no admin yet: add one with --role admin.")
@@ -219,16 +220,21 @@ def _remove(
     is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a user with watchlist, signals and everything else that is the user's own."""
-    run(_remove_user(user, is_sure=is_sure))
+    found = run(_found(user))
+    if not is_sure:
+        _make_sure(found)
+    run(_remove_user(found))
 
 
-async def _remove_user(name: str, *, is_sure: bool) -> None:
+async def _found(name: str) -> User:
     async with house_for_command() as house:
-        user = await find_user(house.accounts, name)
-        if not is_sure:
-            _make_sure(user)
+        return await find_user(house.accounts, name)
+
+
+async def _remove_user(user: User) -> None:
+    async with house_for_command() as house:
         await house.accounts.remove(user.id, actor=ACTOR)
-        say(f"Removed {user.email}.")
+    say(f"Removed {user.email}.")
 
 
 def _make_sure(user: User) -> None:

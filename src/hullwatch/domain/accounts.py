@@ -102,7 +102,9 @@ def check_password(password: str, *, email: str) -> None:
         InvalidInput: The password must not be used.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise InvalidInput(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", field="password")
+        raise InvalidInput(
+            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", field="password"
+        )
     if password.strip().lower() in (email, email.split("@", 1)[0]):
         raise InvalidInput("The password must not be the e-mail address.", field="password")
 
@@ -120,6 +122,14 @@ def read_fyers_app(app_id: str, secret: str, redirect_uri: str) -> FyersApp:
     if not 4 <= len(secret) <= 128 or not secret.isascii() or not secret.isprintable() or " " in secret:
         raise InvalidInput("That cannot be a Fyers app secret.", field="secret")
     parts = urlsplit(redirect_uri)
-    if len(redirect_uri) > 512 or parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-        raise InvalidInput("The redirect address must be a full http or https address without a fragment.", field="redirectUri")
+    if (
+        len(redirect_uri) > 512
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.fragment
+    ):
+        raise InvalidInput(
+            "The redirect address must be a full http or https address without a fragment.",
+            field="redirectUri",
+        )
     return FyersApp(app_id, AppSecret(secret), redirect_uri)

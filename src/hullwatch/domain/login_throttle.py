@@ -1,7 +1,8 @@
 """How often a login may be tried: growing locks for an e-mail address and for a network address. Checking passwords belongs to services.
 
-An attempt is counted as failed when it begins and taken back when it succeeds, so that many attempts at the same moment cannot all slip
-in before the first has failed. Time is any scale of seconds that never runs backwards.
+An attempt on an e-mail address counts as failed when it begins and is taken back when it succeeds, so that many attempts at the same
+moment cannot all slip in before the first has failed. A network address is charged only when an attempt has failed: a whole office may log
+in at once from one. A lock keeps nobody out who is signed in already. Time is any scale of seconds that never runs backwards.
 """
 
 import ipaddress
@@ -72,16 +73,6 @@ class _Counter:
         if len(self._records) > self._most_keys:
             self._records.popitem(last=False)
 
-    def take_back(self, key: Hashable, now: float) -> None:
-        record = self._records.get(key)
-        if record is None:
-            return
-        record.attempts -= 1
-        # Back to where it was: only attempts that are let through count, so no lock was running when this one began.
-        record.locked_until = now if record.attempts < self._policy.free_attempts else record.locked_until
-        if record.attempts <= 0:
-            del self._records[key]
-
     def forget(self, key: Hashable) -> None:
         self._records.pop(key, None)
 
@@ -100,19 +91,19 @@ class LoginThrottle:
         self._addresses = _Counter(per_address, most_keys)
 
     def begin(self, email: str, address: str, now: float) -> float:
-        """Count an attempt and return 0, or count nothing and return the seconds to wait."""
-        network = network_of(address)
-        wait_s = max(self._emails.wait_s(email, now), self._addresses.wait_s(network, now))
-        if wait_s > 0:
-            return wait_s
-        self._emails.count(email, now)
-        self._addresses.count(network, now)
-        return 0.0
+        """Count an attempt on the e-mail address and return 0, or count nothing and return the seconds to wait."""
+        wait_s = max(self._emails.wait_s(email, now), self._addresses.wait_s(network_of(address), now))
+        if wait_s == 0:
+            self._emails.count(email, now)
+        return wait_s
 
-    def succeeded(self, email: str, address: str, now: float) -> None:
-        """Forget the e-mail address's attempts and take this one back from the network address."""
+    def failed(self, address: str, now: float) -> None:
+        """Count a failed attempt of the network address; the e-mail address was charged when it began."""
+        self._addresses.count(network_of(address), now)
+
+    def succeeded(self, email: str) -> None:
+        """Forget the attempts on the e-mail address."""
         self._emails.forget(email)
-        self._addresses.take_back(network_of(address), now)
 
     def __len__(self) -> int:
         """How many keys are remembered."""

@@ -3,11 +3,15 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.circuit import Circuit, CircuitReport, CircuitState, Permit
 from hullwatch.runtime.clock import Clock
+
+HEARD_WITHIN_S: Final = 10.0
+"""Fyers counts as down for all only when nobody was answered for so long: two of the intervals at which watched accounts ask. When half of
+the accounts fail and half do not, ten failures in a row come by chance every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Breakers:
                 clock,
                 opens_after=10,
                 min_sources=3,
+                min_row_s=HEARD_WITHIN_S,
                 cool_down=Backoff(first_s=5.0, factor=2.0, max_s=60.0, jitter=0.5),
                 random=random,
             ),

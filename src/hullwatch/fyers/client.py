@@ -83,7 +83,11 @@ class FyersClient:
             Host.DATA: data_url.rstrip("/"),
             Host.PUBLIC: public_url.rstrip("/"),
         }
-        self._log = (log or structlog.get_logger()).bind(component="FyersClient")
+        self._log = (
+            structlog.get_logger(component="FyersClient")
+            if log is None
+            else log.bind(component="FyersClient")
+        )
         self._said: set[Hashable] = set()
         self._transport = Transport(timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
         self._breakers = Breakers(clock, random, self._log)

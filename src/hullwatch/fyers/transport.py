@@ -170,7 +170,9 @@ class Transport:
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
         connect_s = min(self._connect_timeout_s, total_s)
-        return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s)
+        # The library rounds limits above its threshold up to whole seconds: accounts that hang would all time out in the same instant,
+        # late, and look like an outage.
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)
 
 
 async def _send_once(

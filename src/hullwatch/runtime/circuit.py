@@ -53,17 +53,26 @@ class Circuit:
     """
 
     def __init__(
-        self, clock: Clock, *, opens_after: int, cool_down: Backoff, random: Random, min_sources: int = 1
+        self,
+        clock: Clock,
+        *,
+        opens_after: int,
+        cool_down: Backoff,
+        random: Random,
+        min_sources: int = 1,
+        min_row_s: float = 0.0,
     ) -> None:
         if opens_after < 1 or min_sources < 1:
             raise ValueError("a circuit opens after at least one failure from at least one source")
         self._clock = clock
         self._opens_after = opens_after
         self._min_sources = min_sources
+        self._min_row_s = min_row_s
         self._cool_down = cool_down
         self._random = random
         self._state = CircuitState.CLOSED
         self._failures = 0
+        self._row_began_at = 0.0
         self._sources: set[Hashable] = set()
         self._times_opened = 0
         self._probe_at = 0.0
@@ -118,10 +127,12 @@ class Circuit:
         if self._state is CircuitState.HALF_OPEN and not self._is_straggler(permit):
             self._open()
         elif self._state is CircuitState.CLOSED:
+            if self._failures == 0:
+                self._row_began_at = self._clock.monotonic()
             self._failures += 1
             if len(self._sources) < self._min_sources:
                 self._sources.add(source)
-            if self._failures >= self._opens_after and len(self._sources) >= self._min_sources:
+            if self._speaks_for_all():
                 self._opened_at = self._clock.now()
                 self._open()
 
@@ -130,6 +141,13 @@ class Circuit:
         if self._state is CircuitState.HALF_OPEN and not self._is_straggler(permit):
             self._state = CircuitState.OPEN
             self._probe_at = self._clock.monotonic()
+
+    def _speaks_for_all(self) -> bool:
+        return (
+            self._failures >= self._opens_after
+            and len(self._sources) >= self._min_sources
+            and self._clock.monotonic() - self._row_began_at >= self._min_row_s
+        )
 
     def _is_straggler(self, permit: Permit | None) -> bool:
         return self._state is CircuitState.HALF_OPEN and permit is Permit.ALLOWED

@@ -21,7 +21,7 @@ from hullwatch.services.passwords import HasherPort
 from hullwatch.services.ports import StorePort, UnitOfWork
 
 INVITE_LIFETIME: Final = timedelta(days=7)
-REGISTRATIONS: Final = ThrottlePolicy(free_attempts=20, first_lock_s=60.0, longest_lock_s=3600.0)
+REGISTRATIONS: Final = ThrottlePolicy(free_attempts=200, first_lock_s=60.0, longest_lock_s=3600.0)
 """Per network address: each costs a password hash."""
 
 

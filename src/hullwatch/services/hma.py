@@ -1,15 +1,21 @@
 """HMAService: the present Hull Moving Average of an instrument for one account, on closed candles, or the reason why there is none.
 
+The value that the forming candle would give is a preview: it is asked for by itself and never becomes a reading or a signal.
+
 The average itself is ``domain/hma.py``; what monitoring does with it, ``monitoring/``.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-import structlog
-
-from hullwatch.domain.candles import closes_at, closes_between, last_close_at_or_before, next_close_after
+from hullwatch.domain.candles import (
+    MAX_PRICE,
+    closes_at,
+    closes_between,
+    last_close_at_or_before,
+    next_close_after,
+)
 from hullwatch.domain.failures import Outcome
 from hullwatch.domain.hma import HullMovingAverage, warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
@@ -21,7 +27,10 @@ from hullwatch.services.market import CandlesAnswer, MarketService
 
 SPARE = 1.5
 """How many times the candles that are needed are asked for: illiquid instruments skip some."""
-MOST_READINGS = 20_000
+MOST_READINGS = 10_000
+"""About 4 kB each at period 55."""
+SETTLED_AFTER = timedelta(seconds=2)
+"""A candle that closed less than this ago may lack its last trades, and one that is missing may come: such a reading is kept this long."""
 _LONGEST_LOOKBACK = 3000
 """Trading sessions; ends the search for a start on a calendar that knows no earlier ones."""
 
@@ -53,6 +62,17 @@ class HmaReading:
     reason: str | None
 
 
+_Key = tuple[str, int, Symbol, Resolution, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    until: datetime
+    """The reading is good before this moment."""
+    reading: HmaReading
+    average: HullMovingAverage | None = None
+
+
 def history_start(count: int, resolution: Resolution, before: datetime, calendar: MarketCalendar) -> datetime:
     """Return the opening of the trading session from which at least `count` candles close up to `before`."""
     found, moment = 0, before
@@ -79,10 +99,7 @@ class HMAService:
         self._market = market
         self._calendar = calendar
         self._clock = clock
-        self._readings: TtlCache[tuple[str, int, Symbol, Resolution, int], tuple[datetime, HmaReading]] = (
-            TtlCache(clock, ttl_s=24 * 3600.0, max_entries=MOST_READINGS)
-        )
-        self._log = structlog.get_logger(component="HMAService")
+        self._kept: TtlCache[_Key, _Kept] = TtlCache(clock, ttl_s=24 * 3600.0, max_entries=MOST_READINGS)
 
     async def hma(self, user_id: str, symbol: Symbol, *, period: int, resolution: Resolution) -> HmaReading:
         """Return the account's present reading.
@@ -90,28 +107,57 @@ class HMAService:
         Raises:
             InvalidInput: The period is not one an HMA can have.
         """
+        return (await self._current(user_id, symbol, period, resolution)).reading
+
+    async def preview(
+        self, user_id: str, symbol: Symbol, *, period: int, resolution: Resolution
+    ) -> float | None:
+        """Return the average, INR, that the forming candle would give if it closed at the last traded price.
+
+        Returns:
+            `None` where there is no reading, no price, or no session is under way and so nothing is forming.
+
+        Raises:
+            InvalidInput: The period is not one an HMA can have.
+        """
+        current = await self._current(user_id, symbol, period, resolution)
+        is_forming = self._calendar.session_at(self._clock.now()) is not None
+        if current.average is None or not is_forming:
+            return None
+        answer = await self._market.quotes(user_id, [symbol])
+        price = answer.quotes[0].ltp if answer.quotes else None
+        return current.average.preview(price) if price is not None and 0 < price <= MAX_PRICE else None
+
+    async def _current(self, user_id: str, symbol: Symbol, period: int, resolution: Resolution) -> _Kept:
         needed = warm_up(period)
-        connection = self._connections.connection(user_id)
+        now, connection = self._clock.now(), self._connections.connection(user_id)
         if not connection.has_session:
-            return _nothing(
-                symbol, period, resolution, HmaStatus.DISCONNECTED, "No Fyers session: log in to Fyers again."
-            )
+            reason = "No Fyers session: log in to Fyers again."
+            return _Kept(now, _nothing(symbol, period, resolution, HmaStatus.DISCONNECTED, reason))
         key = (user_id, connection.generation, symbol, resolution, period)
-        now = self._clock.now()
-        kept = self._readings.get(key)
-        if kept is not None and now < kept[0]:
-            return kept[1]
+        kept = self._kept.get(key)
+        if kept is not None and now < kept.until:
+            return kept
         start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar)
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
-            return _unanswered(symbol, period, resolution, answer.outcome)
-        reading = self._read(symbol, period, resolution, answer)
-        newest_expected = last_close_at_or_before(now, resolution, self._calendar)
-        if reading.last_update is not None and reading.last_update >= newest_expected:
-            self._readings.put(key, (next_close_after(now, resolution, self._calendar), reading))
-        return reading
+            return _Kept(now, _unanswered(symbol, period, resolution, answer.outcome))
+        reading, average = self._read(symbol, period, resolution, answer)
+        current = _Kept(self._good_until(reading, now), reading, average)
+        self._kept.put(key, current)
+        return current
 
-    def _read(self, symbol: Symbol, period: int, resolution: Resolution, answer: CandlesAnswer) -> HmaReading:
+    def _good_until(self, reading: HmaReading, now: datetime) -> datetime:
+        """Return until when a reading is kept: the next close, or a moment if a candle is missing or has only just closed."""
+        newest = last_close_at_or_before(now, reading.resolution, self._calendar)
+        is_complete = reading.last_update is not None and reading.last_update >= newest
+        if is_complete and now - newest >= SETTLED_AFTER:
+            return next_close_after(now, reading.resolution, self._calendar)
+        return now + SETTLED_AFTER
+
+    def _read(
+        self, symbol: Symbol, period: int, resolution: Resolution, answer: CandlesAnswer
+    ) -> tuple[HmaReading, HullMovingAverage | None]:
         average = HullMovingAverage(period)
         for candle in answer.candles:
             average.update(candle.close)
@@ -120,8 +166,10 @@ class HMAService:
         if average.value is None:
             reason = f"{average.missing} more closed candles are needed for HMA({period})."
             status = HmaStatus.INSUFFICIENT_DATA
-            return HmaReading(symbol, status, None, period, resolution, count, average.missing, last, reason)
-        return HmaReading(symbol, HmaStatus.ACTIVE, average.value, period, resolution, count, 0, last, None)
+            missing = average.missing
+            return HmaReading(symbol, status, None, period, resolution, count, missing, last, reason), None
+        status = HmaStatus.ACTIVE
+        return HmaReading(symbol, status, average.value, period, resolution, count, 0, last, None), average
 
 
 _UNANSWERED = {

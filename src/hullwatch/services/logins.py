@@ -73,7 +73,7 @@ class LoginService:
         self._hasher = hasher
         self._throttle = throttle or LoginThrottle()
         self._new_secret = new_secret
-        self._known: TtlCache[str, User] = TtlCache(clock, REMEMBERED_S, 20_000)
+        self._known: TtlCache[tuple[bool, str], User] = TtlCache(clock, REMEMBERED_S, 20_000)
         self._endings = 0
 
     async def login(self, email: str, password: str, *, address: str) -> BrowserLogin:
@@ -99,8 +99,9 @@ class LoginService:
             )
         found = await self._find(email)
         if not await self._hasher.is_match(password, found[1] if found else None) or found is None:
+            self._throttle.failed(address, self._clock.monotonic())
             raise WrongCredentials("E-mail address and password do not fit.")
-        self._throttle.succeeded(email, address, self._clock.monotonic())
+        self._throttle.succeeded(email)
         user, password_hash = found
         if self._hasher.is_outdated(password_hash):
             renewed = await self._hasher.hash(password)
@@ -133,7 +134,7 @@ class LoginService:
             await work.logins.remove_browser(value_hash)
             await work.commit()
         self._endings += 1
-        self._known.discard(value_hash)
+        self._known.discard((False, value_hash))
 
     async def authenticate(self, *, cookie: str | None = None, bearer: str | None = None) -> User:
         """Return whose request it is; a bearer token that is given is the only thing looked at.
@@ -144,9 +145,13 @@ class LoginService:
         value = cookie if bearer is None else bearer
         if not value or len(value) > LONGEST_VALUE or (bearer and not bearer.startswith(TOKEN_PREFIX)):
             raise NotSignedIn("Sign in first.")
-        value_hash = hash_value(value)
-        known = self._known.get(value_hash)
-        return known if known is not None else await self._look_up(value_hash, is_token=bearer is not None)
+        key = (bearer is not None, hash_value(value))
+        known = self._known.get(key)
+        return known if known is not None else await self._look_up(key)
+
+    def remembered(self, cookie: str) -> User | None:
+        """Return whose browser login this is if that is in memory; `None` says nothing, `authenticate` knows."""
+        return self._known.get((False, hash_value(cookie))) if len(cookie) <= LONGEST_VALUE else None
 
     def forget(self, user_id: str) -> None:
         """Answer nothing about this user from memory: a role, a name or a login changed."""
@@ -206,8 +211,8 @@ class LoginService:
         except InvalidInput:
             return None
 
-    async def _look_up(self, value_hash: str, *, is_token: bool) -> User:
-        now, endings = self._clock.now(), self._endings
+    async def _look_up(self, key: tuple[bool, str]) -> User:
+        (is_token, value_hash), now, endings = key, self._clock.now(), self._endings
         async with self._store.begin(read_only=True) as work:
             token = await work.logins.token_by_hash(value_hash) if is_token else None
             user_id = token.user_id if token else None
@@ -222,7 +227,7 @@ class LoginService:
                 await work.commit()
         # Whatever ended while the database was being asked must not live on in memory.
         if self._endings == endings:
-            self._known.put(value_hash, user)
+            self._known.put(key, user)
         return user
 
     def _line(self, user_id: str, kind: str, **evidence: str) -> AuditEntry:

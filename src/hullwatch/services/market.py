@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hullwatch.domain.candles import Candle, arrange_candles, split_closed
+from hullwatch.domain.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
 from hullwatch.domain.connection import Connection
 from hullwatch.domain.failures import Answered, BrokerFailure, BrokerResult, Outcome
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol, search_instruments
@@ -31,7 +31,10 @@ _MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class QuotesAnswer:
-    """Quotes of one account; `quotes` is empty unless `outcome` is ok, and a symbol that Fyers cannot quote is absent."""
+    """Quotes of one account; `quotes` is empty unless `outcome` is ok, and a symbol that Fyers cannot quote is absent.
+
+    Where Fyers can quote none of the symbols the outcome is *no data*.
+    """
 
     outcome: Outcome
     quotes: tuple[Quote, ...]
@@ -82,22 +85,19 @@ class MarketService:
     async def quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
         """Return quotes for these symbols, a second old at most."""
         connection = self._connections.connection(user_id)
+        if not connection.has_session:
+            return self._without_session(user_id)
         found = {
             symbol: self._quotes.get((user_id, connection.generation, symbol))
             for symbol in dict.fromkeys(symbols)
         }
         missing = [symbol for symbol, quote in found.items() if quote is None]
-        fresh = await self.fresh_quotes(user_id, missing) if missing else None
-        if fresh is not None and fresh.outcome is not Outcome.OK:
-            return fresh
-        if not connection.has_session:
-            return self._without_session(user_id)
-        found.update((quote.symbol, quote) for quote in (fresh.quotes if fresh else ()))
-        return QuotesAnswer(
-            Outcome.OK,
-            tuple(quote for quote in found.values() if quote is not None),
-            self._connections.connection(user_id),
-        )
+        if missing:
+            fresh = await self.fresh_quotes(user_id, missing)
+            if fresh.outcome not in (Outcome.OK, Outcome.NO_DATA):
+                return fresh
+            found.update((quote.symbol, quote) for quote in fresh.quotes if quote.symbol in found)
+        return self._with_quotes(user_id, [quote for quote in found.values() if quote is not None])
 
     async def fresh_quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
         """Fetch quotes in batches of Fyers' limit; the first batch that fails is the outcome of the whole."""
@@ -115,12 +115,16 @@ class MarketService:
             quotes.extend(result.value)
             for quote in result.value:
                 self._quotes.put((user_id, credential.generation, quote.symbol), quote)
-        return QuotesAnswer(Outcome.OK, tuple(quotes), self._connections.connection(user_id))
+        return self._with_quotes(user_id, quotes)
 
     async def candles(
         self, user_id: str, symbol: Symbol, resolution: Resolution, *, start: datetime, end: datetime
     ) -> CandlesAnswer:
-        """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit asks for."""
+        """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit asks for.
+
+        A candle counts as closed if it was closed before it was asked for: what came just before the close lacks the last trades.
+        """
+        asked_at = self._clock.now()
         rows: list[Candle] = []
         span = self._broker.history_span(resolution)
         while start <= end:
@@ -132,15 +136,19 @@ class MarketService:
             self._connections.learned(credential, result)
             if not isinstance(result, Answered):
                 return self._no_candles(user_id, self._outcome(user_id, result))
-            if result.value.defects:
-                self._log.warning("candles.defective", symbol=symbol.text, count=len(result.value.defects))
-            rows.extend(result.value.candles)
+            rows.extend(self._usable(symbol, result.value))
             start = until + _MOMENT
-        closed, forming = split_closed(
-            arrange_candles(rows).candles, resolution, self._clock.now(), self._calendar
-        )
+        closed, forming = split_closed(arrange_candles(rows).candles, resolution, asked_at, self._calendar)
         outcome = Outcome.OK if closed or forming else Outcome.NO_DATA
         return CandlesAnswer(outcome, closed, forming, self._connections.connection(user_id))
+
+    def _usable(self, symbol: Symbol, arranged: Arranged) -> list[Candle]:
+        """Return the candles whose closes are prices: whatever an adapter lets through, NaN and zero never become an average."""
+        usable = [candle for candle in arranged.candles if 0 < candle.close <= MAX_PRICE]
+        defective = len(arranged.defects) + len(arranged.candles) - len(usable)
+        if defective:
+            self._log.warning("candles.defective", symbol=symbol.text, count=defective)
+        return usable
 
     async def search_instruments(self, query: str, limit: int = 20) -> InstrumentsAnswer:
         """Search the public symbol masters, which are fetched at most every six hours."""
@@ -153,6 +161,10 @@ class MarketService:
             self._instruments.put("all", instruments)
         found = search_instruments(instruments, query, limit)
         return InstrumentsAnswer(Outcome.OK if found else Outcome.NO_DATA, tuple(found))
+
+    def _with_quotes(self, user_id: str, quotes: list[Quote]) -> QuotesAnswer:
+        outcome = Outcome.OK if quotes else Outcome.NO_DATA
+        return QuotesAnswer(outcome, tuple(quotes), self._connections.connection(user_id))
 
     def _without_session(self, user_id: str) -> QuotesAnswer:
         return QuotesAnswer(self._outcome_without_session(user_id), (), self._connections.connection(user_id))

@@ -22,7 +22,7 @@ from hullwatch.services.ports import StorePort
 _WHAT_HAPPENED = {
     EndReason.EXPIRED: (
         "Your Fyers session has expired",
-        "Fyers ended your login session at {at}, as it does every day, sometimes earlier.",
+        "Fyers ended your login session at {at}, as it does every day.",
     ),
     EndReason.REJECTED: (
         "Fyers ended your session early",
@@ -34,6 +34,10 @@ _WHAT_HAPPENED = {
         "An administrator ended your Fyers session at {at}.",
     ),
 }
+_EXPIRED_EARLY = (
+    "Your Fyers session has expired",
+    "Fyers said at {at} that your login session has expired, earlier than its regular end.",
+)
 UNREADABLE_TOKEN = "unreadable_token"  # noqa: S105 - the kind of evidence, no password
 """Kind of evidence: the stored token cannot be opened with the keys that this server has."""
 _UNREADABLE = (
@@ -54,6 +58,8 @@ def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], s
     if connection.reason is None:
         raise ValueError("a session that did not end has no such notice")
     title, happened = _WHAT_HAPPENED[connection.reason]
+    if connection.reason is EndReason.EXPIRED and change.evidence.refusals:
+        title, happened = _EXPIRED_EARLY
     if change.evidence.kind == UNREADABLE_TOKEN:
         title, happened = _UNREADABLE
     return Notification(

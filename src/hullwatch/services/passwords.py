@@ -10,8 +10,8 @@ from hullwatch.domain.failures import TooManyAttempts
 
 AT_ONCE: Final = 2
 """One check takes about 155 ms of a core and 64 MiB; more at once would starve everything else on a small machine."""
-MOST_WAITING: Final = 40
-"""About three seconds of queue; whoever comes later is asked to come back."""
+MOST_WAITING: Final = 200
+"""About fifteen seconds of queue; whoever comes later is asked to come back."""
 
 
 class HasherPort(Protocol):

@@ -39,11 +39,7 @@ class Sessions(Protocol):
         ...
 
     def witnesses(self, user_id: str) -> list[Credential]:
-        """Return the credentials of all others whose sessions are usable."""
-        ...
-
-    def sessions_alive(self) -> int:
-        """Count the sessions that have not ended."""
+        """Return credentials of all others for asking whether the broker is well."""
         ...
 
     def learned(self, credential: Credential, result: BrokerResult[object]) -> None:
@@ -143,19 +139,21 @@ class SecondLook:
 
     async def _hear_witnesses(self, credential: Credential) -> None:
         """Ask a few others whether they are refused too; give that a while to show unless all of them are fine."""
-        alive, others = self._sessions.sessions_alive(), self._sessions.witnesses(credential.user_id)
-        if alive < FEWEST:
+        others = self._sessions.witnesses(credential.user_id)
+        if len(others) + 1 < FEWEST:
             return
         chosen = self._random.sample(others, min(WITNESSES, len(others)))
         with suppress(TimeoutError):
             async with clock_timeout(self._wire_clock, SETTLE_S):
                 are_fine = await asyncio.gather(*(self._is_fine(witness) for witness in chosen))
-                if len(others) < alive - 1 or not all(are_fine):
+                if not all(are_fine):
                     await self._wire_clock.sleep(SETTLE_S)
 
     async def _is_fine(self, witness: Credential) -> bool:
         result = await self._broker.check_data(witness)
         self._sessions.learned(witness, result)
+        if isinstance(result, LoginRefused):
+            self._outages.note_refusal(witness.user_id)  # in doubt already, it would not count anew
         return isinstance(result, Answered)
 
 

@@ -5,6 +5,7 @@ new login never meets an old result; trouble is not kept at all. What a refusal 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from hullwatch.domain.connection import Connection, EndReason
+from hullwatch.domain.connection import Connection, ConnectionChange, EndReason
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
@@ -122,8 +123,9 @@ class TokenValidationService:
             clock, ttl_s=cache_s, max_entries=MOST_CACHED
         )
         self._flights: SingleFlight[tuple[str, int], Validation] = SingleFlight()
-        self._hits = 0
-        self._misses = 0
+        self._hits: Counter[str] = Counter()
+        self._misses: Counter[str] = Counter()
+        connections.on_change(self._on_connection_change)
         self._log = structlog.get_logger(component="TokenValidationService")
 
     # ---------------------------------------------------------------- one account
@@ -136,7 +138,7 @@ class TokenValidationService:
         checked_at = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
         if checked_at is None:
             return None
-        self._hits += 1
+        self._hits[user_id] += 1
         self._metrics.cache_hit()
         return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
 
@@ -148,11 +150,13 @@ class TokenValidationService:
         connection = self._connections.connection(user_id)
         if not connection.has_session:
             return self._over(connection)
-        self._misses += 1
+        if not fresh:
+            self._misses[user_id] += 1
         key = (user_id, connection.generation)
         return await self._flights.run(key, lambda: self._ask(user_id))
 
     async def _ask(self, user_id: str) -> Validation:
+        began_at = self._clock.now()
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
                 credential = self._connections.credential(user_id)
@@ -161,16 +165,18 @@ class TokenValidationService:
                     self._connections.learned(credential, result, is_validation=True)
                 await self._connections.settled(user_id)
         except TimeoutError:
-            pass  # no verdict: the session stands as it stood, and counts as unverified below
-        validation = self._judge(self._connections.connection(user_id))
+            pass  # no verdict: the session stands as it stood
+        validation = self._judge(self._connections.connection(user_id), began_at)
         self._metrics.validation(validation.verdict.value)
         return validation
 
-    def _judge(self, connection: Connection) -> Validation:
+    def _judge(self, connection: Connection, began_at: datetime) -> Validation:
+        """Say what is known now; only a confirmation that came since `began_at` makes a session valid and is kept."""
         now = self._clock.now()
         if not connection.has_session:
             return self._over(connection)
-        if connection.is_verified:
+        validated_at = connection.last_validated_at
+        if connection.is_verified and validated_at is not None and validated_at >= began_at:
             self._cache.put((connection.user_id, connection.generation), now)
             return Validation(connection.user_id, ValidationVerdict.VALID, connection, now, from_cache=False)
         return Validation(connection.user_id, ValidationVerdict.UNVERIFIED, connection, now, from_cache=False)
@@ -278,11 +284,17 @@ class TokenValidationService:
         entries = tuple(
             CacheEntry(item.key[0], is_valid=True, age_s=item.age_s)
             for item in self._cache.items()
-            if (user_id is None or item.key[0] == user_id)
-            and item.key[1] == self._connections.connection(item.key[0]).generation
+            if user_id is None or item.key[0] == user_id
         )
-        return CacheStats(len(entries), self._hits, self._misses, entries)
+        if user_id is not None:
+            return CacheStats(len(entries), self._hits[user_id], self._misses[user_id], entries)
+        return CacheStats(len(entries), self._hits.total(), self._misses.total(), entries)
 
     def clear_user_cache(self, user_id: str) -> None:
         """Forget the account's result, so that the next question goes to Fyers."""
         self._cache.discard((user_id, self._connections.connection(user_id).generation))
+
+    def _on_connection_change(self, change: ConnectionChange) -> None:
+        """Forget what is known of a session that has ended or was replaced."""
+        if not change.after.has_session or change.after.generation != change.before.generation:
+            self._cache.discard((change.before.user_id, change.before.generation))

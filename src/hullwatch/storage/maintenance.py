@@ -77,6 +77,7 @@ async def _copy(url: str, draft: Path) -> None:
         await connection.execution_options(
             isolation_level="AUTOCOMMIT"
         )  # VACUUM wants no transaction around it
+        await connection.execute(text("PRAGMA query_only=OFF"))  # SQLite counts writing the copy as writing
         await connection.execute(text("VACUUM INTO :draft"), {"draft": str(draft)})
 
 

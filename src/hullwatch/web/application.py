@@ -21,12 +21,14 @@ from hullwatch.web.api import (
     notifications,
     token_validation,
 )
+from hullwatch.web.api.token_validation import STATUS_PATH
 from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Services, services_of, who_asks
-from hullwatch.web.edge import Edge
+from hullwatch.web.edge import Edge, PlainRoute
 from hullwatch.web.live import events_route
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
+from hullwatch.web.shortcut import StatusShortcut
 
 _ROUTERS = (
     auth.router,
@@ -65,7 +67,7 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     )
     app.state.services = services
     app.state.config = config
-    app.add_middleware(Edge, config=config)
+    app.add_middleware(Edge, config=config, shortcuts={STATUS_PATH: StatusShortcut(services, config)})
     errors.install(app)
     app.router.routes.insert(0, token_validation.status_route)
     for router in _ROUTERS:
@@ -95,13 +97,16 @@ def _add_pages(app: FastAPI, config: WebConfig) -> None:
     async def style(_: Request) -> Response:
         return PlainTextResponse(STYLE, media_type="text/css")
 
-    if config.pages is None:
-        app.add_route("/", home, methods=["GET"])
-    else:
-        app.router.routes.extend(page_routes(config.pages))
-    app.add_route("/api/docs", docs, methods=["GET"])
-    app.add_route("/api/openapi.json", document, methods=["GET"])
-    app.add_route(STYLE_PATH, style, methods=["GET"])
+    home_routes = (
+        [PlainRoute("/", home, methods=["GET"])] if config.pages is None else page_routes(config.pages)
+    )
+    app.router.routes.extend(home_routes)
+    for path, page in (
+        ("/api/docs", docs),
+        ("/api/openapi.json", document),
+        (STYLE_PATH, style),
+    ):
+        app.router.routes.append(PlainRoute(path, page, methods=["GET"]))
 
 
 _PRIVATE = {"Cache-Control": "no-store"}

@@ -1,13 +1,17 @@
 """The dashboard's built files: where they lie in the package, and how they are served. They are made from ``ui/`` when the package is built."""
 
+import mimetypes
 from pathlib import Path
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from hullwatch.web.edge import PlainRoute
 
 FOLDER: Final = Path(__file__).parent / "static"
 _ALWAYS: Final = "public, max-age=31536000, immutable"
@@ -21,10 +25,17 @@ def built_pages(folder: Path = FOLDER) -> Path | None:
 
 
 class _Assets(StaticFiles):
-    """Files with a hash in their names."""
+    """Files with a hash in their names, and beside each one the same made small."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
+        takes_small = "gzip" in Headers(scope=scope).get("accept-encoding", "")
+        small, found = self.lookup_path(f"{path}.gz")
+        if takes_small and found is not None and not path.endswith(".gz"):
+            kind = mimetypes.guess_type(path)[0]
+            response: Response = FileResponse(small, media_type=kind, headers={"Content-Encoding": "gzip"})
+        else:
+            response = await super().get_response(path, scope)
+        response.headers["Vary"] = "Accept-Encoding"
         response.headers["Cache-Control"] = _ALWAYS if response.status_code < 400 else _NEVER
         return response
 
@@ -39,7 +50,7 @@ def page_routes(folder: Path) -> list[BaseRoute]:
         return FileResponse(folder / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
 
     return [
-        Route("/", document, methods=["GET"]),
-        Route("/icon.svg", icon, methods=["GET"]),
+        PlainRoute("/", document, methods=["GET"]),
+        PlainRoute("/icon.svg", icon, methods=["GET"]),
         Mount("/assets", _Assets(directory=folder / "assets", check_dir=False)),
     ]

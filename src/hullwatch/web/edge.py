@@ -4,10 +4,11 @@ Here are the checks of host, origin and body size, the security headers, the req
 defence: an exception that nobody foresaw is answered without its text and logged without its text, since either may hold a secret.
 """
 
+import itertools
 import secrets
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hullwatch.domain.failures import NotAllowed
@@ -37,18 +39,38 @@ _SECURITY: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_NO_STORE: Final = (b"cache-control", b"no-store")
 _HSTS: Final = ((b"strict-transport-security", b"max-age=31536000"),)
 _QUIET: Final = frozenset({"/api/token-validation/status", "/healthz", "/readyz", "/metrics"})
 """Routes that are asked all the time: their good answers are logged at debug level only."""
 
 
+Shortcut = Callable[[Scope], bytes | None]
+"""Returns the body of a good JSON answer, or nothing when the request has to take the ordinary way."""
+
+
+class PlainRoute(Route):
+    """A route without FastAPI's work around it, known to the request log by its path."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Also leave the route in the scope, as FastAPI's own routes do."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
 class Edge:
     """Wraps the app; for HTTP only, since a WebSocket can be refused in words only after it was accepted."""
 
-    def __init__(self, app: ASGIApp, config: WebConfig) -> None:
+    def __init__(
+        self, app: ASGIApp, config: WebConfig, shortcuts: Mapping[str, Shortcut] | None = None
+    ) -> None:
         self._app = app
+        self._shortcuts = shortcuts or {}
+        self._run = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
         self._config = config
         self._headers = _SECURITY + (_HSTS if config.is_secure else ())
+        self._short_headers = (*self._headers, _NO_STORE)
         self._log = structlog.get_logger(component="Api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,8 +78,12 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = f"{self._run}{next(self._numbers) & 0xFFFFFFFF:08x}"
+        shortcut = self._shortcuts.get(scope["path"])
+        if shortcut is not None and scope["method"] == "GET" and (body := shortcut(scope)) is not None:
+            await self._send_short(send, body, request_id)
+            return
         began = time.perf_counter()
-        request_id = secrets.token_hex(8)
         outgoing = _Outgoing(send, self._headers, request_id, is_api=scope["path"].startswith("/api/"))
         try:
             await self._answer(scope, receive, outgoing)
@@ -71,6 +97,17 @@ class Edge:
                 await unexpected_problem()(scope, receive, outgoing)
         finally:
             self._note(scope, outgoing.status, request_id, (time.perf_counter() - began) * 1000)
+
+    async def _send_short(self, send: Send, body: bytes, request_id: str) -> None:
+        """Send a good JSON answer; it is not logged, as it would drown everything else."""
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+            *self._short_headers,
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -90,7 +127,9 @@ class Edge:
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         if not is_own_host(headers.get("host", ""), self._config):
             # A foreign name that points here is how a web page reaches servers on its visitor's own machine (DNS rebinding).
-            return status_problem(421, "This address is not known under that name.")
+            return status_problem(
+                421, "This server is not known under that name; HULLWATCH_PUBLIC_URL says how it is reached."
+            )
         if scope["method"] in SAFE_METHODS or headers.get("authorization", "")[:7].lower() == "bearer ":
             return None
         if is_foreign(headers, self._config):
@@ -194,5 +233,5 @@ class _Outgoing:
             present.extend(self._headers)
             present.append((b"x-request-id", self._request_id.encode()))
             if self._is_api and "cache-control" not in MutableHeaders(raw=present):
-                present.append((b"cache-control", b"no-store"))
+                present.append(_NO_STORE)
         await self._send(message)

@@ -16,6 +16,8 @@ ENDED: Final[Mapping[EndReason, str]] = {
     EndReason.BY_ADMIN: "An admin disconnected your Fyers session at {at}.",
 }
 
+EXPIRED_EARLY: Final = "Fyers says that your session expired at {at}, earlier than its regular end."
+
 STANDING: Final[Mapping[Standing, str]] = {
     Standing.ASSUMED: "Fyers has not been asked about it yet.",
     Standing.VERIFIED: "Fyers confirms it.",
@@ -55,9 +57,16 @@ def _until(connection: Connection) -> str:
 def _end(connection: Connection) -> str:
     if connection.reason is None:
         return "Your Fyers session has ended."
-    return ENDED[connection.reason].format(
-        at=in_ist(moment) if (moment := _ended_at(connection)) else "an unknown time"
-    )
+    ended_at, known = _ended_at(connection), connection.expires_at
+    sentence = ENDED[connection.reason]
+    if (
+        connection.reason is EndReason.EXPIRED
+        and ended_at is not None
+        and known is not None
+        and ended_at < known
+    ):
+        sentence = EXPIRED_EARLY
+    return sentence.format(at=in_ist(ended_at) if ended_at else "an unknown time")
 
 
 def _ended_at(connection: Connection) -> datetime | None:

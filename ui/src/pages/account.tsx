@@ -27,6 +27,7 @@ export function AccountPage() {
           return "Changed. Your other browsers are signed out; API tokens stay.";
         }}>
           {(fields) => <div class="row">
+            <input type="hidden" name="username" autocomplete="username" value={who?.email} />
             <Field label="Present password" error={fields.currentPassword} input={{ name: "currentPassword", type: "password", required: true, autocomplete: "current-password" }} />
             <Field label="New password" error={fields.newPassword} input={{ name: "newPassword", type: "password", required: true, autocomplete: "new-password" }} />
           </div>}

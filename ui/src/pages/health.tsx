@@ -50,7 +50,7 @@ export function HealthPage() {
         {found.value.length === 0 ? <Empty title="No account fits" /> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Accounts table"><table>
             <thead><tr>{COLUMNS.map(([name, label]) => (
-              <th key={name} scope="col" aria-sort={sort.value.column === name ? (sort.value.isDown ? "descending" : "ascending") : undefined}>
+              <th key={name} scope="col" class={name === "calls" || name === "refusals" ? "n" : undefined} aria-sort={sort.value.column === name ? (sort.value.isDown ? "descending" : "ascending") : undefined}>
                 <button type="button" class="sort" onClick={() => { sort.value = { column: name, isDown: sort.value.column === name && !sort.value.isDown }; }}>{label}</button></th>
             ))}<th scope="col"><span class="away">Actions</span></th></tr></thead>
             <tbody>{found.value.map((one) => <Row key={one.userId} one={one} onAct={(what) => { acting.value = { what, account: one }; }} onDone={again} />)}</tbody>

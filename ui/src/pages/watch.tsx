@@ -3,16 +3,15 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "../api/client";
 import { now } from "../live/clock";
-import { chartChoice } from "../live/prefs";
+import { type ChartChoice, chartChoice } from "../live/prefs";
 import { lines, meta } from "../live/store";
 import { Dialog, Empty, Icon, Loading } from "../parts/bits";
-import { Chart, chosen } from "../parts/chart";
 import { FirstSteps, isNewcomer } from "../parts/first_steps";
 import { resolutionName, rupees, shortSymbol, signed, when } from "../parts/format";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
 import { RULES } from "../parts/watch_form";
-import { Watchlist } from "../parts/watchlist";
+import { Watchlist, isStale } from "../parts/watchlist";
 
 export function WatchPage() {
   if (!lines.value) return <Loading rows={8} label="Loading your watchlist" />;
@@ -38,8 +37,8 @@ function ChartPanel() {
   return (
     <section class="panel chart-panel" aria-label="Chart">
       <header class="panel-head">
-        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {line?.quote && <span class="num big-price">{rupees(line.quote.ltp)}
-          <small data-tone={(line.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(line.quote.changePercent, " %")}</small></span>}</h2>
+        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {line?.quote && <span class="num big-price" data-stale={isStale(line)}>{rupees(line.quote.ltp)}
+          <small data-tone={isStale(line) ? undefined : (line.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(line.quote.changePercent, " %")}</small></span>}</h2>
         <div class="filters">
           <select aria-label="Candles" value={choice.resolution} onChange={(event) => set({ resolution: event.currentTarget.value })}>
             {codes.map((code) => <option key={code} value={code}>{resolutionName(code)}</option>)}
@@ -52,7 +51,7 @@ function ChartPanel() {
           <button type="button" class="small" onClick={() => { isSearching.value = true; }}>Other symbol</button>
         </div>
       </header>
-      <Chart choice={choice} />
+      <LazyChart choice={choice} />
       <p class="hint foot">Times are IST. The newest candle is still forming; only closed candles give signals.</p>
       {isSearching.value && (
         <Dialog title="Show another symbol" onClose={() => { isSearching.value = false; }}>
@@ -68,6 +67,25 @@ function ChartPanel() {
       )}
     </section>
   );
+}
+
+/** Return which line is shown; the first when nobody has chosen one. */
+function chosen(): ChartChoice | null {
+  const first = lines.value?.[0]?.watch;
+  return chartChoice.value ?? (first ? { symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule } : null);
+}
+
+type Drawn = typeof import("../parts/chart").Chart;
+let drawn: Drawn | undefined;
+
+/** The chart comes in a file of its own, so that numbers are on the screen before it. */
+function LazyChart({ choice }: { choice: ChartChoice }) {
+  const isHere = useSignal(drawn !== undefined);
+  useEffect(() => {
+    if (!drawn) void import("../parts/chart").then((found) => { drawn = found.Chart; isHere.value = true; }, () => undefined);
+  }, []);
+  const Chart = drawn;
+  return isHere.value && Chart ? <Chart choice={choice} /> : <div class="chart"><div class="canvas"><Loading rows={6} label="Loading the chart" /></div></div>;
 }
 
 type Day = Awaited<ReturnType<typeof readCoverage>>;

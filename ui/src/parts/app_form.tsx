@@ -37,8 +37,8 @@ export function AppForm({ app, onSaved }: { app: FyersApp | null; onSaved: (app:
     const secretField = form.elements.namedItem("secret");
     if (secretField instanceof HTMLInputElement) secretField.value = "";
     const { message, outcome } = await call("post", "/api/fyers/app/check");
-    onSaved(saved);
     if (outcome === "refused") throw new Refused(400, "app-refused", message);
+    onSaved(saved);
     return `Stored. ${message}`;
   };
   return (
@@ -46,6 +46,7 @@ export function AppForm({ app, onSaved }: { app: FyersApp | null; onSaved: (app:
       {(fields) => <>
         <div class="row">
           <Field label="App ID" error={fields.appId} input={{ name: "appId", required: true, autocomplete: "off", spellcheck: false, placeholder: "ABCD1234XY-100", defaultValue: app?.isOwn ? app.appId : "" }} />
+          <input type="text" class="away" name="username" autocomplete="username" tabIndex={-1} aria-hidden="true" />
           <Field label="Secret ID" error={fields.secret} hint="Stored encrypted, never shown again." input={{ name: "secret", type: "password", required: true, autocomplete: "off" }} />
         </div>
         <Field label="Redirect address" error={fields.redirectUri} hint="The one you entered at Fyers. Another one than above works too: you paste the code by hand then."

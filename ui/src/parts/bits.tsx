@@ -95,6 +95,7 @@ export function Dialog({ title, onClose, children, class: kind = "" }: {
   useEffect(() => {
     const dialog = element.current;
     if (dialog && !dialog.open) dialog.showModal();
+    dialog?.querySelector<HTMLElement>("form input, .primary")?.focus();
     return () => dialog?.close();
   }, []);
   return (

@@ -7,7 +7,7 @@ import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { type Chart as ChartData, call } from "../api/client";
 import { heard, realUntil, serverNow } from "../live/clock";
-import { type ChartChoice, chartChoice, isDark } from "../live/prefs";
+import { type ChartChoice, isDark } from "../live/prefs";
 import { line as pushLine } from "../live/socket";
 import { closedCandle, connection, lines } from "../live/store";
 import { Empty } from "./bits";
@@ -163,10 +163,4 @@ function follow(choice: ChartChoice, drawing: () => Drawing | null, say: (note: 
     effect(() => { void `${connection.value?.state} ${connection.value?.incidentId} ${pushLine.value === "open"}`; void ask(); }),
   ];
   return () => { isOver = true; clearTimeout(timer); stops.forEach((stop) => stop()); };
-}
-
-/** Which line is shown when nobody has chosen one. */
-export function chosen(): ChartChoice | null {
-  const first = lines.value?.[0]?.watch;
-  return chartChoice.value ?? (first ? { symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule } : null);
 }

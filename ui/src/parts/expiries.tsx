@@ -27,7 +27,7 @@ export function Expiries({ accounts, at }: { accounts: Account[]; at: number }) 
   const text = total ? `${total} sessions end within a day, most at ${clock(busiest)} IST.` : "No session ends within a day.";
   return (
     <figure class="expiries">
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT + FOOT}`} role="img" aria-label={text} preserveAspectRatio="none">
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT + FOOT}`} role="img" aria-label={text}>
         <line class="axis" x1="0" x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />
         {slots.map((number, slot) => number > 0 && (
           <g key={slot}>

@@ -10,7 +10,7 @@ import { WatchDialog } from "./watch_form";
 
 const staleMs = computed(() => (meta.value?.staleAfterSeconds ?? 15) * 1000);
 
-const isStale = (line: Line): boolean =>
+export const isStale = (line: Line): boolean =>
   !hasSession.value || !line.quotedAt || now.value - Date.parse(line.quotedAt) > staleMs.value;
 
 const tone = (value: number | null | undefined): string | undefined =>
@@ -82,7 +82,7 @@ function Row({ line, onEdit, onRemove }: { line: Line; onEdit: (watch: Watch) =>
     <tr data-stale={stale} data-symbol={watch.symbol} aria-current={isChosen ? "true" : undefined}>
       <th scope="row">
         <button type="button" class="symbol" onClick={show}>{shortSymbol(watch.symbol)}</button>
-        <span class="sub">{watch.symbol.split(":")[0]} · HMA {watch.period} · {resolutionName(watch.resolution)}{watch.rule === "turn" ? " · turn" : ""}</span>
+        <span class="sub">{watch.symbol.split(":")[0]} · HMA {watch.period} · {resolutionName(watch.resolution).replace(" ", "\u00a0")}{watch.rule === "turn" ? " · turn" : ""}</span>
         {isRefused && <span class="sub problem">Fyers does not serve it</span>}
       </th>
       <td class="n price">{price(quote?.ltp)}</td>

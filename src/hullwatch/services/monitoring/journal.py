@@ -7,10 +7,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.signals import Signal
+from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort
+
+GATHER_S: Final = 1.0
+"""How long a note waits for others."""
 
 
 @dataclass(slots=True)
@@ -34,10 +40,24 @@ class Journal:
         self._open = _Batch()
         self._turn = asyncio.Lock()
         self._commits: set[asyncio.Task[None]] = set()
+        self._has_notes = asyncio.Event()
 
     def note(self, entry: AuditEntry) -> None:
         """Add an audit line to the next commit."""
         self._open.audit.append(entry)
+        self._has_notes.set()
+
+    async def run(self, clock: Clock, heartbeat: Callable[[], None]) -> None:
+        """Store what is noted soon after it was, for ever; what a database does not take is given to it again."""
+        while True:
+            await self._has_notes.wait()
+            await clock.sleep(GATHER_S)
+            self._has_notes.clear()
+            try:
+                await self.flush()
+            except StorageUnavailable:
+                self._has_notes.set()
+            heartbeat()
 
     async def keep(self, signals: Sequence[Signal], evaluated_through: Mapping[str, datetime]) -> None:
         """Store these; on return they are durable, and those that had not been stored before are announced.

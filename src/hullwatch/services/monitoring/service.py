@@ -123,7 +123,10 @@ class MonitoringService:
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin the cycles and the writing of what they note."""
         supervisor.spawn("monitoring", lambda: self._runner.run(lambda: supervisor.heartbeat("monitoring")))
-        supervisor.every("monitoring-journal", 1, self._journal.flush, at_start=False)
+        supervisor.spawn(
+            "monitoring-journal",
+            lambda: self._journal.run(self._clock, lambda: supervisor.heartbeat("monitoring-journal")),
+        )
         supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hullwatch.domain.candles import Candle, closes_at, last_close_at_or_before
+from hullwatch.domain.candles import MAX_PRICE, Candle, closes_at, last_close_at_or_before
 from hullwatch.domain.connection import Standing
 from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
 from hullwatch.domain.failures import Outcome, StorageUnavailable
@@ -387,7 +387,11 @@ class Watcher:
 
     def previews(self) -> dict[str, float]:
         """Return watch id → what its average would be if the forming candle closed at the last price."""
-        prices = {quote.symbol: quote.ltp for quote in self.quotes}
+        prices = {
+            quote.symbol: quote.ltp
+            for quote in self.quotes
+            if quote.ltp is not None and 0 < quote.ltp <= MAX_PRICE
+        }
         found: dict[str, float] = {}
         for watch in self.watches.values():
             price, series = prices.get(watch.symbol), self._series.get(watch.id)

@@ -139,17 +139,15 @@ class Connections:
 
     async def _upsert(self, row: BrokerConnectionRow, *, where: ColumnElement[bool]) -> bool:
         insert = self._transaction.insert_for_user(row, row.user_id)
-        changes: dict[str, ColumnElement[Any]] = {
-            name: insert.excluded[name] for name in values_of(row) if name not in ("user_id", "access_token")
-        }
+        # The values once more rather than `excluded`: that builds a table of columns for every statement, a third of its cost.
+        changes: dict[str, Any] = {**values_of(row)}
+        del changes["user_id"]
         if row.access_token is None:
             # Kept only for the very session it was stored with.
             has_session = row.state in (LoginState.CONNECTED, LoginState.EXPIRING)
             is_kept = and_(_STORED.token_generation == row.generation, literal(has_session))
             changes["access_token"] = case((is_kept, _STORED.access_token), else_=null())
             changes["token_generation"] = case((is_kept, _STORED.token_generation), else_=null())
-        else:
-            changes["access_token"] = insert.excluded.access_token
         done = await self._transaction.execute(
             insert.on_conflict_do_update(
                 index_elements=[_STORED.user_id], set_=changes, where=where

@@ -191,6 +191,9 @@ class OverviewPayload(Payload):
     lines: list[GlancePayload]
     state: StatePayload
     connection: ConnectionPayload
+    is_broker_troubled: bool = Field(
+        description="Fyers refuses many sessions at once: its trouble, nobody's login."
+    )
     at: datetime
 
 
@@ -202,6 +205,7 @@ async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
         lines=[GlancePayload.of(line) for line in lines],
         state=StatePayload.of(services.monitoring.state(user.id)),
         connection=ConnectionPayload.of(services.connections.connection(user.id)),
+        is_broker_troubled=services.connections.broker_trouble is not None,
         at=services.clock.now(),
     )
 

@@ -10,7 +10,6 @@ from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from starlette.routing import Route
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import EndReason, LoginState
@@ -26,6 +25,7 @@ from hullwatch.web.dependencies import (
     services_of,
     who_asks,
 )
+from hullwatch.web.edge import PlainRoute
 from hullwatch.web.messages import connection_message
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import ConnectionPayload, Done, Id, Payload
@@ -102,11 +102,11 @@ async def token_status(request: Request) -> Response:
     validation = services.validation.status_from_cache(user.id)
     if validation is None:
         validation = await services.validation.validate_fyers_token(user.id)
-    return Response(_status_bytes(validation), media_type="application/json")
+    return Response(status_bytes(validation), media_type="application/json")
 
 
-def _status_bytes(validation: Validation) -> bytes:
-    """Render by hand what `TokenStatus` describes: a model would cost more than everything else here."""
+def status_bytes(validation: Validation) -> bytes:
+    """Render what `TokenStatus` describes, by hand: a model would cost more than everything else on the way."""
     connection = validation.connection
     has_session = connection.has_session
     return orjson.dumps(
@@ -129,7 +129,7 @@ def _status_bytes(validation: Validation) -> bytes:
     )
 
 
-status_route: Final = Route(STATUS_PATH, token_status, methods=["GET"])
+status_route: Final = PlainRoute(STATUS_PATH, token_status, methods=["GET"])
 """Takes the requests; to be put before the router's routes."""
 
 router.add_api_route(

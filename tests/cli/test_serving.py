@@ -1,0 +1,102 @@
+"""`hullwatch serve` as a real process: it answers, ends in order, and comes back after the worst."""
+
+import json
+import signal
+import socket
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from typer.testing import Result
+
+from cli.install import PASSWORD, TOKEN, Program, connected, fetch, wait_until
+
+NOWHERE = "http://127.0.0.1:9"
+Served = Callable[..., tuple[Program, str]]
+
+
+def test_a_killed_server_starts_again_on_the_same_data(served: Served, home: Path) -> None:
+    """What was acknowledged before `kill -9` is there afterwards, and the browser's Origin is accepted at whatever port was chosen."""
+    first, url = served()
+    body = {"email": "asha@example.com", "password": PASSWORD, "fullName": "Asha Iyer"}
+    registered = fetch(f"{url}/api/auth/register", "POST", body, Origin=url)
+    first.end(signal.SIGKILL)
+
+    second, url = served()
+    login = {"email": "asha@example.com", "password": PASSWORD}
+    back = fetch(f"{url}/api/auth/login", "POST", login, Origin=url)
+
+    assert fetch(f"{url}/healthz") == {"status": "ok"}
+    assert fetch(f"{url}/readyz")["status"] == "ready"
+    assert back["id"] == registered["id"]
+    assert_ends_in_order(second, url)
+    assert PASSWORD not in first.err + second.err + first.out + second.out
+
+
+def assert_ends_in_order(server: Program, url: str) -> None:
+    """SIGTERM ends it with 0 and without a traceback, within ten seconds although a request never comes to its end."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as hanging:
+        hanging.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        began = time.monotonic()
+        code = server.end(signal.SIGTERM)
+
+    assert code == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in server.err
+
+
+def test_a_disconnect_beside_it_reaches_a_running_server(
+    served: Served, command: Callable[..., Result], home: Path
+) -> None:
+    """`users disconnect` while a server runs: within seconds the server itself says that the session ended, and by whom."""
+    command("users", "add", "asha@example.com", "--role", "admin", stdin=PASSWORD)
+    (row,) = json.loads(command("users", "list", "--json").stdout)
+    connected(home, row["id"])
+    server, url = served(HULLWATCH_FYERS_BASE_URL=NOWHERE, HULLWATCH_FYERS_DATA_URL=NOWHERE)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    login = json.dumps({"email": "asha@example.com", "password": PASSWORD}).encode()
+    headers = {"Content-Type": "application/json", "Origin": url}
+    browser.open(urllib.request.Request(f"{url}/api/auth/login", login, headers), timeout=20).close()
+
+    def status() -> dict[str, Any]:
+        with browser.open(f"{url}/api/fyers/status", timeout=20) as reply:
+            return json.load(reply)
+
+    before = status()["state"]
+    done = command("users", "disconnect", "asha@example.com")
+    wait_until(lambda: status()["state"] == "disconnected")
+
+    assert before == "connected"
+    assert done.exit_code == 0
+    assert status()["reason"] == "by_admin"
+    assert server.end(signal.SIGINT) == 0
+    assert TOKEN not in server.out + server.err
+
+
+def test_a_busy_port_is_a_sentence(start: Callable[..., Program], home: Path) -> None:
+    """A port in use is said before anything is opened or made."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        server = start("serve", "--port", port)
+        wait_until(lambda: server.process.poll() is not None)
+
+    assert server.process.returncode == 1
+    assert server.err.startswith("hullwatch: Cannot listen on 127.0.0.1:")
+    assert len(server.err.splitlines()) == 1
+    assert not (home / "data").exists()
+
+
+def test_the_simulator_runs_alone(start: Callable[..., Program]) -> None:
+    """The simulator command prints its addresses and control calls, answers, and SIGTERM ends it with 0."""
+    program = start("simulator", "--port", "0", "--speed", "0", "--start", "2026-06-17T09:15:00+05:30")
+    base_url = program.line("Fyers simulator at").split(" at ")[1].split(";")[0]
+    program.line("/simulator/clock")
+
+    clock = fetch(f"{base_url}/simulator/clock")
+
+    assert clock["speed"] == 0
+    assert clock["now"].startswith("2026-06-17T")
+    assert program.end(signal.SIGTERM) == 0

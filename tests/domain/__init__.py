@@ -1,0 +1,1 @@
+"""What is true of the domain's values and rules."""

@@ -1,0 +1,1 @@
+"""The official SDK runs against the simulated Fyers."""

@@ -1,0 +1,1 @@
+"""What is true of the services; `building` and `account_house` build them over fakes."""

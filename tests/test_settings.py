@@ -1,0 +1,226 @@
+"""Settings: whatever the environment says, it is either usable or refused by name, and no secret is ever quoted."""
+
+import os
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from hullwatch.settings import Settings, SettingsRefused, read_settings
+from hullwatch.storage.address import read_url, sqlite_file
+
+SECRETS = ("HULLWATCH_DATABASE_URL", "HULLWATCH_REDIS_URL", "HULLWATCH_ENCRYPTION_KEYS", "FYERS_SECRET_KEY")
+UNPREFIXED = {"fyers_app_id", "fyers_secret_key", "fyers_redirect_uri"}
+NAMES = tuple(
+    name.upper() if name in UNPREFIXED else f"HULLWATCH_{name.upper()}" for name in Settings.model_fields
+)
+
+# What an environment can hold: any text without NUL, undecodable bytes included.
+anything = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=("Cs",)), max_size=60)
+bytes_as_text = st.binary(max_size=30).filter(lambda raw: b"\x00" not in raw).map(os.fsdecode)
+tricky = st.sampled_from(
+    (
+        "",
+        " ",
+        "0",
+        "-1",
+        "1e400",
+        "nan",
+        "inf",
+        "-inf",
+        "٣",
+        "99999999999999999999999",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "http://",
+        "http://[",
+        "http://[::1",
+        "http://user:hunter2@host",
+        "https://host:99999",
+        "https://host:x",
+        "https://ho st/",
+        "http://127.0.0.1:8000/",
+        "https://example.com/path?query#fragment",
+        "ftp://example.com",
+        "~",
+        "/",
+        "a" * 5000,
+        "open",
+        "OPEN",
+        "1D",
+        "127.0.0.1:9100",
+    )
+)
+values = st.one_of(anything, bytes_as_text, tricky)
+quiet = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that says nothing, in a folder without a `.env`."""
+    for name in os.environ:
+        if name.startswith(("HULLWATCH_", "FYERS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def reading(**environment: str) -> Settings | SettingsRefused:
+    """Read settings in this environment; return the refusal where there is one. Anything else that is raised fails the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            found = read_settings()
+            found.checked_for_serving()
+            str(found.database)
+        except SettingsRefused as refusal:
+            return refusal
+        return found
+
+
+@quiet
+@given(name=st.sampled_from(NAMES), value=values)
+@example(name="HULLWATCH_PUBLIC_URL", value="http://[::1")
+@example(name="HULLWATCH_FYERS_BASE_URL", value="https://host:99999")
+@example(name="HULLWATCH_DATA_DIR", value="~nobody\udcff")
+def test_one_setting_is_usable_or_refused_by_name(name: str, value: str) -> None:
+    """Any value of any setting gives settings, or a refusal of one line that names the setting (or one that goes with it)."""
+    found = reading(**{name: value})
+
+    if isinstance(found, SettingsRefused):
+        named = str(found)
+        assert (
+            name in named
+            or (name.startswith("FYERS_") and "FYERS_APP_ID" in named)
+            or name == "HULLWATCH_HOST"
+        )
+        assert named.isprintable()
+        assert len(named) < 400
+
+
+@quiet
+@given(environment=st.dictionaries(st.sampled_from(NAMES), values, max_size=6))
+def test_settings_together_are_usable_or_refused_by_name(environment: dict[str, str]) -> None:
+    """Any combination gives settings, or a refusal that names at least one setting."""
+    found = reading(**environment)
+
+    if isinstance(found, SettingsRefused):
+        assert any(name in str(found) for name in NAMES)
+
+
+@quiet
+@given(
+    name=st.sampled_from(SECRETS),
+    secret=st.text(string.ascii_letters + string.digits, min_size=4, max_size=40).map("hunter2".__add__),
+    other=st.sampled_from(NAMES),
+    value=values,
+)
+def test_no_secret_is_quoted(name: str, secret: str, other: str, value: str) -> None:
+    """Neither a refusal nor the settings' own text shows the value of a secret, whatever else is wrong."""
+    assume(secret not in value)
+    found = reading(**{other: value, name: f"redis://:{secret}@host/0" if "URL" in name else secret})
+
+    assert secret not in str(found)
+    assert secret not in repr(found)
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_URL", "FYERS_BASE_URL", "FYERS_DATA_URL", "FYERS_PUBLIC_URL"])
+def test_a_password_in_an_address_is_refused_unseen(name: str) -> None:
+    """An address that carries a user and password is refused without quoting them."""
+    found = reading(**{f"HULLWATCH_{name}": "https://user:hunter2secret@example.com"})
+
+    assert isinstance(found, SettingsRefused)
+    assert name in str(found)
+    assert "hunter2secret" not in str(found)
+
+
+def test_nothing_has_to_be_set() -> None:
+    """Without any setting the defaults work: SQLite in the data folder, this machine only, registration open."""
+    found = reading()
+
+    assert isinstance(found, Settings)
+    assert found.is_local
+    assert found.registration_mode == "open"
+    assert found.database.endswith("/hullwatch-data/hullwatch.db")
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    """An empty variable leaves its default: an empty host does not mean every address, nor an empty folder this one."""
+    found = reading(**dict.fromkeys(NAMES, ""))
+
+    assert found == reading()
+
+
+def test_what_a_dotenv_file_says_counts_less_than_the_environment(tmp_path: Path) -> None:
+    """A `.env` file is read; the environment wins over it, and the command line over both."""
+    (tmp_path / ".env").write_text("HULLWATCH_PORT=8001\nHULLWATCH_HMA_PERIOD=21\n")
+
+    found = reading(HULLWATCH_PORT="8002")
+
+    assert isinstance(found, Settings)
+    assert (found.port, found.hma_period) == (8002, 21)
+    assert read_settings(port=8003).port == 8003
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"HULLWATCH_PORT=\xff", b"=\n=\n'", b"HULLWATCH_PORT=many"]
+)
+def test_a_broken_dotenv_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A `.env` that cannot be read gives settings or a refusal, never a traceback."""
+    (tmp_path / ".env").write_bytes(content)
+
+    assert isinstance(reading(), Settings | SettingsRefused)
+
+
+def test_a_database_path_may_hold_any_character(tmp_path: Path) -> None:
+    """A data folder with characters that mean something in an address is still one folder."""
+    for name in ("with space", "per%20cent", "question?mark", "hash#mark", "at@colon:x"):
+        folder = tmp_path / name
+
+        found = reading(HULLWATCH_DATA_DIR=str(folder))
+
+        assert isinstance(found, Settings)
+        assert sqlite_file(read_url(found.database)) == folder / "hullwatch.db"
+
+
+UNSAFE = (
+    ({"HULLWATCH_HOST": "0.0.0.0"}, "HULLWATCH_PUBLIC_URL"),
+    ({"HULLWATCH_HOST": "::"}, "HULLWATCH_PUBLIC_URL"),
+    ({"HULLWATCH_HMA_RESOLUTION": "7"}, "HULLWATCH_HMA_RESOLUTION"),
+    ({"HULLWATCH_FYERS_STREAM_URL": "ws://socket.fyers.in/hsm"}, "HULLWATCH_FYERS_STREAM_URL"),
+    ({"HULLWATCH_DATA_DIR": "data\udcff"}, "HULLWATCH_DATA_DIR"),
+    (
+        {
+            "HULLWATCH_HOST": "0.0.0.0",
+            "HULLWATCH_PUBLIC_URL": "https://w.example",
+            "HULLWATCH_REGISTRATION": "open",
+        },
+        "HULLWATCH_REGISTRATION",
+    ),
+    ({"HULLWATCH_FYERS_BASE_URL": "http://api-t1.fyers.in/api/v3"}, "HULLWATCH_FYERS_BASE_URL"),
+    ({"HULLWATCH_FYERS_CALLS_PER_SECOND": "11"}, "HULLWATCH_FYERS_CALLS_PER_SECOND"),
+    ({"HULLWATCH_REDIS_URL": "redis://localhost"}, "HULLWATCH_REDIS_URL"),
+    ({"FYERS_APP_ID": "ABCD1234XY-100"}, "FYERS_APP_ID"),
+)
+
+
+@pytest.mark.parametrize(("environment", "named"), UNSAFE, ids=[next(iter(row[0])) for row in UNSAFE])
+def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) -> None:
+    """Serving others over http, open registration on a public address and the like are refused, naming the setting."""
+    found = reading(**environment)
+
+    assert isinstance(found, SettingsRefused)
+    assert named in str(found)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
+def test_this_machine_alone_is_safe(host: str) -> None:
+    """On a loopback address the defaults are safe."""
+    found = reading(HULLWATCH_HOST=host)
+
+    assert isinstance(found, Settings)
+    assert found.is_local
