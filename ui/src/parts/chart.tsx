@@ -115,7 +115,7 @@ export function Chart({ choice }: { choice: ChartChoice }) {
 
   return (
     <div class="chart">
-      <div ref={place} class="canvas" role="img" aria-label={about.value || "Chart"} data-ready={about.value !== ""} />
+      <div ref={place} class="canvas" role="group" aria-label={about.value || "Chart"} data-ready={about.value !== ""} />
       {note.value && <div class="over"><Empty title={note.value} /></div>}
     </div>
   );

@@ -1,0 +1,58 @@
+"""A browser, and a stage for each test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from browser.people import PATIENCE_MS, People
+from browser.stage import Stage
+from hullwatch.web.built_pages import built_pages
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def missing(what: str) -> None:
+    """Skip by name; where everything has to be there, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        missing("Chromium (Debian package chromium)")
+    if built_pages() is None:
+        missing("the built dashboard (make install builds it)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Simulator and server, fresh."""
+    made = Stage(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def people(browser: Browser, stage: Stage) -> Iterator[People]:
+    """Whoever a test brings in, each with windows of their own."""
+    made = People(browser, stage)
+    yield made
+    made.close()
