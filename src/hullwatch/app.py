@@ -87,6 +87,9 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
+        self.supervisor.every(
+            "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
+        )
         self.supervisor.every("login-purge", 3600, self.logins.purge, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
 
@@ -126,6 +129,7 @@ class House:
             dashboard_check_minutes=settings.dashboard_check_minutes,
             monitor_interval_s=settings.monitor_interval_seconds,
             pages=built_pages(),
+            serves_metrics=not settings.metrics_address,
         )
 
     async def readiness(self) -> tuple[Readiness, ...]:
@@ -300,6 +304,11 @@ class _Keepers:
     def __init__(self, connections: ConnectionService, monitoring: MonitoringService) -> None:
         self._connections = connections
         self._monitoring = monitoring
+
+    def known(self) -> frozenset[str]:
+        """Return the users of whom either remembers something."""
+        connected = {connection.user_id for connection in self._connections.connections()}
+        return self._monitoring.known_users() | connected
 
     async def forget(self, user_id: str) -> None:
         """Drop what is known of the user from memory."""

@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         except InvalidInput as refusal:
             raise ValueError(str(refusal).removesuffix(".")) from None
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_address(cls, text: str) -> str:
+        if text and read_address(text) is None:
+            raise ValueError("it must be host:port, such as 127.0.0.1:9100")
+        return text
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in ("fyers_base_url", "fyers_data_url", "fyers_public_url"):
@@ -200,6 +207,14 @@ def read_settings(**overrides: Any) -> Settings:
         name = str(first["loc"][0]) if first["loc"] else "settings"
         why = first["msg"].removeprefix("Value error, ")
         raise SettingsRefused(_sentence(name, f"cannot be used: {why[:1].lower()}{why[1:]}")) from None
+
+
+def read_address(text: str) -> tuple[str, int] | None:
+    """Return host and port of a ``host:port`` text, or nothing if it is none."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) <= 65535:
+        return None
+    return host.strip("[]"), int(port)
 
 
 def _sentence(name: str, why: str) -> str:

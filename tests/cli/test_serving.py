@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +101,22 @@ def test_the_simulator_runs_alone(start: Callable[..., Program]) -> None:
     assert clock["speed"] == 0
     assert clock["now"].startswith("2026-06-17T")
     assert program.end(signal.SIGTERM) == 0
+
+
+def test_metrics_can_be_bound_to_an_address_of_their_own(served: Served) -> None:
+    """They are there under the address that was set, and no longer under the main one."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    server, url = served(HULLWATCH_METRICS_ADDRESS=f"127.0.0.1:{port}")
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        numbers = answer.read().decode()
+    try:
+        main_status = urllib.request.urlopen(f"{url}/metrics").status
+    except urllib.error.HTTPError as refused:
+        main_status = refused.code
+        refused.close()
+
+    assert "hullwatch_sessions" in numbers
+    assert main_status == 404
+    assert server.end(signal.SIGTERM) == 0

@@ -264,6 +264,24 @@ class Connections(Repository):
             self.tables.tokens.pop(connection.user_id, None)
         return True
 
+    async def save_observed(self, connections: Sequence[Connection]) -> None:
+        """Store what was observed of sessions that are still the stored ones."""
+        for connection in map(kept, connections):
+            stored = self.tables.connections.get(connection.user_id)
+            if (
+                stored is None
+                or stored.generation != connection.generation
+                or stored.state is LoginState.DISCONNECTED
+            ):
+                continue
+            self.tables.connections[connection.user_id] = replace(
+                stored,
+                standing=connection.standing,
+                last_validated_at=connection.last_validated_at,
+                last_disconnect_at=connection.last_disconnect_at,
+                incident_id=connection.incident_id,
+            )
+
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token."""
         connection = kept(connection)

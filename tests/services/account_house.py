@@ -25,6 +25,11 @@ class SessionKeeper:
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
+        self.known_users: frozenset[str] = frozenset()
+
+    def known(self) -> frozenset[str]:
+        """Return whom the test says to be known."""
+        return self.known_users
 
     async def forget(self, user_id: str) -> None:
         """Remember it."""

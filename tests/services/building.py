@@ -82,11 +82,12 @@ class Metrics:
 
 
 class HookedStore(FakeStore):
-    """A store that tells a test before each commit."""
+    """A store that tells a test before and after each commit."""
 
     def __init__(self) -> None:
         super().__init__()
         self.before_commit: Callable[[], Awaitable[None]] | None = None
+        self.after_commit: Callable[[], Awaitable[None]] | None = None
 
     @asynccontextmanager
     async def begin(self, *, read_only: bool = False) -> AsyncIterator[FakeUnitOfWork]:
@@ -98,6 +99,8 @@ class HookedStore(FakeStore):
                 if self.before_commit is not None:
                     await self.before_commit()
                 await commit()
+                if self.after_commit is not None:
+                    await self.after_commit()
 
             work.commit = hooked
             yield work

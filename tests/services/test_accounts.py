@@ -189,6 +189,23 @@ async def test_removed_user_is_gone_everywhere(house):
         await house.accounts.get(user.id)
 
 
+async def test_user_removed_on_the_database_is_forgotten_here(house):
+    """A removal beside the running server ends what is remembered of that user, and of nobody else."""
+    kept, removed = await house.register("a@b.in"), await house.register("b@b.in")
+    cookie = (await house.logins.open_browser(removed)).value.reveal()
+    await house.logins.authenticate(cookie=cookie)
+    house.sessions.known_users = frozenset({kept.id, removed.id})
+    async with house.store.begin() as work:
+        await work.users.remove(removed.id)
+        await work.commit()
+
+    await house.accounts.forget_removed()
+
+    assert house.sessions.forgotten == [removed.id]
+    with pytest.raises(NotSignedIn):
+        await house.logins.authenticate(cookie=cookie)
+
+
 async def test_password_change_ends_other_logins(house):
     """A new password ends all browser logins and begins one; only the new password works then."""
     user = await house.register("a@b.in")

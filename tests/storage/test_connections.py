@@ -103,6 +103,29 @@ async def test_a_session_that_ended_is_not_revived(work):
     assert await work.connections.tokens() == {"asha": (2, AccessToken("new"))}
 
 
+async def test_what_was_observed_is_stored_for_present_sessions_only(work):
+    """Standing, validation and interruption move; a session that ended, or that another one followed, is left as it is."""
+    await work.connections.save_login(connected("asha"), TOKEN)
+    await work.connections.save_login(connected("ravi", generation=2), TOKEN)
+    seen = {"standing": Standing.UNVERIFIED, "last_validated_at": after(minutes=7), "incident_id": "inc_7"}
+
+    await work.connections.save_observed(
+        [
+            connected("asha", **seen, fyers_id="XB9"),
+            connected("ravi", generation=1, **seen),
+            Connection("nobody"),
+        ]
+    )
+
+    assert await work.connections.get("asha") == connected("asha", **seen)
+    assert await work.connections.get("ravi") == connected("ravi", generation=2)
+    assert set(await work.connections.tokens()) == {"asha", "ravi"}
+    await work.connections.save(connected("asha", **ENDED))
+    await work.connections.save_observed([connected("asha", **seen)])
+    await work.connections.save_observed([])
+    assert await work.connections.get("asha") == connected("asha", **ENDED)
+
+
 async def test_a_newer_generation_without_its_token_has_none(work):
     """The token of an older generation never passes to a newer one."""
     await work.connections.save_login(connected(), TOKEN)

@@ -1,15 +1,17 @@
 """``hullwatch serve``: the server against real Fyers."""
 
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hullwatch.cli.listening import address_of, listen_on, url_of
 from hullwatch.cli.running import run
-from hullwatch.cli.speaking import say
+from hullwatch.cli.speaking import CommandFailed, say
 
 if TYPE_CHECKING:
+    from hullwatch.app import House
     from hullwatch.settings import Settings
 
 
@@ -53,4 +55,21 @@ async def _serve(settings: "Settings", sock: socket.socket) -> None:
                 where = "" if url == settings.public_url else f" (listening at {url})"
                 say(f"hullwatch is at {settings.public_url}{where}; Ctrl-C ends it.")
 
-            await serve_house(house, house.web(house.web_config()), sock, ready=ready, signals=signals)
+            with ExitStack() as stack:
+                _serve_metrics(house, stack)
+                await serve_house(house, house.web(house.web_config()), sock, ready=ready, signals=signals)
+
+
+def _serve_metrics(house: "House", stack: ExitStack) -> None:
+    """Serve the metrics on an address of their own where one is set, until the stack is unwound."""
+    from hullwatch.settings import read_address
+
+    address = read_address(house.settings.metrics_address)
+    if address is None:
+        return
+    try:
+        stack.enter_context(house.metrics.served_on(*address))
+    except OSError as error:
+        raise CommandFailed(
+            f"HULLWATCH_METRICS_ADDRESS cannot be listened on: {error.strerror} ({house.settings.metrics_address})."
+        ) from None

@@ -39,6 +39,10 @@ class Registration(StrEnum):
 class Keeper(Protocol):
     """Whoever remembers something of a user: the session with Fyers, the watches."""
 
+    def known(self) -> frozenset[str]:
+        """Return the ids of all users of whom something is remembered."""
+        ...
+
     async def forget(self, user_id: str) -> None:
         """Drop a removed user from memory."""
         ...
@@ -170,6 +174,17 @@ class AccountService:
             await work.commit()
         self._logins.forget(user_id)
         await self._connections.forget(user_id)
+
+    async def forget_removed(self) -> None:
+        """Drop users from memory who were removed on the database itself, such as on the command line."""
+        known = (
+            self._connections.known()
+        )  # first: whoever is known is stored already, so nobody new is taken for removed
+        async with self._store.begin(read_only=True) as work:
+            stored = {user.id for user in await work.users.list_all()}
+        for user_id in known - stored:
+            self._logins.forget(user_id)
+            await self._connections.forget(user_id)
 
     async def make_invite(self, *, actor: str) -> SecretText:
         """Make an invite that lets one person register within `INVITE_LIFETIME`."""

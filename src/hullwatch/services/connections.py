@@ -463,8 +463,10 @@ class ConnectionService:
         is_kept = False
         try:
             async with self._store.begin() as work:
-                for account in observed:
-                    await work.connections.save(account.connection)
+                # One statement for all: two thousand, one after the other, would hold the database for many seconds.
+                await work.connections.save_observed(
+                    [account.connection for account in observed if account.connection.has_session]
+                )
                 await work.commit()
             is_kept = True
         finally:

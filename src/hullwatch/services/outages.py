@@ -13,7 +13,7 @@ from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import Connection, Credential, Standing, StandingTrigger
 from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
-from hullwatch.domain.mass_refusal import RefusalWatch
+from hullwatch.domain.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
@@ -144,18 +144,33 @@ class OutageWatch:
             await self._recover()
             return
         refusals = tuple(answer for answer in answers if isinstance(answer, LoginRefused))
-        if len(refusals) == len(answers) and self._newer_logins_work():
-            # Fyers accepts fresh tokens and still refuses this one: it did end the old ones, all at once.
+        if len(refusals) == len(answers) and (self._newer_logins_work() or self._others_work(len(held))):
+            # Fyers accepts others and still refuses this one: it did end the session.
             await self._sessions.confirm_refusal(credential, refusals)
             self._is_draining = True
 
     def _newer_logins_work(self) -> bool:
-        trouble = self.trouble
-        return trouble is not None and any(
+        """Whether a session that began in the trouble is accepted: then the old ones were ended, however many they are."""
+        began_at = self.trouble.began_at if self.trouble else None
+        return began_at is not None and any(
             connection.is_verified
             and connection.connected_at is not None
-            and connection.connected_at > trouble.began_at
+            and connection.connected_at > began_at
             for connection in self._sessions.connections()
+        )
+
+    def _others_work(self, held: int) -> bool:
+        """Whether too few are held to speak of the broker, and others were accepted since the trouble began."""
+        began_at = self.trouble.began_at if self.trouble else None
+        return (
+            began_at is not None
+            and held < FEWEST
+            and any(
+                connection.is_verified
+                and connection.last_validated_at is not None
+                and connection.last_validated_at > began_at
+                for connection in self._sessions.connections()
+            )
         )
 
     async def _recover(self) -> None:

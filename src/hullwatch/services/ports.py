@@ -152,6 +152,10 @@ class ConnectionRepository(Protocol):
         """Store it unless a newer generation is stored already (then False). A connection without a session loses its token."""
         ...
 
+    async def save_observed(self, connections: Sequence[Connection]) -> None:
+        """Store what was observed of many sessions, in one call; one that ended or was followed by another meanwhile is left as it is."""
+        ...
+
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token; False when that generation or a newer one is stored already."""
         ...

@@ -3,10 +3,11 @@
 Every label has few values: paths are names of calls, never addresses with ids; accounts never appear.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 from hullwatch.domain.connection import LoginState
 
@@ -98,6 +99,21 @@ class PrometheusMetrics:
     def job_success(self, job: str, at: datetime) -> None:
         """Remember when a job last ran well."""
         self._successes.labels(job).set(at.timestamp())
+
+    @contextmanager
+    def served_on(self, host: str, port: int) -> Iterator[None]:
+        """Serve the numbers on an address of their own, in a thread, until the block ends.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        server, thread = start_http_server(port, host, registry=self.registry)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -292,6 +292,10 @@ class MonitoringService:
             await work.commit()
         self._runner.run_of(user_id).watcher.discard(watch_id)
 
+    def known_users(self) -> frozenset[str]:
+        """Return the users of whom a wish or a watchlist is remembered."""
+        return frozenset(self._runner.runs) | frozenset(self._wishes)
+
     def forget(self, user_id: str) -> None:
         """Drop a removed user's watching; the caller removes what is stored."""
         self._wishes.pop(user_id, None)

@@ -1,9 +1,10 @@
 """Connections, access tokens, Fyers apps and pending logins. Tokens and app secrets lie sealed, bound to their row."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, case, delete, literal, null, or_, select
+from sqlalchemy import and_, bindparam, case, delete, literal, null, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from hullwatch.domain.accounts import FyersApp, PendingLogin
@@ -17,6 +18,7 @@ from hullwatch.storage.transaction import KEYS_LOCK, Transaction, table_of, valu
 _log = structlog.get_logger(component="Storage")
 _ROW = BrokerConnectionRow
 _STORED = table_of(_ROW).c
+_OBSERVED = ("standing", "last_validated_at", "last_disconnect_at", "incident_id")
 
 
 class Connections:
@@ -45,6 +47,32 @@ class Connections:
         if connection.has_session:
             is_same = and_(is_same, _STORED.state != LoginState.DISCONNECTED)
         return await self._upsert(_row(connection), where=or_(is_older, is_same))
+
+    async def save_observed(self, connections: Sequence[Connection]) -> None:
+        """Store standing, last validation and interruption of many sessions, in one call to the driver.
+
+        A session that ended or was followed by another meanwhile is left as it is. In the order of ids, so that two callers never wait for
+        each other's rows.
+        """
+        table = table_of(_ROW)
+        observe = (
+            update(table)
+            .where(
+                table.c.user_id == bindparam("of_user"),
+                table.c.generation == bindparam("of_generation"),
+                table.c.state != LoginState.DISCONNECTED,
+            )
+            .values({name: bindparam(f"new_{name}") for name in _OBSERVED})
+        )
+        values = [
+            {
+                "of_user": connection.user_id,
+                "of_generation": connection.generation,
+                **{f"new_{name}": getattr(connection, name) for name in _OBSERVED},
+            }
+            for connection in sorted(connections, key=lambda connection: connection.user_id)
+        ]
+        await self._transaction.execute_many(observe, values)
 
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token; False when that generation or a newer one is stored already."""

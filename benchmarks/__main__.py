@@ -1,0 +1,52 @@
+"""``python -m benchmarks [NAME …] [--quick]``: measures all figures or the named ones, each in a process of its own.
+
+A figure that is missed is said so and is no failure of the command: machines differ, the report is for reading.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+
+from benchmarks.report import header
+
+NAMES = ("sweep", "cycle", "status", "latency", "memory", "hma")
+QUICK_HMA = ("--rounds", "3", "--candles", "1000")
+"""The only one without ``--quick``."""
+
+
+def main(args: list[str]) -> int:
+    """Run what is asked for and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog=f"Benchmarks: {', '.join(NAMES)}. Options after a single name go to it: sweep --accounts 500.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; everything unless named")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, named as such in the output")
+    chosen, rest = parser.parse_known_args(args)
+    unknown = [name for name in chosen.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    names = chosen.names or list(NAMES)
+    if rest and len(names) != 1:
+        parser.error(f"{' '.join(rest)} can only go to one benchmark")
+    print(f"{time.strftime('%Y-%m-%d')}: {header()}\n", flush=True)
+    codes = [_run_alone(name, rest, is_quick=chosen.quick) for name in names]
+    return 1 if any(codes) else 0
+
+
+def _run_alone(name: str, rest: list[str], *, is_quick: bool) -> int:
+    """Run one benchmark in a fresh process, so that none inherits another one's memory or caches."""
+    quick = (QUICK_HMA if name == "hma" else ("--quick",)) if is_quick else ()
+    began = time.monotonic()
+    code = f"from benchmarks.{name} import main; import sys; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *quick, *rest], check=False)
+    if done.returncode:
+        print(f"{name} broke off with status {done.returncode}")
+    print(f"  ({name} took {time.monotonic() - began:.0f} s)\n", flush=True)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

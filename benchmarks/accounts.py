@@ -1,0 +1,149 @@
+"""Many linked accounts at once: users, their sessions with the simulated broker, and their watchlists, put into a house's store."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+from benchmarks.broker_process import BrokerProcess, for_each
+from hullwatch.app import House, open_house
+from hullwatch.domain import connection as rules
+from hullwatch.domain.accounts import Role, User
+from hullwatch.domain.connection import Connection
+from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.signals import Rule
+from hullwatch.domain.watches import MonitoringWish, Watch
+from hullwatch.runtime.clock import Clock, SystemClock
+from hullwatch.runtime.garbage import collect_seldom
+from hullwatch.runtime.logs import configure_logging
+from hullwatch.settings import Settings, read_settings
+
+APP_ID = "HULLWATCH-100"
+"""The simulator's built-in app."""
+NO_PASSWORD = "!"  # nobody signs in with it
+SYMBOLS = tuple(
+    Symbol(f"NSE:{name}-EQ")
+    for name in (
+        "ADANIENT", "ASIANPAINT", "AXISBANK", "BAJFINANCE", "BHARTIARTL", "HDFCBANK", "HINDUNILVR", "ICICIBANK",
+        "INFY", "ITC", "KOTAKBANK", "LT", "M&M", "MARUTI", "RELIANCE", "SBIN", "SUNPHARMA", "TATASTEEL", "TCS", "WIPRO",
+    )
+)  # fmt: skip
+"""The twenty equities of the simulated exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with a session."""
+
+    user_id: str
+    fyers_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watchlist:
+    """What every account watches."""
+
+    symbols: Sequence[Symbol] = SYMBOLS
+    resolution: str = "5"
+    period: int = 55
+    rules: Sequence[Rule] = (Rule.CROSS,)
+
+
+def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Settings:
+    """Return settings that reach the simulator only, whatever the environment says of a real install."""
+    return read_settings(
+        data_dir=data_dir,
+        database_url="",
+        redis_url="",
+        encryption_keys="",
+        registration="open",
+        fyers_base_url=f"{broker.base_url}/api/v3",
+        fyers_data_url=f"{broker.base_url}/data",
+        fyers_public_url=broker.base_url,
+        **overrides,
+    )
+
+
+@asynccontextmanager
+async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[House]:
+    """Open a house with an empty SQLite database in a folder of its own, logging to a file as a service would."""
+    with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
+        configure_logging(level="info", stream=log)
+        async with open_house(settings_for(broker, Path(folder)), clock=clock or SystemClock()) as house:
+            collect_seldom()  # as the server does
+            try:
+                yield house
+            finally:
+                await house.stop(5.0)
+
+
+def _log_file(folder: Path) -> TextIO:
+    return (folder / "log").open("w", encoding="utf-8")
+
+
+async def link_accounts(
+    house: House, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
+) -> list[Account]:
+    """Store so many users with a session each, and with a watchlist that is wanted if one is given; nothing is read into memory."""
+    accounts = [Account(f"usr_{number:05d}", f"FB{number:05d}") for number in range(count)]
+    sessions = await for_each(accounts, lambda account: broker.new_session(account.fyers_id))
+    now = house.clock.now()
+    async with house.store.begin() as work:
+        for account, (token, expires_at) in zip(accounts, sessions, strict=True):
+            email = f"{account.user_id}@example.com"
+            await work.users.add(User(account.user_id, email, "Bench Mark", Role.TRADER, now), NO_PASSWORD)
+            connection = linked(account, expires_at, now)
+            await work.connections.save_login(connection, token)
+            if watchlist is not None:
+                for watch in _watches(account, watchlist, now):
+                    await work.watches.add(watch)
+                await work.watches.put_wish(MonitoringWish(account.user_id, is_wanted=True, changed_at=now))
+        await work.commit()
+    return accounts
+
+
+def linked(account: Account, expires_at: datetime, now: datetime) -> Connection:
+    """Return a connection as a login leaves it."""
+    return rules.log_in(
+        Connection(account.user_id),
+        fyers_id=account.fyers_id,
+        app_id=APP_ID,
+        expires_at=expires_at,
+        now=now,
+        actor=account.user_id,
+    ).after
+
+
+async def log_in_again(house: House, broker: BrokerProcess, account: Account) -> None:
+    """Give an account a new session, the way the callback of a login does."""
+    token, expires_at = await broker.new_session(account.fyers_id)
+    await house.connections.log_in(
+        account.user_id,
+        token=AccessToken(token.reveal()),
+        fyers_id=account.fyers_id,
+        app_id=APP_ID,
+        expires_at=expires_at,
+        actor=account.user_id,
+    )
+
+
+def _watches(account: Account, watchlist: Watchlist, now: datetime) -> list[Watch]:
+    resolution = Resolution(watchlist.resolution)
+    return [
+        Watch(
+            id=f"wch_{account.user_id}_{number}_{rule.value}",
+            user_id=account.user_id,
+            symbol=symbol,
+            resolution=resolution,
+            period=watchlist.period,
+            rule=rule,
+            created_at=now,
+            evaluated_through=now,
+        )
+        for number, symbol in enumerate(watchlist.symbols)
+        for rule in watchlist.rules
+    ]

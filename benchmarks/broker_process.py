@@ -1,0 +1,104 @@
+"""The Fyers simulator in a process of its own, and its control calls; what is measured against it belongs to the benchmarks."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import aiohttp
+
+from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.secrets import AccessToken
+from hullwatch.runtime.clock import SystemClock
+
+READY_WITHIN_S = 60.0
+AT_ONCE = 32
+"""Control calls under way at the same time."""
+SESSION_S = 12 * 3600
+"""How long the sessions last that are made here."""
+
+T = TypeVar("T")
+
+
+class BrokerProcess:
+    """A running simulator."""
+
+    def __init__(self, base_url: str, process_id: int, http: aiohttp.ClientSession) -> None:
+        self.base_url = base_url
+        self.process_id = process_id
+        self._http = http
+
+    async def control(self, method: str, path: str, order: dict[str, Any] | None = None) -> Any:
+        """Make one control call."""
+        async with self._http.request(method, f"{self.base_url}/simulator{path}", json=order) as answer:
+            answer.raise_for_status()
+            return await answer.json()
+
+    async def new_session(self, fyers_id: str) -> tuple[AccessToken, datetime]:
+        """Log a person in, who is made if need be; return the access token and its end."""
+        await self.control("POST", "/accounts", {"fyersId": fyers_id})
+        answer = await self.control("POST", f"/accounts/{fyers_id}/token", {"lifetimeSeconds": SESSION_S})
+        return AccessToken(answer["accessToken"]), datetime.fromisoformat(answer["expiresAt"]).astimezone(UTC)
+
+    async def fault(self, order: dict[str, Any]) -> str:
+        """Put a fault in force and return its id."""
+        return str((await self.control("POST", "/faults", order))["id"])
+
+    async def clear_faults(self) -> None:
+        """End all faults."""
+        await self.control("DELETE", "/faults")
+
+
+@asynccontextmanager
+async def broker_process(
+    *, starts_at: datetime | None = None, speed: float = 1.0
+) -> AsyncIterator[BrokerProcess]:
+    """Run the simulator until the block ends."""
+    command = [sys.executable, "-m", "hullwatch.simulator", "--port", "0", "--speed", str(speed)]
+    if starts_at is not None:
+        command += ["--start", starts_at.isoformat()]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("the simulator has no output")
+        line = (await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)).decode()
+        if "http://" not in line:
+            raise RuntimeError(f"the simulator did not start: {line!r}")
+        base_url = line[line.index("http://") :].partition("/api/")[0]
+        async with aiohttp.ClientSession() as http:
+            yield BrokerProcess(base_url, process.pid, http)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def for_each(items: Sequence[T], work: Callable[[T], Awaitable[Any]]) -> list[Any]:
+    """Do the same for all items, some at a time; return the results in order."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: T) -> Any:
+        async with places:
+            return await work(item)
+
+    return await asyncio.gather(*(one(item) for item in items))
+
+
+def trading_moment(after_open: timedelta) -> datetime:
+    """Return a moment so long after the last full session's opening: whatever the hour, the benchmark's market is open."""
+    return nse_calendar().previous_session(datetime.now(UTC)).opens_at + after_open
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock with another date: as cheap as the one in production, and always in trading hours."""
+
+    def __init__(self, shows: datetime) -> None:
+        self._shift = shows - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """Return the shifted present."""
+        return super().now() + self._shift
