@@ -42,17 +42,40 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Simulator and server, fresh."""
-    made = Stage(tmp_path)
+@pytest.fixture(scope="session")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Simulator and server for all tests that leave no mark on them: starting both takes seconds."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """Simulator and server, both well."""
+    yield shared_stage
+    shared_stage.control("DELETE", "/faults")
 
 
 @pytest.fixture
 def people(browser: Browser, stage: Stage) -> Iterator[People]:
     """Whoever a test brings in, each with windows of their own."""
     made = People(browser, stage)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh_stage(tmp_path: Path) -> Iterator[Stage]:
+    """Simulator and server that nobody has used: the first account becomes the admin."""
+    made = Stage(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def newcomers(browser: Browser, fresh_stage: Stage) -> Iterator[People]:
+    """Whoever a test brings in to a fresh stage."""
+    made = People(browser, fresh_stage)
     yield made
     made.close()

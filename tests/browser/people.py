@@ -1,6 +1,7 @@
 """The people of the browser tests: each has a browser window or more, walks through Fyers' login page, and looks at pages."""
 
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ NOTHING = "\N{EN DASH}"
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
+_NUMBERS = count(1)
+"""A stage is used by several tests in turn: nobody of one test may be met in the next."""
+
 
 @dataclass
 class Person:
@@ -31,7 +35,7 @@ class Person:
     @property
     def email(self) -> str:
         """The address to sign in with."""
-        return f"{self.name.lower()}@demo.example"
+        return f"{self.name.lower()}.{self.fyers_id.lower()}@demo.example"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API with this window's login, as no page does it."""
@@ -96,13 +100,13 @@ class People:
         if kind in ("error", "warning") and "Failed to load resource" not in text and "WebSocket" not in text:
             self.complaints.append(text)
 
-    def stranger(self, name: str, fyers_id: str, **options: Any) -> Person:
+    def stranger(self, name: str, **options: Any) -> Person:
         """Bring in somebody who is not known yet."""
-        return Person(self._stage, name, fyers_id, self.window(**options))
+        return Person(self._stage, name, f"FY{next(_NUMBERS):05d}", self.window(**options))
 
-    def trader(self, name: str, fyers_id: str, *symbols: str, **options: Any) -> Person:
+    def trader(self, name: str, *symbols: str, **options: Any) -> Person:
         """Bring in somebody who is connected and watches."""
-        person = self.stranger(name, fyers_id, **options)
+        person = self.stranger(name, **options)
         person.register()
         person.connect()
         if symbols:

@@ -19,8 +19,13 @@ SYNCHRONISE_EVERY_S = 0.3
 
 async def read_clock(http: aiohttp.ClientSession, url: str) -> tuple[datetime, float]:
     """Return the simulator's moment and speed."""
-    async with http.get(f"{url}/simulator/clock") as response:
-        answer = await response.json()
+    while True:
+        try:
+            async with http.get(f"{url}/simulator/clock") as response:
+                answer = await response.json()
+            break
+        except aiohttp.ClientConnectionError:  # not up yet
+            await asyncio.sleep(0.05)
     return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
 
 

@@ -66,8 +66,7 @@ class Stage:
         self._simulator = self._run(
             "-m", "hullwatch.simulator", "--port", port, "--speed", "0", "--start", self._begin().isoformat()
         )
-        wait_for(f"{self.simulator_url}/simulator/clock", self._simulator)
-        self.start_server()
+        self.start_server()  # it waits for the simulator itself
         self.control("POST", "/clock", {"speed": speed})
 
     @staticmethod

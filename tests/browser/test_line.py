@@ -13,7 +13,7 @@ SBIN = "NSE:SBIN-EQ"
 
 def test_after_sleep_the_tab_catches_up(stage: Stage, people: People):
     """Without network the tab says so; awake again it shows what happened meanwhile: the end of the session, in a dialog."""
-    asha = people.trader("Asha", "FY00001", SBIN)
+    asha = people.trader("Asha", SBIN)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
 
@@ -21,7 +21,7 @@ def test_after_sleep_the_tab_catches_up(stage: Stage, people: People):
     expect(tab.locator(".line-state")).to_contain_text("reconnecting")
     expect(tab.locator("[data-banner=line]")).to_be_visible()
     expect(row(tab, SBIN)).to_have_attribute("data-stale", "true")
-    stage.control("POST", "/accounts/FY00001/revoke")
+    stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
     elsewhere = people.elsewhere(asha).open()
     expect(elsewhere.get_by_role("dialog")).to_be_visible()
     assert tab.get_by_role("dialog").count() == 0
@@ -34,7 +34,7 @@ def test_after_sleep_the_tab_catches_up(stage: Stage, people: People):
 
 def test_a_restarted_server_finds_its_tabs_again(stage: Stage, people: People):
     """While the server is away the tab says that it is reconnecting; afterwards numbers move again, without a reload or a login."""
-    asha = people.trader("Asha", "FY00001", SBIN)
+    asha = people.trader("Asha", SBIN)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
 
@@ -50,7 +50,7 @@ def test_a_restarted_server_finds_its_tabs_again(stage: Stage, people: People):
 
 def test_signing_out_reaches_the_other_tabs(people: People):
     """Signing out in one tab takes every other tab of that browser to the sign-in page."""
-    asha = people.trader("Asha", "FY00001", SBIN)
+    asha = people.trader("Asha", SBIN)
     first, second = asha.open(), asha.open("/#/account")
     expect(second.get_by_role("heading", name="Account", exact=True)).to_be_visible()
     expect(first.locator(".line-state")).to_contain_text("live")

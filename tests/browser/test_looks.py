@@ -5,7 +5,16 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from browser.people import NOTHING, PHONE, People, row, serious_findings, stored, wait_for_another_price
+from browser.people import (
+    NOTHING,
+    PHONE,
+    People,
+    row,
+    serious_findings,
+    stored,
+    wait_for_another_price,
+    wait_until,
+)
 from browser.stage import Stage
 
 pytestmark = pytest.mark.browser
@@ -14,10 +23,9 @@ SBIN, NIFTY, TCS = "NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:TCS-EQ"
 OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
-@pytest.mark.parametrize("colours", ["dark", "light"])
-def test_every_page_fits_a_phone_and_reads_well(people: People, colours: str):
-    """On 360 pixels nothing sticks out sideways, and axe finds nothing serious, in either colours."""
-    asha = people.trader("Asha", "FY00001", SBIN, NIFTY, viewport=PHONE, color_scheme=colours)
+def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
+    """On 360 pixels nothing sticks out sideways, and axe finds nothing serious, in dark and in light."""
+    asha = newcomers.trader("Asha", SBIN, NIFTY, viewport=PHONE)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
     findings, wide = [], []
@@ -25,7 +33,10 @@ def test_every_page_fits_a_phone_and_reads_well(people: People, colours: str):
         tab.goto(f"{asha.stage.url}/#/{page}")
         expect(tab.locator("main .panel").first).to_be_visible()
         expect(tab.locator("main .loading")).to_have_count(0)
-        findings += [f"{page}: {found}" for found in serious_findings(tab)]
+        for colours in ("dark", "light"):
+            tab.emulate_media(color_scheme=colours)
+            wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
+            findings += [f"{page}, {colours}: {found}" for found in serious_findings(tab)]
         wide += [page] if tab.evaluate(OVERFLOWS) else []
 
     assert findings == []
@@ -34,7 +45,7 @@ def test_every_page_fits_a_phone_and_reads_well(people: People, colours: str):
 
 def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: People):
     """A line is added, shown, changed and removed without a mouse; lakhs are grouped, the zone is said, monitoring is stopped and started."""
-    asha = people.trader("Asha", "FY00001", NIFTY)
+    asha = people.trader("Asha", NIFTY)
     tab = asha.open()
     wait_for_another_price(tab, NIFTY, NOTHING)
     expect(row(tab, NIFTY).locator("td.price")).to_have_text(re.compile(r"^\d\d,\d\d\d\.\d\d$"))
@@ -71,7 +82,7 @@ def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: Pe
 
 def test_signals_arrive_by_themselves_and_can_be_filtered(stage: Stage, people: People):
     """Signals of live candles appear in the list, on the line and on the chart; filters choose among them."""
-    asha = people.stranger("Asha", "FY00001")
+    asha = people.stranger("Asha")
     asha.register()
     asha.connect()
     asha.watch(SBIN, TCS, NIFTY, resolution="1", period=4)
@@ -96,7 +107,7 @@ def test_signals_arrive_by_themselves_and_can_be_filtered(stage: Stage, people: 
 
 def test_an_api_token_is_shown_once_and_kept_nowhere(people: People):
     """A new token stands on the page until it is taken note of, and in no storage; afterwards the page does not know it."""
-    tab = people.trader("Asha", "FY00001").open("/#/account")
+    tab = people.trader("Asha").open("/#/account")
     tab.get_by_label("What it is for").fill("my laptop")
     tab.get_by_role("button", name="Make a token").click()
     value = tab.locator("[data-once]").inner_text()

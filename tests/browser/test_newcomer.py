@@ -13,14 +13,14 @@ pytestmark = pytest.mark.browser
 
 def test_a_newcomer_is_led_to_the_first_watched_symbol(stage: Stage, people: People):
     """Account, Fyers app, login, symbol: each step follows from the one before, each page is well made, and nothing leaves the house."""
-    asha = people.stranger("Asha", "FY00001")
-    stage.add_person("FY00001", "Asha Iyer")
+    asha = people.stranger("Asha")
+    stage.add_person(asha.fyers_id, "Asha Iyer")
     tab = asha.open()
     findings = serious_findings(tab) if tab.get_by_role("button", name="Sign in").is_visible() else []
 
     tab.get_by_role("button", name="Make an account").click()
     tab.get_by_label("Your name").fill("Asha Iyer")
-    tab.get_by_label("E-mail").fill("asha@demo.example")
+    tab.get_by_label("E-mail").fill(asha.email)
     tab.get_by_label("Password").fill(PASSWORD)
     findings += serious_findings(tab)
     tab.keyboard.press("Enter")
@@ -36,6 +36,7 @@ def test_a_newcomer_is_led_to_the_first_watched_symbol(stage: Stage, people: Peo
 
     tab.get_by_role("button", name="Log in to Fyers").click()
     expect(tab).to_have_title(re.compile("simulated"))
+    tab.get_by_label("Fyers id").select_option(asha.fyers_id)
     tab.get_by_role("button", name="Approve").click()
 
     symbol = tab.get_by_role("combobox", name="Symbol")

@@ -13,14 +13,14 @@ pytestmark = pytest.mark.browser
 SBIN, INFY = "NSE:SBIN-EQ", "NSE:INFY-EQ"
 
 
-def test_an_operator_sees_and_acts(stage: Stage, people: People):
+def test_an_operator_sees_and_acts(fresh_stage: Stage, newcomers: People):
     """Health is live, sorted and filtered; one and all are checked; an account is disconnected and a role changed; the trail tells it."""
-    admin = people.trader("Asha", "FY00001", SBIN)
-    ravi = people.trader("Ravi", "FY00002", INFY)
-    people.stranger("Meena", "FY00003").register()
+    admin = newcomers.trader("Asha", SBIN)
+    ravi = newcomers.trader("Ravi", INFY)
+    newcomers.stranger("Meena").register()
     tab, his = admin.open("/#/health"), ravi.open()
     tile = tab.get_by_role("group", name="Accounts by state")
-    line = tab.locator('tr[data-account="ravi@demo.example"]')
+    line = tab.locator(f'tr[data-account="{ravi.email}"]')
     expect(tile).to_contain_text("2connected")
     expect(line.locator("td").nth(4)).to_have_text(re.compile(r"^[1-9][\d,]*$"))
     expect(tab.locator(".expiries rect").first).to_be_visible()
@@ -31,7 +31,7 @@ def test_an_operator_sees_and_acts(stage: Stage, people: People):
     tab.get_by_role("button", name="Check all now").click()
     expect(tab.get_by_text(re.compile(r"2 checked in .* s: 2 valid, 0 invalid"))).to_be_visible()
 
-    stage.control("POST", "/accounts/FY00002/revoke")
+    fresh_stage.control("POST", f"/accounts/{ravi.fyers_id}/revoke")
     expect(line).to_contain_text("disconnected")
     expect(line).to_contain_text("rejected")
     line.get_by_text(re.compile("refusal confirmed")).click()
@@ -64,13 +64,13 @@ def test_an_operator_sees_and_acts(stage: Stage, people: People):
     findings += serious_findings(tab)
 
     assert findings == []
-    assert people.complaints == []
+    assert newcomers.complaints == []
 
 
-def test_a_trader_has_no_operators_pages(people: People):
+def test_a_trader_has_no_operators_pages(newcomers: People):
     """Who is no admin is offered none of these pages and gets none by typing their address."""
-    people.trader("Asha", "FY00001")
-    tab = people.trader("Ravi", "FY00002", INFY).open("/#/health")
+    newcomers.trader("Asha")
+    tab = newcomers.trader("Ravi", INFY).open("/#/health")
 
     expect(tab.get_by_text("There is no such page")).to_be_visible()
     expect(tab.get_by_role("link", name="Token health")).to_have_count(0)

@@ -21,22 +21,22 @@ def dialog(tab: Page):
 
 def test_the_whole_story_with_two_users_and_three_tabs(stage: Stage, people: People):
     """One user's session ends: both her windows are told once, his goes on; the repair in one window closes what is open in the other."""
-    asha = people.trader("Asha", "FY00001", SBIN, TCS)
-    ravi = people.trader("Ravi", "FY00002", INFY)
+    asha = people.trader("Asha", SBIN, TCS)
+    ravi = people.trader("Ravi", INFY)
     at_home, his = asha.open(), ravi.open()
     at_work = people.elsewhere(asha).open()
     for tab, symbol in ((at_home, SBIN), (at_work, SBIN), (his, INFY)):
         wait_for_another_price(tab, symbol, NOTHING)
     assert row(his, SBIN).count() == 0
 
-    stage.control("POST", "/accounts/FY00001/revoke")
+    stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
 
     for tab in (at_home, at_work):
         expect(dialog(tab)).to_be_visible()
         expect(dialog(tab)).to_contain_text("Fyers ended your session early")
         expect(row(tab, SBIN)).to_have_attribute("data-stale", "true")
         expect(tab.locator("a.pill")).to_contain_text("Disconnected")
-    calls, price = stage.calls_of("FY00001"), price_of(his, INFY)
+    calls, price = stage.calls_of(asha.fyers_id), price_of(his, INFY)
     at_home.get_by_role("button", name="Later").click()
     expect(at_home.locator("[data-banner=incident]")).to_contain_text("Log in to Fyers")
     at_home.reload()
@@ -45,10 +45,10 @@ def test_the_whole_story_with_two_users_and_three_tabs(stage: Stage, people: Peo
     wait_for_another_price(his, INFY, price)
     expect(his.locator("a.pill")).to_contain_text("Connected")
     assert his.get_by_role("dialog").count() == 0
-    assert stage.calls_of("FY00001") == calls
+    assert stage.calls_of(asha.fyers_id) == calls
 
     at_home.locator("[data-banner=incident]").get_by_role("button", name="Log in to Fyers").click()
-    at_home.get_by_label("Fyers id").select_option("FY00001")
+    at_home.get_by_label("Fyers id").select_option(asha.fyers_id)
     with at_home.expect_response(lambda answer: "/api/fyers/callback" in answer.url):
         at_home.get_by_role("button", name="Approve").click()
     repaired = time.monotonic()
@@ -65,7 +65,7 @@ def test_the_whole_story_with_two_users_and_three_tabs(stage: Stage, people: Peo
 
 def test_an_outage_shows_a_banner_and_never_the_dialog(stage: Stage, people: People):
     """While Fyers answers with pages of a gateway the session stands; the banner goes when Fyers is back."""
-    asha = people.trader("Asha", "FY00001", SBIN)
+    asha = people.trader("Asha", SBIN)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
 
@@ -83,21 +83,21 @@ def test_an_outage_shows_a_banner_and_never_the_dialog(stage: Stage, people: Peo
 
 def test_the_page_is_right_even_without_the_push_channel(stage: Stage, people: People):
     """A tab whose push channel never opens asks for its status by itself, says that it is reconnecting, and learns of the end."""
-    asha = people.trader("Asha", "FY00001", SBIN)
+    asha = people.trader("Asha", SBIN)
     asha.context.route_web_socket("**/api/events*", lambda socket: socket.close())
     tab = asha.open()
     expect(row(tab, SBIN)).to_be_visible()
     expect(tab.locator("[data-banner=line]")).to_contain_text("Reconnecting")
 
-    stage.control("POST", "/accounts/FY00001/revoke")
+    stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
 
     expect(dialog(tab)).to_be_visible()
 
 
 def test_a_tab_never_shows_another_users_data(people: People):
     """When somebody else signs in to the same browser, the first one's tab leaves instead of showing the other's watchlist."""
-    asha = people.trader("Asha", "FY00001", SBIN)
-    ravi = people.trader("Ravi", "FY00002", INFY)
+    asha = people.trader("Asha", SBIN)
+    ravi = people.trader("Ravi", INFY)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
 
