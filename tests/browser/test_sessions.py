@@ -94,6 +94,30 @@ def test_the_page_is_right_even_without_the_push_channel(stage: Stage, people: P
     expect(dialog(tab)).to_be_visible()
 
 
+def test_another_fyers_account_is_taken_only_when_it_is_meant(stage: Stage, people: People):
+    """Coming back from Fyers as somebody else changes nothing and asks; saying so, and logging in again, switches."""
+    asha = people.trader("Asha", SBIN)
+    other = f"X{asha.fyers_id}"
+    stage.add_person(other, "Another Asha")
+    tab = asha.open("/#/fyers")
+    tab.get_by_role("button", name="Log in again").click()
+    tab.get_by_label("Fyers id").select_option(other)
+    tab.get_by_role("button", name="Approve").click()
+    expect(tab.locator("body")).to_contain_text(
+        f"logged in at Fyers as {other}, but {asha.fyers_id} is linked here"
+    )
+    assert asha.call("GET", "/api/fyers/status")["fyersId"] == asha.fyers_id
+
+    tab.get_by_role("link", name="I do want to switch to another Fyers account").click()
+    expect(tab.get_by_role("dialog")).to_contain_text(f"Linked now: {asha.fyers_id}")
+    tab.get_by_role("button", name="Log in as another account").click()
+    tab.get_by_label("Fyers id").select_option(other)
+    tab.get_by_role("button", name="Approve").click()
+
+    expect(row(tab, SBIN)).to_be_visible()
+    assert asha.call("GET", "/api/fyers/status")["fyersId"] == other
+
+
 def test_a_tab_never_shows_another_users_data(people: People):
     """When somebody else signs in to the same browser, the first one's tab leaves instead of showing the other's watchlist."""
     asha = people.trader("Asha", SBIN)

@@ -70,7 +70,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" 
   return (
     <tr data-account={one.email}>
       <th scope="row">{one.fullName}{one.role === "admin" && <span class="tag">admin</span>}<span class="sub">{one.email}{one.fyersId ? ` · ${one.fyersId}` : ""}</span></th>
-      <td><span class="state" data-state={one.state}><i class="dot" aria-hidden="true" />{words(one.state)}</span><span class="sub">{words(one.monitoringStatus)} · {one.watchCount} lines</span></td>
+      <td><span class="state" data-state={one.state}><i class="dot" aria-hidden="true" />{words(one.state)}</span><span class="sub">{words(one.monitoringStatus)} · {one.watchCount} {one.watchCount === 1 ? "line" : "lines"}</span></td>
       <td>{one.reason ? words(one.reason) : isAlive ? words(one.standing) : "–"}
         {evidence && <details class="evidence"><summary>{words(evidence.kind)}, {age(evidence.at, now.value)} ago</summary>
           <dl>{[["by", evidence.actor], ["incident", evidence.incidentId], ...Object.entries(evidence.evidence)].filter(([, value]) => value !== null && value !== undefined && value !== "")

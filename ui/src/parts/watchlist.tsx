@@ -46,12 +46,12 @@ function Monitoring() {
     readOverviewSoon();
   };
   return (
-    <div class="monitoring" data-status={state.status}>
-      <span class="status" role="status"><i class="dot" aria-hidden="true" />{state.reason}</span>
+    <>
+      <span class="status" role="status" data-status={state.status}><i class="dot" aria-hidden="true" /><span>{state.reason}</span></span>
       {state.isWanted
         ? <Action class="small" run={() => change("/api/monitoring/stop")}><Icon name="stop" />Stop monitoring</Action>
         : <Action class="small primary" run={() => change("/api/monitoring/start")}><Icon name="play" />Start monitoring</Action>}
-    </div>
+    </>
   );
 }
 
