@@ -205,6 +205,7 @@ async def open_house(
             supervisor=supervisor,
             hub=hub,
             new_id=new_id,
+            wire_clock=wire_clock,
         )
         market = MarketService(connections=connections, broker=broker, calendar=calendar, clock=clock)
         monitoring = MonitoringService(

@@ -57,6 +57,22 @@ def test_an_answer_takes_a_refusal_back() -> None:
     assert not seen.is_mass(NOW)
 
 
+def test_fresh_answers_are_witnesses() -> None:
+    """Enough accounts answered after a moment, and more than were refused, show that the broker is well; older words do not count."""
+    later = NOW + timedelta(seconds=1)
+    seen = watch(refused=0, answered=100)
+    assert not seen.well_since(NOW, enough=12)
+
+    for number in range(12):
+        seen.answered(f"fine-{number}", later)
+    assert seen.well_since(NOW, enough=12)
+    assert not seen.well_since(NOW, enough=13)
+
+    for number in range(12):
+        seen.refused(f"other-{number}", later)
+    assert not seen.well_since(NOW, enough=12)
+
+
 def test_words_grow_old() -> None:
     """Refusals that lie further apart than the window are each their own."""
     seen = RefusalWatch()

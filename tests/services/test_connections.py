@@ -124,7 +124,7 @@ async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_s
     again = await house.kill()
     await house.clock.advance_to(end + timedelta(hours=2))
 
-    await again.start(with_monitoring=False)
+    await again.connections.load()
 
     over = again.connections.connection(ALICE)
     assert (over.reason, over.last_disconnect_at) == (EndReason.EXPIRED, end)
@@ -296,6 +296,24 @@ async def test_a_login_in_the_middle_of_a_second_look_wins(house: House) -> None
     assert house.notices(ALICE) == []
 
 
+async def test_a_login_while_the_second_look_clears_the_old_session_is_left_alone(house: House) -> None:
+    """A doubt about the old token that ends well says nothing about the new one."""
+    house.broker.queue(fyers_id(ALICE), refusal(DATA))
+
+    async def log_in_meanwhile(call: Call) -> None:
+        if call.name == "check_trading":
+            house.broker.before_answer = None
+            await house.log_in(ALICE)
+
+    house.broker.before_answer = log_in_meanwhile
+    await ask(house)
+    await house.clock.advance(5)
+
+    connection = house.connections.connection(ALICE)
+    assert (connection.generation, connection.standing) == (2, Standing.ASSUMED)
+    assert all(job.last_error is None for job in house.supervisor.jobs())
+
+
 async def test_the_known_end_in_the_middle_of_a_second_look_wins(house: House) -> None:
     """The session ends once, as expired by its known end, and the second look goes no further."""
     await house.add_user(BOB)
@@ -465,20 +483,18 @@ async def test_a_login_that_cannot_be_stored_does_not_count(house: House) -> Non
 
 async def test_a_login_whose_acknowledgement_was_cut_off_does_not_bar_the_next(house: House) -> None:
     """The database may be a generation ahead of memory; the next login goes beyond both."""
-    logging_in = asyncio.create_task(house.log_in(ALICE))
-    commit_done = asyncio.Event()
 
     async def cut_off() -> None:
-        house.store.before_commit = None
-        asyncio.get_running_loop().call_soon(logging_in.cancel)
-        commit_done.set()
+        house.store.after_commit = None
+        logging_in.cancel()
+        await asyncio.sleep(0)
 
-    house.store.before_commit = cut_off
-    await commit_done.wait()
+    house.store.after_commit = cut_off
+    logging_in = asyncio.create_task(house.log_in(ALICE))
     await asyncio.wait({logging_in})
-    ahead = house.stored(ALICE).generation
+    assert (house.stored(ALICE).generation, house.connections.connection(ALICE).generation) == (2, 1)
 
-    assert (await house.log_in(ALICE)).generation == ahead + 1
+    assert (await house.log_in(ALICE)).generation == 3
 
 
 async def test_a_removed_user_cannot_log_in(house: House) -> None:
@@ -554,10 +570,11 @@ async def test_a_caller_who_leaves_does_not_leave_the_end_unstored(house: House)
 
     async def leave() -> None:
         leaving.cancel()
+        await asyncio.sleep(0)
 
-    house.store.before_commit = leave
+    house.store.after_commit = leave
     await asyncio.wait({leaving})
-    house.store.before_commit = None
+    house.store.after_commit = None
     await house.clock.advance(60)
 
     assert house.stored(ALICE) == house.connections.connection(ALICE)

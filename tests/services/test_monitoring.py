@@ -697,6 +697,44 @@ async def test_a_new_watch_says_nothing_about_the_past(house: House) -> None:
     ]
 
 
+async def test_a_watch_added_while_its_candles_are_fetched_for_another_misses_nothing(house: House) -> None:
+    """The answer on its way covers only what the older watch needed; the new one gets its own warm-up."""
+    await watching(house, ALICE)
+    added = []
+
+    async def add(call: Call) -> None:
+        if call.name == "candles" and call.at > OPENING + timedelta(minutes=50) and not added:
+            added.append(await house.watch(ALICE, rule=Rule.TURN, period=20))
+
+    house.broker.before_answer = add
+    await house.clock.advance_to(OPENING + timedelta(hours=2, seconds=30))
+
+    own = [signal for signal in house.signals(ALICE) if signal.watch_id == added[0].id]
+    now, made_at = house.clock.now(), added[0].created_at
+    expected = expected_signals(MARKET, Rule.TURN, after=made_at, through=now, period=20)
+    assert expected
+    assert found(own) == expected
+
+
+async def test_a_candle_is_not_read_in_the_second_of_its_close(house: House) -> None:
+    """Its last trades may be missing then: a cycle that runs at that moment leaves it to the next."""
+    served = house.broker.candles_by_key[SBIN, FIVE]
+    index = next(
+        place for place, candle in enumerate(served) if candle.opened_at == OPENING + timedelta(minutes=30)
+    )
+    final = served[index]
+    served[index] = Candle(final.opened_at, 100, 400, 100, 400.0, 1)
+    await house.clock.advance_to(OPENING + timedelta(minutes=35, seconds=0.3))
+    await watching(house, ALICE)
+    began = house.clock.now()
+    served[index] = final
+
+    await house.clock.advance_to(OPENING + timedelta(hours=2, seconds=30))
+
+    expected = expected_signals(MARKET, Rule.CROSS, after=began, through=house.clock.now())
+    assert found(house.signals(ALICE)) == expected
+
+
 async def test_a_candle_that_fyers_gives_late_is_judged_when_it_comes(house: House) -> None:
     """Given up for now, it is taken in order together with the next one."""
     served = house.broker.candles_by_key[SBIN, FIVE]

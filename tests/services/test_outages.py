@@ -176,6 +176,26 @@ async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(house:
     assert house.connections.broker_trouble is None
 
 
+async def test_the_last_one_held_is_judged_once_others_are_fine(house: House) -> None:
+    """A verdict is not held for the rest of the day when too few are left to speak of the broker."""
+    set_all(house, AccountState.REVOKED, ALICE, BOB, CAROL)
+    for user_id in EVERYONE:
+        await ask(house, user_id)
+    await house.clock.advance(5)
+    assert house.connections.broker_trouble is not None
+    for user_id in (BOB, CAROL):
+        await house.connections.sign_out(user_id, actor=user_id)
+    await house.clock.advance(2 * ASK_EVERY_S)
+    assert house.connections.connection(ALICE).standing is Standing.HELD
+    await ask(house, DAVE)
+
+    await house.clock.advance(3 * ASK_EVERY_S)
+
+    assert house.connections.connection(ALICE).reason is EndReason.REJECTED
+    assert house.connections.broker_trouble is None
+    assert house.connections.connection(DAVE).is_usable
+
+
 async def test_people_can_log_in_during_the_trouble(house: House) -> None:
     """A new login is used at once; if it is refused as well it is held, not ended."""
     await fall_ill(house)
@@ -228,16 +248,18 @@ async def test_refusals_spread_over_hours_are_no_trouble(house: House) -> None:
 
 async def test_a_doubt_that_was_long_undecided_counts_when_it_is_decided(house: House) -> None:
     """Refusals whose second looks met an outage first are still seen as one when they come to a verdict together."""
-    for user_id in EVERYONE:
+    three = (ALICE, BOB, CAROL)
+    await house.connections.sign_out(DAVE, actor=DAVE)
+    for user_id in three:
         set_all(house, AccountState.TROUBLED, user_id)
         house.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
         await ask(house, user_id)
         await house.clock.advance(20)
     await house.clock.advance(100)
-    assert standings(house) == {Standing.SUSPECTED}
+    assert {house.connections.connection(user_id).standing for user_id in three} == {Standing.SUSPECTED}
     set_all(house, AccountState.REVOKED)
 
     await house.clock.advance(300)
 
-    assert house.connections.sessions_alive() == 4
+    assert house.connections.sessions_alive() == 3
     assert house.connections.broker_trouble is not None

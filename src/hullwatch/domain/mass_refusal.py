@@ -42,6 +42,16 @@ class RefusalWatch:
         count = self.count(now)
         return count >= FEWEST and count >= SHARE * len(self._heard)
 
+    def well_since(self, moment: datetime, enough: int) -> bool:
+        """Whether after `moment` at least `enough` accounts were answered, and more than were refused."""
+        answered = refused = 0
+        for when, is_refused in reversed(self._heard.values()):
+            if when <= moment:
+                break
+            refused += is_refused
+            answered += not is_refused
+        return answered >= enough and answered > refused
+
     def _note(self, account: Hashable, now: datetime, *, is_refused: bool) -> None:
         self._heard.pop(account, None)
         self._heard[account] = (now, is_refused)

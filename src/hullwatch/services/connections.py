@@ -236,7 +236,8 @@ class ConnectionService:
         async with self._login_locks.setdefault(user_id, asyncio.Lock()):
             account = self._accounts.get(user_id) or _Account(Connection(user_id))
             async with self._store.begin() as work:
-                before, stored = account.connection, await work.connections.get(user_id)
+                stored = await work.connections.get(user_id)
+                before = known = account.connection
                 if stored is not None and stored.generation > before.generation:
                     before = stored  # a login that was stored, but whose acknowledgement was cut off
                 change = rules.log_in(
@@ -254,21 +255,26 @@ class ConnectionService:
                 is_new = await save_login(work, change, notification)
                 await work.commit()
             self._accounts[user_id] = account
-            self._close_lease(account)
-            # The old session may have ended while the new one was being stored: that is part of what was.
-            ended = account.connection
-            account.connection = replace(
-                change.after,
-                last_disconnect_at=ended.last_disconnect_at,
-                incident_id=ended.incident_id,
-            )
-            account.is_observed = ended.incident_id != before.incident_id
-            account.credential = credential_of(account.connection, token)
-            self._known_ends.sessions_changed()
-            self._tell(replace(change, after=account.connection))
+            self._begin_session(account, change, token, known)
             if notification and is_new:
                 announce(self._hub, notification)
             return account.connection
+
+    def _begin_session(
+        self, account: _Account, change: ConnectionChange, token: AccessToken, known: Connection
+    ) -> None:
+        """Let a login that is stored take effect; `known` is what was known of the account when it was decided on."""
+        self._close_lease(account)
+        account.connection, ended = change.after, account.connection
+        account.is_observed = ended.incident_id != known.incident_id
+        if account.is_observed:
+            # The old session ended while the new one was being stored: that is part of what was.
+            account.connection = replace(
+                change.after, last_disconnect_at=ended.last_disconnect_at, incident_id=ended.incident_id
+            )
+        account.credential = credential_of(account.connection, token)
+        self._known_ends.sessions_changed()
+        self._tell(replace(change, after=account.connection))
 
     async def sign_out(self, user_id: str, *, actor: str) -> Connection:
         """End the session because its user wants it; without a session nothing happens."""

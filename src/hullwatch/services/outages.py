@@ -105,6 +105,10 @@ class OutageWatch:
         """Remember that Fyers answered the account; takes a refusal back."""
         self._refusals.answered(user_id, self._wire_clock.now())
 
+    def is_well_since(self, moment: datetime, enough: int) -> bool:
+        """Whether so many accounts were answered after this moment of the wire's clock that Fyers is not ill."""
+        return self._refusals.well_since(moment, enough)
+
     def should_hold(self) -> bool:
         """Whether a confirmed refusal must not count now."""
         return self.trouble is not None or self._refusals.is_mass(self._wire_clock.now())

@@ -28,6 +28,10 @@ from hullwatch.services.ports import BrokerPort
 
 SETTLE_S: Final = 2.0
 """Between a second refusal and its verdict, unless all witnesses are fine: time for a mass refusal to show itself."""
+LISTEN_S: Final = 0.5
+BUSY_HOUSE: Final = 50
+"""Accounts with usable sessions from which on witnesses may come by themselves: where hundreds of sessions end together, a dozen questions for
+each of them would take every other account's turns for many seconds."""
 _LOOK_AGAIN: Final = Backoff(first_s=20, factor=2, max_s=120, jitter=0.25)
 
 
@@ -142,12 +146,20 @@ class SecondLook:
         others = self._sessions.witnesses(credential.user_id)
         if len(others) + 1 < FEWEST:
             return
+        if len(others) >= BUSY_HOUSE and await self._witnesses_came():
+            return
         chosen = self._random.sample(others, min(WITNESSES, len(others)))
         with suppress(TimeoutError):
             async with clock_timeout(self._wire_clock, SETTLE_S):
                 are_fine = await asyncio.gather(*(self._is_fine(witness) for witness in chosen))
                 if not all(are_fine):
                     await self._wire_clock.sleep(SETTLE_S)
+
+    async def _witnesses_came(self) -> bool:
+        """Whether enough others are answered while one just listens."""
+        began_at = self._wire_clock.now()
+        await self._wire_clock.sleep(LISTEN_S)
+        return self._outages.is_well_since(began_at, WITNESSES)
 
     async def _is_fine(self, witness: Credential) -> bool:
         result = await self._broker.check_data(witness)

@@ -5,6 +5,7 @@ construction, and nobody's trouble ends anybody else's round.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,8 @@ class Run:
     """What is known of one account's cycles."""
 
     watcher: Watcher
+    phase: float = 0.0
+    """Where in the interval its ticks lie, in [0, 1), counted from the session's opening."""
     status: WatchStatus = WatchStatus.NOT_WANTED
     since: datetime | None = None
     began_at: datetime | None = None
@@ -84,7 +87,7 @@ class Runner:
         """Return the account's run, made on first sight."""
         run = self.runs.get(user_id)
         if run is None:
-            run = self.runs[user_id] = Run(Watcher(user_id, self._tools))
+            run = self.runs[user_id] = Run(Watcher(user_id, self._tools), self._phase())
         return run
 
     def remove(self, user_id: str) -> None:
@@ -217,9 +220,10 @@ class Runner:
     def _next_cycle_at(self, run: Run) -> datetime:
         """Return the next tick of the account's rhythm, or the moment before it at which a closed candle can be read."""
         now, calendar, watcher = self._tools.clock.now(), self._tools.calendar, run.watcher
-        if calendar.session_at(now) is None:
+        session = calendar.session_at(now)
+        if session is None:
             return self._next_cycle_outside_hours(run, now)
-        tick = (run.began_at or now) + self._interval
+        tick = self._tick_after(run, (run.began_at or now) + self._interval / 2, session.opens_at)
         if tick < now:
             # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
             run.missed += (now - tick) // self._interval
@@ -228,10 +232,19 @@ class Runner:
         closes = (next_close_after(settled_at, resolution, calendar) for resolution in watcher.resolutions)
         return min([tick, *(closed_at + SETTLED_AFTER for closed_at in closes)])
 
+    def _tick_after(self, run: Run, moment: datetime, opens_at: datetime) -> datetime:
+        """Return the account's first tick from `moment` on.
+
+        Ticks lie where they lie whatever woke the account before: a candle's close wakes all of them at once, and without a rhythm of their
+        own all would go on asking in the same second.
+        """
+        ticks = math.ceil((moment - opens_at) / self._interval - run.phase)
+        return opens_at + (ticks + run.phase) * self._interval
+
     def _next_cycle_outside_hours(self, run: Run, now: datetime) -> datetime:
         """Return the next opening, unless something of the session that ended is still to be read or stored."""
         closed_at = self._tools.calendar.previous_session(now).closes_at
-        opens_at = self._tools.calendar.next_session(now).opens_at + self._phase() * self._interval
+        opens_at = self._tools.calendar.next_session(now).opens_at + run.phase * self._interval
         if closed_at + SETTLED_AFTER > now:
             return closed_at + SETTLED_AFTER
         is_done = run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles

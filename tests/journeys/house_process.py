@@ -1,0 +1,49 @@
+"""A house in a process of its own that lives by a simulator's clock: `python house_process.py`, set up through the environment.
+
+It is `hullwatch serve` with another clock, so that it can be killed in trading hours whatever the real hour is.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+
+import aiohttp
+
+from hullwatch.app import open_house
+from hullwatch.cli.serving import listen_on, serve_house
+from hullwatch.runtime.clock import ScaledClock
+from hullwatch.runtime.logs import configure_logging
+from hullwatch.settings import read_settings
+
+
+async def main() -> None:
+    """Serve until killed."""
+    settings = read_settings()
+    async with aiohttp.ClientSession(settings.fyers_public_url) as simulator:
+        clock = ScaledClock(speed=0.0, starts_at=(await read_clock(simulator))[0])
+        following = asyncio.create_task(follow(simulator, clock), name="follow the simulator's clock")
+        with listen_on(settings.host, settings.port) as sock:
+            async with open_house(settings, clock=clock) as house:
+                await house.start()
+                await serve_house(house, house.web(house.web_config()), sock)
+        following.cancel()
+
+
+async def follow(simulator: aiohttp.ClientSession, clock: ScaledClock) -> None:
+    """Keep a clock at the simulator's time."""
+    while True:
+        with suppress(aiohttp.ClientError):
+            clock.synchronise(*await read_clock(simulator))
+        await asyncio.sleep(0.01)
+
+
+async def read_clock(simulator: aiohttp.ClientSession) -> tuple[datetime, float]:
+    """Return the simulated moment and its speed."""
+    async with simulator.get("/simulator/clock") as response:
+        answer = await response.json()
+    return datetime.fromisoformat(answer["now"]), float(answer["speed"])
+
+
+if __name__ == "__main__":
+    configure_logging(level="ERROR")
+    asyncio.run(main())

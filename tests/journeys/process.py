@@ -1,0 +1,98 @@
+"""A real server process that stories start, kill and start again on the same data."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+
+PROCESS_PATIENCE_S = 60.0
+"""Real seconds for a process to answer; cold imports take long on a busy machine."""
+LIVING_BY_THE_SIMULATOR = (str(Path(__file__).with_name("house_process.py")),)
+SERVE = ("-m", "hullwatch", "serve")
+
+
+class ServerProcess:
+    """One server at a fixed address; what it says goes to a file."""
+
+    def __init__(self, arguments: tuple[str, ...], folder: Path, simulator_url: str) -> None:
+        self._arguments = arguments
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("HULLWATCH_", "FYERS_"))
+            },
+            "HULLWATCH_DATA_DIR": str(folder / "data"),
+            "HULLWATCH_PORT": str(self._port),
+            "HULLWATCH_PUBLIC_URL": self.url,
+            "HULLWATCH_FYERS_BASE_URL": f"{simulator_url}/api/v3",
+            "HULLWATCH_FYERS_DATA_URL": f"{simulator_url}/data",
+            "HULLWATCH_FYERS_PUBLIC_URL": simulator_url,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def said(self) -> str:
+        """Everything that all its lives have printed and logged."""
+        return (self._folder / "server.log").read_text()
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        process = self._process = self._launch()
+        deadline = time.monotonic() + PROCESS_PATIENCE_S
+        async with aiohttp.ClientSession() as http:
+            while not await _answers(http, self.url):
+                assert process.poll() is None, self.said
+                assert time.monotonic() < deadline, self.said
+                await asyncio.sleep(0.02)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with (self._folder / "server.log").open("ab") as log:
+            return subprocess.Popen(
+                (sys.executable, *self._arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """End it in order and return its exit code."""
+        return await asyncio.to_thread(self._end, signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        return process.wait(PROCESS_PATIENCE_S)
+
+
+async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(f"{url}/readyz") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

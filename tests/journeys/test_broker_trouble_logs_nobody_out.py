@@ -1,0 +1,306 @@
+"""Whatever goes wrong at Fyers: nobody is logged out by it, the answers say what is true, and everything recovers by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hullwatch.domain.candles import closes_between
+from hullwatch.domain.instruments import Resolution
+from hullwatch.domain.market_calendar import nse_calendar
+from journeys.browser import Browser, Tab
+from journeys.town import Town, until
+
+SYMBOL = "NSE:SBIN-EQ"
+LONGEST_RECOVERY_S = 1800
+"""Simulated seconds: the longest rest after limits is 15 minutes, the longest cool-down of the edge ten."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One fault, and what it makes of answers while it lasts."""
+
+    kind: str
+    order: dict[str, Any]
+    says: frozenset[str] = frozenset({"unavailable"})
+    """Outcomes that are true of it."""
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether answers still come."""
+        return "ok" in self.says
+
+
+FINE = frozenset({"ok"})
+LIMITED = frozenset({"rate_limited"})
+TURNED_AWAY = frozenset({"unavailable", "rate_limited"})
+"""A page of the edge says no at first; then the account rests, and in the end the whole machine does."""
+STATUS = {"ok": "watching", "unavailable": "fyers_trouble", "rate_limited": "rate_limited"}
+
+
+TROUBLES = {
+    "slow": Trouble("latency", {"latencyMs": 60}, FINE),
+    "hanging": Trouble("hang", {}),
+    "reset": Trouble("reset", {}),
+    "cut off": Trouble("drop_after_bytes", {"bytes": 7}),
+    "500": Trouble(
+        "http_error", {"status": 500, "body": {"s": "error", "code": -99, "message": "Something went wrong"}}
+    ),
+    "502": Trouble("http_error", {"status": 502}),
+    "503": Trouble(
+        "http_error", {"status": 503, "body": {"s": "error", "code": -16, "message": "token expired"}}
+    ),
+    "520": Trouble("http_error", {"status": 520}),
+    "page": Trouble("html_page", {"status": 503}),
+    "page that forbids": Trouble("html_page", {"status": 403}, TURNED_AWAY),
+    "401 without Fyers' words": Trouble("http_error", {"status": 401, "body": "invalid token"}),
+    "limit": Trouble("rate_limit", {}, LIMITED),
+    "banned address": Trouble("address_ban", {}, TURNED_AWAY),
+    "half JSON": Trouble("malformed_json", {}),
+    "wrong types": Trouble("wrong_types", {}),
+    "empty": Trouble("empty_body", {}),
+}
+
+
+@dataclass
+class Group:
+    """Three people, their open tabs, and the town they live in."""
+
+    town: Town
+    people: list[Browser]
+    tabs: list[Tab]
+
+    @property
+    def admin(self) -> Browser:
+        """The first of them."""
+        return self.people[0]
+
+    async def step(self, seconds: float = 5, *, without: Browser | None = None) -> None:
+        """Let time pass until everybody had a cycle more."""
+        await self.town.advance(seconds)
+        people = [person for person in self.people if person is not without]
+        await self.town.patiently(self._had_cycles(people, self.town.clock.now()))
+
+    @staticmethod
+    async def _had_cycles(people: Sequence[Browser], since: datetime) -> None:
+        for person in people:
+            await until(
+                lambda person=person: _has_cycled(person, since), f"{person.name}'s cycle after {since}"
+            )
+
+    async def statuses(self) -> list[str]:
+        """Return everybody's monitoring status."""
+        return [(await person.state())["status"] for person in self.people]
+
+    async def nobody_was_logged_out(self) -> None:
+        """There was no end of a session, neither now nor in between, and no notice of one."""
+        for person in self.people:
+            assert (await person.connection())["state"] == "connected"
+            assert await person.notices("session_ended") == []
+        events = (await self.admin.get("/api/admin/events?kind=connection.&limit=500"))["events"]
+        assert [event["kind"] for event in events] == ["connection.logged_in"] * len(self.people)
+
+
+async def _has_cycled(person: Browser, since: datetime) -> bool:
+    at = await person.last_cycle_at()
+    return at is not None and at >= since
+
+
+@pytest.fixture
+async def group(open_here, request) -> AsyncIterator[Group]:
+    """Return three people who watch one symbol each."""
+    async with open_here(fyers_timeout_seconds=1 if "hanging" in request.node.name else 10) as town:
+        people = await town.settle_in(3, SYMBOL)
+        yield Group(town, people, [await person.open_tab() for person in people])
+
+
+async def says(person: Browser, outcomes: frozenset[str]) -> str:
+    """Check what somebody is told: a true outcome, never an empty list for an error, and a login that stands; return the outcome."""
+    quotes, hma = await asyncio.gather(person.quotes(), person.hma())
+    outcome = str(quotes["outcome"])
+    assert outcome in outcomes
+    assert len(quotes["quotes"]) == (1 if outcome == "ok" else 0)
+    assert quotes["connection"]["state"] == "connected"
+    if outcome == "ok":
+        assert hma["status"] == "ACTIVE"
+        assert hma["currentHma"] > 0
+    elif hma["status"] != "ACTIVE":  # a reading stays good until the next candle closes
+        assert (hma["status"], hma["currentHma"]) == ("UNAVAILABLE", None)
+    return outcome
+
+
+async def strike(group: Group, trouble: Trouble, struck: Sequence[Browser], **whom: str) -> None:
+    """Let a trouble come, look at everybody, and let it end."""
+    town = group.town
+    await town.broker.fault(trouble.kind, **trouble.order, **whom)
+    await group.step()
+    for person in struck:
+        await person.call("POST", "/api/token-validation/clear-cache")
+    for validation in await town.patiently(asyncio.gather(*(validation_of(person) for person in struck))):
+        assert (validation["isValid"], validation["isConnected"]) == (True, True)
+        assert validation["verified"] is trouble.is_harmless
+    await group.step(300)  # a candle closes meanwhile
+    for person, status in zip(group.people, await group.statuses(), strict=True):
+        expected = trouble.says if person in struck else FINE
+        assert status in {STATUS[outcome] for outcome in expected}
+        await town.patiently(says(person, expected))
+    validating = group.admin.call("POST", "/api/token-validation/validate-all")
+    totals = (await town.patiently(validating))["results"]
+    doubtful = 0 if trouble.is_harmless else len(struck)
+    assert (totals["invalid"], totals["errors"], totals["unverified"]) == (0, 0, doubtful)
+    await group.nobody_was_logged_out()
+    await town.broker.end_faults()
+
+
+async def validation_of(person: Browser) -> dict[str, Any]:
+    """Ask whether the session is good."""
+    return await person.get("/api/token-validation/status")
+
+
+async def recover(group: Group) -> None:
+    """Let time pass until everybody is watched and confirmed again; nobody does anything for it."""
+    for _ in range(LONGEST_RECOVERY_S // 30):
+        if await group.statuses() == ["watching"] * len(group.people):
+            break
+        await group.step(30)
+    assert await group.statuses() == ["watching"] * len(group.people)
+    for person in group.people:
+        assert (await person.connection())["verified"] is True
+        await group.town.patiently(says(person, FINE))
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+async def test_trouble_is_no_verdict(group: Group, name: str) -> None:
+    """For one account and then for all: the struck are unverified and keep their sessions, the others notice nothing, no candle is lost."""
+    trouble, since = TROUBLES[name], group.people[0]
+    began_at = group.town.clock.now()
+    await strike(group, trouble, [group.people[1]], fyersId=group.people[1].fyers_id)
+    await recover(group)
+    await strike(group, trouble, group.people)
+    await recover(group)
+
+    await group.nobody_was_logged_out()
+    settled = group.town.clock.now() - timedelta(seconds=1)
+    closes = closes_between(began_at, settled, Resolution.parse("5"), nse_calendar())
+    assert closes > 1
+    for tab in group.tabs:
+        await until(lambda tab=tab: _has(tab, closes), f"all candles after {name} for {since.name}")
+        assert len(tab.data("candle")) == closes
+
+
+async def _has(tab: Tab, closes: int) -> bool:
+    return len(tab.data("candle")) >= closes
+
+
+async def test_one_false_refusal_is_forgiven(group: Group) -> None:
+    """An isolated false 401 costs a second look and nothing else."""
+    struck = group.people[1]
+    await group.town.broker.fault("auth_error", fyersId=struck.fyers_id)
+    await group.town.broker.forget_calls()
+    await group.step()
+
+    assert (await group.town.broker.calls(struck.fyers_id))["byStatus"]["401"] == 1
+    await until(lambda: _is_verified(struck), "the second look")
+    await group.step()
+    assert await group.statuses() == ["watching"] * 3
+    await group.nobody_was_logged_out()
+
+
+async def _is_verified(person: Browser) -> bool:
+    return bool((await person.connection())["verified"])
+
+
+async def all_are_held(group: Group) -> None:
+    """Let Fyers refuse everybody, until every verdict is held back."""
+    await group.town.broker.fault("auth_error_all")
+    await group.town.advance(5)
+
+    async def are_held() -> bool:
+        await group.town.advance(1)
+        return await _are_held(group)
+
+    await until(are_held, "everybody is held")
+
+
+async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
+    """When Fyers refuses everybody at once, verdicts are held, the operators are told once, and Fyers is asked slowly."""
+    await all_are_held(group)
+
+    health = await group.admin.get("/api/admin/token-health")
+    (begun,) = (await group.admin.get("/api/admin/events?kind=broker.mass_refusal"))["events"]
+    (notice,) = await group.admin.notices("broker_trouble")
+    assert health["brokerTrouble"]["incidentId"] == begun["incidentId"] == notice["incidentId"]
+    assert await group.people[1].notices() == []
+    assert [tab.data("brokerTrouble")[0]["isTroubled"] for tab in group.tabs] == [True] * 3
+    for person in group.people:
+        await says(person, frozenset({"unavailable"}))
+        validation = await person.get("/api/token-validation/status")
+        assert (validation["isValid"], validation["verified"]) == (True, False)
+        assert "kept until Fyers recovers" in validation["message"]
+    totals = (await group.admin.call("POST", "/api/token-validation/validate-all"))["results"]
+    assert (totals["valid"], totals["invalid"], totals["unverified"]) == (0, 0, 3)
+
+    await group.step()
+    assert await group.statuses() == ["fyers_trouble"] * 3
+    await group.town.broker.forget_calls()
+    began_at = group.town.clock.now()
+    for _ in range(20):
+        await group.step(30)
+    minutes = (group.town.clock.now() - began_at) / timedelta(minutes=1)
+    assert (
+        4 <= await group.town.broker.total() <= 2 * (minutes / 0.9 + 1)
+    )  # one account a minute, two questions each
+    await group.nobody_was_logged_out()
+
+    await group.town.broker.end_faults()
+    await recover(group)
+    await group.nobody_was_logged_out()
+    assert (await group.admin.get("/api/admin/token-health"))["brokerTrouble"] is None
+    assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
+    assert (
+        len(await group.admin.notices("broker_recovered"))
+        == len(await group.admin.notices("broker_trouble"))
+        == 1
+    )
+
+
+async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> None:
+    """A session that the broker did revoke during its outage ends once the outage is over, and only that one."""
+    await all_are_held(group)
+    ended = group.people[2]
+    await group.town.broker.revoke(ended.fyers_id)
+    await group.town.broker.end_faults()
+
+    async def is_over() -> bool:
+        await group.step(30, without=ended)
+        return (await ended.connection())["state"] == "disconnected"
+
+    await until(is_over, "the end of the one that was revoked")
+    await group.step(30, without=ended)
+    assert await group.statuses() == ["watching", "watching", "no_session"]
+    assert (await ended.connection())["reason"] == "rejected"
+    assert [len(await person.notices("session_ended")) for person in group.people] == [0, 0, 1]
+
+
+async def test_a_mass_refusal_is_seen_in_a_market_that_runs_fast(group: Group) -> None:
+    """Witnesses are given the network's own time to answer, however fast the market's clock runs: nobody is logged out."""
+    town = group.town
+    for person in group.people[1:]:
+        await person.call("POST", "/api/monitoring/stop")  # only the first will notice by itself
+    await town.broker.fault("auth_error_all")
+    await town.broker.fault("latency", path="/data/marketStatus", latencyMs=150)
+
+    await town.set_speed(600)
+    await until(lambda: _are_held(group), "everybody is held")
+    await town.set_speed(0)
+
+    await group.nobody_was_logged_out()
+
+
+async def _are_held(group: Group) -> bool:
+    accounts = (await group.admin.get("/api/admin/token-health"))["accounts"]
+    assert {account["state"] for account in accounts} == {"connected"}
+    return {account["standing"] for account in accounts} == {"held"}

@@ -1,0 +1,289 @@
+"""The server ends, in order or in the middle of a word: wishes, watches, sessions and signals are there when it is back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from hullwatch.domain.candles import Candle
+from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.replay import replay
+from hullwatch.domain.signals import Rule
+from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
+from journeys.broker import SimulatedBroker
+from journeys.browser import Browser
+from journeys.process import LIVING_BY_THE_SIMULATOR, SERVE, ServerProcess
+from journeys.town import ORDINARY_MONDAY, Town, until
+
+SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ")
+PERIODS = (2, 3, 5, 9)
+"""Short ones, so that nearly every candle gives signals."""
+LINES = [(symbol, period, rule) for symbol in SYMBOLS for period in PERIODS for rule in Rule]
+CANDLE = timedelta(minutes=5)
+
+
+async def test_an_orderly_restart(open_here) -> None:
+    """After a stop and a start everybody's watching goes on by itself; candles that closed in between are judged then, once."""
+    async with open_here() as town:
+        asha, ravi = await town.settle_in(2, SYMBOLS[0])
+        await fill(asha)
+        await ravi.call("POST", "/api/monitoring/stop")
+        await town.advance_to(next_close(town))
+        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "the first candle"))
+        before = await what_is_stored(asha)
+
+        await town.stop_house()
+        await town.broker.forget_calls()
+        await town.advance(3 * 300)  # nobody is there
+        assert await town.broker.total() == 0
+        await town.start_house()
+        after = await what_is_stored(asha)
+        assert before["signals"]
+        assert {**after, "watches": before["watches"], "signals": before["signals"]} == before
+        assert facts(after["signals"]) >= facts(before["signals"])
+        assert [line["id"] for line in after["watches"]] == [line["id"] for line in before["watches"]]
+        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "catching up"))
+
+        assert (await asha.connection())["verified"] is True
+        await stores_exactly(asha, await town.patiently(expected(asha)))
+        assert any(signal["isLate"] for signal in await asha.signals())
+        assert (await ravi.state())["isWanted"] is False
+        assert await town.broker.total(ravi.fyers_id) == 0
+        assert [notice for person in (asha, ravi) for notice in await person.notices()] == []
+
+
+async def test_a_session_whose_end_came_while_down(open_here) -> None:
+    """A session that reached its known end while nobody ran ends at the start, dated at that end, with one notice and no call."""
+    async with open_here() as town:
+        (asha,) = await town.settle_in(1, SYMBOLS[0])
+        await town.broker.person(asha.fyers_id, lifetime=timedelta(minutes=20))
+        await asha.connect()
+        ends_at = (await asha.connection())["expiresAt"]
+        await town.stop_house()
+        await town.broker.forget_calls()
+        await town.advance(3600)
+        await town.start_house()
+
+        connection = await asha.connection()
+        assert (connection["state"], connection["reason"]) == ("disconnected", "expired")
+        assert connection["lastDisconnectTime"] == ends_at
+        assert len(await asha.notices("session_ended")) == 1
+        assert await town.broker.total() == 0
+        await town.stop_house()
+        await town.start_house()
+        assert len(await asha.notices("session_ended")) == 1
+
+        await town.broker.person(asha.fyers_id)
+        await asha.connect()
+        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "catching up"))
+        await stores_exactly(asha, await town.patiently(expected(asha)))
+
+
+@asynccontextmanager
+async def killable(
+    arguments: tuple[str, ...], folder: Path, config: SimulatorConfig
+) -> AsyncIterator[tuple[ServerProcess, SimulatedBroker, Browser]]:
+    """Start a simulator, a real server process before it, and a browser whose user is connected."""
+    async with SimulatorServer(config) as simulator:
+        broker = SimulatedBroker(simulator.base_url)
+        server = ServerProcess(arguments, folder, simulator.base_url)
+        asha = Browser(server.url, "Asha", "FY00001", SYMBOLS)
+        try:
+            await server.start()
+            await asha.register()
+            await broker.person(asha.fyers_id)
+            await asha.connect()
+            yield server, broker, asha
+        finally:
+            server.kill()
+            await asha.close()
+            await broker.close()
+
+
+@pytest.mark.timeout(240)
+async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
+    """A server killed while a candle is judged loses no acknowledged watch and no session, and stores every signal exactly once."""
+    config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
+    async with killable(LIVING_BY_THE_SIMULATOR, tmp_path, config) as (server, broker, asha):
+        acknowledged = await fill(asha)
+        close = datetime.fromisoformat("2026-11-23T10:10:01+05:30")
+        for crash in ("at once", "while asking", "while storing"):
+            await _advance_to(broker, close)
+            await _crash(server, broker, asha, crash, close)
+            await server.start()
+            assert (await asha.state())["isWanted"] is True
+            assert (await asha.connection())["state"] == "connected"
+            assert {
+                line["id"] for line in (await asha.get("/api/monitoring/watches"))["watches"]
+            } == acknowledged
+            assert len(facts(await asha.signals())) == len(await asha.signals())
+            close += CANDLE
+        # A start spreads accounts over one interval.
+        await _advance_to(broker, close + timedelta(seconds=5))
+        await until(lambda: _is_caught_up(asha, close), "catching up")
+
+        await broker.advance(2)  # so that the candles asked for now have turns of their own
+        await stores_exactly(asha, await expected(asha))
+        assert len(await asha.signals()) > len(LINES)
+        assert await asha.notices() == []
+        assert (await asha.connection())["verified"] is True
+        assert await server.stop() == 0
+        assert "Traceback" not in server.said
+
+
+async def _crash(
+    server: ServerProcess, broker: SimulatedBroker, asha: Browser, when: str, close: datetime
+) -> None:
+    """Kill the server at a moment of its work on a candle that has just closed."""
+    if when == "while asking":
+        asked = (await broker.calls(path="/data/history"))["total"]
+        await until(lambda: _asked_more(broker, asked), "history is asked for")
+    elif when == "while storing":
+        tab = await asha.open_tab()
+        await until(lambda: _heard_candle(tab), "a candle is judged")
+    server.kill()
+
+
+async def _asked_more(broker: SimulatedBroker, before: int) -> bool:
+    return (await broker.calls(path="/data/history"))["total"] > before
+
+
+async def _heard_candle(tab) -> bool:
+    return bool(tab.data("candle"))
+
+
+async def _advance_to(broker: SimulatedBroker, moment: datetime) -> None:
+    now, _ = await broker.now()
+    await broker.advance((moment - now).total_seconds())
+
+
+@pytest.mark.timeout(240)
+async def test_kill_9_of_the_served_product(tmp_path: Path) -> None:
+    """`hullwatch serve`, killed while watches are being added, has every one that it acknowledged, the session, and the wish."""
+    async with killable(SERVE, tmp_path, SimulatorConfig(port=0)) as (server, _, asha):
+        await asha.call("POST", "/api/monitoring/start")
+        acknowledged: list[str] = []
+        adding = asyncio.create_task(add_until_it_breaks(asha, acknowledged))
+        await until(lambda: _reaches(acknowledged, len(LINES) // 2), "half of the lines are added")
+        server.kill()
+        await adding
+
+        await server.start()
+        kept = {line["id"] for line in (await asha.get("/api/monitoring/watches"))["watches"]}
+        assert set(acknowledged) <= kept
+        assert len(kept) <= len(acknowledged) + 1  # the one whose answer was cut off may be there
+        assert (await asha.state())["isWanted"] is True
+        await asha.call("POST", "/api/token-validation/clear-cache")
+        validation = await asha.get("/api/token-validation/status")
+        assert (validation["isValid"], validation["verified"]) == (True, True)
+        assert await server.stop() == 0
+
+
+async def add_until_it_breaks(person: Browser, acknowledged: list[str]) -> None:
+    """Add line after line for as long as somebody answers."""
+    try:
+        for symbol, period, rule in LINES:
+            line = await person.add_watch(symbol, period=period, rule=rule)
+            acknowledged.append(line["id"])
+    except aiohttp.ClientError:
+        return
+
+
+async def _reaches(found: list[str], count: int) -> bool:
+    return len(found) >= count
+
+
+async def fill(person: Browser) -> set[str]:
+    """Watch all lines; return their ids."""
+    lines = [await person.add_watch(symbol, period=period, rule=rule) for symbol, period, rule in LINES]
+    await person.call("POST", "/api/monitoring/start")
+    return {line["id"] for line in (await person.get("/api/monitoring/watches"))["watches"]} | {
+        line["id"] for line in lines
+    }
+
+
+async def what_is_stored(person: Browser) -> dict[str, Any]:
+    """Return what must survive a restart."""
+    connection = await person.connection()
+    return {
+        "connection": {
+            name: connection[name] for name in ("state", "reason", "expiresAt", "connectedAt", "fyersId")
+        },
+        "isWanted": (await person.state())["isWanted"],
+        "watches": (await person.get("/api/monitoring/watches"))["watches"],
+        "signals": await person.signals(),
+    }
+
+
+def facts(signals: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """Return what signals say."""
+    return {
+        (
+            one["symbol"],
+            one["period"],
+            one["rule"],
+            one["direction"],
+            datetime.fromisoformat(one["candleOpenedAt"]),
+            one["close"],
+        )
+        for one in signals
+    }
+
+
+async def expected(person: Browser) -> set[tuple[Any, ...]]:
+    """Return what a replay of the market's candles gives for every line, from its making to where it has been judged."""
+    found: set[tuple[Any, ...]] = set()
+    lines = (await person.get("/api/monitoring/watches"))["watches"]
+    for text in {line["symbol"] for line in lines}:
+        of_symbol = [line for line in lines if line["symbol"] == text]
+        candles = await candles_of(person, text, max(line["evaluatedThrough"] for line in of_symbol))
+        for line in of_symbol:
+            symbol, rule = Symbol.parse(text), Rule(line["rule"])
+            made_at, through = (
+                datetime.fromisoformat(line[name]) for name in ("createdAt", "evaluatedThrough")
+            )
+            for signal in replay(candles, symbol, line["period"], Resolution.parse("5"), [rule]).signals:
+                if made_at < signal.candle_closed_at <= through:
+                    fact = (text, line["period"], rule, signal.direction)
+                    found.add((*fact, signal.candle_opened_at, signal.close))
+    return found
+
+
+async def stores_exactly(person: Browser, wanted: set[tuple[Any, ...]]) -> None:
+    """Wait until these signals are stored, each once, and no other."""
+    await until(lambda: _are_as_many(person, len(wanted)), "the signals are stored")
+    stored = await person.signals()
+    assert facts(stored) == wanted
+    assert len(stored) == len(wanted)
+
+
+async def _are_as_many(person: Browser, count: int) -> bool:
+    return len(await person.signals()) >= count
+
+
+async def candles_of(person: Browser, symbol: str, until_then: str) -> list[Candle]:
+    """Return the candles of a symbol that closed in the five days before a moment of the API."""
+    start = (datetime.fromisoformat(until_then) - timedelta(days=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    answer = await person.get(f"/api/market/candles?symbol={symbol}&start={start}&end={until_then}")
+    assert answer["outcome"] == "ok"
+    return [Candle(datetime.fromisoformat(one.pop("openedAt")), **one) for one in answer["candles"]]
+
+
+def next_close(town: Town) -> datetime:
+    """Return one second after the next candle's close."""
+    now = town.clock.now()
+    return now + (CANDLE - timedelta(minutes=now.minute % 5, seconds=now.second)) + timedelta(seconds=1)
+
+
+async def _is_caught_up(person: Browser, moment: datetime) -> bool:
+    """Whether every line has been judged up to the last candle that closed before a moment."""
+    close = moment - timedelta(
+        minutes=moment.minute % 5, seconds=moment.second, microseconds=moment.microsecond
+    )
+    lines = (await person.get("/api/monitoring/watches"))["watches"]
+    return all(datetime.fromisoformat(line["evaluatedThrough"]) >= close for line in lines)

@@ -1,0 +1,132 @@
+"""Whose login it is: another Fyers account, somebody else's round trip, one that was used, and one that took too long."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from journeys.browser import Browser
+from journeys.town import Town
+
+
+@pytest.fixture
+async def asha(town: Town) -> Browser:
+    """Return a user who is connected."""
+    browser = town.browser("Asha", "FY00001", "NSE:SBIN-EQ")
+    await browser.register()
+    for fyers_id in ("FY00001", "FY00002"):
+        await town.broker.person(fyers_id)
+    await browser.connect()
+    return browser
+
+
+@pytest.fixture
+async def ravi(town: Town, asha: Browser) -> Browser:
+    """Return another user, not connected yet."""
+    browser = town.browser("Ravi", "FY00002", "NSE:INFY-EQ")
+    await browser.register()
+    return browser
+
+
+async def test_wrong_account_guard(town: Town, asha: Browser) -> None:
+    """A login as another Fyers person is refused by name and changes nothing, unless that was meant."""
+    before = await asha.connection()
+    refused = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002"))
+
+    assert refused.status == 409
+    assert refused.json["type"] == "urn:hullwatch:problem:wrong-account"
+    assert "FY00002" in refused.json["detail"]
+    assert "FY00001" in refused.json["detail"]
+    assert await asha.connection() == before
+    assert (await asha.quotes())["outcome"] == "ok"
+
+    meant = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002", switchAccount=True))
+
+    assert meant.status == 303
+    assert (await asha.connection())["fyersId"] == "FY00002"
+
+
+async def test_an_account_stays_linked_while_disconnected(town: Town, asha: Browser) -> None:
+    """Also after a disconnection a login as another person is refused, so that no watchlist changes its owner unnoticed."""
+    await asha.call("POST", "/api/fyers/disconnect")
+
+    refused = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002"))
+
+    assert refused.status == 409
+    connection = await asha.connection()
+    assert (connection["state"], connection["reason"]) == ("disconnected", "signed_out")
+
+
+async def test_foreign_and_reused_state(town: Town, asha: Browser, ravi: Browser) -> None:
+    """A redirect is good for whoever began it, once: not in another's browser, not a second time, not with words changed."""
+    mine = await asha.begin_login()
+    foreign = await ravi.ask("GET", mine)
+    assert foreign.status == 400
+    assert foreign.json["type"] == "urn:hullwatch:problem:link-refused"
+    assert (await ravi.connection())["state"] == "never_connected"
+
+    spent = await asha.ask("GET", mine)
+    assert spent.status == 400  # whoever else showed it may have copied it: begin again
+
+    again = await asha.begin_login()
+    assert (await asha.ask("GET", again)).status == 303
+    connected = await asha.connection()
+    assert (await asha.ask("GET", again)).status == 400
+    assert (await asha.ask("GET", again.replace("state=", "state=x"))).status == 400
+    assert (await asha.ask("GET", again.partition("?")[0])).status == 400
+    assert await asha.connection() == connected
+
+
+async def test_pasting_somebody_elses_redirect(town: Town, asha: Browser, ravi: Browser) -> None:
+    """The whole redirect address of another user, pasted by hand, is refused too."""
+    theirs = await asha.begin_login()
+
+    pasted = await ravi.ask("POST", "/api/fyers/authorize", {"authCode": theirs})
+
+    assert pasted.status == 400
+    assert (await ravi.connection())["state"] == "never_connected"
+
+
+async def test_the_browser_that_began_may_finish_signed_out(town: Town, asha: Browser, ravi: Browser) -> None:
+    """A login to hullwatch that ended meanwhile does not spoil the round trip in the same browser; another one cannot take it over."""
+    await town.advance(5)
+    redirect = await asha.begin_login()
+    await asha.call("POST", "/api/auth/logout")
+    finished = await asha.ask("GET", redirect)
+    assert finished.status == 303
+
+    login = {"email": asha.email, "password": asha.password}
+    await asha.call("POST", "/api/auth/login", login)
+    assert (await asha.connection())["connectedAt"] is not None
+    stolen = await asha.begin_login()
+    nobody = town.browser("Nobody")
+    assert (await nobody.ask("GET", stolen)).status == 400
+
+
+async def test_a_state_lasts_ten_minutes(town: Town, asha: Browser) -> None:
+    """Who comes back from Fyers' page after more than ten minutes begins again; the session that was goes on."""
+    before = await asha.connection()
+    redirect = await asha.begin_login()
+    await town.advance(601)
+
+    late = await asha.ask("GET", redirect)
+
+    assert late.status == 400
+    assert (await asha.connection())["connectedAt"] == before["connectedAt"]
+
+
+async def test_a_refusal_at_fyers_changes_nothing(town: Town, asha: Browser) -> None:
+    """Whoever presses Refuse at Fyers, or comes back with a code that is none, keeps the session that was."""
+    before = await asha.connection()
+    url = (await asha.call("POST", "/api/fyers/connect"))["url"]
+    page = await asha.ask("GET", f"{url}&decision=refuse")
+    refused = await asha.ask("GET", page.header("location"))
+    assert refused.status == 400
+
+    url = (await asha.call("POST", "/api/fyers/connect"))["url"]
+    state = url.partition("state=")[2].partition("&")[0]
+    query = urlencode({"s": "ok", "code": "200", "auth_code": "no-such-code", "state": state})
+    wrong = await asha.ask("GET", f"/api/fyers/callback?{query}", Accept="text/html")
+    assert wrong.status == 400
+    assert "text/html" in wrong.header("content-type")
+    assert "no-such-code" not in wrong.text
+    assert await asha.connection() == before
