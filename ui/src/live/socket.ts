@@ -8,6 +8,11 @@ export interface Message { seq: number; type: string; at: string; data: unknown 
 export const line = signal<"off" | "connecting" | "open" | "reconnecting">("off");
 
 const SIGNED_OUT = 4401;
+const TOO_MANY = 4429;
+const TOO_MANY_PAUSE_MS = 20_000;
+/** The server holds no more sockets of this user: other tabs have them. */
+export const hasTooMany = signal(false);
+
 const SILENCE_MS = 50_000; // the server says every 20 s that it lives
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -65,6 +70,7 @@ function take(message: Message): void {
     const isReturn = line.value === "reconnecting";
     failures = 0;
     line.value = "open";
+    hasTooMany.value = false;
     listener?.caughtUp(message.type === "hello" && !isReturn);
   } else if (message.type !== "heartbeat") {
     listener?.message(message);
@@ -79,7 +85,8 @@ function closed(code: number): void {
   }
   line.value = "reconnecting";
   failures += 1;
-  const pause = Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
+  hasTooMany.value = code === TOO_MANY;
+  const pause = code === TOO_MANY ? TOO_MANY_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
   clearTimeout(timer);
   timer = setTimeout(connect, pause);
 }

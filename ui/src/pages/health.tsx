@@ -8,6 +8,7 @@ import { Expiries } from "../parts/expiries";
 import { age, count, until, whenIst, words } from "../parts/format";
 import { usePolled } from "../parts/polled";
 
+const STEP = 200;
 const STATES = ["connected", "expiring", "disconnected", "never_connected"] as const;
 const COLUMNS: [string, string, (one: Account) => string | number][] = [
   ["name", "Account", (one) => one.fullName.toLowerCase()], ["state", "State", (one) => STATES.indexOf(one.state)],
@@ -20,6 +21,7 @@ export function HealthPage() {
   const filter = useSignal("");
   const text = useSignal("");
   const sort = useSignal({ column: "state", isDown: false });
+  const shown = useSignal(STEP);
   const acting = useSignal<{ what: "disconnect" | "role"; account: Account } | null>(null);
   const found = useComputed(() => {
     const by = COLUMNS.find(([name]) => name === sort.value.column)?.[2] ?? (() => 0);
@@ -53,8 +55,10 @@ export function HealthPage() {
               <th key={name} scope="col" class={name === "calls" || name === "refusals" ? "n" : undefined} aria-sort={sort.value.column === name ? (sort.value.isDown ? "descending" : "ascending") : undefined}>
                 <button type="button" class="sort" onClick={() => { sort.value = { column: name, isDown: sort.value.column === name && !sort.value.isDown }; }}>{label}</button></th>
             ))}<th scope="col"><span class="away">Actions</span></th></tr></thead>
-            <tbody>{found.value.map((one) => <Row key={one.userId} one={one} onAct={(what) => { acting.value = { what, account: one }; }} onDone={again} />)}</tbody>
-          </table></div>
+            <tbody>{found.value.slice(0, shown.value).map((one) => <Row key={one.userId} one={one} onAct={(what) => { acting.value = { what, account: one }; }} onDone={again} />)}</tbody>
+          </table>
+          {found.value.length > shown.value && <button type="button" class="more" onClick={() => { shown.value += STEP; }}>Show more</button>}
+          </div>
         )}
       </section>
       {acting.value && <ActDialog {...acting.value} onClose={() => { acting.value = null; again(); }} />}

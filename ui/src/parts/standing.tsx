@@ -2,7 +2,7 @@
 import { computed } from "@preact/signals";
 import { now } from "../live/clock";
 import { dismiss, dismissed } from "../live/prefs";
-import { line } from "../live/socket";
+import { hasTooMany, line } from "../live/socket";
 import { connection, hasSession, isBrokerTroubled, monitoring, trouble } from "../live/store";
 import { Action, Dialog } from "./bits";
 import { until, whenIst } from "./format";
@@ -79,7 +79,9 @@ export function Banners() {
     <div class="banners">
       {trouble.value && <p class="banner warn" role="status">{trouble.value}</p>}
       {line.value === "reconnecting" && (
-        <p class="banner warn" role="status" data-banner="line">Reconnecting to the server. What you see may be behind; it catches up by itself.</p>
+        <p class="banner warn" role="status" data-banner="line">{hasTooMany.value
+          ? "Too many of your tabs are open, so this one is not pushed. Close some; it goes on by itself."
+          : "Reconnecting to the server. What you see may be behind; it catches up by itself."}</p>
       )}
       {outage.value && <p class="banner warn" role="status" data-banner="outage">{outage.value}</p>}
       {id && dismissed.value === id && (
