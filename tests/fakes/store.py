@@ -397,7 +397,7 @@ class Watches(Repository):
         """Store those that are new and return them."""
         new = []
         for signal in map(kept, signals):
-            key = (signal.watch_id, signal.candle_opened_at, signal.rule.value)
+            key = (signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code)
             if signal.user_id in self.tables.users and key not in self.tables.signals:
                 self.tables.signals[key] = signal
                 new.append(signal)

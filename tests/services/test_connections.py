@@ -173,6 +173,30 @@ async def test_one_refusal_is_no_verdict(house: House) -> None:
     assert house.notices(ALICE) == []
 
 
+async def test_a_service_that_goes_on_refusing_is_asked_less_and_less(house: House) -> None:
+    """The first doubts are cleared at once; then the account rests, longer each time, and a new login ends the rest."""
+    house.broker.always(fyers_id(ALICE), DATA, refusal(DATA))
+    for _ in range(2):
+        await ask(house)
+        await house.clock.settle()
+        assert house.connections.credential(ALICE) is not None
+
+    await ask(house)
+    await house.clock.advance(10)
+    resting = house.connections.connection(ALICE)
+    calls = len(asked(house))
+    await house.clock.advance(30)
+
+    assert (resting.standing, calls) == (Standing.SUSPECTED, 9)
+    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    await ask(house)
+    await house.clock.settle()
+    await house.log_in(ALICE)
+    await house.clock.advance(200)
+    assert house.connections.connection(ALICE).standing is Standing.ASSUMED
+    assert house.connections.credential(ALICE) is not None
+
+
 async def test_a_profile_that_answers_proves_nothing(house: House) -> None:
     """The session ends although /profile still says whose it is."""
     house.broker.always(fyers_id(ALICE), DATA, refusal(DATA))

@@ -144,6 +144,14 @@ async def test_the_newest_signal_of_each_watch_is_found(work):
     assert await work.watches.last_signals("ravi") == {}
 
 
+async def test_a_candle_of_another_resolution_is_another_candle(work):
+    """A watch whose resolution was changed may find a signal on a candle that opens like an older one."""
+    await work.watches.add_signals([signal(5)])
+    longer = replace(signal(5), resolution=Resolution("15"))
+
+    assert await work.watches.add_signals([longer]) == [longer]
+
+
 async def test_the_signals_of_a_removed_user_do_not_keep_out_the_others(work):
     """A batch holds many users' signals, and one may have left meanwhile."""
     stored = await work.watches.add_signals([signal(0, "w9", "nobody"), signal()])

@@ -6,6 +6,7 @@ leads to is told to the sessions in ``connections.py``.
 
 import asyncio
 from contextlib import suppress
+from datetime import datetime, timedelta
 from random import Random
 from typing import Final, Protocol
 
@@ -32,6 +33,10 @@ LISTEN_S: Final = 0.5
 BUSY_HOUSE: Final = 50
 """Accounts with usable sessions from which on witnesses may come by themselves: where hundreds of sessions end together, a dozen questions for
 each of them would take every other account's turns for many seconds."""
+PATIENT_CLEARINGS: Final = 2
+"""So many refusals of one session may be cleared at once; the next ones are waited out longer and longer."""
+_CALM_AGAIN: Final = timedelta(minutes=15)
+"""Without a refusal for so long, a session's clearings are forgotten."""
 _LOOK_AGAIN: Final = Backoff(first_s=20, factor=2, max_s=120, jitter=0.25)
 
 
@@ -82,6 +87,8 @@ class SecondLook:
         self._clock = clock
         self._wire_clock = wire_clock
         self._random = random
+        self._clearings: dict[str, tuple[int, datetime]] = {}
+        """User → how often in a row a refusal was cleared, and when the last time."""
 
     async def run(self, credential: Credential, first: LoginRefused, came_to_result: asyncio.Event) -> None:
         """Look, again if need be, and let the verdict take effect; the event is set after the first result, whatever it is."""
@@ -92,7 +99,11 @@ class SecondLook:
                 return
             if verdict is Verdict.CLEARED:
                 self._outages.note_answer(credential.user_id)
-                self._sessions.release(credential.user_id, StandingTrigger.CLEARED)
+                if rest_s := self._rest_s(credential):
+                    came_to_result.set()
+                    await self._clock.sleep(rest_s)
+                if self._sessions.is_present(credential):
+                    self._sessions.release(credential.user_id, StandingTrigger.CLEARED)
                 return
             if verdict is Verdict.CONFIRMED:
                 await self._judge(credential, refusals)
@@ -100,6 +111,16 @@ class SecondLook:
             attempt += 1
             came_to_result.set()
             await self._clock.sleep(max(wait_s, _LOOK_AGAIN.delay(attempt, self._random)))
+
+    def _rest_s(self, credential: Credential) -> float:
+        """Return how long a cleared session rests: one service that goes on refusing while others answer is not asked at every cycle."""
+        now, key = self._clock.now(), credential.user_id
+        count, last_at = self._clearings.get(key, (0, now))
+        count = count + 1 if now - last_at <= _CALM_AGAIN else 1
+        self._clearings[key] = (count, now)
+        if count <= PATIENT_CLEARINGS:
+            return 0.0
+        return _LOOK_AGAIN.delay(count - PATIENT_CLEARINGS, self._random)
 
     async def _look(
         self, credential: Credential, first: LoginRefused

@@ -182,9 +182,10 @@ class SignalRow(Base):
     watch_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
     candle_opened_at: Mapped[datetime] = mapped_column(UtcMoment, primary_key=True)
     rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"), primary_key=True)
+    resolution: Mapped[str] = mapped_column(PlainText(8), primary_key=True)
+    """A watch whose resolution was changed meets candles that open like ones it judged before, and are others."""
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
     symbol: Mapped[str] = mapped_column(PlainText(MAX_SYMBOL_LENGTH))
-    resolution: Mapped[str] = mapped_column(PlainText(8))
     period: Mapped[int]
     direction: Mapped[Direction] = mapped_column(word_of(Direction, "direction"))
     candle_closed_at: Mapped[datetime] = mapped_column(UtcMoment)

@@ -182,7 +182,7 @@ function takeQuotes(news: Quotes): void {
 
 function takeSignal(one: Signal): void {
   const isSame = (other: Signal) =>
-    other.watchId === one.watchId && other.rule === one.rule && other.candleOpenedAt === one.candleOpenedAt;
+    other.watchId === one.watchId && other.rule === one.rule && other.resolution === one.resolution && other.candleOpenedAt === one.candleOpenedAt;
   batch(() => {
     signals.value = [one, ...(signals.value ?? []).filter((other) => !isSame(other))]
       .sort((a, b) => Date.parse(b.candleOpenedAt) - Date.parse(a.candleOpenedAt)).slice(0, 500);

@@ -42,7 +42,7 @@ export function Signals() {
         : <div class="scroll tall" tabIndex={0} role="region" aria-label="Signals table"><table>
           <thead><tr><th scope="col">Candle closed</th><th scope="col">Symbol</th><th scope="col">Signal</th><th scope="col" class="n">Close ₹</th><th scope="col" class="n">HMA ₹</th></tr></thead>
           <tbody>{found.slice(0, shown.value).map((one) => (
-            <tr key={`${one.watchId} ${one.rule} ${one.candleOpenedAt}`}>
+            <tr key={`${one.watchId} ${one.rule} ${one.resolution} ${one.candleOpenedAt}`}>
               <td class="num">{whenIst(one.candleClosedAt, now.value)}{one.isLate && <span class="tag" title={`Found at ${whenIst(one.detectedAt, now.value)}, when catching up`}>late</span>}</td>
               <th scope="row">{shortSymbol(one.symbol)}<span class="sub">HMA {one.period} · {resolutionName(one.resolution)}</span></th>
               <td><span class="sig" data-tone={one.direction}><Icon name={one.direction} />{one.rule === "cross" ? "crossed" : "turned"} {one.direction}</span></td>

@@ -88,7 +88,7 @@ class _Feed:
         self.attempts += 1
 
 
-_SignalKey = tuple[str, datetime, Rule]
+_SignalKey = tuple[str, datetime, Rule, Resolution]
 
 
 @dataclass(slots=True)
@@ -346,7 +346,9 @@ class Watcher:
     async def _keep(self, signals: list[Signal], keys: Iterable[FeedKey]) -> None:
         """Store signals together with how far the watches on these feeds are judged: one never without the other."""
         for signal in signals:
-            self._unsaved.signals[signal.watch_id, signal.candle_opened_at, signal.rule] = signal
+            self._unsaved.signals[
+                signal.watch_id, signal.candle_opened_at, signal.rule, signal.resolution
+            ] = signal
         for key in keys:
             for watch in self._watches_on(key):
                 self._unsaved.evaluated_through[watch.id] = watch.evaluated_through

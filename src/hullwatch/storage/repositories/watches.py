@@ -109,7 +109,7 @@ class Watches:
         )
 
     async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
-        """Store signals and return those that were not stored before, in the order given: one per watch, candle and rule.
+        """Store signals and return those that were not stored before, in the order given: one per watch, candle, rule and resolution.
 
         Signals of users who have been removed meanwhile are passed over.
         """
@@ -117,19 +117,19 @@ class Watches:
             return []
         owners = select(UserRow.id).where(UserRow.id.in_({signal.user_id for signal in signals}))
         present = set(await self._transaction.rows(owners.with_for_update(read=True, key_share=True)))
-        wanted: dict[tuple[str, datetime, str], Signal] = {}
+        wanted: dict[tuple[str, datetime, str, str], Signal] = {}
         for signal in signals:
             if signal.user_id in present:
-                wanted.setdefault((signal.watch_id, signal.candle_opened_at, signal.rule.value), signal)
+                wanted.setdefault(_key(signal), signal)
         if not wanted:
             return []
         table = table_of(SignalRow).c
         insert = self._transaction.insert(SignalRow).on_conflict_do_nothing()
         done = await self._transaction.execute(
-            insert.returning(table.watch_id, table.candle_opened_at, table.rule),
+            insert.returning(table.watch_id, table.candle_opened_at, table.rule, table.resolution),
             [values_of(_signal_row(wanted[key])) for key in sorted(wanted)],
         )
-        stored = {(watch_id, opened_at, rule.value) for watch_id, opened_at, rule in done}
+        stored = {(watch_id, opened_at, rule.value, code) for watch_id, opened_at, rule, code in done}
         return [signal for key, signal in wanted.items() if key in stored]
 
     async def signals(
@@ -195,6 +195,10 @@ def _watch(row: WatchRow) -> Watch:
 
 def _wish(row: MonitoringWishRow) -> MonitoringWish:
     return MonitoringWish(user_id=row.user_id, is_wanted=row.is_wanted, changed_at=row.changed_at)
+
+
+def _key(signal: Signal) -> tuple[str, datetime, str, str]:
+    return signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code
 
 
 def _signal_row(signal: Signal) -> SignalRow:

@@ -258,7 +258,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_signals_user_id_users"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("watch_id", "candle_opened_at", "rule", name=op.f("pk_signals")),
+        sa.PrimaryKeyConstraint("watch_id", "candle_opened_at", "rule", "resolution", name=op.f("pk_signals")),
     )
     op.create_index(
         op.f("ix_signals_user_id_candle_opened_at"), "signals", ["user_id", "candle_opened_at"], unique=False
