@@ -7,7 +7,7 @@ from pathlib import Path
 from journeys.town import Town
 from journeys.trading_day import TradingDay, at
 
-RUNS_OUT_AT = at("09:52:00")
+RUNS_OUT_AT = at("09:42:00")
 
 
 async def test_the_living_go_on_and_the_others_come_back(
@@ -19,15 +19,15 @@ async def test_the_living_go_on_and_the_others_come_back(
         day = await TradingDay.begin(town, candles, runs_out_at=RUNS_OUT_AT)
         await day.pass_to(at("09:27:01"))
         await day.meena_is_revoked()
-        await day.pass_to(at("09:51:56"))
+        await day.pass_to(at("09:41:56"))
         await day.ravi_runs_out(RUNS_OUT_AT)
         await town.step(1, day.present)
         day.steps += 1
-        await day.pass_to(at("10:12:01"))
+        await day.pass_to(at("10:02:01"))
         await day.comes_back("Meena")
-        await day.pass_to(at("10:33:01"))
+        await day.pass_to(at("10:13:01"))
         await day.comes_back("Ravi")
-        await day.pass_to(at("10:50:01"))
+        await day.pass_to(at("10:20:01"))
         await day.asha_never_noticed()
         await day.hurry_to(at("15:30:01"))
 

@@ -229,6 +229,9 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     """When Fyers refuses everybody at once, verdicts are held, the operators are told once, and Fyers is asked slowly."""
     await all_are_held(group)
 
+    await until(lambda: group.admin.notices("broker_trouble"), "the operators' notice")
+    for tab in group.tabs:
+        await until(lambda tab=tab: _has_heard(tab, "brokerTrouble"), "everybody hears of it")
     health = await group.admin.get("/api/admin/token-health")
     (begun,) = (await group.admin.get("/api/admin/events?kind=broker.mass_refusal"))["events"]
     (notice,) = await group.admin.notices("broker_trouble")
@@ -258,6 +261,7 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     await group.town.broker.end_faults()
     await recover(group)
     await group.nobody_was_logged_out()
+    await until(lambda: group.admin.notices("broker_recovered"), "the operators' notice of its end")
     assert (await group.admin.get("/api/admin/token-health"))["brokerTrouble"] is None
     assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
     assert (
@@ -265,6 +269,10 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
         == len(await group.admin.notices("broker_trouble"))
         == 1
     )
+
+
+async def _has_heard(tab: Tab, kind: str) -> bool:
+    return bool(tab.data(kind))
 
 
 async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> None:
@@ -282,6 +290,7 @@ async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> No
     await group.step(30, without=ended)
     assert await group.statuses() == ["watching", "watching", "no_session"]
     assert (await ended.connection())["reason"] == "rejected"
+    await until(lambda: ended.notices("session_ended"), "the notice")
     assert [len(await person.notices("session_ended")) for person in group.people] == [0, 0, 1]
 
 

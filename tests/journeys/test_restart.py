@@ -35,6 +35,7 @@ async def test_an_orderly_restart(open_here) -> None:
         await ravi.call("POST", "/api/monitoring/stop")
         await town.advance_to(next_close(town))
         await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "the first candle"))
+        await until(asha.signals, "its signals are stored")
         before = await what_is_stored(asha)
 
         await town.stop_house()
@@ -43,7 +44,6 @@ async def test_an_orderly_restart(open_here) -> None:
         assert await town.broker.total() == 0
         await town.start_house()
         after = await what_is_stored(asha)
-        assert before["signals"]
         assert {**after, "watches": before["watches"], "signals": before["signals"]} == before
         assert facts(after["signals"]) >= facts(before["signals"])
         assert [line["id"] for line in after["watches"]] == [line["id"] for line in before["watches"]]

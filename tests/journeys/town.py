@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 from hullwatch.app import House, open_house
@@ -23,6 +24,16 @@ ORDINARY_MONDAY = datetime.fromisoformat("2026-11-23T10:07:31+05:30")
 """In the middle of a trading session, in which none of the stories on the synthetic market comes near a session's end."""
 
 T = TypeVar("T")
+
+
+class OneRhythm(Random):
+    """Chance that gives every account the same rhythm: a cycle one second after each multiple of five, and so at each candle's close."""
+
+    getrandbits = Random.getrandbits  # choices among many stay choices
+
+    def random(self) -> float:
+        """Return the same fifth of an interval each time."""
+        return 0.2
 
 
 async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
@@ -72,7 +83,9 @@ class Town:
             host, self._port = address_of(sock)
             self.url = url_of(host, self._port)
             settings = settings_for(self.broker.url, self.data_dir, public_url=self.url, **self._settings)
-            house = await stack.enter_async_context(open_house(settings, clock=self.clock))
+            house = await stack.enter_async_context(
+                open_house(settings, clock=self.clock, random=OneRhythm(1))
+            )
             await house.start()
             ready, signals = asyncio.Event(), StopSignals()
             serving = asyncio.create_task(
@@ -124,6 +137,7 @@ class Town:
         for person in people:
             await self.broker.person(person.fyers_id)
             await self.patiently(person.connect())  # logins of one app wait for their turn
+        await self.advance((1 - self.clock.now().second) % 5)
         for person in people:
             await person.watch()
         await self.cycles_done(people)

@@ -36,6 +36,8 @@ ATTEMPTS: Final = 3
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 2.0
 PAUSE_JITTER_S: Final = 0.3
+REPEATS_A_CALL: Final = 0.1
+REPEATS_IN_RESERVE: Final = 50.0
 UNSENDABLE: Final = "unsendable_header"
 """The cause of an `Unavailable` whose call was not sent because its app id or token cannot stand in a header."""
 
@@ -95,6 +97,27 @@ def outcome_word(result: BrokerResult[Any]) -> str:
     return result.cause if isinstance(result, Unavailable) else _WORDS[type(result)]
 
 
+class Repeats:
+    """How many calls may be made again: a tenth of all, after a reserve for quiet times.
+
+    Where many accounts fail, repeating each call three times would take the turns at the machine's gate from those that do not.
+    """
+
+    def __init__(self) -> None:
+        self._left = REPEATS_IN_RESERVE
+
+    def earn(self) -> None:
+        """Take note of a call made for the first time."""
+        self._left = min(REPEATS_IN_RESERVE, self._left + REPEATS_A_CALL)
+
+    def spend(self) -> bool:
+        """Take one repeat out; False when none is left."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Caller:
     """Makes calls: each in its account's turn, with a credential that is good at the moment of sending."""
 
@@ -120,6 +143,7 @@ class Caller:
         self._longest_wait_s = longest_wait_s
         self._on_call = on_call
         self._on_session_call = on_session_call
+        self._repeats = Repeats()
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
         """Make a call with a session's token; `SessionOver` if the session ended before it was sent."""
@@ -149,6 +173,7 @@ class Caller:
     async def _repeat(
         self, kind: CallKind, once: Callable[[], Awaitable[BrokerResult[T]]]
     ) -> BrokerResult[T]:
+        self._repeats.earn()
         try:
             async for attempt in stamina.retry_context(
                 on=_Again,
@@ -159,10 +184,22 @@ class Caller:
                 wait_jitter=PAUSE_JITTER_S,
             ):
                 with attempt:
-                    return _unless_passing(kind, await once())
+                    result = await once()
+                    return result if attempt.num == ATTEMPTS else self._unless_again(kind, result)
         except _Again as again:
             return again.failure
         raise AssertionError("the retry library ended without a verdict")
+
+    def _unless_again(self, kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
+        """Return the result, or raise `_Again` for trouble that may be over in a moment, while there are repeats left."""
+        if (
+            kind.may_repeat
+            and isinstance(result, Unavailable)
+            and _may_pass(result)
+            and self._repeats.spend()
+        ):
+            raise _Again(result)
+        return result
 
     async def _once(
         self, call: Call, source: Source, credential: Credential | None
@@ -269,13 +306,6 @@ def _headers(credential: Credential | None) -> dict[str, str] | None:
         return None
     headers["Authorization"] = f"{credential.app_id}:{token}"
     return headers
-
-
-def _unless_passing(kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
-    """Return the result, or raise `_Again` for trouble that may be over in a moment."""
-    if kind.may_repeat and isinstance(result, Unavailable) and _may_pass(result):
-        raise _Again(result)
-    return result
 
 
 def _may_pass(failure: Unavailable) -> bool:

@@ -1,0 +1,38 @@
+"""How many calls are made again; `hullwatch.fyers.calls`."""
+
+from fyers.conftest import make_credential
+from fyers.scripted import Say
+from hullwatch.fyers.calls import REPEATS_A_CALL, REPEATS_IN_RESERVE, Repeats
+
+
+def test_a_tenth_of_all_calls_may_be_repeated_once_the_reserve_is_used_up():
+    """A burst is repeated from the reserve; after that, one repeat for every ten calls."""
+    repeats = Repeats()
+    while repeats.spend():
+        pass
+
+    repeated = 0
+    for _ in range(100):
+        repeats.earn()
+        repeated += repeats.spend()
+
+    assert abs(repeated - 100 * REPEATS_A_CALL) <= 1
+
+
+def test_the_reserve_does_not_grow_without_end():
+    """However long all went well, no more than the reserve can be repeated at once."""
+    repeats = Repeats()
+    for _ in range(10_000):
+        repeats.earn()
+
+    assert sum(repeats.spend() for _ in range(1000)) == REPEATS_IN_RESERVE
+
+
+async def test_when_all_calls_fail_few_are_made_again(server, client):
+    """A hundred accounts that are answered with an outage make little more than a hundred calls."""
+    server.always("/api/v3/funds", Say(502, body="<html>Bad gateway</html>"))
+
+    for number in range(100):
+        await client.check_trading(make_credential(f"user{number}", f"XU{number:05}"))
+
+    assert 100 < len(server.heard) <= 100 + REPEATS_IN_RESERVE + 100 * REPEATS_A_CALL
