@@ -23,9 +23,9 @@ async def test_the_living_go_on_and_the_others_come_back(
         await day.ravi_runs_out(RUNS_OUT_AT)
         await town.step(1, day.present)
         day.steps += 1
-        await day.pass_to(at("10:02:01"))
+        await day.pass_to(at("10:05:01"))
         await day.comes_back("Meena")
-        await day.pass_to(at("10:13:01"))
+        await day.pass_to(at("10:10:01"))
         await day.comes_back("Ravi")
         await day.pass_to(at("10:20:01"))
         await day.asha_never_noticed()
@@ -41,5 +41,5 @@ async def test_the_living_go_on_and_the_others_come_back(
             for signal in await day[name].browser.signals()
             if signal["isLate"]
         ]
-        assert len(late) >= 4
+        assert len(late) > 10
         assert not any(signal["isLate"] for signal in await day["Asha"].browser.signals())
