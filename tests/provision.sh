@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings what the suite needs beyond .venv: the official Fyers SDK, in an environment of its own, as the oracle.
+# Brings what the suite needs beyond .venv: the official Fyers SDK, in an environment of its own, as the oracle; Chromium and fonts for the pages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ ! -f .venv-oracle/.ready ]; then
@@ -8,5 +8,13 @@ if [ ! -f .venv-oracle/.ready ]; then
     touch .venv-oracle/.ready
   else
     echo "skipped by name: the official Fyers SDK could not be installed; its oracle tests will say so" >&2
+  fi
+fi
+if ! command -v chromium >/dev/null || ! command -v fc-list >/dev/null || ! fc-list | grep -qi dejavu; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+    && { apt-get update -qq || true; } && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fontconfig fonts-dejavu fonts-noto-core >/dev/null; then
+    :
+  else
+    echo "skipped by name: the Debian packages chromium, fonts-dejavu and fonts-noto-core are missing; the browser tests will say so" >&2
   fi
 fi

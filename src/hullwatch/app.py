@@ -27,6 +27,8 @@ from hullwatch.runtime.clock import Clock, SystemClock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.accounts import AccountService, Registration
 from hullwatch.services.administration import AdministrationService
+from hullwatch.services.call_counts import CallCounts
+from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
@@ -42,6 +44,7 @@ from hullwatch.storage.keys import load_keys
 from hullwatch.storage.store import Store
 from hullwatch.storage.upgrade import upgrade
 from hullwatch.web.application import create_web
+from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Readiness, Services
 from hullwatch.web.metrics import PrometheusMetrics
@@ -72,6 +75,8 @@ class House:
     validation: TokenValidationService
     market: MarketService
     hma: HMAService
+    chart: ChartService
+    call_counts: CallCounts
     monitoring: MonitoringService
     notifications: NotificationService
 
@@ -98,6 +103,9 @@ class House:
             validation=self.validation,
             market=self.market,
             hma=self.hma,
+            chart=self.chart,
+            call_counts=self.call_counts,
+            circuits=self.broker.circuits,
             monitoring=self.monitoring,
             notifications=self.notifications,
             administration=self.administration,
@@ -111,12 +119,17 @@ class House:
 
     def web_config(self) -> WebConfig:
         """Return how this install is reached."""
+        settings = self.settings
         return WebConfig(
-            public_url=self.settings.public_url,
+            public_url=settings.public_url,
             version=__version__,
-            hma_period=self.settings.hma_period,
-            hma_resolution=self.settings.hma_resolution,
-            serves_metrics=not self.settings.metrics_address,
+            hma_period=settings.hma_period,
+            hma_resolution=settings.hma_resolution,
+            registration=settings.registration_mode,
+            dashboard_check_minutes=settings.dashboard_check_minutes,
+            monitor_interval_s=settings.monitor_interval_seconds,
+            pages=built_pages(),
+            serves_metrics=not settings.metrics_address,
         )
 
     async def readiness(self) -> tuple[Readiness, ...]:
@@ -182,7 +195,8 @@ async def open_house(
         hub: Broadcast[Event] = Broadcast(first_sequence=int(wire_clock.now().timestamp() * 1_000_000))
         stack.callback(hub.close)
         supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
-        broker = await stack.enter_async_context(_broker(settings, clock, random, metrics))
+        call_counts = CallCounts(clock)
+        broker = await stack.enter_async_context(_broker(settings, clock, random, metrics, call_counts))
         connections = ConnectionService(
             store=store,
             broker=broker,
@@ -249,6 +263,8 @@ async def open_house(
             validation=validation,
             market=market,
             hma=HMAService(connections=connections, market=market, calendar=calendar, clock=clock),
+            chart=ChartService(connections=connections, market=market, calendar=calendar, clock=clock),
+            call_counts=call_counts,
             monitoring=monitoring,
             notifications=NotificationService(store=store, clock=clock),
         )
@@ -256,7 +272,7 @@ async def open_house(
 
 @asynccontextmanager
 async def _broker(
-    settings: Settings, clock: Clock, random: Random, metrics: PrometheusMetrics
+    settings: Settings, clock: Clock, random: Random, metrics: PrometheusMetrics, call_counts: CallCounts
 ) -> AsyncIterator[FyersClient]:
     # The client logs what changed; a line for every repeated call would only hide it.
     stamina.instrumentation.set_on_retry_hooks(())
@@ -274,6 +290,7 @@ async def _broker(
         ),
         timeout_s=settings.fyers_timeout_seconds,
         connect_timeout_s=settings.fyers_connect_timeout_seconds,
+        on_session_call=call_counts.note,
         on_call=lambda call, outcome, seconds: metrics.fyers_call(call.path, outcome, seconds),
     )
     try:

@@ -423,6 +423,11 @@ class Watches(Repository):
         found.sort(key=lambda signal: (signal.watch_id, signal.rule))
         return sorted(found, key=lambda signal: signal.candle_opened_at, reverse=True)[:limit]
 
+    async def last_signals(self, user_id: str) -> dict[str, Signal]:
+        """Return watch id → its newest signal."""
+        newest = await self.signals(user_id, limit=len(self.tables.signals) or 1)
+        return {signal.watch_id: signal for signal in reversed(newest)}
+
     def _is_taken(self, watch: Watch) -> bool:
         what = (watch.user_id, watch.symbol, watch.resolution, watch.period, watch.rule)
         return any(

@@ -608,6 +608,27 @@ async def test_every_request_is_observed_and_nothing_else(server, client_for, cr
     assert seen == [("/funds", "http_502", True), ("/funds", "ok", True)]
 
 
+async def test_requests_of_a_session_are_counted_for_its_user(server, client_for, credential):
+    """Whoever counts by account hears of each request that was sent with the account's token, and how it ended."""
+    seen = []
+    server.next("/api/v3/funds", say_page(502), Say(body=FUNDS))
+    async with client_for(
+        server.url, on_session_call=lambda user_id, word: seen.append((user_id, word))
+    ) as client:
+        await client.check_trading(credential)
+        await client.exchange_auth_code(APP, AuthCode("x"))
+        credential.lease.is_over = True
+        await client.check_trading(credential)
+
+    assert seen == [(credential.user_id, "http_502"), (credential.user_id, "ok")]
+
+
+async def test_circuits_are_reported_by_name(client):
+    """Both circuits stand in the report, closed while all is well."""
+    assert {report.name for report in client.circuits()} == {"circuit_open", "edge_blocked"}
+    assert all(report.opened_at is None and report.retry_after_s == 0 for report in client.circuits())
+
+
 # ---- symbol masters
 
 ROW = "10100000003045,STATE BANK OF INDIA,0,1,0.05,INE062A01020,0915-1530|1815-1915:,2025-05-15,,NSE:SBIN-EQ,10,10,3045,SBIN,3045,-1.0,XX,10100000003045,None,1,3.6"

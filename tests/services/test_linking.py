@@ -33,7 +33,7 @@ from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
-from hullwatch.services.linking import STATE_LIFETIME, LinkingService, Redirect, read_pasted
+from hullwatch.services.linking import STATE_LIFETIME, AppCheck, LinkingService, Redirect, read_pasted
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), "http://127.0.0.1:8000/api/fyers/callback")
 NONCE = "nonce-of-the-beginning-browser"
@@ -450,3 +450,23 @@ async def test_unusable_app_is_refused(house, app_id, secret, address):
     """An app that cannot be right is refused before it is stored."""
     with pytest.raises(InvalidInput):
         await house.linking.put_app("asha", app_id, secret, address)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (RequestRefused(BrokerService.LOGIN, -437, 400, "invalid auth code"), AppCheck.ACCEPTED),
+        (RequestRefused(BrokerService.LOGIN, -5, 400, "invalid app id hash"), AppCheck.REFUSED),
+        (RequestRefused(BrokerService.LOGIN, -371, 200, "provide hash"), AppCheck.REFUSED),
+        (Unavailable(BrokerService.LOGIN, "timeout"), AppCheck.UNKNOWN),
+    ],
+)
+async def test_an_app_is_checked_by_what_fyers_objects_to(house, answer, outcome):
+    """Only an objection to the pair itself counts against it; where Fyers cannot be asked nothing is claimed."""
+
+    async def say(_app, _code):
+        return answer
+
+    house.broker.exchange_auth_code = say
+
+    assert await house.linking.check_app("asha") is outcome

@@ -135,6 +135,15 @@ async def test_a_signal_is_stored_once(work):
     assert stored == [signal(10), signal(5), turned, signal(0)]
 
 
+async def test_the_newest_signal_of_each_watch_is_found(work):
+    """One for each watch that has any; other users' signals do not count."""
+    assert await work.watches.last_signals("asha") == {}
+    await work.watches.add_signals([signal(5), signal(10), signal(0)])
+
+    assert await work.watches.last_signals("asha") == {signal().watch_id: signal(10)}
+    assert await work.watches.last_signals("ravi") == {}
+
+
 async def test_a_candle_of_another_resolution_is_another_candle(work):
     """A watch whose resolution was changed may find a signal on a candle that opens like an older one."""
     await work.watches.add_signals([signal(5)])

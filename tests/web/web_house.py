@@ -18,10 +18,13 @@ from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market_calendar import nse_calendar
 from hullwatch.domain.secrets import AppSecret
 from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.jobs import JobReport
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.accounts import AccountService, Registration
 from hullwatch.services.administration import AdministrationService
+from hullwatch.services.call_counts import CallCounts
+from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
@@ -54,6 +57,8 @@ class WebHouse:
         self.hasher = FakeHasher()
         self.metrics = PrometheusMetrics()
         self.reports: Sequence[JobReport] = ()
+        self.call_counts = CallCounts(clock)
+        self.circuits: Sequence[CircuitReport] = ()
         calendar = nse_calendar()
 
         def new_id(prefix: str) -> str:
@@ -102,6 +107,9 @@ class WebHouse:
             ),
             market=market,
             hma=HMAService(connections=self.connections, market=market, calendar=calendar, clock=clock),
+            chart=ChartService(connections=self.connections, market=market, calendar=calendar, clock=clock),
+            call_counts=self.call_counts,
+            circuits=lambda: self.circuits,
             monitoring=MonitoringService(
                 store=self.store,
                 connections=self.connections,

@@ -75,6 +75,15 @@ class BrokerTroubleChanged:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class SweepProgressed:
+    """A validation of many accounts got on; told to operators."""
+
+    done: int
+    total: int
+    at: datetime
+
+
 Event = (
     ConnectionChanged
     | QuotesArrived
@@ -83,6 +92,7 @@ Event = (
     | NotificationStored
     | WatchStatusChanged
     | BrokerTroubleChanged
+    | SweepProgressed
 )
 
 

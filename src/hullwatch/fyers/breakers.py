@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Final
 
 from hullwatch.runtime.backoff import Backoff
-from hullwatch.runtime.circuit import Circuit, CircuitState, Permit
+from hullwatch.runtime.circuit import Circuit, CircuitReport, CircuitState, Permit
 from hullwatch.runtime.clock import Clock
 
 HEARD_WITHIN_S: Final = 10.0
@@ -64,6 +64,10 @@ class Breakers:
                 return HeldBack(word, circuit.retry_after_s)
             permits[word] = permit
         return Passage(self, permits)
+
+    def reports(self) -> tuple[CircuitReport, ...]:
+        """Return how each circuit stands."""
+        return tuple(circuit.report(word) for word, circuit in self._circuits.items())
 
     def is_open(self, word: str) -> bool:
         """Whether this circuit keeps calls back."""

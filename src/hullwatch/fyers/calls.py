@@ -43,6 +43,8 @@ UNSENDABLE: Final = "unsendable_header"
 
 OnCall: TypeAlias = Callable[[CallKind, str, float], None]
 """Told of each request that was sent: what it was, how it ended (see `outcome_word`) and how many seconds it took."""
+OnSessionCall: TypeAlias = Callable[[str, str], None]
+"""Told of each request that was sent with a session: whose, by user id, and how it ended."""
 Source: TypeAlias = tuple[str, str | None]
 """App id and Fyers id, the pair that Fyers limits; no Fyers id for the calls of a login itself."""
 
@@ -130,6 +132,7 @@ class Caller:
         timeout_s: float,
         longest_wait_s: float,
         on_call: OnCall | None,
+        on_session_call: OnSessionCall | None = None,
     ) -> None:
         self._transport = transport
         self._pace = pace
@@ -139,6 +142,7 @@ class Caller:
         self._timeout_s = timeout_s
         self._longest_wait_s = longest_wait_s
         self._on_call = on_call
+        self._on_session_call = on_session_call
         self._repeats = Repeats()
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
@@ -249,6 +253,8 @@ class Caller:
         finally:
             passage.settle(source, fyers=None, edge=None)  # cancelled: nothing was learned
         self._observe(call.kind, result, seconds)
+        if credential is not None and self._on_session_call is not None:
+            self._on_session_call(credential.user_id, outcome_word(result))
         return _without_secrets(result, reply, call, credential)
 
     def _is_over(self, credential: Credential | None) -> bool:

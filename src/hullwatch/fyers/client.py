@@ -22,11 +22,12 @@ from hullwatch.domain.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode
 from hullwatch.fyers import payloads
 from hullwatch.fyers.breakers import Breakers
-from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall
+from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall, OnSessionCall
 from hullwatch.fyers.errors import CallKind, Host
 from hullwatch.fyers.login import app_id_hash, login_url
 from hullwatch.fyers.rate_limit import LONGEST_WAIT_S, Pace, PacingLimits
 from hullwatch.fyers.transport import Transport
+from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 
 QUOTES_PER_CALL: Final = 50
@@ -55,6 +56,7 @@ class FyersClient:
         connect_timeout_s: limit of its connecting.
         longest_wait_s: a call that would wait longer for its turn is told `RateLimited` at once.
         on_call: told of every request sent, for metrics.
+        on_session_call: told of every request sent with a session, for counts by account.
         log: a structlog logger.
     """
 
@@ -73,6 +75,7 @@ class FyersClient:
         connect_timeout_s: float = 3.0,
         longest_wait_s: float = LONGEST_WAIT_S,
         on_call: OnCall | None = None,
+        on_session_call: OnSessionCall | None = None,
         log: Any = None,
     ) -> None:
         self._hosts = {
@@ -87,15 +90,17 @@ class FyersClient:
         )
         self._said: set[Hashable] = set()
         self._transport = Transport(timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
+        self._breakers = Breakers(clock, random, self._log)
         self._calls = Caller(
             self._transport,
             Pace(pacing or PacingLimits(), clock, longest_wait_s=longest_wait_s),
-            Breakers(clock, random, self._log),
+            self._breakers,
             clock,
             random,
             timeout_s=timeout_s,
             longest_wait_s=longest_wait_s,
             on_call=on_call,
+            on_session_call=on_session_call,
         )
 
     async def __aenter__(self) -> Self:
@@ -109,6 +114,10 @@ class FyersClient:
     async def close(self) -> None:
         """Close all connections; calls made later end as `Unavailable`."""
         await self._transport.close()
+
+    def circuits(self) -> tuple[CircuitReport, ...]:
+        """Return what holds everybody's calls back, or would."""
+        return self._breakers.reports()
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return the longest range one history call may ask for (Fyers API v3 docs, "History": limits per request)."""

@@ -4,6 +4,7 @@ What counts as a failure of the other side is decided by the caller; a refusal m
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from random import Random
@@ -26,6 +27,17 @@ class CircuitState(Enum):
     CLOSED = "closed"  # calls pass
     OPEN = "open"  # calls are refused until the cool-down is over
     HALF_OPEN = "half_open"  # one probe is out, everyone else is refused
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitReport:
+    """How a circuit stands, for people."""
+
+    name: str
+    state: CircuitState
+    opened_at: datetime | None
+    retry_after_s: float
+    """Seconds until it is worth asking again; 0 when it is now."""
 
 
 class Circuit:
@@ -86,6 +98,10 @@ class Circuit:
                 return max(0.0, self._probe_at - self._clock.monotonic())
             case CircuitState.HALF_OPEN:
                 return self._cool_down.first_s
+
+    def report(self, name: str) -> CircuitReport:
+        """Return how it stands, under a name."""
+        return CircuitReport(name, self._state, self._opened_at, self.retry_after_s)
 
     def permit(self) -> Permit:
         """Ask whether to call now."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -47,6 +48,8 @@ SIGN_OUT_PATIENCE_S: Final = 3.0
 _APP_CODES: Final = frozenset({-5, -371})
 """Fyers' answers to a wrong app id or secret (Fyers API v3 docs and community reports)."""
 
+_NO_CODE: Final = "hullwatch-asks-about-the-app"
+"""Stands where an auth code would; Fyers' codes are JWTs, so it cannot be one."""
 _AGAIN = "Begin again from the dashboard."
 
 
@@ -87,6 +90,17 @@ class LinkedApp:
     redirect_uri: str
     is_own: bool
     """False for the server's app, which all users without one of their own share."""
+
+
+class AppCheck(StrEnum):
+    """What Fyers says to an app id and its secret."""
+
+    ACCEPTED = "accepted"
+    """It objects to nothing but the auth code."""
+    REFUSED = "refused"
+    """It does not accept them together."""
+    UNKNOWN = "unknown"
+    """It could not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,21 @@ class LinkingService:
             )
             await work.commit()
         return LinkedApp(app.app_id, app.redirect_uri, is_own=True)
+
+    async def check_app(self, user_id: str) -> AppCheck:
+        """Ask Fyers whether it objects to the app id and secret that logins go through, with an auth code that cannot be good.
+
+        Fyers has no call of its own for this; a wrong pair is refused in other words than a wrong code.
+
+        Raises:
+            LinkRefused: there is no Fyers app yet.
+        """
+        answer = await self._broker.exchange_auth_code(await self._app(user_id), AuthCode(_NO_CODE))
+        if isinstance(answer, RequestRefused) and answer.code in _APP_CODES:
+            return AppCheck.REFUSED
+        if isinstance(answer, RequestRefused | LoginRefused):
+            return AppCheck.ACCEPTED
+        return AppCheck.UNKNOWN
 
     async def remove_app(self, user_id: str) -> None:
         """Forget the user's own Fyers app; the server's is used then, if there is one."""

@@ -209,6 +209,10 @@ class WatchRepository(Protocol):
         """Return a user's signals, newest candle first."""
         ...
 
+    async def last_signals(self, user_id: str) -> dict[str, Signal]:
+        """Return watch id → its newest signal, in one statement."""
+        ...
+
 
 class NotificationRepository(Protocol):
     """Stored notifications."""

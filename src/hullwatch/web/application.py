@@ -11,6 +11,8 @@ from hullwatch.web import errors, openapi
 from hullwatch.web.api import (
     admin,
     auth,
+    chart,
+    dashboard,
     fyers,
     health,
     hma,
@@ -20,6 +22,7 @@ from hullwatch.web.api import (
     token_validation,
 )
 from hullwatch.web.api.token_validation import STATUS_PATH
+from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Services, services_of, who_asks
 from hullwatch.web.edge import Edge, PlainRoute
@@ -33,6 +36,8 @@ _ROUTERS = (
     token_validation.router,
     market.router,
     hma.router,
+    chart.router,
+    dashboard.router,
     monitoring.router,
     notifications.router,
     admin.router,
@@ -68,11 +73,11 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes.append(events_route)
-    _add_pages(app)
+    _add_pages(app, config)
     return app
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, config: WebConfig) -> None:
     """Add what is for people and not part of the API."""
 
     async def home(request: Request) -> Response:
@@ -92,8 +97,11 @@ def _add_pages(app: FastAPI) -> None:
     async def style(_: Request) -> Response:
         return PlainTextResponse(STYLE, media_type="text/css")
 
+    home_routes = (
+        [PlainRoute("/", home, methods=["GET"])] if config.pages is None else page_routes(config.pages)
+    )
+    app.router.routes.extend(home_routes)
     for path, page in (
-        ("/", home),
         ("/api/docs", docs),
         ("/api/openapi.json", document),
         (STYLE_PATH, style),

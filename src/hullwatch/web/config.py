@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,14 @@ class WebConfig:
     hma_period: int = 55
     hma_resolution: str = "5"
     """What is meant when nobody says otherwise."""
+    registration: str = "open"
+    """How accounts come to be: ``open``, ``invite`` or ``closed``."""
+    dashboard_check_minutes: float = 15
+    """How often an open page asks for its status, whatever it is pushed."""
+    monitor_interval_s: float = 5.0
+    """From quote to quote, while all is well."""
+    pages: Path | None = None
+    """Folder of the built pages; without one a plain home page says so."""
     most_body_bytes: int = 256 * 1024
     heartbeat_s: float = 20.0
     """Real seconds after which an event socket with nothing to say says that it lives."""

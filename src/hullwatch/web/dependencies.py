@@ -10,12 +10,15 @@ from starlette.requests import HTTPConnection
 
 from hullwatch.domain.accounts import Role, User
 from hullwatch.domain.events import Event
-from hullwatch.domain.failures import NotAllowed
+from hullwatch.domain.failures import NotAllowed, NotSignedIn
 from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.jobs import JobReport
 from hullwatch.services.accounts import AccountService
 from hullwatch.services.administration import AdministrationService
+from hullwatch.services.call_counts import CallCounts
+from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
@@ -29,6 +32,8 @@ from hullwatch.web.metrics import PrometheusMetrics
 
 LOGIN_COOKIE: Final = "hullwatch_session"
 NONCE_COOKIE: Final = "hullwatch_link"
+EXPECTED_USER: Final = "x-hullwatch-user"
+"""Header in which an open page says whose it is, since its browser's cookie may be somebody else's by now; sockets say it as ``?user=``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,9 @@ class Services:
     validation: TokenValidationService
     market: MarketService
     hma: HMAService
+    chart: ChartService
+    call_counts: CallCounts
+    circuits: Callable[[], Sequence[CircuitReport]]
     monitoring: MonitoringService
     notifications: NotificationService
     administration: AdministrationService
@@ -99,7 +107,11 @@ async def who_asks(connection: HTTPConnection, services: Services) -> User:
     """
     header = connection.headers.get("authorization")
     if header is None:
-        return await services.logins.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
+        user = await services.logins.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
+        expected = connection.headers.get(EXPECTED_USER) or connection.query_params.get("user")
+        if expected and expected != user.id:
+            raise NotSignedIn("Somebody else has signed in to this browser meanwhile.")
+        return user
     scheme, _, value = header.partition(" ")
     return await services.logins.authenticate(bearer=value.strip() if scheme.lower() == "bearer" else "")
 

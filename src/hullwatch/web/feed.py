@@ -13,6 +13,7 @@ from hullwatch.domain.events import (
     NotificationStored,
     QuotesArrived,
     SignalFired,
+    SweepProgressed,
     WatchStatusChanged,
 )
 from hullwatch.web.api.market import CandlePayload, QuotePayload
@@ -51,6 +52,10 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     BrokerTroubleChanged: (
         "brokerTrouble",
         lambda event: {"isTroubled": event.is_troubled, "incidentId": event.incident_id, "at": event.at},
+    ),
+    SweepProgressed: (
+        "sweep",
+        lambda event: {"done": event.done, "total": event.total, "at": event.at},
     ),
 }
 

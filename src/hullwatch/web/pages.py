@@ -44,11 +44,16 @@ def home_page(user: User | None, connection: Connection | None) -> str:
     )
 
 
-def refusal_page(sentence: str) -> str:
-    """Return the page for a browser whose login at Fyers was refused."""
+def refusal_page(sentence: str, *, may_switch: bool = False) -> str:
+    """Return the page for a browser whose login at Fyers was refused; where another account came back, it may be meant."""
+    switch = (
+        "<p><a href='/#/fyers/switch'>I do want to switch to another Fyers account</a></p>"
+        if may_switch
+        else ""
+    )
     return _page(
         "The Fyers login did not succeed",
-        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Back to hullwatch</a></p>",
+        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Back to hullwatch</a></p>{switch}",
     )
 
 

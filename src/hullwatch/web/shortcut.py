@@ -10,12 +10,18 @@ from hullwatch.domain.connection import Connection
 from hullwatch.services.token_validation import Validation
 from hullwatch.web.api.token_validation import status_bytes
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import LOGIN_COOKIE, Services
+from hullwatch.web.dependencies import EXPECTED_USER, LOGIN_COOKIE, Services
 from hullwatch.web.edge import is_own_host
 
+_EXPECTED_USER = EXPECTED_USER.encode()
 _COOKIE_START = f"{LOGIN_COOKIE}=".encode()
 _MOST_HOSTS = 64
 _MOST_KEPT = 20_000
+
+
+def _is_expected(headers: list[tuple[bytes, bytes]], user_id: str) -> bool:
+    """Whether the page that asks names nobody else as its user."""
+    return all(value == user_id.encode() for name, value in headers if name == _EXPECTED_USER)
 
 
 class StatusShortcut:
@@ -31,7 +37,7 @@ class StatusShortcut:
         """Return the body of the answer, or nothing when the request has to take the ordinary way."""
         cookie = self._plain_cookie(scope["headers"])
         user = self._services.logins.remembered(cookie) if cookie is not None else None
-        if user is None:
+        if user is None or not _is_expected(scope["headers"], user.id):
             return None
         validation = self._services.validation.status_from_cache(user.id)
         return None if validation is None else self._body(validation)

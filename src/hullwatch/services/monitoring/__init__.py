@@ -4,6 +4,6 @@
 it is due, ``journal`` how what many accounts produce at once is stored.
 """
 
-from hullwatch.services.monitoring.service import MonitoringService, MonitoringState
+from hullwatch.services.monitoring.service import MonitoringService, MonitoringState, WatchGlance
 
-__all__ = ["MonitoringService", "MonitoringState"]
+__all__ = ["MonitoringService", "MonitoringState", "WatchGlance"]

@@ -10,10 +10,11 @@ import structlog
 from hullwatch.domain.connection import ConnectionChange
 from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, coverage, silences
 from hullwatch.domain.events import AuditEntry, Event, SignalFired
-from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound
+from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.quotes import Quote
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.tokens import IST
 from hullwatch.domain.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
@@ -48,6 +49,20 @@ class MonitoringState:
     refused_symbols: tuple[Symbol, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WatchGlance:
+    """A line of the watchlist with what was last known of it; missing is `None`."""
+
+    watch: Watch
+    quote: Quote | None
+    quoted_at: datetime | None
+    hma: float | None
+    """After the newest closed candle, INR."""
+    preview: float | None
+    """What it would be if the forming candle closed at the last price."""
+    last_signal: Signal | None
+
+
 class MonitoringService:
     """Watches for everybody who wants it, as long as the process lives, and remembers the wish beyond that."""
 
@@ -71,6 +86,7 @@ class MonitoringService:
         self._calendar = calendar
         self._clock = clock
         self._connections = connections
+        self._market = market
         self._new_id = new_id
         self._wishes: dict[str, MonitoringWish] = {}
         self._hub = hub
@@ -297,6 +313,41 @@ class MonitoringService:
             self._runner.wake(watch.user_id)
 
     # ---------------------------------------------------------------- what came of it
+
+    async def glance(self, user_id: str) -> list[WatchGlance]:
+        """Return the watchlist with what was last known of each line; asks Fyers only for quotes that nobody else is fetching."""
+        watcher = self._runner.run_of(user_id).watcher
+        if not self._is_fed(user_id) and watcher.watches:
+            symbols = list(dict.fromkeys(watch.symbol for watch in watcher.watches.values()))
+            answer = await self._market.quotes(user_id, symbols)
+            if answer.outcome is Outcome.OK:
+                watcher.remember_quotes(answer.quotes)
+        watches = await self.watches(user_id)
+        async with self._store.begin(read_only=True) as work:
+            last = await work.watches.last_signals(user_id)
+        quotes = {quote.symbol: quote for quote in watcher.quotes}
+        previews = watcher.previews()
+        return [
+            WatchGlance(
+                watch=watch,
+                quote=quotes.get(watch.symbol),
+                quoted_at=watcher.quoted_at if watch.symbol in quotes else None,
+                hma=series.hma if (series := watcher.series(watch.id)) is not None else None,
+                preview=previews.get(watch.id),
+                last_signal=last.get(watch.id),
+            )
+            for watch in watches
+        ]
+
+    def _is_fed(self, user_id: str) -> bool:
+        """Whether cycles bring quotes of every line at present."""
+        run = self._runner.run_of(user_id)
+        quoted = {quote.symbol for quote in run.watcher.quotes}
+        is_complete = all(
+            watch.symbol in quoted or watch.symbol in run.watcher.refused
+            for watch in run.watcher.watches.values()
+        )
+        return run.status is WatchStatus.WATCHING and is_complete
 
     async def signals(
         self,

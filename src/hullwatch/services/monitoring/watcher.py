@@ -13,6 +13,7 @@ from hullwatch.domain.failures import Outcome, StorageUnavailable
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.quotes import Quote
 from hullwatch.domain.signals import Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
@@ -113,7 +114,17 @@ _STATUS_OF = {
 class Watcher:
     """Watches for one account; at most one cycle of it runs at a time, which its caller sees to."""
 
-    __slots__ = ("_feeds", "_series", "_tools", "_unsaved", "refused", "user_id", "watches")
+    __slots__ = (
+        "_feeds",
+        "_series",
+        "_tools",
+        "_unsaved",
+        "quoted_at",
+        "quotes",
+        "refused",
+        "user_id",
+        "watches",
+    )
 
     def __init__(self, user_id: str, tools: Tools) -> None:
         self.user_id = user_id
@@ -124,6 +135,9 @@ class Watcher:
         self._unsaved = _Unsaved()
         self.refused: dict[Symbol, Outcome] = {}
         """Symbols that Fyers refuses to serve, for as long as it does."""
+        self.quotes: tuple[Quote, ...] = ()
+        """The last quotes there were, however old."""
+        self.quoted_at: datetime | None = None
 
     # ---------------------------------------------------------------- the watchlist
 
@@ -362,18 +376,28 @@ class Watcher:
     async def _take_quotes(self) -> Outcome:
         symbols = list(dict.fromkeys(watch.symbol for watch in self.watches.values()))
         answer = await self._tools.market.fresh_quotes(self.user_id, symbols)
-        if answer.outcome is Outcome.OK and self._tools.hub.listeners(self.user_id):
-            prices = {
-                quote.symbol: quote.ltp
-                for quote in answer.quotes
-                if quote.ltp is not None and 0 < quote.ltp <= MAX_PRICE
-            }
-            previews: dict[str, float] = {}
-            for watch in self.watches.values():
-                price, series = prices.get(watch.symbol), self._series.get(watch.id)
-                preview = series.preview(price) if series is not None and price is not None else None
-                if preview is not None:
-                    previews[watch.id] = preview
-            event = QuotesArrived(self.user_id, answer.quotes, previews, self._tools.clock.now())
-            self._tools.hub.publish(self.user_id, event, replaceable_key="quotes")
+        if answer.outcome is Outcome.OK:
+            self.remember_quotes(answer.quotes)
         return answer.outcome
+
+    def remember_quotes(self, quotes: tuple[Quote, ...]) -> None:
+        """Keep the newest quotes, and push them where somebody looks."""
+        self.quotes, self.quoted_at = quotes, self._tools.clock.now()
+        if self._tools.hub.listeners(self.user_id):
+            event = QuotesArrived(self.user_id, quotes, self.previews(), self.quoted_at)
+            self._tools.hub.publish(self.user_id, event, replaceable_key="quotes")
+
+    def previews(self) -> dict[str, float]:
+        """Return watch id → what its average would be if the forming candle closed at the last price."""
+        prices = {
+            quote.symbol: quote.ltp
+            for quote in self.quotes
+            if quote.ltp is not None and 0 < quote.ltp <= MAX_PRICE
+        }
+        found: dict[str, float] = {}
+        for watch in self.watches.values():
+            price, series = prices.get(watch.symbol), self._series.get(watch.id)
+            preview = series.preview(price) if series is not None and price is not None else None
+            if preview is not None:
+                found[watch.id] = preview
+        return found

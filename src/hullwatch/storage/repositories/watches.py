@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, func, select, update
 
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.instruments import Resolution, Symbol
@@ -151,6 +151,20 @@ class Watches:
             query = query.where(SignalRow.candle_opened_at < before)
         query = query.order_by(SignalRow.candle_opened_at.desc(), SignalRow.watch_id, SignalRow.rule)
         return [_signal(row) for row in await self._transaction.rows(query.limit(limit))]
+
+    async def last_signals(self, user_id: str) -> dict[str, Signal]:
+        """Return watch id → its newest signal."""
+        newest = (
+            select(SignalRow.watch_id, func.max(SignalRow.candle_opened_at).label("opened_at"))
+            .where(SignalRow.user_id == user_id)
+            .group_by(SignalRow.watch_id)
+            .subquery()
+        )
+        query = select(SignalRow).join(
+            newest,
+            and_(SignalRow.watch_id == newest.c.watch_id, SignalRow.candle_opened_at == newest.c.opened_at),
+        )
+        return {row.watch_id: _signal(row) for row in await self._transaction.rows(query)}
 
 
 def _watch_row(watch: Watch) -> WatchRow:

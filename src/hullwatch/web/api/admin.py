@@ -11,9 +11,11 @@ from hullwatch.domain.connection import EndReason, LoginState, Standing
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.watches import WatchStatus
+from hullwatch.runtime.circuit import CircuitState
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.services.accounts import INVITE_LIFETIME
 from hullwatch.services.administration import AccountHealth
+from hullwatch.services.call_counts import Calls
 from hullwatch.services.monitoring import MonitoringState
 from hullwatch.web.api.auth import UserPayload
 from hullwatch.web.dependencies import Admin, ConfigNeeded, ServicesNeeded
@@ -84,9 +86,11 @@ class AccountPayload(Payload):
     watch_count: int
     monitoring_wanted: bool
     monitoring_status: WatchStatus
+    calls: int = Field(description="Calls that Fyers has had from this account today (IST).")
+    refusals: int = Field(description="Those of them whose access token Fyers refused.")
 
     @classmethod
-    def of(cls, health: AccountHealth, monitoring: MonitoringState) -> "AccountPayload":
+    def of(cls, health: AccountHealth, monitoring: MonitoringState, calls: Calls) -> "AccountPayload":
         """Return the payload of an account."""
         user, connection = health.user, health.connection
         return cls(
@@ -109,6 +113,8 @@ class AccountPayload(Payload):
             watch_count=monitoring.watch_count,
             monitoring_wanted=monitoring.is_wanted,
             monitoring_status=monitoring.status,
+            calls=calls.calls,
+            refusals=calls.refusals,
         )
 
 
@@ -124,6 +130,24 @@ class TokenHealthPayload(Payload):
 
     accounts: list[AccountPayload]
     broker_trouble: BrokerTroublePayload | None
+
+
+class CircuitPayload(Payload):
+    """What holds everybody's calls back, or would."""
+
+    name: str = Field(
+        description="`circuit_open`: Fyers is down for many; `edge_blocked`: this machine is turned away."
+    )
+    state: CircuitState
+    opened_at: datetime | None
+    retry_after_seconds: float
+
+
+class BrokerPayload(Payload):
+    """How Fyers stands as a whole."""
+
+    circuits: list[CircuitPayload]
+    trouble: BrokerTroublePayload | None
 
 
 class JobPayload(Payload):
@@ -188,7 +212,12 @@ async def token_health(_: Admin, services: ServicesNeeded) -> TokenHealthPayload
     accounts = await services.administration.token_health()
     trouble = services.connections.outages.trouble
     return TokenHealthPayload(
-        accounts=[AccountPayload.of(one, services.monitoring.state(one.user.id)) for one in accounts],
+        accounts=[
+            AccountPayload.of(
+                one, services.monitoring.state(one.user.id), services.call_counts.of(one.user.id)
+            )
+            for one in accounts
+        ],
         broker_trouble=trouble
         and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
@@ -210,6 +239,21 @@ async def events(
         user_id=user_id, kind_prefix=kind, since=since, before=before, limit=limit
     )
     return EventsPayload(events=[EventPayload.of(entry) for entry in entries])
+
+
+@router.get("/broker")
+async def broker(_: Admin, services: ServicesNeeded) -> BrokerPayload:
+    """Return whether anything holds everybody's calls back."""
+    trouble = services.connections.outages.trouble
+    return BrokerPayload(
+        circuits=[
+            CircuitPayload(
+                name=one.name, state=one.state, opened_at=one.opened_at, retry_after_seconds=one.retry_after_s
+            )
+            for one in services.circuits()
+        ],
+        trouble=trouble and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
+    )
 
 
 @router.get("/jobs")

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Field
 
-from hullwatch.domain.failures import NotFound, NotSignedIn, Refusal
-from hullwatch.services.linking import LinkedApp, Redirect
+from hullwatch.domain.failures import NotFound, NotSignedIn, Refusal, WrongAccount
+from hullwatch.services.linking import AppCheck, LinkedApp, Redirect
 from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_asks
 from hullwatch.web.errors import kind_of, refusal_problem
 from hullwatch.web.openapi import problems
@@ -42,6 +42,20 @@ class AppPayload(Payload):
     def of(cls, app: LinkedApp) -> "AppPayload":
         """Return the payload of an app."""
         return cls(app_id=app.app_id, redirect_uri=app.redirect_uri, is_own=app.is_own)
+
+
+class AppCheckPayload(Payload):
+    """What Fyers says to an app id and its secret."""
+
+    outcome: AppCheck
+    message: str
+
+
+_CHECKED: Final = {
+    AppCheck.ACCEPTED: "Fyers knows this app and does not object to its secret. Log in next.",
+    AppCheck.REFUSED: "Fyers does not accept this app id together with this secret. Compare both with your app at Fyers.",
+    AppCheck.UNKNOWN: "Fyers could not be asked just now. You can log in anyway; a wrong pair is refused then.",
+}
 
 
 class ConnectBody(Payload):
@@ -80,6 +94,13 @@ async def get_app(user: SignedIn, services: ServicesNeeded) -> AppPayload:
     if app is None:
         raise NotFound("No Fyers app is set up yet: store your Fyers app id and secret first.")
     return AppPayload.of(app)
+
+
+@router.post("/app/check", responses=problems(400))
+async def check_app(user: SignedIn, services: ServicesNeeded) -> AppCheckPayload:
+    """Ask Fyers whether it accepts the app id and secret that logins go through."""
+    outcome = await services.linking.check_app(user.id)
+    return AppCheckPayload(outcome=outcome, message=_CHECKED[outcome])
 
 
 @router.delete("/app", status_code=204)
@@ -143,7 +164,8 @@ async def callback(
     except Refusal as refusal:
         if "text/html" not in request.headers.get("accept", ""):
             return refusal_problem(refusal)
-        return HTMLResponse(refusal_page(str(refusal)), kind_of(refusal).status)
+        may_switch = isinstance(refusal, WrongAccount)
+        return HTMLResponse(refusal_page(str(refusal), may_switch=may_switch), kind_of(refusal).status)
     return RedirectResponse("/", status_code=303)
 
 

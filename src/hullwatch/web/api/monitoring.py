@@ -10,10 +10,11 @@ from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.signals import Direction, Rule, Signal
 from hullwatch.domain.watches import Watch, WatchStatus
-from hullwatch.services.monitoring import MonitoringState
+from hullwatch.services.monitoring import MonitoringState, WatchGlance
+from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import Day, Id, Limit, Moment, Payload
+from hullwatch.web.payloads import ConnectionPayload, Day, Id, Limit, Moment, Payload
 
 router = APIRouter(prefix="/api/monitoring", tags=["monitoring"])
 
@@ -157,6 +158,56 @@ class CoveragePayload(Payload):
     watched_minutes: float
     blind_minutes: float
     stretches: list[BlindPayload]
+
+
+class GlancePayload(Payload):
+    """A line of the watchlist with what was last known of it."""
+
+    watch: WatchPayload
+    quote: QuotePayload | None
+    quoted_at: datetime | None = Field(description="When Fyers gave the quote; null without one.")
+    hma: float | None = Field(description="After the newest closed candle, INR; null while warming up.")
+    preview: float | None = Field(
+        description="What it would be if the forming candle closed at the last price; no source of signals."
+    )
+    last_signal: SignalPayload | None
+
+    @classmethod
+    def of(cls, glance: WatchGlance) -> "GlancePayload":
+        """Return the payload of a line."""
+        return cls(
+            watch=WatchPayload.of(glance.watch),
+            quote=glance.quote and QuotePayload.of(glance.quote),
+            quoted_at=glance.quoted_at,
+            hma=glance.hma,
+            preview=glance.preview,
+            last_signal=glance.last_signal and SignalPayload.of(glance.last_signal),
+        )
+
+
+class OverviewPayload(Payload):
+    """The watchlist at one glance; numbers may be old, and say how old."""
+
+    lines: list[GlancePayload]
+    state: StatePayload
+    connection: ConnectionPayload
+    is_broker_troubled: bool = Field(
+        description="Fyers refuses many sessions at once: its trouble, nobody's login."
+    )
+    at: datetime
+
+
+@router.get("/overview")
+async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
+    """Return each line of the watchlist with what was last known of it, oldest line first."""
+    lines = await services.monitoring.glance(user.id)
+    return OverviewPayload(
+        lines=[GlancePayload.of(line) for line in lines],
+        state=StatePayload.of(services.monitoring.state(user.id)),
+        connection=ConnectionPayload.of(services.connections.connection(user.id)),
+        is_broker_troubled=services.connections.broker_trouble is not None,
+        at=services.clock.now(),
+    )
 
 
 @router.get("/watches")

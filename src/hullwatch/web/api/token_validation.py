@@ -4,6 +4,7 @@ The status is asked more than everything else together, so it is answered by a b
 only describes it.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -12,12 +13,22 @@ from fastapi import APIRouter, Request, Response
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import EndReason, LoginState
+from hullwatch.domain.events import SweepProgressed
+from hullwatch.services.connections import ADMINS
 from hullwatch.services.token_validation import CacheStats, Validation, ValidationVerdict
-from hullwatch.web.dependencies import LOGIN_NEEDED, Admin, ServicesNeeded, SignedIn, services_of, who_asks
+from hullwatch.web.dependencies import (
+    LOGIN_NEEDED,
+    Admin,
+    Services,
+    ServicesNeeded,
+    SignedIn,
+    services_of,
+    who_asks,
+)
 from hullwatch.web.edge import PlainRoute
 from hullwatch.web.messages import connection_message
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import Done, Payload
+from hullwatch.web.payloads import ConnectionPayload, Done, Id, Payload
 
 router = APIRouter(prefix="/api/token-validation", tags=["token validation"])
 
@@ -134,7 +145,9 @@ router.add_api_route(
 @router.post("/validate-all", responses=problems(403))
 async def validate_all(_: Admin, services: ServicesNeeded) -> SweepPayload:
     """Validate every account that has a session, now."""
-    totals = await services.validation.validate_all_active_users()
+    totals = await services.validation.validate_all_active_users(
+        on_progress=_progress_of(services, services.connections.sessions_alive())
+    )
     results = ValidationResults(
         total=totals.total,
         valid=totals.valid,
@@ -144,6 +157,27 @@ async def validate_all(_: Admin, services: ServicesNeeded) -> SweepPayload:
         duration_ms=totals.duration_ms,
     )
     return SweepPayload(success=True, results=results)
+
+
+def _progress_of(services: Services, total: int) -> Callable[[Validation], None]:
+    """Return what tells the operators' open pages how far a sweep has come."""
+    done = 0
+
+    def note(_: Validation) -> None:
+        nonlocal done
+        done += 1
+        event = SweepProgressed(done, total, services.clock.now())
+        services.hub.publish(ADMINS, event, replaceable_key="sweep")
+
+    return note
+
+
+@router.post("/validate/{user_id}", responses=problems(403))
+async def validate_one(user_id: Id, _: Admin, services: ServicesNeeded) -> ConnectionPayload:
+    """Validate one account now, whatever is remembered of it; without a session nobody is asked."""
+    await services.accounts.get(user_id)
+    validation = await services.validation.validate_fyers_token(user_id, fresh=True)
+    return ConnectionPayload.of(validation.connection)
 
 
 @router.get("/cache-stats")

@@ -1,0 +1,71 @@
+"""Takes the README's pictures of the dashboard, in a real browser against the real server and the simulator: ``python docs/tools/dashboard_pictures.py``."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from browser.conftest import FLAGS  # noqa: E402 - found by the line above
+from browser.people import NOTHING, PHONE, People, wait_for_another_price  # noqa: E402
+from browser.stage import Stage  # noqa: E402
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402
+
+SYMBOLS = (
+    "NSE:NIFTY50-INDEX", "NSE:RELIANCE-EQ", "NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:HDFCBANK-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ",
+)  # fmt: skip
+OTHERS = ("Ravi", "Meena", "Arjun", "Divya", "Kabir", "Leela")
+ENOUGH_SIGNALS = 9
+
+
+def take(browser: Browser, folder: Path) -> None:
+    """Play a little, and take the pictures."""
+    stage = Stage(folder, speed=60.0)
+    people = People(browser, stage)
+    try:
+        asha = people.trader("Asha", viewport={"width": 1500, "height": 900}, device_scale_factor=1.5)
+        asha.watch(*SYMBOLS, resolution="5", period=21)
+        others = [people.trader(name, SYMBOLS[1]) for name in OTHERS]
+        people.stranger("Nikhil").register()
+        tab = asha.open()
+        wait_for_another_price(tab, SYMBOLS[0], NOTHING)
+        tab.get_by_role("button", name="RELIANCE", exact=True).click()
+        tab.wait_for_selector(".chart .canvas[data-ready=true]", timeout=60_000)
+        tab.wait_for_function(
+            "least => document.querySelectorAll('.signals tbody tr').length >= least",
+            arg=ENOUGH_SIGNALS,
+            timeout=90_000,
+        )
+        stage.control("POST", "/clock", {"speed": 5})
+        tab.screenshot(path=ROOT / "docs" / "dashboard.png")
+        phone = people.elsewhere(asha, viewport=PHONE, device_scale_factor=2, color_scheme="light").open()
+        wait_for_another_price(phone, SYMBOLS[0], NOTHING)
+        phone.screenshot(path=ROOT / "docs" / "dashboard-phone.png")
+        stage.control("POST", f"/accounts/{others[1].fyers_id}/revoke")
+        tab.goto(f"{stage.url}/#/health")
+        tab.emulate_media(color_scheme="light")
+        tab.get_by_text("rejected").wait_for(timeout=60_000)
+        tab.screenshot(path=ROOT / "docs" / "dashboard-health.png")
+        stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
+        tab.goto(f"{stage.url}/#/watch")
+        tab.emulate_media(color_scheme="dark")
+        tab.get_by_role("dialog").wait_for(timeout=60_000)
+        tab.wait_for_timeout(600)  # the dialog rises softly
+        tab.screenshot(path=ROOT / "docs" / "dashboard-reconnect.png")
+    finally:
+        people.close()
+        stage.close()
+
+
+def main() -> None:
+    """Open the browser and take them."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        take(chromium, Path(folder))
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The stage of the browser tests: simulator and server as processes of their own, and hands to move both."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import datetime, timedelta
+from datetime import time as day_time
+from pathlib import Path
+from typing import Any
+
+from hullwatch.domain.market_calendar import IST, nse_calendar
+
+PATIENCE_S = 60.0
+"""Cold starts on a busy machine have taken 18 s."""
+HERE = Path(__file__).parent
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+    """Make one HTTP call and return its JSON."""
+    request = urllib.request.Request(
+        url, method=method, headers={"Content-Type": "application/json", **(headers or {})}
+    )
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(request, data, timeout=30) as response:
+        text = response.read()
+    return json.loads(text) if text else None
+
+
+def wait_for(url: str, process: subprocess.Popen) -> None:
+    """Wait until something answers at the address."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            ask("GET", url)
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None, f"the process behind {url} ended with {process.returncode}"
+            assert time.monotonic() < ends_at, f"nothing answered at {url} for {PATIENCE_S} s"
+            time.sleep(0.05)
+        else:
+            return
+
+
+class Stage:
+    """Simulator, server, and what tests do to them."""
+
+    def __init__(self, folder: Path, *, speed: float = 20.0) -> None:
+        self.folder = folder
+        self.simulator_url = f"http://127.0.0.1:{free_port()}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server: subprocess.Popen | None = None
+        port = self.simulator_url.rpartition(":")[2]
+        self._simulator = self._run(
+            "-m", "hullwatch.simulator", "--port", port, "--speed", "0", "--start", self._begin().isoformat()
+        )
+        self.start_server()  # it waits for the simulator itself
+        self.control("POST", "/clock", {"speed": speed})
+
+    @staticmethod
+    def _begin() -> datetime:
+        """Return 09:40 IST of the last trading day before today: hours of trading lie ahead, and days behind."""
+        midnight = datetime.combine(datetime.now(IST).date(), day_time(), IST)
+        return nse_calendar().previous_session(midnight).opens_at + timedelta(minutes=25)
+
+    def _run(self, *arguments: str) -> subprocess.Popen:
+        with (self.folder / "processes.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start_server(self) -> None:
+        """Start the server and wait until it answers."""
+        self._server = self._run(
+            str(HERE / "server_process.py"), str(self.port), str(self.folder), self.simulator_url
+        )
+        wait_for(f"{self.url}/healthz", self._server)
+
+    def stop_server(self) -> None:
+        """Stop it in order."""
+        self._end(self._server)
+
+    def close(self) -> None:
+        """End both."""
+        self._end(self._server)
+        self._end(self._simulator)
+
+    @staticmethod
+    def _end(process: subprocess.Popen | None) -> None:
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)
+
+    # ---------------------------------------------------------------- what tests do
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Make a control call to the simulator."""
+        return ask(method, f"{self.simulator_url}/simulator{path}", body)
+
+    def add_person(self, fyers_id: str, name: str) -> None:
+        """Let somebody exist at Fyers."""
+        self.control("POST", "/accounts", {"fyersId": fyers_id, "name": name})
+
+    def calls_of(self, fyers_id: str) -> int:
+        """Return how many calls Fyers has had from this person."""
+        return self.control("GET", f"/calls?fyersId={fyers_id}")["total"]

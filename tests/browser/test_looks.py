@@ -1,0 +1,130 @@
+"""Looks and habits: phone width, both colours, the keyboard, numbers and times as India writes them, and the trader's daily handiwork."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from browser.people import (
+    NOTHING,
+    PHONE,
+    People,
+    row,
+    serious_findings,
+    stored,
+    wait_for_another_price,
+    wait_until,
+)
+from browser.stage import Stage
+
+pytestmark = pytest.mark.browser
+
+SBIN, NIFTY, TCS = "NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:TCS-EQ"
+OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+def enter(button: Locator) -> None:
+    """Press a button with the keyboard; what it does may take it away while the key is still down."""
+    button.focus()
+    button.page.keyboard.press("Enter")
+
+
+def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
+    """On 360 pixels nothing sticks out sideways, and axe finds nothing serious, in dark and in light."""
+    asha = newcomers.trader("Asha", SBIN, NIFTY, viewport=PHONE)
+    tab = asha.open()
+    wait_for_another_price(tab, SBIN, NOTHING)
+    findings, wide = [], []
+    for page in ("watch", "fyers", "account", "health", "server", "audit"):
+        tab.goto(f"{asha.stage.url}/#/{page}")
+        expect(tab.locator("main .panel").first).to_be_visible()
+        expect(tab.locator("main .loading")).to_have_count(0)
+        for colours in ("dark", "light"):
+            tab.emulate_media(color_scheme=colours)
+            wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
+            findings += [f"{page}, {colours}: {found}" for found in serious_findings(tab)]
+        wide += [page] if tab.evaluate(OVERFLOWS) else []
+
+    assert findings == []
+    assert wide == []
+
+
+def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: People):
+    """A line is added, shown, changed and removed without a mouse; lakhs are grouped, the zone is said, monitoring is stopped and started."""
+    asha = people.trader("Asha", NIFTY)
+    tab = asha.open()
+    wait_for_another_price(tab, NIFTY, NOTHING)
+    expect(row(tab, NIFTY).locator("td.price")).to_have_text(re.compile(r"^\d\d,\d\d\d\.\d\d$"))
+    expect(tab.locator(".market")).to_contain_text(re.compile(r"\d\d:\d\d:\d\d IST"))
+    assert tab.evaluate("new Intl.NumberFormat('en-IN').format(12345678)") == "1,23,45,678"
+
+    enter(tab.get_by_role("button", name="Add symbol"))
+    search = tab.get_by_role("dialog").get_by_role("combobox", name="Symbol")
+    expect(search).to_be_focused()
+    search.press_sequentially("tcs")
+    expect(tab.get_by_role("option").first).to_contain_text(TCS)
+    tab.keyboard.press("Enter")
+    expect(search).to_have_value(TCS)
+    tab.keyboard.press("Enter")
+    expect(row(tab, TCS)).to_be_visible()
+    expect(row(tab, TCS)).to_have_attribute("data-stale", "false")
+    expect(tab.get_by_role("dialog")).to_have_count(0)
+
+    enter(tab.get_by_role("button", name=f"Change {TCS}"))
+    tab.get_by_role("dialog").get_by_label("HMA period").fill("21")
+    enter(tab.get_by_role("button", name="Save"))
+    expect(row(tab, TCS)).to_contain_text("HMA 21")
+    enter(tab.get_by_role("button", name=f"Remove {TCS}"))
+    expect(tab.get_by_role("dialog").get_by_role("button", name="Remove")).to_be_focused()
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_role("dialog")).to_have_count(0)
+    expect(row(tab, TCS)).to_be_visible()
+    enter(tab.get_by_role("button", name=f"Remove {TCS}"))
+    enter(tab.get_by_role("dialog").get_by_role("button", name="Remove"))
+    expect(row(tab, TCS)).to_have_count(0)
+
+    tab.get_by_role("button", name="Stop monitoring").click()
+    expect(tab.get_by_text("You have not started monitoring.")).to_be_visible()
+    tab.get_by_role("button", name="Start monitoring").click()
+    expect(tab.get_by_text("Your watchlist is being watched.")).to_be_visible()
+
+
+def test_signals_arrive_by_themselves_and_can_be_filtered(stage: Stage, people: People):
+    """Signals of live candles appear in the list, on the line and on the chart; filters choose among them."""
+    asha = people.stranger("Asha")
+    asha.register()
+    asha.connect()
+    asha.watch(SBIN, TCS, NIFTY, resolution="1", period=4)
+    tab = asha.open()
+    wait_for_another_price(tab, SBIN, NOTHING)
+    expect(tab.locator(".signals tbody tr").first).to_be_visible()
+    first = tab.locator(".signals tbody tr").first
+    expect(first).to_contain_text(re.compile(r"\d\d:\d\d IST"))
+    direction = "up" if "up" in first.inner_text() else "down"
+
+    tab.get_by_role("combobox", name="Direction").select_option(direction)
+
+    expect(tab.locator(".signals tbody tr").first).to_be_visible()
+    other = "down" if direction == "up" else "up"
+    expect(tab.locator(f".signals tbody .sig[data-tone={other}]")).to_have_count(0)
+    expect(tab.locator(".chart .canvas[data-ready=true]")).to_have_attribute(
+        "aria-label", re.compile(r"\d+ signals")
+    )
+    assert people.complaints == []
+    del stage
+
+
+def test_an_api_token_is_shown_once_and_kept_nowhere(people: People):
+    """A new token stands on the page until it is taken note of, and in no storage; afterwards the page does not know it."""
+    tab = people.trader("Asha").open("/#/account")
+    tab.get_by_label("What it is for").fill("my laptop")
+    tab.get_by_role("button", name="Make a token").click()
+    value = tab.locator("[data-once]").inner_text()
+    tab.get_by_role("button", name="Done").click()
+    expect(tab.get_by_role("rowheader", name="my laptop")).to_be_visible()
+
+    assert len(value) > 20
+    assert value not in stored(tab)
+    tab.reload()
+    expect(tab.get_by_role("rowheader", name="my laptop")).to_be_visible()
+    assert value not in stored(tab)

@@ -1,0 +1,83 @@
+"""How the built pages are served, from a folder that looks as a build leaves it."""
+
+import gzip
+from pathlib import Path
+
+import httpx2
+import pytest
+from fakes.clock import FakeClock
+
+from hullwatch.web.built_pages import built_pages
+from hullwatch.web.config import WebConfig
+from web.web_house import WebHouse, make_supervisor
+
+SCRIPT = b"console.log('hullwatch');" * 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A document, an icon, and one script with its small form."""
+    (tmp_path / "index.html").write_text("<!doctype html><title>hullwatch</title>")
+    (tmp_path / "icon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "index-abc.js").write_bytes(SCRIPT)
+    (tmp_path / "assets" / "index-abc.js.gz").write_bytes(gzip.compress(SCRIPT))
+    (tmp_path / "secret.txt").write_text("not to be served")
+    return tmp_path
+
+
+@pytest.fixture
+async def client(folder: Path):
+    """A browser in front of a web that has these pages."""
+    clock = FakeClock()
+    async with make_supervisor(clock) as supervisor:
+        house = WebHouse(supervisor, clock, WebConfig(pages=folder))
+        async with house.client() as client:
+            yield client
+
+
+async def test_the_document_is_never_kept_and_allows_nothing_inline(client: httpx2.AsyncClient):
+    """The one document is asked for afresh, so that a new build is seen at once; its policy admits own files only."""
+    page = await client.get("/")
+
+    assert page.status_code == 200
+    assert "<title>hullwatch</title>" in page.text
+    assert page.headers["cache-control"] == "no-store"
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_files_with_a_hash_are_kept_for_good_and_sent_small(client: httpx2.AsyncClient, encoding: str):
+    """Whoever takes gzip is sent it; the content is the same, and is never asked for again."""
+    script = await client.get("/assets/index-abc.js", headers={"Accept-Encoding": encoding})
+
+    assert script.content == SCRIPT
+    assert script.headers.get("content-encoding", "identity") == encoding
+    assert "immutable" in script.headers["cache-control"]
+    assert "javascript" in script.headers["content-type"]
+    assert script.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "path", ["/assets/../secret.txt", "/assets/%2e%2e/secret.txt", "/assets/none.js", "/assets/"]
+)
+async def test_nothing_beside_the_assets_is_served(client: httpx2.AsyncClient, path: str):
+    """A path that leads out of the folder, or nowhere, finds nothing, and that is not kept."""
+    answer = await client.get(path)
+
+    assert answer.status_code == 404
+    assert "not to be served" not in answer.text
+    assert "immutable" not in answer.headers.get("cache-control", "")
+
+
+async def test_a_package_without_pages_says_so(house, tmp_path: Path):
+    """Without a build the server runs, and its home page says plainly what is missing."""
+    async with house.client() as client:
+        page = await client.get("/")
+
+    assert built_pages(tmp_path) is None
+    assert page.status_code == 200
+    assert "the dashboard is not part of this build" in page.text

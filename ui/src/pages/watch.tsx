@@ -1,0 +1,106 @@
+// The trader's page: watchlist, chart, signals.
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call } from "../api/client";
+import { now } from "../live/clock";
+import { type ChartChoice, chartChoice } from "../live/prefs";
+import { lines, meta } from "../live/store";
+import { Dialog, Empty, Icon, Loading } from "../parts/bits";
+import { FirstSteps, isNewcomer } from "../parts/first_steps";
+import { resolutionName, rupees, shortSymbol, signed, when } from "../parts/format";
+import { Signals } from "../parts/signals";
+import { SymbolSearch } from "../parts/symbol_search";
+import { RULES } from "../parts/watch_form";
+import { Watchlist, isStale } from "../parts/watchlist";
+
+export function WatchPage() {
+  if (!lines.value) return <Loading rows={8} label="Loading your watchlist" />;
+  if (isNewcomer()) return <FirstSteps />;
+  return (
+    <div class="watch-page">
+      <h1 class="away">Watch</h1>
+      <Watchlist />
+      <ChartPanel />
+      <Signals />
+      <Coverage />
+    </div>
+  );
+}
+
+function ChartPanel() {
+  const isSearching = useSignal(false);
+  const choice = chosen();
+  if (!choice) return <section class="panel chart-panel" aria-label="Chart"><Empty title="No chart yet">Choose a symbol of your watchlist.</Empty></section>;
+  const line = lines.value?.find((one) => one.watch.symbol === choice.symbol);
+  const set = (change: Partial<typeof choice>) => { chartChoice.value = { ...choice, ...change }; };
+  const codes = meta.value?.resolutions ?? [choice.resolution];
+  return (
+    <section class="panel chart-panel" aria-label="Chart">
+      <header class="panel-head">
+        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {line?.quote && <span class="num big-price" data-stale={isStale(line)}>{rupees(line.quote.ltp)}
+          <small data-tone={isStale(line) ? undefined : (line.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(line.quote.changePercent, " %")}</small></span>}</h2>
+        <div class="filters">
+          <select aria-label="Candles" value={choice.resolution} onChange={(event) => set({ resolution: event.currentTarget.value })}>
+            {codes.map((code) => <option key={code} value={code}>{resolutionName(code)}</option>)}
+          </select>
+          <label class="inline">HMA <input class="num" type="number" aria-label="HMA period" min={meta.value?.shortestPeriod} max={meta.value?.longestPeriod} value={choice.period}
+            onChange={(event) => { const period = event.currentTarget.valueAsNumber; if (event.currentTarget.checkValidity() && period) set({ period }); }} /></label>
+          <select aria-label="Signal when" value={choice.rule} onChange={(event) => set({ rule: event.currentTarget.value === "turn" ? "turn" : "cross" })}>
+            {Object.entries(RULES).map(([rule, text]) => <option key={rule} value={rule}>{text}</option>)}
+          </select>
+          <button type="button" class="small" onClick={() => { isSearching.value = true; }}>Other symbol</button>
+        </div>
+      </header>
+      <LazyChart choice={choice} />
+      <p class="hint foot">Times are IST. The newest candle is still forming; only closed candles give signals.</p>
+      {isSearching.value && (
+        <Dialog title="Show another symbol" onClose={() => { isSearching.value = false; }}>
+          <form class="form" onSubmit={(event) => {
+            event.preventDefault();
+            const symbol = String(new FormData(event.currentTarget).get("symbol") ?? "").trim().toUpperCase();
+            if (symbol) { set({ symbol }); isSearching.value = false; }
+          }}>
+            <SymbolSearch value="" onChoose={() => undefined} />
+            <div class="buttons"><button type="submit" class="primary">Show</button></div>
+          </form>
+        </Dialog>
+      )}
+    </section>
+  );
+}
+
+/** Return which line is shown; the first when nobody has chosen one. */
+function chosen(): ChartChoice | null {
+  const first = lines.value?.[0]?.watch;
+  return chartChoice.value ?? (first ? { symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule } : null);
+}
+
+type Drawn = typeof import("../parts/chart").Chart;
+let drawn: Drawn | undefined;
+
+/** The chart comes in a file of its own, so that numbers are on the screen before it. */
+function LazyChart({ choice }: { choice: ChartChoice }) {
+  const isHere = useSignal(drawn !== undefined);
+  useEffect(() => {
+    if (!drawn) void import("../parts/chart").then((found) => { drawn = found.Chart; isHere.value = true; }, () => undefined);
+  }, []);
+  const Chart = drawn;
+  return isHere.value && Chart ? <Chart choice={choice} /> : <div class="chart"><div class="canvas"><Loading rows={6} label="Loading the chart" /></div></div>;
+}
+
+type Day = Awaited<ReturnType<typeof readCoverage>>;
+const readCoverage = () => call("get", "/api/monitoring/coverage");
+
+/** How much of the day was watched. */
+function Coverage() {
+  const day = useSignal<Day | null>(null);
+  const minute = Math.floor(now.value / 60_000);
+  useEffect(() => { readCoverage().then((found) => { day.value = found; }, () => undefined); }, [Math.floor(minute / 5)]);
+  const known = day.value;
+  if (!known) return null;
+  const blind = known.stretches.filter((one) => Date.parse(one.endedAt) - Date.parse(one.beganAt) >= 60_000);
+  return (
+    <p class="coverage num"><Icon name="refresh" />{known.day}: watched {known.watchedMinutes.toFixed(0)} min, blind {known.blindMinutes.toFixed(0)} min
+      {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${one.reason.replaceAll("_", " ")}`).join("; ")}; IST)</>}</p>
+  );
+}

@@ -1,0 +1,62 @@
+// Numbers and times as people in India read them; the zone is said wherever a time stands alone.
+const PRICE = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const COUNT = new Intl.NumberFormat("en-IN");
+const zone = "Asia/Kolkata";
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
+const SECONDS = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+
+export const NONE = "–";
+const MINUS = "−";
+
+type Moment = string | number | null | undefined;
+const ms = (moment: Moment): number => (typeof moment === "number" ? moment : Date.parse(moment ?? ""));
+
+export const price = (value: number | null | undefined): string =>
+  value === null || value === undefined ? NONE : PRICE.format(value).replace("-", MINUS);
+
+export const rupees = (value: number | null | undefined): string =>
+  value === null || value === undefined ? NONE : `₹\u00a0${price(value)}`;
+
+export const signed = (value: number | null | undefined, unit = ""): string =>
+  value === null || value === undefined ? NONE : `${value > 0 ? "+" : ""}${price(value)}${unit}`;
+
+export const count = (value: number): string => COUNT.format(value);
+
+/** `14:05` today, `22 Nov, 14:05` else; `at` is what today is told by. */
+export function when(moment: Moment, at: number, withSeconds = false): string {
+  const then = ms(moment);
+  if (Number.isNaN(then)) return NONE;
+  const clock = (withSeconds ? SECONDS : CLOCK).format(then);
+  return DAY.format(then) === DAY.format(at) ? clock : `${DAY.format(then)}, ${clock}`;
+}
+
+export const whenIst = (moment: Moment, at: number, withSeconds = false): string =>
+  Number.isNaN(ms(moment)) ? NONE : `${when(moment, at, withSeconds)} IST`;
+
+export const clockIst = (moment: Moment): string => `${SECONDS.format(ms(moment))} IST`;
+
+/** How long ago, short: `3 s`, `12 min`, `5 h`, `2 d`. */
+export function age(moment: Moment, at: number): string {
+  const seconds = Math.max(0, Math.floor((at - ms(moment)) / 1000));
+  if (Number.isNaN(seconds)) return NONE;
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** How long until: `7 h 05 min`, `4:59`; empty when it has passed. */
+export function until(moment: Moment, at: number): string {
+  const seconds = Math.ceil((ms(moment) - at) / 1000);
+  if (Number.isNaN(seconds) || seconds <= 0) return "";
+  const two = (value: number) => String(value).padStart(2, "0");
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}:${two(seconds % 60)}`;
+  const days = Math.floor(seconds / 86_400);
+  const clock = `${Math.floor((seconds % 86_400) / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} min`;
+  return days ? `${days} d ${clock}` : clock;
+}
+
+export const resolutionName = (code: string): string => (code === "1D" ? "1 day" : `${code} min`);
+export const shortSymbol = (symbol: string): string => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");
+export const words = (code: string): string => code.replaceAll("_", " ").replaceAll(".", " · ");

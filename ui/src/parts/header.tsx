@@ -1,0 +1,108 @@
+// The bar on top: where one is, how the market and the connection stand, notices, looks.
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { call } from "../api/client";
+import { now } from "../live/clock";
+import { isDark, theme } from "../live/prefs";
+import { market, notices, signOut, unread, user } from "../live/store";
+import { Empty, Icon } from "./bits";
+import { age, clockIst, until, when } from "./format";
+import { LineState, Pill } from "./standing";
+
+const PAGES: [string, string, boolean][] = [
+  ["watch", "Watch", false], ["fyers", "Fyers", false], ["account", "Account", false],
+  ["health", "Token health", true], ["server", "Server", true], ["audit", "Audit trail", true],
+];
+
+export function Header({ page }: { page: string }) {
+  const isAdmin = user.value?.role === "admin";
+  return (
+    <header class="top">
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to content</a>
+      <a class="brand" href="#/watch"><img src="/icon.svg" alt="" width="24" height="24" />hullwatch</a>
+      <nav aria-label="Pages">
+        {PAGES.filter(([, , forAdmins]) => isAdmin || !forAdmins).map(([name, label]) => (
+          <a key={name} href={`#/${name}`} aria-current={page === name ? "page" : undefined}>{label}</a>
+        ))}
+      </nav>
+      <div class="top-end">
+        <Market />
+        <Pill />
+        <LineState />
+        <Bell />
+        <button type="button" class="quiet square" aria-label={isDark.value ? "Use light colours" : "Use dark colours"}
+          onClick={() => { theme.value = isDark.value ? "light" : "dark"; }}><Icon name="sun" /></button>
+        <button type="button" class="quiet small" title={user.value?.email} onClick={() => void signOut()}>Sign out</button>
+      </div>
+    </header>
+  );
+}
+
+function Market() {
+  const known = market.value;
+  if (!known) return null;
+  const text = known.isOpen
+    ? `closes ${when(known.nextCloseAt, now.value)}`
+    : `opens ${when(known.nextOpenAt, now.value)}`;
+  const left = until(known.isOpen ? known.nextCloseAt : known.nextOpenAt, now.value);
+  return (
+    <span class="market" data-open={known.isOpen} title={left ? `in ${left}` : ""}>
+      <b>{known.isOpen ? "Market open" : known.holidayName ?? "Market closed"}</b>
+      <span class="num long">{text}</span>
+      <span class="num clock">{clockIst(now.value)}</span>
+    </span>
+  );
+}
+
+function Bell() {
+  const isOpen = useSignal(false);
+  const box = useRef<HTMLDivElement | null>(null);
+  useEffect(() => {
+    const leave = (event: Event) => {
+      const isOutside = event instanceof KeyboardEvent ? event.key === "Escape" : !box.current?.contains(event.target as Node);
+      if (isOutside) isOpen.value = false;
+    };
+    addEventListener("pointerdown", leave);
+    addEventListener("keydown", leave);
+    return () => { removeEventListener("pointerdown", leave); removeEventListener("keydown", leave); };
+  }, [isOpen]);
+  const number = unread.value;
+  return (
+    <div class="bell" ref={box}>
+      <button type="button" class="quiet square" aria-expanded={isOpen.value} aria-haspopup="true"
+        aria-label={number ? `Notices, ${number} unread` : "Notices"} onClick={() => { isOpen.value = !isOpen.value; }}>
+        <Icon name="bell" />{number > 0 && <span class="badge num">{number > 99 ? "99+" : number}</span>}
+      </button>
+      {isOpen.value && <Notices />}
+    </div>
+  );
+}
+
+async function markRead(ids: string[]): Promise<void> {
+  const at = new Date(now.value).toISOString();
+  notices.value = (notices.value ?? []).map((one) => (ids.includes(one.id) ? { ...one, readAt: at } : one));
+  await Promise.allSettled(ids.map((id) => call("post", "/api/notifications/{notification_id}/read", { path: { notification_id: id } })));
+}
+
+function Notices() {
+  const all = notices.value ?? [];
+  const open = all.filter((one) => !one.readAt).map((one) => one.id);
+  return (
+    <section class="popover" aria-label="Notices">
+      <header><h2>Notices</h2>
+        {open.length > 0 && <button type="button" class="small" onClick={() => void markRead(open)}>Mark all read</button>}
+      </header>
+      {all.length === 0 ? <Empty title="Nothing yet">What happens to your session is told here.</Empty> : (
+        <ul>{all.map((one) => (
+          <li key={one.id} data-unread={!one.readAt}>
+            <h3>{one.title}</h3>
+            <p>{one.text}</p>
+            <footer><time class="num" dateTime={one.createdAt}>{age(one.createdAt, now.value)} ago</time>
+              {!one.readAt && <button type="button" class="link" onClick={() => void markRead([one.id])}>Mark read</button>}
+            </footer>
+          </li>
+        ))}</ul>
+      )}
+    </section>
+  );
+}
