@@ -30,6 +30,8 @@ from hullwatch.services.monitoring import MonitoringService
 TARGET_ACCOUNTS = 2_000
 MOST_CPU_S = 2.5
 LONGEST_FACTOR = 1.2
+DISTANCE_S = 0.1
+"""How long every answer takes in half of the rounds: about what a service over the internet takes."""
 RESOLUTION = "60"
 STARTS_AFTER_OPEN = timedelta(minutes=62)
 """Just after a 60-minute candle closed and settled: no candle closes while cycles are measured."""
@@ -174,22 +176,39 @@ async def relief(scene: Scene, cohort: Sequence[Account]) -> None:
     await scene.broker.clear_faults()
     await for_each(cohort[0::3], lambda account: log_in_again(scene.house, scene.broker, account))
     await scene.all_watching()
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(5.0)
 
 
 async def measure(count: int, rounds: int, round_s: float, interval_s: float) -> list[Figure]:
-    """Return the figures of alternating rounds."""
+    """Return the figures of alternating rounds, first with a broker that answers at once, then with one at a distance."""
     async with watched(count, interval_s) as scene:
         healthy = frozenset(account.user_id for account in scene.accounts[: count // 2])
-        cohort = scene.accounts[count // 2 :]
-        calm: list[Round] = []
-        troubled: list[Round] = []
-        for _ in range(rounds):
-            calm.append(await scene.observe(round_s))
-            await trouble(scene, cohort)
-            troubled.append(await scene.observe(round_s))
-            await relief(scene, cohort)
-    return [*_cost(calm, count), *_isolation(calm, troubled, healthy), *_warm_up(scene, count)]
+        await asyncio.sleep(2 * interval_s)  # what the start left behind has gone by
+        near = await _alternate(scene, rounds, round_s, latency_s=0.0)
+        far = await _alternate(scene, rounds, round_s, latency_s=DISTANCE_S)
+    return [
+        *_cost(near[0], count),
+        *_isolation(*near, healthy, "answers at once"),
+        *_isolation(*far, healthy, f"{DISTANCE_S * 1000:.0f} ms away"),
+        *_warm_up(scene, count),
+    ]
+
+
+async def _alternate(
+    scene: Scene, rounds: int, round_s: float, *, latency_s: float
+) -> tuple[list[Round], list[Round]]:
+    """Return rounds without and with trouble, which took turns."""
+    cohort = scene.accounts[len(scene.accounts) // 2 :]
+    calm: list[Round] = []
+    troubled: list[Round] = []
+    for _ in range(rounds):
+        if latency_s:
+            await scene.broker.fault({"kind": "latency", "latencyMs": latency_s * 1000})
+        calm.append(await scene.observe(round_s))
+        await trouble(scene, cohort)
+        troubled.append(await scene.observe(round_s))
+        await relief(scene, cohort)
+    return calm, troubled
 
 
 def _cost(calm: list[Round], count: int) -> list[Figure]:
@@ -215,7 +234,9 @@ def _cost(calm: list[Round], count: int) -> list[Figure]:
     ]
 
 
-def _isolation(calm: list[Round], troubled: list[Round], healthy: frozenset[str]) -> list[Figure]:
+def _isolation(
+    calm: list[Round], troubled: list[Round], healthy: frozenset[str], broker: str
+) -> list[Figure]:
     """Return how healthy accounts fare beside troubled ones; p99 of each round, their medians compared."""
     without = [percentile(each.seconds_of(healthy), 99) for each in calm]
     beside = [percentile(each.seconds_of(healthy), 99) for each in troubled]
@@ -229,19 +250,14 @@ def _isolation(calm: list[Round], troubled: list[Round], healthy: frozenset[str]
     total = sum(len(each.seconds_of(healthy)) for each in troubled)
     return [
         Figure(
-            "healthy p99 beside trouble",
+            f"healthy p99, Fyers {broker}",
             f"{ratio:.2f} x ({_shown(beside)} against {_shown(without)} ms)",
-            f"<= {LONGEST_FACTOR} x without",
+            f"<= {LONGEST_FACTOR} x without trouble",
             is_met=ratio <= LONGEST_FACTOR,
         ),
-        Figure(
-            "healthy cycles that failed",
-            f"{sum(failed.values())} of {total:,} {dict(failed) or ''}",
-            "none",
-            is_met=not failed,
-        ),
-        Figure("healthy cycle, no trouble", _pooled(calm, healthy)),
-        Figure("healthy cycle, beside trouble", _pooled(troubled, healthy)),
+        Figure("  healthy cycles that failed", f"{failed.total()} of {total:,}", "none", is_met=not failed),
+        Figure("  without trouble", _pooled(calm, healthy)),
+        Figure("  beside trouble", _pooled(troubled, healthy)),
     ]
 
 
@@ -300,7 +316,8 @@ def main(args: list[str]) -> None:
         "closing meanwhile (the last line tells what fetching and judging candles costs). CPU is the process's own "
         "(process_time, all threads) over the cycles of a round. The same half stays healthy in all rounds; of the other, "
         f"in every second round, a third ends at the broker, a third hangs and a third is answered HTTP 500; {rounds} + "
-        f"{rounds} rounds of {chosen.round_seconds:g} s in turns, medians of the rounds' p99."
+        f"{rounds} rounds of {chosen.round_seconds:g} s in turns, medians of the rounds' p99; once with a simulator that answers at "
+        f"once, once with {DISTANCE_S * 1000:.0f} ms added to every answer."
     )
     tell(f"cycle: {count:,} accounts x {len(SYMBOLS)} symbols", figures, method, is_quick=chosen.quick)
 

@@ -89,7 +89,12 @@ async def _server_at_rest(broker: BrokerProcess, data_dir: Path, count: int) -> 
     }
     command = [sys.executable, "-m", "hullwatch", "serve", "--port", "0"]
     process = await asyncio.create_subprocess_exec(
-        *command, env=environment, cwd=data_dir, stderr=asyncio.subprocess.PIPE, start_new_session=True
+        *command,
+        env=environment,
+        cwd=data_dir,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         await asyncio.wait_for(_until_swept(process), READY_WITHIN_S + count / 20)
