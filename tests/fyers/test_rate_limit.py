@@ -109,8 +109,9 @@ def test_a_limit_without_a_time_rests_longer_each_time_of_the_day():
         rests.append(park.limited(now, moment, None))
         now += rests[-1]
 
-    assert rests == [60, 120, 240, 480, 900, 900]
+    assert rests == [2, 60, 120, 240, 480, 900]
     assert park.limited(now, moment + timedelta(days=1), None) == 60
+    assert park.limited(now + 60 + 61, moment + timedelta(days=1), None) == 2
 
 
 def test_a_time_that_fyers_names_is_kept_to():
@@ -127,8 +128,8 @@ def test_answers_to_calls_already_under_way_are_one_limit():
     """A burst of 429s counts once."""
     park = Park()
 
-    assert [park.limited(0.0, NOON, None), park.limited(1.0, NOON, None)] == [60.0, 59.0]
-    assert park.limited(60.0, NOON, None) == 120.0
+    assert [park.limited(0.0, NOON, None), park.limited(1.0, NOON, None)] == [2.0, 1.0]
+    assert park.limited(60.0, NOON, None) == 60.0
 
 
 def test_pages_of_the_edge_rest_longer_until_fyers_answers():

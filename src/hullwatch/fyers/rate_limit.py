@@ -24,8 +24,11 @@ LONGEST_WAIT_S: Final = 5.0
 MOST_IN_FLIGHT: Final = 4
 """Calls of one account under way at once."""
 LIMIT_PARK: Final = Backoff(first_s=60.0, factor=2.0, max_s=900.0, jitter=0.0)
-"""How long an account rests after a 429 that names no time: the minute's window first, longer with each one of the day. Not until midnight, even
+"""How long an account rests after a further 429 that names no time: the minute's window first, longer with each one of the day. Not until midnight, even
 after the fourth: whether Fyers has blocked the account only asking shows, and asking four times an hour cannot make it worse."""
+BURST_PARK_S: Final = 2.0
+"""How long an account rests after a first 429 that names no time. Its own pace keeps the minute's limit, so this one speaks of the second: the
+network bunched what was sent apart. If it was the minute after all, the next 429 says so."""
 STRIKES_BEFORE_BLOCK: Final = 3
 EDGE_PARK: Final = Backoff(first_s=5.0, factor=2.0, max_s=300.0, jitter=0.3)
 """How long an account rests after the edge turned it away; grows until Fyers answers."""
@@ -164,6 +167,9 @@ class Park:
         """Take note of Fyers' 429 and return the seconds to rest; 429s to calls already under way count as the same one."""
         if self.left_s(now):
             return self.left_s(now)
+        if retry_after_s is None and now - self._until > IDLE_S:
+            self._until = now + BURST_PARK_S
+            return BURST_PARK_S
         today = moment.astimezone(IST).date()
         self._strikes = self._strikes + 1 if self._struck_on == today else 1
         self._struck_on = today
