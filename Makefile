@@ -49,8 +49,8 @@ serve: $(VENV)/.product ## the server against real Fyers
 
 test: $(VENV)/.dev ## the whole test suite, servers included; ARGS="-k name"
 	@tests/provision.sh
-	@$(BIN)/pytest -n auto $(ARGS) || [ $$? -eq 5 ] && [ -n '$(ARGS)' ]
-	@$(BIN)/pytest tests/browser $(ARGS) || [ $$? -eq 5 ] && [ -n '$(ARGS)' ]
+	@$(BIN)/pytest -n auto $(ARGS) || { [ $$? -eq 5 ] && [ -n '$(ARGS)' ]; }  # a selection may be empty in one of the two
+	@$(BIN)/pytest tests/browser $(ARGS) || { [ $$? -eq 5 ] && [ -n '$(ARGS)' ]; }  # a selection may be empty in one of the two
 
 check: $(VENV)/.dev ## format, lint, types, layers; the pages too
 	$(BIN)/ruff format --check .
