@@ -157,7 +157,7 @@ async def watched(count: int, interval_s: float) -> AsyncIterator[Scene]:
 
 
 async def trouble(scene: Scene, cohort: Sequence[Account]) -> None:
-    """Let a third of these accounts' sessions end at the broker, a third hang and a third be answered with errors."""
+    """Let a third of these accounts' sessions end at the broker, a third hang and a third be answered with errors, until that is known."""
     ended, hanging, failing = (cohort[start::3] for start in range(3))
     await for_each(
         ended, lambda account: scene.broker.control("POST", f"/accounts/{account.fyers_id}/expire")
@@ -169,6 +169,12 @@ async def trouble(scene: Scene, cohort: Sequence[Account]) -> None:
             {"kind": "http_error", "status": 500, "fyersId": account.fyers_id}
         ),
     )
+    # The figure is about living beside accounts that are expired, hanging or failing, not about the moment in which they all become so.
+    while any(  # noqa: ASYNC110 - nobody tells when the last of them has ended
+        scene.house.connections.connection(account.user_id).has_session for account in ended
+    ):
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(5.0)
 
 
 async def relief(scene: Scene, cohort: Sequence[Account]) -> None:
