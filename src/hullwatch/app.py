@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Final
 
 import stamina
 import structlog
@@ -49,9 +48,6 @@ from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Readiness, Services
 from hullwatch.web.metrics import PrometheusMetrics
-
-MOST_AT_ONCE: Final = 2
-"""Of one account's calls to Fyers; see `PacingLimits.burst`."""
 
 
 def new_id(prefix: str) -> str:
@@ -291,7 +287,6 @@ async def _broker(
             per_minute=settings.fyers_calls_per_minute,
             per_day=settings.fyers_calls_per_day,
             per_second_total=settings.fyers_calls_per_second_total,
-            burst=min(MOST_AT_ONCE, settings.fyers_calls_per_second),
         ),
         timeout_s=settings.fyers_timeout_seconds,
         connect_timeout_s=settings.fyers_connect_timeout_seconds,

@@ -46,16 +46,9 @@ class PacingLimits:
     per_minute: int = 170
     per_day: int = 90_000
     per_second_total: int = 500
-    burst: int | None = None
-    """How many of a second's calls may be sent at once, the rest following evenly; `None` means all.
-
-    A burst of a whole second keeps the limit only where every call takes equally long to arrive: one that is late, because its connections are
-    new, meets the next one at Fyers. In bursts of two, 8 a second stay within 10 as long as delays differ by less than a quarter of a second.
-    """
 
     def __post_init__(self) -> None:
-        smallest = min(self.per_second, self.per_minute, self.per_day, self.per_second_total)
-        if smallest < 1 or (self.burst is not None and not 1 <= self.burst <= self.per_second):
+        if min(self.per_second, self.per_minute, self.per_day, self.per_second_total) < 1:
             raise ValueError(f"impossible pacing: {self}")
 
 
@@ -98,8 +91,8 @@ class Pacer:
 
     def __init__(self, limits: PacingLimits) -> None:
         self._limits = limits
-        self._reserved: tuple[Window, ...] | None = None
-        self._sent: tuple[Window, ...] | None = None
+        self._reserved: tuple[Window, Window] | None = None
+        self._sent: tuple[Window, Window] | None = None
         self._latest = float("-inf")
         self._used_on: date | None = None
         self._used_today = 0
@@ -151,12 +144,8 @@ class Pacer:
         """Return how many turns were reserved on this day."""
         return self._used_today if self._used_on == today else 0
 
-    def _windows(self) -> tuple[Window, ...]:
-        limits = self._limits
-        windows = (Window(limits.per_second, 1.0), Window(limits.per_minute, 60.0))
-        if limits.burst is None:
-            return windows
-        return (Window(limits.burst, limits.burst / limits.per_second), *windows)
+    def _windows(self) -> tuple[Window, Window]:
+        return Window(self._limits.per_second, 1.0), Window(self._limits.per_minute, 60.0)
 
 
 class Park:
