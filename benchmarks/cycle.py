@@ -321,7 +321,7 @@ def main(args: list[str]) -> None:
         f"each {chosen.interval:g} s, against the simulator in another process; {len(SYMBOLS)} symbols an account, no candle "
         "closing meanwhile (the last line tells what fetching and judging candles costs). CPU is the process's own "
         "(process_time, all threads) over the cycles of a round. The same half stays healthy in all rounds; of the other, "
-        f"in every second round, a third ends at the broker, a third hangs and a third is answered HTTP 500; {rounds} + "
+        f"in every second round, a third has ended at the broker (the seconds in which they end are not counted), a third hangs and a third is answered HTTP 500; {rounds} + "
         f"{rounds} rounds of {chosen.round_seconds:g} s in turns, medians of the rounds' p99; once with a simulator that answers at "
         f"once, once with {DISTANCE_S * 1000:.0f} ms added to every answer."
     )
