@@ -69,6 +69,27 @@ class Settings(BaseSettings):
     validation_cache_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
+    readiness_times: str = "08:30,08:45,09:00"
+    """IST, on exchange days."""
+    calendar_file: Path | None = None
+    """The operator's own additions to the table of trading days, such as a year that the exchange has just published."""
+    login_link_minutes: Annotated[float, Field(ge=5, le=1440)] = 60
+    fyers_refresh: bool = False
+    """Whether users may let hullwatch renew their sessions by refresh token and PIN, where Fyers offers that."""
+
+    smtp_host: str = ""
+    """Empty: no e-mail is sent."""
+    smtp_port: Annotated[int, Field(gt=0, le=65535)] = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_from: str = ""
+    notify_private_addresses: bool = False
+    """Whether notices may be sent to addresses in private networks, which users could otherwise reach through this server."""
+    ping_url: SecretStr = SecretStr("")
+    """The dead man's switch: asked every `ping_seconds` while monitoring works; whoever listens there misses it when it stops."""
+    ping_seconds: Annotated[float, Field(ge=10, le=3600)] = 60
+
     hma_period: Annotated[int, Field(ge=2, le=1000)] = 55
     hma_resolution: str = "5"
 

@@ -105,12 +105,3 @@ async def test_notices_are_the_user_s_own() -> None:
 
     assert await house.notifications.of_user(ALICE, unread_only=True) == []
     assert [found.id for found in await house.notifications.of_user(ALICE)] == [notice.id]
-
-
-async def test_why_a_connection_is_down_is_told_in_a_sentence() -> None:
-    """Nothing is said of one that is up."""
-    house = await House().with_sessions(ALICE)
-    describe = house.notifications.describe_end
-
-    assert describe(house.connections.connection(ALICE)) == ""
-    assert "administrator" in describe(end(EndReason.BY_ADMIN).after)

@@ -103,6 +103,7 @@ async def test_two_servers_that_start_together_upgrade_postgresql_once(postgres_
 async def test_a_database_from_a_newer_version_is_refused(database):
     """It is left as it is."""
     async with opened(database.url) as connection:
+        newest = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         await connection.commit()
 
@@ -113,7 +114,9 @@ async def test_a_database_from_a_newer_version_is_refused(database):
         assert "newer version" in (await check(database.url, database.cipher)).problems[0]
     finally:
         async with opened(database.url) as connection:
-            await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            await connection.execute(
+                text("UPDATE alembic_version SET version_num = :newest"), {"newest": newest}
+            )
             await connection.commit()
 
 

@@ -1,18 +1,84 @@
-"""What users are told: a signal or account notice addressed to one user. How it travels belongs to services."""
+"""What users are told: a signal or account notice addressed to one user, and the ways it travels. Sending belongs to services and adapters."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class NotificationKind(StrEnum):
     """What a notification is about."""
 
+    SESSION_EXPIRING = "session_expiring"
+    """The session will end before the market closes."""
     SESSION_ENDED = "session_ended"
+    """The session is over and watching has stopped."""
     LOGIN_RENEWED = "login_renewed"
+    """The recovery of a session that had ended."""
+    NOT_READY = "not_ready"
+    """Before the bell something is missing that only the user can put right."""
+    NOW_READY = "now_ready"
+    """The recovery of that."""
     SIGNAL = "signal"
+    """A signal on the user's watchlist."""
+    DAILY_SUMMARY = "daily_summary"
+    """After the close: minutes watched and blind, and the day's signals."""
     BROKER_TROUBLE = "broker_trouble"
+    """For operators: Fyers refuses many logins at once."""
     BROKER_RECOVERED = "broker_recovered"
+    """For operators: it no longer does."""
+    JOB_RESTARTING = "job_restarting"
+    """For operators: a job of the server keeps dying and is started again."""
+    JOB_RECOVERED = "job_recovered"
+    """For operators: it runs well again."""
+    CALENDAR_ENDING = "calendar_ending"
+    """For operators: the table of trading days runs out."""
+    DELIVERY_SET_ASIDE = "delivery_set_aside"
+    """For operators: a notice could not be delivered and was set aside."""
+    TEST = "test"
+    """The user asked for it, to see that a channel works."""
+
+
+FOR_OPERATORS: Final = frozenset(
+    {
+        NotificationKind.BROKER_TROUBLE,
+        NotificationKind.BROKER_RECOVERED,
+        NotificationKind.JOB_RESTARTING,
+        NotificationKind.JOB_RECOVERED,
+        NotificationKind.CALENDAR_ENDING,
+        NotificationKind.DELIVERY_SET_ASIDE,
+    }
+)
+"""Kinds that only admins get."""
+
+LEADS_TO_LOGIN: Final = frozenset(
+    {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_ENDED, NotificationKind.NOT_READY}
+)
+"""Kinds whose message, outside the page, carries a link to log in to Fyers again."""
+
+
+class ChannelKind(StrEnum):
+    """A way that notices travel beyond the page."""
+
+    EMAIL = "email"
+    """Through the operator's SMTP server."""
+    WEBHOOK = "webhook"
+    """A signed POST to an address of the user's."""
+    TELEGRAM = "telegram"
+    SLACK = "slack"
+    APPRISE = "apprise"
+    """Any other service, by its Apprise address."""
+
+
+class DeliveryState(StrEnum):
+    """How one notice fares on one channel."""
+
+    WAITING = "waiting"
+    """Not delivered yet; it is tried when it is due."""
+    SENT = "sent"
+    """The receiver has taken it."""
+    SET_ASIDE = "set_aside"
+    """It cannot be delivered; an admin decides what becomes of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,26 @@ def app_secret_place(user_id: str, app_id: str) -> str:
     return f"fyers_apps.secret:{user_id}:{app_id}"
 
 
+def channel_address_place(channel_id: str) -> str:
+    """Return the identity of where a channel leads."""
+    return f"channels.address:{channel_id}"
+
+
+def signing_secret_place(channel_id: str) -> str:
+    """Return the identity of what a channel's messages are signed with."""
+    return f"channels.signing_secret:{channel_id}"
+
+
+def pin_place(user_id: str) -> str:
+    """Return the identity of a stored PIN."""
+    return f"renewals.pin:{user_id}"
+
+
+def refresh_token_place(user_id: str) -> str:
+    """Return the identity of a stored refresh token."""
+    return f"renewals.refresh_token:{user_id}"
+
+
 def installation_place(name: str) -> str:
     """Return the identity of a sealed entry about the installation."""
     return f"installation.value:{name}"

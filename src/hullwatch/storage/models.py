@@ -6,14 +6,14 @@ Every CHECK, index and foreign key here is in a migration too; a test compares b
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from hullwatch.domain.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
 from hullwatch.domain.connection import EndReason, LoginState, Standing
 from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.instruments import MAX_SYMBOL_LENGTH
-from hullwatch.domain.notifications import NotificationKind
+from hullwatch.domain.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.signals import Direction, Rule
 from hullwatch.storage.columns import JsonText, PlainText, UtcMoment, word_of
 
@@ -139,6 +139,43 @@ class PendingLoginRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
     browser_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), repr=False)
     may_switch_account: Mapped[bool]
+    is_by_link: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Begun through a login link, by a browser that need not be signed in here."""
+
+
+class LoginLinkRow(Base):
+    """A link to log one account in at Fyers, by the hash of what the link holds."""
+
+    __tablename__ = "login_links"
+
+    value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    generation: Mapped[int]
+    """The account's generation when it was made: a later login makes the link void."""
+    asked_by: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    """Who asked for it: ``hullwatch`` for a notice, or a user id."""
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
+    taken_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """When its button was pressed; after that no other browser may."""
+    browser_hash: Mapped[str | None] = mapped_column(PlainText(LONGEST_HASH), repr=False, default=None)
+    """Hash of the nonce that the browser which pressed the button holds in a cookie."""
+
+
+class RenewalRow(Base):
+    """What renews a session without its user, where Fyers offers that and the user has opted in; both secrets are sealed."""
+
+    __tablename__ = "renewals"
+
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
+    pin: Mapped[str] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False)
+    opted_in_at: Mapped[datetime] = mapped_column(UtcMoment)
+    app_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID), default=None)
+    """The app that the refresh token belongs to."""
+    refresh_token: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False, default=None)
+    refresh_token_ends_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    last_tried_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    last_outcome: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID), default=None)
 
 
 class WatchRow(Base):
@@ -220,6 +257,70 @@ class NotificationRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcMoment)
     incident_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
     read_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+
+
+class ChannelRow(Base):
+    """A way by which a user's notices travel beyond the page; where it leads is sealed, since such addresses hold passwords and keys."""
+
+    __tablename__ = "channels"
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    kind: Mapped[ChannelKind] = mapped_column(word_of(ChannelKind, "kind"))
+    label: Mapped[str] = mapped_column(PlainText(LONGEST_NAME))
+    address: Mapped[str] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False)
+    hint: Mapped[str] = mapped_column(PlainText(LONGEST_EMAIL))
+    """What may be shown of the address."""
+    signing_secret: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False)
+    is_on: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    last_sent_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    failures: Mapped[int] = mapped_column(default=0)
+    """Failures in a row."""
+    last_error: Mapped[str | None] = mapped_column(PlainText(500), default=None)
+    paused_until: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """After a failure nothing is tried on this channel before that."""
+
+
+class ChannelKindRow(Base):
+    """A kind of notice that a channel carries."""
+
+    __tablename__ = "channel_kinds"
+
+    channel_id: Mapped[str] = mapped_column(
+        PlainText(LONGEST_ID), ForeignKey("channels.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[NotificationKind] = mapped_column(word_of(NotificationKind, "kind"), primary_key=True)
+
+
+class DeliveryRow(Base):
+    """The outbox: one notice on one channel, made in the transaction that stores the notice."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index(None, "notification_id"),
+        Index(None, "state", "due_at"),
+        Index(None, "channel_id", "state", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(PlainText(2 * LONGEST_ID), primary_key=True)
+    """Made of both ids, so that a receiver knows a repetition by it."""
+    notification_id: Mapped[str] = mapped_column(
+        PlainText(LONGEST_ID), ForeignKey("notifications.id", ondelete="CASCADE")
+    )
+    channel_id: Mapped[str] = mapped_column(
+        PlainText(LONGEST_ID), ForeignKey("channels.id", ondelete="CASCADE")
+    )
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
+    state: Mapped[DeliveryState] = mapped_column(word_of(DeliveryState, "state"))
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    due_at: Mapped[datetime] = mapped_column(UtcMoment)
+    attempts: Mapped[int] = mapped_column(default=0)
+    claimed_until: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """A server is at it until then; if it is not done after that, the server has died."""
+    ended_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """When it was sent or set aside."""
+    last_error: Mapped[str | None] = mapped_column(PlainText(500), default=None)
 
 
 class AuditEventRow(Base):

@@ -7,8 +7,22 @@ from typing import Final
 from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hullwatch.storage.cipher import app_secret_place, installation_place, token_place
-from hullwatch.storage.models import BrokerConnectionRow, FyersAppRow, InstallationRow
+from hullwatch.storage.cipher import (
+    app_secret_place,
+    channel_address_place,
+    installation_place,
+    pin_place,
+    refresh_token_place,
+    signing_secret_place,
+    token_place,
+)
+from hullwatch.storage.models import (
+    BrokerConnectionRow,
+    ChannelRow,
+    FyersAppRow,
+    InstallationRow,
+    RenewalRow,
+)
 from hullwatch.storage.transaction import table_of
 
 BATCH = 200
@@ -64,6 +78,34 @@ SEALED_COLUMNS: Final = (
         "user_id",
         "secret",
         lambda row: app_secret_place(row["user_id"], row["app_id"]),
+    ),
+    SealedColumn(
+        "address of channel",
+        table_of(ChannelRow),
+        "id",
+        "address",
+        lambda row: channel_address_place(row["id"]),
+    ),
+    SealedColumn(
+        "signing secret of channel",
+        table_of(ChannelRow),
+        "id",
+        "signing_secret",
+        lambda row: signing_secret_place(row["id"]),
+    ),
+    SealedColumn(
+        "PIN of user",
+        table_of(RenewalRow),
+        "user_id",
+        "pin",
+        lambda row: pin_place(row["user_id"]),
+    ),
+    SealedColumn(
+        "refresh token of user",
+        table_of(RenewalRow),
+        "user_id",
+        "refresh_token",
+        lambda row: refresh_token_place(row["user_id"]),
     ),
     SealedColumn(
         "installation entry",

@@ -1,23 +1,14 @@
-"""NotificationService: what users are told, in sentences for people, and where it is kept until they have read it.
-
-Composing is pure. A notice about a session is stored by ``connections.py`` in the same transaction as the change it tells of, so
-that neither exists without the other.
-"""
+"""The sentences of notices: pure composing, no storing and no sending. Times are said in IST."""
 
 from collections.abc import Callable
 from datetime import datetime
 
-import structlog
-
-from hullwatch.domain.connection import Connection, ConnectionChange, EndReason
+from hullwatch.domain.connection import ConnectionChange, EndReason
 from hullwatch.domain.events import Event, NotificationStored
-from hullwatch.domain.failures import NotFound
 from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.tokens import IST
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort
 
 _WHAT_HAPPENED = {
     EndReason.EXPIRED: (
@@ -125,38 +116,3 @@ _STATUS_TEXTS = {
 def describe_status(status: WatchStatus) -> str:
     """Return the sentence for what monitoring does, and why not where it does not."""
     return _STATUS_TEXTS[status]
-
-
-class NotificationService:
-    """Stored notifications of one user at a time."""
-
-    def __init__(self, *, store: StorePort, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-        self._log = structlog.get_logger(component="NotificationService")
-
-    async def of_user(
-        self, user_id: str, *, unread_only: bool = False, limit: int = 100
-    ) -> list[Notification]:
-        """Return a user's notifications, newest first."""
-        async with self._store.begin(read_only=True) as work:
-            return await work.notifications.of_user(user_id, unread_only=unread_only, limit=limit)
-
-    async def mark_read(self, user_id: str, notification_id: str) -> None:
-        """Remember that the user has read it.
-
-        Raises:
-            NotFound: The user has no such notification.
-        """
-        async with self._store.begin() as work:
-            if not await work.notifications.mark_read(user_id, notification_id, at=self._clock.now()):
-                raise NotFound("You have no such notification.")
-            await work.commit()
-
-    def describe_end(self, connection: Connection) -> str:
-        """Return the sentence for why a connection is down, for answers and pages."""
-        if connection.reason is None:
-            return ""
-        at = connection.last_disconnect_at
-        happened = _WHAT_HAPPENED[connection.reason][1]
-        return happened.format(at=in_ist(at) if at else "an unknown time")

@@ -1,0 +1,27 @@
+"""NotificationService: what users are told, in sentences for people, and where it is kept until they have read it.
+
+``sentences`` composes and is pure; ``service`` keeps. A notice is stored by whoever makes the change it tells of, in the same
+transaction, so that neither exists without the other.
+"""
+
+from hullwatch.services.notifications.sentences import (
+    UNREADABLE_TOKEN,
+    announce,
+    compose_broker_trouble,
+    compose_login_renewed,
+    compose_session_ended,
+    describe_status,
+    in_ist,
+)
+from hullwatch.services.notifications.service import NotificationService
+
+__all__ = [
+    "UNREADABLE_TOKEN",
+    "NotificationService",
+    "announce",
+    "compose_broker_trouble",
+    "compose_login_renewed",
+    "compose_session_ended",
+    "describe_status",
+    "in_ist",
+]
