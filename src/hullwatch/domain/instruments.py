@@ -86,7 +86,8 @@ class Symbol:
         """The part of the exchange whose hours it keeps, by its form: futures and options trade apart from what they are made of."""
         if self.exchange == "MCX":
             return Segment.COMMODITY
-        if _SERIES_FORM.fullmatch(self.text):
+        # Not asked the other way round: BAJAJ-AUTO26NOVFUT has the form of a series too.
+        if not (_FUTURE_FORM.fullmatch(self.text) or _OPTION_FORM.fullmatch(self.text)):
             return Segment.CASH
         return Segment.CURRENCY if _CURRENCY_FORM.fullmatch(self.text) else Segment.EQUITY_DERIVATIVES
 

@@ -131,7 +131,7 @@ def _closures(values: object) -> dict[date, str]:
         raise TableRefused('closures: this has to be a section of lines like 2027-01-26 = "Republic Day"')
     closures = {}
     for key, name in values.items():
-        where = f"closures, {key}"
+        where = f"closures, {_shown(key)}"
         if not isinstance(name, str) or not name.strip():
             raise TableRefused(f"{where}: the holiday's name has to be text")
         closures[_as_day(where, key)] = name.strip()
@@ -174,7 +174,7 @@ def _entries(kind: str, values: dict[str, Any]) -> list[tuple[str, dict[str, Any
     named = []
     for number, entry in enumerate(listed, start=1):
         day = entry.get("day", entry.get("since"))
-        where = f"{kind} {number}" + (f" ({day})" if isinstance(day, (date, str)) else "")
+        where = f"{kind} {number}" + (f" ({_shown(day)})" if isinstance(day, (date, str)) else "")
         _check_keys(where, entry, _KEYS[kind])
         missing = [key for key in _NEEDED[kind] if key not in entry]
         if missing:
@@ -186,7 +186,7 @@ def _entries(kind: str, values: dict[str, Any]) -> list[tuple[str, dict[str, Any
 def _check_keys(where: str, values: dict[str, Any], known: frozenset[str]) -> None:
     for key in values:
         if key not in known:
-            raise TableRefused(f"{where}: {key!r} is not known here, only {', '.join(sorted(known))}")
+            raise TableRefused(f"{where}: '{_shown(key)}' is not known here, only {', '.join(sorted(known))}")
 
 
 # ---------------------------------------------------------------- values
@@ -244,7 +244,7 @@ def _as_day(where: str, value: object) -> date:
         except ValueError:
             day = None
     if not isinstance(day, date) or isinstance(day, datetime) or day.year not in _YEARS:
-        raise TableRefused(f"{where}: {value!s} is no day of this century, like 2027-01-26")
+        raise TableRefused(f"{where}: {_shown(value)} is no day of this century, like 2027-01-26")
     return day
 
 
@@ -263,7 +263,7 @@ def _as_time(where: str, key: str, value: object) -> time:
 
 def _year(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in _YEARS:
-        raise TableRefused(f"{where}: {value!s} is no year of this century")
+        raise TableRefused(f"{where}: {_shown(value)} is no year of this century")
     return value
 
 
@@ -279,6 +279,12 @@ def _built(where: str, build: Callable[..., T], *values: Any, **named: Any) -> T
         return build(*values, **named)
     except ValueError as error:
         raise TableRefused(f"{where}: {error}") from None
+
+
+def _shown(value: object) -> str:
+    """Return what stands in a file so that it can stand in a sentence, whatever it is."""
+    text = str(value)[:40]
+    return text if text.isprintable() else ascii(text)
 
 
 def _plain(error: tomllib.TOMLDecodeError) -> str:
