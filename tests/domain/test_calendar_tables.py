@@ -1,6 +1,7 @@
 """The format of tables of trading days, and how several make one calendar; `hullwatch.domain.market_calendar.tables`."""
 
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -221,3 +222,14 @@ def test_any_text_is_a_table_or_refused(text):
 
     assert told.isprintable()
     assert len(told) < 300
+
+
+def test_the_example_in_the_documents_is_a_table():
+    """What `docs/calendar.md` shows can be used as it stands."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+
+    calendar = calendar_with(read_table(example))
+
+    assert calendar.covers_until == date(2027, 12, 31)
+    assert calendar.is_trading_day(date(2027, 10, 29))
