@@ -9,8 +9,9 @@ What is assumed about the close since 3 August 2026, when the closing auction be
 
 - **Derivatives** trade on until 15:40; their last 5-minute candles open at 15:30 and 15:35, as files of September 2026 show.
 - **Stocks without derivatives** trade until 15:30 as before.
-- **Stocks with derivatives, and the indices made of them**, have no trades between 15:15 and the auction's one print. Brokers' files of August 2026
-  date it 15:28 or 15:29, so it is the last candle of the session, the one that closes at 15:30, that holds it; those between may be absent.
+- **Stocks with derivatives, and the indices made of them**, have no trades between 15:15 and the auction's one print. Another broker's files of the
+  first days of August 2026 date it 15:28 or 15:29, so it is the last candle of the session, the one that closes at 15:30, that holds it; those between
+  may be absent. Fyers' own files of such a day have not been seen.
 - Which of the two a stock is, its symbol does not tell. The session of the cash market therefore ends at 15:30 for all, and candles are counted up to there.
   A candle dated 15:30 or later lies outside and ends a full resolution after it opened.
 - **Daily candles** of the cash market are final at 15:35, when the auction's trades have been reported; before that the closing price may change.
