@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PAGES := $(shell find ui -path ui/node_modules -prune -o -type f -not -name schema.d.ts -print 2>/dev/null)
 
-.PHONY: help install dev demo serve test check format bench lock clean
+.PHONY: help install dev demo serve test check format bench calendar lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ format: $(VENV)/.dev ## format and fix what can be fixed
 
 bench: $(VENV)/.bench ## the benchmarks, side by side in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+calendar: $(VENV)/.dev ## rewrite the closed days from the exchange-calendar library
+	@$(BIN)/python docs/tools/trading_days.py
+	@git diff --stat -- src/hullwatch/domain/market_calendar
 
 lock: $(VENV)/.uv ## rewrite the lock files from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock

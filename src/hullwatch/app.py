@@ -16,10 +16,11 @@ import structlog
 from fastapi import FastAPI
 
 from hullwatch import __version__
+from hullwatch.calendar_file import read_calendar
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
-from hullwatch.domain.market_calendar import MarketCalendar, nse_calendar
+from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.fyers.client import FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
 from hullwatch.runtime.broadcast import Broadcast
@@ -171,7 +172,7 @@ async def open_house(
     Args:
         settings: What the operator wants.
         clock: The time that markets and tokens live in; the machine's unless the demo keeps the simulator's.
-        calendar: Trading days; the exchange's unless told otherwise.
+        calendar: Trading days; the exchange's with the operator's own file unless told otherwise.
         random: Source of jitter.
 
     Raises:
@@ -181,7 +182,7 @@ async def open_house(
     """
     clock = clock or SystemClock()
     wire_clock = SystemClock()  # the network lives in real time, whatever time the market keeps
-    calendar = calendar or nse_calendar()
+    calendar = calendar or read_calendar(settings)
     random = random or SystemRandom()
     async with AsyncExitStack() as stack:
         make_data_dir(settings.data_dir)

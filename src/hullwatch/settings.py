@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     readiness_times: str = "08:30,08:45,09:00"
     """IST, on exchange days."""
     calendar_file: Path | None = None
-    """The operator's own additions to the table of trading days, such as a year that the exchange has just published."""
+    """The operator's own additions to the table of trading days, such as a year that the exchange has just published; read at start."""
     login_link_minutes: Annotated[float, Field(ge=5, le=1440)] = 60
     fyers_refresh: bool = False
     """Whether users may let hullwatch renew their sessions by refresh token and PIN, where Fyers offers that."""
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http or https address without user, query or fragment")
         return text.rstrip("/")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "calendar_file")
     @classmethod
     def _is_text(cls, path: Path) -> Path:
         if not str(path).isprintable():

@@ -1,6 +1,7 @@
 """Looks and habits: phone width, both colours, the keyboard, numbers and times as India writes them, and the trader's daily handiwork."""
 
 import re
+from datetime import datetime
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -16,6 +17,7 @@ from browser.people import (
     wait_until,
 )
 from browser.stage import Stage
+from hullwatch.domain.market_calendar import IST
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +49,30 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
 
     assert findings == []
     assert wide == []
+
+
+def test_the_header_follows_the_end_of_the_trading_day(newcomers: People):
+    """Open, then in the closing auction, then only derivatives trade; what is beside the word says until when."""
+    asha = newcomers.trader("Asha", SBIN)
+    stage, market = asha.stage, asha.open().locator(".market")
+    stage.control("POST", "/clock", {"speed": 1})
+
+    def go_to(hour: int, minute: int) -> None:
+        now = datetime.fromisoformat(stage.control("GET", "/clock")["now"]).astimezone(IST)
+        ahead = now.replace(hour=hour, minute=minute, second=0) - now
+        stage.control("POST", "/clock", {"advanceSeconds": ahead.total_seconds()})
+
+    expect(market).to_contain_text("Market open")
+    expect(market).to_have_attribute("title", re.compile(r"derivatives trade until 15:40"))
+    go_to(15, 16)
+    expect(market).to_contain_text("Closing auction")
+    expect(market).to_have_attribute("title", re.compile(r"closes in .*; stocks with derivatives"))
+    go_to(15, 31)
+    expect(market).to_contain_text("Derivatives open")
+    expect(market).to_have_attribute("data-open", "true")
+    go_to(15, 41)
+    expect(market).to_contain_text("Market closed")
+    expect(market).to_have_attribute("data-open", "false")
 
 
 def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: People):

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import Result
 
 from cli.install import session_of, stored, user_named
+from hullwatch.domain.market_calendar import nse_calendar
 
 Command = Callable[..., Result]
 
@@ -140,3 +141,45 @@ def test_another_keys_database_is_noticed(
 
     assert code == 1
     assert found["Key"][0] is False
+
+
+def test_the_calendar_says_how_far_it_reaches(
+    command: Command, home: Path, fyers: Callable[..., None]
+) -> None:
+    """Every line about the calendar names its last day; one that ends too soon names the setting that helps."""
+    _, found = findings(command)
+
+    is_good, sentence = found["Calendar"]
+    assert nse_calendar().covers_until.isoformat() in sentence
+    assert is_good or "HULLWATCH_CALENDAR_FILE" in sentence
+
+
+def test_the_operators_own_years_count(
+    command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a file that names a hundred years the calendar is good until the last of them."""
+    years = range(2027, 2101)
+    closures = "".join(f'{year}-01-26 = "Republic Day"\n' for year in years)
+    (home / "days.toml").write_text(f"years = {list(years)}\n[closures]\n{closures}")
+    monkeypatch.setenv("HULLWATCH_CALENDAR_FILE", "days.toml")
+
+    _, found = findings(command)
+
+    assert found["Calendar"] == (True, "the trading days are known until 2100-12-31.")
+
+
+def test_an_unusable_calendar_file_is_a_finding(
+    command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the setting, the file and the entry; the other findings stay."""
+    (home / "days.toml").write_text("[closures]\n2027-02-30 = 'x'\n")
+    monkeypatch.setenv("HULLWATCH_CALENDAR_FILE", "days.toml")
+
+    code, found = findings(command)
+
+    assert code == 1
+    is_good, sentence = found["Calendar"]
+    assert not is_good
+    for words in ("HULLWATCH_CALENDAR_FILE", "days.toml", "2027-02-30"):
+        assert words in sentence
+    assert found["Key"][0]

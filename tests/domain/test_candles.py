@@ -23,12 +23,13 @@ from hullwatch.domain.candles import (
     read_candle,
     split_closed,
 )
-from hullwatch.domain.instruments import RESOLUTIONS, Resolution
-from hullwatch.domain.market_calendar import IST, nse_calendar, trading_session
+from hullwatch.domain.instruments import RESOLUTIONS, Resolution, Segment, Symbol
+from hullwatch.domain.market_calendar import IST, ist_date, nse_calendar, trading_session
 
 CALENDAR = nse_calendar()
 FIVE, HOUR, DAY = Resolution("5"), Resolution("60"), Resolution("1D")
 GOOD = [1_700_000_100, 100.0, 102.5, 99.05, 101.0, 1200]
+CALENDARS = st.sampled_from([CALENDAR, CALENDAR.of(Segment.EQUITY_DERIVATIVES)])
 moments = st.datetimes(datetime(2024, 1, 10), datetime(2026, 12, 20), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
 resolutions = st.sampled_from(RESOLUTIONS)
 PROPERTY = settings(deadline=None)
@@ -230,7 +231,7 @@ def test_a_candle_ends_no_later_than_its_session(code, opened, closes):
 
 def test_a_daily_candle_closes_with_the_days_last_session():
     """Dated 00:00 UTC, it closes at 15:30 IST, after the second session of a drill, or at midnight of an unknown day."""
-    assert closes_at(datetime(2026, 11, 20, tzinfo=UTC), DAY, CALENDAR) == ist(2026, 11, 20, 15, 30)
+    assert closes_at(datetime(2026, 7, 31, tzinfo=UTC), DAY, CALENDAR) == ist(2026, 7, 31, 15, 30)
     assert closes_at(datetime(2024, 3, 2, tzinfo=UTC), DAY, CALENDAR) == ist(2024, 3, 2, 12, 30)
     assert closes_at(datetime(2024, 11, 1, tzinfo=UTC), DAY, CALENDAR) == ist(2024, 11, 1, 19, 0)
     assert closes_at(datetime(2026, 11, 8, tzinfo=UTC), DAY, CALENDAR) == ist(2026, 11, 9, 0, 0)
@@ -261,6 +262,18 @@ def test_a_daily_candle_opens_at_midnight_utc():
     assert candle_opening(ist(2026, 11, 20, 11), DAY, session) == datetime(2026, 11, 20, tzinfo=UTC)
 
 
+def test_a_daily_candle_waits_for_the_closing_auction():
+    """Since August 2026 the cash market's closing price is final at 15:35; before that moment the candle is forming."""
+    today = candle(datetime(2026, 11, 20, tzinfo=UTC))
+
+    assert closes_at(today.opened_at, DAY, CALENDAR) == ist(2026, 11, 20, 15, 35)
+    assert split_closed([today], DAY, ist(2026, 11, 20, 15, 34, 59), CALENDAR) == ((), today)
+    assert split_closed([today], DAY, ist(2026, 11, 20, 15, 35), CALENDAR) == ((today,), None)
+    assert next_close_after(ist(2026, 11, 20, 15, 32), DAY, CALENDAR) == ist(2026, 11, 20, 15, 35)
+    assert closes_between(ist(2026, 11, 20, 15, 32), ist(2026, 11, 20, 16), DAY, CALENDAR) == 1
+    assert closes_between(ist(2026, 11, 20, 15, 35), ist(2026, 11, 20, 16), DAY, CALENDAR) == 0
+
+
 def test_the_running_candle_is_split_off():
     """Candles closed by now are closed, at the very second too; the running one is forming."""
     day = [candle(ist(2026, 11, 20, 9, 15) + i * FIVE.length) for i in range(4)]
@@ -279,12 +292,12 @@ def test_candles_from_the_future_are_left_out():
 
 
 def test_the_short_last_hour_is_closed_at_the_close():
-    """At 15:30 the hour that opened at 15:15 is final, and today's daily candle with it."""
-    last_hour, today = candle(ist(2026, 11, 20, 15, 15)), candle(datetime(2026, 11, 20, tzinfo=UTC))
+    """At 15:30 the hour that opened at 15:15 is final, and on a day without an auction the daily candle with it."""
+    last_hour, today = candle(ist(2026, 7, 31, 15, 15)), candle(datetime(2026, 7, 31, tzinfo=UTC))
 
-    assert split_closed([last_hour], HOUR, ist(2026, 11, 20, 15, 30), CALENDAR) == ((last_hour,), None)
-    assert split_closed([today], DAY, ist(2026, 11, 20, 15, 29, 59), CALENDAR) == ((), today)
-    assert split_closed([today], DAY, ist(2026, 11, 20, 15, 30), CALENDAR) == ((today,), None)
+    assert split_closed([last_hour], HOUR, ist(2026, 7, 31, 15, 30), CALENDAR) == ((last_hour,), None)
+    assert split_closed([today], DAY, ist(2026, 7, 31, 15, 29, 59), CALENDAR) == ((), today)
+    assert split_closed([today], DAY, ist(2026, 7, 31, 15, 30), CALENDAR) == ((today,), None)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +307,9 @@ def test_the_short_last_hour_is_closed_at_the_close():
         ("5", ist(2026, 11, 20, 15, 30), ist(2026, 11, 23, 9, 20)),
         ("60", ist(2026, 11, 20, 15, 20), ist(2026, 11, 20, 15, 30)),
         ("60", ist(2026, 11, 23, 16, 0), ist(2026, 11, 25, 10, 15)),
-        ("1D", ist(2026, 11, 23, 15, 30), ist(2026, 11, 25, 15, 30)),
+        ("1D", ist(2026, 11, 23, 15, 30), ist(2026, 11, 23, 15, 35)),
+        ("1D", ist(2026, 11, 23, 15, 35), ist(2026, 11, 25, 15, 35)),
+        ("1D", ist(2026, 7, 30, 15, 30), ist(2026, 7, 31, 15, 30)),
         ("1D", ist(2024, 3, 2, 9, 30), ist(2024, 3, 2, 12, 30)),
         ("1D", ist(2024, 3, 2, 10, 30), ist(2024, 3, 2, 12, 30)),
         ("60", ist(2024, 3, 2, 9, 30), ist(2024, 3, 2, 10, 0)),
@@ -313,7 +328,8 @@ def test_the_next_close(code, moment, expected):
         ("5", ist(2026, 11, 20, 9, 20), ist(2026, 11, 20, 9, 20)),
         ("5", ist(2026, 11, 23, 9, 19), ist(2026, 11, 20, 15, 30)),
         ("60", ist(2026, 11, 25, 8, 0), ist(2026, 11, 23, 15, 30)),
-        ("1D", ist(2026, 11, 23, 15, 0), ist(2026, 11, 20, 15, 30)),
+        ("1D", ist(2026, 11, 23, 15, 34), ist(2026, 11, 20, 15, 35)),
+        ("1D", ist(2026, 11, 23, 15, 35), ist(2026, 11, 23, 15, 35)),
         ("1D", ist(2024, 3, 2, 10, 30), ist(2024, 3, 1, 15, 30)),
     ],
 )
@@ -323,29 +339,30 @@ def test_the_last_close(code, moment, expected):
 
 
 @PROPERTY
-@given(moments, resolutions)
-def test_closes_are_neighbours(moment, resolution):
-    """The last close and the next one enclose the moment with no close between them."""
-    last = last_close_at_or_before(moment, resolution, CALENDAR)
-    coming = next_close_after(moment, resolution, CALENDAR)
+@given(moments, resolutions, CALENDARS)
+def test_closes_are_neighbours(moment, resolution, calendar):
+    """The last close and the next one enclose the moment with no close between them, in either segment."""
+    last = last_close_at_or_before(moment, resolution, calendar)
+    coming = next_close_after(moment, resolution, calendar)
 
     assert last <= moment < coming
-    assert next_close_after(last, resolution, CALENDAR) == coming
-    assert last_close_at_or_before(coming, resolution, CALENDAR) == coming
-    assert closes_between(last, coming, resolution, CALENDAR) == 1
-    assert closes_between(last, coming - timedelta(microseconds=1), resolution, CALENDAR) == 0
+    assert next_close_after(last, resolution, calendar) == coming
+    assert last_close_at_or_before(coming, resolution, calendar) == coming
+    assert closes_between(last, coming, resolution, calendar) == 1
+    assert closes_between(last, coming - timedelta(microseconds=1), resolution, calendar) == 0
 
 
 @PROPERTY
-@given(moments, resolutions)
-def test_every_close_is_that_of_the_candle_before_it(moment, resolution):
-    """The candle running just before a close is the one that closes then."""
-    coming = next_close_after(moment, resolution, CALENDAR)
-    session = CALENDAR.session_at(coming - timedelta(microseconds=1))
+@given(moments, resolutions, CALENDARS)
+def test_every_close_is_that_of_the_candle_before_it(moment, resolution, calendar):
+    """The candle running just before a close, or before the session's end where that is earlier, is the one that closes then."""
+    coming = next_close_after(moment, resolution, calendar)
+    last_session = calendar.sessions_on(ist_date(coming))[-1]
+    before = min(coming, last_session.closes_at) - timedelta(microseconds=1)
 
-    opened_at = candle_opening(coming - timedelta(microseconds=1), resolution, session)
+    opened_at = candle_opening(before, resolution, calendar.session_at(before))
 
-    assert closes_at(opened_at, resolution, CALENDAR) == coming
+    assert closes_at(opened_at, resolution, calendar) == coming
 
 
 @PROPERTY
@@ -385,6 +402,19 @@ def test_a_day_has_75_five_minute_candles():
         9,
         1,
     ]
+
+
+def test_a_day_of_derivatives_has_77_five_minute_candles():
+    """Since August 2026 the last ones open at 15:30 and 15:35, as files of futures show; before that a day was as long as the cash market's."""
+    derivatives = CALENDAR.for_symbol(Symbol("NSE:NIFTY26NOVFUT"))
+
+    def count(code: str, *day: int) -> int:
+        return closes_between(ist(*day), ist(*day) + timedelta(days=1), Resolution(code), derivatives)
+
+    assert [count(code, 2026, 11, 20) for code in ("5", "60", "1D")] == [77, 7, 1]
+    assert [count(code, 2026, 7, 31) for code in ("5", "60", "1D")] == [75, 7, 1]
+    assert closes_at(ist(2026, 11, 20, 15, 30), FIVE, derivatives) == ist(2026, 11, 20, 15, 35)
+    assert closes_at(ist(2026, 11, 20, 15, 15), HOUR, derivatives) == ist(2026, 11, 20, 15, 40)
 
 
 def test_real_candles_are_exactly_those_expected(market_data):

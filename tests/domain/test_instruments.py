@@ -65,6 +65,35 @@ def test_every_form_of_the_documents_round_trips(text):
     assert hash(symbol) == hash(Symbol(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "segment"),
+    [
+        ("NSE:SBIN-EQ", Segment.CASH),
+        ("BSE:3MINDIA-A", Segment.CASH),
+        ("NSE:NIFTY50-INDEX", Segment.CASH),
+        ("NSE:BAJAJ-AUTO-EQ", Segment.CASH),
+        ("NSE:BAJAJ-AUTO26NOVFUT", Segment.EQUITY_DERIVATIVES),
+        ("NSE:M&M26NOVFUT", Segment.EQUITY_DERIVATIVES),
+        ("BSE:SENSEX23AUGFUT", Segment.EQUITY_DERIVATIVES),
+        ("NSE:NIFTY20D1025000CE", Segment.EQUITY_DERIVATIVES),
+        ("NSE:USDINR20OCTFUT", Segment.CURRENCY),
+        ("NSE:GBPINR20NOV80.5PE", Segment.CURRENCY),
+        ("MCX:CRUDEOIL20OCTFUT", Segment.COMMODITY),
+    ],
+)
+def test_a_symbols_form_tells_its_segment(text, segment):
+    """Shares and indices are cash; a contract belongs to derivatives, to currencies or, at MCX, to commodities."""
+    assert Symbol(text).segment is segment
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_every_form_has_a_segment(text):
+    """No symbol is without one, and every future and option is outside the cash market."""
+    is_contract = text.endswith(("FUT", "CE", "PE"))
+
+    assert (Symbol(text).segment is not Segment.CASH) == is_contract
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
 def test_malformed_text_is_refused_with_one_short_sentence(text):
     """Nothing is trimmed, capitalised or guessed; the sentence is short and printable whatever was sent."""

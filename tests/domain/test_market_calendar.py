@@ -1,58 +1,37 @@
 """Trading days and hours; `hullwatch.domain.market_calendar`.
 
-Weekday closures are checked against exchange_calendars' XBOM, an independent table of the same exchange days.
+Where the days come from is tested in `test_trading_days`, every minute of three years in `test_every_minute`.
 """
 
 import time as os_time
-import warnings
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hullwatch.domain.instruments import Segment, Symbol
 from hullwatch.domain.market_calendar import (
     IST,
     MarketCalendar,
+    MarketPhase,
     SessionKind,
     TradingSession,
     ist_date,
     nse_calendar,
+    session_under_way,
+    sessions_of_all,
     trading_session,
 )
 
 CALENDAR = nse_calendar()
+DERIVATIVES = CALENDAR.of(Segment.EQUITY_DERIVATIVES)
 moments = st.datetimes(datetime(2024, 1, 10), datetime(2026, 12, 20), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
 
 
 def ist(*parts: int) -> datetime:
     """Return a moment given in Indian time."""
     return datetime(*parts, tzinfo=IST)
-
-
-@pytest.fixture(scope="module")
-def xbom_sessions():
-    """Return the days on which exchange_calendars has trading, 2024 to 2026."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # it makes pandas warn of its own future; none of that is about our code
-        import exchange_calendars  # noqa: PLC0415 - two seconds that only this test should pay
-
-        calendar = exchange_calendars.get_calendar("XBOM", start="2024-01-01", end="2026-12-31")
-        return {session.date() for session in calendar.sessions}
-
-
-def test_weekdays_agree_with_exchange_calendars(xbom_sessions):
-    """Every weekday of 2024 to 2026 has regular hours exactly if exchange_calendars has a session."""
-    day, differing = date(2024, 1, 1), []
-    while day.year < 2027:
-        regular = any(session.kind is SessionKind.REGULAR for session in CALENDAR.sessions_on(day))
-        if regular != (day in xbom_sessions):
-            differing.append(day)
-        day += timedelta(days=1)
-
-    assert differing == []
 
 
 def test_an_ordinary_day_trades_from_0915_to_1530():
@@ -208,28 +187,134 @@ def test_status_agrees_with_itself(moment):
 
 
 def test_a_day_whose_hours_are_unknown_says_so():
-    """Muhurat trading of 2026 counts as closed, is not known, and is warned of on the day."""
+    """Muhurat trading of 2026 counts as closed, is not known, and is warned of for two weeks up to the day."""
     day = date(2026, 11, 8)
+
+    def warned(*moment: int) -> bool:
+        return any("2026-11-08" in sentence for sentence in CALENDAR.warnings(ist(*moment)))
 
     assert not CALENDAR.is_trading_day(day)
     assert not CALENDAR.is_known(day)
     assert CALENDAR.is_known(date(2026, 11, 9))
-    assert any("2026-11-08" in sentence for sentence in CALENDAR.warnings(ist(2026, 11, 8, 12, 0)))
-    assert CALENDAR.warnings(ist(2026, 11, 9, 12, 0)) == ()
+    assert warned(2026, 11, 8, 23, 59)
+    assert warned(2026, 10, 25)
+    assert not warned(2026, 10, 24, 23, 59)
+    assert not warned(2026, 11, 9)
 
 
 def test_an_unknown_year_counts_weekdays_as_open_and_is_loud():
-    """2027 is open on weekdays, closed on weekends, not known, and warned of from 1 December 2026."""
+    """2027 is open on weekdays, closed on weekends, not known, and warned of from 60 days before it, with what to do."""
     assert CALENDAR.covers_until == date(2026, 12, 31)
     assert CALENDAR.is_trading_day(date(2027, 1, 26))
     assert not CALENDAR.is_trading_day(date(2027, 1, 24))
     assert not CALENDAR.is_known(date(2027, 1, 26))
-    assert CALENDAR.warnings(ist(2026, 11, 30, 23, 59)) == ()
-    (sentence,) = CALENDAR.warnings(ist(2026, 12, 1, 0, 0))
+    assert CALENDAR.warnings(ist(2026, 10, 24, 12, 0)) == ()
+    (sentence,) = CALENDAR.warnings(ist(2026, 11, 28, 12, 0))
     assert "2027" in sentence
+    assert "HULLWATCH_CALENDAR_FILE" in sentence
+    assert not any("2027" in told for told in CALENDAR.warnings(ist(2026, 11, 1, 23, 59)))
+    assert any("2027" in told for told in CALENDAR.warnings(ist(2026, 11, 2, 0, 0)))
     (sentence,) = CALENDAR.warnings(ist(2027, 6, 1, 12, 0))
     assert "2027" in sentence
     assert len(CALENDAR.warnings(ist(2027, 12, 1, 12, 0))) == 2
+
+
+def test_a_gap_between_known_years_ends_what_is_covered():
+    """A calendar that knows 2026 and 2028 reaches to the end of 2026, and one that knows nothing reaches nowhere."""
+    assert MarketCalendar(known_years=frozenset({2026, 2028})).covers_until == date(2026, 12, 31)
+    assert MarketCalendar().covers_until == date.min
+
+
+# ---- segments
+
+
+def test_derivatives_keep_the_same_days_and_close_later():
+    """Until July 2026 both segments keep the same hours; from 3 August on derivatives trade until 15:40."""
+    day = date(2024, 1, 1)
+    while day.year < 2027:
+        cash, derivatives = CALENDAR.sessions_on(day), DERIVATIVES.sessions_on(day)
+        assert [session.opens_at for session in cash] == [session.opens_at for session in derivatives]
+        if day < date(2026, 8, 3):
+            assert cash == derivatives
+        elif cash:
+            (session,) = derivatives
+            assert session.closes_at == datetime.combine(day, time(15, 40), IST)
+        day += timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "closes"),
+    [
+        ("NSE:SBIN-EQ", time(15, 30)),
+        ("NSE:NIFTY50-INDEX", time(15, 30)),
+        ("BSE:SENSEX26NOVFUT", time(15, 40)),
+        ("NSE:NIFTY26N2424500CE", time(15, 40)),
+        ("MCX:GOLD26DECFUT", time(15, 30)),
+    ],
+)
+def test_a_symbol_leads_to_the_hours_of_its_segment(symbol, closes):
+    """Shares and indices keep the cash market's hours, contracts on them those of derivatives; unknown hours count as the cash market's."""
+    (session,) = CALENDAR.for_symbol(Symbol(symbol)).sessions_on(date(2026, 11, 20))
+
+    assert session.closes_at.astimezone(IST).time() == closes
+
+
+def test_the_phases_of_a_day_with_a_closing_auction():
+    """Continuous until 15:15, then the auction until 15:35, though the session closes at 15:30; derivatives have none."""
+    spelled = []
+    for minute in range(9 * 60 + 14, 15 * 60 + 42):
+        moment = ist(2026, 11, 20) + timedelta(minutes=minute)
+        found = (
+            CALENDAR.phase_at(moment),
+            CALENDAR.session_at(moment) is not None,
+            DERIVATIVES.phase_at(moment),
+        )
+        if not spelled or spelled[-1][1:] != found:
+            spelled.append((f"{moment:%H:%M}", *found))
+
+    closed, continuous, auction = MarketPhase.CLOSED, MarketPhase.CONTINUOUS, MarketPhase.CLOSING_AUCTION
+    assert spelled == [
+        ("09:14", closed, False, closed),
+        ("09:15", continuous, True, continuous),
+        ("15:15", auction, True, continuous),
+        ("15:30", auction, False, continuous),
+        ("15:35", closed, False, continuous),
+        ("15:40", closed, False, closed),
+    ]
+
+
+def test_status_says_when_it_changes_next():
+    """A page that asks again at that moment never shows an outdated phase."""
+    turns, moment = [], ist(2026, 11, 20, 8)
+    while len(turns) < 6:
+        moment = CALENDAR.status(moment).changes_at
+        turns.append(f"{moment.astimezone(IST):%d %H:%M}")
+
+    assert turns == ["20 09:15", "20 15:15", "20 15:30", "20 15:35", "23 09:15", "23 15:15"]
+
+
+def test_a_replaced_day_is_replaced_in_both_segments():
+    """Closing a day, or giving it hours, holds for derivatives too."""
+    day = date(2026, 11, 20)
+    hour = trading_session(day, time(18, 0), time(19, 0), SessionKind.MUHURAT)
+
+    assert CALENDAR.with_sessions(day).of(Segment.EQUITY_DERIVATIVES).sessions_on(day) == ()
+    assert CALENDAR.with_sessions(day, hour).of(Segment.EQUITY_DERIVATIVES).sessions_on(day) == (hour,)
+    assert MarketCalendar().of(Segment.EQUITY_DERIVATIVES) == MarketCalendar()
+
+
+def test_sessions_of_several_segments():
+    """Together they trade while any of them does: sessions that overlap are one, others stay apart."""
+    day = date(2026, 11, 20)
+    (joined,) = sessions_of_all([CALENDAR, DERIVATIVES], day)
+
+    assert (joined.opens_at, joined.closes_at) == (ist(2026, 11, 20, 9, 15), ist(2026, 11, 20, 15, 40))
+    assert sessions_of_all([CALENDAR], day) == CALENDAR.sessions_on(day)
+    assert len(sessions_of_all([CALENDAR, DERIVATIVES], date(2024, 3, 2))) == 2
+    assert sessions_of_all([CALENDAR, DERIVATIVES], date(2026, 11, 24)) == ()
+    assert session_under_way([CALENDAR, DERIVATIVES], ist(2026, 11, 20, 15, 35)) is not None
+    assert session_under_way([CALENDAR], ist(2026, 11, 20, 15, 35)) is None
+    assert session_under_way([CALENDAR, DERIVATIVES], ist(2026, 11, 20, 15, 40)) is None
 
 
 def test_a_calendar_of_chosen_days():
@@ -263,6 +348,10 @@ def test_impossible_sessions_are_refused():
         trading_session(day, time(10, 0), time(10, 0))
     with pytest.raises(ValueError):
         TradingSession(ist(2026, 11, 9, 22, 0), ist(2026, 11, 10, 1, 0))
+    with pytest.raises(ValueError):
+        trading_session(day, auction=(time(15, 30), time(15, 35)))
+    with pytest.raises(ValueError):
+        trading_session(day, auction=(time(15, 15), time(15, 15)))
     with pytest.raises(ValueError):
         CALENDAR.with_sessions(date(2026, 11, 10), trading_session(day))
     with pytest.raises(ValueError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hullwatch.simulator.market.calendar import IST, from_date, is_weekday_open
+from hullwatch.simulator.market.calendar import IST, from_date, is_trading_day
 
 HERE = Path(__file__).resolve().parent
 ORACLE = HERE.parent.parent / ".venv-oracle" / "bin" / "python"
@@ -23,7 +23,7 @@ Sdk = Callable[[str], dict[str, Any]]
 def trading_morning() -> str:
     """Return 10:00 IST of a trading day to come: the SDK checks a token's end against the real clock."""
     day = datetime.now(UTC).astimezone(IST).date() + timedelta(days=1)
-    while not is_weekday_open(from_date(day)):
+    while not is_trading_day(from_date(day)):
         day += timedelta(days=1)
     return f"{day.isoformat()}T10:00:00+05:30"
 

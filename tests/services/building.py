@@ -125,7 +125,9 @@ class House:
         seed: int = 7,
         ids: Callable[[str], str] | None = None,
         interval_s: float = 5.0,
+        calendar: MarketCalendar = CALENDAR,
     ) -> None:
+        self.calendar = calendar
         self.clock = clock or FakeClock(now)
         self.store = store or HookedStore()
         self.broker = broker or FakeBroker(self.clock)
@@ -146,10 +148,10 @@ class House:
             new_id=self.new_id,
         )
         self.market = MarketService(
-            connections=self.connections, broker=self.broker, calendar=CALENDAR, clock=self.clock
+            connections=self.connections, broker=self.broker, calendar=calendar, clock=self.clock
         )
         self.hma = HMAService(
-            connections=self.connections, market=self.market, calendar=CALENDAR, clock=self.clock
+            connections=self.connections, market=self.market, calendar=calendar, clock=self.clock
         )
         self.validation = TokenValidationService(
             connections=self.connections,
@@ -162,7 +164,7 @@ class House:
             store=self.store,
             connections=self.connections,
             market=self.market,
-            calendar=CALENDAR,
+            calendar=calendar,
             clock=self.clock,
             random=self.random,
             hub=self.hub,
@@ -211,6 +213,7 @@ class House:
             seed=self.random.randrange(10_000),
             ids=self.new_id,
             interval_s=self._interval_s,
+            calendar=self.calendar,
         )
 
     # ---- people

@@ -80,14 +80,15 @@ async def test_depth_of_an_unlisted_symbol_is_refused(simulator):
 
 
 @pytest.mark.parametrize(
-    ("clock", "status"),
+    ("clock", "status", "derivatives"),
     [
-        ("08:00", "CLOSED"), ("09:01", "PREOPEN"), ("09:10", "PREOPEN_CLOSED"), ("09:15", "OPEN"), ("15:29", "OPEN"),
-        ("15:30", "CLOSED"), ("15:45", "POSTCLOSE_START"), ("18:00", "CLOSED"),
+        ("08:00", "CLOSED", "CLOSED"), ("09:01", "PREOPEN", "CLOSED"), ("09:10", "PREOPEN_CLOSED", "CLOSED"),
+        ("09:15", "OPEN", "OPEN"), ("15:29", "OPEN", "OPEN"), ("15:30", "CLOSED", "OPEN"), ("15:39", "CLOSED", "OPEN"),
+        ("15:45", "POSTCLOSE_START", "CLOSED"), ("18:00", "CLOSED", "CLOSED"),
     ],
 )  # fmt: skip
-async def test_market_status_follows_the_clock(simulator, clock, status):
-    """NSE cash says the word for the hour; Tuesday 24 November is a holiday, so the day after is looked at."""
+async def test_market_status_follows_the_clock(simulator, clock, status, derivatives):
+    """NSE cash says the word for the hour, and derivatives trade ten minutes longer; Tuesday 24 November is a holiday, so the day after is looked at."""
     moment = datetime.fromisoformat(f"2026-11-25T{clock}:00+05:30")
     simulator.time.value += moment.timestamp() - simulator.server.broker.clock.epoch()
     token = await simulator.person()
@@ -98,6 +99,7 @@ async def test_market_status_follows_the_clock(simulator, clock, status):
     }
 
     assert rows[10, 10, "NORMAL"] == status
+    assert rows[10, 11, "NORMAL"] == rows[12, 11, "NORMAL"] == derivatives
 
 
 async def test_a_holiday_is_closed_all_day(simulator):

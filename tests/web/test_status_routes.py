@@ -1,5 +1,7 @@
 """The polled status, the validation cache, and the answers of market, HMA and monitoring over HTTP."""
 
+from datetime import UTC, datetime
+
 import httpx2
 import pytest
 from fakes.broker import AccountState
@@ -123,7 +125,25 @@ async def test_market_status_comes_from_the_calendar(house):
     assert status["isOpen"] is True
     assert status["exchangeDay"] == "2026-11-23"
     assert status["nextCloseAt"] == "2026-11-23T10:00:00Z"
+    assert status["phase"] == "continuous"
+    assert status["changesAt"] == "2026-11-23T09:45:00Z"
+    assert status["session"]["settlesAt"] == "2026-11-23T10:05:00Z"
+    assert set(status) >= {"nextOpenAt", "holidayName"}
     assert not house.broker.calls
+
+
+async def test_market_status_tells_of_derivatives_too(house):
+    """At 15:32 IST the cash market's auction is being matched while derivatives trade on until 15:40."""
+    await house.clock.advance_to(datetime(2026, 11, 23, 10, 2, tzinfo=UTC))
+    async with house.browser("asha") as client:
+        status = (await client.get("/api/market/status")).json()
+
+    assert (status["isOpen"], status["phase"], status["session"]) == (False, "closing_auction", None)
+    assert status["changesAt"] == "2026-11-23T10:05:00Z"
+    derivatives = status["derivatives"]
+    assert (derivatives["isOpen"], derivatives["phase"]) == (True, "continuous")
+    assert derivatives["nextCloseAt"] == derivatives["changesAt"] == "2026-11-23T10:10:00Z"
+    assert derivatives["session"]["kind"] == "regular"
 
 
 async def test_quotes_say_how_they_ended(house):

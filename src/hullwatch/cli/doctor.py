@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -61,6 +61,7 @@ async def _examine(*, is_told: bool) -> list[Finding]:
 async def _findings() -> AsyncIterator[Finding]:
     from hullwatch.settings import SettingsRefused, read_settings
 
+    settings = None
     try:
         settings = read_settings()
         settings.checked_for_serving()
@@ -73,7 +74,7 @@ async def _findings() -> AsyncIterator[Finding]:
         yield await _key(settings)
         for finding in await _fyers(settings):
             yield finding
-    for finding in _calendar():
+    for finding in _calendar(settings):
         yield finding
 
 
@@ -234,13 +235,20 @@ def _clock(told: str | None, asked_at: datetime, answered_at: datetime) -> Findi
     return Finding("Clock", True, "agrees with Fyers' to the second.")
 
 
-def _calendar() -> Iterator[Finding]:
+def _calendar(settings: "Settings | None") -> Iterator[Finding]:
+    """Say how far the calendar reaches; `None` where the settings cannot be read, and so no file of the operator's is known."""
+    from hullwatch.calendar_file import read_calendar
     from hullwatch.domain.market_calendar import nse_calendar
+    from hullwatch.settings import SettingsRefused
 
-    calendar = nse_calendar()
+    try:
+        calendar = nse_calendar() if settings is None else read_calendar(settings)
+    except SettingsRefused as refusal:
+        yield Finding("Calendar", False, str(refusal))
+        return
+    until = f"the trading days are known until {calendar.covers_until.isoformat()}."
     warnings = calendar.warnings(datetime.now(UTC))
     for warning in warnings:
-        yield Finding("Calendar", False, warning)
+        yield Finding("Calendar", False, f"{until} {warning}")
     if not warnings:
-        until: date = calendar.covers_until
-        yield Finding("Calendar", True, f"knows the trading days until {until.isoformat()}.")
+        yield Finding("Calendar", True, until)

@@ -2,8 +2,10 @@
 
 Which sessions there are is in `market_calendar`; the average over closes is in `hma`. Candles are counted from the
 opening of their session: 60-minute candles open at 09:15, 10:15 and so on, and the last one, at 15:15, is cut short by the
-close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers API v3 docs, history sample) and closes with
-the day's last session.
+close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers API v3 docs, history sample) and closes when the
+closing price of the day's last session is final: with a closing auction that is some minutes after the session.
+
+Hours differ between segments: the calendar given has to be that of the symbol (`MarketCalendar.for_symbol`).
 """
 
 import math
@@ -194,7 +196,7 @@ def closes_at(opened_at: datetime, resolution: Resolution, calendar: MarketCalen
         day = ist_date(opened_at)
         sessions = calendar.sessions_on(day)
         if sessions:
-            return sessions[-1].closes_at
+            return sessions[-1].settles_at
         return datetime.combine(day + timedelta(days=1), time(), IST).astimezone(UTC)
     end = opened_at + resolution.length
     for session in calendar.sessions_between(opened_at, end):
@@ -219,8 +221,10 @@ def split_closed(
 def next_close_after(moment: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
     """Return the first moment after `moment` at which a candle closes, beyond nights, week-ends and holidays if need be."""
     if not resolution.is_intraday:
-        session = calendar.session_at(moment) or calendar.next_session(moment)
-        return calendar.sessions_on(session.day)[-1].closes_at
+        today = calendar.sessions_on(ist_date(moment))
+        if today and today[-1].settles_at > moment:
+            return today[-1].settles_at
+        return calendar.sessions_on(calendar.next_session(moment).day)[-1].settles_at
     under_way = calendar.session_at(moment)
     if under_way is None:
         upcoming = calendar.next_session(moment)
@@ -232,12 +236,10 @@ def next_close_after(moment: datetime, resolution: Resolution, calendar: MarketC
 def last_close_at_or_before(moment: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
     """Return the latest moment up to `moment` at which a candle closed, beyond nights, week-ends and holidays if need be."""
     if not resolution.is_intraday:
-        session = calendar.previous_session(moment)
-        last = calendar.sessions_on(session.day)[-1]
-        if last.closes_at <= moment:
-            return last.closes_at
-        first = calendar.sessions_on(session.day)[0]
-        return calendar.previous_session(first.opens_at).closes_at
+        today = calendar.sessions_on(ist_date(moment))
+        if today and today[-1].settles_at <= moment:
+            return today[-1].settles_at
+        return calendar.previous_session(today[0].opens_at if today else moment).settles_at
     under_way = calendar.session_at(moment)
     if under_way is not None:
         opening = candle_opening(moment, resolution, under_way)
@@ -251,8 +253,10 @@ def closes_between(start: datetime, end: datetime, resolution: Resolution, calen
     if start >= end:
         return 0
     if not resolution.is_intraday:
-        days = {session.day for session in calendar.sessions_between(start, end)}
-        ends = (calendar.sessions_on(day)[-1].closes_at for day in days)
+        # From the first day's midnight: a closing price may be final after its session, and `start` lie between the two.
+        midnight = datetime.combine(ist_date(start), time(), IST)
+        days = {session.day for session in calendar.sessions_between(midnight, end)}
+        ends = (calendar.sessions_on(day)[-1].settles_at for day in days)
         return sum(start < closed_at <= end for closed_at in ends)
     return sum(
         _closed_by(end, resolution, session) - _closed_by(start, resolution, session)

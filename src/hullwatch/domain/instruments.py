@@ -28,6 +28,19 @@ _OPTION_FORM: Final = re.compile(
     r"(?:NSE|BSE|MCX):[A-Z0-9][A-Z0-9&._-]*\d\d(?:[A-Z]{3}|[1-9OND]\d\d)\d+(?:\.\d+)?(?:CE|PE)"
 )
 _FORMS: Final = (_SERIES_FORM, _FUTURE_FORM, _OPTION_FORM)
+# The pairs that NSE and BSE list contracts on; a contract on anything else there is an equity derivative.
+_CURRENCY_FORM: Final = re.compile(
+    r"(?:NSE|BSE):(?:USDINR|EURINR|GBPINR|JPYINR|EURUSD|GBPUSD|USDJPY)\d\d[A-Z0-9.]+"
+)
+
+
+class Segment(StrEnum):
+    """The part of an exchange that an instrument trades in."""
+
+    CASH = "cash"
+    EQUITY_DERIVATIVES = "equity_derivatives"
+    CURRENCY = "currency"
+    COMMODITY = "commodity"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,6 +80,16 @@ class Symbol:
     def is_index(self) -> bool:
         """Whether this is an index, which has no depth and no volume."""
         return self.text.endswith("-INDEX")
+
+    @property
+    def segment(self) -> Segment:
+        """The part of the exchange whose hours it keeps, by its form: futures and options trade apart from what they are made of."""
+        if self.exchange == "MCX":
+            return Segment.COMMODITY
+        # Not asked the other way round: BAJAJ-AUTO26NOVFUT has the form of a series too.
+        if not (_FUTURE_FORM.fullmatch(self.text) or _OPTION_FORM.fullmatch(self.text)):
+            return Segment.CASH
+        return Segment.CURRENCY if _CURRENCY_FORM.fullmatch(self.text) else Segment.EQUITY_DERIVATIVES
 
     def __str__(self) -> str:
         return self.text
@@ -157,15 +180,6 @@ def _spelled() -> str:
 
 RESOLUTIONS: Final = tuple(Resolution(code) for code in _LENGTHS)
 """Every resolution that can be watched, shortest first."""
-
-
-class Segment(StrEnum):
-    """The part of an exchange that an instrument trades in."""
-
-    CASH = "cash"
-    EQUITY_DERIVATIVES = "equity_derivatives"
-    CURRENCY = "currency"
-    COMMODITY = "commodity"
 
 
 DEFAULT_TICK_SIZE: Final = Decimal("0.01")

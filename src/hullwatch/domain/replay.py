@@ -161,12 +161,12 @@ def replay(
 ) -> ReplayReport:
     """Run the live series of each rule over closed candles, oldest first; as live, one that is not newer than the last is passed over.
 
-    The calendar, NSE's unless given, decides when a candle closed.
+    The calendar, NSE's unless given, decides in the symbol's segment when a candle closed.
 
     Raises:
         InvalidInput: the period, the tick size or a close is unusable.
     """
-    known_days = nse_calendar() if calendar is None else calendar
+    known_days = (nse_calendar() if calendar is None else calendar).for_symbol(symbol)
     watched = [WatchSeries(period, rule, tick_size) for rule in dict.fromkeys(rules)]
     if not watched:
         raise InvalidInput("A replay needs at least one rule.", field="rule")

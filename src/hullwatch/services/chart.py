@@ -96,10 +96,10 @@ class ChartService:
     async def _fetch(
         self, user_id: str, symbol: Symbol, resolution: Resolution, period: int, rule: Rule
     ) -> Chart:
-        now = self._clock.now()
-        start = history_start(warm_up(period) + SHOWN, resolution, now, self._calendar)
+        now, calendar = self._clock.now(), self._calendar.for_symbol(symbol)
+        start = history_start(warm_up(period) + SHOWN, resolution, now, calendar)
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
-        next_close_at = next_close_after(now, resolution, self._calendar)
+        next_close_at = next_close_after(now, resolution, calendar)
         return _draw(answer, WatchSeries(period, rule), next_close_at)
 
 

@@ -121,7 +121,7 @@ class HMAService:
             InvalidInput: The period is not one an HMA can have.
         """
         current = await self._current(user_id, symbol, period, resolution)
-        is_forming = self._calendar.session_at(self._clock.now()) is not None
+        is_forming = self._calendar.for_symbol(symbol).session_at(self._clock.now()) is not None
         if current.average is None or not is_forming:
             return None
         answer = await self._market.quotes(user_id, [symbol])
@@ -138,7 +138,7 @@ class HMAService:
         kept = self._kept.get(key)
         if kept is not None and now < kept.until:
             return kept
-        start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar)
+        start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar.for_symbol(symbol))
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
             return _Kept(now, _unanswered(symbol, period, resolution, answer.outcome))
@@ -149,10 +149,11 @@ class HMAService:
 
     def _good_until(self, reading: HmaReading, now: datetime) -> datetime:
         """Return until when a reading is kept: the next close, or a moment if a candle is missing or has only just closed."""
-        newest = last_close_at_or_before(now, reading.resolution, self._calendar)
+        calendar = self._calendar.for_symbol(reading.symbol)
+        newest = last_close_at_or_before(now, reading.resolution, calendar)
         is_complete = reading.last_update is not None and reading.last_update >= newest
         if is_complete and now - newest >= SETTLED_AFTER:
-            return next_close_after(now, reading.resolution, self._calendar)
+            return next_close_after(now, reading.resolution, calendar)
         return now + SETTLED_AFTER
 
     def _read(
@@ -161,8 +162,8 @@ class HMAService:
         average = HullMovingAverage(period)
         for candle in answer.candles:
             average.update(candle.close)
-        count = len(answer.candles)
-        last = closes_at(answer.candles[-1].opened_at, resolution, self._calendar) if count else None
+        count, calendar = len(answer.candles), self._calendar.for_symbol(symbol)
+        last = closes_at(answer.candles[-1].opened_at, resolution, calendar) if count else None
         if average.value is None:
             reason = f"{average.missing} more closed candles are needed for HMA({period})."
             status = HmaStatus.INSUFFICIENT_DATA

@@ -13,7 +13,7 @@ import structlog
 from hullwatch.domain.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
 from hullwatch.domain.connection import Connection
 from hullwatch.domain.failures import Answered, BrokerFailure, BrokerResult, Outcome
-from hullwatch.domain.instruments import Instrument, Resolution, Symbol, search_instruments
+from hullwatch.domain.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market_calendar import MarketCalendar, MarketStatus
 from hullwatch.domain.quotes import Quote
 from hullwatch.runtime.clock import Clock
@@ -78,9 +78,9 @@ class MarketService:
         self._instrument_flights: SingleFlight[str, BrokerResult[tuple[Instrument, ...]]] = SingleFlight()
         self._log = structlog.get_logger(component="MarketService")
 
-    def market_status(self) -> MarketStatus:
-        """Return whether the exchange trades now, from its calendar."""
-        return self._calendar.status(self._clock.now())
+    def market_status(self, segment: Segment = Segment.CASH) -> MarketStatus:
+        """Return whether a segment of the exchange trades now, from its calendar."""
+        return self._calendar.of(segment).status(self._clock.now())
 
     async def quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
         """Return quotes for these symbols, a second old at most."""
@@ -138,7 +138,8 @@ class MarketService:
                 return self._no_candles(user_id, self._outcome(user_id, result))
             rows.extend(self._usable(symbol, result.value))
             start = until + _MOMENT
-        closed, forming = split_closed(arrange_candles(rows).candles, resolution, asked_at, self._calendar)
+        calendar = self._calendar.for_symbol(symbol)
+        closed, forming = split_closed(arrange_candles(rows).candles, resolution, asked_at, calendar)
         outcome = Outcome.OK if closed or forming else Outcome.NO_DATA
         return CandlesAnswer(outcome, closed, forming, self._connections.connection(user_id))
 

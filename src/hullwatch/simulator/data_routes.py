@@ -7,7 +7,7 @@ from typing import Any
 from hullwatch.simulator.answers import Answer, Refusal, success
 from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, random_for
 from hullwatch.simulator.history_route import history
-from hullwatch.simulator.market.calendar import day_of, moment, to_date
+from hullwatch.simulator.market.calendar import day_of, derivatives_close, moment, to_date
 from hullwatch.simulator.market.instruments import Instrument, is_symbol_shaped
 from hullwatch.simulator.market.prices import Snapshot, best_prices
 
@@ -112,18 +112,19 @@ def equity_status(broker: Broker, now: float) -> str:
 async def market_status(broker: Broker, call: Call) -> Answer:
     """Say which markets are open."""
     day = day_of(call.now)
-    is_trading_day = broker.market.source.session(day) is not None
+    session = broker.market.source.session(day)
 
     def during(hours: tuple[int, int]) -> str:
         is_open = moment(day, hours[0]) <= call.now < moment(day, hours[1])
-        return "OPEN" if is_trading_day and is_open else "CLOSED"
+        return "OPEN" if session is not None and is_open else "CLOSED"
 
     equity, currency, commodity = (
         equity_status(broker, call.now),
         during(_CURRENCY_HOURS),
         during(_COMMODITY_HOURS),
     )
-    derivatives = "OPEN" if equity == "OPEN" else "CLOSED"
+    is_open = session is not None and session[0] <= call.now < derivatives_close(day, session[1])
+    derivatives = "OPEN" if is_open else "CLOSED"
     normal = (
         (10, 10, equity), (10, 11, derivatives), (10, 12, currency), (11, 20, commodity),
         (12, 10, equity), (12, 11, derivatives), (12, 12, currency),

@@ -138,7 +138,7 @@ export function keepMarketCurrent(): void {
   setInterval(() => {
     const known = market.value;
     if (!known || !user.value) return;
-    const turns = Date.parse(known.isOpen ? known.nextCloseAt : known.nextOpenAt);
+    const turns = Math.min(Date.parse(known.changesAt), Date.parse(known.derivatives.changesAt));
     if (serverNow() < turns) return;
     void call("get", "/api/market/status").then((status) => { market.value = status; }, () => undefined);
   }, 2000);

@@ -1,7 +1,7 @@
 // The bar on top: where one is, how the market and the connection stand, notices, looks.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { call } from "../api/client";
+import { call, type MarketStatus } from "../api/client";
 import { now } from "../live/clock";
 import { isDark, theme } from "../live/prefs";
 import { market, notices, signOut, unread, user } from "../live/store";
@@ -41,17 +41,28 @@ export function Header({ page }: { page: string }) {
 function Market() {
   const known = market.value;
   if (!known) return null;
-  const text = known.isOpen
-    ? `closes ${when(known.nextCloseAt, now.value)}`
-    : `opens ${when(known.nextOpenAt, now.value)}`;
-  const left = until(known.isOpen ? known.nextCloseAt : known.nextOpenAt, now.value);
+  // Derivatives trade on for some minutes after the cash market has closed.
+  const trading = !known.isOpen && known.derivatives.isOpen ? known.derivatives : known;
+  const turn = trading.isOpen ? trading.nextCloseAt : trading.nextOpenAt;
+  const left = until(turn, now.value);
+  const hints = [
+    left && `${trading.isOpen ? "closes" : "opens"} in ${left}`,
+    known.phase === "closing_auction" && "stocks with derivatives are in their closing auction",
+    known.isOpen && known.derivatives.isOpen && known.derivatives.nextCloseAt !== known.nextCloseAt
+      && `derivatives trade until ${when(known.derivatives.nextCloseAt, now.value)}`,
+  ];
   return (
-    <span class="market" data-open={known.isOpen} title={left ? `in ${left}` : ""}>
-      <b>{known.isOpen ? "Market open" : known.holidayName ?? "Market closed"}</b>
-      <span class="num long">{text}</span>
+    <span class="market" data-open={trading.isOpen} data-phase={known.phase} title={hints.filter(Boolean).join("; ")}>
+      <b>{marketName(known)}</b>
+      <span class="num long">{trading.isOpen ? "closes" : "opens"} {when(turn, now.value)}</span>
       <span class="num clock">{clockIst(now.value)}</span>
     </span>
   );
+}
+
+function marketName(known: MarketStatus): string {
+  if (known.isOpen) return known.phase === "closing_auction" ? "Closing auction" : "Market open";
+  return known.derivatives.isOpen ? "Derivatives open" : known.holidayName ?? "Market closed";
 }
 
 function Bell() {

@@ -1,27 +1,44 @@
-"""Trading days and hours of NSE and BSE; times are shown in IST and kept in UTC.
+"""Trading days and hours of NSE and BSE, cash and equity derivatives; times are shown in IST and kept in UTC.
 
-`sessions` holds the values and the rules for looking days up, `nse` the table of days. When a candle closes is the
-business of `candles`.
+`sessions` holds the values, `calendar` the rules for looking days up, `tables` the format of the files with days in them, `exchange` the
+exchange's own. When a candle closes is the business of `candles`.
 """
 
-from hullwatch.domain.market_calendar.nse import nse_calendar
-from hullwatch.domain.market_calendar.sessions import (
-    IST,
+from hullwatch.domain.market_calendar.calendar import (
     MarketCalendar,
     MarketStatus,
+    session_under_way,
+    sessions_of_all,
+)
+from hullwatch.domain.market_calendar.exchange import calendar_with, nse_calendar
+from hullwatch.domain.market_calendar.sessions import (
+    IST,
+    ClosingAuction,
+    MarketPhase,
+    RegularHours,
     SessionKind,
     TradingSession,
     ist_date,
     trading_session,
 )
+from hullwatch.domain.market_calendar.tables import DayTable, TableRefused, read_table
 
 __all__ = [
     "IST",
+    "ClosingAuction",
+    "DayTable",
     "MarketCalendar",
+    "MarketPhase",
     "MarketStatus",
+    "RegularHours",
     "SessionKind",
+    "TableRefused",
     "TradingSession",
+    "calendar_with",
     "ist_date",
     "nse_calendar",
+    "read_table",
+    "session_under_way",
+    "sessions_of_all",
     "trading_session",
 ]

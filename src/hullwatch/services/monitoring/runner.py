@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hullwatch.domain.candles import next_close_after
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
+from hullwatch.domain.market_calendar import session_under_way
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.services.monitoring.schedule import Schedule
@@ -219,8 +219,8 @@ class Runner:
 
     def _next_cycle_at(self, run: Run) -> datetime:
         """Return the next tick of the account's rhythm, or the moment before it at which a closed candle can be read."""
-        now, calendar, watcher = self._tools.clock.now(), self._tools.calendar, run.watcher
-        session = calendar.session_at(now)
+        now = self._tools.clock.now()
+        session = session_under_way(run.watcher.calendars, now)
         if session is None:
             return self._next_cycle_outside_hours(run, now)
         tick = self._tick_after(run, (run.began_at or now) + self._interval / 2, session.opens_at)
@@ -228,9 +228,12 @@ class Runner:
             # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
             run.missed += (now - tick) // self._interval
             tick = now
-        settled_at = now - SETTLED_AFTER
-        closes = (next_close_after(settled_at, resolution, calendar) for resolution in watcher.resolutions)
-        return min([tick, *(closed_at + SETTLED_AFTER for closed_at in closes)])
+        return min(tick, self._next_settled_at(run, now) or tick)
+
+    def _next_settled_at(self, run: Run, now: datetime) -> datetime | None:
+        """Return when the next candle of the account can be read, if it watches any."""
+        closes_at = run.watcher.next_close_after(now - SETTLED_AFTER)
+        return None if closes_at is None else closes_at + SETTLED_AFTER
 
     def _tick_after(self, run: Run, moment: datetime, opens_at: datetime) -> datetime:
         """Return the account's first tick from `moment` on.
@@ -243,10 +246,14 @@ class Runner:
 
     def _next_cycle_outside_hours(self, run: Run, now: datetime) -> datetime:
         """Return the next opening, unless something of the session that ended is still to be read or stored."""
-        closed_at = self._tools.calendar.previous_session(now).closes_at
-        opens_at = self._tools.calendar.next_session(now).opens_at + run.phase * self._interval
+        calendars = run.watcher.calendars
+        closed_at = max(calendar.previous_session(now).closes_at for calendar in calendars)
+        opens_at = min(calendar.next_session(now).opens_at for calendar in calendars)
+        opens_at += run.phase * self._interval
         if closed_at + SETTLED_AFTER > now:
             return closed_at + SETTLED_AFTER
+        # A daily candle may be final only minutes after the session, when its closing auction is over.
+        opens_at = min(opens_at, self._next_settled_at(run, now) or opens_at)
         is_done = run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles
         if is_done and not run.watcher.has_unsaved:
             return opens_at

@@ -12,8 +12,8 @@ from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, covera
 from hullwatch.domain.events import AuditEntry, Event, SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.hma import warm_up
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.instruments import Resolution, Segment, Symbol
+from hullwatch.domain.market_calendar import MarketCalendar, sessions_of_all
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.tokens import IST
@@ -228,9 +228,10 @@ class MonitoringService:
             LimitReached: The watchlist is full.
         """
         warm_up(period)
-        if symbol.exchange == "MCX":
+        if symbol.segment in (Segment.COMMODITY, Segment.CURRENCY):
             raise InvalidInput(
-                "Commodities trade in hours that hullwatch does not know yet; watch NSE or BSE symbols.",
+                "Commodities and currencies trade in hours that hullwatch does not know yet; watch NSE or BSE shares, "
+                "indices or contracts on them.",
                 field="symbol",
             )
         run = self._runner.run_of(user_id)
@@ -390,5 +391,5 @@ class MonitoringService:
             if entry.to_state
         ]
         down = silences(sorted(beat.at for beat in beats), since=begins_at, until=ends_at)
-        sessions = self._calendar.sessions_on(day)
+        sessions = sessions_of_all(self._runner.run_of(user_id).watcher.calendars, day)
         return coverage(day, sessions, changes, down, until=ends_at)

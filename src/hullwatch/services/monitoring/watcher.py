@@ -6,13 +6,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hullwatch.domain.candles import MAX_PRICE, Candle, closes_at, last_close_at_or_before
+from hullwatch.domain.candles import (
+    MAX_PRICE,
+    Candle,
+    closes_at,
+    last_close_at_or_before,
+    next_close_after,
+)
 from hullwatch.domain.connection import Standing
 from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
 from hullwatch.domain.failures import Outcome, StorageUnavailable
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.market_calendar import MarketCalendar, MarketPhase, session_under_way
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.signals import Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
@@ -28,6 +34,8 @@ SETTLED_AFTER = timedelta(seconds=1)
 ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
 """Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
 a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
+ASKS_IN_AN_AUCTION = 1
+"""Times a candle that ended in the closing auction is asked for again: most stocks have none then, every day anew."""
 AT_ONCE = 4
 """History calls of one account under way at the same time."""
 WARM_UP_SPARE = 20
@@ -63,6 +71,8 @@ class Tools:
 class _Feed:
     """The candles of one symbol and resolution, shared by all watches on them."""
 
+    calendar: MarketCalendar
+    """Of the segment that the symbol trades in."""
     through: datetime | None = None
     """Every candle that closed up to here has been judged; `None` before the first fetch."""
     awaited: datetime | None = None
@@ -77,11 +87,13 @@ class _Feed:
             return False
         return self.awaited != expected or self.ask_again_at is None or settled_at >= self.ask_again_at
 
-    def account_for(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
+    def account_for(
+        self, newest: datetime | None, expected: datetime, settled_at: datetime, most_attempts: int
+    ) -> None:
         """Take note of an answer whose newest closed candle is this one."""
         if self.awaited != expected:
             self.awaited, self.attempts = expected, 0
-        if (newest is not None and newest >= expected) or self.attempts >= len(ASK_AGAIN_AFTER_S):
+        if (newest is not None and newest >= expected) or self.attempts >= most_attempts:
             self.through, self.awaited, self.ask_again_at = expected, None, None
             return
         self.ask_again_at = settled_at + timedelta(seconds=ASK_AGAIN_AFTER_S[self.attempts])
@@ -145,7 +157,7 @@ class Watcher:
         """Watch this from its `evaluated_through` on; a watch that changed begins anew."""
         self.discard(watch.id)
         self.watches[watch.id] = watch
-        self._feeds[watch.symbol, watch.resolution] = _Feed()
+        self._feeds[watch.symbol, watch.resolution] = _Feed(self._tools.calendar.for_symbol(watch.symbol))
 
     def discard(self, watch_id: str) -> None:
         """Watch this no longer."""
@@ -170,9 +182,20 @@ class Watcher:
         return self._series.get(watch_id)
 
     @property
-    def resolutions(self) -> set[Resolution]:
-        """Return the resolutions that are watched."""
-        return {resolution for _, resolution in self._feeds}
+    def calendars(self) -> list[MarketCalendar]:
+        """Return the calendars of the segments that are watched; the cash market's where nothing is."""
+        calendars = {id(feed.calendar): feed.calendar for feed in self._feeds.values()}
+        return list(calendars.values()) or [self._tools.calendar]
+
+    def next_close_after(self, moment: datetime) -> datetime | None:
+        """Return when the next candle of any watch closes, each in its own segment."""
+        kinds = {
+            (id(feed.calendar), resolution): feed.calendar for (_, resolution), feed in self._feeds.items()
+        }
+        closes = (
+            next_close_after(moment, resolution, calendar) for (_, resolution), calendar in kinds.items()
+        )
+        return min(closes, default=None)
 
     @property
     def has_due_candles(self) -> bool:
@@ -201,7 +224,7 @@ class Watcher:
         if hindrance is not None:
             return hindrance
         outcome = await self._judge_due_candles()
-        in_session = self._tools.calendar.session_at(self._tools.clock.now()) is not None
+        in_session = session_under_way(self.calendars, self._tools.clock.now()) is not None
         if outcome is Outcome.OK and in_session:
             outcome = await self._take_quotes()
         status = _STATUS_OF[outcome]
@@ -220,12 +243,14 @@ class Watcher:
 
     def _expectations(self, settled_at: datetime) -> dict[FeedKey, tuple[_Feed, datetime]]:
         """Return every feed with the latest close up to `settled_at`."""
-        calendar = self._tools.calendar
-        closes = {
-            resolution: last_close_at_or_before(settled_at, resolution, calendar)
-            for resolution in self.resolutions
-        }
-        return {key: (feed, closes[key[1]]) for key, feed in self._feeds.items()}
+        closes: dict[tuple[int, Resolution], datetime] = {}
+        expected = {}
+        for key, feed in self._feeds.items():
+            kind = (id(feed.calendar), key[1])
+            if kind not in closes:
+                closes[kind] = last_close_at_or_before(settled_at, key[1], feed.calendar)
+            expected[key] = (feed, closes[kind])
+        return expected
 
     def _due_feeds(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
         """Return the feeds that are to be asked now, with the close that is expected of them."""
@@ -278,10 +303,12 @@ class Watcher:
                 feed.through = expected
             return answer.outcome
         self.refused.pop(symbol, None)
-        calendar = self._tools.calendar
+        calendar = feed.calendar
         candles = [(candle, closes_at(candle.opened_at, resolution, calendar)) for candle in answer.candles]
         settled = [(candle, closed_at) for candle, closed_at in candles if closed_at <= settled_at]
-        feed.account_for(settled[-1][1] if settled else None, expected, settled_at)
+        feed.account_for(
+            settled[-1][1] if settled else None, expected, settled_at, _patience(expected, calendar)
+        )
         await self._judge(key, settled)
         return Outcome.OK
 
@@ -291,7 +318,9 @@ class Watcher:
         if series is not None and series.last_opened_at is not None:
             return series.last_opened_at
         needed = warm_up(watch.period) + WARM_UP_SPARE
-        return history_start(needed, watch.resolution, watch.evaluated_through, self._tools.calendar)
+        return history_start(
+            needed, watch.resolution, watch.evaluated_through, self._tools.calendar.for_symbol(watch.symbol)
+        )
 
     async def _judge(self, key: FeedKey, candles: list[tuple[Candle, datetime]]) -> None:
         """Feed candles to every watch on them; store the signals, then announce those that are new."""
@@ -401,3 +430,11 @@ class Watcher:
             if preview is not None:
                 found[watch.id] = preview
         return found
+
+
+def _patience(closed_at: datetime, calendar: MarketCalendar) -> int:
+    """Return how often to ask again for a candle that is not there."""
+    is_auction = calendar.phase_at(closed_at) is MarketPhase.CLOSING_AUCTION
+    # The auction's one trade lies in the session's last candle: for that one it is worth to wait.
+    is_last = calendar.session_at(closed_at) is None
+    return ASKS_IN_AN_AUCTION if is_auction and not is_last else len(ASK_AGAIN_AFTER_S)

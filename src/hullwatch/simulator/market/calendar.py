@@ -1,4 +1,7 @@
-"""Days and hours of the simulated exchange, in IST.
+"""Days and hours of the simulated exchange, in IST: NSE's ordinary days of 2024 to 2026, and full sessions on week-ends.
+
+Left out, so that such a day is closed here: the hour of Muhurat trading and the two short sessions of a disaster-recovery drill. Nor is there a closing
+auction: every stock trades until 15:30.
 
 A day is an integer: the number of days since 1970-01-01 in India. Moments are seconds since 1970 UTC. India keeps one
 offset all year, so both are plain arithmetic.
@@ -16,14 +19,19 @@ CLOSE_S = 15 * 3600 + 30 * 60
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
-# Weekday closures of NSE, as the exchange published them for 2026.
+# Weekday closures of NSE, as the exchange published them year by year.
+_CLOSED = {
+    2024: "01-22 01-26 03-08 03-25 03-29 04-11 04-17 05-01 05-20 06-17 07-17 08-15 10-02 11-01 11-15 11-20 12-25",
+    2025: "02-26 03-14 03-31 04-10 04-14 04-18 05-01 08-15 08-27 10-02 10-21 10-22 11-05 12-25",
+    2026: "01-15 01-26 03-03 03-26 03-31 04-03 04-14 05-01 05-28 06-26 09-14 10-02 10-20 11-10 11-24 12-25",
+}
 NSE_HOLIDAYS = frozenset(
-    date.fromisoformat(f"2026-{month_day}")
-    for month_day in (
-        "01-15", "01-26", "03-03", "03-26", "03-31", "04-03", "04-14", "05-01",
-        "05-28", "06-26", "09-14", "10-02", "10-20", "11-10", "11-24", "12-25",
-    )
-)  # fmt: skip
+    date.fromisoformat(f"{year}-{month_day}") for year, days in _CLOSED.items() for month_day in days.split()
+)
+WEEKEND_SESSIONS = frozenset({date(2024, 1, 20), date(2025, 2, 1), date(2026, 2, 1)})
+"""Saturdays and Sundays with the hours of a weekday: an exchanged holiday and two Union Budgets."""
+LATE_DERIVATIVES_FROM = date(2026, 8, 3)
+"""From here on equity derivatives trade ten minutes longer than shares, until 15:40."""
 
 
 def day_of(epoch: float) -> int:
@@ -51,9 +59,16 @@ def to_ist(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, IST)
 
 
-def is_weekday_open(day: int) -> bool:
-    """Say whether the synthetic exchange trades that day: a weekday that is no known NSE holiday."""
-    return (day + 3) % 7 < 5 and to_date(day) not in NSE_HOLIDAYS
+def is_trading_day(day: int) -> bool:
+    """Say whether the synthetic exchange trades that day: a weekday that is no known NSE holiday, or a week-end with a full session."""
+    if (day + 3) % 7 < 5:
+        return to_date(day) not in NSE_HOLIDAYS
+    return to_date(day) in WEEKEND_SESSIONS
+
+
+def derivatives_close(day: int, closes_at: int) -> int:
+    """Return when equity derivatives close on a day on which shares close at `closes_at`."""
+    return closes_at + (600 if to_date(day) >= LATE_DERIVATIVES_FROM else 0)
 
 
 def next_at(epoch: float, second_of_day: int) -> int:

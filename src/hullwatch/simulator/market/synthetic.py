@@ -17,7 +17,7 @@ from hullwatch.simulator.market.calendar import (
     CLOSE_S,
     OPEN_S,
     from_date,
-    is_weekday_open,
+    is_trading_day,
     moment,
 )
 from hullwatch.simulator.market.candles import Row, TradingDay
@@ -86,7 +86,7 @@ class SyntheticMarket:
 
     def day(self, symbol: str, day: int) -> TradingDay | None:
         """Return a day of a listed symbol, or `None` on a weekend, a holiday or before history begins."""
-        if day < FIRST_DAY or not is_weekday_open(day):
+        if day < FIRST_DAY or not is_trading_day(day):
             return None
         key = (symbol, day)
         made = self._days.get(key)
@@ -98,18 +98,18 @@ class SyntheticMarket:
 
     def days(self, symbol: str, first: int, last: int) -> Sequence[int]:  # noqa: ARG002  one calendar for all
         """Return the trading days between two days, both included."""
-        return [day for day in range(max(first, FIRST_DAY), last + 1) if is_weekday_open(day)]
+        return [day for day in range(max(first, FIRST_DAY), last + 1) if is_trading_day(day)]
 
     def day_before(self, symbol: str, day: int) -> int | None:  # noqa: ARG002  one calendar for all
         """Return the trading day before `day`, or `None` at the beginning of history."""
         for earlier in range(day - 1, FIRST_DAY - 1, -1):
-            if is_weekday_open(earlier):
+            if is_trading_day(earlier):
                 return earlier
         return None
 
     def session(self, day: int) -> tuple[int, int] | None:
         """Return 09:15 and 15:30 of a trading day."""
-        return (moment(day, OPEN_S), moment(day, CLOSE_S)) if is_weekday_open(day) else None
+        return (moment(day, OPEN_S), moment(day, CLOSE_S)) if is_trading_day(day) else None
 
     def _close(self, symbol: str, day: int) -> float:
         """Return the closing price of a day: part the market's way, part the instrument's own."""

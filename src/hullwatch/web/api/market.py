@@ -2,14 +2,15 @@
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from hullwatch.domain.candles import Candle
 from hullwatch.domain.failures import InvalidInput, Outcome
 from hullwatch.domain.instruments import Instrument, Resolution, Segment, Symbol
-from hullwatch.domain.market_calendar import SessionKind
+from hullwatch.domain.market_calendar import MarketPhase, MarketStatus, SessionKind, TradingSession
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.watches import MOST_WATCHES
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
@@ -27,17 +28,52 @@ class TradingSessionPayload(Payload):
     opens_at: datetime
     closes_at: datetime
     kind: SessionKind
+    settles_at: datetime = Field(
+        description="When its closing price is final; later than closesAt where a closing auction outlasts it."
+    )
+
+    @classmethod
+    def of(cls, session: TradingSession) -> "TradingSessionPayload":
+        """Return the payload of a session."""
+        return cls(
+            opens_at=session.opens_at,
+            closes_at=session.closes_at,
+            kind=session.kind,
+            settles_at=session.settles_at,
+        )
 
 
-class MarketStatusPayload(Payload):
-    """Whether the exchange trades now, by its calendar."""
+class SegmentStatusPayload(Payload):
+    """Whether one segment trades now, by its calendar."""
 
     is_open: bool
+    phase: MarketPhase = Field(
+        description="closing_auction also while the auction's orders are matched after the session has closed."
+    )
     session: TradingSessionPayload | None
     next_open_at: datetime
     next_close_at: datetime
+    changes_at: datetime = Field(description="When the phase changes next, or a session opens or closes.")
+
+    @classmethod
+    def values(cls, status: MarketStatus) -> dict[str, Any]:
+        """Return what a status says, by field."""
+        return {
+            "is_open": status.is_open,
+            "phase": status.phase,
+            "session": status.session and TradingSessionPayload.of(status.session),
+            "next_open_at": status.next_open_at,
+            "next_close_at": status.next_close_at,
+            "changes_at": status.changes_at,
+        }
+
+
+class MarketStatusPayload(SegmentStatusPayload):
+    """Whether the exchange trades now, by its calendar: the cash market, and equity derivatives beside it."""
+
     exchange_day: date
     holiday_name: str | None
+    derivatives: SegmentStatusPayload
 
 
 class QuotePayload(Payload):
@@ -149,16 +185,12 @@ class InstrumentsPayload(Payload):
 async def market_status(_: SignedIn, services: ServicesNeeded) -> MarketStatusPayload:
     """Return whether the exchange trades now, and what comes next."""
     status = services.market.market_status()
-    session = status.session and TradingSessionPayload(
-        opens_at=status.session.opens_at, closes_at=status.session.closes_at, kind=status.session.kind
-    )
+    derivatives = services.market.market_status(Segment.EQUITY_DERIVATIVES)
     return MarketStatusPayload(
-        is_open=status.is_open,
-        session=session,
-        next_open_at=status.next_open_at,
-        next_close_at=status.next_close_at,
+        **SegmentStatusPayload.values(status),
         exchange_day=status.exchange_day,
         holiday_name=status.holiday_name,
+        derivatives=SegmentStatusPayload(**SegmentStatusPayload.values(derivatives)),
     )
 
 
