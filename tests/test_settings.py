@@ -203,7 +203,6 @@ UNSAFE = (
     ),
     ({"HULLWATCH_FYERS_BASE_URL": "http://api-t1.fyers.in/api/v3"}, "HULLWATCH_FYERS_BASE_URL"),
     ({"HULLWATCH_FYERS_CALLS_PER_SECOND": "11"}, "HULLWATCH_FYERS_CALLS_PER_SECOND"),
-    ({"HULLWATCH_REDIS_URL": "redis://localhost"}, "HULLWATCH_REDIS_URL"),
     ({"FYERS_APP_ID": "ABCD1234XY-100"}, "FYERS_APP_ID"),
 )
 
@@ -224,3 +223,22 @@ def test_this_machine_alone_is_safe(host: str) -> None:
 
     assert isinstance(found, Settings)
     assert found.is_local
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:6379/0", "rediss://:secret@cache.example:6380", "unix:///run/redis.sock"]
+)
+def test_redis_can_be_used(url: str) -> None:
+    """Over a network, over TLS and through a socket."""
+    assert reading(HULLWATCH_REDIS_URL=url).checked_for_serving().redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://cache.example", "redis://", "unix://", "redis://h:nothing", "cache.example:6379"]
+)
+def test_an_address_that_is_none_of_redis_is_refused(url: str) -> None:
+    """The sentence names the setting and quotes nothing of it."""
+    refused = reading(HULLWATCH_REDIS_URL=url)
+    assert isinstance(refused, SettingsRefused)
+    assert "HULLWATCH_REDIS_URL" in str(refused)
+    assert "cache.example" not in str(refused)

@@ -21,6 +21,7 @@ from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.secrets import SecretText
 from hullwatch.fyers.client import FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
 from hullwatch.runtime.broadcast import Broadcast
@@ -40,6 +41,7 @@ from hullwatch.services.notifications import NotificationService
 from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
+from hullwatch.sharing.redis_checks import RedisChecks
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.keys import load_keys
 from hullwatch.storage.store import Store
@@ -80,6 +82,7 @@ class House:
     call_counts: CallCounts
     monitoring: MonitoringService
     notifications: NotificationService
+    shared: RedisChecks | None
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -137,9 +140,14 @@ class House:
         """Return whether what the server stands on is there."""
         try:
             await self.store.ping()
+            database = Readiness("database", is_ready=True)
         except StorageUnavailable:
-            return (Readiness("database", is_ready=False, detail="The database does not answer."),)
-        return (Readiness("database", is_ready=True),)
+            database = Readiness("database", is_ready=False, detail="The database does not answer.")
+        if self.shared is None:
+            return (database,)
+        is_there = await self.shared.ping()
+        detail = "" if is_there else "Redis does not answer; each process validates for itself meanwhile."
+        return (database, Readiness("redis", is_ready=is_there, detail=detail, is_essential=False))
 
     async def stop(self, within_s: float) -> None:
         """End all jobs in order, within so many seconds of the house's clock, and store what they noted."""
@@ -222,6 +230,7 @@ async def open_house(
             interval_s=settings.monitor_interval_seconds,
             wire_clock=wire_clock,
         )
+        shared = await _shared_checks(stack, settings, store, random)
         validation = TokenValidationService(
             connections=connections,
             broker=broker,
@@ -231,6 +240,7 @@ async def open_house(
             cache_s=settings.validation_cache_seconds,
             interval_s=settings.validation_interval_minutes * 60,
             wire_clock=wire_clock,
+            shared=shared,
         )
         hasher = ArgonHasher()
         logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
@@ -268,7 +278,27 @@ async def open_house(
             call_counts=call_counts,
             monitoring=monitoring,
             notifications=NotificationService(store=store, clock=clock),
+            shared=shared,
         )
+
+
+async def _shared_checks(
+    stack: AsyncExitStack, settings: Settings, store: Store, random: Random
+) -> RedisChecks | None:
+    """Return what is shared with other processes, if anything is."""
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return None
+    shared = RedisChecks(
+        SecretText(url),
+        salt=await store.sharing_salt(),
+        process=new_id("prc"),
+        good_for_s=settings.validation_cache_seconds,
+        wire_clock=SystemClock(),
+        random=random,
+    )
+    stack.push_async_callback(shared.close)
+    return shared
 
 
 @asynccontextmanager

@@ -101,6 +101,20 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http or https address without user, query or fragment")
         return text.rstrip("/")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, address: SecretStr) -> SecretStr:
+        text = address.get_secret_value()
+        if text:
+            try:
+                url = urlsplit(text)
+                has_place = bool(url.path if url.scheme == "unix" else url.hostname and url.port != 0)
+            except ValueError:
+                has_place = False
+            if not has_place or url.scheme not in ("redis", "rediss", "unix"):
+                raise ValueError("it must be redis://host:port/number, rediss:// for TLS, or unix:///path")
+        return address
+
     @field_validator("data_dir", "calendar_file")
     @classmethod
     def _is_text(cls, path: Path) -> Path:
@@ -160,10 +174,6 @@ class Settings(BaseSettings):
         Raises:
             SettingsRefused: It is not.
         """
-        if self.redis_url.get_secret_value():
-            raise SettingsRefused(
-                _sentence("redis_url", "is not supported yet: leave it empty, the cache is kept in memory")
-            )
         if self.is_local:
             return self
         url = urlsplit(self.public_url)

@@ -9,10 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sharing.conftest import redis_server
+from sharing.redis_process import RedisProcess
 from typer.testing import Result
 
 from cli.install import session_of, stored, user_named
 from hullwatch.domain.market_calendar import nse_calendar
+
+__all__ = ["redis_server"]  # a fixture of another room
 
 Command = Callable[..., Result]
 
@@ -183,3 +187,24 @@ def test_an_unusable_calendar_file_is_a_finding(
     for words in ("HULLWATCH_CALENDAR_FILE", "days.toml", "2027-02-30"):
         assert words in sentence
     assert found["Key"][0]
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_redis_is_looked_at_where_it_is_used(
+    command: Command,
+    fyers: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: RedisProcess,
+    *,
+    is_up: bool,
+) -> None:
+    """It answers with its version, or the line says that each process goes on for itself."""
+    monkeypatch.setenv("HULLWATCH_REDIS_URL", redis_server.url)
+    if not is_up:
+        redis_server.kill()
+
+    _, found = findings(command)
+
+    is_good, sentence = found["Redis"]
+    assert is_good is is_up
+    assert ("version" in sentence) is is_up

@@ -119,7 +119,7 @@ FAILURES = (
     (("db", "upgrade"), {"HULLWATCH_DATA_DIR": "/dev/null/data"}, "HULLWATCH_DATA_DIR"),
     (("users", "list"), {"HULLWATCH_DATA_DIR": "/proc/none"}, "HULLWATCH_DATA_DIR"),
     (("serve",), {"HULLWATCH_HOST": "0.0.0.0"}, "HULLWATCH_PUBLIC_URL"),
-    (("serve",), {"HULLWATCH_REDIS_URL": "redis://:hunter2secret@h"}, "HULLWATCH_REDIS_URL"),
+    (("serve",), {"HULLWATCH_REDIS_URL": "http://:hunter2secret@h"}, "HULLWATCH_REDIS_URL"),
     (("serve",), {"FYERS_SECRET_KEY": "hunter2secret"}, "FYERS_APP_ID"),
     (
         ("serve", "--host", "203.0.113.7"),

@@ -31,6 +31,7 @@ from hullwatch.services.hma import HMAService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.ports import SharedChecks
 from hullwatch.services.token_validation import TokenValidationService
 
 MONDAY = date(2026, 11, 23)
@@ -61,6 +62,7 @@ class Metrics:
     def __init__(self) -> None:
         self.validations: Counter[str] = Counter()
         self.cache_hits = 0
+        self.shared_looks: Counter[str] = Counter()
         self.cycles: Counter[str] = Counter()
         self.signals = 0
 
@@ -71,6 +73,10 @@ class Metrics:
     def cache_hit(self) -> None:
         """Count a hit."""
         self.cache_hits += 1
+
+    def shared_look(self, outcome: str) -> None:
+        """Count a look."""
+        self.shared_looks[outcome] += 1
 
     def cycle(self, outcome: str, seconds: float) -> None:
         """Count a cycle."""
@@ -125,6 +131,7 @@ class House:
         seed: int = 7,
         ids: Callable[[str], str] | None = None,
         interval_s: float = 5.0,
+        shared: SharedChecks | None = None,
         calendar: MarketCalendar = CALENDAR,
     ) -> None:
         self.calendar = calendar
@@ -159,6 +166,7 @@ class House:
             clock=self.clock,
             random=self.random,
             metrics=self.metrics,
+            shared=shared,
         )
         self.monitoring = MonitoringService(
             store=self.store,

@@ -237,7 +237,7 @@ async def test_a_user_can_clear_the_own_result(house: House) -> None:
     await verdict(house, ALICE)
     await verdict(house, BOB)
 
-    house.validation.clear_user_cache(ALICE)
+    await house.validation.clear_user_cache(ALICE)
 
     assert house.validation.status_from_cache(ALICE) is None
     assert house.validation.status_from_cache(BOB) is not None

@@ -39,7 +39,9 @@ async def test_alive_and_ready(house):
     assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
-    assert ready.json()["dependencies"] == [{"name": "database", "isReady": True, "detail": ""}]
+    assert ready.json()["dependencies"] == [
+        {"name": "database", "isReady": True, "detail": "", "isEssential": True}
+    ]
 
 
 async def test_not_ready_without_database_or_job(house):

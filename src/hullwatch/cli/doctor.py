@@ -72,6 +72,8 @@ async def _findings() -> AsyncIterator[Finding]:
         yield _data_folder(settings.data_dir)
         yield await _database(settings)
         yield await _key(settings)
+        if settings.redis_url.get_secret_value():
+            yield await _redis(settings.redis_url.get_secret_value())
         for finding in await _fyers(settings):
             yield finding
     for finding in _calendar(settings):
@@ -171,6 +173,27 @@ async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
     finally:
         await store.close()
     return None
+
+
+async def _redis(url: str) -> Finding:
+    """Ask Redis for its version; it is an option, but one that somebody has chosen."""
+    from redis.asyncio import Redis
+    from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+
+    client = Redis.from_url(url, socket_timeout=LONGEST_WAIT_S, socket_connect_timeout=3, protocol=2)
+    try:
+        version = (await client.info("server")).get("redis_version", "unknown")
+    except (AuthenticationError, AuthorizationError):
+        return Finding("Redis", False, "refuses the user or password in HULLWATCH_REDIS_URL.")
+    except (RedisError, OSError, ValueError):
+        return Finding(
+            "Redis",
+            False,
+            "does not answer at HULLWATCH_REDIS_URL: check the address and that it runs; until then each process validates for itself.",
+        )
+    finally:
+        await client.aclose()
+    return Finding("Redis", True, f"answers, version {version}.")
 
 
 async def _fyers(settings: "Settings") -> tuple[Finding, ...]:

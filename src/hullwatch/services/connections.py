@@ -369,6 +369,19 @@ class ConnectionService:
             case _:
                 pass  # a refused request or a call that was not sent says nothing about the login
 
+    def confirmed_elsewhere(self, user_id: str, generation: int, *, at: datetime) -> bool:
+        """Let a confirmation that another process got at this moment count here; False where it may not.
+
+        It clears no doubt, says nothing about another generation, and moves nothing back.
+        """
+        account = self._accounts.get(user_id)
+        if account is None or account.connection.generation != generation or not account.connection.is_usable:
+            return False
+        known_at = account.connection.last_validated_at
+        if known_at is None or known_at < at:
+            self._stand(account, StandingTrigger.ANSWERED, at=at)
+        return True
+
     def release(self, user_id: str, trigger: StandingTrigger) -> None:
         """Let a doubted session be used again: its second look cleared it, or the broker recovered."""
         account = self._accounts.get(user_id)
@@ -414,9 +427,9 @@ class ConnectionService:
         validated_at = connection.last_validated_at
         return validated_at is None or (self._clock.now() - validated_at).total_seconds() > UNSURE_AFTER_S
 
-    def _stand(self, account: _Account, trigger: StandingTrigger) -> None:
+    def _stand(self, account: _Account, trigger: StandingTrigger, *, at: datetime | None = None) -> None:
         before = account.connection
-        account.connection = after = rules.stand(before, trigger, now=self._clock.now())
+        account.connection = after = rules.stand(before, trigger, now=at or self._clock.now())
         if after.last_validated_at is not before.last_validated_at:
             account.is_observed = True
         if after.standing is not before.standing:

@@ -18,6 +18,7 @@ from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.notifications import Notification
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.domain.shared_checks import SharedAnswer, SharingReport, Turn
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import MonitoringWish, Watch
 
@@ -278,4 +279,32 @@ class StorePort(Protocol):
 
     async def ping(self) -> None:
         """Raise `StorageUnavailable` unless the database answers."""
+        ...
+
+
+class SharedChecks(Protocol):
+    """Confirmations of sessions that several processes share, by user and generation. No method raises, and each answers soon."""
+
+    async def look(self, user_id: str, generation: int) -> SharedAnswer:
+        """Return the latest confirmation that is not outdated."""
+        ...
+
+    async def take_turn(self, user_id: str, generation: int) -> Turn:
+        """Say who asks Fyers about this session now; a turn ends with `end_turn`, or by itself when its process dies."""
+        ...
+
+    async def end_turn(self, user_id: str, generation: int) -> None:
+        """Let another process ask, if this one had the turn."""
+        ...
+
+    async def confirm(self, user_id: str, generation: int) -> None:
+        """Write down that Fyers has just confirmed the session."""
+        ...
+
+    async def forget(self, user_id: str, generation: int) -> None:
+        """Remove the confirmation."""
+        ...
+
+    def report(self) -> SharingReport:
+        """Return how sharing stands."""
         ...

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import Protocol
@@ -17,12 +17,14 @@ import structlog
 
 from hullwatch.domain.connection import Connection, ConnectionChange, EndReason
 from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.shared_checks import SharingReport
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.connections import ConnectionService
-from hullwatch.services.ports import BrokerPort
+from hullwatch.services.ports import BrokerPort, SharedChecks
+from hullwatch.services.shared_validation import NotShared, SharedValidation, SharingMetrics
 
 MOST_CACHED = 20_000
 SWEEP_PER_SECOND = 80.0
@@ -82,9 +84,11 @@ class CacheStats:
     hits: int
     misses: int
     entries: tuple[CacheEntry, ...]
+    shared: SharingReport
+    """Whether other processes' confirmations count too."""
 
 
-class ValidationMetrics(Protocol):
+class ValidationMetrics(SharingMetrics, Protocol):
     """Where validations are counted."""
 
     def validation(self, outcome: str) -> None:
@@ -110,14 +114,35 @@ class TokenValidationService:
         cache_s: float = 300.0,
         interval_s: float = 1800.0,
         wire_clock: Clock | None = None,
+        shared: SharedChecks | None = None,
     ) -> None:
-        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
+        """Keep what is needed.
+
+        Args:
+            connections: Where answers lead to.
+            broker: Fyers.
+            clock: The time that sessions live in.
+            random: Source of jitter.
+            metrics: Where validations are counted.
+            cache_s: Seconds for which a confirmation counts.
+            interval_s: Seconds from sweep to sweep.
+            wire_clock: Times what waits for the network, where `clock` runs faster than life.
+            shared: What other processes of this installation have learned; `None` for a process that is alone.
+        """
         self._connections = connections
         self._broker = broker
         self._clock = clock
         self._wire_clock = wire_clock or clock
         self._random = random
         self._metrics = metrics
+        self._cache_for = timedelta(seconds=cache_s)
+        self._shared = SharedValidation(
+            shared or NotShared(),
+            wire_clock=self._wire_clock,
+            random=random,
+            metrics=metrics,
+            good_for_s=cache_s,
+        )
         self._interval_s = interval_s
         self._cache: TtlCache[tuple[str, int], datetime] = TtlCache(
             clock, ttl_s=cache_s, max_entries=MOST_CACHED
@@ -136,7 +161,8 @@ class TokenValidationService:
         if not connection.has_session:
             return self._over(connection)
         checked_at = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
-        if checked_at is None:
+        # Another process' confirmation was some seconds old already when it was put here.
+        if checked_at is None or self._clock.now() - checked_at >= self._cache_for:
             return None
         self._hits[user_id] += 1
         self._metrics.cache_hit()
@@ -150,12 +176,30 @@ class TokenValidationService:
         connection = self._connections.connection(user_id)
         if not connection.has_session:
             return self._over(connection)
+        key = (user_id, connection.generation)
         if not fresh:
             self._misses[user_id] += 1
-        key = (user_id, connection.generation)
-        return await self._flights.run(key, lambda: self._ask(user_id))
+            known = self._take_over(key, await self._shared.known(*key))
+            if known is not None:
+                return known
+        return await self._flights.run(key, lambda: self._ask(key))
 
-    async def _ask(self, user_id: str) -> Validation:
+    async def _ask(self, key: tuple[str, int]) -> Validation:
+        """Ask Fyers, unless another process is asking at this moment and its answer comes soon."""
+        taken_over = self._take_over(key, await self._shared.awaited(*key))
+        if taken_over is not None:
+            return taken_over
+        is_confirmed = False
+        try:
+            validation = await self._ask_fyers(key[0])
+            is_valid = validation.verdict is ValidationVerdict.VALID
+            is_confirmed = is_valid and validation.connection.generation == key[1]
+        finally:
+            await self._shared.asked(*key, is_confirmed=is_confirmed)
+        self._metrics.validation(validation.verdict.value)
+        return validation
+
+    async def _ask_fyers(self, user_id: str) -> Validation:
         began_at = self._clock.now()
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
@@ -166,9 +210,19 @@ class TokenValidationService:
                 await self._connections.settled(user_id)
         except TimeoutError:
             pass  # no verdict: the session stands as it stood
-        validation = self._judge(self._connections.connection(user_id), began_at)
-        self._metrics.validation(validation.verdict.value)
-        return validation
+        return self._judge(self._connections.connection(user_id), began_at)
+
+    def _take_over(self, key: tuple[str, int], age_s: float | None) -> Validation | None:
+        """Let another process' confirmation, so many seconds old, count here too, unless there is doubt about the session or a newer one."""
+        if age_s is None:
+            return None
+        user_id, generation = key
+        checked_at = self._clock.now() - timedelta(seconds=age_s)
+        if not self._connections.confirmed_elsewhere(user_id, generation, at=checked_at):
+            return None
+        self._cache.put(key, checked_at)
+        connection = self._connections.connection(user_id)
+        return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
 
     def _judge(self, connection: Connection, began_at: datetime) -> Validation:
         """Say what is known now; only a confirmation that came since `began_at` makes a session valid and is kept."""
@@ -286,13 +340,18 @@ class TokenValidationService:
             for item in self._cache.items()
             if user_id is None or item.key[0] == user_id
         )
-        if user_id is not None:
-            return CacheStats(len(entries), self._hits[user_id], self._misses[user_id], entries)
-        return CacheStats(len(entries), self._hits.total(), self._misses.total(), entries)
+        hits, misses = (
+            (self._hits.total(), self._misses.total())
+            if user_id is None
+            else (self._hits[user_id], self._misses[user_id])
+        )
+        return CacheStats(len(entries), hits, misses, entries, self._shared.report())
 
-    def clear_user_cache(self, user_id: str) -> None:
-        """Forget the account's result, so that the next question goes to Fyers."""
-        self._cache.discard((user_id, self._connections.connection(user_id).generation))
+    async def clear_user_cache(self, user_id: str) -> None:
+        """Forget the account's result, here and where it is shared, so that the next question goes to Fyers."""
+        key = (user_id, self._connections.connection(user_id).generation)
+        self._cache.discard(key)
+        await self._shared.forget(*key)
 
     def _on_connection_change(self, change: ConnectionChange) -> None:
         """Forget what is known of a session that has ended or was replaced."""

@@ -343,7 +343,10 @@ class AuditEventRow(Base):
 
 
 class InstallationRow(Base):
-    """What concerns the installation as a whole; so far only ``key_check``, a sealed known text that tells keys apart."""
+    """What concerns the installation as a whole; all sealed.
+
+    ``key_check`` is a known text that tells keys apart, ``sharing_salt`` what names are hashed with where several processes share something.
+    """
 
     __tablename__ = "installation"
 

@@ -27,6 +27,7 @@ from hullwatch.storage.transaction import table_of
 
 BATCH = 200
 KEY_CHECK: Final = "key_check"
+SHARING_SALT: Final = "sharing_salt"
 KEY_CHECK_TEXT: Final = "these are the keys of this database"
 """A known text that lies sealed in the database, to tell other keys from these."""
 

@@ -1,6 +1,7 @@
 """The database as the services see it: units of work over one engine. Satisfies `StorePort`."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.domain.secrets import SecretText
 from hullwatch.storage.cipher import Cipher, installation_place
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
@@ -19,7 +21,7 @@ from hullwatch.storage.repositories.logins import Logins
 from hullwatch.storage.repositories.notifications import Notifications
 from hullwatch.storage.repositories.users import Users
 from hullwatch.storage.repositories.watches import Watches
-from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT
+from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SHARING_SALT
 from hullwatch.storage.transaction import Transaction
 
 
@@ -117,6 +119,25 @@ class Store:
                 "The encryption keys are not those of this database: put the right key file back; if it is lost, run "
                 "hullwatch keys rotate, after which everyone logs in at Fyers once more."
             ) from None
+
+    async def sharing_salt(self) -> SecretText:
+        """Return what names are hashed with where the processes of this installation share something; made by the first that asks.
+
+        Raises:
+            KeysUnusable: It was sealed with another key.
+            StorageUnavailable: The database does not answer.
+        """
+        place = installation_place(SHARING_SALT)
+        async with self.begin() as work:
+            if await work.installation.value(SHARING_SALT) is None:
+                await work.installation.put(SHARING_SALT, self._cipher.seal(secrets.token_hex(32), place))
+                await work.commit()
+        async with self.begin(read_only=True) as work:  # another process may have been first
+            sealed = await work.installation.value(SHARING_SALT)
+        try:
+            return SecretText(self._cipher.open(sealed or "", place))
+        except Undecryptable:
+            raise KeysUnusable("The encryption keys are not those of this database.") from None
 
     async def close(self) -> None:
         """Close all connections."""

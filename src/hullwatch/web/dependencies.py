@@ -43,6 +43,8 @@ class Readiness:
     name: str
     is_ready: bool
     detail: str = ""
+    is_essential: bool = True
+    """False for what the server goes on without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,12 @@ class PrometheusMetrics:
         self._cache_hits = Counter(
             "hullwatch_validation_cache_hits_total", "Validations answered from memory.", registry=registry
         )
+        self._shared_looks = Counter(
+            "hullwatch_validation_shared_total",
+            "Looks for another process' confirmation, where Redis is used.",
+            ["outcome"],
+            registry=registry,
+        )
         self._calls = Counter(
             "hullwatch_fyers_calls_total", "Calls to Fyers.", ["path", "outcome"], registry=registry
         )
@@ -73,6 +79,10 @@ class PrometheusMetrics:
     def cache_hit(self) -> None:
         """Count a validation that was answered from memory."""
         self._cache_hits.inc()
+
+    def shared_look(self, outcome: str) -> None:
+        """Count a look for another process' confirmation of a session."""
+        self._shared_looks.labels(outcome).inc()
 
     def fyers_call(self, path: str, outcome: str, seconds: float) -> None:
         """Count a call to Fyers; `path` is the name of the call, without ids or query."""

@@ -26,6 +26,7 @@ class DependencyPayload(Payload):
     name: str
     is_ready: bool
     detail: str
+    is_essential: bool
 
 
 class JobHealth(Payload):
@@ -56,13 +57,17 @@ async def ready(response: Response, services: ServicesNeeded) -> Ready:
     """Say whether dependencies and jobs are well."""
     found = await services.readiness()
     dependencies = [
-        DependencyPayload(name=one.name, is_ready=one.is_ready, detail=one.detail) for one in found
+        DependencyPayload(
+            name=one.name, is_ready=one.is_ready, detail=one.detail, is_essential=one.is_essential
+        )
+        for one in found
     ]
     jobs = [
         JobHealth(name=job.name, state=job.state, is_healthy=job.is_healthy, is_essential=job.is_essential)
         for job in services.jobs()
     ]
-    is_ready = all(one.is_ready for one in found) and all(job.is_healthy for job in jobs if job.is_essential)
+    has_all = all(one.is_ready for one in found if one.is_essential)
+    is_ready = has_all and all(job.is_healthy for job in jobs if job.is_essential)
     response.status_code = 200 if is_ready else 503
     return Ready(status="ready" if is_ready else "not_ready", dependencies=dependencies, jobs=jobs)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import EndReason, LoginState
@@ -79,13 +80,21 @@ class CacheEntryPayload(Payload):
     age_seconds: float
 
 
+class SharingPayload(Payload):
+    """Whether the confirmations of other server processes count too."""
+
+    is_used: bool
+    is_answering: bool = Field(description="Whether the Redis that keeps them answers.")
+
+
 class CacheStatsPayload(Payload):
-    """The cache in numbers."""
+    """The cache in numbers, as this server process sees it."""
 
     size: int
     hits: int
     misses: int
     entries: list[CacheEntryPayload]
+    shared: SharingPayload
 
 
 class CachePayload(Payload):
@@ -190,7 +199,7 @@ async def cache_stats(user: SignedIn, services: ServicesNeeded) -> CachePayload:
 @router.post("/clear-cache")
 async def clear_cache(user: SignedIn, services: ServicesNeeded) -> Done:
     """Forget the own entry, so that the next status asks Fyers."""
-    services.validation.clear_user_cache(user.id)
+    await services.validation.clear_user_cache(user.id)
     return Done(success=True, message="Your cached validation is forgotten; the next status asks Fyers.")
 
 
@@ -199,4 +208,7 @@ def _stats(stats: CacheStats) -> CacheStatsPayload:
         CacheEntryPayload(user_id=entry.user_id, is_valid=entry.is_valid, age_seconds=round(entry.age_s, 3))
         for entry in stats.entries
     ]
-    return CacheStatsPayload(size=stats.size, hits=stats.hits, misses=stats.misses, entries=entries)
+    shared = SharingPayload(is_used=stats.shared.is_used, is_answering=stats.shared.is_answering)
+    return CacheStatsPayload(
+        size=stats.size, hits=stats.hits, misses=stats.misses, entries=entries, shared=shared
+    )
