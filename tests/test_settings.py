@@ -242,3 +242,15 @@ def test_an_address_that_is_none_of_redis_is_refused(url: str) -> None:
     assert isinstance(refused, SettingsRefused)
     assert "HULLWATCH_REDIS_URL" in str(refused)
     assert "cache.example" not in str(refused)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://hc.example/x", "hc.example/canary", "https://", "https://h:x/canary", "https://h/a b"]
+)
+def test_a_ping_address_that_is_none_is_refused(url: str) -> None:
+    """The sentence names the setting and quotes nothing of it: such an address is a capability."""
+    refused = reading(HULLWATCH_PING_URL=url)
+
+    assert isinstance(refused, SettingsRefused)
+    assert "HULLWATCH_PING_URL" in str(refused)
+    assert "canary" not in str(refused)

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from hullwatch import __version__
 from hullwatch.calendar_file import read_calendar
+from hullwatch.channels.ping import HttpPing
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
@@ -32,12 +33,14 @@ from hullwatch.services.administration import AdministrationService
 from hullwatch.services.call_counts import CallCounts
 from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
+from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
@@ -83,6 +86,8 @@ class House:
     monitoring: MonitoringService
     notifications: NotificationService
     shared: RedisChecks | None
+    operator_notices: OperatorNotices
+    dead_mans_switch: DeadMansSwitch | None
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -96,6 +101,9 @@ class House:
         )
         self.supervisor.every("login-purge", 3600, self.logins.purge, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
+        self.operator_notices.start_job(self.supervisor)
+        if self.dead_mans_switch is not None:
+            self.dead_mans_switch.start_job(self.supervisor, self.settings.ping_seconds)
 
     def web(self, config: WebConfig) -> FastAPI:
         """Return the HTTP door to this house."""
@@ -279,7 +287,21 @@ async def open_house(
             monitoring=monitoring,
             notifications=NotificationService(store=store, clock=clock),
             shared=shared,
+            operator_notices=OperatorNotices(
+                store=store,
+                clock=clock,
+                hub=hub,
+                new_id=new_id,
+                calendar=calendar,
+                jobs=supervisor.jobs,
+            ),
+            dead_mans_switch=_dead_mans_switch(settings, monitoring),
         )
+
+
+def _dead_mans_switch(settings: Settings, monitoring: MonitoringService) -> DeadMansSwitch | None:
+    url = settings.ping_url.get_secret_value()
+    return DeadMansSwitch(vitals=monitoring.vitals, port=HttpPing(SecretText(url))) if url else None
 
 
 async def _shared_checks(

@@ -101,6 +101,20 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http or https address without user, query or fragment")
         return text.rstrip("/")
 
+    @field_validator("ping_url")
+    @classmethod
+    def _is_ping(cls, address: SecretStr) -> SecretStr:
+        text = address.get_secret_value()
+        if text:
+            try:
+                url = urlsplit(text)
+                is_http = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+            except ValueError:
+                is_http = False
+            if not is_http or not text.isprintable() or " " in text:
+                raise ValueError("it must be a full http or https address")
+        return address
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, address: SecretStr) -> SecretStr:

@@ -1,6 +1,7 @@
 """`hullwatch doctor`: a line for each thing an install stands on."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -208,3 +209,16 @@ def test_redis_is_looked_at_where_it_is_used(
     is_good, sentence = found["Redis"]
     assert is_good is is_up
     assert ("version" in sentence) is is_up
+
+
+def test_the_dead_man_s_switch_is_looked_at_without_a_ping(
+    command: Command, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its address can be connected to; asking it would count as a sign of life."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("HULLWATCH_PING_URL", f"http://127.0.0.1:{listening.getsockname()[1]}/canary")
+        is_good, sentence = findings(command)[1]["Dead man's switch"]
+    assert is_good
+    assert "canary" not in sentence
+
+    assert not findings(command)[1]["Dead man's switch"][0]

@@ -76,6 +76,8 @@ async def _findings() -> AsyncIterator[Finding]:
             yield await _redis(settings.redis_url.get_secret_value())
         for finding in await _fyers(settings):
             yield finding
+        if settings.ping_url.get_secret_value():
+            yield await _ping_address(settings.ping_url.get_secret_value())
     for finding in _calendar(settings):
         yield finding
 
@@ -256,6 +258,28 @@ def _clock(told: str | None, asked_at: datetime, answered_at: datetime) -> Findi
             f"this machine is {abs(seconds):.1f} s {way} Fyers: switch on time synchronisation (NTP).",
         )
     return Finding("Clock", True, "agrees with Fyers' to the second.")
+
+
+async def _ping_address(url: str) -> Finding:
+    """Look whether the address of the dead man's switch can be connected to; it is not asked, since that would count as a sign of life."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(LONGEST_WAIT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+            writer.close()
+    except (OSError, TimeoutError, UnicodeError):
+        return Finding(
+            "Dead man's switch",
+            False,
+            "HULLWATCH_PING_URL cannot be connected to: check the address and the network.",
+        )
+    return Finding(
+        "Dead man's switch", True, "the address can be connected to; it is pinged while monitoring works."
+    )
 
 
 def _calendar(settings: "Settings | None") -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import structlog
 
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
 from hullwatch.domain.market_calendar import session_under_way
+from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.services.monitoring.schedule import Schedule
@@ -81,6 +82,7 @@ class Runner:
         self._schedule = Schedule()
         self._schedule_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turned_s = tools.clock.monotonic()
         self._log = structlog.get_logger(component="MonitoringService")
 
     def run_of(self, user_id: str) -> Run:
@@ -112,6 +114,7 @@ class Runner:
         try:
             while True:
                 self._schedule_changed.clear()
+                self._turned_s = self._tools.clock.monotonic()
                 for user_id in self._schedule.pop_due(self._tools.clock.now()):
                     self._start(user_id)
                 heartbeat()
@@ -135,6 +138,27 @@ class Runner:
         finally:
             sleeping.cancel()
             changed.cancel()
+
+    def vitals(self) -> Vitals:
+        """Count whose cycles complete at present, and whose do not."""
+        now = self._tools.clock.now()
+        # A cycle may last its whole deadline; in a market that runs faster than life that is still an interval or two of slack.
+        patience = 2 * self._interval + timedelta(seconds=DEADLINE_S)
+        session = self._tools.calendar.session_at(now)
+        wanted = [
+            run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)
+        ]
+        watched = [run for run in wanted if run.status is WatchStatus.WATCHING]
+        completed = sum(
+            run.last_cycle_at is not None and now - run.last_cycle_at <= patience for run in watched
+        )
+        return Vitals(
+            still_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
+            is_trading=session is not None and now - session.opens_at > patience,
+            wanted=len(wanted),
+            completed=completed,
+            overdue=len(watched) - completed,
+        )
 
     def _put(self, user_id: str, due_at: datetime) -> None:
         earliest = self._schedule.next_due_at()

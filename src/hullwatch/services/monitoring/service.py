@@ -17,6 +17,7 @@ from hullwatch.domain.market_calendar import MarketCalendar, sessions_of_all
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.tokens import IST
+from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
@@ -292,6 +293,10 @@ class MonitoringService:
             await work.watches.remove(user_id, watch_id)
             await work.commit()
         self._runner.run_of(user_id).watcher.discard(watch_id)
+
+    def vitals(self) -> Vitals:
+        """Return what cycles of all accounts did lately."""
+        return self._runner.vitals()
 
     def known_users(self) -> frozenset[str]:
         """Return the users of whom a wish or a watchlist is remembered."""

@@ -1,0 +1,156 @@
+"""Tells operators about the server itself: a job that keeps dying and that it recovered, and a calendar that runs out.
+
+Looks at the supervisor's reports now and then; what was told is remembered only once it is stored, so a database that does not answer
+delays a notice and loses none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from hullwatch.domain.accounts import Role
+from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.notifications import Notification
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.runtime.jobs import JobKind, JobReport
+from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.notifications.operators import (
+    compose_calendar_ending,
+    compose_job_recovered,
+    compose_job_trouble,
+)
+from hullwatch.services.notifications.sentences import announce
+from hullwatch.services.ports import StorePort
+
+LOOK_EVERY_S: Final = 10.0
+WELL_FOR: Final = timedelta(minutes=1)
+"""A job has recovered when it has been healthy and did not die again for this long."""
+CALENDAR_EVERY: Final = timedelta(hours=6)
+
+Compose = Callable[[str], Notification]
+"""Makes the notice for the admin with this id."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    incident_id: str
+    restarts: int
+    failures: int
+    well_since: datetime | None = None
+
+
+class OperatorNotices:
+    """Watches jobs and calendar on behalf of the operators."""
+
+    def __init__(
+        self,
+        *,
+        store: StorePort,
+        clock: Clock,
+        hub: Broadcast[Event],
+        new_id: Callable[[str], str],
+        calendar: MarketCalendar,
+        jobs: Callable[[], Sequence[JobReport]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hub = hub
+        self._new_id = new_id
+        self._calendar = calendar
+        self._jobs = jobs
+        self._troubles: dict[str, _Trouble] = {}
+        self._seen_restarts: dict[str, int] = {}
+        self._calendar_seen_at: datetime | None = None
+
+    def start_job(self, supervisor: Supervisor) -> None:
+        """Begin to look."""
+        supervisor.every("operator-notices", LOOK_EVERY_S, self.look, essential=False)
+
+    async def look(self) -> None:
+        """Tell what is new about jobs, and now and then about the calendar.
+
+        Raises:
+            StorageUnavailable: The database did not answer; what was not stored is told at a later look.
+        """
+        for job in self._jobs():
+            if job.kind is not JobKind.ONCE:
+                await self._look_at(job)
+        now = self._clock.now()
+        if self._calendar_seen_at is None or now - self._calendar_seen_at >= CALENDAR_EVERY:
+            await self._look_at_calendar(now)
+            self._calendar_seen_at = now
+
+    async def _look_at(self, job: JobReport) -> None:
+        trouble = self._troubles.get(job.name)
+        if trouble is None:
+            if job.restarts > self._seen_restarts.get(job.name, 0) or not job.is_healthy:
+                await self._tell_of_trouble(job)
+        else:
+            await self._watch_recovery(job, trouble)
+
+    async def _tell_of_trouble(self, job: JobReport) -> None:
+        trouble, now = _Trouble(self._new_id("inc"), job.restarts, job.failures), self._clock.now()
+
+        def compose(user_id: str) -> Notification:
+            return compose_job_trouble(
+                user_id,
+                job=job.name,
+                error=job.last_error,
+                incident_id=trouble.incident_id,
+                now=now,
+                new_id=self._new_id,
+            )
+
+        await self._tell(compose, "job.restarting", job.name, trouble.incident_id, now)
+        self._troubles[job.name] = trouble
+        self._seen_restarts[job.name] = job.restarts
+
+    async def _watch_recovery(self, job: JobReport, trouble: _Trouble) -> None:
+        now = self._clock.now()
+        has_died_again = (job.restarts, job.failures) != (trouble.restarts, trouble.failures)
+        trouble.restarts, trouble.failures = job.restarts, job.failures
+        if has_died_again or not job.is_healthy:
+            trouble.well_since = None
+            return
+        trouble.well_since = trouble.well_since or now
+        if now - trouble.well_since < WELL_FOR:
+            return
+
+        def compose(user_id: str) -> Notification:
+            return compose_job_recovered(
+                user_id, job=job.name, incident_id=trouble.incident_id, now=now, new_id=self._new_id
+            )
+
+        await self._tell(compose, "job.recovered", job.name, trouble.incident_id, now)
+        self._seen_restarts[job.name] = job.restarts
+        del self._troubles[job.name]
+
+    async def _look_at_calendar(self, now: datetime) -> None:
+        for warning in self._calendar.warnings(now):
+
+            def compose(user_id: str, warning: str = warning) -> Notification:
+                return compose_calendar_ending(user_id, warning=warning, now=now, new_id=self._new_id)
+
+            await self._tell(compose, "calendar.ending", warning, None, now)
+
+    async def _tell(
+        self, compose: Compose, kind: str, what: str, incident_id: str | None, now: datetime
+    ) -> None:
+        """Store the notice for every admin and a line of the audit trail, together; a notice that all of them have already leaves no line."""
+        new: list[Notification] = []
+        async with self._store.begin() as work:
+            for user in await work.users.list_all():
+                if user.role is Role.ADMIN:
+                    notification = compose(user.id)
+                    if await work.notifications.add(notification):
+                        new.append(notification)
+            if new or incident_id is not None:
+                await work.audit.add(
+                    [AuditEntry(now, None, kind, "hullwatch", reason=what, incident_id=incident_id)]
+                )
+            await work.commit()
+        for notification in new:
+            announce(self._hub, notification)

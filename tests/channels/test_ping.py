@@ -1,0 +1,80 @@
+"""Pings against a real HTTP receiver; `hullwatch.channels.ping`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from hullwatch.channels.ping import HttpPing
+from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.vitals import NotTaken, Taken
+
+CANARY = "canary-of-the-address"
+
+
+class Receiver:
+    """Answers with a status of the test's choice, or not at all."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.is_hanging = False
+        self.asked: list[tuple[str, str]] = []
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Note and answer."""
+        self.asked.append((request.method, request.path))
+        if self.is_hanging:
+            await asyncio.Event().wait()
+        return web.Response(status=self.status, headers={"Location": "/elsewhere"})
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """One on this machine."""
+    one = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", one.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/{CANARY}"
+    yield one
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Taken()),
+        (204, Taken()),
+        (302, NotTaken("http_302")),
+        (404, NotTaken("http_404")),
+        (500, NotTaken("http_500")),
+    ],
+)
+async def test_a_ping_is_taken_or_not(receiver: Receiver, status: int, expected: Taken | NotTaken) -> None:
+    """One GET each; a redirect is not followed."""
+    receiver.status = status
+
+    assert await HttpPing(SecretText(receiver.url)).ping() == expected
+    assert receiver.asked == [("GET", f"/{CANARY}")]
+
+
+async def test_silence_is_waited_out_and_told(receiver: Receiver) -> None:
+    """A receiver that hangs costs its time limit."""
+    receiver.is_hanging = True
+
+    assert await HttpPing(SecretText(receiver.url), within_s=0.05).ping() == NotTaken("timeout")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://no-such-host.invalid/x", "http://[::1/x"])
+async def test_nobody_there_is_told_without_the_address(url: str) -> None:
+    """Neither the outcome nor the adapter shows where pings go."""
+    ping = HttpPing(SecretText(url + CANARY))
+
+    outcome = await ping.ping()
+
+    assert outcome == NotTaken("connection")
+    assert CANARY not in repr((outcome, ping, vars(ping)))
