@@ -1,0 +1,187 @@
+"""Login links against a small model, under links, browsers, logins and time in any order: each lets in at most once, in time, and whom it is for."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from hullwatch.domain.failures import LinkRefused, LoginLinkOver, LoginLinkTaken, NotAllowed
+from hullwatch.services.linking import STATE_LIFETIME
+from hullwatch.services.login_links import LIFETIME
+from services.link_house import LinkHouse, Phone, fyers_id
+
+USERS = ("asha", "biren")
+PHONES = ("phone", "desk", "thief")
+
+
+@dataclass(eq=False)
+class Minted:
+    """What the model remembers of a link."""
+
+    value: str
+    user_id: str
+    generation: int
+    expires_at: datetime
+    taken_by: str | None = None
+
+
+@dataclass(eq=False)
+class Begun:
+    """What it remembers of a login that was begun with a link."""
+
+    state: str
+    link: Minted
+    phone: str
+    ends_at: datetime
+    is_used: bool = False
+
+
+class LoginLinksAgainstModel(RuleBasedStateMachine):
+    """Two users, three browsers, and whatever they do."""
+
+    links = Bundle("links")
+    begun = Bundle("begun")
+    phones = st.sampled_from(PHONES)
+    users = st.sampled_from(USERS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.phone = {name: Phone(name) for name in PHONES}
+        self.generation = dict.fromkeys(USERS, 1)
+        self.let_in: Counter[str] = Counter()
+
+    def run(self, coroutine: Any) -> Any:
+        """Run on the machine's own loop."""
+        return self.loop.run_until_complete(coroutine)
+
+    @property
+    def now(self) -> datetime:
+        """The present of the house."""
+        return self.house.clock.now()
+
+    @initialize()
+    def move_in(self) -> None:
+        """Both users' sessions are over."""
+        self.house = LinkHouse()
+        self.run(self.house.with_ended(*USERS))
+
+    # ---- what can happen
+
+    @rule(target=links, user_id=users)
+    def mint(self, user_id: str) -> Any:
+        """A notice is sent; it has a link while no session lasts."""
+        if self.house.connections.connection(user_id).has_session:
+            return multiple()
+        value = self.run(self.house.link(user_id))
+        return Minted(value, user_id, self.generation[user_id], self.now + LIFETIME)
+
+    @rule(link=links, phone=phones)
+    def look(self, link: Minted, phone: str) -> None:
+        """Somebody, or some program, opens the link."""
+        before = self.house.store.tables.copy()
+        try:
+            seen = self.run(self.house.look(link.value, self.phone[phone]))
+        except LoginLinkOver:
+            assert not self.is_alive(link)
+        except LoginLinkTaken:
+            assert self.is_alive(link)
+            assert link.taken_by not in (None, phone)
+        else:
+            assert self.is_alive(link)
+            assert link.taken_by in (None, phone)
+            assert seen.user.id == link.user_id
+        assert self.house.store.tables == before, "looking changed something"
+
+    @rule(target=begun, link=links, phone=phones)
+    def press(self, link: Minted, phone: str) -> Any:
+        """Somebody presses the button."""
+        who = self.phone[phone].user_id
+        try:
+            state = self.run(self.house.press(link.value, self.phone[phone]))
+        except NotAllowed:
+            assert who not in (None, link.user_id)
+        except LoginLinkOver:
+            assert not self.is_alive(link)
+        except LoginLinkTaken:
+            assert self.is_alive(link)
+            assert link.taken_by not in (None, phone)
+        else:
+            assert self.is_alive(link)
+            assert link.taken_by in (None, phone)
+            assert who in (None, link.user_id)
+            link.taken_by = phone
+            return Begun(state, link, phone, min(self.now + STATE_LIFETIME, link.expires_at))
+        return multiple()
+
+    @rule(login=begun, phone=phones, is_same=st.booleans(), as_user=users, is_own=st.booleans())
+    def come_back(self, login: Begun, phone: str, as_user: str, *, is_same: bool, is_own: bool) -> None:
+        """Somebody comes back from Fyers, as one of its customers; often the right one."""
+        phone, as_user = login.phone if is_same else phone, login.link.user_id if is_own else as_user
+        link, who = login.link, self.phone[phone].user_id
+        is_right = (
+            not login.is_used
+            and self.now < login.ends_at
+            and self.generation[link.user_id] == link.generation
+            and phone == login.phone
+            and who in (None, link.user_id)
+            and as_user == link.user_id
+        )
+        login.is_used = True
+        try:
+            connection = self.run(self.house.come_back(login.state, self.phone[phone], fyers_id(as_user)))
+        except LinkRefused:
+            assert not is_right, "the right person was refused"
+        else:
+            assert is_right, "somebody was let in who should not have been"
+            assert (connection.user_id, connection.fyers_id) == (link.user_id, fyers_id(link.user_id))
+            self.let_in[link.value] += 1
+            self.generation[link.user_id] += 1
+
+    @rule(user_id=users)
+    def log_in_otherwise(self, user_id: str) -> None:
+        """The user logs in from the dashboard."""
+        self.run(self.house.log_in(user_id))
+        self.generation[user_id] += 1
+
+    @rule(user_id=users)
+    def end(self, user_id: str) -> None:
+        """The session ends, if there is one."""
+        self.run(self.house.end(user_id))
+
+    @rule(phone=phones, user_id=st.sampled_from([None, *USERS]))
+    def sign_in(self, phone: str, user_id: str | None) -> None:
+        """Somebody signs in to hullwatch in a browser, or out of it."""
+        self.phone[phone].user_id = user_id
+
+    @rule(minutes=st.sampled_from([1, 9, 10, 25, 60]))
+    def pass_time(self, minutes: int) -> None:
+        """Time passes."""
+        self.run(self.house.clock.advance(minutes * 60))
+
+    # ---- what is always true
+
+    def is_alive(self, link: Minted) -> bool:
+        """Whether the model calls the link good for anybody."""
+        return self.now < link.expires_at and self.generation[link.user_id] == link.generation
+
+    @invariant()
+    def no_link_lets_in_twice(self) -> None:
+        """One login a link at most, and the accounts agree with the model about how many there were."""
+        assert all(times == 1 for times in self.let_in.values())
+        if hasattr(self, "house"):
+            for user_id in USERS:
+                assert self.house.connections.connection(user_id).generation == self.generation[user_id]
+
+    def teardown(self) -> None:
+        """Close the loop."""
+        self.loop.close()
+
+
+TestLoginLinksAgainstModel = LoginLinksAgainstModel.TestCase
+TestLoginLinksAgainstModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
