@@ -65,19 +65,22 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         """The present of the house."""
         return self.house.clock.now()
 
-    @initialize()
-    def move_in(self) -> None:
-        """Both users' sessions are over."""
+    @initialize(target=links)
+    def move_in(self) -> Any:
+        """Both users' sessions are over, and both were sent a link."""
         self.house = LinkHouse()
         self.run(self.house.with_ended(*USERS))
+        return multiple(*(self._mint(user_id) for user_id in USERS))
 
     # ---- what can happen
 
     @rule(target=links, user_id=users)
-    def mint(self, user_id: str) -> Any:
-        """A notice is sent; it has a link while no session lasts."""
-        if self.house.connections.connection(user_id).has_session:
-            return multiple()
+    def mint(self, user_id: str) -> Minted:
+        """The session ends, if there is one, and a notice is sent."""
+        self.run(self.house.end(user_id))
+        return self._mint(user_id)
+
+    def _mint(self, user_id: str) -> Minted:
         value = self.run(self.house.link(user_id))
         return Minted(value, user_id, self.generation[user_id], self.now + LIFETIME)
 
@@ -101,6 +104,16 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     @rule(target=begun, link=links, phone=phones)
     def press(self, link: Minted, phone: str) -> Any:
         """Somebody presses the button."""
+        return self._press(link, phone)
+
+    @rule(target=begun, link=links, phone=phones)
+    def press_at_the_last_moment(self, link: Minted, phone: str) -> Any:
+        """A minute is left of the link's life."""
+        left_s = (link.expires_at - self.now).total_seconds()
+        self.run(self.house.clock.advance(max(0, left_s - 60)))
+        return self._press(link, phone)
+
+    def _press(self, link: Minted, phone: str) -> Any:
         who = self.phone[phone].user_id
         try:
             state = self.run(self.house.press(link.value, self.phone[phone]))
@@ -119,10 +132,17 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
             return Begun(state, link, phone, min(self.now + STATE_LIFETIME, link.expires_at))
         return multiple()
 
-    @rule(login=begun, phone=phones, is_same=st.booleans(), as_user=users, is_own=st.booleans())
-    def come_back(self, login: Begun, phone: str, as_user: str, *, is_same: bool, is_own: bool) -> None:
-        """Somebody comes back from Fyers, as one of its customers; often the right one."""
-        phone, as_user = login.phone if is_same else phone, login.link.user_id if is_own else as_user
+    @rule(login=begun)
+    def come_back(self, login: Begun) -> None:
+        """Whoever pressed comes back from Fyers."""
+        self._come_back(login, login.phone, login.link.user_id)
+
+    @rule(login=begun, phone=phones, as_user=users)
+    def come_back_anyhow(self, login: Begun, phone: str, as_user: str) -> None:
+        """Somebody comes back, as one of Fyers' customers."""
+        self._come_back(login, phone, as_user)
+
+    def _come_back(self, login: Begun, phone: str, as_user: str) -> None:
         link, who = login.link, self.phone[phone].user_id
         is_right = (
             not login.is_used
@@ -149,17 +169,18 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         self.run(self.house.log_in(user_id))
         self.generation[user_id] += 1
 
-    @rule(user_id=users)
-    def end(self, user_id: str) -> None:
-        """The session ends, if there is one."""
-        self.run(self.house.end(user_id))
-
     @rule(phone=phones, user_id=st.sampled_from([None, *USERS]))
     def sign_in(self, phone: str, user_id: str | None) -> None:
         """Somebody signs in to hullwatch in a browser, or out of it."""
         self.phone[phone].user_id = user_id
 
-    @rule(minutes=st.sampled_from([1, 9, 10, 25, 60]))
+    @rule(login=begun, user_id=users)
+    def sign_in_on_the_way(self, login: Begun, user_id: str) -> None:
+        """Somebody signs in to the browser that is away at Fyers, and comes back as the right customer of Fyers."""
+        self.phone[login.phone].user_id = user_id
+        self._come_back(login, login.phone, login.link.user_id)
+
+    @rule(minutes=st.sampled_from([1, 9, 10, 45]))
     def pass_time(self, minutes: int) -> None:
         """Time passes."""
         self.run(self.house.clock.advance(minutes * 60))
