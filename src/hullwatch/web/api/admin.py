@@ -269,7 +269,7 @@ async def disconnect(user_id: Id, admin: Admin, services: ServicesNeeded) -> Con
     return ConnectionPayload.of(await services.connections.disconnect_by_admin(user_id, actor=admin.id))
 
 
-@router.post("/users/{user_id}/login-link", status_code=202, responses=problems(400, 429))
+@router.post("/users/{user_id}/login-link", responses=problems(400, 429))
 async def send_login_link(user_id: Id, admin: Admin, services: ServicesNeeded) -> Done:
     """Ask a user to log in to Fyers, with a link that only the user is sent."""
     user = await services.login_links.ask(user_id, actor=admin.id)
