@@ -52,7 +52,7 @@ LINK_PAGE: Final = _page(
     '<button type="button" id="again" hidden>Send me a new link</button>'
     '<noscript><p>This page needs JavaScript. Without it, <a href="/">sign in to hullwatch</a> and press '
     "<b>Log in to Fyers</b> there.</p></noscript></div>"
-    '<p class="hint">Nothing happens until you press the button. It opens Fyers\' own login page; hullwatch never sees your password. '
+    '<p class="hint" id="about">Nothing happens until you press the button. It opens Fyers\' own login page; hullwatch never sees your password. '
     "The link is good once, for this account only, and does not sign you in to hullwatch.</p>",
 )
 

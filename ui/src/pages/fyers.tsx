@@ -62,7 +62,7 @@ function PhoneLink() {
   const made = useSignal<{ url: string; expiresAt: string } | null>(null);
   return (
     <>
-      <p class="hint">Open it on the phone, within the hour. It leads to Fyers’ login for your account and does nothing else; it does not sign the phone in here.</p>
+      <p class="hint">Open it on the phone. It leads to Fyers’ login for your account and does nothing else; it does not sign the phone in here.</p>
       {made.value ? (
         <div class="once" role="status">
           <p>Good until {whenIst(made.value.expiresAt, now.value)}; it is shown this once.</p>

@@ -42,7 +42,7 @@ function show(sentence, button, tone = "") {
     part(name).hidden = name !== button;
     part(name).disabled = false;
   }
-  part("facts").hidden = button !== "go";
+  part("facts").hidden = part("about").hidden = button !== "go";
   page.dataset.state = button || "none";
 }
 
