@@ -6,7 +6,6 @@ password costs nobody the morning; every other browser is refused from then on. 
 is stored as a hash.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from hullwatch.domain.login_links import (
     BY_OLD_LINK,
     LinkStanding,
     LoginLink,
-    asked_incident,
     stand,
 )
 from hullwatch.domain.login_throttle import PER_ADDRESS, LoginThrottle, ThrottlePolicy
@@ -40,8 +38,8 @@ from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.linking import LinkedApp
+from hullwatch.services.login_asking import ASK_AGAIN_AFTER, LoginAsking
 from hullwatch.services.logins import hash_value
-from hullwatch.services.notifications import announce, compose_login_asked
 from hullwatch.services.ports import StorePort, UnitOfWork
 
 LIFETIME: Final = timedelta(minutes=60)
@@ -49,12 +47,9 @@ KEPT: Final = timedelta(days=7)
 """How long a link is remembered after its end, so that whoever opens it late can ask for a new one."""
 MOST_OPEN: Final = 10
 """Links that one user may have open by own wish; notices are not counted."""
-ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
-MOST_ASKS_A_DAY: Final = 5
 PER_LINK: Final = ThrottlePolicy(free_attempts=60, first_lock_s=15.0, longest_lock_s=900.0)
 """Looks and presses of one link; a person makes a handful."""
 CALLBACK: Final = "/api/fyers/callback"
-_ASKED: Final = "login_link.asked"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -121,13 +116,11 @@ class LoginLinkService:
         self._linking = linking
         self._calendar = calendar
         self._clock = clock
-        self._hub = hub
-        self._new_id = new_id
         self._public_url = public_url.rstrip("/")
         self._lifetime = lifetime
         self._throttle = throttle or LoginThrottle(per_email=PER_LINK, per_address=PER_ADDRESS)
         self._new_secret = new_secret
-        self._asking = asyncio.Lock()
+        self._asking = LoginAsking(store=store, clock=clock, hub=hub, new_id=new_id)
 
     # ---------------------------------------------------------------- making
 
@@ -181,7 +174,7 @@ class LoginLinkService:
             raise LinkRefused(
                 "This user's session lasts past the next close of the market: there is nothing to log in for."
             )
-        if not await self._tell(user_id, asked_by=actor):
+        if not await self._asking.tell(user_id, asked_by=actor):
             raise TooManyAttempts(
                 "This user was asked a moment ago, or often enough for a day.",
                 retry_after_s=ASK_AGAIN_AFTER.total_seconds(),
@@ -199,7 +192,7 @@ class LoginLinkService:
         if link is None or not self._needs_login(link.user_id):
             return
         if await self._why_impossible(link.user_id) is None:
-            await self._tell(link.user_id, asked_by=BY_OLD_LINK)
+            await self._asking.tell(link.user_id, asked_by=BY_OLD_LINK)
 
     async def purge(self) -> None:
         """Forget links that ended long ago; run now and then."""
@@ -317,37 +310,6 @@ class LoginLinkService:
             await work.commit()
         # Behind the hash: browsers do not send it, so that it reaches no server's log and no referrer.
         return MadeLink(SecretText(f"{self._public_url}/reconnect#{value}"), link.expires_at)
-
-    async def _tell(self, user_id: str, *, asked_by: str) -> bool:
-        """Store a notice that leads to a login; False when there was one a moment ago, or enough of them today."""
-        async with self._asking, self._store.begin() as work:
-            now = self._clock.now()
-            asks = await work.audit.entries(
-                user_id=user_id,
-                kind_prefix=_ASKED,
-                since=now - timedelta(days=1),
-                limit=MOST_ASKS_A_DAY,
-            )
-            if len(asks) >= MOST_ASKS_A_DAY or (asks and now - asks[0].at < ASK_AGAIN_AFTER):
-                return False
-            incident_id = asked_incident(self._new_id("ask"), asked_by)
-            notice = compose_login_asked(
-                user_id,
-                incident_id=incident_id,
-                is_by_admin=asked_by != BY_OLD_LINK,
-                now=now,
-                new_id=self._new_id,
-            )
-            is_new = await work.notifications.add(notice)
-            actor = BY_HULLWATCH if asked_by == BY_OLD_LINK else asked_by
-            line = AuditEntry(
-                now, user_id, _ASKED, actor, incident_id=incident_id, evidence={"askedBy": asked_by}
-            )
-            await work.audit.add([line])
-            await work.commit()
-        if is_new:
-            announce(self._hub, notice)
-        return is_new
 
     def _stand(self, link: LoginLink, browser_nonce: str | None) -> LinkStanding:
         return stand(
