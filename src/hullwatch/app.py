@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -36,6 +37,7 @@ from hullwatch.services.connections import ConnectionService
 from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
+from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
@@ -76,6 +78,7 @@ class House:
     accounts: AccountService
     logins: LoginService
     linking: LinkingService
+    login_links: LoginLinkService
     administration: AdministrationService
     connections: ConnectionService
     validation: TokenValidationService
@@ -99,7 +102,7 @@ class House:
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
-        self.supervisor.every("login-purge", 3600, self.logins.purge, essential=False)
+        self.supervisor.every("login-purge", 3600, self._purge_logins, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
         self.operator_notices.start_job(self.supervisor)
         if self.dead_mans_switch is not None:
@@ -111,6 +114,7 @@ class House:
             accounts=self.accounts,
             logins=self.logins,
             linking=self.linking,
+            login_links=self.login_links,
             connections=self.connections,
             validation=self.validation,
             market=self.market,
@@ -165,6 +169,10 @@ class House:
             await self.monitoring.close()
         except StorageUnavailable:
             structlog.get_logger(component="Supervisor").warning("stop.unsaved_notes")
+
+    async def _purge_logins(self) -> None:
+        await self.logins.purge()
+        await self.login_links.purge()
 
     async def _measure(self) -> None:
         self.metrics.session_states(
@@ -264,6 +272,17 @@ async def open_house(
         linking = LinkingService(
             store=store, broker=broker, connections=connections, clock=clock, server_app=_server_app(settings)
         )
+        login_links = LoginLinkService(
+            store=store,
+            connections=connections,
+            linking=linking,
+            calendar=calendar,
+            clock=clock,
+            hub=hub,
+            new_id=new_id,
+            public_url=settings.public_url,
+            lifetime=timedelta(minutes=settings.login_link_minutes),
+        )
         administration = AdministrationService(store=store, connections=connections)
         yield House(
             settings=settings,
@@ -277,6 +296,7 @@ async def open_house(
             accounts=accounts,
             logins=logins,
             linking=linking,
+            login_links=login_links,
             administration=administration,
             connections=connections,
             validation=validation,

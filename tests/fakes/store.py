@@ -12,6 +12,7 @@ from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, StorageUnavailable
 from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import Notification
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.signals import Signal
@@ -33,6 +34,7 @@ class Tables:
     tokens: dict[str, tuple[int, AccessToken]] = field(default_factory=dict)
     apps: dict[str, FyersApp] = field(default_factory=dict)
     pending: dict[str, PendingLogin] = field(default_factory=dict)
+    login_links: dict[str, LoginLink] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
     wishes: dict[str, MonitoringWish] = field(default_factory=dict)
     signals: dict[tuple[str, datetime, str], Signal] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Users(Repository):
         _drop(held.browsers, lambda login: login[0] == user_id)
         _drop(held.invites, lambda invite: invite[0] == user_id)
         _drop(held.api_tokens, lambda entry: entry[0].user_id == user_id)
-        for table in (held.pending, held.watches, held.signals, held.notifications):
+        for table in (held.pending, held.login_links, held.watches, held.signals, held.notifications):
             _drop(table, lambda value: value.user_id == user_id)
 
 
@@ -329,6 +331,46 @@ class Connections(Repository):
     async def take_pending(self, state_hash: str) -> PendingLogin | None:
         """Remove and return it."""
         return self.tables.pending.pop(state_hash, None)
+
+
+class LoginLinks(Repository):
+    """Login links."""
+
+    async def add(self, value_hash: str, link: LoginLink) -> bool:
+        """Store it unless its user has been removed."""
+        storable(value_hash)
+        link = kept(link)
+        if link.user_id not in self.tables.users:
+            return False
+        if value_hash in self.tables.login_links:
+            raise AlreadyExists("That exists already.")
+        self.tables.login_links[value_hash] = link
+        return True
+
+    async def get(self, value_hash: str) -> LoginLink | None:
+        """Return the link with this hash."""
+        return self.tables.login_links.get(value_hash)
+
+    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+        """Take it for the first browser that asks."""
+        storable(browser_hash)
+        link = self.tables.login_links.get(value_hash)
+        if link is None or now >= link.expires_at or link.browser_hash not in (None, browser_hash):
+            return None
+        taken = kept(replace(link, taken_at=link.taken_at or now, browser_hash=browser_hash))
+        self.tables.login_links[value_hash] = taken
+        return taken
+
+    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+        """Count links that have not expired."""
+        return sum(
+            (link.user_id, link.asked_by) == (user_id, asked_by) and link.expires_at > now
+            for link in self.tables.login_links.values()
+        )
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove those that expired before that."""
+        _drop(self.tables.login_links, lambda link: link.expires_at < ended_before)
 
 
 class Watches(Repository):
@@ -522,6 +564,7 @@ class FakeUnitOfWork:
         self.users = Users(self.tables)
         self.logins = Logins(self.tables)
         self.connections = Connections(self.tables)
+        self.login_links = LoginLinks(self.tables)
         self.watches = Watches(self.tables)
         self.notifications = Notifications(self.tables)
         self.audit = Audit(self.tables)

@@ -111,6 +111,29 @@ class Walk:
         self.keep("refresh token", self.town.simulator.broker.accounts.refresh_token(session))
         return self.keep("access token", session.token)
 
+    async def follows_a_link(self) -> None:
+        """Make a login link, use it well and badly, and once more when it is over."""
+        url = (await self.asha.call("POST", "/api/fyers/link"))["url"]
+        link = self.keep("login link", url.rpartition("#")[2])
+        for wrong in ({"link": f"{link}x"}, {"link": {"x": link}}, [link], link):
+            assert await self.ask("POST", "/api/reconnect/look", wrong) in (410, 422)
+        assert await self.ask("GET", "/reconnect") == 200
+        assert await self.ask("POST", "/api/reconnect/look", {"link": link}) == 200
+        self.keep("link nonce", self.cookie("hullwatch_reconnect"))
+        begun = await self.asha.call("POST", "/api/reconnect/begin", {"link": link})
+        self.keep("link state", parse_qs(urlsplit(begun["url"]).query)["state"][0])
+        page = await self.asha.ask("GET", f"{begun['url']}&fyersId={self.asha.fyers_id}")
+        back = page.header("location")
+        self.keep("auth code", parse_qs(urlsplit(back).query)["auth_code"][0])
+        assert await self.ask("GET", back) == 303
+        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        self.keep("access token", session.token)
+        for what, status in (("look", 410), ("begin", 410), ("again", 202)):
+            assert await self.ask("POST", f"/api/reconnect/{what}", {"link": link}) == status
+        assert await self.ask("POST", f"/api/admin/users/{link}/login-link") == 404
+        assert await self.ask("GET", f"/reconnect/{link}?link={link}") == 404
+        await self.ask("GET", "/api/admin/events?kind=login_link")
+
     async def fails_to_connect(self) -> None:
         """Fail to connect in every way that Fyers has, its answers echoing what they were sent."""
         for pasted in (
@@ -243,6 +266,7 @@ async def walk(open_here) -> AsyncIterator[Walk]:
         await town.broker.revoke("FY00001")
         await town.advance(5)
         await until(lambda: walk.asha.notices("session_ended"), "the session's end")
+        await walk.follows_a_link()
         await walk.connects()
         await walk.looks_around()
         await walk.ask("POST", "/api/fyers/disconnect")
@@ -268,6 +292,9 @@ TOLD_WHERE = {
     "invite": {("POST", "/api/admin/invites")},
     "state": {("POST", "/api/fyers/connect")},
     "nonce": {("POST", "/api/fyers/connect")},
+    "login link": {("POST", "/api/fyers/link")},
+    "link nonce": {("POST", "/api/reconnect/look"), ("POST", "/api/reconnect/begin")},
+    "link state": {("POST", "/api/reconnect/begin")},
 }
 """The one answer in which a secret is handed out; all others are in none."""
 

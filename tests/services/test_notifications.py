@@ -7,9 +7,10 @@ import pytest
 from hullwatch.domain import connection as rules
 from hullwatch.domain.connection import Connection, ConnectionChange, EndReason, Evidence, LoginTrigger
 from hullwatch.domain.failures import BrokerService, LoginRefused, NotFound
-from hullwatch.domain.notifications import NotificationKind
+from hullwatch.domain.notifications import LEADS_TO_LOGIN, NotificationKind
 from hullwatch.services.notifications import (
     compose_broker_trouble,
+    compose_login_asked,
     compose_login_renewed,
     compose_session_ended,
     in_ist,
@@ -90,6 +91,21 @@ def test_operators_read_of_beginning_and_end() -> None:
     }
 
     assert kinds == {NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED}
+
+
+def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:
+    """An admin, or somebody with an old link; both lead to a login, in notices of their own."""
+    by_admin, by_link = (
+        compose_login_asked(ALICE, incident_id="ask.1.x", is_by_admin=is_by_admin, now=NOW, new_id=new_id)
+        for is_by_admin in (True, False)
+    )
+
+    assert "administrator" in by_admin.title
+    assert "administrator" not in by_link.text
+    for notice in (by_admin, by_link):
+        assert notice.kind in LEADS_TO_LOGIN
+        assert "14:05 IST" in notice.text
+        assert notice.incident_id == "ask.1.x"
 
 
 async def test_notices_are_the_user_s_own() -> None:

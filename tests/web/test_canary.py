@@ -53,6 +53,7 @@ async def walk(house, witness: Witness) -> dict[str, str]:
         await client.get("/api/auth/me", headers={"Authorization": f"Basic {secrets['token']}"})
         secrets["invite"] = (await client.post("/api/admin/invites")).json()["url"].rpartition("=")[2]
         await fyers(client, house, secrets)
+        await login_link(client, house, secrets)
         for address in ("", "?limit=500"):
             await client.get(f"/api/admin/events{address}")
         for address in (
@@ -89,6 +90,30 @@ async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> N
     secrets["access token"] = held.token.reveal()
 
 
+async def login_link(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+    """Make a login link, use it well and badly on another device, and after its end."""
+    await client.delete("/api/fyers/app")  # it sends browsers elsewhere
+    link = (await client.post("/api/fyers/link")).json()["url"].rpartition("#")[2]
+    secrets["login link"] = link
+    async with house.client(event_hooks=client.event_hooks) as phone:
+        for body in ({"link": link}, {"link": f"{link}x"}, {"link": {"x": link}}, [link], link):
+            await phone.post("/api/reconnect/look", json=body)
+        secrets["link nonce"] = phone.cookies["hullwatch_reconnect"]
+        url = httpx2.URL((await phone.post("/api/reconnect/begin", json={"link": link})).json()["url"])
+        secrets["link state"] = url.params["state"]
+        for address in (f"/reconnect?link={link}", f"/reconnect/{link}", f"/api/reconnect/{link}"):
+            await phone.get(address)
+        secrets["link code"] = "canary-code-of-the-link"
+        house.broker._auth_codes[secrets["link code"]] = "XA001"
+        query = {"s": "ok", "auth_code": secrets["link code"], "state": secrets["link state"]}
+        for headers in ({}, {"Accept": "text/html"}):
+            await phone.get("/api/fyers/callback", params=query, headers=headers)
+        await phone.get("/reconnect/done")
+        for what in ("look", "begin", "again"):
+            await phone.post(f"/api/reconnect/{what}", json={"link": link})
+    await client.post(f"/api/admin/users/{link}/login-link")
+
+
 async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, capsys):
     """A secret is answered once, to whom it belongs, and is in no other answer and in no log."""
     witness = Witness()
@@ -112,6 +137,7 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
         APP_SECRET,
         secrets["code"],
         secrets["access token"],
+        secrets["link code"],
     ):
         assert witness.places_of(secret) == []
     assert witness.places_of(secrets["cookie"]) == ["PUT /api/auth/password"]
@@ -119,6 +145,12 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
     assert witness.places_of(secrets["invite"]) == ["POST /api/admin/invites"]
     assert set(witness.places_of(secrets["state"])) == {"POST /api/fyers/connect"}
     assert set(witness.places_of(secrets["nonce"])) == {"POST /api/fyers/connect"}
+    assert witness.places_of(secrets["login link"]) == ["POST /api/fyers/link"]
+    assert set(witness.places_of(secrets["link state"])) == {"POST /api/reconnect/begin"}
+    assert set(witness.places_of(secrets["link nonce"])) == {
+        "POST /api/reconnect/look",
+        "POST /api/reconnect/begin",
+    }
     assert len(lines) > 30
 
 
@@ -128,7 +160,17 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(house):
 
     rows = repr(house.store.tables)
 
-    for name in ("cookie", "token", "invite", "state", "nonce", "access token"):
+    for name in (
+        "cookie",
+        "token",
+        "invite",
+        "state",
+        "nonce",
+        "access token",
+        "login link",
+        "link state",
+        "link nonce",
+    ):
         assert secrets[name] not in rows
     assert PASSWORD not in rows
 

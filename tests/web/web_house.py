@@ -28,6 +28,7 @@ from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
+from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
@@ -86,17 +87,29 @@ class WebHouse:
             connections=self.connections,
             registration=Registration.OPEN,
         )
+        linking = LinkingService(
+            store=self.store,
+            broker=self.broker,
+            connections=self.connections,
+            clock=clock,
+            server_app=APP,
+            sign_out_patience_s=0.0,
+        )
+        self.login_links = LoginLinkService(
+            store=self.store,
+            connections=self.connections,
+            linking=linking,
+            calendar=calendar,
+            clock=clock,
+            hub=self.hub,
+            new_id=new_id,
+            public_url=config.public_url,
+        )
         self.services = Services(
             accounts=self.accounts,
             logins=self.logins,
-            linking=LinkingService(
-                store=self.store,
-                broker=self.broker,
-                connections=self.connections,
-                clock=clock,
-                server_app=APP,
-                sign_out_patience_s=0.0,
-            ),
+            linking=linking,
+            login_links=self.login_links,
             connections=self.connections,
             validation=TokenValidationService(
                 connections=self.connections,

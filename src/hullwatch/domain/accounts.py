@@ -69,6 +69,13 @@ class PendingLogin:
     """Hash of the nonce that the browser that began it holds in a cookie."""
     may_switch_account: bool = False
     """The user said that another Fyers id than the one linked before is meant."""
+    link_generation: int | None = None
+    """Of the login link that it was begun with: another login since then makes both void. `None` when it was begun by somebody signed in."""
+
+    @property
+    def is_by_link(self) -> bool:
+        """Whether it was begun with a login link, by a browser that need not be signed in here."""
+        return self.link_generation is not None
 
 
 def read_email(text: str) -> str:

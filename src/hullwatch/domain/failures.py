@@ -220,11 +220,30 @@ class LimitReached(Refusal):
 
 
 class LinkRefused(Refusal):
-    """The login round trip to Fyers came back wrong: unknown, used, expired or foreign `state`, or a refused auth code."""
+    """The login round trip to Fyers came back wrong: unknown, used, expired or foreign `state`, or a refused auth code.
+
+    `reason` is a word for the audit trail.
+    """
+
+    def __init__(self, sentence: str, *, reason: str = "refused") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class WrongAccount(LinkRefused):
-    """The login belongs to another Fyers id than the one linked before; nothing was changed."""
+    """The login belongs to another Fyers id than the one linked before; nothing was changed. `may_switch` says whether that can be meant."""
+
+    def __init__(self, sentence: str, *, may_switch: bool = True) -> None:
+        super().__init__(sentence, reason="wrong_account")
+        self.may_switch = may_switch
+
+
+class LoginLinkOver(Refusal):
+    """A login link that is good no longer, or never was: which of them is not said."""
+
+
+class LoginLinkTaken(Refusal):
+    """A login link whose button was pressed in another browser."""
 
 
 class BrokerRefusal(Refusal):

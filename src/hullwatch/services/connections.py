@@ -37,6 +37,7 @@ from hullwatch.domain.failures import (
     AlreadyExists,
     Answered,
     BrokerResult,
+    LinkRefused,
     LoginRefused,
     RateLimited,
     Unavailable,
@@ -226,10 +227,12 @@ class ConnectionService:
         app_id: str,
         expires_at: datetime,
         actor: str,
+        only_after: int | None = None,
     ) -> Connection:
-        """Begin a new session; it is stored before it counts.
+        """Begin a new session; it is stored before it counts. With `only_after` only as the first login after that generation.
 
         Raises:
+            LinkRefused: There has been another login since that generation.
             StorageUnavailable: The database did not answer; the old session, if any, goes on.
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
@@ -240,6 +243,8 @@ class ConnectionService:
                 before = known = account.connection
                 if stored is not None and stored.generation > before.generation:
                     before = stored  # a login that was stored, but whose acknowledgement was cut off
+                if only_after not in (None, before.generation):
+                    raise LinkRefused("There has been a login since this one was begun.", reason="void")
                 change = rules.log_in(
                     before,
                     fyers_id=fyers_id,

@@ -2,55 +2,56 @@
 
 What a session is and when it ends is `ConnectionService`'s; this module only brings it a fresh access token. The round trip is bound
 twice: its `state` is random, stored as a hash, good once and for `STATE_LIFETIME`; and whoever comes back with it has to be signed in as the
-user who began it, or be the very browser that began it.
+user who began it, or be the very browser that began it. What comes back is read and checked in ``redirects.py``; login links, with which a
+browser begins that is not signed in, are made and taken in ``login_links.py``.
 """
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
-from urllib.parse import parse_qs, urlsplit
 
 from hullwatch.domain.accounts import FyersApp, PendingLogin, read_fyers_app
 from hullwatch.domain.connection import Connection, Credential, Lease
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import (
     Answered,
-    BrokerFailure,
     BrokerRefusal,
     BrokerService,
     InvalidInput,
     LinkRefused,
     LoginRefused,
-    NotPermitted,
-    RateLimited,
-    Refusal,
     RequestRefused,
     UnreadableReply,
     WrongAccount,
 )
+from hullwatch.domain.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.secrets import AccessToken, AuthCode
 from hullwatch.domain.tokens import TokenClaims, read_claims
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.logins import hash_value
-from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.ports import BrokerPort, StorePort, UnitOfWork
+from hullwatch.services.redirects import (
+    AGAIN,
+    APP_CODES,
+    Redirect,
+    check_browser,
+    exchange_refusal,
+    read_auth_code,
+    read_pasted,
+    trouble,
+)
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
 LONGEST_STATE: Final = 128
-LONGEST_AUTH_CODE: Final = 4096
-"""Characters; Fyers' auth codes are JWTs of about 700."""
 SIGN_OUT_PATIENCE_S: Final = 3.0
 """Real seconds that a person who disconnects waits for Fyers; here the session is over already."""
-_APP_CODES: Final = frozenset({-5, -371})
-"""Fyers' answers to a wrong app id or secret (Fyers API v3 docs and community reports)."""
 
 _NO_CODE: Final = "hullwatch-asks-about-the-app"
 """Stands where an auth code would; Fyers' codes are JWTs, so it cannot be one."""
-_AGAIN = "Begin again from the dashboard."
 
 
 class Sessions(Protocol):
@@ -73,8 +74,9 @@ class Sessions(Protocol):
         app_id: str,
         expires_at: datetime,
         actor: str,
+        only_after: int | None = None,
     ) -> Connection:
-        """Begin a new session."""
+        """Begin a new session, if it is to be the one after a certain generation only when it is."""
         ...
 
     async def sign_out(self, user_id: str, *, actor: str) -> Connection:
@@ -101,15 +103,6 @@ class AppCheck(StrEnum):
     """It does not accept them together."""
     UNKNOWN = "unknown"
     """It could not be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """What Fyers' redirect brought back, unchecked."""
-
-    state: str | None
-    auth_code: str | None
-    is_error: bool = False
 
 
 class LinkingService:
@@ -169,7 +162,7 @@ class LinkingService:
             LinkRefused: there is no Fyers app yet.
         """
         answer = await self._broker.exchange_auth_code(await self._app(user_id), AuthCode(_NO_CODE))
-        if isinstance(answer, RequestRefused) and answer.code in _APP_CODES:
+        if isinstance(answer, RequestRefused) and answer.code in APP_CODES:
             return AppCheck.REFUSED
         if isinstance(answer, RequestRefused | LoginRefused):
             return AppCheck.ACCEPTED
@@ -193,18 +186,37 @@ class LinkingService:
         Raises:
             LinkRefused: there is no Fyers app to log in through.
         """
-        app = await self._app(user_id)
-        state = self._new_secret()
-        pending = PendingLogin(
-            user_id,
-            app.app_id,
-            self._clock.now() + STATE_LIFETIME,
-            hash_value(browser_nonce),
-            may_switch_account=may_switch_account,
-        )
         async with self._store.begin() as work:
-            await work.connections.add_pending(hash_value(state), pending)
+            app = await self._app_in(work, user_id)
+            pending = PendingLogin(
+                user_id,
+                app.app_id,
+                self._clock.now() + STATE_LIFETIME,
+                hash_value(browser_nonce),
+                may_switch_account=may_switch_account,
+            )
+            url = await self._begin(work, app, pending)
             await work.commit()
+        return url
+
+    async def begin_by_link(self, work: UnitOfWork, link: LoginLink, browser_hash: str) -> str:
+        """Return the address of Fyers' login page for a link that this browser has taken; the caller commits.
+
+        What is begun ends with the link at the latest.
+
+        Raises:
+            LinkRefused: there is no Fyers app to log in through.
+        """
+        app = await self._app_in(work, link.user_id)
+        ends_at = min(self._clock.now() + STATE_LIFETIME, link.expires_at)
+        pending = PendingLogin(
+            link.user_id, app.app_id, ends_at, browser_hash, link_generation=link.generation
+        )
+        return await self._begin(work, app, pending)
+
+    async def _begin(self, work: UnitOfWork, app: FyersApp, pending: PendingLogin) -> str:
+        state = self._new_secret()
+        await work.connections.add_pending(hash_value(state), pending)
         return self._broker.login_url(app, state)
 
     async def callback(
@@ -225,25 +237,46 @@ class LinkingService:
         pending = await self._take_pending(redirect.state)
         if pending is None:
             raise LinkRefused(
-                f"This login was begun too long ago, was used already, or was not begun here. {_AGAIN}"
+                f"This login was begun too long ago, was used already, or was not begun here. {AGAIN}"
             )
-        is_same_user = user_id == pending.user_id
-        is_same_browser = browser_nonce is not None and hmac.compare_digest(
-            hash_value(browser_nonce), pending.browser_hash
-        )
-        if not (is_same_user or (user_id is None and is_same_browser)):
-            raise LinkRefused(f"This login was begun by somebody else or in another browser. {_AGAIN}")
+        try:
+            check_browser(pending, user_id=user_id, browser_nonce=browser_nonce)
+            return await self._finish(pending, redirect)
+        except LinkRefused as refusal:
+            if pending.is_by_link:
+                await self._note_refused_link(pending, refusal.reason)
+            raise
+
+    async def _finish(self, pending: PendingLogin, redirect: Redirect) -> Connection:
+        """Log in with what came back to the right browser."""
         if redirect.is_error or not redirect.auth_code:
-            raise LinkRefused(f"Fyers did not complete the login. {_AGAIN}")
+            raise LinkRefused(f"Fyers did not complete the login. {AGAIN}", reason="not_completed")
+        if pending.link_generation not in (None, self._connections.connection(pending.user_id).generation):
+            # Asked again when the session is stored; here it saves the exchange of a code for nothing.
+            raise LinkRefused("There has been a login since this one was begun.", reason="void")
         app = await self._app(pending.user_id)
         if app.app_id != pending.app_id:
-            raise LinkRefused(f"The Fyers app was changed while you were logging in. {_AGAIN}")
+            raise LinkRefused(f"The Fyers app was changed while you were logging in. {AGAIN}")
         return await self._log_in(
             pending.user_id,
             app,
-            _read_auth_code(redirect.auth_code),
+            read_auth_code(redirect.auth_code),
             may_switch_account=pending.may_switch_account,
+            only_after=pending.link_generation,
         )
+
+    async def _note_refused_link(self, pending: PendingLogin, reason: str) -> None:
+        entry = AuditEntry(
+            self._clock.now(),
+            pending.user_id,
+            "login_link.refused",
+            "hullwatch",
+            reason=reason,
+            generation=pending.link_generation,
+        )
+        async with self._store.begin() as work:
+            await work.audit.add([entry])
+            await work.commit()
 
     async def authorize(self, user_id: str, pasted: str, *, may_switch_account: bool = False) -> Connection:
         """Log in with an auth code pasted by hand, or with the whole address that Fyers redirected to; raises as `callback`."""
@@ -256,7 +289,7 @@ class LinkingService:
                 "There is no auth code in this; paste the code or the whole address Fyers sent you to."
             )
         may_switch = may_switch_account or (pending is not None and pending.may_switch_account)
-        code = _read_auth_code(redirect.auth_code)
+        code = read_auth_code(redirect.auth_code)
         return await self._log_in(user_id, await self._app(user_id), code, may_switch_account=may_switch)
 
     async def disconnect(self, user_id: str) -> Connection:
@@ -278,7 +311,10 @@ class LinkingService:
 
     async def _app(self, user_id: str) -> FyersApp:
         async with self._store.begin(read_only=True) as work:
-            own = await work.connections.app(user_id)
+            return await self._app_in(work, user_id)
+
+    async def _app_in(self, work: UnitOfWork, user_id: str) -> FyersApp:
+        own = await work.connections.app(user_id)
         if (app := own or self._server_app) is None:
             raise LinkRefused("No Fyers app is set up yet: store your Fyers app id and secret first.")
         return app
@@ -292,15 +328,28 @@ class LinkingService:
         return pending if pending is not None and self._clock.now() < pending.expires_at else None
 
     async def _log_in(
-        self, user_id: str, app: FyersApp, code: AuthCode, *, may_switch_account: bool
+        self,
+        user_id: str,
+        app: FyersApp,
+        code: AuthCode,
+        *,
+        may_switch_account: bool,
+        only_after: int | None = None,
     ) -> Connection:
         answer = await self._broker.exchange_auth_code(app, code)
         if not isinstance(answer, Answered):
-            raise _exchange_refusal(answer)
+            raise exchange_refusal(answer)
         token = answer.value
         claims = self._read(token)
         fyers_id = claims.fyers_id or await self._ask_whose(user_id, app, token, claims)
         linked_before = self._connections.connection(user_id).fyers_id
+        if only_after is not None and linked_before != fyers_id:
+            # Whoever holds a link need not be its user: the id that it is for is not told in full.
+            raise WrongAccount(
+                f"You logged in at Fyers as {fyers_id}, but this login link is for {masked_fyers_id(linked_before or '')}. "
+                "Log out at Fyers, and press the link's button again.",
+                may_switch=False,
+            )
         if linked_before not in (None, fyers_id) and not may_switch_account:
             raise WrongAccount(
                 f"You logged in at Fyers as {fyers_id}, but {linked_before} is linked here. "
@@ -313,6 +362,7 @@ class LinkingService:
             app_id=app.app_id,
             expires_at=claims.ends_at,
             actor=user_id,
+            only_after=only_after,
         )
 
     def _read(self, token: AccessToken) -> TokenClaims:
@@ -335,53 +385,5 @@ class LinkingService:
         if isinstance(answer, Answered):
             return answer.value
         if isinstance(answer, LoginRefused):
-            raise LinkRefused(f"Fyers does not accept the session it has just sent. {_AGAIN}")
-        raise _trouble(answer)
-
-
-def read_pasted(text: str) -> Redirect:
-    """Read an auth code, or the query of a whole redirect address, from what a person pasted."""
-    text = text.strip()
-    if "auth_code=" not in text and "://" not in text:
-        return Redirect(None, text or None)
-    try:
-        query = urlsplit(text).query or text.rpartition("?")[2]
-        fields = parse_qs(query, max_num_fields=20)
-    except ValueError:
-        # The parser's message quotes what was pasted.
-        return Redirect(None, None)
-    return Redirect(
-        _only(fields, "state"), _only(fields, "auth_code"), is_error=_only(fields, "s") == "error"
-    )
-
-
-def _only(fields: dict[str, list[str]], name: str) -> str | None:
-    values = fields.get(name, [])
-    return values[0] if len(values) == 1 else None
-
-
-def _read_auth_code(text: str) -> AuthCode:
-    if len(text) > LONGEST_AUTH_CODE or not text.isascii() or not text.isprintable() or " " in text:
-        raise LinkRefused(f"That cannot be an auth code of Fyers. {_AGAIN}")
-    return AuthCode(text)
-
-
-def _exchange_refusal(failure: BrokerFailure) -> Refusal:
-    """Say what became of the exchange of an auth code."""
-    if isinstance(failure, RequestRefused) and failure.code in _APP_CODES:
-        return LinkRefused("Fyers does not accept the app id and secret; store your Fyers app again.")
-    if isinstance(failure, RequestRefused | LoginRefused):
-        return LinkRefused(f"Fyers refused the auth code; it is good once and not for long. {_AGAIN}")
-    return _trouble(failure)
-
-
-def _trouble(failure: BrokerFailure) -> BrokerRefusal:
-    """Say why Fyers gave no usable answer."""
-    match failure:
-        case RateLimited(retry_after_s=seconds):
-            sentence = f"Fyers asks for a pause. Begin again in {max(1, round(seconds))} seconds."
-        case NotPermitted():
-            sentence = "Fyers does not let this app log you in; check the app's permissions at Fyers."
-        case _:
-            sentence = "Fyers cannot be reached just now. Begin again in a minute."
-    return BrokerRefusal(sentence, failure)
+            raise LinkRefused(f"Fyers does not accept the session it has just sent. {AGAIN}")
+        raise trouble(answer)

@@ -15,9 +15,10 @@ from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import BrokerResult
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import Notification
 from hullwatch.domain.quotes import Quote
-from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.domain.secrets import AccessToken, AuthCode, SecretText
 from hullwatch.domain.shared_checks import SharedAnswer, SharingReport, Turn
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import MonitoringWish, Watch
@@ -175,6 +176,27 @@ class ConnectionRepository(Protocol):
         ...
 
 
+class LoginLinkRepository(Protocol):
+    """Login links, by the hashes of their values."""
+
+    async def add(self, value_hash: str, link: LoginLink) -> bool:
+        """Store it; False when its user has been removed."""
+        ...
+
+    async def get(self, value_hash: str) -> LoginLink | None: ...
+    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+        """Take it for this browser; None when it is unknown, has expired, or another browser was first, even at the same moment."""
+        ...
+
+    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+        """Count the user's links that somebody asked for and that have not expired."""
+        ...
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove links that expired before that."""
+        ...
+
+
 class WatchRepository(Protocol):
     """Watchlists, monitoring wishes and signals."""
 
@@ -262,12 +284,26 @@ class UnitOfWork(Protocol):
     @property
     def connections(self) -> ConnectionRepository: ...
     @property
+    def login_links(self) -> LoginLinkRepository: ...
+    @property
     def watches(self) -> WatchRepository: ...
     @property
     def notifications(self) -> NotificationRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
     async def commit(self) -> None: ...
+
+
+class LinkMaker(Protocol):
+    """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
+
+    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText | None:
+        """Return the address of a new link, or `None` when none makes sense: the session lives on, nothing is linked, the user is gone.
+
+        Raises:
+            StorageUnavailable: none was made.
+        """
+        ...
 
 
 class StorePort(Protocol):

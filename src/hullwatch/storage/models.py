@@ -6,7 +6,7 @@ Every CHECK, index and foreign key here is in a migration too; a test compares b
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, false, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from hullwatch.domain.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
@@ -139,8 +139,8 @@ class PendingLoginRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
     browser_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), repr=False)
     may_switch_account: Mapped[bool]
-    is_by_link: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Begun through a login link, by a browser that need not be signed in here."""
+    link_generation: Mapped[int | None] = mapped_column(default=None)
+    """The generation that the login link was made for with which it was begun, if it was."""
 
 
 class LoginLinkRow(Base):

@@ -17,6 +17,7 @@ from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
 from hullwatch.storage.repositories.connections import Connections
 from hullwatch.storage.repositories.installation import Installation
+from hullwatch.storage.repositories.login_links import LoginLinks
 from hullwatch.storage.repositories.logins import Logins
 from hullwatch.storage.repositories.notifications import Notifications
 from hullwatch.storage.repositories.users import Users
@@ -36,6 +37,7 @@ class UnitOfWork:
         self.users = Users(transaction)
         self.logins = Logins(transaction)
         self.connections = Connections(transaction, cipher)
+        self.login_links = LoginLinks(transaction)
         self.watches = Watches(transaction)
         self.notifications = Notifications(transaction)
         self.audit = Audit(transaction)

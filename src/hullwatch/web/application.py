@@ -19,6 +19,7 @@ from hullwatch.web.api import (
     market,
     monitoring,
     notifications,
+    reconnect,
     token_validation,
 )
 from hullwatch.web.api.token_validation import STATUS_PATH
@@ -26,6 +27,7 @@ from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Services, services_of, who_asks
 from hullwatch.web.edge import Edge, PlainRoute
+from hullwatch.web.link_page import link_page_routes
 from hullwatch.web.live import events_route
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
 from hullwatch.web.shortcut import StatusShortcut
@@ -40,6 +42,7 @@ _ROUTERS = (
     dashboard.router,
     monitoring.router,
     notifications.router,
+    reconnect.router,
     admin.router,
     health.router,
 )
@@ -101,6 +104,7 @@ def _add_pages(app: FastAPI, config: WebConfig) -> None:
         [PlainRoute("/", home, methods=["GET"])] if config.pages is None else page_routes(config.pages)
     )
     app.router.routes.extend(home_routes)
+    app.router.routes.extend(link_page_routes())
     for path, page in (
         ("/api/docs", docs),
         ("/api/openapi.json", document),

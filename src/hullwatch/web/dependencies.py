@@ -22,6 +22,7 @@ from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
+from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
@@ -32,6 +33,9 @@ from hullwatch.web.metrics import PrometheusMetrics
 
 LOGIN_COOKIE: Final = "hullwatch_session"
 NONCE_COOKIE: Final = "hullwatch_link"
+"""What the browser that begins a login at Fyers is known by when it comes back."""
+LINK_COOKIE: Final = "hullwatch_reconnect"
+"""The same for the page of login links, which the other cookie is not sent to."""
 EXPECTED_USER: Final = "x-hullwatch-user"
 """Header in which an open page says whose it is, since its browser's cookie may be somebody else's by now; sockets say it as ``?user=``."""
 
@@ -54,6 +58,7 @@ class Services:
     accounts: AccountService
     logins: LoginService
     linking: LinkingService
+    login_links: LoginLinkService
     connections: ConnectionService
     validation: TokenValidationService
     market: MarketService
@@ -138,6 +143,14 @@ async def _admin(user: SignedIn) -> User:
 
 
 Admin = Annotated[User, Depends(_admin)]
+
+
+async def who_is_there(connection: HTTPConnection, services: Services) -> User | None:
+    """Return whose request it is, or `None` when nobody is signed in, where that is no refusal."""
+    try:
+        return await who_asks(connection, services)
+    except NotSignedIn:
+        return None
 
 
 def address_of(connection: HTTPConnection) -> str:

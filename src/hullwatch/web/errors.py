@@ -21,6 +21,8 @@ from hullwatch.domain.failures import (
     InvalidInput,
     LimitReached,
     LinkRefused,
+    LoginLinkOver,
+    LoginLinkTaken,
     NotAllowed,
     NotFound,
     NotPermitted,
@@ -77,6 +79,8 @@ KINDS: Final[Mapping[type[Refusal], Kind]] = {
     LimitReached: Kind(409, "limit-reached", "One more would be too many"),
     LinkRefused: Kind(400, "link-refused", "The Fyers login was refused"),
     WrongAccount: Kind(409, "wrong-account", "Another Fyers account"),
+    LoginLinkOver: Kind(410, "login-link-over", "The login link is good no longer"),
+    LoginLinkTaken: Kind(409, "login-link-taken", "The login link is in use in another browser"),
     BrokerRefusal: Kind(503, "fyers-unavailable", "Fyers gave no usable answer"),
     StorageUnavailable: Kind(503, "storage-unavailable", "The database does not answer"),
 }

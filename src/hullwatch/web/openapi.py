@@ -13,6 +13,7 @@ _SENTENCES: Final = {
     403: "The caller may not do this, or it came from another web page.",
     404: "Nothing of that name belongs to the caller.",
     409: "It cannot be done as things stand.",
+    410: "It was good once or never, and is so no longer.",
     413: "The request is too large.",
     421: "The server is not known under this name.",
     422: "A value cannot be used; the fields are named, their values never.",

@@ -44,8 +44,10 @@ def home_page(user: User | None, connection: Connection | None) -> str:
     )
 
 
-def refusal_page(sentence: str, *, may_switch: bool = False) -> str:
+def refusal_page(sentence: str, *, may_switch: bool = False, is_signed_in: bool = True) -> str:
     """Return the page for a browser whose login at Fyers was refused; where another account came back, it may be meant."""
+    # Where nobody is signed in, a login link was the way here; its page knows it still.
+    by_link = "" if is_signed_in else "<p><a href='/reconnect'>Back to your login link</a></p>"
     switch = (
         "<p><a href='/#/fyers/switch'>I do want to switch to another Fyers account</a></p>"
         if may_switch
@@ -53,7 +55,7 @@ def refusal_page(sentence: str, *, may_switch: bool = False) -> str:
     )
     return _page(
         "The Fyers login did not succeed",
-        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Back to hullwatch</a></p>{switch}",
+        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Back to hullwatch</a></p>{by_link}{switch}",
     )
 
 

@@ -30,6 +30,7 @@ export function FyersPage() {
             {hasSession.value && <Action run={disconnect}>Disconnect</Action>}
             {known.fyersId && <button type="button" onClick={() => { isSwitching.value = true; }}>Switch account …</button>}
           </div>
+          {known.fyersId && <details><summary>Log in on my phone instead</summary><PhoneLink /></details>}
           <details><summary>My app’s redirect address leads elsewhere: paste the code by hand</summary><Paste /></details>
         </>}
       </section>
@@ -53,6 +54,23 @@ export function FyersPage() {
         </Dialog>
       )}
     </div>
+  );
+}
+
+/** A link that leads to one's own login on a device that is not signed in here; shown once. */
+function PhoneLink() {
+  const made = useSignal<{ url: string; expiresAt: string } | null>(null);
+  return (
+    <>
+      <p class="hint">Open it on the phone. It leads to Fyers’ login for your account and does nothing else; it does not sign the phone in here.</p>
+      {made.value ? (
+        <div class="once" role="status">
+          <p>Good until {whenIst(made.value.expiresAt, now.value)}; it is shown this once.</p>
+          <p class="copy"><code data-once>{made.value.url}</code><Action class="small" run={() => navigator.clipboard.writeText(made.value?.url ?? "")}>Copy</Action>
+            <button type="button" class="small" onClick={() => { made.value = null; }}>Done</button></p>
+        </div>
+      ) : <div class="buttons"><Action run={async () => { made.value = await call("post", "/api/fyers/link"); }}>Make a link</Action></div>}
+    </>
   );
 }
 

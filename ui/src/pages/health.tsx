@@ -86,9 +86,20 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" 
       <td class="acts">
         {isAlive && <Action class="small" label={`Check ${one.fullName} now`} run={async () => { await call("post", "/api/token-validation/validate/{user_id}", { path: { user_id: one.userId } }); onDone(); }}>Check</Action>}
         {isAlive && <button type="button" class="small" aria-label={`Disconnect ${one.fullName}`} onClick={() => onAct("disconnect")}>Disconnect</button>}
+        {one.fyersId && one.state !== "connected" && <LinkButton one={one} />}
         <button type="button" class="small" aria-label={`Change the role of ${one.fullName}`} onClick={() => onAct("role")}>Role</button>
       </td>
     </tr>
+  );
+}
+
+/** Sends a notice with a login link; only its user sees the link. */
+function LinkButton({ one }: { one: Account }) {
+  const said = useSignal("");
+  return said.value ? <span class="sub" role="status">{said.value}</span> : (
+    <Action class="small" label={`Ask ${one.fullName} to log in`} run={async () => {
+      said.value = (await call("post", "/api/admin/users/{user_id}/login-link", { path: { user_id: one.userId } })).message;
+    }}>Ask to log in</Action>
   );
 }
 

@@ -95,6 +95,24 @@ def compose_broker_trouble(
     return Notification(new_id("ntc"), user_id, kind, title, text, now, incident_id)
 
 
+def compose_login_asked(
+    user_id: str, *, incident_id: str, is_by_admin: bool, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell a user that somebody asks for a login at Fyers: an admin, or whoever opened a login link that was over."""
+    if is_by_admin:
+        title = "An administrator asks you to log in to Fyers"
+        text = f"Asked for at {in_ist(now)}. Log in at Fyers, and watching goes on by itself."
+    else:
+        title = "A new way to log in to Fyers"
+        text = (
+            f"At {in_ist(now)} somebody opened a login link of yours that is good no longer, and asked for a new one. Log in at "
+            "Fyers, and watching goes on by itself. If it was not you, nothing has to be done: nobody else was shown a link."
+        )
+    return Notification(
+        new_id("ntc"), user_id, NotificationKind.NOT_READY, title, text, now, incident_id=incident_id
+    )
+
+
 def announce(hub: Broadcast[Event], notification: Notification) -> None:
     """Push a stored notification to its user's open tabs."""
     hub.publish(notification.user_id, NotificationStored(notification))

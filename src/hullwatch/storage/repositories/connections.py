@@ -145,6 +145,7 @@ class Connections:
             expires_at=pending.expires_at,
             browser_hash=pending.browser_hash,
             may_switch_account=pending.may_switch_account,
+            link_generation=pending.link_generation,
         )
         await self._transaction.execute(self._transaction.insert(PendingLoginRow).values(values_of(row)))
 
@@ -163,6 +164,7 @@ class Connections:
             expires_at=row.expires_at,
             browser_hash=row.browser_hash,
             may_switch_account=row.may_switch_account,
+            link_generation=row.link_generation,
         )
 
     async def _upsert(self, row: BrokerConnectionRow, *, where: ColumnElement[bool]) -> bool:

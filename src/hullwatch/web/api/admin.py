@@ -20,7 +20,7 @@ from hullwatch.services.monitoring import MonitoringState
 from hullwatch.web.api.auth import UserPayload
 from hullwatch.web.dependencies import Admin, ConfigNeeded, ServicesNeeded
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import ConnectionPayload, Id, Limit, Moment, Payload
+from hullwatch.web.payloads import ConnectionPayload, Done, Id, Limit, Moment, Payload
 
 router = APIRouter(prefix="/api/admin", tags=["admin"], responses=problems(403))
 
@@ -267,6 +267,15 @@ async def disconnect(user_id: Id, admin: Admin, services: ServicesNeeded) -> Con
     """End a user's session with Fyers."""
     await services.accounts.get(user_id)
     return ConnectionPayload.of(await services.connections.disconnect_by_admin(user_id, actor=admin.id))
+
+
+@router.post("/users/{user_id}/login-link", responses=problems(400, 429))
+async def send_login_link(user_id: Id, admin: Admin, services: ServicesNeeded) -> Done:
+    """Ask a user to log in to Fyers, with a link that only the user is sent."""
+    user = await services.login_links.ask(user_id, actor=admin.id)
+    return Done(
+        success=True, message=f"{user.full_name} is asked, in the page and over the channels of their choice."
+    )
 
 
 @router.put("/users/{user_id}/role")

@@ -1,24 +1,28 @@
 """Linking a Fyers account: the app, the login round trip, disconnecting, and how the connection stands."""
 
 import secrets
+from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Field
 
-from hullwatch.domain.failures import NotFound, NotSignedIn, Refusal, WrongAccount
-from hullwatch.services.linking import AppCheck, LinkedApp, Redirect
-from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_asks
+from hullwatch.domain.failures import NotFound, Refusal, WrongAccount
+from hullwatch.services.linking import AppCheck, LinkedApp
+from hullwatch.services.redirects import Redirect
+from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_is_there
 from hullwatch.web.errors import kind_of, refusal_problem
+from hullwatch.web.link_page import DONE_COOKIE, DONE_PATH, stamp
+from hullwatch.web.nonces import keep_nonce, read_nonce
 from hullwatch.web.openapi import problems
 from hullwatch.web.pages import refusal_page
 from hullwatch.web.payloads import ConnectionPayload, Payload
 
 router = APIRouter(prefix="/api/fyers", tags=["fyers"])
 
-NONCE_LIFETIME_S: Final = 900
-"""Longer than a `state` lives, so that the cookie is never what ends first."""
+DONE_COOKIE_S: Final = 600
+"""How long the page of a finished login, reloaded, can say until when it lasts."""
 
 
 class AppBody(Payload):
@@ -72,6 +76,13 @@ class LoginAddress(Payload):
     url: str
 
 
+class LoginLinkPayload(Payload):
+    """A login link, shown this once."""
+
+    url: str
+    expires_at: datetime
+
+
 class AuthorizeBody(Payload):
     """What Fyers' redirect brought, pasted by hand."""
 
@@ -120,53 +131,66 @@ async def connect(
     body: ConnectBody | None = None,
 ) -> LoginAddress:
     """Begin a login and return the address of Fyers' login page."""
-    nonce = request.cookies.get(NONCE_COOKIE, "")
-    if not 20 <= len(nonce) <= 100:
-        nonce = secrets.token_urlsafe(32)
+    nonce = read_nonce(request, NONCE_COOKIE) or secrets.token_urlsafe(32)
     url = await services.linking.connect(
         user.id, nonce, may_switch_account=body is not None and body.switch_account
     )
-    response.set_cookie(
-        NONCE_COOKIE,
-        nonce,
-        max_age=NONCE_LIFETIME_S,
-        path="/api/fyers/callback",
-        secure=config.is_secure,
-        httponly=True,
-        samesite="lax",
-    )
+    keep_nonce(nonce, response, config)
     return LoginAddress(url=url)
+
+
+@router.post("/link", status_code=201, responses=problems(400, 409))
+async def make_link(user: SignedIn, services: ServicesNeeded) -> LoginLinkPayload:
+    """Make a link that leads to the own Fyers login on a device that is not signed in here; it is shown this once."""
+    made = await services.login_links.own_link(user.id)
+    return LoginLinkPayload(url=made.address.reveal(), expires_at=made.expires_at)
 
 
 @router.get(
     "/callback",
     status_code=303,
     response_class=RedirectResponse,
-    responses={303: {"description": "Connected: on to the dashboard."}, **problems(400, 409)},
+    responses={
+        303: {"description": "Connected: on to the dashboard, or to a last page where nobody is signed in."},
+        **problems(400, 409),
+    },
 )
 async def callback(
+    *,
     request: Request,
     services: ServicesNeeded,
+    config: ConfigNeeded,
     state: Annotated[str | None, Query(max_length=4096)] = None,
     auth_code: Annotated[str | None, Query(max_length=8192)] = None,
     s: Annotated[str | None, Query(max_length=64, description="`ok` or `error`.")] = None,
 ) -> Response:
     """Take Fyers' redirect: accepted once, in time, and only from who began it. Browsers get a page when it is refused."""
-    try:
-        user_id: str | None = (await who_asks(request, services)).id
-    except NotSignedIn:
-        user_id = None
+    user = await who_is_there(request, services)
     redirect = Redirect(state, auth_code, is_error=s == "error")
     try:
-        await services.linking.callback(
-            redirect, user_id=user_id, browser_nonce=request.cookies.get(NONCE_COOKIE)
+        connection = await services.linking.callback(
+            redirect, user_id=user.id if user else None, browser_nonce=request.cookies.get(NONCE_COOKIE)
         )
     except Refusal as refusal:
         if "text/html" not in request.headers.get("accept", ""):
             return refusal_problem(refusal)
-        may_switch = isinstance(refusal, WrongAccount)
-        return HTMLResponse(refusal_page(str(refusal), may_switch=may_switch), kind_of(refusal).status)
-    return RedirectResponse("/", status_code=303)
+        may_switch = isinstance(refusal, WrongAccount) and refusal.may_switch
+        page = refusal_page(str(refusal), may_switch=may_switch, is_signed_in=user is not None)
+        return HTMLResponse(page, kind_of(refusal).status)
+    if user is not None:
+        return RedirectResponse("/", status_code=303)
+    done = RedirectResponse(DONE_PATH, status_code=303)
+    if connection.expires_at is not None:
+        done.set_cookie(
+            DONE_COOKIE,
+            stamp(connection.expires_at),
+            max_age=DONE_COOKIE_S,
+            path=DONE_PATH,
+            secure=config.is_secure,
+            httponly=True,
+            samesite="lax",
+        )
+    return done
 
 
 @router.post("/authorize", responses=problems(400, 409))

@@ -48,7 +48,7 @@ def upgrade() -> None:
     """Make room for what happens before the bell."""
     _allow_kinds(NEW_KINDS)
     with op.batch_alter_table("pending_logins") as batch:
-        batch.add_column(sa.Column("is_by_link", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch.add_column(sa.Column("link_generation", sa.Integer(), nullable=True))
     op.create_table(
         "login_links",
         sa.Column("value_hash", sa.Text(), nullable=False),
@@ -149,7 +149,7 @@ def downgrade() -> None:
     for table in ("deliveries", "channel_kinds", "channels", "renewals", "login_links"):
         op.drop_table(table)
     with op.batch_alter_table("pending_logins") as batch:
-        batch.drop_column("is_by_link")
+        batch.drop_column("link_generation")
     op.execute(
         sa.delete(sa.table("notifications", sa.column("kind"))).where(sa.column("kind").not_in(OLD_KINDS))
     )

@@ -1,0 +1,335 @@
+"""Login links over HTTP: what the page asks, what it is given, and who is refused; `hullwatch.web.api.reconnect` and `hullwatch.web.link_page`."""
+
+import re
+
+import httpx2
+import pytest
+from fakes.clock import FakeClock
+
+from hullwatch.domain.accounts import Role
+from hullwatch.web.config import WebConfig
+from web.web_house import BASE, WebHouse, make_supervisor
+
+FYERS = "XA00123"
+AS_PAGE = {"Accept": "text/html"}
+
+
+@pytest.fixture
+async def link(house) -> str:
+    """The value of a link for Asha, whose session is over."""
+    async with house.browser("asha") as client:
+        await house.link(client, FYERS)
+        await client.post("/api/fyers/disconnect")
+        await client.post("/api/auth/logout")
+    (user_id,) = house.store.tables.users
+    address = await house.login_links.link_for(user_id)
+    place, _, value = address.reveal().partition("#")
+    assert place == f"{BASE}/reconnect"
+    return value
+
+
+async def ask(client: httpx2.AsyncClient, what: str, link: str) -> httpx2.Response:
+    """Ask as the page does."""
+    return await client.post(f"/api/reconnect/{what}", json={"link": link})
+
+
+async def press(client: httpx2.AsyncClient, link: str) -> str:
+    """Press the button and return the state of the login."""
+    answer = await ask(client, "begin", link)
+    assert answer.status_code == 200, answer.text
+    return httpx2.URL(answer.json()["url"]).params["state"]
+
+
+async def come_back(house, client: httpx2.AsyncClient, state: str, fyers_id: str = FYERS, **options):
+    """Come back from Fyers."""
+    code = house.broker.issue_auth_code(fyers_id).reveal()
+    query = {"s": "ok", "code": "200", "auth_code": code, "state": state}
+    return await client.get("/api/fyers/callback", params=query, **options)
+
+
+def asha(house):
+    """Return the connection of the link's user."""
+    (found,) = (one for one in house.connections.connections() if one.fyers_id == FYERS)
+    return found
+
+
+def kind(answer: httpx2.Response) -> tuple[int, str]:
+    """Return status and kind of a problem."""
+    return answer.status_code, answer.json()["type"].rpartition(":")[2]
+
+
+# ---------------------------------------------------------------- the page
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/reconnect", "/reconnect/done", "/reconnect.js", "/reconnect.css"])
+async def test_opening_the_page_changes_nothing(house, link, method, path):
+    """Whoever fetches it, with whatever behind the path, is given the same page and leaves no trace."""
+    before = house.store.tables.copy()
+    async with house.client() as client:
+        plain = await client.request(method, path)
+        with_query = await client.request(method, f"{path}?link={link}")
+
+    assert plain.status_code == 200
+    assert plain.text == with_query.text
+    assert "set-cookie" not in plain.headers
+    assert house.store.tables == before
+
+
+async def test_the_page_runs_under_the_strict_policy(house):
+    """It brings its own script and style from here, has nothing inline and nothing foreign, and says what to do without JavaScript."""
+    async with house.client() as client:
+        page = await client.get("/reconnect")
+
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["cache-control"] == "no-store"
+    assert set(re.findall(r'(?:src|href)="([^"]+)"', page.text)) == {"/reconnect.css", "/reconnect.js", "/"}
+    assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]* src=)", page.text)
+    assert "sign in to hullwatch" in page.text.partition("<noscript>")[2]
+
+
+# ---------------------------------------------------------------- the link
+
+
+async def test_looking_tells_whose_login_it_is_in_part(house, link):
+    """Who asked, when, why, until when; address and Fyers id are masked, and nothing is changed."""
+    before = house.store.tables.copy()
+    async with house.client() as client:
+        answer = await ask(client, "look", link)
+
+    seen = answer.json()
+    assert house.store.tables == before
+    assert seen == {
+        "askedBy": "hullwatch",
+        "askedAt": "2026-11-23T04:00:00Z",
+        "message": "You disconnected Fyers at 09:30 IST on 23 November. Log in to Fyers again to go on.",
+        "email": "a•••@b.in",
+        "fyersId": "XA•••23",
+        "expiresAt": "2026-11-23T05:00:00Z",
+    }
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_phone_that_is_not_signed_in_connects(house, link):
+    """The whole way ends on a page of its own, which says until when, and signs nobody in to hullwatch."""
+    async with house.client() as client:
+        await ask(client, "look", link)
+        back = await come_back(house, client, await press(client, link))
+        done = await client.get(back.headers["location"])
+        me = await client.get("/api/auth/me")
+
+        assert (back.status_code, back.headers["location"]) == (303, "/reconnect/done")
+        assert "hullwatch_session" not in client.cookies
+
+    assert "You are connected until 06:00 IST on 24 November" in done.text
+    assert "You may close this page" in done.text
+    assert me.status_code == 401
+    assert asha(house).has_session
+
+
+async def test_the_last_page_says_no_time_that_it_does_not_know(house):
+    """Without the cookie of a finished login, or with nonsense in it, it names no time and quotes nothing."""
+    async with house.client() as client:
+        plain = await client.get("/reconnect/done")
+        odd = await client.get("/reconnect/done", headers={"Cookie": "hullwatch_until=<b>2099"})
+
+    assert plain.text == odd.text
+    assert "You are connected." in plain.text
+
+
+async def test_who_is_signed_in_lands_on_the_dashboard(house, link):
+    """A browser in which the link's user is signed in goes on to the dashboard."""
+    async with house.client() as client:
+        login = {"email": "asha@b.in", "password": "correct horse battery"}
+        await client.post("/api/auth/login", json=login)
+        back = await come_back(house, client, await press(client, link))
+
+    assert (back.status_code, back.headers["location"]) == (303, "/")
+
+
+async def test_a_failed_login_leads_back_to_the_link(house, link):
+    """Another Fyers account is refused by a page that offers no switch; the same link goes on."""
+    async with house.client() as client:
+        wrong = await come_back(house, client, await press(client, link), "XB00999", headers=AS_PAGE)
+        right = await come_back(house, client, await press(client, link))
+
+    assert wrong.status_code == 409
+    assert "href='/reconnect'" in wrong.text
+    assert "switch" not in wrong.text
+    assert FYERS not in wrong.text
+    assert right.status_code == 303
+
+
+async def test_a_used_link_is_over_everywhere(house, link):
+    """After the login nothing of it can be used again: not the link, not the way back, in no browser."""
+    async with house.client() as client, house.client() as other:
+        state = await press(client, link)
+        assert (await come_back(house, client, state)).status_code == 303
+        generation = asha(house).generation
+        replays = [
+            kind(await ask(browser, what, link)) for browser in (client, other) for what in ("look", "begin")
+        ]
+        back = [kind(await come_back(house, browser, state)) for browser in (client, other)]
+
+    assert set(replays) == {(410, "login-link-over")}
+    assert set(back) == {(400, "link-refused")}
+    assert asha(house).generation == generation
+
+
+async def test_another_browser_is_told_that_the_link_is_in_use(house, link):
+    """Once pressed in one browser, the other one can neither look nor press, nor finish what the first one began."""
+    async with house.client() as client, house.client() as other:
+        state = await press(client, link)
+        refused = [kind(await ask(other, what, link)) for what in ("look", "begin")]
+        back = await come_back(house, other, state)
+
+    assert set(refused) == {(409, "login-link-taken")}
+    assert kind(back) == (400, "link-refused")
+    assert not asha(house).has_session
+
+
+async def test_a_press_whose_answer_was_lost_can_be_repeated(house, link):
+    """The browser is given what it is known by when it looks, so that it is known again even if the answer to its press never came."""
+    async with house.client() as client:
+        await ask(client, "look", link)
+        known = client.cookies["hullwatch_reconnect"]
+        await press(client, link)
+        client.cookies.clear()
+        client.cookies.set("hullwatch_reconnect", known, domain="127.0.0.1", path="/api/reconnect")
+
+        back = await come_back(house, client, await press(client, link))
+
+    assert back.status_code == 303
+
+
+async def test_somebody_else_who_is_signed_in_is_refused(house, link):
+    """With a sentence that says what to do, and the link stays free."""
+    async with house.browser("biren") as foreign, house.client() as client:
+        refused = await ask(foreign, "begin", link)
+        assert await press(client, link)
+
+    assert kind(refused) == (403, "not-allowed")
+    assert "sign out" in refused.json()["detail"]
+
+
+async def test_an_ended_link_and_an_unknown_one_answer_the_same(house, link):
+    """Neither says which it is; a new one is promised for both, and sent for one, to the user only."""
+    await house.clock.advance(3600)
+    async with house.client() as client:
+        answers = [
+            [(await ask(client, what, value)) for value in (link, "made-up-value")]
+            for what in ("look", "begin", "again")
+        ]
+
+    for ended, unknown in answers:
+        assert ended.status_code == unknown.status_code
+        assert ended.text == unknown.text
+        assert "set-cookie" not in ended.headers
+    assert [pair[0].status_code for pair in answers] == [410, 410, 202]
+    asked = [one for one in house.store.tables.notifications.values() if one.kind == "not_ready"]
+    assert len(asked) == 1
+    assert link not in repr(asked)
+
+
+async def test_cookies_of_the_link_page_go_nowhere_else(house, link):
+    """They are HttpOnly, and are sent to the routes of the page and to the callback alone."""
+    async with house.client() as client:
+        answer = await ask(client, "begin", link)
+
+    cookies = answer.headers.get_list("set-cookie")
+    assert all("HttpOnly" in cookie and "SameSite=lax" in cookie for cookie in cookies)
+    assert [re.search("Path=([^;]+)", cookie)[1] for cookie in cookies] == [
+        "/api/reconnect",
+        "/api/fyers/callback",
+    ]
+
+
+async def test_a_foreign_page_cannot_press(house, link):
+    """What another site's page sends on its own is refused before it is looked at."""
+    async with house.client(headers={"Origin": "https://evil.example"}) as client:
+        answers = [await ask(client, what, link) for what in ("look", "begin", "again")]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert house.store.tables.pending == {}
+
+
+async def test_guessing_is_locked_by_address(house):
+    """After thirty unknown links the address has to wait, and is told how long."""
+    async with house.client() as client:
+        for number in range(30):
+            assert (await ask(client, "look", f"guess-{number}")).status_code == 410
+        locked = await ask(client, "look", "one-more")
+
+    assert kind(locked) == (429, "too-many-attempts")
+    assert int(locked.headers["retry-after"]) > 0
+
+
+# ---------------------------------------------------------------- asking
+
+
+async def test_users_make_links_for_their_phones(house):
+    """A link of one's own is shown once, with its end; without a linked account there is none."""
+    async with house.browser("asha") as client:
+        early = await client.post("/api/fyers/link")
+        await house.link(client, FYERS)
+        made = await client.post("/api/fyers/link")
+    async with house.client() as phone:
+        seen = await ask(phone, "look", made.json()["url"].partition("#")[2])
+
+    assert kind(early) == (400, "link-refused")
+    assert made.status_code == 201
+    assert made.json()["expiresAt"] == "2026-11-23T05:00:00Z"
+    assert seen.json()["askedBy"] == "You, from the dashboard"
+    assert asha(house).has_session
+
+
+async def test_admins_ask_without_seeing_the_link(house, link):
+    """The user is told by a notice; the admin's answer holds no link; asking again at once is refused, and traders may not ask."""
+    (user_id,) = house.store.tables.users
+    path = f"/api/admin/users/{user_id}/login-link"
+    async with house.browser("admin", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        asked = await admin.post(path)
+        again = await admin.post(path)
+        foreign = await trader.post(path)
+        nobody = await admin.post("/api/admin/users/usr_none/login-link")
+        admin_id = (await admin.get("/api/auth/me")).json()["id"]
+    address = await house.login_links.link_for(user_id, asked_by=admin_id)
+    async with house.client() as phone:
+        seen = await ask(phone, "look", address.reveal().partition("#")[2])
+
+    assert asked.status_code == 200
+    assert "reconnect" not in asked.text
+    assert kind(again) == (429, "too-many-attempts")
+    assert (foreign.status_code, nobody.status_code) == (403, 404)
+    assert seen.json()["askedBy"] == "Admin, an administrator"
+    titles = [one.title for one in house.store.tables.notifications.values() if one.user_id == user_id]
+    assert "An administrator asks you to log in to Fyers" in titles
+
+
+async def test_a_server_under_https_makes_https_links_and_secure_cookies(clock_and_supervisor):
+    """Links follow the public address, and the cookies of the page do not travel over http."""
+    clock, supervisor = clock_and_supervisor
+    house = WebHouse(supervisor, clock, WebConfig(public_url="https://127.0.0.1:8000"))
+    user = await house.add_user("asha")
+    app = {
+        "app_id": "OWNAPP1-100",
+        "secret": "ownsecret",
+        "redirect_uri": "https://127.0.0.1:8000/api/fyers/callback",
+    }
+    await house.services.linking.put_app(user.id, *app.values())
+    await house.services.linking.authorize(user.id, house.broker.issue_auth_code(FYERS).reveal())
+    made = await house.login_links.own_link(user.id)
+    async with house.client() as client:
+        answer = await ask(client, "begin", made.address.reveal().partition("#")[2])
+
+    assert made.address.reveal().startswith("https://127.0.0.1:8000/reconnect#")
+    assert all("Secure" in cookie for cookie in answer.headers.get_list("set-cookie"))
+
+
+@pytest.fixture
+async def clock_and_supervisor():
+    """What a house of another configuration is made with."""
+    clock = FakeClock()
+    async with make_supervisor(clock) as supervisor:
+        yield clock, supervisor
