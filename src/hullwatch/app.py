@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from hullwatch import __version__
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
+from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar, nse_calendar
@@ -37,6 +38,7 @@ from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
 from hullwatch.services.passwords import ArgonHasher
+from hullwatch.services.readiness import START_SHARE, ReadinessService, end_warnings, warming_at_once
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.storage.cipher import Cipher
@@ -78,6 +80,7 @@ class House:
     chart: ChartService
     call_counts: CallCounts
     monitoring: MonitoringService
+    account_readiness: ReadinessService
     notifications: NotificationService
 
     async def start(self) -> None:
@@ -87,6 +90,7 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
+        self.account_readiness.start_jobs(self.supervisor)
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -107,6 +111,7 @@ class House:
             call_counts=self.call_counts,
             circuits=self.broker.circuits,
             monitoring=self.monitoring,
+            account_readiness=self.account_readiness,
             notifications=self.notifications,
             administration=self.administration,
             hub=self.hub,
@@ -206,6 +211,11 @@ async def open_house(
             hub=hub,
             new_id=new_id,
             wire_clock=wire_clock,
+            warns_of_end=end_warnings(
+                lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - monitoring is built below
+                calendar,
+                clock,
+            ),
         )
         market = MarketService(connections=connections, broker=broker, calendar=calendar, clock=clock)
         monitoring = MonitoringService(
@@ -220,6 +230,7 @@ async def open_house(
             new_id=new_id,
             interval_s=settings.monitor_interval_seconds,
             wire_clock=wire_clock,
+            histories_per_second=settings.fyers_calls_per_second_total * START_SHARE,
         )
         validation = TokenValidationService(
             connections=connections,
@@ -229,6 +240,22 @@ async def open_house(
             metrics=metrics,
             cache_s=settings.validation_cache_seconds,
             interval_s=settings.validation_interval_minutes * 60,
+            wire_clock=wire_clock,
+        )
+        account_readiness = ReadinessService(
+            store=store,
+            connections=connections,
+            validation=validation,
+            monitoring=monitoring,
+            calendar=calendar,
+            clock=clock,
+            hub=hub,
+            new_id=new_id,
+            times=read_check_times(settings.readiness_times),
+            at_once=warming_at_once(
+                calls_per_second=settings.fyers_calls_per_second,
+                calls_per_second_total=settings.fyers_calls_per_second_total,
+            ),
             wire_clock=wire_clock,
         )
         hasher = ArgonHasher()
@@ -266,6 +293,7 @@ async def open_house(
             chart=ChartService(connections=connections, market=market, calendar=calendar, clock=clock),
             call_counts=call_counts,
             monitoring=monitoring,
+            account_readiness=account_readiness,
             notifications=NotificationService(store=store, clock=clock),
         )
 

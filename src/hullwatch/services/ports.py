@@ -15,7 +15,7 @@ from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import BrokerResult
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.notifications import Notification
+from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode
 from hullwatch.domain.signals import Signal
@@ -228,6 +228,9 @@ class NotificationRepository(Protocol):
         ...
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool: ...
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident that many share."""
+        ...
 
 
 class AuditRepository(Protocol):

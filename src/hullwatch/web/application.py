@@ -19,6 +19,7 @@ from hullwatch.web.api import (
     market,
     monitoring,
     notifications,
+    readiness,
     token_validation,
 )
 from hullwatch.web.api.token_validation import STATUS_PATH
@@ -40,6 +41,8 @@ _ROUTERS = (
     dashboard.router,
     monitoring.router,
     notifications.router,
+    readiness.router,
+    readiness.admin_router,
     admin.router,
     health.router,
 )
