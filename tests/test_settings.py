@@ -224,3 +224,10 @@ def test_this_machine_alone_is_safe(host: str) -> None:
 
     assert isinstance(found, Settings)
     assert found.is_local
+
+
+@pytest.mark.parametrize("times", ["8:30", "08:30,09:15", "08:30;09:00", "04:00"])
+def test_unusable_readiness_times_are_refused_by_name(times: str) -> None:
+    """The sentence says how they are written or between which hours they lie."""
+    with pytest.raises(SettingsRefused, match=r"^HULLWATCH_READINESS_TIMES cannot be used: .*\.$"):
+        read_settings(readiness_times=times)

@@ -90,7 +90,7 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
-        self.account_readiness.start_jobs(self.supervisor)
+        self.account_readiness.start_jobs()
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -249,6 +249,7 @@ async def open_house(
             monitoring=monitoring,
             calendar=calendar,
             clock=clock,
+            supervisor=supervisor,
             hub=hub,
             new_id=new_id,
             times=read_check_times(settings.readiness_times),

@@ -186,6 +186,7 @@ class House:
             monitoring=self.monitoring,
             calendar=calendar,
             clock=self.clock,
+            supervisor=self.supervisor,
             hub=self.hub,
             new_id=self.new_id,
             times=read_check_times("08:30,08:45,09:00"),
@@ -206,7 +207,7 @@ class House:
         if with_sweeps:
             self.validation.start_periodic_validation(self.supervisor)
         if with_readiness:
-            self.readiness.start_jobs(self.supervisor)
+            self.readiness.start_jobs()
         await self.clock.settle()
         return self
 

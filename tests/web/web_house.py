@@ -113,6 +113,7 @@ class WebHouse:
             monitoring=monitoring,
             calendar=calendar,
             clock=clock,
+            supervisor=supervisor,
             hub=self.hub,
             new_id=new_id,
             times=read_check_times("08:30,08:45,09:00"),

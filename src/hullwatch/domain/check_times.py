@@ -16,7 +16,7 @@ from hullwatch.domain.market_calendar.sessions import REGULAR_OPEN
 EARLIEST: Final = time(6, 0)
 """IST. Fyers ends the sessions of the day before then: an earlier check could only find what is about to end."""
 MOST_CHECKS: Final = 12
-_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _SEARCH_DAYS: Final = 400
 _ONE_DAY: Final = timedelta(days=1)
 

@@ -109,6 +109,7 @@ class ReadinessService:
         monitoring: MonitoringService,
         calendar: MarketCalendar,
         clock: Clock,
+        supervisor: Supervisor,
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
         times: CheckTimes,
@@ -124,6 +125,7 @@ class ReadinessService:
             monitoring: Who wants what watched, and how far that is prepared.
             calendar: Exchange days and hours.
             clock: The time that markets live in.
+            supervisor: Runs the job and what is asked in between.
             hub: Where changes are pushed.
             new_id: Makes ids.
             times: When checks are made.
@@ -140,7 +142,7 @@ class ReadinessService:
         self._times = times
         self._at_once = at_once
         self._notices = ReadinessNotices(store=store, hub=hub, new_id=new_id)
-        self._supervisor: Supervisor | None = None
+        self._supervisor = supervisor
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._made: Check | None = None
@@ -208,11 +210,12 @@ class ReadinessService:
 
     # ---------------------------------------------------------------- the job
 
-    def start_jobs(self, supervisor: Supervisor) -> None:
+    def start_jobs(self) -> None:
         """Begin checking at the set times, and at each login that comes between."""
-        self._supervisor = supervisor
         self._connections.on_change(self._on_connection_change)
-        supervisor.spawn("readiness", lambda: self._run(lambda: supervisor.heartbeat("readiness")))
+        self._supervisor.spawn(
+            "readiness", lambda: self._run(lambda: self._supervisor.heartbeat("readiness"))
+        )
 
     async def _run(self, heartbeat: Callable[[], None]) -> None:
         """Make each check when it is due, for ever; one that was missed is made as long as its opening has not passed."""
@@ -269,7 +272,7 @@ class ReadinessService:
             TooManyAttempts: One is under way, or the last one that was asked for began less than a minute ago.
         """
         left_s = BY_HAND_EVERY_S - (self._wire_clock.monotonic() - self._by_hand_s)
-        if self._turn.locked() or left_s > 0 or self._supervisor is None:
+        if self._turn.locked() or left_s > 0:
             raise TooManyAttempts(
                 "A check is under way or was made a moment ago; its result is on this page.",
                 retry_after_s=max(1.0, left_s),
@@ -371,7 +374,7 @@ class ReadinessService:
         if change.trigger is not LoginTrigger.LOGGED_IN or not self._monitoring.is_wanted(user_id):
             return
         is_before = bell_at(self._clock.now(), self._calendar).phase is Phase.BEFORE_OPEN
-        if self._supervisor and (is_before or user_id in self._notices.waiting):
+        if is_before or user_id in self._notices.waiting:
             with suppress(SupervisorStopped):  # at the end of the process nobody asks any more
                 self._supervisor.run_once("readiness-recheck", self._recheck(user_id))
 
