@@ -7,6 +7,8 @@ import pytest
 from fakes.clock import FakeClock
 
 from hullwatch.domain.accounts import Role
+from hullwatch.web.config import WebConfig
+from web.web_house import WebHouse, make_supervisor
 
 EARLY = datetime(2026, 11, 23, 3, 10, tzinfo=UTC)
 """08:40 IST of a Monday."""
