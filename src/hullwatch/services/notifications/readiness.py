@@ -185,7 +185,8 @@ def _lines(count: int) -> str:
 
 
 def _warm(readiness: Readiness) -> str:
-    return "your one line is warm" if readiness.lines == 1 else f"all {readiness.lines} lines are warm"
+    few = {1: "your one line is", 2: "both lines are"}
+    return f"{few.get(readiness.lines, f'all {readiness.lines} lines are')} warm"
 
 
 def _names(symbols: tuple[Symbol, ...]) -> str:
