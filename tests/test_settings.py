@@ -254,3 +254,10 @@ def test_a_ping_address_that_is_none_is_refused(url: str) -> None:
     assert isinstance(refused, SettingsRefused)
     assert "HULLWATCH_PING_URL" in str(refused)
     assert "canary" not in str(refused)
+
+
+@pytest.mark.parametrize("times", ["8:30", "08:30,09:15", "08:30;09:00", "04:00"])
+def test_unusable_readiness_times_are_refused_by_name(times: str) -> None:
+    """The sentence says how they are written or between which hours they lie."""
+    with pytest.raises(SettingsRefused, match=r"^HULLWATCH_READINESS_TIMES cannot be used: .*\.$"):
+        read_settings(readiness_times=times)

@@ -20,6 +20,7 @@ from hullwatch import __version__
 from hullwatch.calendar_file import read_calendar
 from hullwatch.channels.ping import HttpPing
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
+from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar
@@ -44,6 +45,7 @@ from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
 from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
+from hullwatch.services.readiness import START_SHARE, ReadinessService, end_warnings, warming_at_once
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.sharing.redis_checks import RedisChecks
@@ -87,6 +89,7 @@ class House:
     chart: ChartService
     call_counts: CallCounts
     monitoring: MonitoringService
+    account_readiness: ReadinessService
     notifications: NotificationService
     shared: RedisChecks | None
     operator_notices: OperatorNotices
@@ -99,6 +102,7 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
+        self.account_readiness.start_jobs()
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -123,6 +127,7 @@ class House:
             call_counts=self.call_counts,
             circuits=self.broker.circuits,
             monitoring=self.monitoring,
+            account_readiness=self.account_readiness,
             notifications=self.notifications,
             administration=self.administration,
             hub=self.hub,
@@ -231,6 +236,11 @@ async def open_house(
             hub=hub,
             new_id=new_id,
             wire_clock=wire_clock,
+            warns_of_end=end_warnings(
+                lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - monitoring is built below
+                calendar,
+                clock,
+            ),
         )
         market = MarketService(connections=connections, broker=broker, calendar=calendar, clock=clock)
         monitoring = MonitoringService(
@@ -245,6 +255,7 @@ async def open_house(
             new_id=new_id,
             interval_s=settings.monitor_interval_seconds,
             wire_clock=wire_clock,
+            histories_per_second=settings.fyers_calls_per_second_total * START_SHARE,
         )
         shared = await _shared_checks(stack, settings, store, random)
         validation = TokenValidationService(
@@ -257,6 +268,23 @@ async def open_house(
             interval_s=settings.validation_interval_minutes * 60,
             wire_clock=wire_clock,
             shared=shared,
+        )
+        account_readiness = ReadinessService(
+            store=store,
+            connections=connections,
+            validation=validation,
+            monitoring=monitoring,
+            calendar=calendar,
+            clock=clock,
+            supervisor=supervisor,
+            hub=hub,
+            new_id=new_id,
+            times=read_check_times(settings.readiness_times),
+            at_once=warming_at_once(
+                calls_per_second=settings.fyers_calls_per_second,
+                calls_per_second_total=settings.fyers_calls_per_second_total,
+            ),
+            wire_clock=wire_clock,
         )
         hasher = ArgonHasher()
         logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
@@ -305,6 +333,7 @@ async def open_house(
             chart=ChartService(connections=connections, market=market, calendar=calendar, clock=clock),
             call_counts=call_counts,
             monitoring=monitoring,
+            account_readiness=account_readiness,
             notifications=NotificationService(store=store, clock=clock),
             shared=shared,
             operator_notices=OperatorNotices(

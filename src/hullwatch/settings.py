@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.instruments import Resolution
 
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
     readiness_times: str = "08:30,08:45,09:00"
-    """IST, on exchange days."""
+    """When readiness is checked on exchange days, IST, for an opening at 09:15; a day that opens at another hour keeps the distance."""
     calendar_file: Path | None = None
     """The operator's own additions to the table of trading days, such as a year that the exchange has just published; read at start."""
     login_link_minutes: Annotated[float, Field(ge=5, le=1440)] = 60
@@ -153,6 +154,15 @@ class Settings(BaseSettings):
             return Resolution.parse(text).code
         except InvalidInput as refusal:
             raise ValueError(str(refusal).removesuffix(".")) from None
+
+    @field_validator("readiness_times")
+    @classmethod
+    def _are_check_times(cls, text: str) -> str:
+        try:
+            read_check_times(text)
+        except InvalidInput as refusal:
+            raise ValueError(str(refusal).removesuffix(".")) from None
+        return text
 
     @field_validator("metrics_address")
     @classmethod

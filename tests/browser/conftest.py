@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,22 @@ def people(browser: Browser, stage: Stage) -> Iterator[People]:
 def fresh_stage(tmp_path: Path) -> Iterator[Stage]:
     """Simulator and server that nobody has used: the first account becomes the admin."""
     made = Stage(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def early_stage(tmp_path: Path) -> Iterator[Stage]:
+    """Simulator and server that nobody has used, at 08:50 on a trading day, as fast as life."""
+    made = Stage(tmp_path, speed=1.0, after_open=timedelta(minutes=-25))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def early_birds(browser: Browser, early_stage: Stage) -> Iterator[People]:
+    """Whoever a test brings in before the opening."""
+    made = People(browser, early_stage)
     yield made
     made.close()
 

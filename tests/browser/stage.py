@@ -56,7 +56,9 @@ def wait_for(url: str, process: subprocess.Popen) -> None:
 class Stage:
     """Simulator, server, and what tests do to them."""
 
-    def __init__(self, folder: Path, *, speed: float = 20.0) -> None:
+    def __init__(
+        self, folder: Path, *, speed: float = 20.0, after_open: timedelta = timedelta(minutes=25)
+    ) -> None:
         self.folder = folder
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.port = free_port()
@@ -64,16 +66,23 @@ class Stage:
         self._server: subprocess.Popen | None = None
         port = self.simulator_url.rpartition(":")[2]
         self._simulator = self._run(
-            "-m", "hullwatch.simulator", "--port", port, "--speed", "0", "--start", self._begin().isoformat()
+            "-m",
+            "hullwatch.simulator",
+            "--port",
+            port,
+            "--speed",
+            "0",
+            "--start",
+            self._begin(after_open).isoformat(),
         )
         self.start_server()  # it waits for the simulator itself
         self.control("POST", "/clock", {"speed": speed})
 
     @staticmethod
-    def _begin() -> datetime:
-        """Return 09:40 IST of the last trading day before today: hours of trading lie ahead, and days behind."""
+    def _begin(after_open: timedelta) -> datetime:
+        """Return 09:40 IST, if not told otherwise, of the last trading day before today: hours of trading lie ahead, and days behind."""
         midnight = datetime.combine(datetime.now(IST).date(), day_time(), IST)
-        return nse_calendar().previous_session(midnight).opens_at + timedelta(minutes=25)
+        return nse_calendar().previous_session(midnight).opens_at + after_open
 
     def _run(self, *arguments: str) -> subprocess.Popen:
         with (self.folder / "processes.log").open("ab") as log:

@@ -13,7 +13,7 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, StorageUnavailable
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.notifications import Notification
+from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import MonitoringWish, Watch
@@ -516,6 +516,14 @@ class Notifications(Repository):
             return False
         self.tables.notifications[notification_id] = replace(found, read_at=found.read_at or at)
         return True
+
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident."""
+        return {
+            found.user_id
+            for found in self.tables.notifications.values()
+            if found.kind is kind and found.incident_id == incident_id
+        }
 
 
 class Audit(Repository):

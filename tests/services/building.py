@@ -15,6 +15,7 @@ from fakes.store import FakeStore, FakeUnitOfWork
 
 from hullwatch.domain.accounts import Role, User
 from hullwatch.domain.candles import Candle
+from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import Event
 from hullwatch.domain.instruments import Resolution, Symbol
@@ -32,6 +33,7 @@ from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
 from hullwatch.services.ports import SharedChecks
+from hullwatch.services.readiness import ReadinessService, end_warnings
 from hullwatch.services.token_validation import TokenValidationService
 
 MONDAY = date(2026, 11, 23)
@@ -153,6 +155,11 @@ class House:
             supervisor=self.supervisor,
             hub=self.hub,
             new_id=self.new_id,
+            warns_of_end=end_warnings(
+                lambda user_id: self.monitoring.is_wanted(user_id),  # noqa: PLW0108 - it is made below
+                calendar,
+                self.clock,
+            ),
         )
         self.market = MarketService(
             connections=self.connections, broker=self.broker, calendar=calendar, clock=self.clock
@@ -180,11 +187,25 @@ class House:
             new_id=self.new_id,
             interval_s=interval_s,
         )
+        self.readiness = ReadinessService(
+            store=self.store,
+            connections=self.connections,
+            validation=self.validation,
+            monitoring=self.monitoring,
+            calendar=calendar,
+            clock=self.clock,
+            supervisor=self.supervisor,
+            hub=self.hub,
+            new_id=self.new_id,
+            times=read_check_times("08:30,08:45,09:00"),
+        )
         self.notifications = NotificationService(store=self.store, clock=self.clock)
 
     # ---- life
 
-    async def start(self, *, with_monitoring: bool = True, with_sweeps: bool = False) -> "House":
+    async def start(
+        self, *, with_monitoring: bool = True, with_sweeps: bool = False, with_readiness: bool = False
+    ) -> "House":
         """Load and begin all jobs."""
         await self.connections.load()
         self.connections.start_jobs()
@@ -193,6 +214,8 @@ class House:
             self.monitoring.start_jobs(self.supervisor)
         if with_sweeps:
             self.validation.start_periodic_validation(self.supervisor)
+        if with_readiness:
+            self.readiness.start_jobs()
         await self.clock.settle()
         return self
 

@@ -269,3 +269,18 @@ async def test_the_audit_trail_can_be_narrowed_to_a_kind(work):
     assert await kinds("user_") == {"user_added"}
     assert await kinds("user") == {"user.added", "user_added", "users.removed"}
     assert await kinds("%") == set()
+
+
+async def test_who_was_told_of_a_shared_incident_is_known(work):
+    """Only of that kind and that incident."""
+    kind = NotificationKind.NOT_READY
+    await work.notifications.add(notification(incident_id="ready-1", kind=kind))
+    await work.notifications.add(notification("n2", "ravi", incident_id="ready-1", kind=kind))
+    await work.notifications.add(notification("n3", incident_id="ready-2", kind=kind))
+    await work.notifications.add(
+        notification("n4", "ravi", incident_id="ready-2", kind=NotificationKind.NOW_READY)
+    )
+
+    assert await work.notifications.users_told(kind, "ready-1") == {"asha", "ravi"}
+    assert await work.notifications.users_told(kind, "ready-2") == {"asha"}
+    assert await work.notifications.users_told(kind, "ready-3") == set()

@@ -13,6 +13,7 @@ from fakes.hasher import FakeHasher
 from fakes.store import FakeStore
 
 from hullwatch.domain.accounts import FyersApp, Role, User
+from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market_calendar import nse_calendar
@@ -33,6 +34,7 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.readiness import ReadinessService
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
@@ -105,35 +107,50 @@ class WebHouse:
             new_id=new_id,
             public_url=config.public_url,
         )
+        monitoring = MonitoringService(
+            store=self.store,
+            connections=self.connections,
+            market=market,
+            calendar=calendar,
+            clock=clock,
+            random=Random(1),
+            hub=self.hub,
+            metrics=self.metrics,
+            new_id=new_id,
+        )
+        validation = TokenValidationService(
+            connections=self.connections,
+            broker=self.broker,
+            clock=clock,
+            random=Random(1),
+            metrics=self.metrics,
+        )
+        self.account_readiness = ReadinessService(
+            store=self.store,
+            connections=self.connections,
+            validation=validation,
+            monitoring=monitoring,
+            calendar=calendar,
+            clock=clock,
+            supervisor=supervisor,
+            hub=self.hub,
+            new_id=new_id,
+            times=read_check_times("08:30,08:45,09:00"),
+        )
         self.services = Services(
             accounts=self.accounts,
             logins=self.logins,
             linking=linking,
             login_links=self.login_links,
             connections=self.connections,
-            validation=TokenValidationService(
-                connections=self.connections,
-                broker=self.broker,
-                clock=clock,
-                random=Random(1),
-                metrics=self.metrics,
-            ),
+            validation=validation,
             market=market,
             hma=HMAService(connections=self.connections, market=market, calendar=calendar, clock=clock),
             chart=ChartService(connections=self.connections, market=market, calendar=calendar, clock=clock),
             call_counts=self.call_counts,
             circuits=lambda: self.circuits,
-            monitoring=MonitoringService(
-                store=self.store,
-                connections=self.connections,
-                market=market,
-                calendar=calendar,
-                clock=clock,
-                random=Random(1),
-                hub=self.hub,
-                metrics=self.metrics,
-                new_id=new_id,
-            ),
+            monitoring=monitoring,
+            account_readiness=self.account_readiness,
             notifications=NotificationService(store=self.store, clock=clock),
             administration=AdministrationService(store=self.store, connections=self.connections),
             hub=self.hub,

@@ -9,6 +9,7 @@ from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.notifications import Notification
 from hullwatch.domain.quotes import Quote
+from hullwatch.domain.readiness import Reason, Verdict
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import WatchStatus
 
@@ -84,6 +85,25 @@ class SweepProgressed:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReadinessChanged:
+    """Whether an account is ready for the opening, or why not, reads differently now."""
+
+    user_id: str
+    verdict: Verdict
+    reason: Reason | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessChecked:
+    """Everybody's readiness was checked; told to operators."""
+
+    total: int
+    ready: int
+    at: datetime
+
+
 Event = (
     ConnectionChanged
     | QuotesArrived
@@ -93,6 +113,8 @@ Event = (
     | WatchStatusChanged
     | BrokerTroubleChanged
     | SweepProgressed
+    | ReadinessChanged
+    | ReadinessChecked
 )
 
 

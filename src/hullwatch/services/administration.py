@@ -48,6 +48,11 @@ class AdministrationService:
             AccountHealth(user, self._connections.connection(user.id), latest.get(user.id)) for user in users
         ]
 
+    async def users(self) -> list[User]:
+        """Return all users, oldest first."""
+        async with self._store.begin(read_only=True) as work:
+            return await work.users.list_all()
+
     async def entries(
         self,
         *,

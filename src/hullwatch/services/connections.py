@@ -54,6 +54,7 @@ from hullwatch.services.notifications import (
     announce,
     compose_login_renewed,
     compose_session_ended,
+    compose_session_expiring,
 )
 from hullwatch.services.outages import BrokerTrouble, OutageWatch
 from hullwatch.services.ports import BrokerPort, StorePort
@@ -99,9 +100,15 @@ class ConnectionService:
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
         wire_clock: Clock | None = None,
+        warns_of_end: Callable[[str, datetime], bool] | None = None,
     ) -> None:
-        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
+        """Keep what is needed.
+
+        `wire_clock` times what waits for the network, where `clock` runs faster than life. `warns_of_end` says, when a session nears its
+        known end, whether its user is to be told.
+        """
         wire_clock = wire_clock or clock
+        self._warns_of_end = warns_of_end
         self._store = store
         self._clock = clock
         self._supervisor = supervisor
@@ -187,7 +194,8 @@ class ConnectionService:
                 self._end(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
             else:
                 account.credential = credential_of(account.connection, token)
-        self._end_due_sessions()
+        # Ends that near are left to the job: whether they are worth a warning is known only once everybody has loaded.
+        self._end_due_sessions(with_nearing=False)
         await self._writer.save()
 
     def start_jobs(self) -> None:
@@ -204,17 +212,25 @@ class ConnectionService:
         self._supervisor.every("second-look-care", 60, self._care_for_looks, at_start=False)
         self._supervisor.spawn("broker-outage", self.outages.run)
 
-    def _end_due_sessions(self) -> None:
+    def _end_due_sessions(self, *, with_nearing: bool = True) -> None:
         """Let all ends that have come take effect; storing them is the writer's job, which nobody waits for here."""
         now = self._clock.now()
         for account in list(self._accounts.values()):
             expires_at = account.connection.expires_at
             if expires_at is None or not account.connection.has_session:
                 continue
+            is_near = with_nearing and now >= expires_at - EXPIRING_BEFORE
             if now >= expires_at:
                 self._end(account, LoginTrigger.REACHED_END, Evidence("known_end"), at=expires_at)
-            elif account.connection.state is LoginState.CONNECTED and now >= expires_at - EXPIRING_BEFORE:
-                self._take_effect(account, rules.near_end(account.connection, now=now), None)
+            elif account.connection.state is LoginState.CONNECTED and is_near:
+                self._take_effect(account, *self._near_end(account.connection, expires_at, now))
+
+    def _near_end(
+        self, connection: Connection, expires_at: datetime, now: datetime
+    ) -> tuple[ConnectionChange, Notification | None]:
+        change = rules.near_end(connection, now=now)
+        is_told = self._warns_of_end is not None and self._warns_of_end(connection.user_id, expires_at)
+        return change, compose_session_expiring(change, new_id=self._new_id) if is_told else None
 
     # ---------------------------------------------------------------- begin and end
 

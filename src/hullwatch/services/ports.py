@@ -16,7 +16,7 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import BrokerResult
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.notifications import Notification
+from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, SecretText
 from hullwatch.domain.shared_checks import SharedAnswer, SharingReport, Turn
@@ -251,6 +251,9 @@ class NotificationRepository(Protocol):
         ...
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool: ...
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident that many share."""
+        ...
 
 
 class AuditRepository(Protocol):

@@ -19,6 +19,7 @@ from hullwatch.web.api import (
     market,
     monitoring,
     notifications,
+    readiness,
     reconnect,
     token_validation,
 )
@@ -43,6 +44,8 @@ _ROUTERS = (
     monitoring.router,
     notifications.router,
     reconnect.router,
+    readiness.router,
+    readiness.admin_router,
     admin.router,
     health.router,
 )

@@ -27,6 +27,7 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.readiness import ReadinessService
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
@@ -67,6 +68,7 @@ class Services:
     call_counts: CallCounts
     circuits: Callable[[], Sequence[CircuitReport]]
     monitoring: MonitoringService
+    account_readiness: ReadinessService
     notifications: NotificationService
     administration: AdministrationService
     hub: Broadcast[Event]

@@ -12,6 +12,8 @@ from hullwatch.domain.events import (
     Event,
     NotificationStored,
     QuotesArrived,
+    ReadinessChanged,
+    ReadinessChecked,
     SignalFired,
     SweepProgressed,
     WatchStatusChanged,
@@ -56,6 +58,14 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     SweepProgressed: (
         "sweep",
         lambda event: {"done": event.done, "total": event.total, "at": event.at},
+    ),
+    ReadinessChanged: (
+        "readiness",
+        lambda event: {"verdict": event.verdict, "reason": event.reason, "at": event.at},
+    ),
+    ReadinessChecked: (
+        "readinessCheck",
+        lambda event: {"total": event.total, "ready": event.ready, "at": event.at},
     ),
 }
 

@@ -23,6 +23,8 @@ export type Broker = Schemas["BrokerPayload"];
 export type Job = Schemas["JobPayload"];
 export type CacheStats = Schemas["CacheStatsPayload"];
 export type AuditLine = Schemas["EventPayload"];
+export type Readiness = Schemas["ReadinessPayload"];
+export type AccountReadiness = Schemas["AccountReadinessPayload"];
 export type TokenStatus = Schemas["TokenStatus"];
 
 type Method = "get" | "post" | "put" | "patch" | "delete";

@@ -21,6 +21,8 @@ export const trouble = signal(""); // why a snapshot could not be loaded
 export const closedCandle = signal<{ symbol: string; resolution: string; at: number } | null>(null);
 /** Counts what operators were told; pages of theirs look again when it moves. */
 export const adminNews = signal(0);
+/** Counts what was pushed about the own readiness; whoever shows it asks again when it moves. */
+export const readinessNews = signal(0);
 export const sweep = signal<{ done: number; total: number } | null>(null);
 
 export const unread = computed(() => (notices.value ?? []).filter((notice) => !notice.readAt).length);
@@ -166,6 +168,7 @@ function take(message: Message): void {
       break;
     }
     case "monitoring": readOverviewSoon(); break;
+    case "readiness": readinessNews.value += 1; break;
     case "brokerTrouble": isBrokerTroubled.value = (data as { isTroubled: boolean }).isTroubled; adminNews.value += 1; break;
     case "admin.sweep": sweep.value = data as { done: number; total: number }; break;
     default: if (type.startsWith("admin.")) adminNews.value += 1;

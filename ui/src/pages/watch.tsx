@@ -8,6 +8,7 @@ import { lines, meta } from "../live/store";
 import { Dialog, Empty, Icon, Loading } from "../parts/bits";
 import { FirstSteps, isNewcomer } from "../parts/first_steps";
 import { resolutionName, rupees, shortSymbol, signed, when } from "../parts/format";
+import { ReadinessLine } from "../parts/readiness";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
 import { RULES } from "../parts/watch_form";
@@ -19,6 +20,7 @@ export function WatchPage() {
   return (
     <div class="watch-page">
       <h1 class="away">Watch</h1>
+      <ReadinessLine />
       <Watchlist />
       <ChartPanel />
       <Signals />

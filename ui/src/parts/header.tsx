@@ -11,7 +11,7 @@ import { LineState, Pill } from "./standing";
 
 const PAGES: [string, string, boolean][] = [
   ["watch", "Watch", false], ["fyers", "Fyers", false], ["account", "Account", false],
-  ["health", "Token health", true], ["server", "Server", true], ["audit", "Audit trail", true],
+  ["readiness", "Readiness", true], ["health", "Token health", true], ["server", "Server", true], ["audit", "Audit trail", true],
 ];
 
 export function Header({ page }: { page: string }) {

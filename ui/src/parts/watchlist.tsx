@@ -6,6 +6,7 @@ import { chartChoice } from "../live/prefs";
 import { hasSession, lines, meta, monitoring, readOverviewSoon, refresh } from "../live/store";
 import { Action, Dialog, Empty, Icon, Loading } from "./bits";
 import { age, price, resolutionName, shortSymbol, signed, whenIst } from "./format";
+import { isBeforeOpen } from "./readiness";
 import { WatchDialog } from "./watch_form";
 
 const staleMs = computed(() => (meta.value?.staleAfterSeconds ?? 15) * 1000);
@@ -47,7 +48,7 @@ function Monitoring() {
   };
   return (
     <>
-      <span class="status" role="status" data-status={state.status}><i class="dot" aria-hidden="true" /><span>{state.reason}</span></span>
+      {!isBeforeOpen.value && <span class="status" role="status" data-status={state.status}><i class="dot" aria-hidden="true" /><span>{state.reason}</span></span>}
       {state.isWanted
         ? <Action class="small" run={() => change("/api/monitoring/stop")}><Icon name="stop" />Stop monitoring</Action>
         : <Action class="small primary" run={() => change("/api/monitoring/start")}><Icon name="play" />Start monitoring</Action>}

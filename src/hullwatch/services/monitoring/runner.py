@@ -47,6 +47,8 @@ class Run:
     missed: int = 0
     """Cycles that fell out because the one before had not ended."""
     is_running: bool = False
+    task: asyncio.Task[None] | None = None
+    """Its latest cycle."""
     must_run_again: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Changes of the watchlist and of the wish come one after the other."""
@@ -105,9 +107,19 @@ class Runner:
         else:
             self._put(user_id, self._tools.clock.now())
 
-    def wake_spread(self, user_id: str) -> None:
-        """Run the account's next cycle within one interval: at a start, when all accounts begin together."""
-        self._put(user_id, self._tools.clock.now() + self._phase() * self._interval)
+    def wake_spread(self, user_id: str, over: timedelta = timedelta()) -> None:
+        """Run the account's next cycle within one interval, or within `over` if that is longer: at a start, when all begin together."""
+        self._put(user_id, self._tools.clock.now() + self._phase() * max(over, self._interval))
+
+    async def run_now(self, user_id: str) -> None:
+        """Run a cycle of the account at once and wait for its end; one that is under way is the one waited for."""
+        run = self.run_of(user_id)
+        if not run.is_running:
+            self._schedule.discard(user_id)
+            self._start(user_id)
+        if run.task is not None:
+            # Not awaited directly: the cycle is the account's, and a caller who gives up must not end it.
+            await asyncio.wait({run.task})
 
     async def run(self, heartbeat: Callable[[], None]) -> None:
         """Start cycles as they fall due, for ever; on the way out cancel those under way."""
@@ -172,6 +184,7 @@ class Runner:
             return
         run.is_running = True
         task = asyncio.create_task(self.run_cycle(run), name=f"cycle {user_id}")
+        run.task = task
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(run, ended))
 

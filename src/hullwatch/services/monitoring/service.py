@@ -15,6 +15,7 @@ from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar, sessions_of_all
 from hullwatch.domain.quotes import Quote
+from hullwatch.domain.readiness import Line
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.tokens import IST
 from hullwatch.domain.vitals import Vitals
@@ -81,9 +82,15 @@ class MonitoringService:
         new_id: Callable[[str], str],
         interval_s: float = 5.0,
         wire_clock: Clock | None = None,
+        histories_per_second: float = 150.0,
     ) -> None:
-        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
+        """Keep what is needed.
+
+        `wire_clock` times what waits for the network, where `clock` runs faster than life. Started outside trading hours, the first cycles
+        fetch about `histories_per_second` series: nobody is in a hurry then, and all at once would take every turn at the machine's gate.
+        """
         self._store = store
+        self._histories_per_second = histories_per_second
         self._calendar = calendar
         self._clock = clock
         self._connections = connections
@@ -116,10 +123,19 @@ class MonitoringService:
         self._wishes = {wish.user_id: wish for wish in wishes}
         for watch in watches:
             self._runner.run_of(watch.user_id).watcher.put(watch)
+        over = self._first_cycles_within(len(watches))
         for wish in wishes:
             if wish.is_wanted:
                 self._runner.set_status(self._runner.run_of(wish.user_id), WatchStatus.STARTING)
-                self._runner.wake_spread(wish.user_id)
+                self._runner.wake_spread(wish.user_id, over)
+
+    def _first_cycles_within(self, histories: int) -> timedelta:
+        """Return over how long the first cycles are spread; never beyond half of the time to the opening."""
+        now = self._clock.now()
+        if self._calendar.session_at(now) is not None:
+            return timedelta()
+        opens_in = self._calendar.next_session(now).opens_at - now
+        return min(timedelta(seconds=histories / self._histories_per_second), opens_in / 2)
 
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin the cycles and the writing of what they note."""
@@ -210,6 +226,27 @@ class MonitoringService:
             watch_count=len(run.watcher.watches),
             refused_symbols=tuple(run.watcher.refused),
         )
+
+    # ---------------------------------------------------------------- before the opening
+
+    def wanting(self) -> tuple[str, ...]:
+        """Return the users who want monitoring."""
+        return tuple(user_id for user_id, wish in self._wishes.items() if wish.is_wanted)
+
+    def lines(self, user_id: str) -> tuple[Line, ...]:
+        """Return how far each line of the user's watchlist is prepared, from memory."""
+        return self._runner.run_of(user_id).watcher.lines()
+
+    async def warm(self, user_id: str) -> tuple[Line, ...]:
+        """Load what is missing of the account's history, through its own cycle, and return how far its lines are prepared then.
+
+        Makes no call where nothing is missing, where monitoring is not wanted, or without a session that may be used.
+        """
+        run = self._runner.run_of(user_id)
+        is_usable = self._connections.connection(user_id).is_usable
+        if self.is_wanted(user_id) and is_usable and run.watcher.has_due_candles:
+            await self._runner.run_now(user_id)
+        return run.watcher.lines()
 
     # ---------------------------------------------------------------- the watchlist
 

@@ -20,6 +20,7 @@ from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar, MarketPhase, session_under_way
 from hullwatch.domain.quotes import Quote
+from hullwatch.domain.readiness import Line, line_state
 from hullwatch.domain.signals import Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
@@ -80,6 +81,10 @@ class _Feed:
     attempts: int = 0
     ask_again_at: datetime | None = None
     """Not before the cycle whose settled moment this is."""
+    outcome: Outcome | None = None
+    """How the last fetch ended."""
+    answered: datetime | None = None
+    """The latest close that was expected when Fyers last answered; its candle may be one in which nothing was traded."""
 
     def is_due(self, expected: datetime, settled_at: datetime) -> bool:
         """Whether a candle that closed at `expected` is missing here and it is time to ask for it."""
@@ -91,6 +96,7 @@ class _Feed:
         self, newest: datetime | None, expected: datetime, settled_at: datetime, most_attempts: int
     ) -> None:
         """Take note of an answer whose newest closed candle is this one."""
+        self.answered = expected
         if self.awaited != expected:
             self.awaited, self.attempts = expected, 0
         if (newest is not None and newest >= expected) or self.attempts >= most_attempts:
@@ -180,6 +186,21 @@ class Watcher:
     def series(self, watch_id: str) -> WatchSeries | None:
         """Return a watch's live series, or `None` before it has been warmed up."""
         return self._series.get(watch_id)
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return how far each line of the watchlist is prepared."""
+        expectations = self._expectations(self._tools.clock.now() - SETTLED_AFTER)
+        found = []
+        for watch in self.watches.values():
+            feed, expected = expectations[watch.symbol, watch.resolution]
+            series = self._series.get(watch.id)
+            state = line_state(
+                has_average=series is not None and series.hma is not None,
+                is_current=feed.answered is not None and feed.answered >= expected,
+                outcome=feed.outcome,
+            )
+            found.append(Line(watch.symbol, state))
+        return tuple(found)
 
     @property
     def calendars(self) -> list[MarketCalendar]:
@@ -297,6 +318,7 @@ class Watcher:
         )
         if self._feeds.get(key) is not feed:
             return Outcome.OK  # the watchlist changed meanwhile; a fresh feed begins anew
+        feed.outcome = answer.outcome
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
             if answer.outcome is Outcome.BAD_REQUEST:
                 # Asking again would be refused again; the next candle brings a new try.

@@ -4,6 +4,13 @@
 transaction, so that neither exists without the other.
 """
 
+from hullwatch.services.notifications.readiness import (
+    ReadinessLine,
+    compose_not_ready,
+    compose_now_ready,
+    compose_session_expiring,
+    describe_readiness,
+)
 from hullwatch.services.notifications.sentences import (
     UNREADABLE_TOKEN,
     announce,
@@ -19,11 +26,16 @@ from hullwatch.services.notifications.service import NotificationService
 __all__ = [
     "UNREADABLE_TOKEN",
     "NotificationService",
+    "ReadinessLine",
     "announce",
     "compose_broker_trouble",
     "compose_login_asked",
     "compose_login_renewed",
+    "compose_not_ready",
+    "compose_now_ready",
     "compose_session_ended",
+    "compose_session_expiring",
+    "describe_readiness",
     "describe_status",
     "in_ist",
 ]

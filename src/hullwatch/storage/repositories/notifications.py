@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select, update
 
-from hullwatch.domain.notifications import Notification
+from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.storage.models import NotificationRow
 from hullwatch.storage.transaction import Transaction
 
@@ -50,6 +50,13 @@ class Notifications:
             .returning(NotificationRow.id)
         )
         return done.first() is not None
+
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident that many share."""
+        query = select(NotificationRow.user_id).where(
+            NotificationRow.kind == kind, NotificationRow.incident_id == incident_id
+        )
+        return set(await self._transaction.rows(query))
 
 
 def _notification(row: NotificationRow) -> Notification:
