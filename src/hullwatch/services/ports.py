@@ -394,6 +394,12 @@ class ChannelPort(Protocol):
         ...
 
 
+class NotificationMetrics(Protocol):
+    """What counts the notices that travel."""
+
+    def notification(self, channel: str, outcome: str) -> None: ...
+
+
 class LinkMaker(Protocol):
     """Makes links that log in to Fyers again, for messages."""
 
