@@ -16,10 +16,14 @@ import structlog
 from fastapi import FastAPI
 
 from hullwatch import __version__
+from hullwatch.channels.carriers import Carriers
+from hullwatch.channels.guard import AddressGuard
+from hullwatch.channels.smtp import SmtpServer
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Refusal, StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar, nse_calendar
+from hullwatch.domain.secrets import SecretText
 from hullwatch.fyers.client import FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
 from hullwatch.runtime.broadcast import Broadcast
@@ -36,6 +40,8 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
@@ -79,6 +85,8 @@ class House:
     call_counts: CallCounts
     monitoring: MonitoringService
     notifications: NotificationService
+    channels: ChannelService
+    outbox: Outbox
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -87,6 +95,7 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
+        self.outbox.start_jobs(self.supervisor)
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -108,6 +117,7 @@ class House:
             circuits=self.broker.circuits,
             monitoring=self.monitoring,
             notifications=self.notifications,
+            channels=self.channels,
             administration=self.administration,
             hub=self.hub,
             clock=self.clock,
@@ -246,6 +256,18 @@ async def open_house(
             store=store, broker=broker, connections=connections, clock=clock, server_app=_server_app(settings)
         )
         administration = AdministrationService(store=store, connections=connections)
+        carriers = _carriers(settings, wire_clock)
+        stack.push_async_callback(carriers.close)
+        outbox = Outbox(
+            store=store,
+            channels=carriers,
+            clock=clock,
+            wire_clock=wire_clock,
+            random=random,
+            hub=hub,
+            metrics=metrics,
+            new_id=new_id,
+        )
         yield House(
             settings=settings,
             clock=clock,
@@ -267,6 +289,8 @@ async def open_house(
             call_counts=call_counts,
             monitoring=monitoring,
             notifications=NotificationService(store=store, clock=clock),
+            channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
+            outbox=outbox,
         )
 
 
@@ -297,6 +321,30 @@ async def _broker(
         yield client
     finally:
         await client.close()
+
+
+def _carriers(settings: Settings, wire_clock: Clock) -> Carriers:
+    return Carriers(
+        guard=AddressGuard(allows_private=settings.notify_private_addresses),
+        clock=wire_clock,
+        server=smtp_server(settings),
+        public_url=settings.public_url,
+        version=__version__,
+    )
+
+
+def smtp_server(settings: Settings) -> SmtpServer | None:
+    """Return the operator's mail server, if one is set."""
+    if not settings.smtp_host:
+        return None
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        sender=settings.smtp_from,
+        user=settings.smtp_user,
+        password=SecretText(settings.smtp_password.get_secret_value()),
+    )
 
 
 class _Keepers:

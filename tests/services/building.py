@@ -10,6 +10,7 @@ from random import Random
 
 import structlog
 from fakes.broker import FakeBroker
+from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.store import FakeStore, FakeUnitOfWork
 
@@ -31,6 +32,9 @@ from hullwatch.services.hma import HMAService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
+from hullwatch.services.ports import LinkMaker
 from hullwatch.services.token_validation import TokenValidationService
 
 MONDAY = date(2026, 11, 23)
@@ -63,6 +67,7 @@ class Metrics:
         self.cache_hits = 0
         self.cycles: Counter[str] = Counter()
         self.signals = 0
+        self.notifications: Counter[tuple[str, str]] = Counter()
 
     def validation(self, outcome: str) -> None:
         """Count a validation."""
@@ -79,6 +84,10 @@ class Metrics:
     def signal(self) -> None:
         """Count a signal."""
         self.signals += 1
+
+    def notification(self, channel: str, outcome: str) -> None:
+        """Count an attempt to deliver."""
+        self.notifications[channel, outcome] += 1
 
 
 class HookedStore(FakeStore):
@@ -125,6 +134,8 @@ class House:
         seed: int = 7,
         ids: Callable[[str], str] | None = None,
         interval_s: float = 5.0,
+        carriers: FakeChannels | None = None,
+        links: LinkMaker | None = None,
     ) -> None:
         self.clock = clock or FakeClock(now)
         self.store = store or HookedStore()
@@ -171,10 +182,28 @@ class House:
             interval_s=interval_s,
         )
         self.notifications = NotificationService(store=self.store, clock=self.clock)
+        self.carriers = carriers or FakeChannels()
+        self.links = links
+        self.channels = ChannelService(
+            store=self.store, channels=self.carriers, clock=self.clock, new_id=self.new_id
+        )
+        self.outbox = Outbox(
+            store=self.store,
+            channels=self.carriers,
+            clock=self.clock,
+            wire_clock=self.clock,
+            random=self.random,
+            hub=self.hub,
+            metrics=self.metrics,
+            new_id=self.new_id,
+            links=links,
+        )
 
     # ---- life
 
-    async def start(self, *, with_monitoring: bool = True, with_sweeps: bool = False) -> "House":
+    async def start(
+        self, *, with_monitoring: bool = True, with_sweeps: bool = False, with_outbox: bool = False
+    ) -> "House":
         """Load and begin all jobs."""
         await self.connections.load()
         self.connections.start_jobs()
@@ -183,6 +212,8 @@ class House:
             self.monitoring.start_jobs(self.supervisor)
         if with_sweeps:
             self.validation.start_periodic_validation(self.supervisor)
+        if with_outbox:
+            self.outbox.start_jobs(self.supervisor)
         await self.clock.settle()
         return self
 
@@ -211,6 +242,8 @@ class House:
             seed=self.random.randrange(10_000),
             ids=self.new_id,
             interval_s=self._interval_s,
+            carriers=self.carriers,
+            links=self.links,
         )
 
     # ---- people

@@ -8,6 +8,7 @@ from random import Random
 import httpx2
 import structlog
 from fakes.broker import FakeBroker
+from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.hasher import FakeHasher
 from fakes.store import FakeStore
@@ -32,6 +33,8 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
@@ -75,6 +78,17 @@ class WebHouse:
         )
         market = MarketService(
             connections=self.connections, broker=self.broker, calendar=calendar, clock=clock
+        )
+        self.channels = FakeChannels()
+        self.outbox = Outbox(
+            store=self.store,
+            channels=self.channels,
+            clock=clock,
+            wire_clock=clock,
+            random=Random(1),
+            hub=self.hub,
+            metrics=self.metrics,
+            new_id=new_id,
         )
         self.logins = LoginService(store=self.store, clock=clock, new_id=new_id, hasher=self.hasher)
         self.accounts = AccountService(
@@ -122,6 +136,7 @@ class WebHouse:
                 new_id=new_id,
             ),
             notifications=NotificationService(store=self.store, clock=clock),
+            channels=ChannelService(store=self.store, channels=self.channels, clock=clock, new_id=new_id),
             administration=AdministrationService(store=self.store, connections=self.connections),
             hub=self.hub,
             clock=clock,

@@ -11,6 +11,7 @@ from hullwatch.web import errors, openapi
 from hullwatch.web.api import (
     admin,
     auth,
+    channels,
     chart,
     dashboard,
     fyers,
@@ -40,7 +41,9 @@ _ROUTERS = (
     dashboard.router,
     monitoring.router,
     notifications.router,
+    channels.router,
     admin.router,
+    channels.operators_router,
     health.router,
 )
 

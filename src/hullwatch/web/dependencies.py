@@ -26,6 +26,7 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
@@ -61,6 +62,7 @@ class Services:
     circuits: Callable[[], Sequence[CircuitReport]]
     monitoring: MonitoringService
     notifications: NotificationService
+    channels: ChannelService
     administration: AdministrationService
     hub: Broadcast[Event]
     clock: Clock
