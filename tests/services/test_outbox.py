@@ -20,7 +20,7 @@ from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications import ChannelKind, DeliveryState, Notification, NotificationKind
 from hullwatch.domain.secrets import SecretText
-from hullwatch.services.notifications.outbox import CLAIM, KEPT_OTHERS, KEPT_SENT, POLL_S
+from hullwatch.services.notifications.outbox import CLAIM, KEPT_OTHERS, KEPT_SENT, POLL_S, PURGE_AT_ONCE
 from hullwatch.services.notifications.verdicts import LONGEST, MOST_REFUSALS, TOLD_AFTER
 from services.building import ALICE, BOB, House
 
@@ -190,18 +190,18 @@ async def test_a_hanging_channel_is_given_up_in_time_and_asked_ever_less(house: 
     assert set(states(house).values()) == {DeliveryState.WAITING}
 
 
-async def test_an_outage_is_caught_up_with_in_order(house: House) -> None:
-    """Nothing is lost and nothing doubled."""
+async def test_an_outage_is_caught_up_with(house: House) -> None:
+    """Nothing is lost and nothing doubled; probing tries another message each time, so that one bad one does not stand in the way."""
     house.carriers.behaviours["hook"] = lambda _: BAD
     names = [f"n{number:02}" for number in range(30)]
     await tell(house, *names)
     await wait(house, timedelta(hours=2))
+    assert len({message.id for _, message in house.carriers.attempts}) > 5
     del house.carriers.behaviours["hook"]
 
     await wait(house, timedelta(hours=1))
 
     assert sorted(house.carriers.ids("hook")) == [f"{name}.hook" for name in names]
-    assert house.carriers.ids("hook")[0] == "n00.hook"
 
 
 async def test_a_refused_message_is_set_aside_and_holds_nobody_up(house: House) -> None:
@@ -209,7 +209,7 @@ async def test_a_refused_message_is_set_aside_and_holds_nobody_up(house: House) 
     refused = Refused("The server answered 422.", is_of_message=True)
     house.carriers.behaviours["hook"] = lambda message: refused if message.id == "n1.hook" else Sent()
     await tell(house, "n1", "n2", "n3")
-    await house.clock.settle()
+    await house.clock.advance(1)
     assert sorted(house.carriers.ids("hook")) == ["n2.hook", "n3.hook"]
 
     await wait(house, timedelta(minutes=5))
@@ -404,16 +404,27 @@ async def test_a_channel_that_is_removed_or_turned_off_is_left_alone(house: Hous
     assert house.supervisor.is_healthy("outbox")
 
 
-async def test_what_is_old_is_removed(house: House) -> None:
-    """Sent deliveries after a month, notices that were read after three."""
-    await tell(house, "n1")
-    await house.clock.settle()
-    await house.notifications.mark_read(ALICE, "n1")
-    await wait(house, KEPT_SENT - timedelta(hours=1), 6 * 3600)
-    assert states(house)
-    await wait(house, timedelta(hours=3), 3600)
-    assert not states(house)
-    assert house.notices(ALICE)
+async def test_what_is_old_is_removed() -> None:
+    """Sent deliveries after a month, notices that were read after three; many of them too."""
+    house = House()
+    await house.add_user(ALICE)
+    await add_channel(house, "hook")
+    await house.start(with_monitoring=False, with_outbox=True)
+    await tell(house, *(f"n{number}" for number in range(PURGE_AT_ONCE + 20)))
+    await wait(house, timedelta(minutes=1), 1.0)
+    assert set(states(house).values()) == {DeliveryState.SENT}
+    for notice in house.notices(ALICE):
+        await house.notifications.mark_read(ALICE, notice.id)
+    old = await house.kill()
 
-    await wait(house, KEPT_OTHERS - KEPT_SENT, 6 * 3600)
-    assert house.notices(ALICE) == []
+    await old.clock.advance((KEPT_SENT - timedelta(minutes=2)).total_seconds())
+    await old.outbox.purge()
+    assert len(states(old)) == PURGE_AT_ONCE + 20
+    await old.clock.advance(120)
+    await old.outbox.purge()
+    assert states(old) == {}
+    assert old.notices(ALICE)
+
+    await old.clock.advance((KEPT_OTHERS - KEPT_SENT).total_seconds())
+    await old.outbox.purge()
+    assert old.notices(ALICE) == []

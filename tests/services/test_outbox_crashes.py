@@ -21,6 +21,8 @@ from hullwatch.services.notifications.outbox import CLAIM
 from services.building import ALICE, HookedStore, House
 
 NOTICES, CHANNELS = 6, ("hook1", "hook2", "mail")
+UNDER_WAY = 4 + 4 + 2
+"""What two webhooks and a mailbox may have under way at once."""
 ENDED = NotificationKind.SESSION_ENDED
 
 
@@ -102,7 +104,8 @@ async def tell(house: House, crash: Crash, name: str) -> bool:
             await work.commit()
 
     storing = asyncio.create_task(store())
-    await house.clock.settle()
+    while not storing.done() and crash.stored is None:
+        await house.clock.settle()
     if crash.stored is None:
         await storing
         return True
@@ -149,4 +152,4 @@ async def test_a_crash_at_any_point_loses_nothing(part: int) -> None:
     for point in range(part, points, 3):
         arrived = await judge(await live_through(Crash(point)))
         assert max(arrived.values()) <= 2
-        assert sum(arrived.values()) - len(arrived) <= len(CHANNELS) * 2
+        assert sum(arrived.values()) - len(arrived) <= UNDER_WAY

@@ -34,6 +34,8 @@ class _Lane:
     way: Way
     health: ChannelHealth
     under_way: int = 0
+    unsaved: int = 0
+    """Attempts that have ended and are not stored yet; until then memory knows better than the database how the channel does."""
 
 
 class Lanes:
@@ -58,15 +60,18 @@ class Lanes:
         """Return how the channel of a delivery under way does: what happened since it was claimed counts."""
         return self._lanes[claimed.channel_id].health
 
-    def learned(self, claimed: Claimed, health: ChannelHealth) -> None:
-        """Remember how the channel does now."""
-        self._lanes[claimed.channel_id].health = health
-
-    def leave(self, claimed: Claimed) -> None:
-        """Let a delivery out, what came of it being stored or given up."""
+    def ended(self, claimed: Claimed, health: ChannelHealth) -> None:
+        """Make room: an attempt has ended, and this is how the channel does now."""
         lane = self._lanes[claimed.channel_id]
+        lane.health = health
         lane.under_way -= 1
-        if lane.under_way == 0:
+        lane.unsaved += 1
+
+    def saved(self, claimed: Claimed) -> None:
+        """Let go of an attempt whose outcome is stored, or which was given up without one."""
+        lane = self._lanes[claimed.channel_id]
+        lane.unsaved -= 1
+        if not lane.under_way and not lane.unsaved:
             del self._lanes[claimed.channel_id]
 
     def _wish(self, way: Way) -> ClaimWish | None:

@@ -138,7 +138,7 @@ class Outbox:
             return False  # what ended is kept here, and stored once the database answers
         del self._verdicts[: len(verdicts)]
         for verdict in verdicts:
-            self._lanes.leave(verdict.claimed)
+            self._lanes.saved(verdict.claimed)
         for notification in told:
             announce(self._hub, notification)
         for claimed in taken:
@@ -239,16 +239,17 @@ class Outbox:
         """Judge how a sending ended; an adapter that broke is met here, so that one message cannot keep all others from being sent."""
         self._sends.discard(task)
         self._news.set()
+        health = self._lanes.health(claimed)
         if task.cancelled():
-            self._lanes.leave(claimed)
+            self._lanes.ended(claimed, health)
+            self._lanes.saved(claimed)
             return
         error = task.exception()
         outcome = task.result() if error is None else _OUR_FAULT
         if error is not None:  # its text may hold the address
             self._log.error("notice.sending_broke", channel=claimed.channel_kind, error=type(error).__name__)
-        health = self._lanes.health(claimed)
         verdict = judge(claimed, health, outcome, now=self._clock.now(), random=self._random)
-        self._lanes.learned(claimed, verdict.after)
+        self._lanes.ended(claimed, verdict.after)
         self._verdicts.append(verdict)
         self._tell(verdict)
 
