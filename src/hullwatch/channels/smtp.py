@@ -172,7 +172,6 @@ def compose(message: Message, *, sender: str, recipient: str, public_url: str) -
 _BAD_CERTIFICATE = "The mail server's certificate is not valid."
 _TROUBLES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (aiosmtplib.SMTPAuthenticationError, "The mail server refuses hullwatch's own login."),
-    (aiosmtplib.SMTPNotSupported, "The mail server does not offer STARTTLS, or no login."),
     (TimeoutError, "The mail server did not answer in time."),
     (ssl.SSLCertVerificationError, _BAD_CERTIFICATE),
     (aiosmtplib.SMTPServerDisconnected, "The connection broke before the mail server answered."),
@@ -188,6 +187,9 @@ def trouble_of(error: BaseException) -> str:
             return sentence
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"The mail server answered {error.code}."
+    # Without STARTTLS the library raises its most general exception, without a login this one.
+    if type(error) in (aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported):
+        return "The mail server does not offer STARTTLS, or no login."
     return "The mail server cannot be reached."
 
 
