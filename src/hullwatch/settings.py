@@ -16,6 +16,7 @@ PREFIX = "HULLWATCH_"
 _FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
 """Fyers' own limits per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
 _SENDER = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 PositiveInt = Annotated[int, Field(gt=0, le=10_000_000)]
@@ -134,6 +135,13 @@ class Settings(BaseSettings):
     def _is_address(cls, text: str) -> str:
         if text and read_address(text) is None:
             raise ValueError("it must be host:port, such as 127.0.0.1:9100")
+        return text
+
+    @field_validator("smtp_host")
+    @classmethod
+    def _is_host(cls, text: str) -> str:
+        if text and not _HOST.fullmatch(text):
+            raise ValueError("it must be a host's name or address, such as smtp.example.com")
         return text
 
     @field_validator("smtp_from")

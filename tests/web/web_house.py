@@ -53,6 +53,7 @@ class WebHouse:
     def __init__(self, supervisor: Supervisor, clock: FakeClock, config: WebConfig) -> None:
         numbers = count(1)
         self.clock = clock
+        self.supervisor = supervisor
         self.config = config
         self.store = FakeStore()
         self.broker = FakeBroker(clock)

@@ -196,7 +196,7 @@ async def get_channels(user: SignedIn, services: ServicesNeeded) -> ChannelsPayl
     return _payload(services, user, await services.channels.of_user(user.id))
 
 
-@router.put("/channels")
+@router.put("/channels", responses=problems(404))
 async def put_channels(body: ChoicesBody, user: SignedIn, services: ServicesNeeded) -> ChannelsPayload:
     """Choose, in one step, what some channels carry and whether they are on; the page always shows everything."""
     choices = {one.id: Choice(kinds=one.kinds, is_on=one.is_on) for one in body.channels}
