@@ -88,7 +88,7 @@ async def test_a_database_of_the_first_form_keeps_every_row(url):
         assert len(await work.notifications.of_user("asha")) == len(OLD_KINDS) + 1
         assert [one.id for one in await work.outbox.of_user("asha")] == ["new.c1"]
     await store.close()
-    with pytest.raises(DatabaseUnusable, match="(?i)check"):
+    with pytest.raises(DatabaseUnusable, match=r"(?i)check"):
         await run(url, insert, id="bad", kind="nonsense", at=at, incident="i")
 
 
@@ -107,7 +107,7 @@ async def test_the_way_back_forgets_only_what_is_new(url):
 
     await step(url, command.downgrade, FIRST)
     assert await run(url, "SELECT id FROM notifications") == [("old",)]
-    with pytest.raises(DatabaseUnusable, match="SQLITE_ERROR|42P01"):
+    with pytest.raises(DatabaseUnusable, match=r"SQLITE_ERROR|42P01"):
         await run(url, "SELECT * FROM channels")
 
     await step(url, command.upgrade, NEWEST)

@@ -6,6 +6,7 @@ import { AuditPage } from "./pages/audit";
 import { EnterPage } from "./pages/enter";
 import { FyersPage } from "./pages/fyers";
 import { HealthPage } from "./pages/health";
+import { NoticesPage } from "./pages/notices";
 import { ServerPage } from "./pages/server";
 import { WatchPage } from "./pages/watch";
 import { Empty, Loading } from "./parts/bits";
@@ -16,7 +17,7 @@ const where = signal(location.hash);
 addEventListener("hashchange", () => { where.value = location.hash; });
 
 const PAGES: Record<string, () => preact.JSX.Element> = {
-  watch: WatchPage, fyers: FyersPage, account: AccountPage, health: HealthPage, server: ServerPage, audit: AuditPage,
+  watch: WatchPage, fyers: FyersPage, notices: NoticesPage, account: AccountPage, health: HealthPage, server: ServerPage, audit: AuditPage,
 };
 const FOR_ADMINS = new Set(["health", "server", "audit"]);
 
