@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from hullwatch.settings import Settings, SettingsRefused, read_settings
 from hullwatch.storage.address import read_url, sqlite_file
 
-SECRETS = ("HULLWATCH_DATABASE_URL", "HULLWATCH_REDIS_URL", "HULLWATCH_ENCRYPTION_KEYS", "FYERS_SECRET_KEY")
+SECRETS = (
+    "HULLWATCH_DATABASE_URL",
+    "HULLWATCH_REDIS_URL",
+    "HULLWATCH_ENCRYPTION_KEYS",
+    "FYERS_SECRET_KEY",
+    "HULLWATCH_SMTP_PASSWORD",
+)
 UNPREFIXED = {"fyers_app_id", "fyers_secret_key", "fyers_redirect_uri"}
 NAMES = tuple(
     name.upper() if name in UNPREFIXED else f"HULLWATCH_{name.upper()}" for name in Settings.model_fields
@@ -187,6 +193,8 @@ def test_a_database_path_may_hold_any_character(tmp_path: Path) -> None:
         assert sqlite_file(read_url(found.database)) == folder / "hullwatch.db"
 
 
+MAIL = {"HULLWATCH_SMTP_HOST": "smtp.example.com", "HULLWATCH_SMTP_FROM": "hullwatch@example.com"}
+LOGIN = {"HULLWATCH_SMTP_USER": "hull", "HULLWATCH_SMTP_PASSWORD": "hunter2"}
 UNSAFE = (
     ({"HULLWATCH_HOST": "0.0.0.0"}, "HULLWATCH_PUBLIC_URL"),
     ({"HULLWATCH_HOST": "::"}, "HULLWATCH_PUBLIC_URL"),
@@ -204,10 +212,35 @@ UNSAFE = (
     ({"HULLWATCH_FYERS_BASE_URL": "http://api-t1.fyers.in/api/v3"}, "HULLWATCH_FYERS_BASE_URL"),
     ({"HULLWATCH_FYERS_CALLS_PER_SECOND": "11"}, "HULLWATCH_FYERS_CALLS_PER_SECOND"),
     ({"FYERS_APP_ID": "ABCD1234XY-100"}, "FYERS_APP_ID"),
+    ({"HULLWATCH_SMTP_HOST": "smtp.example.com"}, "HULLWATCH_SMTP_FROM"),
+    ({"HULLWATCH_SMTP_FROM": "h@h.in\r\nBcc: a@b.in"}, "HULLWATCH_SMTP_FROM"),
+    ({"HULLWATCH_SMTP_USER": "hull"}, "HULLWATCH_SMTP_USER"),
+    ({**MAIL, "HULLWATCH_SMTP_SECURITY": "none"}, "HULLWATCH_SMTP_SECURITY"),
+    (
+        {**MAIL, "HULLWATCH_SMTP_HOST": "10.0.0.5", "HULLWATCH_SMTP_SECURITY": "none", **LOGIN},
+        "HULLWATCH_SMTP_SECURITY",
+    ),
 )
 
 
-@pytest.mark.parametrize(("environment", "named"), UNSAFE, ids=[next(iter(row[0])) for row in UNSAFE])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        LOGIN,
+        {"HULLWATCH_SMTP_SECURITY": "tls", **LOGIN},
+        {"HULLWATCH_SMTP_HOST": "127.0.0.1", "HULLWATCH_SMTP_SECURITY": "none", **LOGIN},
+        {"HULLWATCH_SMTP_HOST": "10.0.0.5", "HULLWATCH_SMTP_SECURITY": "none"},
+        {"HULLWATCH_SMTP_HOST": "mailhog", "HULLWATCH_SMTP_SECURITY": "none"},
+        {"HULLWATCH_SMTP_HOST": "::1", "HULLWATCH_SMTP_SECURITY": "none"},
+    ],
+)
+def test_mail_may_be_unencrypted_only_nearby(changes: dict[str, str]) -> None:
+    """Towards this machine, a private network or a container's name; a password only towards this machine."""
+    assert isinstance(reading(**{**MAIL, **changes}), Settings)
+
+
+@pytest.mark.parametrize(("environment", "named"), UNSAFE, ids=[row[1] for row in UNSAFE])
 def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) -> None:
     """Serving others over http, open registration on a public address and the like are refused, naming the setting."""
     found = reading(**environment)

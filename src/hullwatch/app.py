@@ -18,7 +18,10 @@ from fastapi import FastAPI
 
 from hullwatch import __version__
 from hullwatch.calendar_file import read_calendar
+from hullwatch.channels.carriers import Carriers
+from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.ping import HttpPing
+from hullwatch.channels.smtp import SmtpServer
 from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.events import Event
@@ -43,6 +46,8 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.readiness import START_SHARE, ReadinessService, end_warnings, warming_at_once
@@ -94,6 +99,8 @@ class House:
     shared: RedisChecks | None
     operator_notices: OperatorNotices
     dead_mans_switch: DeadMansSwitch | None
+    channels: ChannelService
+    outbox: Outbox
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -103,6 +110,7 @@ class House:
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
         self.account_readiness.start_jobs()
+        self.outbox.start_jobs(self.supervisor)
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -129,6 +137,7 @@ class House:
             monitoring=self.monitoring,
             account_readiness=self.account_readiness,
             notifications=self.notifications,
+            channels=self.channels,
             administration=self.administration,
             hub=self.hub,
             clock=self.clock,
@@ -312,6 +321,19 @@ async def open_house(
             lifetime=timedelta(minutes=settings.login_link_minutes),
         )
         administration = AdministrationService(store=store, connections=connections)
+        carriers = _carriers(settings, wire_clock)
+        stack.push_async_callback(carriers.close)
+        outbox = Outbox(
+            store=store,
+            channels=carriers,
+            clock=clock,
+            wire_clock=wire_clock,
+            random=random,
+            hub=hub,
+            metrics=metrics,
+            new_id=new_id,
+            links=login_links,
+        )
         yield House(
             settings=settings,
             clock=clock,
@@ -345,6 +367,8 @@ async def open_house(
                 jobs=supervisor.jobs,
             ),
             dead_mans_switch=_dead_mans_switch(settings, monitoring),
+            channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
+            outbox=outbox,
         )
 
 
@@ -399,6 +423,30 @@ async def _broker(
         yield client
     finally:
         await client.close()
+
+
+def _carriers(settings: Settings, wire_clock: Clock) -> Carriers:
+    return Carriers(
+        guard=AddressGuard(allows_private=settings.notify_private_addresses),
+        clock=wire_clock,
+        server=smtp_server(settings),
+        public_url=settings.public_url,
+        version=__version__,
+    )
+
+
+def smtp_server(settings: Settings) -> SmtpServer | None:
+    """Return the operator's mail server, if one is set."""
+    if not settings.smtp_host:
+        return None
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        sender=settings.smtp_from,
+        user=settings.smtp_user,
+        password=SecretText(settings.smtp_password.get_secret_value()),
+    )
 
 
 class _Keepers:

@@ -1,5 +1,6 @@
 """Settings: the environment, or a ``.env`` file, as one frozen, typed object. Read by ``app.py`` and the commands, by nobody else."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,9 @@ from hullwatch.domain.instruments import Resolution
 PREFIX = "HULLWATCH_"
 _FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
 """Fyers' own limits per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
+_SENDER = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 PositiveInt = Annotated[int, Field(gt=0, le=10_000_000)]
 
@@ -171,6 +175,43 @@ class Settings(BaseSettings):
             raise ValueError("it must be host:port, such as 127.0.0.1:9100")
         return text
 
+    @field_validator("smtp_host")
+    @classmethod
+    def _is_host(cls, text: str) -> str:
+        if text and not _HOST.fullmatch(text):
+            raise ValueError("it must be a host's name or address, such as smtp.example.com")
+        return text
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _is_sender(cls, text: str) -> str:
+        if text and not _SENDER.fullmatch(text):
+            raise ValueError("it must be an e-mail address, such as hullwatch@example.com")
+        return text
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Self:
+        has_password = bool(self.smtp_password.get_secret_value())
+        if self.smtp_host and not self.smtp_from:
+            raise _UnsafeSettingError(
+                "smtp_from", "must say whom mail is from, since HULLWATCH_SMTP_HOST is set"
+            )
+        if bool(self.smtp_user) != has_password:
+            raise _UnsafeSettingError(
+                "smtp_user", "goes together with HULLWATCH_SMTP_PASSWORD: set both or none"
+            )
+        if self.smtp_host and self.smtp_security == "none":
+            if has_password and not _is_loopback(self.smtp_host):
+                raise _UnsafeSettingError(
+                    "smtp_security", "must be starttls or tls, since the password would be sent readable"
+                )
+            if not _is_near(self.smtp_host):
+                raise _UnsafeSettingError(
+                    "smtp_security",
+                    "may be none only towards this machine or a private network: notices hold login links",
+                )
+        return self
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in ("fyers_base_url", "fyers_data_url", "fyers_public_url"):
@@ -287,3 +328,11 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _is_near(host: str) -> bool:
+    """Tell whether a host is this machine, an address in a private network, or a bare name such as a container's."""
+    try:
+        return _is_loopback(host) or ip_address(host.strip("[]")).is_private
+    except ValueError:
+        return "." not in host

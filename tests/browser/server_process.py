@@ -50,6 +50,7 @@ async def main(port: int, data_dir: Path, simulator_url: str) -> None:
         fyers_data_url=f"{simulator_url}/data",
         fyers_public_url=simulator_url,
         dashboard_check_minutes=0.05,
+        notify_private_addresses=True,
     )
     with listen_on("127.0.0.1", port) as sock:
         async with aiohttp.ClientSession() as http:

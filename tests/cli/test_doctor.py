@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 from sharing.conftest import redis_server
 from sharing.redis_process import RedisProcess
 from typer.testing import Result
@@ -133,6 +135,31 @@ def test_each_thing_amiss_says_what_to_do(
     monkeypatch.setenv("HULLWATCH_HOST", "127.0.0.1")
     monkeypatch.setenv("HULLWATCH_DATA_DIR", str(file))
     assert "not a folder" in findings(command)[1]["Data folder"][1]
+
+
+def test_a_mail_server_is_tried_where_one_is_set(
+    command: Command, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets hullwatch in, or the line says what is wrong; nothing is sent."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mail = Controller(Sink(), hostname="127.0.0.1", port=port)
+    mail.start()
+    monkeypatch.setenv("HULLWATCH_SMTP_HOST", "127.0.0.1")
+    monkeypatch.setenv("HULLWATCH_SMTP_PORT", str(port))
+    monkeypatch.setenv("HULLWATCH_SMTP_FROM", "hullwatch@example.com")
+    monkeypatch.setenv("HULLWATCH_SMTP_SECURITY", "none")
+    assert findings(command)[1]["Mail"][0] is True
+    monkeypatch.setenv("HULLWATCH_SMTP_SECURITY", "starttls")
+    assert "STARTTLS" in findings(command)[1]["Mail"][1]
+    mail.stop()
+
+    code, found = findings(command)
+
+    assert code == 1
+    assert "cannot be reached" in found["Mail"][1]
+    assert "HULLWATCH_SMTP_" in found["Mail"][1]
 
 
 def test_another_keys_database_is_noticed(

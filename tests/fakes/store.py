@@ -1,24 +1,51 @@
 """A store in memory that satisfies `StorePort`; passes the same cases as the databases in ``tests/storage/test_store_contract.py``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
 from hullwatch.domain.accounts import ApiToken, FyersApp, PendingLogin, Role, User
+from hullwatch.domain.channels import (
+    Channel,
+    ChannelHealth,
+    Claimed,
+    ClaimWish,
+    Delivery,
+    DeliveryResult,
+    Destination,
+    SetAside,
+)
 from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, StorageUnavailable
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.notifications import PAGE_ONLY, DeliveryState, Notification, NotificationKind
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import MonitoringWish, Watch
 
 LONGEST_TEXT = 10_000
+
+
+@dataclass(frozen=True)
+class StoredDelivery:
+    """One line of the outbox."""
+
+    id: str
+    notification_id: str
+    channel_id: str
+    user_id: str
+    created_at: datetime
+    due_at: datetime
+    state: DeliveryState = DeliveryState.WAITING
+    attempts: int = 0
+    claimed_until: datetime | None = None
+    ended_at: datetime | None = None
+    last_error: str | None = None
 
 
 @dataclass
@@ -39,6 +66,9 @@ class Tables:
     wishes: dict[str, MonitoringWish] = field(default_factory=dict)
     signals: dict[tuple[str, datetime, str], Signal] = field(default_factory=dict)
     notifications: dict[str, Notification] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    destinations: dict[str, Destination] = field(default_factory=dict)
+    deliveries: dict[str, StoredDelivery] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
 
     def copy(self) -> "Tables":
@@ -157,8 +187,18 @@ class Users(Repository):
         _drop(held.browsers, lambda login: login[0] == user_id)
         _drop(held.invites, lambda invite: invite[0] == user_id)
         _drop(held.api_tokens, lambda entry: entry[0].user_id == user_id)
-        for table in (held.pending, held.login_links, held.watches, held.signals, held.notifications):
+        own = (
+            held.pending,
+            held.login_links,
+            held.watches,
+            held.signals,
+            held.notifications,
+            held.channels,
+            held.deliveries,
+        )
+        for table in own:
             _drop(table, lambda value: value.user_id == user_id)
+        _drop_strays(held)
 
 
 class Logins(Repository):
@@ -496,7 +536,34 @@ class Notifications(Repository):
         if key in told:
             return False
         self.tables.notifications[notification.id] = notification
+        self._fan_out(notification)
         return True
+
+    async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
+        """Store those that some channel of their user carries, and return those that were not stored before."""
+        return [one for one in notifications if self._carriers(one) and await self.add(one)]
+
+    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+        """Return whether the user has had a notice of this kind about the incident."""
+        return any(
+            (one.user_id, one.kind, one.incident_id) == (user_id, kind, incident_id)
+            for one in self.tables.notifications.values()
+        )
+
+    def _carriers(self, notification: Notification) -> list[Channel]:
+        if notification.kind in PAGE_ONLY:
+            return []
+        return [
+            channel
+            for channel in self.tables.channels.values()
+            if channel.user_id == notification.user_id
+            and channel.is_on
+            and notification.kind in channel.kinds
+        ]
+
+    def _fan_out(self, notification: Notification) -> None:
+        for channel in self._carriers(notification):
+            put_delivery(self.tables, notification, channel.id)
 
     async def of_user(
         self, user_id: str, *, unread_only: bool = False, limit: int = 100
@@ -524,6 +591,234 @@ class Notifications(Repository):
             for found in self.tables.notifications.values()
             if found.kind is kind and found.incident_id == incident_id
         }
+
+
+def put_delivery(tables: Tables, notification: Notification, channel_id: str) -> None:
+    """Put a notice into the outbox for a channel."""
+    made = StoredDelivery(
+        id=f"{notification.id}.{channel_id}",
+        notification_id=notification.id,
+        channel_id=channel_id,
+        user_id=notification.user_id,
+        created_at=notification.created_at,
+        due_at=notification.created_at,
+    )
+    tables.deliveries.setdefault(made.id, made)
+
+
+class Channels(Repository):
+    """Users' channels."""
+
+    async def lock(self, user_id: str) -> None:
+        """Nothing to do: units of work come one after the other."""
+
+    async def add(self, channel: Channel, destination: Destination) -> None:
+        """Store a channel with where it leads."""
+        channel = kept(channel)
+        self.needs_user(channel.user_id)
+        if channel.id in self.tables.channels:
+            raise AlreadyExists("That exists already.")
+        self.tables.channels[channel.id] = channel
+        self.tables.destinations[channel.id] = destination
+
+    async def get(self, user_id: str, channel_id: str) -> Channel | None:
+        """Return one of the user's channels."""
+        found = self.tables.channels.get(channel_id)
+        return found if found is not None and found.user_id == user_id else None
+
+    async def of_user(self, user_id: str) -> list[Channel]:
+        """Return a user's channels, oldest first."""
+        own = [channel for channel in self.tables.channels.values() if channel.user_id == user_id]
+        return sorted(own, key=lambda channel: (channel.created_at, channel.id))
+
+    async def update(self, channel: Channel) -> None:
+        """Store its label, its kinds and whether it is on."""
+        storable(channel.label)
+        stored = await self.get(channel.user_id, channel.id)
+        if stored is None:
+            return
+        self.tables.channels[channel.id] = replace(
+            stored, label=channel.label, kinds=channel.kinds, is_on=channel.is_on
+        )
+        if not channel.is_on:
+            _drop(
+                self.tables.deliveries,
+                lambda one: one.channel_id == channel.id and one.state is DeliveryState.WAITING,
+            )
+
+    async def remove(self, user_id: str, channel_id: str) -> bool:
+        """Remove it with its deliveries."""
+        if await self.get(user_id, channel_id) is None:
+            return False
+        del self.tables.channels[channel_id]
+        _drop_strays(self.tables)
+        return True
+
+
+class Outbox(Repository):
+    """The outbox."""
+
+    async def add(self, notification: Notification, channel_id: str) -> None:
+        """Put a stored notice into the outbox for this one channel."""
+        if notification.id not in self.tables.notifications or channel_id not in self.tables.channels:
+            raise NotFound("What this belongs to no longer exists.")
+        put_delivery(self.tables, notification, channel_id)
+
+    async def has_due(self, *, now: datetime) -> bool:
+        """Return whether anything could be claimed."""
+        return any(self._is_due(one, now) for one in self.tables.deliveries.values())
+
+    async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
+        """Take on what is due, in turns between channels."""
+        turns: dict[str, int] = {}
+        due = []
+        for one in sorted(self.tables.deliveries.values(), key=lambda one: (one.due_at, one.id)):
+            channel = self.tables.channels[one.channel_id]
+            if self._is_due(one, now) and channel.kind in wish.kinds:
+                turns[channel.id] = turns.get(channel.id, 0) + 1
+                due.append((channel.health.is_proven, turns[channel.id], one.due_at, one.id, channel.id))
+        picked = wish.picked([(line[3], line[4], line[0]) for line in sorted(due)])
+        for delivery_id in picked:
+            line = self.tables.deliveries[delivery_id]
+            self.tables.deliveries[delivery_id] = replace(line, claimed_until=until)
+        taken = sorted((self.tables.deliveries[one] for one in picked), key=lambda one: (one.due_at, one.id))
+        return [self._claimed(one) for one in taken]
+
+    async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
+        """Store how attempts ended, and how channels do now."""
+        for result in results:
+            stored = self.tables.deliveries.get(result.id)
+            if stored is None or stored.state is not DeliveryState.WAITING:
+                continue
+            self.tables.deliveries[result.id] = replace(
+                stored,
+                state=result.state,
+                attempts=stored.attempts + 1,
+                due_at=result.due_at,
+                claimed_until=None,
+                ended_at=None if result.state is DeliveryState.WAITING else result.at,
+                last_error=result.error,
+            )
+        for channel_id, health in healths.items():
+            if channel_id in self.tables.channels:
+                channel = self.tables.channels[channel_id]
+                self.tables.channels[channel_id] = replace(channel, health=kept(health))
+
+    async def of_user(self, user_id: str, *, limit: int = 50) -> list[Delivery]:
+        """Return a user's deliveries, newest first."""
+        own = [one for one in self.tables.deliveries.values() if one.user_id == user_id]
+        own.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+        return [self._delivery(one) for one in own[:limit]]
+
+    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+        """Return what could not be delivered, except tests, newest first."""
+        found = [
+            one
+            for one in sorted(self.tables.deliveries.values(), key=lambda one: one.id)
+            if one.state is DeliveryState.SET_ASIDE
+            and self.tables.notifications[one.notification_id].kind is not NotificationKind.TEST
+        ]
+        found.sort(key=lambda one: one.ended_at, reverse=True)
+        return [self._set_aside(one) for one in found[:limit]]
+
+    async def retry(self, delivery_id: str, *, now: datetime) -> bool:
+        """Let one that was set aside wait again."""
+        found = self.tables.deliveries.get(delivery_id)
+        if found is None or found.state is not DeliveryState.SET_ASIDE:
+            return False
+        self.tables.deliveries[delivery_id] = replace(
+            found,
+            state=DeliveryState.WAITING,
+            created_at=now,
+            due_at=now,
+            attempts=0,
+            ended_at=None,
+            claimed_until=None,
+        )
+        channel = self.tables.channels[found.channel_id]
+        health = replace(channel.health, paused_until=None)
+        self.tables.channels[channel.id] = replace(channel, health=health)
+        return True
+
+    async def discard(self, delivery_id: str) -> bool:
+        """Remove one that was set aside."""
+        found = self.tables.deliveries.get(delivery_id)
+        if found is None or found.state is not DeliveryState.SET_ASIDE:
+            return False
+        del self.tables.deliveries[delivery_id]
+        return True
+
+    async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
+        """Remove old deliveries, and old notices that were read and wait on no channel."""
+        before = {DeliveryState.SENT: sent_before, DeliveryState.SET_ASIDE: others_before}
+        old = [
+            one.id
+            for one in self.tables.deliveries.values()
+            if one.state in before and one.ended_at < before[one.state]
+        ][:limit]
+        for delivery_id in old:
+            del self.tables.deliveries[delivery_id]
+        wanted = {
+            one.notification_id
+            for one in self.tables.deliveries.values()
+            if one.state is not DeliveryState.SENT
+        }
+        read = [
+            one.id
+            for one in self.tables.notifications.values()
+            if one.read_at is not None and one.created_at < others_before and one.id not in wanted
+        ][:limit]
+        for notification_id in read:
+            del self.tables.notifications[notification_id]
+        _drop_strays(self.tables)
+        return len(old) + len(read)
+
+    def _is_due(self, one: StoredDelivery, now: datetime) -> bool:
+        channel = self.tables.channels[one.channel_id]
+        paused_until = channel.health.paused_until
+        is_open = channel.is_on and (paused_until is None or paused_until <= now)
+        is_test = self.tables.notifications[one.notification_id].kind is NotificationKind.TEST
+        return (
+            one.state is DeliveryState.WAITING
+            and one.due_at <= now
+            and (one.claimed_until is None or one.claimed_until <= now)
+            and (is_open or is_test)
+        )
+
+    def _claimed(self, one: StoredDelivery) -> Claimed:
+        channel = self.tables.channels[one.channel_id]
+        return Claimed(
+            id=one.id,
+            attempts=one.attempts,
+            created_at=one.created_at,
+            notification=self.tables.notifications[one.notification_id],
+            channel_id=channel.id,
+            channel_kind=channel.kind,
+            channel_label=channel.label,
+            health=channel.health,
+            destination=self.tables.destinations.get(channel.id),
+        )
+
+    def _delivery(self, one: StoredDelivery) -> Delivery:
+        notification = self.tables.notifications[one.notification_id]
+        return Delivery(
+            id=one.id,
+            notification_id=notification.id,
+            channel_id=one.channel_id,
+            channel_label=self.tables.channels[one.channel_id].label,
+            kind=notification.kind,
+            title=notification.title,
+            state=one.state,
+            created_at=one.created_at,
+            attempts=one.attempts,
+            ended_at=one.ended_at,
+            last_error=one.last_error,
+        )
+
+    def _set_aside(self, one: StoredDelivery) -> SetAside:
+        channel = self.tables.channels[one.channel_id]
+        email = self.tables.users[one.user_id].email
+        return SetAside(self._delivery(one), one.user_id, email, channel.kind, channel.hint)
 
 
 class Audit(Repository):
@@ -575,13 +870,22 @@ class FakeUnitOfWork:
         self.login_links = LoginLinks(self.tables)
         self.watches = Watches(self.tables)
         self.notifications = Notifications(self.tables)
+        self.channels = Channels(self.tables)
+        self.outbox = Outbox(self.tables)
         self.audit = Audit(self.tables)
 
     async def commit(self) -> None:
         """Keep everything."""
         self._store.check()
+        known = self._store.tables.deliveries
+        has_deliveries = any(
+            one.state is DeliveryState.WAITING and one.attempts == 0 and known.get(one.id) != one
+            for one in self.tables.deliveries.values()
+        )
         self._store.tables = self.tables.copy()
         self._store.commits += 1
+        if has_deliveries:
+            self._store.ring()
 
 
 class FakeStore:
@@ -591,6 +895,7 @@ class FakeStore:
         self.tables = Tables()
         self.commits = 0
         self.is_down = False
+        self.ring: Callable[[], None] = lambda: None
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task | None = None
 
@@ -611,6 +916,10 @@ class FakeStore:
             finally:
                 self._writer = None
 
+    def on_deliveries(self, callback: Callable[[], None]) -> None:
+        """Have this called when something was put into the outbox."""
+        self.ring = callback
+
     async def ping(self) -> None:
         """Refuse while the store is down."""
         self.check()
@@ -627,6 +936,14 @@ class FakeStore:
 def _drop(table: dict, is_gone) -> None:
     for key in [key for key, value in table.items() if is_gone(value)]:
         del table[key]
+
+
+def _drop_strays(tables: Tables) -> None:
+    """Do as foreign keys do: a delivery goes with its notice and with its channel."""
+    _drop(tables.deliveries, lambda one: one.channel_id not in tables.channels)
+    _drop(tables.deliveries, lambda one: one.notification_id not in tables.notifications)
+    for channel_id in tables.destinations.keys() - tables.channels.keys():
+        del tables.destinations[channel_id]
 
 
 def _is_between(moment: datetime, since: datetime | None, before: datetime | None) -> bool:

@@ -10,6 +10,7 @@ from random import Random
 
 import structlog
 from fakes.broker import FakeBroker
+from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.store import FakeStore, FakeUnitOfWork
 
@@ -32,7 +33,9 @@ from hullwatch.services.hma import HMAService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
-from hullwatch.services.ports import SharedChecks
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
+from hullwatch.services.ports import LinkMaker, SharedChecks
 from hullwatch.services.readiness import ReadinessService, end_warnings
 from hullwatch.services.token_validation import TokenValidationService
 
@@ -67,6 +70,7 @@ class Metrics:
         self.shared_looks: Counter[str] = Counter()
         self.cycles: Counter[str] = Counter()
         self.signals = 0
+        self.notifications: Counter[tuple[str, str]] = Counter()
 
     def validation(self, outcome: str) -> None:
         """Count a validation."""
@@ -87,6 +91,10 @@ class Metrics:
     def signal(self) -> None:
         """Count a signal."""
         self.signals += 1
+
+    def notification(self, channel: str, outcome: str) -> None:
+        """Count an attempt to deliver."""
+        self.notifications[channel, outcome] += 1
 
 
 class HookedStore(FakeStore):
@@ -135,6 +143,8 @@ class House:
         interval_s: float = 5.0,
         shared: SharedChecks | None = None,
         calendar: MarketCalendar = CALENDAR,
+        carriers: FakeChannels | None = None,
+        links: LinkMaker | None = None,
     ) -> None:
         self.calendar = calendar
         self.clock = clock or FakeClock(now)
@@ -200,11 +210,32 @@ class House:
             times=read_check_times("08:30,08:45,09:00"),
         )
         self.notifications = NotificationService(store=self.store, clock=self.clock)
+        self.carriers = carriers or FakeChannels()
+        self.links = links
+        self.channels = ChannelService(
+            store=self.store, channels=self.carriers, clock=self.clock, new_id=self.new_id
+        )
+        self.outbox = Outbox(
+            store=self.store,
+            channels=self.carriers,
+            clock=self.clock,
+            wire_clock=self.clock,
+            random=self.random,
+            hub=self.hub,
+            metrics=self.metrics,
+            new_id=self.new_id,
+            links=links,
+        )
 
     # ---- life
 
     async def start(
-        self, *, with_monitoring: bool = True, with_sweeps: bool = False, with_readiness: bool = False
+        self,
+        *,
+        with_monitoring: bool = True,
+        with_sweeps: bool = False,
+        with_readiness: bool = False,
+        with_outbox: bool = False,
     ) -> "House":
         """Load and begin all jobs."""
         await self.connections.load()
@@ -216,6 +247,8 @@ class House:
             self.validation.start_periodic_validation(self.supervisor)
         if with_readiness:
             self.readiness.start_jobs()
+        if with_outbox:
+            self.outbox.start_jobs(self.supervisor)
         await self.clock.settle()
         return self
 
@@ -245,6 +278,8 @@ class House:
             ids=self.new_id,
             interval_s=self._interval_s,
             calendar=self.calendar,
+            carriers=self.carriers,
+            links=self.links,
         )
 
     # ---- people

@@ -1,17 +1,21 @@
 """Group commit; `hullwatch.services.monitoring.journal`."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes.clock import FakeClock
 
 from hullwatch.domain.accounts import Role, User
+from hullwatch.domain.channels import Channel, ChannelAddress, Destination
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.domain.notifications import ChannelKind, NotificationKind
 from hullwatch.domain.signals import Direction, Rule, Signal
 from hullwatch.domain.watches import Watch
 from hullwatch.services.monitoring.journal import GATHER_S, Journal
+from hullwatch.services.notifications import compose_signal
 from services.building import ALICE, FIVE, PERIOD, SBIN, HookedStore
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -91,6 +95,49 @@ async def test_a_signal_and_how_far_its_watch_is_judged_go_together(desk: Desk) 
 
     assert desk.signals == 1
     assert desk.store.tables.watches["wch_1"].evaluated_through == NOW + FIVE_MINUTES
+
+
+async def test_a_signal_is_put_into_the_outbox_with_it_once_for_each_channel_that_carries_it(
+    desk: Desk,
+) -> None:
+    """In one commit with it; without such a channel there is no notice, since the page shows the signal itself."""
+    await desk.journal.keep([signal(1)], {})
+    assert desk.store.tables.notifications == {}
+    async with desk.store.begin() as work:
+        for name, kinds in (("hook", {NotificationKind.SIGNAL}), ("other", {NotificationKind.SESSION_ENDED})):
+            channel = Channel(
+                name, ALICE, ChannelKind.WEBHOOK, name, name, frozenset(kinds), is_on=True, created_at=NOW
+            )
+            await work.channels.add(channel, Destination(ChannelKind.WEBHOOK, ChannelAddress(name)))
+        await work.commit()
+
+    late = replace(signal(3), is_late=True, detected_at=signal(3).detected_at + FIVE_MINUTES)
+    await desk.journal.keep([signal(2), late], {})
+    await desk.journal.keep([signal(2), signal(1)], {})
+
+    first, second = desk.store.tables.notifications.values()
+    assert {one.channel_id for one in desk.store.tables.deliveries.values()} == {"hook"}
+    assert len(desk.store.tables.deliveries) == 2
+    assert (first.kind, first.title) == (NotificationKind.SIGNAL, "NSE:SBIN-EQ crossed above its average")
+    assert (first.created_at, first.read_at) == (signal(2).detected_at, signal(2).detected_at)
+    assert second.title.startswith("Late: ")
+    assert "only at" in second.text
+    assert desk.store.commits == 4
+
+
+def test_every_rule_and_direction_has_its_own_sentence() -> None:
+    """And every signal ids of its own that a database can hold."""
+    signals = [
+        replace(signal(1), rule=rule, direction=direction, watch_id="wch_" + "a" * 20)
+        for rule in Rule
+        for direction in Direction
+    ]
+    notices = [compose_signal(one) for one in signals]
+
+    assert len({notice.title for notice in notices}) == len(signals)
+    assert len({notice.id for notice in notices}) == len(Rule)
+    assert all(len(notice.incident_id) <= 64 for notice in notices)
+    assert compose_signal(signals[0]) == notices[0]
 
 
 async def test_a_watch_is_never_moved_back(desk: Desk) -> None:

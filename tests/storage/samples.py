@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hullwatch.domain.accounts import ApiToken, PendingLogin, Role, User
+from hullwatch.domain.channels import Channel, ChannelAddress, Destination, SigningSecret
 from hullwatch.domain.connection import Connection, LoginState, Standing
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
 from hullwatch.domain.signals import Direction, Rule, Signal
 from hullwatch.domain.watches import Watch
 
@@ -84,6 +85,30 @@ def notification(notification_id: str = "n1", user_id: str = "asha", **changes) 
     """Return a notification."""
     whole = Notification(
         notification_id, user_id, NotificationKind.SESSION_ENDED, "Log in again", "Your session ended.", NOW
+    )
+    return replace(whole, **changes)
+
+
+def channel(channel_id: str = "c1", user_id: str = "asha", **changes) -> Channel:
+    """Return a webhook that carries ends of sessions and signals."""
+    kinds = frozenset({NotificationKind.SESSION_ENDED, NotificationKind.SIGNAL})
+    whole = Channel(
+        channel_id,
+        user_id,
+        ChannelKind.WEBHOOK,
+        "my hook",
+        "https://x.in/…",
+        kinds,
+        is_on=True,
+        created_at=NOW,
+    )
+    return replace(whole, **changes)
+
+
+def destination(**changes) -> Destination:
+    """Return where a webhook leads."""
+    whole = Destination(
+        ChannelKind.WEBHOOK, ChannelAddress("https://x.in/hook?key=canary"), SigningSecret("canary-signing")
     )
     return replace(whole, **changes)
 

@@ -8,6 +8,9 @@ import pytest
 import structlog
 
 from hullwatch.domain.accounts import Role
+from hullwatch.domain.channels import Refused
+from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.secrets import SecretText
 from web.live_client import live
 from web.web_house import APP_SECRET
 
@@ -15,6 +18,20 @@ PASSWORD = "canary-password-1"
 NEW_PASSWORD = "canary-password-2"
 OWN_SECRET = "canary-own-secret"
 PASTED = "canary-pasted-code"
+HOOK = "https://hooks.example/canary-hook-path?key=canary-hook-key"
+BOT = "123456789:canary-bot-token-of-telegram-000"
+SLACK = "https://hooks.slack.com/services/T1/A1/canarySlackSecret"
+MAIL = "canary.mailbox@example.com"
+WRONG = "https://user:canary-wrong-word@hooks.example/"
+LINK = "https://hull.example/reconnect#canary-login-link"
+CHANNEL_SECRETS = (
+    "canary-hook",
+    "canary-bot",
+    "canarySlack",
+    "canary.mailbox",
+    "canary-wrong",
+    "canary-login-link",
+)
 
 
 class Witness:
@@ -54,6 +71,7 @@ async def walk(house, witness: Witness) -> dict[str, str]:
         secrets["invite"] = (await client.post("/api/admin/invites")).json()["url"].rpartition("=")[2]
         await fyers(client, house, secrets)
         await login_link(client, house, secrets)
+        await channels(client, house, secrets)
         for address in ("", "?limit=500"):
             await client.get(f"/api/admin/events{address}")
         for address in (
@@ -68,6 +86,51 @@ async def walk(house, witness: Witness) -> dict[str, str]:
         await client.post("/api/fyers/disconnect")
         await client.post("/api/auth/logout")
     return secrets
+
+
+class Links:
+    """Makes one link."""
+
+    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText:
+        """Return it."""
+        return SecretText(LINK)
+
+
+async def channels(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+    """Add channels of all kinds, well and badly; let one take its messages, one refuse them and one break over them."""
+    path = "/api/notifications/channels"
+    house.outbox._links = Links()
+    house.outbox.start_jobs(house.supervisor)
+    kinds = ["session_ended", "signal"]
+
+    def broken(message):
+        raise RuntimeError(HOOK, message.login_link.reveal() if message.login_link else BOT)
+
+    house.channels.behaviours[HOOK] = broken
+    house.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
+    for body in (
+        {"kind": "webhook", "address": HOOK},
+        {"kind": "telegram", "botToken": BOT, "chat": "42"},
+        {"kind": "slack", "address": SLACK},
+        {"kind": "email", "address": MAIL},
+    ):
+        added = await client.post(path, json={"label": "mine", "kinds": kinds, **body})
+        secrets.setdefault("signing secret", added.json().get("signingSecret") or "")
+        await client.post(f"{path}/{added.json()['channel']['id']}/test")
+        await house.clock.advance(61)
+    await client.post(path, json={"kind": "webhook", "label": WRONG, "kinds": kinds, "address": WRONG})
+    await client.post(path, json={"kind": "email", "label": "x", "kinds": [HOOK], "address": {"x": MAIL}})
+    held = next(iter(house.store.tables.users))
+    async with house.store.begin() as work:
+        notice = Notification(
+            "ntc_canary", held, NotificationKind.SESSION_ENDED, "Over", "Text", house.clock.now()
+        )
+        await work.notifications.add(notice)
+        await work.commit()
+    await house.clock.advance(600)
+    assert any(message.login_link for _, message in house.channels.arrived)
+    for address in (path, "/api/notifications/deliveries", "/api/admin/deliveries", "/api/notifications"):
+        await client.get(address)
 
 
 async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
@@ -140,6 +203,11 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
         secrets["link code"],
     ):
         assert witness.places_of(secret) == []
+    for secret in CHANNEL_SECRETS:
+        assert secret not in logged
+        assert witness.places_of(secret) == []
+    assert witness.places_of(secrets["signing secret"]) == ["POST /api/notifications/channels"]
+    assert secrets["signing secret"] not in logged
     assert witness.places_of(secrets["cookie"]) == ["PUT /api/auth/password"]
     assert witness.places_of(secrets["token"]) == ["POST /api/auth/tokens"]
     assert witness.places_of(secrets["invite"]) == ["POST /api/admin/invites"]
@@ -173,6 +241,8 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(house):
     ):
         assert secrets[name] not in rows
     assert PASSWORD not in rows
+    for secret in (*CHANNEL_SECRETS, secrets["signing secret"]):
+        assert secret not in rows
 
 
 @pytest.mark.parametrize("place", ["exchange_auth_code", "login_url"])

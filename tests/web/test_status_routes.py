@@ -271,18 +271,6 @@ async def test_impossible_questions_are_422(house, address):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_channels_are_honest(house):
-    """The page is the one channel; it can be chosen, and nothing else can."""
-    async with house.browser("asha") as client:
-        got = await client.get("/api/notifications/channels")
-        put = await client.put("/api/notifications/channels", json={"channels": ["in_page"]})
-        none = await client.put("/api/notifications/channels", json={"channels": []})
-        mail = await client.put("/api/notifications/channels", json={"channels": ["mail"]})
-
-    assert got.json() == put.json() == {"channels": ["in_page"]}
-    assert none.status_code == mail.status_code == 422
-
-
 async def test_notices_are_read_by_their_user(house):
     """The end of a session leaves a notice for its user, who alone can mark it read."""
     async with house.browser("asha") as client, house.browser("biren") as other:

@@ -8,6 +8,7 @@ from random import Random
 import httpx2
 import structlog
 from fakes.broker import FakeBroker
+from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.hasher import FakeHasher
 from fakes.store import FakeStore
@@ -34,6 +35,8 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
+from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.readiness import ReadinessService
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.application import create_web
@@ -53,6 +56,7 @@ class WebHouse:
     def __init__(self, supervisor: Supervisor, clock: FakeClock, config: WebConfig) -> None:
         numbers = count(1)
         self.clock = clock
+        self.supervisor = supervisor
         self.config = config
         self.store = FakeStore()
         self.broker = FakeBroker(clock)
@@ -78,6 +82,17 @@ class WebHouse:
         )
         market = MarketService(
             connections=self.connections, broker=self.broker, calendar=calendar, clock=clock
+        )
+        self.channels = FakeChannels()
+        self.outbox = Outbox(
+            store=self.store,
+            channels=self.channels,
+            clock=clock,
+            wire_clock=clock,
+            random=Random(1),
+            hub=self.hub,
+            metrics=self.metrics,
+            new_id=new_id,
         )
         self.logins = LoginService(store=self.store, clock=clock, new_id=new_id, hasher=self.hasher)
         self.accounts = AccountService(
@@ -152,6 +167,7 @@ class WebHouse:
             monitoring=monitoring,
             account_readiness=self.account_readiness,
             notifications=NotificationService(store=self.store, clock=clock),
+            channels=ChannelService(store=self.store, channels=self.channels, clock=clock, new_id=new_id),
             administration=AdministrationService(store=self.store, connections=self.connections),
             hub=self.hub,
             clock=clock,

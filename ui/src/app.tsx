@@ -6,6 +6,7 @@ import { AuditPage } from "./pages/audit";
 import { EnterPage } from "./pages/enter";
 import { FyersPage } from "./pages/fyers";
 import { HealthPage } from "./pages/health";
+import { NoticesPage } from "./pages/notices";
 import { ReadinessPage } from "./pages/readiness";
 import { ServerPage } from "./pages/server";
 import { WatchPage } from "./pages/watch";
@@ -17,7 +18,8 @@ const where = signal(location.hash);
 addEventListener("hashchange", () => { where.value = location.hash; });
 
 const PAGES: Record<string, () => preact.JSX.Element> = {
-  watch: WatchPage, fyers: FyersPage, account: AccountPage, readiness: ReadinessPage, health: HealthPage, server: ServerPage, audit: AuditPage,
+  watch: WatchPage, fyers: FyersPage, notices: NoticesPage, account: AccountPage,
+  readiness: ReadinessPage, health: HealthPage, server: ServerPage, audit: AuditPage,
 };
 const FOR_ADMINS = new Set(["readiness", "health", "server", "audit"]);
 

@@ -76,6 +76,8 @@ async def _findings() -> AsyncIterator[Finding]:
             yield await _redis(settings.redis_url.get_secret_value())
         for finding in await _fyers(settings):
             yield finding
+        if settings.smtp_host:
+            yield await _mail(settings)
         if settings.ping_url.get_secret_value():
             yield await _ping_address(settings.ping_url.get_secret_value())
     for finding in _calendar(settings):
@@ -258,6 +260,21 @@ def _clock(told: str | None, asked_at: datetime, answered_at: datetime) -> Findi
             f"this machine is {abs(seconds):.1f} s {way} Fyers: switch on time synchronisation (NTP).",
         )
     return Finding("Clock", True, "agrees with Fyers' to the second.")
+
+
+async def _mail(settings: "Settings") -> Finding:
+    """Connect to the mail server and log in as for a notice; sends nothing."""
+    from hullwatch.app import smtp_server
+    from hullwatch.channels.smtp import examine
+
+    server = smtp_server(settings)
+    problem = server and await examine(server)
+    where = f"{settings.smtp_host}:{settings.smtp_port}"
+    if problem:
+        return Finding(
+            "Mail", False, f"{where} cannot be used. {problem} Check the HULLWATCH_SMTP_ settings."
+        )
+    return Finding("Mail", True, f"{where} lets hullwatch in.")
 
 
 async def _ping_address(url: str) -> Finding:

@@ -35,6 +35,10 @@ class NotificationKind(StrEnum):
     """For operators: the table of trading days runs out."""
     DELIVERY_SET_ASIDE = "delivery_set_aside"
     """For operators: a notice could not be delivered and was set aside."""
+    CHANNEL_FAILING = "channel_failing"
+    """A channel of the user's has not worked for long; told in the page, since it is the page that still works."""
+    CHANNEL_RECOVERED = "channel_recovered"
+    """The recovery of that."""
     TEST = "test"
     """The user asked for it, to see that a channel works."""
 
@@ -50,6 +54,15 @@ FOR_OPERATORS: Final = frozenset(
     }
 )
 """Kinds that only admins get."""
+
+PAGE_ONLY: Final = frozenset(
+    {
+        NotificationKind.DELIVERY_SET_ASIDE,
+        NotificationKind.CHANNEL_FAILING,
+        NotificationKind.CHANNEL_RECOVERED,
+    }
+)
+"""Kinds that speak of channels and travel on none: a failure to deliver must not breed further ones."""
 
 LEADS_TO_LOGIN: Final = frozenset(
     {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_ENDED, NotificationKind.NOT_READY}

@@ -277,6 +277,8 @@ class ChannelRow(Base):
     last_sent_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     failures: Mapped[int] = mapped_column(default=0)
     """Failures in a row."""
+    failing_since: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """When the first of them was."""
     last_error: Mapped[str | None] = mapped_column(PlainText(500), default=None)
     paused_until: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     """After a failure nothing is tried on this channel before that."""

@@ -15,11 +15,13 @@ from hullwatch.storage.cipher import Cipher, installation_place
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
+from hullwatch.storage.repositories.channels import Channels
 from hullwatch.storage.repositories.connections import Connections
 from hullwatch.storage.repositories.installation import Installation
 from hullwatch.storage.repositories.login_links import LoginLinks
 from hullwatch.storage.repositories.logins import Logins
 from hullwatch.storage.repositories.notifications import Notifications
+from hullwatch.storage.repositories.outbox import Outbox
 from hullwatch.storage.repositories.users import Users
 from hullwatch.storage.repositories.watches import Watches
 from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SHARING_SALT
@@ -30,9 +32,16 @@ class UnitOfWork:
     """One transaction; kept by `commit`, undone by leaving without it."""
 
     def __init__(
-        self, db_session: AsyncSession, transaction: Transaction, cipher: Cipher, limit_s: float
+        self,
+        db_session: AsyncSession,
+        transaction: Transaction,
+        cipher: Cipher,
+        limit_s: float,
+        on_deliveries: Callable[[], None],
     ) -> None:
         self._db_session = db_session
+        self._transaction = transaction
+        self._on_deliveries = on_deliveries
         self._limit_s = limit_s
         self.users = Users(transaction)
         self.logins = Logins(transaction)
@@ -40,6 +49,8 @@ class UnitOfWork:
         self.login_links = LoginLinks(transaction)
         self.watches = Watches(transaction)
         self.notifications = Notifications(transaction)
+        self.channels = Channels(transaction, cipher)
+        self.outbox = Outbox(transaction, cipher)
         self.audit = Audit(transaction)
         self.installation = Installation(transaction)
 
@@ -52,6 +63,8 @@ class UnitOfWork:
             StorageUnavailable: Nothing was kept, unless the connection broke while the database was confirming.
         """
         await answer_of(self._db_session.commit(), limit_s=self._limit_s)
+        if self._transaction.has_deliveries:
+            self._on_deliveries()
 
 
 class Store:
@@ -73,6 +86,7 @@ class Store:
         # SQLite lets one write at a time and makes the others poll; a queue of our own is fair and wakes at once.
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task[object] | None = None
+        self._on_deliveries: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def begin(self, *, read_only: bool = False) -> AsyncIterator[UnitOfWork]:
@@ -92,6 +106,10 @@ class Store:
         finally:
             self._writer = None
             self._turn.release()
+
+    def on_deliveries(self, callback: Callable[[], None]) -> None:
+        """Have this called whenever a unit of work was kept that put something into the outbox."""
+        self._on_deliveries = callback
 
     async def ping(self) -> None:
         """Raise `StorageUnavailable` unless the database answers."""
@@ -154,7 +172,7 @@ class Store:
             transaction = Transaction(
                 db_session, is_postgresql=self._is_postgresql, limit_s=self._limit_s, interrupt=interrupt
             )
-            yield UnitOfWork(db_session, transaction, self._cipher, self._limit_s)
+            yield UnitOfWork(db_session, transaction, self._cipher, self._limit_s, self._on_deliveries)
         finally:
             try:
                 await answer_of(db_session.close(), limit_s=self._limit_s)

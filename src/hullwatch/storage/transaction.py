@@ -38,6 +38,8 @@ class Transaction:
         self._limit_s = limit_s
         self._interrupt = interrupt
         self.is_postgresql = is_postgresql
+        self.has_deliveries = False
+        """Whether anything was put into the outbox."""
 
     async def rows(self, query: Select[T]) -> list[T]:
         """Return the first column, or the row object, of all rows."""

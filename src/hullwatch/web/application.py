@@ -11,6 +11,7 @@ from hullwatch.web import errors, openapi
 from hullwatch.web.api import (
     admin,
     auth,
+    channels,
     chart,
     dashboard,
     fyers,
@@ -46,7 +47,9 @@ _ROUTERS = (
     reconnect.router,
     readiness.router,
     readiness.admin_router,
+    channels.router,
     admin.router,
+    channels.operators_router,
     health.router,
 )
 

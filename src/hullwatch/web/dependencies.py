@@ -27,6 +27,7 @@ from hullwatch.services.logins import LoginService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
+from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.readiness import ReadinessService
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.config import WebConfig
@@ -70,6 +71,7 @@ class Services:
     monitoring: MonitoringService
     account_readiness: ReadinessService
     notifications: NotificationService
+    channels: ChannelService
     administration: AdministrationService
     hub: Broadcast[Event]
     clock: Clock

@@ -25,6 +25,11 @@ export type CacheStats = Schemas["CacheStatsPayload"];
 export type AuditLine = Schemas["EventPayload"];
 export type Readiness = Schemas["ReadinessPayload"];
 export type AccountReadiness = Schemas["AccountReadinessPayload"];
+export type Channel = Schemas["ChannelPayload"];
+export type Channels = Schemas["ChannelsPayload"];
+export type NewChannel = Schemas["NewChannelBody"];
+export type Delivery = Schemas["DeliveryPayload"];
+export type SetAside = Schemas["SetAsidePayload"];
 export type TokenStatus = Schemas["TokenStatus"];
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -33,7 +38,7 @@ type PathsWith<M extends Method> = {
 }[keyof paths];
 type Json<R> = R extends { content: { "application/json": infer T } } ? T : never;
 type Answer<O> = O extends { responses: infer R }
-  ? 200 extends keyof R ? Json<R[200]> : 201 extends keyof R ? Json<R[201]> : undefined
+  ? 200 extends keyof R ? Json<R[200]> : 201 extends keyof R ? Json<R[201]> : 202 extends keyof R ? Json<R[202]> : undefined
   : never;
 type Body<O> = O extends { requestBody?: { content: { "application/json": infer T } } } ? T : undefined;
 

@@ -10,7 +10,7 @@ import { age, clockIst, until, when } from "./format";
 import { LineState, Pill } from "./standing";
 
 const PAGES: [string, string, boolean][] = [
-  ["watch", "Watch", false], ["fyers", "Fyers", false], ["account", "Account", false],
+  ["watch", "Watch", false], ["fyers", "Fyers", false], ["notices", "Notices", false], ["account", "Account", false],
   ["readiness", "Readiness", true], ["health", "Token health", true], ["server", "Server", true], ["audit", "Audit trail", true],
 ];
 
@@ -101,6 +101,7 @@ function Notices() {
   return (
     <section class="popover" aria-label="Notices">
       <header><h2>Notices</h2>
+        <a href="#/notices">Where they go</a>
         {open.length > 0 && <button type="button" class="small" onClick={() => void markRead(open)}>Mark all read</button>}
       </header>
       {all.length === 0 ? <Empty title="Nothing yet">What happens to your session is told here.</Empty> : (

@@ -13,6 +13,7 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.signals import Signal
 from hullwatch.runtime.clock import Clock
+from hullwatch.services.notifications import compose_signal
 from hullwatch.services.ports import StorePort
 
 GATHER_S: Final = 1.0
@@ -113,6 +114,7 @@ class Journal:
         async with self._store.begin() as work:
             if batch.signals:
                 new = await work.watches.add_signals(batch.signals)
+                await work.notifications.add_carried([compose_signal(signal) for signal in new])
             if batch.evaluated_through:
                 await work.watches.advance(batch.evaluated_through)
             if batch.audit:

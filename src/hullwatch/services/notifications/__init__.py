@@ -1,7 +1,8 @@
 """NotificationService: what users are told, in sentences for people, and where it is kept until they have read it.
 
-``sentences`` composes and is pure; ``service`` keeps. A notice is stored by whoever makes the change it tells of, in the same
-transaction, so that neither exists without the other.
+``sentences`` and ``channel_sentences`` compose and are pure; ``service`` keeps. A notice is stored by whoever makes the change it tells of,
+in the same transaction, so that neither exists without the other. Storing puts it into the outbox as well: ``channels`` holds where a
+user's notices travel, ``outbox`` sends them, ``verdicts`` says what follows from how that went, and ``lanes`` who may send at once.
 """
 
 from hullwatch.services.notifications.readiness import (
@@ -18,6 +19,7 @@ from hullwatch.services.notifications.sentences import (
     compose_login_asked,
     compose_login_renewed,
     compose_session_ended,
+    compose_signal,
     describe_status,
     in_ist,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "compose_now_ready",
     "compose_session_ended",
     "compose_session_expiring",
+    "compose_signal",
     "describe_readiness",
     "describe_status",
     "in_ist",

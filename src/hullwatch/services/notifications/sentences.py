@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 
 from hullwatch.domain.connection import ConnectionChange, EndReason
 from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.signals import Direction, Rule, Signal
 from hullwatch.domain.tokens import IST
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
@@ -110,6 +112,40 @@ def compose_login_asked(
         )
     return Notification(
         new_id("ntc"), user_id, NotificationKind.NOT_READY, title, text, now, incident_id=incident_id
+    )
+
+
+_DIRECTIONS = {
+    (Rule.CROSS, Direction.UP): "crossed above its average",
+    (Rule.CROSS, Direction.DOWN): "crossed below its average",
+    (Rule.TURN, Direction.UP): "has an average that turned up",
+    (Rule.TURN, Direction.DOWN): "has an average that turned down",
+}
+
+
+def compose_signal(signal: Signal) -> Notification:
+    """Tell a user of a signal. Its ids follow from the signal's identity, so that however often it is told it exists once.
+
+    It counts as read: the page shows the signal itself.
+    """
+    moment = int(signal.candle_opened_at.timestamp())
+    identity = f"{signal.watch_id}.{moment}.{signal.rule.value}.{signal.resolution.code}"
+    happened = f"{signal.symbol.text} {_DIRECTIONS[signal.rule, signal.direction]}"
+    closed = f"The candle that closed at {in_ist(signal.candle_closed_at)} ended at {signal.close:.2f}; HMA({signal.period}) was {signal.hma:.2f}"
+    late = (
+        f" It was noticed only at {in_ist(signal.detected_at)}, when missed candles were fetched."
+        if signal.is_late
+        else ""
+    )
+    return Notification(
+        id=f"ntc_{sha256(identity.encode()).hexdigest()[:20]}",
+        user_id=signal.user_id,
+        kind=NotificationKind.SIGNAL,
+        title=f"Late: {happened}" if signal.is_late else happened,
+        text=f"{closed} (resolution {signal.resolution.code}).{late}",
+        created_at=signal.detected_at,
+        incident_id=identity,
+        read_at=signal.detected_at,
     )
 
 

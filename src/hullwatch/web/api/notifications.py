@@ -1,24 +1,15 @@
-"""A user's notices, and the ways they travel."""
+"""A user's notices. The ways they travel beyond the page are in ``channels.py``."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.payloads import Id, Limit, Payload
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
-
-
-class Channel(StrEnum):
-    """A way that notices travel."""
-
-    IN_PAGE = "in_page"
-    """Shown in the dashboard; the only one, and always on."""
 
 
 class NotificationPayload(Payload):
@@ -52,12 +43,6 @@ class NotificationsPayload(Payload):
     notifications: list[NotificationPayload]
 
 
-class ChannelsPayload(Payload):
-    """The ways a user's notices travel."""
-
-    channels: list[Channel]
-
-
 @router.get("")
 async def notifications(
     user: SignedIn,
@@ -75,17 +60,3 @@ async def notifications(
 async def mark_read(notification_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
     """Remember that a notice was read."""
     await services.notifications.mark_read(user.id, notification_id)
-
-
-@router.get("/channels")
-async def get_channels(_: SignedIn) -> ChannelsPayload:
-    """Return the ways the own notices travel."""
-    return ChannelsPayload(channels=[Channel.IN_PAGE])
-
-
-@router.put("/channels")
-async def put_channels(body: ChannelsPayload, _: SignedIn) -> ChannelsPayload:
-    """Choose the ways; so far there is one, and it cannot be left out."""
-    if set(body.channels) != {Channel.IN_PAGE}:
-        raise InvalidInput("Notices in the page cannot be turned off.", field="channels")
-    return ChannelsPayload(channels=[Channel.IN_PAGE])

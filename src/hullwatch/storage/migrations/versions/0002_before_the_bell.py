@@ -23,6 +23,8 @@ NEW_KINDS = (
     "job_recovered",
     "calendar_ending",
     "delivery_set_aside",
+    "channel_failing",
+    "channel_recovered",
     "test",
 )
 
@@ -90,6 +92,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
         _owner("channels"),

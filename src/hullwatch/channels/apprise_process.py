@@ -1,0 +1,201 @@
+"""Telegram, Slack and whatever else Apprise knows, each sent by a process of its own that can be killed, which a thread cannot.
+
+What happens inside that process, and what is forbidden there, is in ``apprise_worker.py``. Addresses and messages reach it through its
+standard input: what stands in a command line or an environment can be read by others on the machine.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+from hullwatch.channels.guard import LEADS_INSIDE, AddressGuard
+from hullwatch.domain.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.runtime.clock import Clock, clock_timeout
+
+LIMIT_S: Final = 25.0
+START_S: Final = 30.0
+"""On a busy machine Python and two hundred plugins take their time."""
+LONGEST_S: Final = START_S + LIMIT_S + 2
+PROCESSES: Final = 4
+_LONGEST_LINE: Final = 1 << 16
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Of the environment; the rest of it may hold keys and passwords."""
+_REFUSALS: Final = {
+    "forbidden": "That service would act on the server itself, so it cannot be used.",
+    "unknown": "Apprise does not know this address, or a part of it is missing.",
+}
+
+
+class WorkerLost(Exception):  # noqa: N818 - a fact, like every failure here
+    """The process ended or was killed before it answered."""
+
+
+class AppriseChannel:
+    """Sends through Apprise; to be closed after use.
+
+    Args:
+        guard: which addresses may be connected to.
+        clock: the machine's time.
+        processes: how many messages can be under way at once.
+        limit_s: after so many seconds the process that is at a message is killed.
+    """
+
+    def __init__(
+        self, guard: AddressGuard, clock: Clock, *, processes: int = PROCESSES, limit_s: float = LIMIT_S
+    ) -> None:
+        self._guard = guard
+        self._clock = clock
+        self._limit_s = limit_s
+        self._free = asyncio.Semaphore(processes)
+        self._idle: list[asyncio.subprocess.Process] = []
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that wait for something to do."""
+        return tuple(process.pid for process in self._idle if process.returncode is None)
+
+    async def check(self, destination: Destination) -> None:
+        """Look at an address that a user gives.
+
+        Raises:
+            InvalidInput: Apprise does not know it, it would act on this machine, or it leads to a private network.
+        """
+        try:
+            answer = await self._ask({"do": "check", "address": destination.address.reveal()})
+        except (WorkerLost, TimeoutError):
+            raise InvalidInput("Apprise cannot be asked at the moment; try again.", field="address") from None
+        if answer["outcome"] in _REFUSALS:
+            raise InvalidInput(_REFUSALS[answer["outcome"]], field="address")
+        host = answer.get("host")
+        with suppress(OSError):  # a name that does not resolve today is met again when something is sent
+            if host and await self._guard.leads_inside(str(host)):
+                raise InvalidInput(LEADS_INSIDE, field="address")
+
+    async def send(self, message: Message, destination: Destination) -> SendOutcome:
+        """Send the message once."""
+        try:
+            answer = await self._ask(
+                {
+                    "do": "send",
+                    "address": destination.address.reveal(),
+                    "title": message.notification.title,
+                    "body": _body(message),
+                }
+            )
+        except TimeoutError:
+            return TryLater("The service did not answer in time.")
+        except WorkerLost:
+            return TryLater("Sending broke off before the service answered.")
+        return _outcome_of(answer)
+
+    async def close(self) -> None:
+        """End all processes that wait."""
+        while self._idle:
+            await _end(self._idle.pop())
+
+    async def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+        """Return a process's answer.
+
+        Raises:
+            WorkerLost: It ended before it answered.
+            TimeoutError: It was killed because it took too long.
+        """
+        async with self._free:
+            process = await self._take()
+            is_well = False
+            try:
+                async with clock_timeout(self._clock, self._limit_s):
+                    answer = await _exchange(process, request)
+                is_well = True
+            finally:
+                if is_well:
+                    self._idle.append(process)
+                else:
+                    await _end(process)
+        return answer
+
+    async def _take(self) -> asyncio.subprocess.Process:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                return process
+        return await self._start()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-B",
+            "-m",
+            "hullwatch.channels.apprise_worker",
+            *(["--allow-private"] if self._guard.allows_private else []),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+            start_new_session=True,
+            limit=_LONGEST_LINE,
+        )
+        is_well = False
+        try:
+            async with clock_timeout(self._clock, START_S):
+                await _exchange(process, None)
+            is_well = True
+        finally:
+            if not is_well:
+                await _end(process)
+        return process
+
+
+async def _exchange(process: asyncio.subprocess.Process, request: dict[str, str] | None) -> dict[str, Any]:
+    """Give a process one request, if there is one, and return its next answer."""
+    if process.stdin is None or process.stdout is None:
+        raise WorkerLost
+    try:
+        if request is not None:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            await process.stdin.drain()
+        line = await process.stdout.readline()
+    except (OSError, ValueError):
+        raise WorkerLost from None
+    if not line.endswith(b"\n"):
+        raise WorkerLost
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a process and wait until it is gone; there is nothing that it would have to put in order."""
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _body(message: Message) -> str:
+    text = message.notification.text
+    return f"{text}\n\nLog in to Fyers again: {message.login_link.reveal()}" if message.login_link else text
+
+
+def _outcome_of(answer: dict[str, Any]) -> SendOutcome:
+    outcome, status = answer["outcome"], answer.get("status")
+    if outcome == "sent":
+        return Sent()
+    if outcome == "private":
+        return Refused(LEADS_INSIDE, is_permanent=True)
+    if outcome in _REFUSALS:
+        return Refused(_REFUSALS[outcome], is_permanent=True)
+    if status is None:
+        return TryLater("The service did not take the message.")
+    why = f"The service answered {status}."
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        return Refused(why)
+    return TryLater(why)

@@ -1,0 +1,192 @@
+"""The process that Apprise runs in: one request a line on standard input, one answer a line on standard output.
+
+Apprise knows well over a hundred services, and a user chooses the address. So whatever one of its plugins does is held to the rules from
+below, by an audit hook that sees every connection, file and program before Python opens it. Redirects and names that change what they
+resolve to meet it too. A hook cannot be removed; that is why this is a process of its own. Who starts and ends it is in ``apprise_process.py``.
+"""
+
+import json
+import logging
+import os
+import re
+import select
+import ssl
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import apprise
+
+import hullwatch
+from hullwatch.domain.addresses import is_public_text
+
+IDLE_S: Final = 300
+"""So long without a request, and the process ends to give its memory back."""
+_STATUS: Final = re.compile(r"error=(\d{3})\b")
+"""How Apprise's plugins log the status of a failed call; nothing else of what they log is looked at."""
+ACTS_ON_MACHINE: Final = frozenset(
+    {"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file"}
+)
+"""Services that would act on the server itself."""
+
+_CONNECTING: Final = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_FORBIDDEN: Final = (
+    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.spawn", "os.remove", "os.rename", "os.rmdir",
+    "os.mkdir", "os.chmod", "os.chown", "os.link", "os.symlink", "os.truncate", "os.listdir", "os.scandir", "syslog.", "shutil.", "ftplib.",
+)  # fmt: skip
+
+
+class Rules:
+    """What plugins may do; before it is told to watch, everything, so that Python can load them."""
+
+    def __init__(self) -> None:
+        self.is_watching = False
+        self.allows_private = False
+        self.met_private = False
+        certificates = ssl.get_default_verify_paths()
+        readable = (
+            sys.prefix,
+            sys.base_prefix,
+            str(Path(os.__file__).parent),
+            str(Path(hullwatch.__file__).parent),
+            certificates.cafile,
+            certificates.capath,
+            certificates.openssl_cafile,
+            certificates.openssl_capath,
+            "/etc/ssl",
+            "/usr/share/zoneinfo",
+            "/etc/mime.types",
+            "/dev/urandom",
+        )
+        self._readable = tuple(os.path.realpath(path).rstrip("/") for path in readable if path)
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Refuse what must not happen, by raising."""
+        if not self.is_watching:
+            return
+        if event in _CONNECTING:
+            self._judge_address(arguments[1])
+        elif event == "open":
+            self._judge_file(*arguments)
+        elif event.startswith(_FORBIDDEN):
+            raise PermissionError("this process may not do that")
+
+    def _judge_address(self, address: Any) -> None:
+        if address is None:  # on a socket that is connected already
+            return
+        if not isinstance(address, tuple) or not isinstance(address[0], str):
+            raise PermissionError("this process speaks to the network alone")
+        # A name that is not resolved yet could still become anything, so it is refused like a private address.
+        if not self.allows_private and not is_public_text(address[0]):
+            self.met_private = True
+            raise PermissionError("this address is not public")
+
+    def _judge_file(self, path: Any, mode: Any, flags: Any) -> None:
+        if isinstance(path, int):
+            return
+        writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        is_written = bool(set(str(mode or "")) & set("wax+")) or (
+            isinstance(flags, int) and bool(flags & writes)
+        )
+        place = os.path.realpath(os.fsdecode(path))
+        if place == os.devnull:
+            return
+        if is_written:
+            raise PermissionError("this process writes no files")
+        if not any(place == root or place.startswith(f"{root}/") for root in self._readable):
+            raise PermissionError("this process does not read that file")
+
+
+class StatusListener(logging.Handler):
+    """Picks the status of a failed call out of what Apprise logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status: int | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one record."""
+        found = _STATUS.search(record.getMessage())
+        if found is not None:
+            self.status = int(found[1])
+
+
+class Worker:
+    """Answers requests with Apprise."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._listener = StatusListener()
+        log = logging.getLogger("apprise")
+        log.handlers[:] = [self._listener]
+        log.propagate = False
+        log.setLevel(logging.WARNING)
+        self._asset = apprise.AppriseAsset(
+            storage_mode=apprise.PersistentStoreMode.MEMORY,
+            secure_logging=True,
+            allow_templates=False,
+            app_id="hullwatch",
+            app_desc="hullwatch",
+            async_mode=False,
+        )
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked and return how it went."""
+        self._rules.met_private, self._listener.status = False, None
+        service = self._service(request["address"])
+        if isinstance(service, str):
+            return {"outcome": service}
+        if request["do"] == "check":
+            # Only where it is one: in most addresses this place holds a token, which is nothing to look up.
+            host = service.host if "host" in service.template_tokens else None
+            return {"outcome": "known", "host": host}
+        sender = apprise.Apprise(asset=self._asset)
+        sender.add(service)
+        is_sent = sender.notify(
+            title=request["title"], body=request["body"], body_format=apprise.NotifyFormat.TEXT
+        )
+        if is_sent:
+            return {"outcome": "sent"}
+        if self._rules.met_private:
+            return {"outcome": "private"}
+        return {"outcome": "failed", "status": self._listener.status}
+
+    def _service(self, address: str) -> Any:
+        """Return the service of an address, or the word for why there is none."""
+        if address.partition(":")[0].lower() in ACTS_ON_MACHINE:
+            return "forbidden"
+        service = apprise.Apprise.instantiate(address, asset=self._asset)
+        return "unknown" if service is None else service
+
+
+def main() -> None:
+    """Answer requests until standard input ends or nothing is asked for a while."""
+    answers = _private_output()
+    rules = Rules()
+    rules.allows_private = sys.argv[1:] == ["--allow-private"]
+    sys.addaudithook(rules.hook)
+    worker = Worker(rules)
+    apprise.Apprise().details()  # loads every plugin while files may still be read
+    answers.write(json.dumps({"outcome": "ready"}) + "\n")
+    answers.flush()
+    rules.is_watching = True
+    while select.select([sys.stdin], [], [], IDLE_S)[0]:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _private_output() -> TextIO:
+    """Keep standard output for answers alone: whatever a plugin prints goes nowhere."""
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return os.fdopen(kept, "w", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""All ways beyond the page behind one door: which of them carries which kind of channel. Satisfies `ChannelPort`."""
+
+from typing import Protocol
+
+from hullwatch.channels import apprise_process, smtp, webhook
+from hullwatch.channels.apprise_process import AppriseChannel
+from hullwatch.channels.guard import AddressGuard
+from hullwatch.channels.smtp import SmtpChannel, SmtpServer
+from hullwatch.channels.webhook import WebhookChannel
+from hullwatch.domain.channels import Destination, Message, SendOutcome, TryLater
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications import ChannelKind
+from hullwatch.runtime.clock import Clock
+
+_NO_MAIL = "This server has no mail server to send through; whoever runs it can set one up."
+
+
+class _Carrier(Protocol):
+    async def check(self, destination: Destination) -> None: ...
+    async def send(self, message: Message, destination: Destination) -> SendOutcome: ...
+    async def close(self) -> None: ...
+
+
+class Carriers:
+    """Carries each channel's messages by its kind; to be closed after use.
+
+    Args:
+        guard: which addresses may be connected to.
+        clock: the machine's time: wires run at the speed of life.
+        server: the operator's mail server, if there is one.
+        public_url: where hullwatch is reached.
+        version: of hullwatch.
+    """
+
+    def __init__(
+        self, *, guard: AddressGuard, clock: Clock, server: SmtpServer | None, public_url: str, version: str
+    ) -> None:
+        hooks = WebhookChannel(guard, clock, version=version)
+        services = AppriseChannel(guard, clock)
+        self._carriers: dict[ChannelKind, _Carrier] = {
+            ChannelKind.WEBHOOK: hooks,
+            ChannelKind.TELEGRAM: services,
+            ChannelKind.SLACK: services,
+            ChannelKind.APPRISE: services,
+        }
+        self.can_mail = server is not None
+        if server is not None:
+            self._carriers[ChannelKind.EMAIL] = SmtpChannel(server, guard, clock, public_url=public_url)
+
+    async def check(self, destination: Destination) -> None:
+        """Look at an address that a user gives before it is stored; sends nothing.
+
+        Raises:
+            InvalidInput: It cannot be used, or leads to a private network.
+        """
+        carrier = self._carriers.get(destination.kind)
+        if carrier is None:
+            raise InvalidInput(_NO_MAIL, field="kind")
+        await carrier.check(destination)
+
+    async def send(self, message: Message, destination: Destination) -> SendOutcome:
+        """Send once, in bounded time."""
+        carrier = self._carriers.get(destination.kind)
+        return TryLater(_NO_MAIL) if carrier is None else await carrier.send(message, destination)
+
+    def limit_s(self, kind: ChannelKind) -> float:
+        """Return after how many seconds a sending that has not ended is given up; a new process of Apprise's has to start first."""
+        if kind is ChannelKind.EMAIL:
+            return smtp.LIMIT_S
+        return webhook.LIMIT_S + 2 if kind is ChannelKind.WEBHOOK else apprise_process.LONGEST_S
+
+    async def close(self) -> None:
+        """Close all connections and end all processes."""
+        for carrier in dict.fromkeys(self._carriers.values()):
+            await carrier.close()

@@ -1,0 +1,272 @@
+"""ChannelService: where a user's notices travel beyond the page, tests of it, and what operators do about what could not be delivered."""
+
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from hullwatch.domain.accounts import User
+from hullwatch.domain.channels import (
+    MOST_CHANNELS,
+    Channel,
+    ChannelAddress,
+    Delivery,
+    Destination,
+    SetAside,
+    SigningSecret,
+    choosable_kinds,
+    read_apprise_address,
+    read_kinds,
+    read_label,
+    read_mail_address,
+    read_slack,
+    read_telegram,
+    read_webhook_address,
+)
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import LimitReached, NotFound, TooManyAttempts
+from hullwatch.domain.notifications import ChannelKind, NotificationKind
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.notifications.channel_sentences import compose_test
+from hullwatch.services.ports import ChannelPort, StorePort
+
+MOST_AT_ONCE: Final = 6
+"""Tests and new channels of one user within `WINDOW_S`: each reaches out to where the user says."""
+WINDOW_S: Final = 60.0
+_MOST_USERS: Final = 10_000
+_NO_CHANNEL: Final = "You have no such channel."
+_NO_DELIVERY: Final = "No such notice was set aside."
+
+
+@dataclass(frozen=True, slots=True)
+class NewChannel:
+    """A channel as a person typed it; which of the parts are needed depends on its kind."""
+
+    kind: ChannelKind
+    label: str
+    kinds: frozenset[NotificationKind]
+    address: str = field(default="", repr=False)
+    bot_token: str = field(default="", repr=False)
+    chat: str = field(default="", repr=False)
+
+    def read(self) -> tuple[ChannelAddress, str]:
+        """Return where it leads and what may be shown of that.
+
+        Raises:
+            InvalidInput: It cannot be used.
+        """
+        match self.kind:
+            case ChannelKind.EMAIL:
+                return read_mail_address(self.address)
+            case ChannelKind.WEBHOOK:
+                return read_webhook_address(self.address)
+            case ChannelKind.TELEGRAM:
+                return read_telegram(self.bot_token, self.chat)
+            case ChannelKind.SLACK:
+                return read_slack(self.address)
+            case ChannelKind.APPRISE:
+                return read_apprise_address(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a user wants of a channel; None leaves it as it is."""
+
+    label: str | None = None
+    kinds: frozenset[NotificationKind] | None = None
+    is_on: bool | None = None
+
+
+class ChannelService:
+    """Channels of one user at a time; and for callers whose admin role was checked, what was set aside.
+
+    Args:
+        store: The database.
+        channels: The ways beyond the page.
+        clock: The present.
+        new_id: Makes ids.
+        new_secret: Makes what messages are signed with.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: StorePort,
+        channels: ChannelPort,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        new_secret: Callable[[], str] = secrets.token_urlsafe,
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._clock = clock
+        self._new_id = new_id
+        self._new_secret = new_secret
+        self._reaching_out: OrderedDict[str, deque[float]] = OrderedDict()
+        self._log = structlog.get_logger(component="NotificationService")
+
+    def kinds_for(self, user: User) -> tuple[NotificationKind, ...]:
+        """Return the kinds of notices that the user may choose."""
+        return choosable_kinds(user.role)
+
+    def available(self) -> tuple[ChannelKind, ...]:
+        """Return the kinds of channels that can be added here."""
+        return tuple(kind for kind in ChannelKind if kind is not ChannelKind.EMAIL or self._channels.can_mail)
+
+    async def of_user(self, user_id: str) -> list[Channel]:
+        """Return a user's channels, oldest first."""
+        async with self._store.begin(read_only=True) as work:
+            return await work.channels.of_user(user_id)
+
+    async def add(self, user: User, new: NewChannel) -> tuple[Channel, SigningSecret | None]:
+        """Store a channel and return it, for a webhook with the secret that is shown this once.
+
+        Raises:
+            InvalidInput: A part of it cannot be used, or it leads to a private network.
+            LimitReached: The user has as many as anybody may have.
+            TooManyAttempts: The user has reached out too often lately.
+        """
+        label, kinds = read_label(new.label), read_kinds(new.kinds, user.role)
+        address, hint = new.read()
+        secret = SigningSecret(self._new_secret()) if new.kind is ChannelKind.WEBHOOK else None
+        destination = Destination(new.kind, address, secret)
+        self._may_reach_out(user.id)
+        await self._channels.check(destination)
+        now = self._clock.now()
+        channel = Channel(
+            self._new_id("chn"), user.id, new.kind, label, hint, kinds, is_on=True, created_at=now
+        )
+        async with self._store.begin() as work:
+            await work.channels.lock(user.id)
+            if len(await work.channels.of_user(user.id)) >= MOST_CHANNELS:
+                raise LimitReached(f"Nobody has more than {MOST_CHANNELS} channels: remove one first.")
+            await work.channels.add(channel, destination)
+            await work.audit.add([_entry(now, channel, "channel.added")])
+            await work.commit()
+        self._log.info("channel.added", user_id=user.id, channel_id=channel.id, channel=new.kind)
+        return channel, secret
+
+    async def choose(self, user: User, choices: Mapping[str, Choice]) -> list[Channel]:
+        """Change channels, all in one step, and return all of the user's.
+
+        Raises:
+            NotFound: One of them is not the user's; nothing was changed.
+            InvalidInput: A kind or a name cannot be chosen; nothing was changed.
+        """
+        async with self._store.begin() as work:
+            for channel_id, choice in choices.items():
+                channel = await work.channels.get(user.id, channel_id)
+                if channel is None:
+                    raise NotFound(_NO_CHANNEL)
+                await work.channels.update(_changed(channel, choice, user))
+            await work.commit()
+        return await self.of_user(user.id)
+
+    async def remove(self, user_id: str, channel_id: str) -> None:
+        """Remove a channel and whatever waits for it.
+
+        Raises:
+            NotFound: The user has no such channel.
+        """
+        async with self._store.begin() as work:
+            channel = await work.channels.get(user_id, channel_id)
+            if channel is None or not await work.channels.remove(user_id, channel_id):
+                raise NotFound(_NO_CHANNEL)
+            await work.audit.add([_entry(self._clock.now(), channel, "channel.removed")])
+            await work.commit()
+
+    async def test(self, user_id: str, channel_id: str) -> str:
+        """Put a test into the outbox, so that it travels as any notice does, and return the id of its delivery.
+
+        Raises:
+            NotFound: The user has no such channel.
+            TooManyAttempts: The user has reached out too often lately.
+        """
+        async with self._store.begin() as work:
+            channel = await work.channels.get(user_id, channel_id)
+            if channel is None:
+                raise NotFound(_NO_CHANNEL)
+            self._may_reach_out(user_id)
+            notification = compose_test(channel, now=self._clock.now(), new_id=self._new_id)
+            await work.notifications.add(notification)
+            await work.outbox.add(notification, channel_id)
+            await work.commit()
+        return f"{notification.id}.{channel_id}"
+
+    async def deliveries(self, user_id: str, *, limit: int = 50) -> list[Delivery]:
+        """Return how a user's notices fared on their channels, newest first."""
+        async with self._store.begin(read_only=True) as work:
+            return await work.outbox.of_user(user_id, limit=limit)
+
+    # ---- for operators
+
+    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+        """Return everybody's notices that could not be delivered, newest first."""
+        async with self._store.begin(read_only=True) as work:
+            return await work.outbox.set_aside(limit=limit)
+
+    async def retry(self, delivery_id: str, *, actor: str) -> None:
+        """Try a notice again that was set aside, as if it were new.
+
+        Raises:
+            NotFound: There is none.
+        """
+        now = self._clock.now()
+        async with self._store.begin() as work:
+            if not await work.outbox.retry(delivery_id, now=now):
+                raise NotFound(_NO_DELIVERY)
+            await work.audit.add([_decided(now, "notice.retried", actor, delivery_id)])
+            await work.commit()
+
+    async def discard(self, delivery_id: str, *, actor: str) -> None:
+        """Give up a notice that was set aside.
+
+        Raises:
+            NotFound: There is none.
+        """
+        now = self._clock.now()
+        async with self._store.begin() as work:
+            if not await work.outbox.discard(delivery_id):
+                raise NotFound(_NO_DELIVERY)
+            await work.audit.add([_decided(now, "notice.discarded", actor, delivery_id)])
+            await work.commit()
+
+    def _may_reach_out(self, user_id: str) -> None:
+        now_s = self._clock.monotonic()
+        lately = self._reaching_out.setdefault(user_id, deque())
+        self._reaching_out.move_to_end(user_id)
+        while lately and now_s - lately[0] >= WINDOW_S:
+            lately.popleft()
+        if len(lately) >= MOST_AT_ONCE:
+            raise TooManyAttempts(
+                "That was often enough for now; wait a minute.", retry_after_s=WINDOW_S - (now_s - lately[0])
+            )
+        lately.append(now_s)
+        while len(self._reaching_out) > _MOST_USERS:
+            self._reaching_out.popitem(last=False)
+
+
+def _changed(channel: Channel, choice: Choice, user: User) -> Channel:
+    kinds = channel.kinds if choice.kinds is None else choice.kinds
+    if choice.kinds is not None:
+        # What somebody chose as an admin may stay chosen: no such notice is addressed to anybody else.
+        read_kinds(choice.kinds - channel.kinds, user.role)
+    return replace(
+        channel,
+        label=channel.label if choice.label is None else read_label(choice.label),
+        kinds=kinds,
+        is_on=channel.is_on if choice.is_on is None else choice.is_on,
+    )
+
+
+def _entry(at: datetime, channel: Channel, kind: str) -> AuditEntry:
+    evidence = {"channelId": channel.id, "channel": channel.kind.value}
+    return AuditEntry(at, channel.user_id, kind, channel.user_id, evidence=evidence)
+
+
+def _decided(at: datetime, kind: str, actor: str, delivery_id: str) -> AuditEntry:
+    return AuditEntry(at, None, kind, actor, evidence={"deliveryId": delivery_id})

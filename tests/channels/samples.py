@@ -1,0 +1,32 @@
+"""Messages to send."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hullwatch.domain.channels import ChannelAddress, Destination, Message, SigningSecret
+from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.secrets import SecretText
+
+NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
+SECRET = "canary-signing-secret"
+LINK = "https://hull.example/reconnect#canary-link"
+
+
+def message(message_id: str = "ntc_1.chn_1", *, link: str = "", **changes) -> Message:
+    """Return a message about an ended session."""
+    notice = Notification(
+        "ntc_1",
+        "usr_a",
+        NotificationKind.SESSION_ENDED,
+        "Session <ended> ₹",
+        "It is over & out.",
+        NOW,
+        "inc_1",
+    )
+    return Message(message_id, replace(notice, **changes), SecretText(link) if link else None)
+
+
+def destination(kind: ChannelKind, address: str) -> Destination:
+    """Return where a channel leads."""
+    secret = SigningSecret(SECRET) if kind is ChannelKind.WEBHOOK else None
+    return Destination(kind, ChannelAddress(address), secret)

@@ -1,0 +1,138 @@
+"""What every way beyond the page does alike, the fake one included: `ChannelPort` as the outbox relies on it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from fakes.channels import FakeChannels
+
+from channels.receivers import http_receiver, mail_server, status
+from channels.samples import destination, message
+from hullwatch.channels.carriers import Carriers
+from hullwatch.channels.guard import AddressGuard
+from hullwatch.channels.smtp import SmtpServer
+from hullwatch.domain.channels import Destination, Refused, Sent, TryLater
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications import ChannelKind
+from hullwatch.runtime.clock import SystemClock
+
+
+@dataclass
+class World:
+    """A way, somewhere it leads, and hands to move the receiver."""
+
+    ways: Carriers | FakeChannels
+    place: Destination
+    arrived: Callable[[], int]
+    be_busy: Callable[[], None]
+    """The next message meets a receiver that is busy."""
+    inside: Destination | None = None
+    """Where this way must not lead."""
+
+
+def carriers(server: SmtpServer | None = None, *, allows_private: bool = True) -> Carriers:
+    """Return the real ways."""
+    guard = AddressGuard(allows_private=allows_private)
+    return Carriers(guard=guard, clock=SystemClock(), server=server, public_url="https://h.in", version="1")
+
+
+@asynccontextmanager
+async def fake_world() -> AsyncIterator[World]:
+    """Lists in memory."""
+    ways = FakeChannels()
+    ways.refused.add("http://10.0.0.1/")
+    answers: list[TryLater] = []
+    ways.behaviours["somewhere"] = lambda _: answers.pop() if answers else Sent()
+    place = destination(ChannelKind.WEBHOOK, "somewhere")
+    inside = destination(ChannelKind.WEBHOOK, "http://10.0.0.1/")
+    yield World(ways, place, lambda: len(ways.arrived), lambda: answers.append(TryLater("busy")), inside)
+
+
+@asynccontextmanager
+async def webhook_world() -> AsyncIterator[World]:
+    """A real HTTP server."""
+    async with http_receiver() as receiver:
+        ways = carriers()
+        taken = [0]
+        place = destination(ChannelKind.WEBHOOK, receiver.url)
+
+        def be_busy() -> None:
+            receiver.answers.append(status(503))
+            taken[0] += 1
+
+        yield World(ways, place, lambda: len(receiver.requests) - taken[0], be_busy)
+        await ways.close()
+
+
+@asynccontextmanager
+async def mail_world() -> AsyncIterator[World]:
+    """A real SMTP server."""
+    async with mail_server() as mailbox:
+        ways = carriers(SmtpServer("127.0.0.1", mailbox.port, "none", "h@h.in"))
+        place = destination(ChannelKind.EMAIL, "asha@example.com")
+        yield World(ways, place, lambda: len(mailbox.mails), lambda: mailbox.answers.append("451 later"))
+        await ways.close()
+
+
+@asynccontextmanager
+async def apprise_world() -> AsyncIterator[World]:
+    """Apprise, which speaks to a real HTTP server."""
+    async with http_receiver() as receiver:
+        ways = carriers()
+        taken = [0]
+        place = destination(ChannelKind.APPRISE, f"json://{receiver.url.removeprefix('http://')}")
+
+        def be_busy() -> None:
+            receiver.answers.append(status(503))
+            taken[0] += 1
+
+        yield World(ways, place, lambda: len(receiver.requests) - taken[0], be_busy)
+        await ways.close()
+
+
+@pytest.fixture(params=[fake_world, webhook_world, mail_world, apprise_world], ids=lambda made: made.__name__)
+async def world(request) -> AsyncIterator[World]:
+    """Each way in turn."""
+    async with request.param() as made:
+        yield made
+
+
+async def test_a_message_is_taken_or_comes_later(world: World):
+    """A busy receiver has taken nothing, and takes the same message at the next attempt."""
+    await world.ways.check(world.place)
+    world.be_busy()
+
+    first = await world.ways.send(message(), world.place)
+    assert (type(first), world.arrived()) == (TryLater, 0)
+    assert await world.ways.send(message(), world.place) == Sent()
+    assert world.arrived() == 1
+
+
+async def test_every_kind_has_its_limit(world: World):
+    """After which the outbox gives a sending up, whatever the way itself does."""
+    for kind in ChannelKind:
+        assert 5 < world.ways.limit_s(kind) < 120
+
+
+@pytest.mark.parametrize("address", ["http://10.0.0.1/", "https://192.168.1.1/x"])
+async def test_no_way_leads_inside(address):
+    """Neither is such an address stored, nor sent to."""
+    fake, real = FakeChannels(), carriers(allows_private=False)
+    fake.refused.add(address)
+    place = destination(ChannelKind.WEBHOOK, address)
+    for ways in (fake, real):
+        with pytest.raises(InvalidInput, match="private"):
+            await ways.check(place)
+    assert isinstance(await real.send(message(), place), Refused)
+    await real.close()
+
+
+async def test_without_a_mail_server_there_is_no_mail():
+    """It cannot be added, and what was added before waits."""
+    ways, place = carriers(), destination(ChannelKind.EMAIL, "a@b.in")
+
+    assert not ways.can_mail
+    with pytest.raises(InvalidInput):
+        await ways.check(place)
+    assert isinstance(await ways.send(message(), place), TryLater)

@@ -1,0 +1,91 @@
+"""What Apprise's process may do, asked of the rules themselves; `hullwatch.channels.apprise_worker`."""
+
+import os
+import sys
+
+import pytest
+
+from hullwatch.channels.apprise_worker import Rules
+
+
+@pytest.fixture
+def rules() -> Rules:
+    """Rules that are in force."""
+    made = Rules()
+    made.is_watching = True
+    return made
+
+
+@pytest.mark.parametrize("event", ["socket.connect", "socket.sendto", "socket.sendmsg"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("127.0.0.1", 80),
+        ("10.1.1.1", 80),
+        ("::1", 80, 0, 0),
+        ("::ffff:10.0.0.1", 80, 0, 0),
+        ("localhost", 80),
+        ("8.8.8.8.nip.io", 80),
+    ],
+)
+def test_no_way_leads_inside(rules, event, address):
+    """A name that is not resolved yet counts as inside: what it resolves to is not known here."""
+    with pytest.raises(PermissionError):
+        rules.hook(event, (None, address))
+    assert rules.met_private
+
+    rules.allows_private = True
+    rules.hook(event, (None, address))
+
+
+def test_public_addresses_are_open(rules):
+    """And sockets that are connected already."""
+    rules.hook("socket.connect", (None, ("8.8.8.8", 443)))
+    rules.hook("socket.sendmsg", (None, None))
+
+    assert not rules.met_private
+
+
+def test_sockets_of_this_machine_are_closed_even_where_private_ones_are_allowed(rules):
+    """The system's bus or a container engine listens there."""
+    rules.allows_private = True
+    with pytest.raises(PermissionError):
+        rules.hook("socket.connect", (None, "/run/dbus/system_bus_socket"))
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "flags"),
+    [
+        ("/etc/passwd", "r", os.O_RDONLY),
+        (b"/etc/passwd", "r", os.O_RDONLY),
+        (f"{sys.prefix}/../../etc/passwd", "r", os.O_RDONLY),
+        (f"{sys.prefix}/x", "w", os.O_WRONLY | os.O_CREAT),
+        (f"{sys.prefix}/x", None, os.O_RDWR),
+        ("secret.key", "r", os.O_RDONLY),
+    ],
+)
+def test_files_are_closed(rules, path, mode, flags):
+    """All but those that Python itself is made of, and those for reading only."""
+    with pytest.raises(PermissionError):
+        rules.hook("open", (path, mode, flags))
+
+
+def test_python_and_certificates_are_open(rules):
+    """Else no plugin could be loaded and no connection be encrypted."""
+    for path in (os.__file__, f"{sys.prefix}/pyvenv.cfg", "/etc/ssl/certs/x.pem", os.devnull, 3):
+        rules.hook("open", (path, "r", os.O_RDONLY))
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["subprocess.Popen", "os.system", "os.exec", "os.fork", "os.remove", "syslog.openlog", "os.posix_spawn"],
+)
+def test_programs_and_the_disk_are_closed(rules, event):
+    """Whatever a plugin would do it for."""
+    with pytest.raises(PermissionError):
+        rules.hook(event, ())
+
+
+def test_nothing_is_forbidden_while_plugins_are_loaded():
+    """Until then no user's word has been heard."""
+    Rules().hook("open", ("/etc/passwd", "r", 0))

@@ -1,0 +1,210 @@
+"""Webhooks against a real HTTP server; `hullwatch.channels.webhook`."""
+
+import hashlib
+import hmac
+import json
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+from fakes.clock import FakeClock
+
+from channels.receivers import Receiver, broken, endless, http_receiver, status
+from channels.samples import LINK, NOW, SECRET, destination, message
+from hullwatch.channels.guard import AddressGuard
+from hullwatch.channels.webhook import WebhookChannel
+from hullwatch.domain.channels import Refused, Sent, TryLater
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications import ChannelKind, NotificationKind
+
+HOOK = ChannelKind.WEBHOOK
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver."""
+    async with http_receiver() as made:
+        yield made
+
+
+def make(**options) -> WebhookChannel:
+    """Return a way to webhooks."""
+    return WebhookChannel(AddressGuard(**options), FakeClock(NOW), version="1.2.3")
+
+
+@pytest.fixture
+async def hooks() -> AsyncIterator[WebhookChannel]:
+    """A way to webhooks that may lead to this machine."""
+    made = make(allows_private=True)
+    yield made
+    await made.close()
+
+
+async def test_a_message_arrives_signed_with_its_time(receiver, hooks):
+    """As a receiver checks it that knows nothing of this code but the documentation."""
+    assert await hooks.send(message(), destination(HOOK, f"{receiver.url}/in?key=1")) == Sent()
+
+    [(headers, body)] = receiver.requests
+    assert receiver.paths == ["/in?key=1"]
+    parts = dict(part.split("=", 1) for part in headers["hullwatch-signature"].split(","))
+    expected = hmac.new(SECRET.encode(), parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(parts["v1"], expected)
+    assert int(parts["t"]) == NOW.timestamp()
+    assert headers["hullwatch-id"] == "ntc_1.chn_1"
+    assert headers["user-agent"] == "hullwatch/1.2.3"
+    assert json.loads(body) == {
+        "id": "ntc_1.chn_1",
+        "kind": "session_ended",
+        "title": "Session <ended> ₹",
+        "text": "It is over & out.",
+        "createdAt": "2026-11-23T08:35:00+00:00",
+        "incidentId": "inc_1",
+        "loginUrl": None,
+    }
+
+
+async def test_a_login_link_travels_in_the_body_alone(receiver, hooks):
+    """Kinds that lead to no login have no place for one."""
+    await hooks.send(message(link=LINK), destination(HOOK, receiver.url))
+    await hooks.send(message(kind=NotificationKind.SIGNAL), destination(HOOK, receiver.url))
+
+    (headers, first), (_, second) = receiver.requests
+    assert json.loads(first)["loginUrl"] == LINK
+    assert "canary-link" not in repr(headers) + receiver.paths[0]
+    assert "loginUrl" not in json.loads(second)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (200, Sent()),
+        (204, Sent()),
+        (500, TryLater("The server answered 500.")),
+        (503, TryLater("The server answered 503.")),
+        (429, TryLater("The server answered 429.")),
+        (408, TryLater("The server answered 408.")),
+        (404, Refused("The server answered 404.")),
+        (401, Refused("The server answered 401.")),
+        (410, Refused("The server answered 410.", is_permanent=True)),
+        (422, Refused("The server answered 422.", is_of_message=True)),
+        (302, Refused("The server answered 302; redirects are not followed.")),
+    ],
+)
+async def test_each_status_has_its_outcome(receiver, hooks, code, outcome):
+    """What is about the moment is tried later, what is about the address or the message is refused."""
+    receiver.answers.append(status(code, Location=f"{receiver.url}/elsewhere"))
+
+    assert await hooks.send(message(), destination(HOOK, receiver.url)) == outcome
+    assert receiver.paths == ["/"]
+
+
+async def test_a_receiver_says_when_to_come_again(receiver, hooks):
+    """In seconds, or by a date; nonsense says nothing."""
+    date = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    receiver.answers += [status(503, Retry_After=text) for text in ("120", date, "soon", "-5")]
+
+    asked = [(await hooks.send(message(), destination(HOOK, receiver.url))).retry_after_s for _ in range(4)]
+
+    assert asked == [120.0, 90.0, None, None]
+
+
+async def test_a_broken_connection_is_tried_later(receiver, hooks):
+    """Whether the message was taken is not known."""
+    receiver.answers.append(broken)
+
+    assert isinstance(await hooks.send(message(), destination(HOOK, receiver.url)), TryLater)
+    assert await hooks.send(message(), destination(HOOK, receiver.url)) == Sent()
+
+
+async def test_an_endless_answer_is_not_read(receiver, hooks):
+    """The status has been seen; nobody is interested in the rest."""
+    receiver.answers.append(endless)
+
+    assert await hooks.send(message(), destination(HOOK, receiver.url)) == Sent()
+
+
+async def test_nobody_there_is_tried_later(hooks):
+    """And said without the address."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    outcome = await hooks.send(message(), destination(HOOK, f"http://127.0.0.1:{port}/canary"))
+
+    assert outcome == TryLater("The server cannot be reached.")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "2130706433", "0"])
+async def test_this_machine_is_not_connected_to(receiver, host):
+    """By whatever it is written as, unless the operator allows it."""
+    hooks = make()
+    port = receiver.url.rpartition(":")[2]
+
+    outcome = await hooks.send(message(), destination(HOOK, f"http://{host}:{port}/"))
+    await hooks.close()
+
+    assert isinstance(outcome, Refused)
+    assert outcome.is_permanent
+    assert receiver.requests == []
+
+
+async def test_a_name_that_changes_its_mind_is_not_connected_to(receiver):
+    """Public when its user gave it, and this machine when something is sent."""
+    answers = iter([["8.8.8.8"]])
+
+    async def resolve(name: str) -> list[str]:
+        assert name == "rebinding.example"
+        return next(answers, ["127.0.0.1"])
+
+    hooks = make(resolve=resolve)
+    place = destination(HOOK, f"https://rebinding.example:{receiver.url.rpartition(':')[2]}/")
+    await hooks.check(place)
+
+    outcome = await hooks.send(message(), place)
+    await hooks.close()
+
+    assert outcome == Refused(
+        "It leads to a private network, which this server does not send to.", is_permanent=True
+    )
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("address", "found", "sentence"),
+    [
+        ("https://a.example/", ["8.8.8.8"], None),
+        ("https://a.example/", ["8.8.8.8", "10.0.0.1"], "private"),
+        ("https://a.example/", [], "resolve"),
+        ("http://a.example/", ["8.8.8.8"], "https"),
+        ("https://169.254.169.254/latest", [], "private"),
+        ("https://[fd00::1]/", [], "private"),
+    ],
+)
+async def test_an_address_is_looked_at_before_it_is_stored(address, found, sentence):
+    """And refused in a sentence that says why."""
+
+    async def resolve(_: str) -> list[str]:
+        if not found:
+            raise OSError
+        return found
+
+    hooks = make(resolve=resolve)
+    if sentence is None:
+        await hooks.check(destination(HOOK, address))
+        return
+    with pytest.raises(InvalidInput, match=sentence) as refused:
+        await hooks.check(destination(HOOK, address))
+    assert refused.value.field == "address"
+
+
+async def test_private_addresses_are_an_operators_choice(receiver, hooks):
+    """There, and only there, a webhook need not be encrypted."""
+    await hooks.check(destination(HOOK, receiver.url))
+
+    async def resolve(_: str) -> list[str]:
+        return ["8.8.8.8"]
+
+    outside = make(allows_private=True, resolve=resolve)
+    with pytest.raises(InvalidInput, match="https"):
+        await outside.check(destination(HOOK, "http://a.example/"))

@@ -1,0 +1,231 @@
+"""Channels, tests and set-aside notices over HTTP; `hullwatch.web.api.channels`."""
+
+import pytest
+from fakes.broker import AccountState
+
+from hullwatch.domain.accounts import Role
+from hullwatch.domain.channels import Refused, TryLater
+from hullwatch.domain.notifications import FOR_OPERATORS
+
+HOOK = {
+    "kind": "webhook",
+    "label": "my hook",
+    "kinds": ["session_ended"],
+    "address": "https://hooks.example/canary-path?key=canary-key",
+}
+CHANNELS, DELIVERIES = "/api/notifications/channels", "/api/notifications/deliveries"
+TELEGRAM = {
+    "kind": "telegram",
+    "label": "chat",
+    "kinds": [],
+    "botToken": "12345678:" + "canary" * 6,
+    "chat": "42",
+}
+
+
+async def add(client, **changes) -> dict:
+    """Add a channel and return it."""
+    answer = await client.post(CHANNELS, json=HOOK | changes)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["channel"]
+
+
+@pytest.fixture
+async def sending(house):
+    """Let the outbox send."""
+    house.outbox.start_jobs(house.supervisor)
+    return house
+
+
+async def test_the_list_says_what_can_be_chosen_and_added(house):
+    """Operators can choose more; mail is there where a mail server is."""
+    house.channels.can_mail = False
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        for_admin = (await admin.get(CHANNELS)).json()
+        for_trader = (await trader.get(CHANNELS)).json()
+
+    assert for_trader["channels"] == []
+    assert set(for_admin["availableKinds"]) - set(for_trader["availableKinds"]) == {
+        "broker_trouble", "broker_recovered", "job_restarting", "job_recovered", "calendar_ending",
+    }  # fmt: skip
+    assert "signal" in for_trader["availableKinds"]
+    assert for_trader["availableChannels"] == ["webhook", "telegram", "slack", "apprise"]
+    assert FOR_OPERATORS
+
+
+async def test_a_webhook_is_added_and_its_secret_is_answered_once(house):
+    """Its address never."""
+    async with house.browser("asha") as client:
+        added = await client.post(CHANNELS, json=HOOK)
+        listed = await client.get(CHANNELS)
+        chat = await client.post(CHANNELS, json=TELEGRAM)
+
+    secret = added.json()["signingSecret"]
+    assert len(secret) > 30
+    assert secret not in listed.text
+    assert "canary" not in added.text + listed.text + chat.text
+    assert listed.json()["channels"] == [added.json()["channel"]]
+    channel = listed.json()["channels"][0]
+    assert (channel["hint"], channel["kinds"], channel["isOn"]) == (
+        "https://hooks.example/…",
+        ["session_ended"],
+        True,
+    )
+    assert channel["health"] == {
+        "failures": 0, "failingSince": None, "lastError": None, "pausedUntil": None, "lastSentAt": None,
+    }  # fmt: skip
+    assert chat.json()["signingSecret"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"address": "https://inside.example/"}, "address"),
+        ({"address": "ftp://x"}, "address"),
+        ({"kinds": ["broker_trouble"]}, "kinds"),
+        ({"kinds": ["test"]}, "kinds"),
+        ({"label": " "}, "label"),
+        ({"kind": "telegram"}, "botToken"),
+        ({"kind": "slack"}, "address"),
+        ({"kind": "pigeon"}, "kind"),
+    ],
+)
+async def test_what_cannot_be_used_is_said_by_its_field(house, changes, field):
+    """Never with what was given."""
+    house.channels.refused.add("https://inside.example/")
+    async with house.browser("asha") as client:
+        answer = await client.post(CHANNELS, json=HOOK | changes)
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert "canary" not in answer.text
+
+
+async def test_one_call_chooses_for_several_channels(house):
+    """All or nothing; others' channels are not found."""
+    async with house.browser("asha") as client, house.browser("biren") as other:
+        first, second = await add(client), await add(client, label="second")
+        foreign = await add(other)
+        choices = [
+            {"id": first["id"], "kinds": ["signal", "not_ready"], "isOn": True},
+            {"id": second["id"], "kinds": [], "isOn": False},
+        ]
+        done = await client.put(CHANNELS, json={"channels": choices})
+        wrong = await client.put(
+            CHANNELS, json={"channels": [{"id": foreign["id"], "kinds": [], "isOn": False}, choices[0]]}
+        )
+        twice = await client.put(CHANNELS, json={"channels": [choices[0], choices[0]]})
+        after = await client.get(CHANNELS)
+
+    assert [(one["kinds"], one["isOn"]) for one in done.json()["channels"]] == [
+        (["not_ready", "signal"], True), ([], False),
+    ]  # fmt: skip
+    assert (wrong.status_code, twice.status_code) == (404, 422)
+    assert after.json() == done.json()
+
+
+async def test_a_channel_is_renamed_and_removed_by_its_user(house):
+    """By nobody else."""
+    async with house.browser("asha") as client, house.browser("biren") as other:
+        channel = await add(client)
+        address = f"{CHANNELS}/{channel['id']}"
+        foreign = [
+            (await other.patch(address, json={"label": "mine"})).status_code,
+            (await other.delete(address)).status_code,
+            (await other.post(f"{address}/test")).status_code,
+        ]
+        renamed = await client.patch(address, json={"label": "new"})
+        removed = await client.delete(address)
+        gone = await client.delete(address)
+
+    assert foreign == [404, 404, 404]
+    assert renamed.json() == channel | {"label": "new"}
+    assert (removed.status_code, gone.status_code) == (204, 404)
+
+
+async def test_a_test_tells_how_it_went(sending):
+    """By the same list in which every notice's way is told."""
+    house = sending
+    async with house.browser("asha") as client, house.browser("biren") as other:
+        channel = await add(client)
+        begun = await client.post(f"{CHANNELS}/{channel['id']}/test")
+        await house.clock.settle()
+        [found] = (await client.get(DELIVERIES)).json()["deliveries"]
+        theirs = (await other.get(DELIVERIES)).json()["deliveries"]
+
+        house.channels.behaviours[HOOK["address"]] = lambda _: TryLater("The server answered 503.")
+        again = await client.post(f"{CHANNELS}/{channel['id']}/test")
+        await house.clock.settle()
+        newest = (await client.get(f"{DELIVERIES}?limit=1")).json()["deliveries"][0]
+        health = (await client.get(CHANNELS)).json()["channels"][0]["health"]
+
+    assert begun.status_code == 202
+    assert (found["id"], found["state"], found["kind"]) == (begun.json()["deliveryId"], "sent", "test")
+    assert found["channelLabel"] == "my hook"
+    assert theirs == []
+    assert (newest["id"], newest["state"]) == (again.json()["deliveryId"], "waiting")
+    assert newest["lastError"] == health["lastError"] == "The server answered 503."
+
+
+async def test_tests_are_limited(house):
+    """With a word on when to come again."""
+    async with house.browser("asha") as client:
+        channel = await add(client)
+        answers = [await client.post(f"{CHANNELS}/{channel['id']}/test") for _ in range(8)]
+
+    assert answers[0].status_code == 202
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+async def test_operators_see_what_was_set_aside_and_decide(sending):
+    """Whose it is, why and where to by its hint; they try it again or discard it; nobody else does."""
+    house = sending
+    house.channels.behaviours[HOOK["address"]] = lambda _: Refused(
+        "The server answered 410.", is_permanent=True
+    )
+    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+        await add(trader)
+        for _ in range(2):
+            await house.link(trader, "XA002")
+            house.broker.set_state("XA002", AccountState.REVOKED)
+            await trader.get("/api/token-validation/status")
+            await house.clock.advance(30)
+            house.broker.set_state("XA002", AccountState.ALIVE)
+        listed = await admin.get("/api/admin/deliveries")
+        first, second = listed.json()["deliveries"]
+        house.channels.behaviours.clear()
+        addresses = [f"/api/admin/deliveries/{one['delivery']['id']}" for one in (first, second)]
+        refused = [
+            (await trader.get("/api/admin/deliveries")).status_code,
+            (await trader.post(f"{addresses[0]}/retry")).status_code,
+            (await trader.delete(addresses[0])).status_code,
+        ]
+        retried = await admin.post(f"{addresses[0]}/retry")
+        discarded = await admin.delete(addresses[1])
+        await house.clock.settle()
+        after = await admin.get("/api/admin/deliveries")
+        gone = await admin.post(f"{addresses[0]}/retry")
+        notices = (await admin.get("/api/notifications")).json()["notifications"]
+
+    assert refused == [403, 403, 403]
+    assert (first["email"], first["channelKind"], first["channelHint"]) == (
+        "biren@b.in", "webhook", "https://hooks.example/…",
+    )  # fmt: skip
+    assert first["delivery"]["lastError"] == "The server answered 410."
+    assert "canary" not in listed.text
+    assert (retried.status_code, discarded.status_code, gone.status_code) == (204, 204, 404)
+    assert after.json()["deliveries"] == []
+    assert [message.id for _, message in house.channels.arrived] == [first["delivery"]["id"]]
+    assert [notice["kind"] for notice in notices].count("delivery_set_aside") == 1
+
+
+async def test_attempts_are_counted_by_channel_and_outcome(sending):
+    """In the number whose name is promised."""
+    house = sending
+    async with house.browser("asha") as client:
+        channel = await add(client)
+        await client.post(f"{CHANNELS}/{channel['id']}/test")
+        await house.clock.settle()
+
+    assert b'hullwatch_notifications_total{channel="webhook",outcome="sent"} 1.0' in house.metrics.render()
