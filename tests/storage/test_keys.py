@@ -267,6 +267,34 @@ async def test_a_lost_key_can_be_replaced(house, key_file):
     await house.open().check_keys()
 
 
+async def test_all_processes_share_one_salt_that_outlives_a_rotation(house, key_file):
+    """Whoever comes first makes it; a new key seals it anew and changes nothing about it."""
+    stores = [house.open(), house.open()]
+    salt, *others = await asyncio.gather(*(store.sharing_salt() for store in stores * 3))
+
+    await rotate(house.url, key_file)
+
+    assert [*others, await stores[0].sharing_salt(), await house.open().sharing_salt()] == [salt] * 7
+    async with stores[0].begin(read_only=True) as work:
+        assert salt.reveal() not in (await work.installation.value("sharing_salt"))
+
+
+async def test_a_lost_key_costs_the_salt_and_no_more(house, key_file):
+    """The rotation that opens the house again makes another one, so that a house with Redis opens too and its check is good."""
+    before = await house.open().sharing_salt()
+    key_file.replace([EncryptionKey.make()])
+    with pytest.raises(KeysUnusable):
+        await house.open().sharing_salt()
+
+    report = await rotate(house.url, key_file)
+
+    after = await house.open().sharing_salt()
+    assert after != before
+    assert len(after.reveal()) == len(before.reveal())
+    assert after == await house.open().sharing_salt()
+    assert not any("sharing_salt" in one for one in report.unreadable)
+
+
 async def test_two_rotations_do_not_run_at_once(house, key_file):
     """The second is refused before it changes anything."""
     folder = os.open(key_file.path.parent, os.O_RDONLY)

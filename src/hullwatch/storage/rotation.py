@@ -11,6 +11,7 @@ Run again, it finds two keys in the file and goes on at step 2.
 
 import fcntl
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys, KeyFile
 from hullwatch.storage.opening import opened
-from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SEALED_COLUMNS, SealedSecret
+from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SEALED_COLUMNS, SHARING_SALT, SealedSecret
 from hullwatch.storage.transaction import KEYS_LOCK
 
 _FROM_SETTING = (
@@ -145,7 +146,10 @@ def _plain(secret: SealedSecret, cipher: Cipher) -> str | None:
     try:
         return cipher.open(secret.sealed, secret.place)
     except Undecryptable:
-        # The key check holds nothing but a known text, so that a lost key does not keep the house shut for ever.
+        # The key check holds nothing but a known text, and any salt will do that is nobody's yet, so that a lost key does not keep the
+        # house shut for ever.
+        if secret.owner == SHARING_SALT:
+            return secrets.token_hex(32)
         return KEY_CHECK_TEXT if secret.owner == KEY_CHECK else None
 
 
