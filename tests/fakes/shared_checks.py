@@ -1,5 +1,6 @@
 """Confirmations kept in memory for several services of one test; passes the same cases as the real thing (``tests/sharing``)."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from fakes.clock import FakeClock
@@ -35,6 +36,8 @@ class FakeSharedChecks:
         self._process = process
         self._good_for_s = good_for_s
         self._turn_lasts_s = turn_lasts_s
+        self.before_turn: Callable[[], Awaitable[object]] | None = None
+        """What happens elsewhere once, right before a turn is taken here."""
 
     async def look(self, user_id: str, generation: int) -> SharedAnswer:
         """Return the latest confirmation."""
@@ -46,6 +49,9 @@ class FakeSharedChecks:
 
     async def take_turn(self, user_id: str, generation: int) -> Turn:
         """Take the turn unless another has it."""
+        before_turn, self.before_turn = self.before_turn, None
+        if before_turn is not None:
+            await before_turn()
         if self.memory.is_down:
             return Turn.UNKNOWN
         now_s = self.memory.clock.monotonic()

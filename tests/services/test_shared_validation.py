@@ -27,6 +27,7 @@ class Town:
         self.memory = SharedMemory(self.clock)
         self.one = House(clock=self.clock, shared=FakeSharedChecks(self.memory, "one"))
         self.broker = self.one.broker
+        self.other_door = FakeSharedChecks(self.memory, "other")
         self.other: House
 
     async def open(self) -> "Town":
@@ -36,7 +37,7 @@ class Town:
             clock=self.clock,
             store=self.one.store,
             broker=self.broker,
-            shared=FakeSharedChecks(self.memory, "other"),
+            shared=self.other_door,
         )
         await self.other.start(with_monitoring=False)
         return self
@@ -109,6 +110,18 @@ async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fres
 
     assert {(await one).verdict for one in asking} == {VALID}
     assert town.asked == 1
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fresh: bool) -> None:
+    """Between looking in vain and taking the turn the other process may have confirmed and let go."""
+    door = town.other_door
+    door.before_turn = lambda: town.one.validation.validate_fyers_token(ALICE)
+
+    found = await town.other.validation.validate_fyers_token(ALICE, fresh=fresh)
+
+    assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
+    assert town.memory.turns == {}
 
 
 async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: Town) -> None:

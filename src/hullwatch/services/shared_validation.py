@@ -19,6 +19,8 @@ from hullwatch.services.ports import SharedChecks
 LONGEST_WAIT_S: Final = 3.0
 """Real seconds to wait for another process' answer: three times what Fyers usually needs; then two questions are better than no answer."""
 _LOOK_EVERY_S: Final = 0.1
+_AGE_STEP_S: Final = 0.002
+"""By which an age may be wrong that is told in whole milliseconds."""
 
 
 class SharingMetrics(Protocol):
@@ -94,27 +96,35 @@ class SharedValidation:
         self._count_failure(answer)
         return None
 
-    async def awaited(self, user_id: str, generation: int) -> float | None:
+    async def awaited(self, user_id: str, generation: int, *, since_s: float) -> float | None:
         """Take the turn to ask Fyers, or wait a moment for a confirmation by the process that has it.
 
+        Args:
+            user_id: Whose session.
+            generation: Which of them.
+            since_s: When the question was put, by the wire clock's `monotonic`: an earlier confirmation is no answer to it.
+
         Returns:
-            The age in seconds of a confirmation that came since this call; `None` when this process has to ask, and then to say `asked`.
+            The age in seconds of a confirmation; `None` when this process has to ask. Either way `asked` is to be said afterwards.
         """
         began_s = self._wire_clock.monotonic()
-        while await self._checks.take_turn(user_id, generation) is Turn.OTHERS:
-            waited_s = self._wire_clock.monotonic() - began_s
-            if waited_s >= LONGEST_WAIT_S:
-                break
-            await self._wire_clock.sleep(_LOOK_EVERY_S * self._random.uniform(0.5, 1.5))
-            waited_s = self._wire_clock.monotonic() - began_s
+        while True:
+            turn = await self._checks.take_turn(user_id, generation)
+            if turn is Turn.UNKNOWN or self._wire_clock.monotonic() - began_s >= LONGEST_WAIT_S:
+                return None
+            if turn is Turn.OTHERS:
+                await self._wire_clock.sleep(_LOOK_EVERY_S * self._random.uniform(0.5, 1.5))
+            # Also with the turn in hand: whoever had it may have confirmed and let go since we last looked.
+            passed_s = self._wire_clock.monotonic() - since_s
             answer = await self._checks.look(user_id, generation)
-            if isinstance(answer, Confirmed) and answer.age_s <= waited_s:
+            if isinstance(answer, Confirmed) and answer.age_s <= passed_s + _AGE_STEP_S:
                 self._metrics.shared_look("awaited")
                 return answer.age_s
-        return None
+            if turn is Turn.OURS:
+                return None
 
     async def asked(self, user_id: str, generation: int, *, is_confirmed: bool) -> None:
-        """Tell the other processes what asking brought: a confirmation, or that somebody else may ask."""
+        """Tell the other processes what asking brought: a confirmation, or that somebody else may ask; without the turn it ends nobody's."""
         if is_confirmed:
             await self._checks.confirm(user_id, generation)
         await self._checks.end_turn(user_id, generation)

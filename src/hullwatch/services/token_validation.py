@@ -170,6 +170,7 @@ class TokenValidationService:
 
     async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
         """Return whether the account's session is good; concurrent callers share one call, `fresh` skips the cache."""
+        since_s = self._wire_clock.monotonic()
         cached = None if fresh else self.status_from_cache(user_id)
         if cached is not None:
             return cached
@@ -182,15 +183,15 @@ class TokenValidationService:
             known = self._take_over(key, await self._shared.known(*key))
             if known is not None:
                 return known
-        return await self._flights.run(key, lambda: self._ask(key))
+        return await self._flights.run(key, lambda: self._ask(key, since_s))
 
-    async def _ask(self, key: tuple[str, int]) -> Validation:
-        """Ask Fyers, unless another process is asking at this moment and its answer comes soon."""
-        taken_over = self._take_over(key, await self._shared.awaited(*key))
-        if taken_over is not None:
-            return taken_over
+    async def _ask(self, key: tuple[str, int], since_s: float) -> Validation:
+        """Ask Fyers, unless another process has asked since the question was put, or its answer comes soon."""
         is_confirmed = False
         try:
+            taken_over = self._take_over(key, await self._shared.awaited(*key, since_s=since_s))
+            if taken_over is not None:
+                return taken_over
             validation = await self._ask_fyers(key[0])
             is_valid = validation.verdict is ValidationVerdict.VALID
             is_confirmed = is_valid and validation.connection.generation == key[1]
