@@ -259,7 +259,15 @@ def test_this_machine_alone_is_safe(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://127.0.0.1:6379/0", "rediss://:secret@cache.example:6380", "unix:///run/redis.sock"]
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://127.0.0.1?db=3",
+        "rediss://:secret@cache.example:6380",
+        "rediss://cache.example/2?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required",
+        "unix:///run/redis.sock",
+        "unix://:secret@/run/redis.sock?db=2",
+    ],
 )
 def test_redis_can_be_used(url: str) -> None:
     """Over a network, over TLS and through a socket."""
@@ -267,14 +275,31 @@ def test_redis_can_be_used(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://cache.example", "redis://", "unix://", "redis://h:nothing", "cache.example:6379"]
+    "url",
+    [
+        "http://cache.example",
+        "redis://",
+        "unix://",
+        "redis://h:nothing",
+        "cache.example:6379",
+        "redis://cache.example/trading",
+        "redis://cache.example/0#hunter2",
+        "redis://:hunter2@cache.example/?socket_timeout=60",
+        "redis://:hunter2@cache.example/?decode_responses=true",
+        "redis://:hunter2@cache.example/?max_connections=5000",
+        "redis://:hunter2@cache.example/?made_up=1",
+        "redis://:hunter2@cache.example/?ssl_cert_reqs=none",
+        "rediss://:hunter2@cache.example/?ssl_cert_reqs=whatever",
+        "unix:///run/redis.sock?db=none",
+    ],
 )
 def test_an_address_that_is_none_of_redis_is_refused(url: str) -> None:
     """The sentence names the setting and quotes nothing of it."""
     refused = reading(HULLWATCH_REDIS_URL=url)
     assert isinstance(refused, SettingsRefused)
     assert "HULLWATCH_REDIS_URL" in str(refused)
-    assert "cache.example" not in str(refused)
+    for part in ("cache.example", "hunter2"):
+        assert part not in str(refused)
 
 
 @pytest.mark.parametrize(

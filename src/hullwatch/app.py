@@ -384,14 +384,18 @@ async def _shared_checks(
     url = settings.redis_url.get_secret_value()
     if not url:
         return None
-    shared = RedisChecks(
-        SecretText(url),
-        salt=await store.sharing_salt(),
-        process=new_id("prc"),
-        good_for_s=settings.validation_cache_seconds,
-        wire_clock=SystemClock(),
-        random=random,
-    )
+    salt = await store.sharing_salt()
+    try:
+        shared = RedisChecks(
+            SecretText(url),
+            salt=salt,
+            process=new_id("prc"),
+            good_for_s=settings.validation_cache_seconds,
+            wire_clock=SystemClock(),
+            random=random,
+        )
+    except ValueError as problem:
+        raise SettingsRefused(f"HULLWATCH_REDIS_URL cannot be used: it is {problem}.") from None
     stack.push_async_callback(shared.close)
     return shared
 

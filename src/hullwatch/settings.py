@@ -4,7 +4,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,6 +14,7 @@ from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.instruments import Resolution
 
 PREFIX = "HULLWATCH_"
+_REDIS_TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
 """Fyers' own limits per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
 
@@ -124,14 +125,10 @@ class Settings(BaseSettings):
     @classmethod
     def _is_redis(cls, address: SecretStr) -> SecretStr:
         text = address.get_secret_value()
-        if text:
-            try:
-                url = urlsplit(text)
-                has_place = bool(url.path if url.scheme == "unix" else url.hostname and url.port != 0)
-            except ValueError:
-                has_place = False
-            if not has_place or url.scheme not in ("redis", "rediss", "unix"):
-                raise ValueError("it must be redis://host:port/number, rediss:// for TLS, or unix:///path")
+        if text and not _is_redis_address(text):
+            raise ValueError(
+                "it must be redis://host:port/number, rediss:// for TLS, or unix:///path, with no other options than db and those of TLS"
+            )
         return address
 
     @field_validator("data_dir", "calendar_file")
@@ -311,6 +308,23 @@ def read_address(text: str) -> tuple[str, int] | None:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) <= 65535:
         return None
     return host.strip("[]"), int(port)
+
+
+def _is_redis_address(text: str) -> bool:
+    """Say whether Redis can be reached there; options that would change our patience or what answers look like are not for an address."""
+    try:
+        url = urlsplit(text)
+        options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+        has_place = bool(url.path if url.scheme == "unix" else url.hostname and url.port != 0)
+    except ValueError:
+        return False
+    number = options.pop("db", "0") if url.scheme == "unix" else url.path.strip("/") or options.pop("db", "0")
+    if url.scheme == "rediss":
+        is_known = options.keys() <= _REDIS_TLS_OPTIONS
+        is_known &= options.get("ssl_cert_reqs", "required") in ("none", "optional", "required")
+    else:
+        is_known = url.scheme in ("redis", "unix") and not options
+    return has_place and is_known and not url.fragment and number.isascii() and number.isdigit()
 
 
 def _sentence(name: str, why: str) -> str:

@@ -34,15 +34,18 @@ class Doors:
         self.server = server
         self._stack = stack
 
-    def open(self, process: str, *, good_for_s: float = 300.0, wire_clock=None) -> RedisChecks:
-        """Return a door."""
+    def open(
+        self, process: str, *, good_for_s: float = 300.0, wire_clock=None, url: str = "", **limits
+    ) -> RedisChecks:
+        """Return a door, to this Redis or to another address."""
         checks = RedisChecks(
-            SecretText(self.server.url),
+            SecretText(url or self.server.url),
             salt=SALT,
             process=process,
             good_for_s=good_for_s,
             wire_clock=wire_clock or SystemClock(),
             random=Random(1),
+            **limits,
         )
         self._stack.push_async_callback(checks.close)
         return checks

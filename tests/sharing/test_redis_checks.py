@@ -1,14 +1,18 @@
 """Redis lost, hung, full, foreign or full of nonsense: no error, no long wait, and nothing readable in it."""
 
 import asyncio
+from contextlib import suppress
+from random import Random
 
 import pytest
 from fakes.clock import FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
-from hullwatch.sharing.redis_checks import _read
+from hullwatch.sharing.redis_checks import RedisChecks, _read
 from sharing.conftest import SALT, Doors
 from sharing.redis_process import RedisProcess
 
@@ -53,6 +57,65 @@ async def test_a_redis_that_hangs_is_given_up_soon(doors: Doors, redis_server: R
     redis_server.thaw()
     await answers_again(checks)
     assert isinstance(await checks.look("asha", 1), Confirmed)
+
+
+@pytest.mark.parametrize("harm", ["freeze", "kill"])
+async def test_its_loss_is_told_once_however_many_were_asking(
+    doors: Doors, redis_server: RedisProcess, harm: str
+) -> None:
+    """All that were under way fail in the same moment; the log says so at the change and at the recovery."""
+    with capture_logs() as logs:
+        checks = doors.open("a")
+        await asyncio.gather(*(checks.ping() for _ in range(8)))
+        getattr(redis_server, harm)()
+
+        await asyncio.gather(*(checks.look("asha", place) for place in range(40)))
+        if harm == "kill":
+            redis_server.start()
+        else:
+            redis_server.thaw()
+        await answers_again(checks)
+
+    told = [line["event"] for line in logs]
+    assert told == ["redis.lost", "redis.answers_again"]
+
+
+async def test_a_crowd_of_our_own_is_not_taken_for_a_lost_redis(doors: Doors) -> None:
+    """Who finds no free connection asks Fyers; what was learned of Redis, which answers, stays as it was."""
+    checks = doors.open("a", most_connections=1, free_within_s=0, answer_within_s=10)
+
+    answers = await asyncio.gather(*(checks.look("asha", 1) for _ in range(50)))
+
+    assert answers == [Unconfirmed()] + [NotAnswering()] * 49
+    assert checks.report().is_answering
+    assert await checks.look("asha", 1) == Unconfirmed()
+
+
+async def test_everybody_of_a_crowd_gets_a_turn(doors: Doors) -> None:
+    """Many more questions than connections are answered one after another."""
+    checks = doors.open("a", most_connections=3, free_within_s=30, answer_within_s=10)
+    await checks.confirm("asha", 7)
+
+    answers = await asyncio.gather(*(checks.look("asha", place) for place in range(400)))
+
+    assert [isinstance(answer, Confirmed) for answer in answers] == [place == 7 for place in range(400)]
+
+
+async def test_one_who_leaves_takes_no_answer_of_anothers(doors: Doors) -> None:
+    """A question that is cancelled on its way never leaves its answer to the next one on the same connection."""
+    checks = doors.open("a", most_connections=4, free_within_s=30, answer_within_s=10)
+    for place in range(8):
+        await checks.confirm("asha", place)
+
+    for patience in range(60):
+        leaving = [asyncio.create_task(checks.look("asha", place)) for place in range(8)]
+        for _ in range(patience % 12):
+            await asyncio.sleep(0)
+        for one in leaving:
+            one.cancel()
+        answers = await asyncio.gather(*(checks.look("ravi", place) for place in range(8)))
+        assert answers == [Unconfirmed()] * 8
+        await asyncio.gather(*leaving, return_exceptions=True)
 
 
 async def test_while_it_is_down_one_question_at_a_time_is_tried(
@@ -133,6 +196,106 @@ async def test_any_user_id_will_do(doors: Doors, user_id: str) -> None:
     assert isinstance(await checks.look(user_id, 7), Confirmed)
     assert await checks.look(user_id + "x", 7) == Unconfirmed()
     await checks.forget(user_id, 7)
+
+
+_PIECES = (
+    *(
+        b"+OK\r\n",
+        b"+QUEUED\r\n",
+        b"+\xff\xff\r\n",
+        b":5\r\n",
+        b":x\r\n",
+        b":299000\r\n",
+        b"$6\r\n300000\r\n",
+        b"$3\r\nabc\r\n",
+    ),
+    *(
+        b"$-1\r\n",
+        b"$-7\r\n",
+        b"$x\r\n",
+        b"$999999999\r\n",
+        b"*2\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*x\r\n",
+        b"*1\r\n" * 3000,
+    ),
+    *(
+        b"-LOADING x\r\n",
+        b"-READONLY x\r\n",
+        b"-OOM x\r\n",
+        b"-NOAUTH x\r\n",
+        b"-WRONGPASS x\r\n",
+        b"-MOVED 1 x:1\r\n",
+        b"-MOVED\r\n",
+    ),
+    *(
+        b"-NOSCRIPT x\r\n",
+        b"-EXECABORT x\r\n",
+        b"-ERR x\r\n",
+        b"-\r\n",
+        b"\r\n",
+        b"\xff\xfe",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ),
+    *(b"%1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n", b">2\r\n"),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(reply=st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join), hangs_up=st.booleans())
+async def test_whatever_is_said_at_that_address_nothing_is_raised(
+    doors: Doors, reply: bytes, *, hangs_up: bool
+) -> None:
+    """Errors, other protocols and impossible replies give answers of the agreed types, and later a real Redis is found again."""
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the other side leaves when it has heard enough
+            while await reader.read(65536):
+                writer.write(reply)
+                if hangs_up:
+                    break
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    clock = FakeClock()
+    checks = doors.open("a", url=f"redis://127.0.0.1:{port}", wire_clock=clock, answer_within_s=0.02)
+
+    for _ in range(2):
+        assert isinstance(await checks.look("asha", 1), Confirmed | Unconfirmed | NotAnswering)
+        assert await checks.take_turn("asha", 1) in Turn
+        await checks.confirm("asha", 1)
+        await checks.end_turn("asha", 1)
+        await checks.forget("asha", 1)
+        await checks.ping()
+        await clock.advance(60)  # past any cool-down: probes meet the same
+    server.close()
+    await checks.close()
+
+    checks._redis = doors.open("a")._redis
+    await clock.advance(60)
+    assert await checks.ping()
+    assert checks.report().is_answering
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "redis://:hunter2@h?made_up=1", "redis://:hunter2@h?socket_timeout=soon", "unix:///x?db=y"],
+)
+def test_an_address_that_cannot_work_is_met_at_once(url: str) -> None:
+    """Not by the first user who asks; and nothing of it is quoted."""
+    with pytest.raises(ValueError) as caught:
+        RedisChecks(
+            SecretText(url),
+            salt=SALT,
+            process="a",
+            good_for_s=300,
+            wire_clock=FakeClock(),
+            random=Random(1),
+        )
+    assert "hunter2" not in repr(caught.value)
+    assert caught.value.__cause__ is None
 
 
 async def test_a_reader_of_redis_learns_of_nobody(doors: Doors, redis_server: RedisProcess) -> None:

@@ -35,12 +35,26 @@ ANSWER_WITHIN_S: Final = 0.25
 TURN_LASTS_S: Final = 20.0
 """Longer than a validation may take; a process that dies lets go of its turn after that, and others do not wait so long anyway."""
 MOST_CONNECTIONS: Final = 16
+FREE_WITHIN_S: Final = 0.5
+"""Real seconds to wait for one of these; a crowd of our own making says nothing about Redis."""
 _COOL_DOWN: Final = Backoff(first_s=1, factor=2, max_s=15, jitter=0.25)
 _PREFIX: Final = "hullwatch:v1"
 _END_TURN: Final = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 )
 """Lua, so that looking and removing are one step: a turn that ran out may be another process' by now."""
+
+_NO_ANSWER: Final = (
+    RedisError,
+    OSError,
+    TimeoutError,
+    # What redis-py raises over replies of an impossible shape, which it takes on trust.
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+)
 
 T = TypeVar("T")
 
@@ -62,6 +76,8 @@ class RedisChecks:
         wire_clock: Clock,
         random: Random,
         answer_within_s: float = ANSWER_WITHIN_S,
+        free_within_s: float = FREE_WITHIN_S,
+        most_connections: int = MOST_CONNECTIONS,
     ) -> None:
         """Keep what is needed; nothing is connected before the first question.
 
@@ -73,20 +89,15 @@ class RedisChecks:
             wire_clock: Real time.
             random: Source of jitter.
             answer_within_s: Real seconds that an exchange may take.
+            free_within_s: Real seconds to wait for a free connection.
+            most_connections: How many exchanges are under way at once.
 
         Raises:
-            ValueError: The address is none of Redis'.
+            ValueError: The address is none of Redis', or has options that it does not know; nothing of it is quoted.
         """
-        pool = BlockingConnectionPool.from_url(
-            url.reveal(),
-            max_connections=MOST_CONNECTIONS,
-            timeout=answer_within_s,
-            socket_timeout=answer_within_s,
-            socket_connect_timeout=answer_within_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,  # understood by every Redis, and by what stands in for it
-        )
-        self._redis: Any = Redis.from_pool(pool)
+        self._redis: Any = Redis.from_pool(_pool(url, most_connections, answer_within_s))
+        self._free = asyncio.Semaphore(most_connections)
+        self._free_within_s = free_within_s
         self._salt = salt
         self._process = process
         self._good_for_ms = max(1, round(good_for_s * 1000))
@@ -159,26 +170,65 @@ class RedisChecks:
         return f"{_PREFIX}:{what}:{digest}"
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T | _Silence:
+        """Make one exchange when a connection is free for it."""
+        try:
+            async with asyncio.timeout(self._free_within_s):
+                await self._free.acquire()
+        except TimeoutError:
+            return _Silence()
+        try:
+            return await self._exchange(ask)
+        finally:
+            self._free.release()
+
+    async def _exchange(self, ask: Callable[[], Awaitable[T]]) -> T | _Silence:
         """Make one exchange; a refusal of Redis' counts like silence, since it will not serve us either way."""
         permit = self._circuit.permit()
         if permit is Permit.REFUSED:
             return _Silence()
-        was_well = self._circuit.state is CircuitState.CLOSED
         try:
             async with asyncio.timeout(self._answer_within_s):
                 answer = await ask()
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
-            self._circuit.failed("redis", permit)
-            if was_well and self._circuit.state is not CircuitState.CLOSED:
-                self._log.warning("redis.lost", error=type(error).__name__)
+        except _NO_ANSWER as error:
+            self._note(permit, error)
             return _Silence()
-        except asyncio.CancelledError:
+        else:
+            self._note(permit, None)
+            return answer
+        finally:
+            # A probe that was cancelled has told nothing: the next to ask is one.
             self._circuit.abandoned(permit)
-            raise
-        self._circuit.succeeded(permit)
-        if not was_well and self._circuit.state is CircuitState.CLOSED:
+
+    def _note(self, permit: Permit, error: Exception | None) -> None:
+        """Report how an exchange went, and say so where that changes how Redis stands: many may fail in the same moment."""
+        before = self._circuit.state
+        if error is None:
+            self._circuit.succeeded(permit)
+        else:
+            self._circuit.failed("redis", permit)
+        was_well, is_well = before is CircuitState.CLOSED, self._circuit.state is CircuitState.CLOSED
+        if was_well and not is_well:
+            self._log.warning("redis.lost", error=type(error).__name__)
+        elif is_well and not was_well:
             self._log.info("redis.answers_again")
-        return answer
+
+
+def _pool(url: SecretText, most_connections: int, answer_within_s: float) -> Any:
+    """Return connections that are made when they are needed; raises `ValueError` for an address that none can be made to."""
+    try:
+        pool: Any = BlockingConnectionPool.from_url(
+            url.reveal(),
+            max_connections=most_connections,
+            timeout=answer_within_s,
+            socket_timeout=answer_within_s,
+            socket_connect_timeout=answer_within_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,  # understood by every Redis, and by what stands in for it
+        )
+        pool.make_connection()  # connects nothing, but meets options that do not exist
+    except (RedisError, TypeError, ValueError):
+        raise ValueError("not an address of Redis, or with options that it does not know") from None
+    return pool
 
 
 def _read(found: list[Any]) -> SharedAnswer:
