@@ -38,9 +38,13 @@ class FakeSharedChecks:
         self._turn_lasts_s = turn_lasts_s
         self.before_turn: Callable[[], Awaitable[object]] | None = None
         """What happens elsewhere once, right before a turn is taken here."""
+        self.before_look: Callable[[str], Awaitable[object]] | None = None
+        """What has to come to its end before each look is answered."""
 
     async def look(self, user_id: str, generation: int) -> SharedAnswer:
         """Return the latest confirmation."""
+        if self.before_look is not None:
+            await self.before_look(user_id)
         if self.memory.is_down:
             return NotAnswering()
         confirmed_s = self.memory.confirmations.get((user_id, generation))

@@ -124,6 +124,22 @@ async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fr
     assert town.memory.turns == {}
 
 
+async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town) -> None:
+    """A look that drags on lets nobody past who would then ask again what is being asked."""
+    looked = []
+
+    async def drags_on(user_id: str) -> None:
+        looked.append(user_id)
+        await town.clock.sleep(len(looked))
+
+    town.other_door.before_look = drags_on
+    tabs = [asyncio.create_task(town.other.validation.validate_fyers_token(ALICE)) for _ in range(20)]
+    await town.clock.advance(30)
+
+    assert {(await tab).verdict for tab in tabs} == {VALID}
+    assert (town.asked, len(looked)) == (1, 2)  # before and after taking the turn
+
+
 async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: Town) -> None:
     """After a few seconds the other asks for itself; nothing of the dead one's turn is left in the end."""
     town.broker.before_answer = lambda _: asyncio.Event().wait()

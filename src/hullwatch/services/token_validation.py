@@ -148,6 +148,7 @@ class TokenValidationService:
             clock, ttl_s=cache_s, max_entries=MOST_CACHED
         )
         self._flights: SingleFlight[tuple[str, int], Validation] = SingleFlight()
+        self._looks: SingleFlight[tuple[str, int], Validation] = SingleFlight()
         self._hits: Counter[str] = Counter()
         self._misses: Counter[str] = Counter()
         connections.on_change(self._on_connection_change)
@@ -160,12 +161,18 @@ class TokenValidationService:
         connection = self._connections.connection(user_id)
         if not connection.has_session:
             return self._over(connection)
+        remembered = self._remembered(connection)
+        if remembered is not None:
+            self._hits[user_id] += 1
+            self._metrics.cache_hit()
+        return remembered
+
+    def _remembered(self, connection: Connection) -> Validation | None:
+        user_id = connection.user_id
         checked_at = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
         # Another process' confirmation was some seconds old already when it was put here.
         if checked_at is None or self._clock.now() - checked_at >= self._cache_for:
             return None
-        self._hits[user_id] += 1
-        self._metrics.cache_hit()
         return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
 
     async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
@@ -178,12 +185,17 @@ class TokenValidationService:
         if not connection.has_session:
             return self._over(connection)
         key = (user_id, connection.generation)
-        if not fresh:
-            self._misses[user_id] += 1
-            known = self._take_over(key, await self._shared.known(*key))
-            if known is not None:
-                return known
-        return await self._flights.run(key, lambda: self._ask(key, since_s))
+        if fresh:
+            return await self._flights.run(key, lambda: self._ask(key, since_s))
+        self._misses[user_id] += 1
+        return await self._looks.run(key, lambda: self._look_or_ask(key, since_s))
+
+    async def _look_or_ask(self, key: tuple[str, int], since_s: float) -> Validation:
+        """Take an earlier confirmation of another process', or ask. Callers who want a fresh answer do not join here, but in asking."""
+        known = self._take_over(key, await self._shared.known(*key))
+        # Somebody who wanted a fresh answer may have got it meanwhile.
+        known = known or self._remembered(self._connections.connection(key[0]))
+        return known or await self._flights.run(key, lambda: self._ask(key, since_s))
 
     async def _ask(self, key: tuple[str, int], since_s: float) -> Validation:
         """Ask Fyers, unless another process has asked since the question was put, or its answer comes soon."""
