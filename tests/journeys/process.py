@@ -20,7 +20,7 @@ SERVE = ("-m", "hullwatch", "serve")
 class ServerProcess:
     """One server at a fixed address; what it says goes to a file."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, simulator_url: str) -> None:
+    def __init__(self, arguments: tuple[str, ...], folder: Path, simulator_url: str, **settings: str) -> None:
         self._arguments = arguments
         self._folder = folder
         self._port = free_port()
@@ -37,6 +37,7 @@ class ServerProcess:
             "HULLWATCH_FYERS_BASE_URL": f"{simulator_url}/api/v3",
             "HULLWATCH_FYERS_DATA_URL": f"{simulator_url}/data",
             "HULLWATCH_FYERS_PUBLIC_URL": simulator_url,
+            **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
 

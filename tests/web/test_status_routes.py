@@ -113,6 +113,7 @@ async def test_cache_is_shown_to_whom_it_concerns(house):
         own = (await trader.get("/api/token-validation/cache-stats")).json()["stats"]
 
     assert everybody["size"] == 2
+    assert everybody["shared"] == {"isUsed": False, "isAnswering": False}
     assert own["size"] == 1
     assert set(own["entries"][0]) == {"userId", "isValid", "ageSeconds"}
 

@@ -1,0 +1,145 @@
+"""Two real server processes on one database and one Redis, which hangs, dies and comes back: nobody is ever logged out by it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sharing.conftest import redis_server
+from sharing.redis_process import RedisProcess
+
+from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
+from journeys.broker import SimulatedBroker
+from journeys.browser import Browser
+from journeys.process import SERVE, ServerProcess
+from journeys.town import until
+
+__all__ = ["redis_server"]
+
+PASSWORD_OF_REDIS = "canary-password-of-redis"
+
+
+@dataclass
+class Pair:
+    """One user at two servers of one install."""
+
+    simulator: SimulatorServer
+    broker: SimulatedBroker
+    servers: tuple[ServerProcess, ServerProcess]
+    tabs: tuple[Browser, Browser]
+
+    async def statuses(self, *, times: int = 1) -> list[dict[str, Any]]:
+        """Ask both servers at once, each so many times."""
+        asking = [tab.get("/api/token-validation/status") for tab in self.tabs for _ in range(times)]
+        return list(await asyncio.gather(*asking))
+
+    async def validations(self, *, times: int = 1) -> int:
+        """Let both forget what they know, and then be asked at once; return how often Fyers was."""
+        for tab in self.tabs:
+            await tab.call("POST", "/api/token-validation/clear-cache")
+        await self.broker.forget_calls()
+        for status in await self.statuses(times=times):
+            assert (status["isValid"], status["isConnected"], status["verified"]) == (True, True, True), (
+                status
+            )
+        return await self.broker.total(self.tabs[0].fyers_id)
+
+    async def redis_is_ready(self, *, is_ready: bool) -> bool:
+        """Whether both servers say so of Redis; both have to be ready themselves, whatever they say."""
+        found = []
+        for tab in self.tabs:
+            reply = await tab.ask("GET", "/readyz")
+            assert (reply.status, reply.json["status"]) == (200, "ready"), reply.text
+            (redis,) = [one for one in reply.json["dependencies"] if one["name"] == "redis"]
+            assert redis["isEssential"] is False
+            found.append(redis["isReady"])
+        return found == [is_ready] * 2
+
+    async def sharing(self) -> list[dict[str, bool]]:
+        """Return how sharing stands, as operators are told."""
+        return [(await tab.get("/api/token-validation/cache-stats"))["stats"]["shared"] for tab in self.tabs]
+
+
+@asynccontextmanager
+async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
+    """Start a simulator and two servers; their only user is connected and has a tab at each."""
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(SimulatorServer(SimulatorConfig(port=0)))
+        broker = SimulatedBroker(simulator.base_url)
+        stack.push_async_callback(broker.close)
+        servers = []
+        for name in ("one", "other"):
+            (folder / name).mkdir()
+            shared = {"HULLWATCH_DATA_DIR": str(folder / "data"), "HULLWATCH_REDIS_URL": redis_url}
+            servers.append(ServerProcess(SERVE, folder / name, simulator.base_url, **shared))
+            stack.callback(servers[-1].kill)
+        one, other = (Browser(server.url, "Asha", "FY00001") for server in servers)
+        stack.push_async_callback(one.close)
+        stack.push_async_callback(other.close)
+        await servers[0].start()
+        await one.register()
+        await broker.person(one.fyers_id)
+        await one.connect()
+        await servers[1].start()  # reads the session from the database
+        await other.call("POST", "/api/auth/login", {"email": one.email, "password": one.password})
+        yield Pair(simulator, broker, (servers[0], servers[1]), (one, other))
+
+
+@pytest.mark.timeout(240)
+async def test_two_servers_share_while_redis_lives_and_do_without_it(
+    tmp_path: Path, redis_server: RedisProcess
+) -> None:
+    """One question to Fyers between them; without Redis one each; and with it again one, by itself. Both stay ready throughout."""
+    async with two_servers(tmp_path, redis_server.url) as pair:
+        await pair.statuses()
+        assert await pair.validations(times=20) == 1
+        assert await pair.sharing() == [{"isUsed": True, "isAnswering": True}] * 2
+
+        for harm, mend in (
+            (redis_server.freeze, redis_server.thaw),
+            (redis_server.kill, redis_server.start),
+        ):
+            harm()
+            assert await pair.validations(times=20) == 2
+            await until(lambda: pair.redis_is_ready(is_ready=False), "both noticed the loss")
+            assert await pair.validations(times=20) == 2
+            assert [one["isUsed"] for one in await pair.sharing()] == [True, True]
+            mend()
+            await until(lambda: pair.redis_is_ready(is_ready=True), "both found it again")
+            assert await pair.validations(times=20) == 1
+
+        for server in pair.servers:
+            assert await server.stop() == 0
+            assert "Traceback" not in server.said
+
+
+@pytest.mark.timeout(240)
+async def test_redis_learns_of_nobody_and_nobody_of_its_password(
+    tmp_path: Path, redis_server: RedisProcess
+) -> None:
+    """All that is in Redis are hashes and numbers, all that servers say of it is whether it answers."""
+    with closing(redis_server.client()) as admin:
+        admin.config_set("requirepass", PASSWORD_OF_REDIS)
+        path = redis_server.url.removeprefix("unix://")
+        async with two_servers(tmp_path, f"unix://:{PASSWORD_OF_REDIS}@{path}") as pair:
+            await pair.tabs[0].call("POST", "/api/token-validation/validate-all")
+            assert await pair.validations() == 1
+            await until(lambda: pair.redis_is_ready(is_ready=True), "it takes the password")
+            asha = pair.tabs[0]
+            session = pair.simulator.broker.accounts.newest_session(asha.fyers_id)
+            admin.auth(PASSWORD_OF_REDIS)
+            content = {key: admin.dump(key) + (admin.get(key) or b"") for key in admin.scan_iter()}
+            for tab in pair.tabs:
+                for address in ("/metrics", "/readyz", "/api/admin/jobs"):
+                    await tab.ask("GET", address)
+
+        assert content
+        assert all(key.startswith(b"hullwatch:v1:") for key in content)
+        for canary in (asha.user_id, asha.email, asha.name, asha.fyers_id, asha.password, session.token):
+            assert canary.encode() not in b"".join((*content, *content.values())), canary
+        said = "".join(server.said for server in pair.servers)
+        assert PASSWORD_OF_REDIS not in said
+        assert not any(PASSWORD_OF_REDIS in reply.text for tab in pair.tabs for reply in tab.replies)
