@@ -274,8 +274,9 @@ async def test_whatever_is_said_at_that_address_nothing_is_raised(
     await checks.close()
 
     checks._redis = doors.open("a")._redis
-    await clock.advance(60)
-    assert await checks.ping()
+    async with asyncio.timeout(30):  # its patience is short here, and this machine may be busy
+        while not await checks.ping():
+            await clock.advance(60)
     assert checks.report().is_answering
 
 
