@@ -189,7 +189,7 @@ def test_nonsense_is_read_as_nothing(value, left) -> None:
 @given(user_id=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 async def test_any_user_id_will_do(doors: Doors, user_id: str) -> None:
     """Whatever an id looks like, its confirmation is its own."""
-    checks = doors.open("a")
+    checks = doors.open("a", answer_within_s=10)
 
     await checks.confirm(user_id, 7)
 
@@ -301,7 +301,7 @@ def test_an_address_that_cannot_work_is_met_at_once(url: str) -> None:
 
 async def test_a_reader_of_redis_learns_of_nobody(doors: Doors, redis_server: RedisProcess) -> None:
     """Keys are hashes under a salt, values are numbers and the name of a process."""
-    checks = doors.open("prc_1")
+    checks = doors.open("prc_1", answer_within_s=10)
     await checks.confirm("usr_canary", 31337)
     await checks.take_turn("usr_canary", 31337)
 
