@@ -103,10 +103,11 @@ class Broker:
         starts_at = config.starts_at
         if config.candles is None:
             source = SyntheticMarket(config.seed)
-            starts_at = starts_at or datetime.now(UTC)
+            default_start = datetime.now(UTC).timestamp()
         else:
             source = csv_market = CsvMarket(config.candles)
-            starts_at = starts_at or datetime.fromtimestamp(csv_market.default_start(), UTC)
+            default_start = csv_market.default_start()
+        starts_at = starts_at or datetime.fromtimestamp(default_start - config.lead_s, UTC)
         if starts_at.tzinfo is None:
             raise UnusableConfig("the start needs an offset from UTC, as 2026-06-17T09:15:00+05:30")
         try:

@@ -21,6 +21,7 @@ class SimulatorConfig:
         seed: Seed of the synthetic market and of every random choice among faults.
         starts_at: Simulated moment of the start, with an offset. `None` means the real present for the synthetic
             market, and 09:15 IST of the last trading day but two for candle files.
+        lead_s: How many simulated seconds before that default start to begin; means nothing beside `starts_at`.
     """
 
     host: str = "127.0.0.1"
@@ -29,3 +30,4 @@ class SimulatorConfig:
     candles: Path | None = None
     seed: int = 1
     starts_at: datetime | None = None
+    lead_s: float = 0.0

@@ -113,6 +113,13 @@ class Door:
                     f"the login of {self.player.name} ended with {response.status}: {await response.text()}"
                 )
 
+    async def add_phone(self, address: str, kinds: tuple[str, ...]) -> str:
+        """Let notices of these kinds go to an address too; return what they will be signed with."""
+        for channel in (await self.call("GET", "/api/notifications/channels"))["channels"]:
+            await self.call("DELETE", f"/api/notifications/channels/{channel['id']}")  # of an earlier run
+        body = {"kind": "webhook", "label": "Phone", "address": address, "kinds": list(kinds)}
+        return str((await self.call("POST", "/api/notifications/channels", body))["signingSecret"])
+
     async def watch(self, *, period: int, resolution: str) -> None:
         """Fill the watchlist and start monitoring."""
         known = {watch["symbol"] for watch in (await self.call("GET", "/api/monitoring/watches"))["watches"]}

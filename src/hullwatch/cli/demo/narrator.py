@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime
 
 from hullwatch.cli.demo.cast import Player
+from hullwatch.cli.demo.phones import KINDS, Message
 from hullwatch.cli.demo.teller import Teller
 from hullwatch.domain.connection import LoginState, Standing
 from hullwatch.domain.events import (
@@ -46,7 +47,10 @@ class Narrator:
             case ConnectionChanged():
                 self._connection(event)
             case NotificationStored(notification):
-                self._say(notification.user_id, f"notice stored: {notification.title}", "note")
+                if (
+                    notification.kind.value not in KINDS
+                ):  # those that a phone gets are told when they arrive there
+                    self._say(notification.user_id, f"notice: {notification.title}", "note")
             case SignalFired(signal):
                 self._signal(signal)
             case WatchStatusChanged(user_id, status):
@@ -63,6 +67,12 @@ class Narrator:
                 self._teller.tell(self._clock.now(), "Fyers", text, "bad" if is_troubled else "good")
             case _:
                 pass  # quotes are for eyes on a page, not for a story
+
+    def hear_phone(self, player: Player, message: Message) -> None:
+        """Tell what has arrived on somebody's phone."""
+        link = " [Log in to Fyers]" if message.login_url else ""
+        text = message.title if message.kind != "daily_summary" else f"{message.title}: {message.text}"
+        self._teller.tell(self._clock.now(), player.name, f"on the phone: {text}{link}", "note")
 
     def _connection(self, event: ConnectionChanged) -> None:
         connection = event.connection

@@ -11,6 +11,7 @@ from pathlib import Path
 from hullwatch.cli.demo.cast import Door, make_players
 from hullwatch.cli.demo.narrator import Narrator
 from hullwatch.cli.demo.options import DemoOptions
+from hullwatch.cli.demo.phones import Phones
 from hullwatch.cli.demo.stage import Stage, open_stage
 from hullwatch.cli.demo.story import Story
 from hullwatch.cli.demo.teller import Teller
@@ -66,10 +67,13 @@ async def _play(
     await is_up.wait()
     password = _password(data_dir)
     players = make_players(options.users, password, await stage.simulator.symbols())
-    async with _doors(stage, [Door(stage.base_url, player) for player in players]) as doors:
+    async with AsyncExitStack() as stack:
+        doors = await stack.enter_async_context(_doors([Door(stage.base_url, player) for player in players]))
         narrator = Narrator(players, teller, stage.clock)
+        phones = Phones(narrator.hear_phone)
+        await stack.enter_async_context(phones.switched_on())
         listening = asyncio.create_task(narrator.listen(stage.house.hub), name="narrator")
-        story = Story(stage, doors, narrator, speed=options.speed)
+        story = Story(stage, doors, narrator, phones)
         try:
             _introduce(stage, options, teller, [door.player.email for door in doors], password)
             await story.set_up()
@@ -80,8 +84,7 @@ async def _play(
 
 
 @asynccontextmanager
-async def _doors(stage: Stage, doors: list[Door]) -> AsyncIterator[list[Door]]:
-    del stage
+async def _doors(doors: list[Door]) -> AsyncIterator[list[Door]]:
     try:
         for door in doors:
             await door.enter()

@@ -21,6 +21,8 @@ from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
 from hullwatch.simulator.server import SimulatorServer
 
 SIMULATOR_PORT = 8765
+BEFORE_THE_BELL = timedelta(minutes=51)
+"""How long before the market opens the demo begins: time for a warning, three checks of readiness and a login by link."""
 SYNCHRONISE_EVERY_S = 0.5
 """Real seconds; in between both clocks run at the same speed."""
 
@@ -78,9 +80,15 @@ async def open_stage(options: DemoOptions, data_dir: Path) -> AsyncIterator[Stag
 
 @asynccontextmanager
 async def _simulator(options: DemoOptions) -> AsyncIterator[str]:
-    starts_at = None if options.candles else _last_full_days()
+    starts_at = None if options.candles else _last_full_days() - BEFORE_THE_BELL
     port = SIMULATOR_PORT if _is_free(SIMULATOR_PORT) else 0
-    config = SimulatorConfig(port=port, speed=0.0, candles=options.candles, starts_at=starts_at)
+    config = SimulatorConfig(
+        port=port,
+        speed=0.0,
+        candles=options.candles,
+        starts_at=starts_at,
+        lead_s=BEFORE_THE_BELL.total_seconds(),
+    )
     async with SimulatorServer(config) as server:
         yield server.base_url
 
@@ -96,12 +104,12 @@ def _is_free(port: int) -> bool:
 
 
 def _last_full_days() -> datetime:
-    """Return 09:14 IST of the third trading day before today: the synthetic market then has days to go on."""
+    """Return the opening of the third trading day before today: the synthetic market then has days to go on."""
     calendar = nse_calendar()
     session = calendar.previous_session(datetime.combine(datetime.now(IST).date(), time(), IST))
     for _ in range(2):
         session = calendar.previous_session(session.opens_at)
-    return session.opens_at - timedelta(minutes=1)
+    return session.opens_at
 
 
 def _settings(options: DemoOptions, data_dir: Path, simulator_url: str) -> Settings:
@@ -115,6 +123,7 @@ def _settings(options: DemoOptions, data_dir: Path, simulator_url: str) -> Setti
         port=options.port,
         public_url=f"http://127.0.0.1:{options.port}",
         registration="open",
+        notify_private_addresses=True,  # the players' phones are on this machine
         fyers_base_url=f"{simulator_url}/api/v3",
         fyers_data_url=f"{simulator_url}/data",
         fyers_public_url=simulator_url,

@@ -1,4 +1,8 @@
-"""What happens in the demo, by the market's clock: one session runs out, one is revoked, one lives, and both come back."""
+"""What happens in the demo, by the market's clock.
+
+Before the bell one session runs out and its user comes back by the link on the phone; after it one is revoked and its user comes back through
+the page; one lives. In the evening everybody gets a receipt.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,19 +11,36 @@ from typing import Any
 
 from hullwatch.cli.demo.cast import Door, Player
 from hullwatch.cli.demo.narrator import Narrator
+from hullwatch.cli.demo.phones import KINDS, Phones, tap
 from hullwatch.cli.demo.stage import Stage
 from hullwatch.domain.candles import closes_between
 from hullwatch.domain.instruments import Resolution
 from hullwatch.domain.market_calendar import TradingSession
 
-RUNS_OUT_AFTER = timedelta(minutes=37)
+RUNS_OUT_BEFORE = timedelta(minutes=13)
+"""Before the bell, and so with a warning half an hour earlier, after the first check of readiness."""
+TAPS_BEFORE = timedelta(minutes=8)
+SHOWS_READINESS_BEFORE = (
+    timedelta(minutes=44),
+    timedelta(minutes=29),
+    timedelta(minutes=14),
+    timedelta(minutes=5),
+)
+"""A minute after each check, so that it has come to its end, and once more before the bell."""
 REVOKED_AFTER = timedelta(minutes=65)
-FIRST_RETURN_AFTER = timedelta(minutes=80)
-SECOND_RETURN_AFTER = timedelta(minutes=110)
+RETURNS_AFTER = timedelta(minutes=110)
+RECEIPT_AFTER = timedelta(minutes=12)
+"""After the close, by when everybody has the day's summary."""
+PHONE_PATIENCE_S = 20.0
+"""Real seconds for a notice to reach a phone."""
 OUTAGE_AFTER = timedelta(minutes=60)
 OUTAGE = timedelta(minutes=10)
 SETTLED = timedelta(seconds=30)
 """After a candle's close, until what it brought is summed up."""
+
+
+Step = tuple[datetime, Callable[[], Awaitable[None]]]
+"""A moment of the market's clock, and what happens then."""
 
 
 @dataclass(slots=True)
@@ -32,11 +53,11 @@ class _Absence:
 class Story:
     """Plays days until there are none left or nobody wants more."""
 
-    def __init__(self, stage: Stage, doors: list[Door], narrator: Narrator, *, speed: float) -> None:
+    def __init__(self, stage: Stage, doors: list[Door], narrator: Narrator, phones: Phones) -> None:
         self._stage = stage
         self._doors = doors
         self._narrator = narrator
-        self._speed = speed
+        self._phones = phones
         self._absences: dict[str, _Absence] = {}
         self._began_at = stage.clock.now()
 
@@ -48,7 +69,9 @@ class Story:
         session = self._session_of_today()
         for number, door in enumerate(self._doors):
             player = door.player
-            lifetime = session.opens_at + RUNS_OUT_AFTER - self._now()
+            secret = await door.add_phone(self._phones.address_of(player), KINDS)
+            self._phones.belongs_to(player, secret)
+            lifetime = session.opens_at - RUNS_OUT_BEFORE - self._now()
             ends_early = number == 1
             await self._make_account(player, lifetime if ends_early else None)
             await door.connect()
@@ -66,30 +89,28 @@ class Story:
 
     async def _first_day(self) -> None:
         session = self._session_of_today()
-        plan: list[tuple[datetime, Callable[[], Awaitable[None]]]] = []
+        opens_at = session.opens_at
+        plan: list[Step] = [(opens_at - before, self._shows_readiness) for before in SHOWS_READINESS_BEFORE]
+        plan.append((opens_at, self._rings_the_bell))
         if len(self._doors) > 1:
             runs_out = self._doors[1]
-            plan.append((session.opens_at + RUNS_OUT_AFTER + SETTLED, lambda: self._has_ended(runs_out)))
-            plan.append((session.opens_at + FIRST_RETURN_AFTER, lambda: self._returns(runs_out)))
+            plan.append((opens_at - RUNS_OUT_BEFORE + SETTLED, lambda: self._has_ended(runs_out)))
+            plan.append((opens_at - TAPS_BEFORE, lambda: self._taps_the_link(runs_out)))
         if len(self._doors) > 2:
             revoked = self._doors[2]
-            plan.append((session.opens_at + REVOKED_AFTER, lambda: self._is_revoked(revoked)))
-            plan.append(
-                (session.opens_at + REVOKED_AFTER + timedelta(minutes=1), lambda: self._has_ended(revoked))
-            )
-            plan.append((session.opens_at + SECOND_RETURN_AFTER, lambda: self._returns(revoked)))
+            plan.append((opens_at + REVOKED_AFTER, lambda: self._is_revoked(revoked)))
+            plan.append((opens_at + REVOKED_AFTER + timedelta(minutes=1), lambda: self._has_ended(revoked)))
+            plan.append((opens_at + RETURNS_AFTER, lambda: self._returns(revoked)))
         await self._play_day(session, plan)
 
     async def _ordinary_day(self, *, has_outage: bool) -> None:
         session = self._session_of_today()
-        plan: list[tuple[datetime, Callable[[], Awaitable[None]]]] = []
+        plan: list[Step] = [(session.opens_at, self._rings_the_bell)]
         if has_outage:
             plan.append((session.opens_at + OUTAGE_AFTER, self._has_outage))
         await self._play_day(session, plan)
 
-    async def _play_day(
-        self, session: TradingSession, plan: list[tuple[datetime, Callable[[], Awaitable[None]]]]
-    ) -> None:
+    async def _play_day(self, session: TradingSession, plan: list[Step]) -> None:
         """Play a day's plan, with a word every hour on how the living fare, and its sum at the close."""
         hours = [session.opens_at + timedelta(hours=hour) + SETTLED for hour in range(1, 7)]
         plan = [*plan, *((hour, self._how_it_goes) for hour in hours if hour < session.closes_at)]
@@ -99,6 +120,7 @@ class Story:
             await act()
         await self._stage.clock.sleep_until(session.closes_at + SETTLED)
         await self._sum_up()
+        await self._stage.clock.sleep_until(session.closes_at + RECEIPT_AFTER)
 
     async def _next_morning(self) -> None:
         """Skip the night: at 06:00 IST all sessions end, before the bell everybody logs in again."""
@@ -131,8 +153,41 @@ class Story:
             "note",
         )
 
+    async def _shows_readiness(self) -> None:
+        """Say what the API says of everybody, as the administrator reads it."""
+        found = await self._doors[0].call("GET", "/api/admin/readiness")
+        self._narrator.tell("everyone", f"{found['ready']} of {found['total']} ready for the bell", "good")
+        for account in found["accounts"]:
+            if account["verdict"] == "not_ready":
+                who = next(
+                    (door.player.name for door in self._doors if door.player.user_id == account["userId"]), ""
+                )
+                self._narrator.tell(
+                    who, f"not ready, because {account['because']}. {account['doThis']}", "late"
+                )
+
+    async def _rings_the_bell(self) -> None:
+        self._narrator.tell("", "— the bell: the market is open —", "note")
+
+    async def _taps_the_link(self, door: Door) -> None:
+        """Come back by the newest link on the phone, which is signed in nowhere."""
+        player = door.player
+        await self._tell_calls_of_absence(player)
+        await self._make_account(player, None)
+        link = await self._phones.wait_for_link(player, after=0, patience_s=PHONE_PATIENCE_S)
+        asked_by = await tap(link, player)
+        self._narrator.tell(
+            player.name, f"taps the link that {asked_by} sent, and logs in on Fyers' page", "plain"
+        )
+
     async def _returns(self, door: Door) -> None:
         player = door.player
+        await self._tell_calls_of_absence(player)
+        await self._make_account(player, None)
+        self._narrator.tell(player.name, "logs in again on Fyers' page", "plain")
+        await door.connect()
+
+    async def _tell_calls_of_absence(self, player: Player) -> None:
         absence = self._absences.pop(player.name, None)
         if absence is not None:
             calls = await self._stage.simulator.calls_of(player) - absence.calls
@@ -141,9 +196,6 @@ class Story:
                 f"the broker counted {calls} calls during the absence",
                 "note" if not calls else "bad",
             )
-        await self._make_account(player, None)
-        self._narrator.tell(player.name, "logs in again on Fyers' page", "plain")
-        await door.connect()
 
     async def _has_outage(self) -> None:
         self._narrator.tell(

@@ -20,7 +20,7 @@ class Teller:
         """Print one line of the story."""
         line = Text()
         line.append(f"{at.astimezone(IST):%a %d %b %H:%M:%S} IST  ", style="dim")
-        line.append(f"{who:<8}", style="bold")
+        line.append(f"{who:<10}", style="bold")
         line.append(what, style=_STYLES[style])
         self._console.print(line)
 
