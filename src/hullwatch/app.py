@@ -51,6 +51,8 @@ from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
 from hullwatch.services.readiness import START_SHARE, ReadinessService, end_warnings, warming_at_once
+from hullwatch.services.renewal import RenewalService
+from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.sharing.redis_checks import RedisChecks
@@ -86,6 +88,8 @@ class House:
     logins: LoginService
     linking: LinkingService
     login_links: LoginLinkService
+    renewals: RenewalConsents
+    renewal: RenewalService
     administration: AdministrationService
     connections: ConnectionService
     validation: TokenValidationService
@@ -104,9 +108,11 @@ class House:
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
+        await self.renewals.load()  # first: ends that are due are dealt with as the connections are read
         await self.connections.load()
         await self.monitoring.load()
         self.connections.start_jobs()
+        self.renewal.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
         self.account_readiness.start_jobs()
@@ -127,6 +133,7 @@ class House:
             logins=self.logins,
             linking=self.linking,
             login_links=self.login_links,
+            renewals=self.renewals,
             connections=self.connections,
             validation=self.validation,
             market=self.market,
@@ -295,6 +302,19 @@ async def open_house(
             ),
             wire_clock=wire_clock,
         )
+        server_app = _server_app(settings)
+        renewals = RenewalConsents(
+            store=store, clock=clock, is_offered=settings.fyers_refresh, server_app=server_app
+        )
+        renewal = RenewalService(
+            consents=renewals,
+            broker=broker,
+            connections=connections,
+            supervisor=supervisor,
+            clock=clock,
+            random=random,
+            wire_clock=wire_clock,
+        )
         hasher = ArgonHasher()
         logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
         accounts = AccountService(
@@ -303,11 +323,16 @@ async def open_house(
             new_id=new_id,
             hasher=hasher,
             logins=logins,
-            connections=_Keepers(connections, monitoring),
+            connections=_Keepers(connections, monitoring, renewals),
             registration=Registration(settings.registration_mode),
         )
         linking = LinkingService(
-            store=store, broker=broker, connections=connections, clock=clock, server_app=_server_app(settings)
+            store=store,
+            broker=broker,
+            connections=connections,
+            clock=clock,
+            server_app=server_app,
+            renewals=renewals,
         )
         login_links = LoginLinkService(
             store=store,
@@ -347,6 +372,8 @@ async def open_house(
             logins=logins,
             linking=linking,
             login_links=login_links,
+            renewals=renewals,
+            renewal=renewal,
             administration=administration,
             connections=connections,
             validation=validation,
@@ -456,9 +483,12 @@ def smtp_server(settings: Settings) -> SmtpServer | None:
 class _Keepers:
     """Whoever remembers something about a user: a removed one is forgotten by all of them."""
 
-    def __init__(self, connections: ConnectionService, monitoring: MonitoringService) -> None:
+    def __init__(
+        self, connections: ConnectionService, monitoring: MonitoringService, renewals: RenewalConsents
+    ) -> None:
         self._connections = connections
         self._monitoring = monitoring
+        self._renewals = renewals
 
     def known(self) -> frozenset[str]:
         """Return the users of whom either remembers something."""
@@ -468,6 +498,7 @@ class _Keepers:
     async def forget(self, user_id: str) -> None:
         """Drop what is known of the user from memory."""
         self._monitoring.forget(user_id)
+        self._renewals.forget(user_id)
         await self._connections.forget(user_id)
 
 

@@ -57,9 +57,16 @@ class Stage:
     """Simulator, server, and what tests do to them."""
 
     def __init__(
-        self, folder: Path, *, speed: float = 20.0, after_open: timedelta = timedelta(minutes=25)
+        self,
+        folder: Path,
+        *,
+        speed: float = 20.0,
+        after_open: timedelta = timedelta(minutes=25),
+        **settings: str,
     ) -> None:
+        """Start both; `settings` reach the server as its environment."""
         self.folder = folder
+        self._environment = {**os.environ, **settings}
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -92,6 +99,7 @@ class Stage:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=self._environment,
             )
 
     def start_server(self) -> None:

@@ -7,10 +7,10 @@ import pickle
 
 import pytest
 
-from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode, SecretText
+from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode, Pin, RefreshToken, SecretText
 
 PLAIN = "eyJ0.payload.signature"
-KINDS = (SecretText, AccessToken, AppSecret, AuthCode)
+KINDS = (SecretText, AccessToken, AppSecret, AuthCode, RefreshToken, Pin)
 
 
 @pytest.mark.parametrize("kind", KINDS)

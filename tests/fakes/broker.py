@@ -26,8 +26,8 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.quotes import Quote
-from hullwatch.domain.secrets import AccessToken, AuthCode
-from hullwatch.domain.tokens import next_daily_end
+from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
+from hullwatch.domain.tokens import FreshLogin, next_daily_end
 from hullwatch.runtime.clock import Clock
 
 
@@ -101,6 +101,13 @@ class FakeBroker:
         self.listed: list[Instrument] = []
         self.unknown_symbols: set[Symbol] = set()
         self._accounts: dict[str, _Account] = defaultdict(_Account)
+        self.takes_refresh_tokens = False
+        self.renewed_lifetime: timedelta | None = None
+        """How long renewed sessions last; as long as all others unless given."""
+        self.renews_dead_tokens = False
+        """Whether renewed tokens are refused by every service from the beginning."""
+        self.pins: dict[str, str] = defaultdict(lambda: "1234")
+        self._refresh_tokens: dict[str, tuple[str, str]] = {}
         self._auth_codes: dict[str, str] = {}
         self._numbers = count(1)
 
@@ -131,6 +138,16 @@ class FakeBroker:
         """Let ``/profile`` say that the token belongs to someone else."""
         self._accounts[fyers_id].profile_id = other
 
+    def issue_refresh_token(
+        self, fyers_id: str, app_id: str = "HULLWATCH-100", *, days: int = 14
+    ) -> RefreshToken:
+        """Return a refresh token, a JWT that ends in about two weeks."""
+        ends_at = next_daily_end(self.clock.now()) + timedelta(days=days)
+        claims = {"sub": "refresh_token", "fy_id": fyers_id, "exp": int(ends_at.timestamp())}
+        token = _jwt({**claims, "jti": next(self._numbers)})
+        self._refresh_tokens[token] = (fyers_id, app_id)
+        return RefreshToken(token)
+
     def issue_auth_code(self, fyers_id: str) -> AuthCode:
         """Return an auth code as Fyers' login page would hand it out; good once."""
         code = f"auth-code-{next(self._numbers)}"
@@ -152,7 +169,7 @@ class FakeBroker:
             "exp": int(ends_at.timestamp()),
             "jti": next(self._numbers),
         }
-        token = ".".join((_encoded({"alg": "HS256", "typ": "JWT"}), _encoded(claims), "c2lnbmF0dXJl"))
+        token = _jwt(claims)
         account.seen.add(token)
         return AccessToken(token)
 
@@ -189,8 +206,8 @@ class FakeBroker:
         """Return an address that names app and state."""
         return f"https://fyers.invalid/login?client_id={app.app_id}&state={state}"
 
-    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[AccessToken]:
-        """Answer a code from `issue_auth_code` with a token, once."""
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
+        """Answer a code from `issue_auth_code` with tokens, once."""
         call = Call("exchange_auth_code", BrokerService.LOGIN, None, None, None, self.clock.now())
         await self._record(call)
         if self.is_down:
@@ -198,7 +215,33 @@ class FakeBroker:
         fyers_id = self._auth_codes.pop(auth_code.reveal(), None)
         if fyers_id is None:
             return RequestRefused(call.service, code=-437, http_status=400, message="invalid auth code")
-        return Answered(self.issue_token(fyers_id))
+        return Answered(
+            FreshLogin(self.issue_token(fyers_id), self.issue_refresh_token(fyers_id, app.app_id))
+        )
+
+    async def renew_access_token(
+        self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
+    ) -> BrokerResult[AccessToken]:
+        """Answer a refresh token and its owner's PIN with a new token, where that is offered."""
+        fyers_id, app_id = self._refresh_tokens.get(refresh_token.reveal(), (None, None))
+        call = Call("renew_access_token", BrokerService.LOGIN, None, fyers_id, None, self.clock.now())
+        await self._record(call)
+        if self.is_down:
+            return Unavailable(call.service, cause="http_502", http_status=502)
+        if not self.takes_refresh_tokens:
+            return RequestRefused(
+                call.service, code=-16, http_status=400, message="Refresh tokens are disabled"
+            )
+        if fyers_id is None or app_id != app.app_id:
+            return RequestRefused(
+                call.service, code=-501, http_status=400, message="not a valid refresh token"
+            )
+        if pin.reveal() != self.pins[fyers_id]:
+            return RequestRefused(call.service, code=-1049, http_status=400, message="wrong PIN")
+        token = self.issue_token(fyers_id, lifetime=self.renewed_lifetime)
+        if self.renews_dead_tokens:
+            self._accounts[fyers_id].dead[token.reveal()] = AccountState.REVOKED
+        return Answered(token)
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:
         """Return whose token it is."""
@@ -326,6 +369,10 @@ def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused
         BrokerService.DATA: -15,
     }[service]
     return LoginRefused(service, code=code, http_status=401, path=_PATHS[service])
+
+
+def _jwt(claims: dict[str, Any]) -> str:
+    return ".".join((_encoded({"alg": "HS256", "typ": "JWT"}), _encoded(claims), "c2lnbmF0dXJl"))
 
 
 def _encoded(part: dict[str, Any]) -> str:

@@ -24,7 +24,9 @@ from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, Sto
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import PAGE_ONLY, DeliveryState, Notification, NotificationKind
-from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.renewal import Renewal, RenewalKeys
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
+from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
 from hullwatch.domain.signals import Signal
 from hullwatch.domain.watches import MonitoringWish, Watch
 
@@ -62,6 +64,9 @@ class Tables:
     apps: dict[str, FyersApp] = field(default_factory=dict)
     pending: dict[str, PendingLogin] = field(default_factory=dict)
     login_links: dict[str, LoginLink] = field(default_factory=dict)
+    renewals: dict[str, Renewal] = field(default_factory=dict)
+    pins: dict[str, Pin] = field(default_factory=dict)
+    refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
     wishes: dict[str, MonitoringWish] = field(default_factory=dict)
     signals: dict[tuple[str, datetime, str], Signal] = field(default_factory=dict)
@@ -181,6 +186,9 @@ class Users(Repository):
             held.connections,
             held.tokens,
             held.apps,
+            held.renewals,
+            held.pins,
+            held.refresh_tokens,
             held.wishes,
         ):
             table.pop(user_id, None)
@@ -411,6 +419,89 @@ class LoginLinks(Repository):
     async def purge(self, *, ended_before: datetime) -> None:
         """Remove those that expired before that."""
         _drop(self.tables.login_links, lambda link: link.expires_at < ended_before)
+
+
+class Renewals(Repository):
+    """Who wants sessions renewed, and what with."""
+
+    async def get(self, user_id: str) -> Renewal | None:
+        """Return a user's consent."""
+        return self.tables.renewals.get(user_id)
+
+    async def list_all(self) -> list[Renewal]:
+        """Return all, by user id."""
+        return [self.tables.renewals[user_id] for user_id in sorted(self.tables.renewals)]
+
+    async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
+        """Store the consent, or another PIN."""
+        if user_id not in self.tables.users:
+            return False
+        known = self.tables.renewals.get(user_id)
+        renewal = Renewal(user_id, at) if known is None else replace(known, last_outcome=None)
+        self.tables.renewals[user_id] = kept(renewal)
+        self.tables.pins[user_id] = pin
+        return True
+
+    async def keep_token(
+        self,
+        user_id: str,
+        token: RefreshToken | None,
+        *,
+        app_id: str,
+        generation: int,
+        ends_at: datetime | None,
+    ) -> bool:
+        """Store the refresh token of a login in place of the last one."""
+        if token is None:
+            return self._change(user_id, **_NO_TOKEN)
+        if user_id in self.tables.renewals:
+            self.tables.refresh_tokens[user_id] = token
+        return self._change(
+            user_id,
+            has_refresh_token=True,
+            app_id=app_id,
+            login_generation=generation,
+            refresh_token_ends_at=ends_at,
+        )
+
+    async def drop_token(self, user_id: str, *, generation: int | None) -> None:
+        """Remove the refresh token of this login."""
+        known = self.tables.renewals.get(user_id)
+        if known is not None and known.login_generation == generation:
+            self._change(user_id, **_NO_TOKEN)
+
+    async def keys(self, user_id: str) -> RenewalKeys | None:
+        """Return both secrets."""
+        if user_id not in self.tables.refresh_tokens:
+            return None
+        return RenewalKeys(self.tables.pins[user_id], self.tables.refresh_tokens[user_id])
+
+    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
+        """Store how the last try stands."""
+        return self._change(user_id, tried_generation=generation, last_tried_at=at, last_outcome=outcome)
+
+    async def remove(self, user_id: str) -> bool:
+        """Remove everything of it."""
+        self.tables.pins.pop(user_id, None)
+        self.tables.refresh_tokens.pop(user_id, None)
+        return self.tables.renewals.pop(user_id, None) is not None
+
+    def _change(self, user_id: str, **changes: object) -> bool:
+        known = self.tables.renewals.get(user_id)
+        if known is None:
+            return False
+        self.tables.renewals[user_id] = kept(replace(known, **changes))
+        if not self.tables.renewals[user_id].has_refresh_token:
+            self.tables.refresh_tokens.pop(user_id, None)
+        return True
+
+
+_NO_TOKEN = {
+    "has_refresh_token": False,
+    "app_id": None,
+    "login_generation": None,
+    "refresh_token_ends_at": None,
+}
 
 
 class Watches(Repository):
@@ -868,6 +959,7 @@ class FakeUnitOfWork:
         self.logins = Logins(self.tables)
         self.connections = Connections(self.tables)
         self.login_links = LoginLinks(self.tables)
+        self.renewals = Renewals(self.tables)
         self.watches = Watches(self.tables)
         self.notifications = Notifications(self.tables)
         self.channels = Channels(self.tables)

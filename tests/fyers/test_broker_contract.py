@@ -1,6 +1,7 @@
 """What services may rely on, held by the broker in memory and by the real client before the simulator alike."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,7 +21,8 @@ from hullwatch.domain.failures import (
     Unavailable,
 )
 from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.secrets import AuthCode
+from hullwatch.domain.renewal_outcomes import RenewalOutcome, outcome_of
+from hullwatch.domain.secrets import AuthCode, Pin, RefreshToken
 from hullwatch.domain.tokens import read_claims
 
 SERVICES = {
@@ -140,11 +142,68 @@ async def test_a_login_brings_a_token_once(world):
     answer = await world.broker.exchange_auth_code(APP, code)
 
     assert isinstance(answer, Answered)
-    assert read_claims(answer.value, now=world.clock.now()).fyers_id == "XA00001"
+    assert read_claims(answer.value.access_token, now=world.clock.now()).fyers_id == "XA00001"
     for stale in (code, AuthCode("made-up")):
         refused = await world.broker.exchange_auth_code(APP, stale)
         assert isinstance(refused, RequestRefused)
         assert refused.service is BrokerService.LOGIN
+
+
+async def refresh_token(world: World, fyers_id: str) -> RefreshToken:
+    """Log in through the login page and return the refresh token that this brings."""
+    answer = await world.broker.exchange_auth_code(APP, await world.auth_code(fyers_id))
+    assert answer.value.refresh_token is not None
+    return answer.value.refresh_token
+
+
+async def test_refresh_tokens_are_handed_out_and_not_taken(world):
+    """Unless told otherwise a broker refuses them as Fyers does, and that is no verdict about a login."""
+    token = await refresh_token(world, "XA00001")
+
+    answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
+
+    assert isinstance(answer, RequestRefused)
+    assert (answer.service, answer.code) == (BrokerService.LOGIN, -16)
+
+
+async def test_where_refresh_tokens_are_taken_one_brings_a_session(world):
+    """With its owner's PIN it brings a token of the same person that works, until 06:00 like every other, and the one before lives on."""
+    old = await world.credential("asha", "XA00001")
+    token = await refresh_token(world, "XA00001")
+    await world.offer_renewals()
+
+    answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
+
+    claims = read_claims(answer.value, now=world.clock.now())
+    assert (claims.fyers_id, claims.ends_at) == ("XA00001", old.expires_at)
+    fresh = replace(old, token=answer.value, generation=2)
+    assert await world.broker.check_data(fresh) == Answered(None)
+    assert await world.broker.check_data(old) == Answered(None)
+
+
+async def test_what_is_wrong_with_a_renewal_is_told_apart(world):
+    """A made-up token, another app's, and a wrong PIN have codes of their own."""
+    token = await refresh_token(world, "XA00001")
+    await world.offer_renewals()
+
+    made_up = await world.broker.renew_access_token(APP, RefreshToken("made.up.token"), Pin("1234"))
+    wrong_pin = await world.broker.renew_access_token(APP, token, Pin("4321"))
+
+    assert outcome_of(made_up) is RenewalOutcome.BAD_REFRESH_TOKEN
+    assert outcome_of(wrong_pin) is RenewalOutcome.WRONG_PIN
+
+
+async def test_a_renewed_session_may_be_refused_by_every_service(world):
+    """A token can look well and be dead from the beginning."""
+    old = await world.credential("asha", "XA00001")
+    token = await refresh_token(world, "XA00001")
+    await world.offer_renewals(dead_tokens=True)
+
+    answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
+
+    fresh = replace(old, token=answer.value, generation=2)
+    assert isinstance(await world.broker.check_data(fresh), LoginRefused)
+    assert isinstance(await world.broker.check_trading(fresh), LoginRefused)
 
 
 async def test_a_new_login_repairs_and_the_old_token_stays_dead(world):

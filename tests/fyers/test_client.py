@@ -21,7 +21,8 @@ from hullwatch.domain.failures import (
     UnreadableReply,
 )
 from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode
+from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode, Pin, RefreshToken
+from hullwatch.domain.tokens import FreshLogin
 from hullwatch.fyers.breakers import HEARD_WITHIN_S
 from hullwatch.fyers.login import login_url
 from hullwatch.fyers.rate_limit import PacingLimits
@@ -155,11 +156,12 @@ async def test_signing_out_posts_null(server, client, credential):
 
 async def test_an_auth_code_is_exchanged_with_a_proof_and_no_header(server, client):
     """The exchange sends the hash of app id and secret, never the secret, and no Authorization."""
-    server.always(
-        "/api/v3/validate-authcode", Say(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY})
-    )
+    answer = {"s": "ok", "code": 200, "message": "", "access_token": CANARY, "refresh_token": "re.fre.sh"}
+    server.always("/api/v3/validate-authcode", Say(body=answer))
 
-    assert await client.exchange_auth_code(APP, AuthCode("one-use")) == Answered(AccessToken(CANARY))
+    brought = await client.exchange_auth_code(APP, AuthCode("one-use"))
+
+    assert brought == Answered(FreshLogin(AccessToken(CANARY), RefreshToken("re.fre.sh")))
 
     (heard,) = server.heard
     assert json.loads(heard.body) == {
@@ -177,6 +179,54 @@ async def test_an_exchange_is_never_repeated(server, client):
     answer = await client.exchange_auth_code(APP, AuthCode("one-use"))
 
     assert answer == Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)
+    assert len(server.heard) == 1
+
+
+RENEW = "/api/v3/validate-refresh-token"
+
+
+async def test_a_renewal_is_asked_for_with_a_proof_and_no_header(server, client):
+    """Token, PIN and the hash of app id and secret go in the body; the answer has an access token and nothing else."""
+    server.always(RENEW, Say(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY}))
+
+    answer = await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("739146"))
+
+    assert answer == Answered(AccessToken(CANARY))
+    (heard,) = server.heard
+    assert json.loads(heard.body) == {
+        "grant_type": "refresh_token",
+        "appIdHash": hashlib.sha256(b"HULLWATCH-100:simulator").hexdigest(),
+        "refresh_token": "re.fre.sh",
+        "pin": "739146",
+    }
+    assert "Authorization" not in heard.headers
+
+
+@pytest.mark.parametrize(
+    ("say", "expected"),
+    [
+        (say_page(502), Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)),
+        (say_page(200), Unavailable(BrokerService.LOGIN, cause="not_fyers", http_status=200)),
+        (Say(how="reset"), Unavailable(BrokerService.LOGIN, cause="connection")),
+        (
+            Say(400, {"s": "error", "code": -16, "message": "disabled"}),
+            RequestRefused(BrokerService.LOGIN, -16, 400, "disabled"),
+        ),
+        (
+            Say(429, {"s": "error", "code": 429, "message": "slow"}, headers={"Retry-After": "7"}),
+            RateLimited(BrokerService.LOGIN, 7.0),
+        ),
+        (
+            Say(body={"s": "ok", "code": 200, "message": ""}),
+            UnreadableReply(BrokerService.LOGIN, cause="unreadable", http_status=200),
+        ),
+    ],
+)
+async def test_a_renewal_is_sent_once_whatever_comes_of_it(server, client, say, expected):
+    """A refusal, an outage and a broken line are told as what they are, and a wrong PIN is never sent twice."""
+    server.always(RENEW, say)
+
+    assert await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("1234")) == expected
     assert len(server.heard) == 1
 
 
@@ -578,16 +628,21 @@ async def test_a_reply_that_cannot_be_read_is_said_once_by_its_shape(server, cli
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 422, 429, 500])
 async def test_no_secret_comes_back_out(server, client_for, credential, status):
     """Even a Fyers that echoes token, hash, secret and code gives none of them to results or logs."""
-    code = AuthCode("auth-code-canary")
+    code, refresh, pin = AuthCode("auth-code-canary"), RefreshToken("refresh-canary"), Pin("pin-canary")
     proof = hashlib.sha256(b"HULLWATCH-100:simulator").hexdigest()
-    secrets = (CANARY, "auth-code-canary", proof)
+    secrets = (CANARY, "auth-code-canary", "refresh-canary", "pin-canary", proof)
     for number in (-50, -437, -403, -16, -99, 200):
         echo = {"s": "error", "code": number, "message": f"no: {' '.join(secrets)}", CANARY: CANARY}
         server.always("/api/v3/funds", Say(status, echo))
         server.always("/api/v3/validate-authcode", Say(status, echo))
+        server.always(RENEW, Say(status, echo))
         with capture_logs() as logs:
             async with client_for(server.url) as client:
-                results = [await client.check_trading(credential), await client.exchange_auth_code(APP, code)]
+                results = [
+                    await client.check_trading(credential),
+                    await client.exchange_auth_code(APP, code),
+                    await client.renew_access_token(APP, refresh, pin),
+                ]
                 shown = repr(results) + str(results) + repr(logs) + repr(credential) + repr(client.__dict__)
 
         assert len(server.heard) >= 2

@@ -62,7 +62,7 @@ def said(result: object) -> str:
 
 def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR0911 - one flat list of rules, unlike what it checks
     """Say what a Fyers-shaped error means, written from the broker's documents and logs and not from our tables."""
-    is_login_call = call is CallKind.EXCHANGE_AUTH_CODE
+    is_login_call = call in {CallKind.EXCHANGE_AUTH_CODE, CallKind.RENEW_ACCESS_TOKEN}
     if status == 429:
         return "limit"
     if call is CallKind.SYMBOL_MASTER:
@@ -89,6 +89,9 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
     if code in {-50, -300} or (call is CallKind.HISTORY and is_old_history_code):
         is_believable = status == 200 or (400 <= status <= 499 and status not in {401, 403})
         return "request" if is_believable else "trouble"
+    if call is CallKind.RENEW_ACCESS_TOKEN:
+        # What is said of a wrong PIN is on no record, so any no may be that.
+        return "request" if status == 200 or 400 <= status <= 499 else "trouble"
     return "request" if status == 422 and not is_login_call else "trouble"
 
 
@@ -141,10 +144,34 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),
         ),
         (
-            CallKind.EXCHANGE_AUTH_CODE,
+            CallKind.RENEW_ACCESS_TOKEN,
             400,
             {"code": -16, "message": "Refresh token API is currently disabled", "s": "error"},
             RequestRefused(BrokerService.LOGIN, -16, 400, "Refresh token API is currently disabled"),
+        ),
+        (
+            CallKind.RENEW_ACCESS_TOKEN,
+            401,
+            {"code": -16, "message": "Could not authenticate the user", "s": "error"},
+            RequestRefused(BrokerService.LOGIN, -16, 401, "Could not authenticate the user"),
+        ),
+        (
+            CallKind.RENEW_ACCESS_TOKEN,
+            400,
+            {"s": "error", "code": -501, "message": "Please provide valid refresh token"},
+            RequestRefused(BrokerService.LOGIN, -501, 400, "Please provide valid refresh token"),
+        ),
+        (
+            CallKind.RENEW_ACCESS_TOKEN,
+            400,
+            {"s": "error", "code": -4711, "message": "something new"},
+            RequestRefused(BrokerService.LOGIN, -4711, 400, "something new"),
+        ),
+        (
+            CallKind.RENEW_ACCESS_TOKEN,
+            500,
+            {"s": "error", "code": -99, "message": "Something went wrong"},
+            Unavailable(BrokerService.LOGIN, "fyers_trouble", 500),
         ),
         (
             CallKind.EXCHANGE_AUTH_CODE,

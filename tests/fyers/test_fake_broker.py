@@ -30,7 +30,7 @@ async def test_a_dead_token_stays_dead_after_the_next_login():
     assert await broker.profile_id(old) == refusal(BrokerService.PROFILE, is_expired=True)
     answer = await broker.exchange_auth_code(APP, broker.issue_auth_code("XA00001"))
     assert isinstance(answer, Answered)
-    assert read_claims(answer.value, now=clock.now()).fyers_id == "XA00001"
+    assert read_claims(answer.value.access_token, now=clock.now()).fyers_id == "XA00001"
     fresh = broker.credential("asha", "XA00001", generation=2)
 
     assert await broker.check_data(fresh) == Answered(None)

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from hullwatch.domain.instruments import Instrument, Segment, Symbol
 from hullwatch.domain.quotes import Quote
-from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.secrets import AccessToken, RefreshToken
+from hullwatch.domain.tokens import FreshLogin
 from hullwatch.fyers.payloads import (
     Unreadable,
     describe_shape,
     read_access_token,
     read_any_market_status,
+    read_fresh_login,
     read_funds,
     read_history,
     read_market_status,
@@ -270,6 +272,7 @@ def test_a_market_status_without_the_cash_market_is_unreadable(body):
         (read_access_token, {"access_token": "a b"}),
         (read_access_token, {"access_token": "a\r\nb"}),
         (read_access_token, {"access_token": "x" * 9000}),
+        (read_fresh_login, {"refresh_token": "abc"}),
         (read_funds, {"fund_limit": {}}),
         (read_any_market_status, {"marketStatus": "OPEN"}),
     ],
@@ -297,6 +300,19 @@ def test_an_unreadable_answer_shows_its_shape_and_no_value():
 def test_an_access_token_is_read_as_a_secret():
     """The token of an exchange is a masked text from the first moment."""
     assert read_access_token({"access_token": "abc.def.ghi"}) == AccessToken("abc.def.ghi")
+
+
+@pytest.mark.parametrize(
+    "missing", [{}, *({"refresh_token": bad} for bad in (None, "", 7, "a b", "a\nb", "x" * 9000))]
+)
+def test_a_login_counts_without_its_refresh_token(missing):
+    """A refresh token that is not there, or cannot be one, is none; a good one is a secret."""
+    body = {"access_token": "abc.def.ghi"}
+
+    assert read_fresh_login(body | missing) == FreshLogin(AccessToken("abc.def.ghi"), None)
+    whole = read_fresh_login(body | {"refresh_token": "re.fre.sh"})
+    assert whole == FreshLogin(AccessToken("abc.def.ghi"), RefreshToken("re.fre.sh"))
+    assert "re.fre.sh" not in repr(whole)
 
 
 ROW = (

@@ -46,6 +46,11 @@ class FakeWorld:
         """Return what the login page would hand out."""
         return self.broker.issue_auth_code(fyers_id)
 
+    async def offer_renewals(self, *, dead_tokens: bool = False) -> None:
+        """Take refresh tokens from now on."""
+        self.broker.takes_refresh_tokens = True
+        self.broker.renews_dead_tokens = dead_tokens
+
     async def make(self, fyers_id: str, state: AccountState) -> None:
         """Put an account into a state."""
         self.broker.set_state(fyers_id, state)
@@ -85,6 +90,11 @@ class SimulatedWorld:
             query = parse_qs(urlsplit(response.headers["Location"]).query)
         assert query["state"] == ["some-state"]
         return AuthCode(query["auth_code"][0])
+
+    async def offer_renewals(self, *, dead_tokens: bool = False) -> None:
+        """Take refresh tokens from now on."""
+        kind = "dead_tokens" if dead_tokens else "offered"
+        await self.control("/refresh", {"isOffered": True, "kind": kind})
 
     async def make(self, fyers_id: str, state: AccountState) -> None:
         """Put an account into a state."""

@@ -14,7 +14,7 @@ from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.store import FakeStore, FakeUnitOfWork
 
-from hullwatch.domain.accounts import Role, User
+from hullwatch.domain.accounts import FyersApp, Role, User
 from hullwatch.domain.candles import Candle
 from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.connection import Connection, Credential
@@ -24,6 +24,7 @@ from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.replay import replay
+from hullwatch.domain.secrets import AppSecret
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
@@ -37,6 +38,8 @@ from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.ports import LinkMaker, SharedChecks
 from hullwatch.services.readiness import ReadinessService, end_warnings
+from hullwatch.services.renewal import RenewalService
+from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService
 
 MONDAY = date(2026, 11, 23)
@@ -46,6 +49,7 @@ CLOSING = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 SBIN = Symbol("NSE:SBIN-EQ")
 INFY = Symbol("NSE:INFY-EQ")
 FIVE = Resolution("5")
+APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/api/fyers/callback")
 ALICE, BOB, CAROL, DAVE = "usr_alice", "usr_bob", "usr_carol", "usr_dave"
 PERIOD = 4
 CALENDAR = MarketCalendar()
@@ -145,6 +149,7 @@ class House:
         calendar: MarketCalendar = CALENDAR,
         carriers: FakeChannels | None = None,
         links: LinkMaker | None = None,
+        offers_renewals: bool = False,
     ) -> None:
         self.calendar = calendar
         self.clock = clock or FakeClock(now)
@@ -170,6 +175,18 @@ class House:
                 calendar,
                 self.clock,
             ),
+        )
+        self.offers_renewals = offers_renewals
+        self.renewals = RenewalConsents(
+            store=self.store, clock=self.clock, is_offered=offers_renewals, server_app=APP
+        )
+        self.renewal = RenewalService(
+            consents=self.renewals,
+            broker=self.broker,
+            connections=self.connections,
+            supervisor=self.supervisor,
+            clock=self.clock,
+            random=self.random,
         )
         self.market = MarketService(
             connections=self.connections, broker=self.broker, calendar=calendar, clock=self.clock
@@ -238,8 +255,10 @@ class House:
         with_outbox: bool = False,
     ) -> "House":
         """Load and begin all jobs."""
+        await self.renewals.load()
         await self.connections.load()
         self.connections.start_jobs()
+        self.renewal.start_jobs()
         if with_monitoring:
             await self.monitoring.load()
             self.monitoring.start_jobs(self.supervisor)
@@ -280,6 +299,7 @@ class House:
             calendar=self.calendar,
             carriers=self.carriers,
             links=self.links,
+            offers_renewals=self.offers_renewals,
         )
 
     # ---- people

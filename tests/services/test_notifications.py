@@ -1,5 +1,6 @@
 """Sentences for people and where they wait to be read; `hullwatch.services.notifications`."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from hullwatch.domain import connection as rules
 from hullwatch.domain.connection import Connection, ConnectionChange, EndReason, Evidence, LoginTrigger
 from hullwatch.domain.failures import BrokerService, LoginRefused, NotFound
 from hullwatch.domain.notifications import LEADS_TO_LOGIN, NotificationKind
+from hullwatch.domain.renewal_outcomes import FAILED, RenewalOutcome
 from hullwatch.services.notifications import (
     compose_broker_trouble,
     compose_login_asked,
@@ -49,6 +51,26 @@ def end(reason: EndReason, kind: str = "test") -> ConnectionChange:
 def test_people_in_india_read_indian_time() -> None:
     """05:30 ahead of UTC, and named."""
     assert in_ist(NOW) == "23 Nov 2026, 14:05 IST"
+
+
+@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.REJECTED])
+def test_each_failed_renewal_has_a_sentence_of_its_own(reason: EndReason) -> None:
+    """It stands between what happened and what to do; without a try nothing is said of renewals."""
+    change = end(reason)
+    plain = compose_session_ended(change, new_id=new_id)
+
+    def with_renewal(outcome: RenewalOutcome) -> str:
+        evidence = replace(change.evidence, renewal=outcome)
+        notice = compose_session_ended(replace(change, evidence=evidence), new_id=new_id)
+        assert (notice.title, notice.incident_id) == (plain.title, plain.incident_id)
+        return notice.text
+
+    texts = {outcome: with_renewal(outcome) for outcome in RenewalOutcome}
+
+    assert len({texts[outcome] for outcome in FAILED}) == len(FAILED)
+    assert all("renew" in texts[outcome] and "Log in to Fyers again" in texts[outcome] for outcome in FAILED)
+    assert {texts[outcome] for outcome in set(RenewalOutcome) - FAILED} == {plain.text}
+    assert "renew" not in plain.text
 
 
 def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:

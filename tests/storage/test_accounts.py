@@ -8,7 +8,7 @@ import pytest
 
 from hullwatch.domain.accounts import FyersApp, Role
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound
-from hullwatch.domain.secrets import AccessToken, AppSecret
+from hullwatch.domain.secrets import AccessToken, AppSecret, Pin
 from hullwatch.domain.watches import MonitoringWish
 from storage.samples import (
     NOW,
@@ -94,6 +94,7 @@ async def test_a_removed_user_takes_everything_along_but_the_audit_trail(store):
                 owner, FyersApp("ABCD1234XY-100", AppSecret("secret"), "http://x/")
             )
             await work.connections.add_pending(f"state-{owner}", pending(owner))
+            await work.renewals.opt_in(owner, Pin("739146"), at=NOW)
             await work.watches.add(watch(f"w-{owner}", owner))
             await work.watches.put_wish(MonitoringWish(owner, is_wanted=True, changed_at=NOW))
             await work.watches.add_signals([signal(0, f"w-{owner}", owner)])
@@ -111,6 +112,7 @@ async def test_a_removed_user_takes_everything_along_but_the_audit_trail(store):
             assert (await work.connections.token(owner, 1) is not None) == bool(count)
             assert (await work.connections.app(owner) is not None) == bool(count)
             assert (await work.connections.take_pending(f"state-{owner}") is not None) == bool(count)
+            assert (await work.renewals.get(owner) is not None) == bool(count)
             assert len(await work.watches.of_user(owner)) == count
             assert (await work.watches.wish(owner) is not None) == bool(count)
             assert len(await work.watches.signals(owner)) == count

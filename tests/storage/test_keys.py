@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.secrets import AccessToken, AppSecret, SecretText
+from hullwatch.domain.renewal import RenewalKeys
+from hullwatch.domain.secrets import AccessToken, AppSecret, Pin, RefreshToken, SecretText
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.failures import KeysUnusable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys, KeyFile, load_keys
 from hullwatch.storage.maintenance import check
 from hullwatch.storage.rotation import rotate
-from storage.samples import add_users, connected
+from storage.samples import NOW, add_users, connected
 
 USERS = [f"user{number}" for number in range(5)]
 
@@ -123,6 +124,10 @@ async def house(database, tmp_path):
         for name in USERS:
             await work.connections.save_login(connected(name), AccessToken(f"token of {name}"))
             await work.connections.put_app(name, FyersApp("ABCD1234XY-100", AppSecret(name), "http://x/"))
+            await work.renewals.opt_in(name, Pin(f"pin of {name}"), at=NOW)
+            await work.renewals.keep_token(
+                name, RefreshToken(f"refresh {name}"), app_id="ABCD1234XY-100", generation=1, ends_at=None
+            )
         await work.commit()
     return database
 
@@ -142,6 +147,8 @@ async def assert_all_readable(store):
         }
         for name in USERS:
             assert (await work.connections.app(name)).secret == AppSecret(name)
+            renewal_keys = RenewalKeys(Pin(f"pin of {name}"), RefreshToken(f"refresh {name}"))
+            assert await work.renewals.keys(name) == renewal_keys
 
 
 async def test_a_rotation_reseals_every_secret_and_drops_the_old_key(house, key_file):
@@ -153,7 +160,7 @@ async def test_a_rotation_reseals_every_secret_and_drops_the_old_key(house, key_
 
     (new,) = key_file.read()
     assert new != old
-    assert report.rewritten == 2 * len(USERS) + 1
+    assert report.rewritten == 4 * len(USERS) + 1
     assert report.unreadable == ()
     await assert_all_readable(running)
     assert (await check(house.url, Cipher(FixedKeys([new])))).is_good
@@ -263,7 +270,7 @@ async def test_a_lost_key_can_be_replaced(house, key_file):
 
     report = await rotate(house.url, key_file)
 
-    assert len(report.unreadable) == 2 * len(USERS)
+    assert len(report.unreadable) == 4 * len(USERS)
     await house.open().check_keys()
 
 
@@ -317,6 +324,6 @@ async def test_keys_from_a_setting_are_rotated_by_hand_and_command(house, key_fi
         await rotate(house.url, FixedKeys([old]))
 
     report = await rotate(house.url, FixedKeys([new, old]))
-    assert report.rewritten == 2 * len(USERS) + 1
+    assert report.rewritten == 4 * len(USERS) + 1
     assert "remove the others" in report.advice
     assert (await check(house.url, Cipher(FixedKeys([new])))).is_good

@@ -77,7 +77,7 @@ async def test_a_database_of_the_first_form_keeps_every_row(url):
 
     assert await is_current(url)
     assert await run(url, "SELECT * FROM notifications ORDER BY id") == before
-    assert await run(url, "SELECT user_id, is_by_link FROM pending_logins") == [("asha", 0)]
+    assert await run(url, "SELECT user_id, link_generation FROM pending_logins") == [("asha", None)]
     store = Store(url, Cipher(FixedKeys([EncryptionKey.make()])))
     async with store.begin() as work:
         await work.channels.add(channel(), destination())

@@ -32,6 +32,8 @@ CHANNEL_SECRETS = (
     "canary-wrong",
     "canary-login-link",
 )
+PIN = "739146"
+WRONG_PIN = "canary-wrong-pin"
 
 
 class Witness:
@@ -147,6 +149,13 @@ async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> N
     await client.put("/api/fyers/app", json=app)
     await client.put("/api/fyers/app", json=app | {"appId": OWN_SECRET})
     await client.put("/api/fyers/app", json={"secret": OWN_SECRET})
+    for pin in (WRONG_PIN, {"x": WRONG_PIN}, [WRONG_PIN], WRONG_PIN * 9, PIN):
+        await client.put("/api/fyers/renewal", json={"pin": pin})
+    await client.get("/api/fyers/renewal")
+    again = house.broker.issue_auth_code("XA001").reveal()
+    await client.post("/api/fyers/authorize", json={"authCode": again})
+    secrets["refresh token"] = next(iter(house.store.tables.refresh_tokens.values())).reveal()
+    await client.get("/api/fyers/renewal")
     for pasted in (PASTED, f"https://x.in/?auth_code={PASTED}", {"code": PASTED}):
         await client.post("/api/fyers/authorize", json={"authCode": pasted})
     held = house.connections.credential(next(iter(house.store.tables.users)))
@@ -190,7 +199,10 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
         record.getMessage() for record in caplog.records if record.name != "httpx2"
     ]  # that one is the browser
     logged = repr(lines) + repr(ours) + printed.out + printed.err
-    for secret in [PASSWORD, NEW_PASSWORD, OWN_SECRET, PASTED, APP_SECRET, *secrets.values()]:
+    for secret in [
+        *(PASSWORD, NEW_PASSWORD, OWN_SECRET, PASTED, APP_SECRET, PIN, WRONG_PIN),
+        *secrets.values(),
+    ]:
         assert secret not in logged
     for secret in (
         PASSWORD,
@@ -198,6 +210,9 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
         OWN_SECRET,
         PASTED,
         APP_SECRET,
+        PIN,
+        WRONG_PIN,
+        secrets["refresh token"],
         secrets["code"],
         secrets["access token"],
         secrets["link code"],
@@ -235,12 +250,14 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(house):
         "state",
         "nonce",
         "access token",
+        "refresh token",
         "login link",
         "link state",
         "link nonce",
     ):
         assert secrets[name] not in rows
     assert PASSWORD not in rows
+    assert PIN not in rows
     for secret in (*CHANNEL_SECRETS, secrets["signing secret"]):
         assert secret not in rows
 

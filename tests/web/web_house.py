@@ -38,6 +38,7 @@ from hullwatch.services.notifications import NotificationService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.readiness import ReadinessService
+from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
@@ -104,6 +105,7 @@ class WebHouse:
             connections=self.connections,
             registration=Registration.OPEN,
         )
+        self.renewals = RenewalConsents(store=self.store, clock=clock, is_offered=True, server_app=APP)
         linking = LinkingService(
             store=self.store,
             broker=self.broker,
@@ -111,6 +113,7 @@ class WebHouse:
             clock=clock,
             server_app=APP,
             sign_out_patience_s=0.0,
+            renewals=self.renewals,
         )
         self.login_links = LoginLinkService(
             store=self.store,
@@ -157,6 +160,7 @@ class WebHouse:
             logins=self.logins,
             linking=linking,
             login_links=self.login_links,
+            renewals=self.renewals,
             connections=self.connections,
             validation=validation,
             market=market,

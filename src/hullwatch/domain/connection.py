@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from hullwatch.domain.failures import BrokerService, LoginRefused
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
 from hullwatch.domain.secrets import AccessToken
 
 EXPIRING_BEFORE = timedelta(minutes=30)
@@ -192,10 +193,12 @@ class Evidence:
     """Why a change was made, fit for an audit trail: no token, no body."""
 
     kind: str
-    """``known_end``, ``refusal``, ``login``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
+    """``known_end``, ``refusal``, ``login``, ``renewal``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
     actor: str = "hullwatch"
     """Who caused it: ``hullwatch``, ``fyers`` or a user id."""
     refusals: tuple[LoginRefused, ...] = ()
+    renewal: RenewalOutcome | None = None
+    """At the end of a session: what became of the try to renew it, if there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,14 @@ _REASONS = {
 
 
 def log_in(
-    connection: Connection, *, fyers_id: str, app_id: str, expires_at: datetime, now: datetime, actor: str
+    connection: Connection,
+    *,
+    fyers_id: str,
+    app_id: str,
+    expires_at: datetime,
+    now: datetime,
+    actor: str,
+    kind: str = "login",
 ) -> ConnectionChange:
     """Begin a new generation; the incident id stays, so that the repair can be told of the interruption it ends."""
     after = replace(
@@ -232,7 +242,7 @@ def log_in(
         connected_at=now,
         last_validated_at=None,
     )
-    return ConnectionChange(connection, after, LoginTrigger.LOGGED_IN, now, Evidence("login", actor))
+    return ConnectionChange(connection, after, LoginTrigger.LOGGED_IN, now, Evidence(kind, actor))
 
 
 def near_end(connection: Connection, *, now: datetime) -> ConnectionChange:

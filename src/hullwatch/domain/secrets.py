@@ -57,3 +57,15 @@ class AuthCode(SecretText):
     """The one-use code that Fyers' login page sends back."""
 
     __slots__ = ()
+
+
+class RefreshToken(SecretText):
+    """What renews a session together with the PIN, where Fyers takes it; good for about two weeks."""
+
+    __slots__ = ()
+
+
+class Pin(SecretText):
+    """A person's PIN at Fyers."""
+
+    __slots__ = ()

@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.secrets import AccessToken, RefreshToken
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 DAILY_END_IST = time(6, 0)
 """Access tokens end at the next 06:00 IST after issue, whatever the login time."""
 LONGEST_TOKEN = 8192
 """Characters; real tokens are below 2,000. More is not a token but an attack or an accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshLogin:
+    """What the exchange of an auth code brings; `repr` shows no secret."""
+
+    access_token: AccessToken
+    refresh_token: RefreshToken | None = None
+    """Handed out by Fyers even where it takes none (since 2026-04-01)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,14 @@ def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
         fyers_id=fyers_id if isinstance(fyers_id, str) and fyers_id else None,
         has_stated_end=stated_end is not None,
     )
+
+
+def refresh_token_end(token: RefreshToken) -> datetime | None:
+    """Return when a refresh token ends by its own word, or `None` where it does not say: then only Fyers knows."""
+    try:
+        return _moment(_payload(token.reveal()).get("exp"))
+    except InvalidInput:
+        return None
 
 
 def _payload(text: str) -> dict[str, object]:

@@ -19,7 +19,8 @@ from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import Answered, BrokerResult, Unavailable, UnreadableReply
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.quotes import Quote
-from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
+from hullwatch.domain.tokens import FreshLogin
 from hullwatch.fyers import payloads
 from hullwatch.fyers.breakers import Breakers
 from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall, OnSessionCall
@@ -127,7 +128,7 @@ class FyersClient:
         """Return the address of Fyers' login page."""
         return login_url(self._hosts[Host.API], app, state)
 
-    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[AccessToken]:
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
         """Exchange an auth code; never repeated, since the code is good once."""
         proof = app_id_hash(app)
         body = orjson.dumps(
@@ -138,6 +139,27 @@ class FyersClient:
             self._address(CallKind.EXCHANGE_AUTH_CODE),
             body=body,
             secrets=(proof, app.secret.reveal(), auth_code.reveal()),
+        )
+        return self._read(
+            call.kind, await self._calls.without_session(call, app.app_id), payloads.read_fresh_login
+        )
+
+    async def renew_access_token(
+        self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
+    ) -> BrokerResult[AccessToken]:
+        """Ask for a new session with a refresh token and the PIN; never repeated, since wrong PINs lock an account."""
+        proof = app_id_hash(app)
+        body = {
+            "grant_type": "refresh_token",
+            "appIdHash": proof,
+            "refresh_token": refresh_token.reveal(),
+            "pin": pin.reveal(),
+        }
+        call = Call(
+            CallKind.RENEW_ACCESS_TOKEN,
+            self._address(CallKind.RENEW_ACCESS_TOKEN),
+            body=orjson.dumps(body),
+            secrets=(proof, app.secret.reveal(), refresh_token.reveal(), pin.reveal()),
         )
         return self._read(
             call.kind, await self._calls.without_session(call, app.app_id), payloads.read_access_token

@@ -46,6 +46,7 @@ class CallKind(Enum):
     """Every call hullwatch makes: the service that answers it, where it lives, how it is sent."""
 
     EXCHANGE_AUTH_CODE = (BrokerService.LOGIN, Host.API, "/validate-authcode", "POST")
+    RENEW_ACCESS_TOKEN = (BrokerService.LOGIN, Host.API, "/validate-refresh-token", "POST")
     PROFILE = (BrokerService.PROFILE, Host.API, "/profile", "GET")
     FUNDS = (BrokerService.TRADING, Host.API, "/funds", "GET")
     LOGOUT = (BrokerService.TRADING, Host.API, "/logout", "POST")
@@ -63,7 +64,7 @@ class CallKind(Enum):
 
     @property
     def may_repeat(self) -> bool:
-        """Whether sending it twice does no more than sending it once; an auth code is good once."""
+        """Whether sending it twice does no more than sending it once; an auth code is good once, and a wrong PIN sent often locks an account."""
         return self.method == "GET"
 
 
@@ -165,7 +166,7 @@ HISTORY_CODES: Mapping[int, Meaning] = {
 """Meanings that hold on history only; read before `CODES`."""
 
 LOGIN_CODES: Mapping[int, Meaning] = {
-    # The exchange of an auth code: no session exists yet, so nothing here is a verdict about one. HTTP statuses are mostly unrecorded.
+    # An auth code or a refresh token: no session exists yet, so nothing here is a verdict about one. HTTP statuses are mostly unrecorded.
     -437: _BAD_LOGIN_REQUEST,
     -371: _BAD_LOGIN_REQUEST,
     -5: _BAD_LOGIN_REQUEST,
@@ -181,7 +182,7 @@ LOGIN_CODES: Mapping[int, Meaning] = {
     -352: _BAD_LOGIN_REQUEST,
     -209: _BAD_LOGIN_REQUEST,
 }
-"""Meanings that hold at the exchange of an auth code only; read before `CODES`."""
+"""Meanings that hold where a session is asked for; read before `CODES`."""
 
 
 def classify(call: CallKind, reply: Reply) -> Answered[dict[str, object]] | BrokerFailure:
@@ -296,6 +297,9 @@ def _judge(call: CallKind, status: int, code: int) -> tuple[Kind, str]:
     meaning = meaning_of(call, code)
     if meaning is not None and status in meaning.statuses:
         return meaning.kind, meaning.cause
+    if call is CallKind.RENEW_ACCESS_TOKEN and meaning is None and status in _BAD_LOGIN_REQUEST.statuses:
+        # A no that is on no record may be about the PIN: it must not pass for trouble, after which the same is sent again.
+        return Kind.REQUEST, ""
     if call.service in _TOKEN_SERVICES and (meaning is None or meaning.kind is Kind.REQUEST):
         # Two statuses have one documented meaning each, whatever the code beside them: 422 for the call's content, 403 for permission.
         if status == 422:

@@ -19,8 +19,8 @@ from hullwatch.domain.candles import MAX_PRICE, MAX_VOLUME, Arranged, arrange
 from hullwatch.domain.failures import UnknownSymbol
 from hullwatch.domain.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
 from hullwatch.domain.quotes import Quote, QuoteDefect
-from hullwatch.domain.secrets import AccessToken
-from hullwatch.domain.tokens import LONGEST_TOKEN
+from hullwatch.domain.secrets import AccessToken, RefreshToken
+from hullwatch.domain.tokens import LONGEST_TOKEN, FreshLogin
 
 _FYERS_ID: Final = re.compile(r"[A-Z0-9]{2,32}")
 _TOKEN: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")
@@ -63,7 +63,7 @@ def _shown_key(key: object) -> str:
 
 
 def read_access_token(body: Mapping[str, object]) -> AccessToken:
-    """Return the access token of an exchanged auth code.
+    """Return the access token of a session that was asked for.
 
     Raises:
         Unreadable: There is none, or it could not stand in a header.
@@ -72,6 +72,17 @@ def read_access_token(body: Mapping[str, object]) -> AccessToken:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise Unreadable("access_token", body)
     return AccessToken(token)
+
+
+def read_fresh_login(body: Mapping[str, object]) -> FreshLogin:
+    """Return what an exchanged auth code brings; a refresh token that cannot be one counts as none.
+
+    Raises:
+        Unreadable: There is no access token that could stand in a header.
+    """
+    token = body.get("refresh_token")
+    is_token = isinstance(token, str) and _TOKEN.fullmatch(token) is not None
+    return FreshLogin(read_access_token(body), RefreshToken(str(token)) if is_token else None)
 
 
 def read_profile_id(body: Mapping[str, object]) -> str:

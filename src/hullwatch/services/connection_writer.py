@@ -26,7 +26,7 @@ _SAVE_AGAIN: Final = Backoff(first_s=0.5, factor=2, max_s=30, jitter=0.25)
 
 @dataclass(frozen=True, slots=True)
 class _Unsaved:
-    change: ConnectionChange
+    change: ConnectionChange | None
     notification: Notification | None
 
 
@@ -50,6 +50,11 @@ class ConnectionWriter:
     def add(self, change: ConnectionChange, notification: Notification | None) -> None:
         """Take over a change that counts already, with the notice to store beside it."""
         self._queue.append(_Unsaved(change, notification))
+        self._has_work.set()
+
+    def tell(self, notification: Notification) -> None:
+        """Take over a notice about a change that was handed over without one."""
+        self._queue.append(_Unsaved(None, notification))
         self._has_work.set()
 
     async def save(self) -> None:
@@ -97,11 +102,11 @@ class ConnectionWriter:
         new: list[Notification] = []
         async with self._store.begin() as work:
             for unsaved in batch:
-                is_current = await work.connections.save(unsaved.change.after)
+                is_current = unsaved.change is None or await work.connections.save(unsaved.change.after)
                 notification = unsaved.notification
                 if notification and await work.notifications.add(notification) and is_current:
                     new.append(notification)
-            await work.audit.add([audit_entry(unsaved.change) for unsaved in batch])
+            await work.audit.add([audit_entry(unsaved.change) for unsaved in batch if unsaved.change])
             await work.commit()
         return new
 
@@ -127,6 +132,7 @@ def audit_entry(change: ConnectionChange) -> AuditEntry:
         incident_id=after.incident_id,
         evidence={
             "kind": evidence.kind,
+            **({"renewal": evidence.renewal.value} if evidence.renewal else {}),
             "expiresAt": after.expires_at.isoformat() if after.expires_at else None,
             "refusals": [
                 {

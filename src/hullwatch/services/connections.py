@@ -10,11 +10,10 @@ Memory leads, the database follows: an end takes effect at once, whatever the da
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -39,16 +38,20 @@ from hullwatch.domain.failures import (
     BrokerResult,
     LinkRefused,
     LoginRefused,
+    NotAllowed,
     RateLimited,
     Unavailable,
 )
 from hullwatch.domain.notifications import Notification
+from hullwatch.domain.renewal import may_follow
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connection_writer import ConnectionWriter, save_login
 from hullwatch.services.known_ends import KnownEnds
+from hullwatch.services.looks import Looks
 from hullwatch.services.notifications import (
     UNREADABLE_TOKEN,
     announce,
@@ -69,21 +72,25 @@ UNSURE_AFTER_S: Final = 300.0
 
 
 @dataclass(slots=True)
-class _Look:
-    """A second look at one session."""
-
-    first: LoginRefused
-    came_to_result: asyncio.Event = field(default_factory=asyncio.Event)
-    is_under_way: bool = True
-
-
-@dataclass(slots=True)
 class _Account:
     connection: Connection
     credential: Credential | None = None
-    look: _Look | None = None
+    is_end_untold: bool = False
+    """Its session ended, and its user is told when the renewal that is being tried has failed."""
     is_observed: bool = False
     """Its validation time moved since it was last stored."""
+
+
+class Renewals(Protocol):
+    """Who may try to renew a session that is over; satisfied by `RenewalService`."""
+
+    def prospect(self, connection: Connection, trigger: LoginTrigger) -> RenewalOutcome | None:
+        """Say what is to be said of renewals at this end: *under way* if one is or will be tried, a failure if one was, or nothing."""
+        ...
+
+    def begin(self, ended: ConnectionChange) -> None:
+        """Try, or wait for the try under way; on a failure `tell_end` is called."""
+        ...
 
 
 class ConnectionService:
@@ -117,6 +124,7 @@ class ConnectionService:
         self._accounts: dict[str, _Account] = {}
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
+        self._renewals: Renewals | None = None
         self._known_ends = KnownEnds(clock)
         self._writer = ConnectionWriter(store=store, clock=clock, random=random, hub=hub)
         self.outages = OutageWatch(
@@ -129,9 +137,10 @@ class ConnectionService:
             hub=hub,
             new_id=new_id,
         )
-        self._second_look = SecondLook(
+        second_look = SecondLook(
             self, outages=self.outages, broker=broker, clock=clock, wire_clock=wire_clock, random=random
         )
+        self._looks = Looks(second_look, supervisor)
         # The lines about sessions are spoken in the name their readers know.
         self._log = structlog.get_logger(component="TokenValidationService")
 
@@ -161,6 +170,10 @@ class ConnectionService:
         """Count the sessions that have not ended."""
         return sum(account.connection.has_session for account in self._accounts.values())
 
+    def renew_through(self, renewals: Renewals) -> None:
+        """Ask these, at the end of a session, whether a renewal is tried."""
+        self._renewals = renewals
+
     def on_change(self, listener: Callable[[ConnectionChange], None]) -> None:
         """Call `listener` after every move of a login state, in the step in which it takes effect."""
         self._listeners.append(listener)
@@ -172,9 +185,8 @@ class ConnectionService:
 
     async def settled(self, user_id: str) -> Connection:
         """Wait until a second look that is under way has come to its first result."""
-        account = self._accounts.get(user_id)
-        if account and account.look and account.connection.standing is Standing.SUSPECTED:
-            await account.look.came_to_result.wait()
+        if self.connection(user_id).standing is Standing.SUSPECTED:
+            await self._looks.first_result(user_id)
         return self.connection(user_id)
 
     # ---------------------------------------------------------------- start and jobs
@@ -244,11 +256,15 @@ class ConnectionService:
         expires_at: datetime,
         actor: str,
         only_after: int | None = None,
+        renews: int | None = None,
     ) -> Connection:
         """Begin a new session; it is stored before it counts. With `only_after` only as the first login after that generation.
 
+        With `renews` it follows that generation without its user, who is told nothing.
+
         Raises:
-            LinkRefused: There has been another login since that generation.
+            LinkRefused: There has been another login since `only_after`.
+            NotAllowed: The generation `renews` may not be followed so: there has been another login, or a person ended it.
             StorageUnavailable: The database did not answer; the old session, if any, goes on.
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
@@ -261,6 +277,8 @@ class ConnectionService:
                     before = stored  # a login that was stored, but whose acknowledgement was cut off
                 if only_after not in (None, before.generation):
                     raise LinkRefused("There has been a login since this one was begun.", reason="void")
+                if renews is not None and not all(may_follow(one, renews) for one in (before, stored) if one):
+                    raise NotAllowed("This session may not be renewed any more.")
                 change = rules.log_in(
                     before,
                     fyers_id=fyers_id,
@@ -268,9 +286,10 @@ class ConnectionService:
                     expires_at=expires_at,
                     now=self._clock.now(),
                     actor=actor,
+                    kind="login" if renews is None else "renewal",
                 )
-                was_down = before.state is LoginState.DISCONNECTED
-                notification = compose_login_renewed(change, new_id=self._new_id) if was_down else None
+                is_known_down = before.state is LoginState.DISCONNECTED and not account.is_end_untold
+                notification = compose_login_renewed(change, new_id=self._new_id) if is_known_down else None
                 if not await work.connections.save_login(change.after, token):
                     raise AlreadyExists("Another login of this account was stored at the same moment.")
                 is_new = await save_login(work, change, notification)
@@ -286,6 +305,7 @@ class ConnectionService:
     ) -> None:
         """Let a login that is stored take effect; `known` is what was known of the account when it was decided on."""
         self._close_lease(account)
+        account.is_end_untold = False
         account.connection, ended = change.after, account.connection
         account.is_observed = ended.incident_id != known.incident_id
         if account.is_observed:
@@ -311,6 +331,7 @@ class ConnectionService:
         if account:
             self._close_lease(account)
         self._login_locks.pop(user_id, None)
+        self._looks.forget(user_id)
 
     async def _end_by(self, user_id: str, trigger: LoginTrigger, evidence: Evidence) -> Connection:
         account = self._accounts.get(user_id)
@@ -322,15 +343,30 @@ class ConnectionService:
     def _end(
         self, account: _Account, trigger: LoginTrigger, evidence: Evidence, *, at: datetime | None = None
     ) -> None:
+        renewal = self._renewals.prospect(account.connection, trigger) if self._renewals else None
         change = rules.end(
             account.connection,
             trigger,
             incident_id=self._new_id("inc"),
             now=at or self._clock.now(),
-            evidence=evidence,
+            evidence=replace(evidence, renewal=renewal),
         )
         self._close_lease(account)
-        self._take_effect(account, change, compose_session_ended(change, new_id=self._new_id))
+        if self._renewals is None or renewal is not RenewalOutcome.UNDER_WAY:
+            self._take_effect(account, change, compose_session_ended(change, new_id=self._new_id))
+            return
+        # It is over in any case; only its user is told when the try has failed, since a success repairs it within seconds.
+        account.is_end_untold = True
+        self._take_effect(account, change, None)
+        self._renewals.begin(change)
+
+    def tell_end(self, ended: ConnectionChange, renewal: RenewalOutcome) -> None:
+        """Tell a user of an end that was kept back, unless a login has followed; storing the notice is the writer's job."""
+        account = self._accounts.get(ended.after.user_id)
+        if account and account.connection == ended.after:
+            account.is_end_untold = False
+            told = replace(ended, evidence=replace(ended.evidence, renewal=renewal))
+            self._writer.tell(compose_session_ended(told, new_id=self._new_id))
 
     def _take_effect(
         self, account: _Account, change: ConnectionChange, notification: Notification | None
@@ -465,28 +501,20 @@ class ConnectionService:
         account.credential.lease.is_in_doubt = True
         self._stand(account, StandingTrigger.REFUSED)
         self.outages.note_refusal(account.connection.user_id)
-        self._begin_look(account, account.credential, refusal)
-
-    def _begin_look(self, account: _Account, credential: Credential, refusal: LoginRefused) -> None:
-        look = account.look = _Look(refusal)
-        with suppress(SupervisorStopped):  # at the end of the process nobody looks any more
-            self._supervisor.run_once("second-look", self._see_look_through(credential, look))
-
-    async def _see_look_through(self, credential: Credential, look: _Look) -> None:
-        try:
-            await self._second_look.run(credential.for_second_look(), look.first, look.came_to_result)
-        finally:
-            look.is_under_way = False
-            look.came_to_result.set()
+        self._looks.begin(account.credential, refusal)
 
     async def _care_for_looks(self) -> None:
-        """Begin anew what broke off: a session must not stay in doubt because nobody looks."""
-        for account in list(self._accounts.values()):
-            is_doubted = account.connection.standing is Standing.SUSPECTED
-            if is_doubted and account.credential and account.look and not account.look.is_under_way:
-                self._begin_look(account, account.credential, account.look.first)
+        self._looks.begin_broken_off(
+            account.credential
+            for account in list(self._accounts.values())
+            if account.credential and account.connection.standing is Standing.SUSPECTED
+        )
 
     # ---------------------------------------------------------------- storing
+
+    async def store_changes(self) -> None:
+        """Store what happened to sessions, as far as the database answers; the rest stays outstanding."""
+        await self._writer.save()
 
     async def store_observations(self) -> None:
         """Store when sessions were last confirmed, and whatever else is outstanding.

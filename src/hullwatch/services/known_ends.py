@@ -37,16 +37,16 @@ class KnownEnds:
         while True:
             self._changed.clear()
             end_due_sessions()
-            await self._wait(next_due_at(connections()))
+            await changed_or_due(self._changed, self._clock, next_due_at(connections()))
 
-    async def _wait(self, due_at: datetime | None) -> None:
-        waits: list[asyncio.Task[object]] = [
-            asyncio.create_task(self._changed.wait(), name="sessions changed")
-        ]
-        if due_at is not None:
-            waits.append(asyncio.create_task(self._clock.sleep_until(due_at), name="next known end"))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+
+async def changed_or_due(changed: asyncio.Event, clock: Clock, due_at: datetime | None) -> None:
+    """Wait for the event or for the moment, whichever comes first."""
+    waits: list[asyncio.Task[object]] = [asyncio.create_task(changed.wait(), name="sessions changed")]
+    if due_at is not None:
+        waits.append(asyncio.create_task(clock.sleep_until(due_at), name="next due moment"))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

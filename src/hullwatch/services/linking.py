@@ -29,7 +29,7 @@ from hullwatch.domain.failures import (
     WrongAccount,
 )
 from hullwatch.domain.login_links import LoginLink, masked_fyers_id
-from hullwatch.domain.secrets import AccessToken, AuthCode
+from hullwatch.domain.secrets import AccessToken, AuthCode, RefreshToken
 from hullwatch.domain.tokens import TokenClaims, read_claims
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.logins import hash_value
@@ -84,6 +84,16 @@ class Sessions(Protocol):
         ...
 
 
+class Renewals(Protocol):
+    """Who keeps what a login brings beside its session, for users who want that; satisfied by `RenewalService`."""
+
+    async def login_brought(
+        self, connection: Connection, token: RefreshToken | None, *, linked_before: str | None
+    ) -> None:
+        """Take note of the refresh token that a login by hand brought; raises nothing, since the login is done."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LinkedApp:
     """The Fyers app a user logs in through, fit for showing: no secret."""
@@ -118,6 +128,7 @@ class LinkingService:
         server_app: FyersApp | None = None,
         new_secret: Callable[[], str] = secrets.token_urlsafe,
         sign_out_patience_s: float = SIGN_OUT_PATIENCE_S,
+        renewals: Renewals | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -126,6 +137,7 @@ class LinkingService:
         self._server_app = server_app
         self._new_secret = new_secret
         self._sign_out_patience_s = sign_out_patience_s
+        self._renewals = renewals
 
     async def app(self, user_id: str) -> LinkedApp | None:
         """Return the app the user would log in through, or `None` while there is none."""
@@ -339,7 +351,7 @@ class LinkingService:
         answer = await self._broker.exchange_auth_code(app, code)
         if not isinstance(answer, Answered):
             raise exchange_refusal(answer)
-        token = answer.value
+        token = answer.value.access_token
         claims = self._read(token)
         fyers_id = claims.fyers_id or await self._ask_whose(user_id, app, token, claims)
         linked_before = self._connections.connection(user_id).fyers_id
@@ -355,7 +367,7 @@ class LinkingService:
                 f"You logged in at Fyers as {fyers_id}, but {linked_before} is linked here. "
                 "Log in as that one, or say that you want to switch."
             )
-        return await self._connections.log_in(
+        connection = await self._connections.log_in(
             user_id,
             token=token,
             fyers_id=fyers_id,
@@ -364,6 +376,11 @@ class LinkingService:
             actor=user_id,
             only_after=only_after,
         )
+        if self._renewals is not None:
+            await self._renewals.login_brought(
+                connection, answer.value.refresh_token, linked_before=linked_before
+            )
+        return connection
 
     def _read(self, token: AccessToken) -> TokenClaims:
         now = self._clock.now()

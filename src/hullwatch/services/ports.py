@@ -30,9 +30,12 @@ from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
 from hullwatch.domain.quotes import Quote
-from hullwatch.domain.secrets import AccessToken, AuthCode, SecretText
+from hullwatch.domain.renewal import Renewal, RenewalKeys
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
+from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken, SecretText
 from hullwatch.domain.shared_checks import SharedAnswer, SharingReport, Turn
 from hullwatch.domain.signals import Signal
+from hullwatch.domain.tokens import FreshLogin
 from hullwatch.domain.watches import MonitoringWish, Watch
 
 
@@ -50,8 +53,14 @@ class BrokerPort(Protocol):
         """Return the address of Fyers' login page."""
         ...
 
-    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[AccessToken]:
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
         """Exchange an auth code, which is good once."""
+        ...
+
+    async def renew_access_token(
+        self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
+    ) -> BrokerResult[AccessToken]:
+        """Ask for a new session with a refresh token and its owner's PIN; sent once, whatever comes of it."""
         ...
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:
@@ -206,6 +215,47 @@ class LoginLinkRepository(Protocol):
 
     async def purge(self, *, ended_before: datetime) -> None:
         """Remove links that expired before that."""
+        ...
+
+
+class RenewalRepository(Protocol):
+    """Who wants sessions renewed, and what with: PIN and refresh token are encrypted and bound to their row."""
+
+    async def get(self, user_id: str) -> Renewal | None: ...
+    async def list_all(self) -> list[Renewal]:
+        """Return all, by user id."""
+        ...
+
+    async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
+        """Store the consent, or the new PIN of one who consented before; False when the user has been removed."""
+        ...
+
+    async def keep_token(
+        self,
+        user_id: str,
+        token: RefreshToken | None,
+        *,
+        app_id: str,
+        generation: int,
+        ends_at: datetime | None,
+    ) -> bool:
+        """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
+        ...
+
+    async def drop_token(self, user_id: str, *, generation: int | None) -> None:
+        """Remove the refresh token that this login brought; a newer login's stays."""
+        ...
+
+    async def keys(self, user_id: str) -> RenewalKeys | None:
+        """Return PIN and refresh token; None when one is missing or cannot be decrypted."""
+        ...
+
+    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
+        """Store how the last try stands; False when the user has not opted in."""
+        ...
+
+    async def remove(self, user_id: str) -> bool:
+        """Remove the consent with both secrets; False when there was none."""
         ...
 
 
@@ -370,6 +420,8 @@ class UnitOfWork(Protocol):
     def connections(self) -> ConnectionRepository: ...
     @property
     def login_links(self) -> LoginLinkRepository: ...
+    @property
+    def renewals(self) -> RenewalRepository: ...
     @property
     def watches(self) -> WatchRepository: ...
     @property

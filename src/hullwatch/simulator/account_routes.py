@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hullwatch.simulator.accounts import Session
+from hullwatch.simulator.accounts import RefreshKind, Session
 from hullwatch.simulator.answers import Answer, Refusal, orders_not_allowed, success
 from hullwatch.simulator.broker import Broker, Call, Endpoint, Family
 
@@ -34,9 +34,36 @@ def _exchange(broker: Broker, call: Call, id_hash: str, code: str) -> Answer:
     return success(access_token=session.token, refresh_token=broker.accounts.refresh_token(session))
 
 
-async def validate_refresh_token(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  refused whatever is sent
-    """Refuse: refresh tokens ended on 2026-04-01."""
-    return Refusal.REFRESH_DISABLED.answer
+async def validate_refresh_token(broker: Broker, call: Call) -> Answer:
+    """Refuse whatever is sent, since refresh tokens ended on 2026-04-01; unless told to offer them, then give a session for one."""
+    if broker.accounts.refresh is RefreshKind.DISABLED:
+        return Refusal.REFRESH_DISABLED.answer
+    body = call.json()
+    if not isinstance(body, dict):
+        return Refusal.DATA_INPUT.answer
+    if body.get("grant_type") != "refresh_token":
+        return Refusal.GRANT_TYPE.answer
+    id_hash = body.get("appIdHash")
+    if not isinstance(id_hash, str) or not id_hash:
+        return Refusal.NO_HASH.answer
+    return _renew(broker, call, id_hash, body.get("refresh_token"), body.get("pin"))
+
+
+def _renew(broker: Broker, call: Call, id_hash: str, token: object, pin: object) -> Answer:
+    accounts = broker.accounts
+    app = accounts.app_with_hash(id_hash)
+    if app is None:
+        return Refusal.WRONG_HASH.answer
+    person = accounts.owner_of_refresh_token(token, app.app_id, call.now) if isinstance(token, str) else None
+    if person is None:
+        return Refusal.WRONG_REFRESH_TOKEN.answer
+    if pin != person.pin:
+        return Refusal.WRONG_PIN.answer
+    session = accounts.open_session(
+        app.app_id, person.fyers_id, call.now, person.lifetime_s, skew_s=call.skew_s
+    )
+    session.is_revoked = accounts.refresh is RefreshKind.DEAD_TOKENS
+    return success(access_token=session.token)
 
 
 def _session(call: Call) -> Session:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 from urllib.parse import urlsplit
 
 from hullwatch.simulator.market.calendar import next_at
@@ -53,6 +54,7 @@ class Person:
     name: str
     lifetime_s: float | None = None
     """How long a session of theirs lasts from its login; `None` means until 06:00 IST, as at Fyers."""
+    pin: str = field(default="1234", repr=False)
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class Session:
     expires_at: float
     is_revoked: bool = False
     profile_still_answers: bool = False
+    refresh_token: str = field(default="", repr=False)
+    """What came with it; only the way through the login page gives one."""
 
     def has_expired(self, now: float) -> bool:
         """Say whether its time is over."""
@@ -75,6 +79,17 @@ class Session:
     def is_alive(self, now: float) -> bool:
         """Say whether the broker accepts it."""
         return not self.is_revoked and not self.has_expired(now)
+
+
+class RefreshKind(Enum):
+    """What the simulated broker does with refresh tokens."""
+
+    DISABLED = "disabled"
+    """Refuses all of them, as Fyers does since 2026-04-01."""
+    OFFERED = "offered"
+    """Gives a session for a good one with its owner's PIN."""
+    DEAD_TOKENS = "dead_tokens"
+    """Does so too, but every service refuses that session (reported of the real broker)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,8 @@ class Accounts:
         self._by_token: dict[str, Session] = {}
         self._by_hsm_key: dict[str, Session] = {}
         self._by_person: dict[str, list[Session]] = {}
+        self._refresh_tokens: dict[str, tuple[str, str]] = {}
+        self.refresh = RefreshKind.DISABLED
 
     def add_app(self, app: FyersApp) -> None:
         """Register an app, or replace the one of the same id."""
@@ -155,8 +172,20 @@ class Accounts:
         return session
 
     def refresh_token(self, session: Session) -> str:
-        """Return the refresh token that comes with a session."""
-        return self._press.refresh_token(session.app_id, session.fyers_id, session.issued_at)
+        """Return the refresh token that comes with a session, the same each time."""
+        if not session.refresh_token:
+            token = self._press.refresh_token(session.app_id, session.fyers_id, session.issued_at)
+            session.refresh_token = token
+            self._refresh_tokens[token] = (session.app_id, session.fyers_id)
+        return session.refresh_token
+
+    def owner_of_refresh_token(self, token: str, app_id: str, now: float) -> Person | None:
+        """Return whose refresh token this is; `None` if it is forged, changed, too old, or another app's."""
+        claims = self._press.signed_claims(token)
+        if claims.get("sub") != "refresh_token" or now >= claims.get("exp", 0):
+            return None
+        of_app, fyers_id = self._refresh_tokens.get(token, ("", ""))
+        return self.people.get(fyers_id) if of_app == app_id else None
 
     def session_of(self, token: str) -> Session | None:
         """Return the session of an access token of this run."""

@@ -63,6 +63,9 @@ class Refusal(Enum):
     NO_AUTH_CODE = (400, -374, "Please provide authorization code.")
     WRONG_AUTH_CODE = (400, -437, "invalid auth code")
     REFRESH_DISABLED = (400, -16, "Refresh token API is currently disabled to comply with SEBI regulations.")
+    WRONG_REFRESH_TOKEN = (400, -501, "Please provide valid refresh token")
+    # Assumed: no source shows what a wrong PIN gets; -1049 is what Fyers' login page says of a wrong password
+    WRONG_PIN = (400, -1049, "The PIN is wrong")
     LOGIN_APP = (400, -352, "Please provide a valid app id.")
     # No source shows how these look
     LOGIN_REDIRECT = (400, -50, "Invalid redirect_uri: it must be the one registered with the app")

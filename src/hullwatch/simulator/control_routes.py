@@ -10,7 +10,15 @@ from typing import Any
 
 import orjson
 
-from hullwatch.simulator.accounts import APP_ID, BUILT_IN_APP, FYERS_ID, FyersApp, Person, Session
+from hullwatch.simulator.accounts import (
+    APP_ID,
+    BUILT_IN_APP,
+    FYERS_ID,
+    FyersApp,
+    Person,
+    RefreshKind,
+    Session,
+)
 from hullwatch.simulator.answers import Answer
 from hullwatch.simulator.broker import Broker
 from hullwatch.simulator.faults import WrongFault
@@ -116,7 +124,8 @@ def _add_account(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
     fyers_id = _text(order, "fyersId", FYERS_ID)
     name = _text(order, "name") if "name" in order else fyers_id
     lifetime_s = _number(order, "lifetimeSeconds", _LONGEST_LIFETIME_S)
-    broker.accounts.add_person(Person(fyers_id, name, lifetime_s))
+    pin = _text(order, "pin", re.compile(r"[0-9]{4,6}")) if "pin" in order else "1234"
+    broker.accounts.add_person(Person(fyers_id, name, lifetime_s, pin))
     return {"fyersId": fyers_id, "name": name}
 
 
@@ -154,6 +163,25 @@ def _revoke(broker: Broker, fyers_id: str, order: Order) -> Any:
         raise WrongOrder(422, "profileStillAnswers must be true or false", "profileStillAnswers")
     session.is_revoked, session.profile_still_answers = True, still_answers
     return {"success": True}
+
+
+def _refresh(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
+    kind = broker.accounts.refresh
+    return {"isOffered": kind is not RefreshKind.DISABLED, "kind": kind.value}
+
+
+def _set_refresh(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
+    order = _object(body)
+    is_offered = order.get("isOffered")
+    if not isinstance(is_offered, bool):
+        raise WrongOrder(422, "isOffered must be true or false", "isOffered")
+    kinds = (RefreshKind.OFFERED, RefreshKind.DEAD_TOKENS) if is_offered else (RefreshKind.DISABLED,)
+    words = [kind.value for kind in kinds]
+    word = order.get("kind", words[0])
+    if word not in words:
+        raise WrongOrder(422, f"kind must be {' or '.join(words)}", "kind")
+    broker.accounts.refresh = RefreshKind(word)
+    return _refresh(broker, query, body)
 
 
 def _add_fault(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
@@ -204,6 +232,7 @@ _Act = Callable[[Broker, Mapping[str, str], bytes], Any]
 _FIXED: dict[str, dict[str, _Act]] = {
     "/apps": {"POST": _add_app},
     "/accounts": {"GET": _list_accounts, "POST": _add_account},
+    "/refresh": {"GET": _refresh, "POST": _set_refresh},
     "/faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _clear_faults},
     "/calls": {"GET": _calls, "DELETE": _clear_calls},
     "/clock": {"GET": _clock, "POST": _set_clock},

@@ -41,7 +41,7 @@ class TokenPress:
         return self._sign(claims), hsm_key
 
     def refresh_token(self, app_id: str, fyers_id: str, issued_at: int) -> str:
-        """Return a refresh token: still handed out, no longer good for anything."""
+        """Return a refresh token: still handed out, though Fyers takes none any more."""
         claims = {
             "aud": _SCOPES, "iss": "api.fyers.in", "sub": "refresh_token", "iat": issued_at, "nbf": issued_at,
             "exp": next_at(issued_at, DIES_AT_S) + REFRESH_LIFETIME_DAYS * 86_400,
@@ -60,13 +60,24 @@ class TokenPress:
         }  # fmt: skip
         return self._sign(claims)
 
+    def signed_claims(self, token: str) -> dict[str, Any]:
+        """Return what a token claims if it was signed here; nothing otherwise."""
+        signed, _, signature = token.rpartition(".")
+        if not token.isascii() or not hmac.compare_digest(
+            self._signature(signed).encode(), signature.encode()
+        ):
+            return {}
+        return claims_in(token)
+
+    def _signature(self, signed: str) -> str:
+        return _encode(hmac.new(self._key, signed.encode(), hashlib.sha256).digest())
+
     def _sign(self, claims: dict[str, Any]) -> str:
         # The blank is harmless JSON. The Python SDK's data socket base64-decodes `<app id>:<header>` as one text and gives
         # up when its length leaves one over four, as it would for the built-in app with the usual header.
         head = _encode(b'{"alg":"HS256", "typ":"JWT"}')
         body = _encode(orjson.dumps(claims))
-        signature = hmac.new(self._key, f"{head}.{body}".encode(), hashlib.sha256).digest()
-        return f"{head}.{body}.{_encode(signature)}"
+        return f"{head}.{body}.{self._signature(f'{head}.{body}')}"
 
 
 def app_type(app_id: str) -> int:

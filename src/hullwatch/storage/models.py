@@ -14,6 +14,7 @@ from hullwatch.domain.connection import EndReason, LoginState, Standing
 from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.instruments import MAX_SYMBOL_LENGTH
 from hullwatch.domain.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
 from hullwatch.domain.signals import Direction, Rule
 from hullwatch.storage.columns import JsonText, PlainText, UtcMoment, word_of
 
@@ -172,10 +173,16 @@ class RenewalRow(Base):
     opted_in_at: Mapped[datetime] = mapped_column(UtcMoment)
     app_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID), default=None)
     """The app that the refresh token belongs to."""
+    login_generation: Mapped[int | None] = mapped_column(default=None)
+    """The login that brought the refresh token."""
     refresh_token: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False, default=None)
     refresh_token_ends_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    tried_generation: Mapped[int | None] = mapped_column(default=None)
+    """The session for which the last try was made, noted before it is made."""
     last_tried_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
-    last_outcome: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID), default=None)
+    last_outcome: Mapped[RenewalOutcome | None] = mapped_column(
+        word_of(RenewalOutcome, "last_outcome"), default=None
+    )
 
 
 class WatchRow(Base):

@@ -22,6 +22,7 @@ from hullwatch.storage.repositories.login_links import LoginLinks
 from hullwatch.storage.repositories.logins import Logins
 from hullwatch.storage.repositories.notifications import Notifications
 from hullwatch.storage.repositories.outbox import Outbox
+from hullwatch.storage.repositories.renewals import Renewals
 from hullwatch.storage.repositories.users import Users
 from hullwatch.storage.repositories.watches import Watches
 from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SHARING_SALT
@@ -47,6 +48,7 @@ class UnitOfWork:
         self.logins = Logins(transaction)
         self.connections = Connections(transaction, cipher)
         self.login_links = LoginLinks(transaction)
+        self.renewals = Renewals(transaction, cipher)
         self.watches = Watches(transaction)
         self.notifications = Notifications(transaction)
         self.channels = Channels(transaction, cipher)

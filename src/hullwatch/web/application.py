@@ -22,6 +22,7 @@ from hullwatch.web.api import (
     notifications,
     readiness,
     reconnect,
+    renewal,
     token_validation,
 )
 from hullwatch.web.api.token_validation import STATUS_PATH
@@ -37,6 +38,7 @@ from hullwatch.web.shortcut import StatusShortcut
 _ROUTERS = (
     auth.router,
     fyers.router,
+    renewal.router,
     token_validation.router,
     market.router,
     hma.router,

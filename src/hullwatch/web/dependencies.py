@@ -29,6 +29,7 @@ from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.readiness import ReadinessService
+from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
@@ -61,6 +62,7 @@ class Services:
     logins: LoginService
     linking: LinkingService
     login_links: LoginLinkService
+    renewals: RenewalConsents
     connections: ConnectionService
     validation: TokenValidationService
     market: MarketService

@@ -16,6 +16,7 @@ export type Notice = Schemas["NotificationPayload"];
 export type Chart = Schemas["ChartPayload"];
 export type Instrument = Schemas["InstrumentPayload"];
 export type FyersApp = Schemas["AppPayload"];
+export type Renewal = Schemas["RenewalPayload"];
 export type Token = Schemas["TokenPayload"];
 export type Account = Schemas["AccountPayload"];
 export type Health = Schemas["TokenHealthPayload"];

@@ -8,6 +8,7 @@ import { AppForm, Guide, WithApp } from "../parts/app_form";
 import { Action, Dialog, Field, Form, Loading } from "../parts/bits";
 import { until, whenIst } from "../parts/format";
 import { goToFyers } from "../parts/login";
+import { RenewalPanel } from "../parts/renewal";
 
 export function FyersPage() {
   const isSwitching = useSignal(location.hash.startsWith("#/fyers/switch"));
@@ -43,6 +44,7 @@ export function FyersPage() {
           {app?.isOwn && <div class="buttons"><Action run={async () => { await call("delete", "/api/fyers/app"); setApp(null); location.reload(); }}>Forget this app</Action></div>}
         </>}</WithApp>
       </section>
+      <RenewalPanel />
       {isSwitching.value && (
         <Dialog title="Switch to another Fyers account?" onClose={() => { isSwitching.value = false; }}>
           <p>Linked now: <b>{known?.fyersId ?? "none"}</b>. If you log in at Fyers as somebody else, that account takes its place; your watchlist and signals stay.

@@ -7,6 +7,7 @@ from hashlib import sha256
 from hullwatch.domain.connection import ConnectionChange, EndReason
 from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.renewal_outcomes import FAILED, RenewalOutcome
 from hullwatch.domain.signals import Direction, Rule, Signal
 from hullwatch.domain.tokens import IST
 from hullwatch.domain.watches import WatchStatus
@@ -37,6 +38,18 @@ _UNREADABLE = (
     "Your Fyers session cannot be read any more",
     "At {at} this server could not open your stored Fyers session, because its encryption key was changed or lost.",
 )
+_NOT_RENEWED = {
+    RenewalOutcome.ENDS_NO_LATER: "Fyers renewed it only up to the moment at which it ended anyway.",
+    RenewalOutcome.REFUSED_BY_FYERS: "Fyers refused to renew it: it takes no refresh tokens for this app.",
+    RenewalOutcome.WRONG_PIN: "Fyers refused to renew it: the PIN is wrong. Enter it again on the Fyers page if you want renewals; until then none is tried.",
+    RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers refused to renew it: the refresh token of your last login is not good. The next login brings another.",
+    RenewalOutcome.UNKNOWN_REFUSAL: (
+        "Fyers refused to renew it, for a reason that hullwatch does not know. It may be the PIN: enter it again on the Fyers page if you want "
+        "renewals; until then none is tried."
+    ),
+    RenewalOutcome.NOT_ACCEPTED: "Fyers renewed it, but did not accept the renewed session.",
+    RenewalOutcome.UNAVAILABLE: "It could not be renewed: Fyers gave no usable answer.",
+}
 _WHAT_NOW = "Your watchlist is kept. Log in to Fyers again and watching goes on by itself; what was missed is fetched then."
 
 
@@ -55,6 +68,8 @@ def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], s
         title, happened = _EXPIRED_EARLY
     if change.evidence.kind == UNREADABLE_TOKEN:
         title, happened = _UNREADABLE
+    if change.evidence.renewal in FAILED:
+        happened = f"{happened} {_NOT_RENEWED[change.evidence.renewal]}"
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,

@@ -28,6 +28,18 @@ NEW_KINDS = (
     "test",
 )
 
+RENEWAL_OUTCOMES = (
+    "under_way",
+    "renewed",
+    "ends_no_later",
+    "refused_by_fyers",
+    "wrong_pin",
+    "bad_refresh_token",
+    "unknown_refusal",
+    "not_accepted",
+    "unavailable",
+)
+
 
 def _words(name: str, *words: str) -> sa.Enum:
     return sa.Enum(*words, name=name, native_enum=False, create_constraint=True, length=32)
@@ -72,10 +84,12 @@ def upgrade() -> None:
         sa.Column("pin", sa.Text(), nullable=False),
         sa.Column("opted_in_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("app_id", sa.Text(), nullable=True),
+        sa.Column("login_generation", sa.Integer(), nullable=True),
         sa.Column("refresh_token", sa.Text(), nullable=True),
         sa.Column("refresh_token_ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tried_generation", sa.Integer(), nullable=True),
         sa.Column("last_tried_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("last_outcome", sa.Text(), nullable=True),
+        sa.Column("last_outcome", _words("last_outcome", *RENEWAL_OUTCOMES), nullable=True),
         _owner("renewals"),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_renewals")),
     )
