@@ -254,5 +254,5 @@ async def test_off_means_off(open_here) -> None:
         [line] = await lines(asha, "renewal.removed")
         assert (line["actor"], line["reason"]) == ("hullwatch", "not_offered")
         assert await tries(town) == 0
-        [notice] = await asha.notices()
+        [notice] = await asha.notices("session_ended")
         assert "renew" not in notice["text"]

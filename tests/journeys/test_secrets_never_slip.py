@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import re
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -21,6 +22,9 @@ PASSWORD = "canary-password-of-asha"
 NEW_PASSWORD = "canary-password-of-asha-2"
 OWN_APP = "CANARYAPP1-100"
 APP_SECRET = "canaryAppSecret7Q"
+PIN = "739146"
+PIN_SHOWN = re.compile(rf"(?<![\d.]){PIN}(?!\d)")
+"""A PIN is too short to be looked for like the others: as part of a longer number it is none."""
 SYMBOL = "NSE:SBIN-EQ"
 
 
@@ -91,6 +95,33 @@ class Walk:
             assert await self.ask("PUT", "/api/fyers/app", wrong) == 422
         assert await self.ask("PUT", "/api/fyers/app", app) == 200
         await self.ask("GET", "/api/fyers/app")
+
+    async def lets_sessions_be_renewed(self) -> None:
+        """Consent to renewals, and fail to."""
+        for wrong in ({"pin": APP_SECRET}, {"pin": {"x": PIN}}, [PIN], PIN, {"pin": f"{PIN}{PIN}"}):
+            assert await self.ask("PUT", "/api/fyers/renewal", wrong) == 422
+        assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
+        await self.ask("GET", "/api/fyers/renewal")
+
+    async def is_renewed(self) -> None:
+        """Have a renewal refused in words that echo what it was asked with, and the next one succeed."""
+        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        refresh = self.town.simulator.broker.accounts.refresh_token(session)
+        await self.echoes(
+            "/api/v3/validate-refresh-token", 400, -4711, f"{refresh} with {PIN} of {APP_SECRET}"
+        )
+        await self.town.broker.revoke(self.asha.fyers_id)
+        await self.town.advance(5)
+        await until(lambda: self.asha.notices("session_ended"), "the session's end")
+        await self.town.broker.end_faults()
+        assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
+        await self.connects()
+        await self.town.broker.revoke(self.asha.fyers_id)
+        await self.town.advance(5)
+        await until(lambda: _is_renewed(self.asha), "the renewal")
+        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        self.keep("access token", session.token)
+        await self.town.patiently(self.looks_around())
 
     async def begins_login(self) -> tuple[str, str]:
         """Walk Fyers' login page; return the way back and the auth code in it."""
@@ -183,7 +214,7 @@ class Walk:
         """Open everything that can be read."""
         for path in (
             "/", "/metrics", "/healthz", "/readyz", "/api/docs", "/api/openapi.json", "/api/auth/me", "/api/auth/tokens",
-            "/api/fyers/app", "/api/fyers/status", "/api/token-validation/status", "/api/token-validation/cache-stats",
+            "/api/fyers/app", "/api/fyers/renewal", "/api/fyers/status", "/api/token-validation/status", "/api/token-validation/cache-stats",
             "/api/market/status", f"/api/market/quotes?symbols={SYMBOL}", f"/api/hma/{SYMBOL}", "/api/monitoring/state",
             "/api/monitoring/watches", "/api/monitoring/signals", "/api/monitoring/coverage", "/api/notifications",
             "/api/admin/token-health", "/api/admin/events?limit=500", "/api/admin/jobs", "/api/market/instruments?query=SBIN",
@@ -242,6 +273,10 @@ class Walk:
         assert [status for status in statuses if status >= 500]
 
 
+async def _is_renewed(person: Browser) -> bool:
+    return (await person.get("/api/fyers/renewal"))["lastOutcome"] == "renewed"
+
+
 async def _watches_again(person: Browser) -> bool:
     return (await person.state())["status"] == "watching"
 
@@ -253,22 +288,22 @@ async def walk(open_here) -> AsyncIterator[Walk]:
     configure_logging(
         json=True, level="DEBUG", stream=log
     )  # before the server is made, as the commands do it
-    async with open_here() as town:
+    async with open_here(fyers_refresh=True) as town:
         walk = Walk(town, town.browser("Asha", "FY00001", SYMBOL), log)
-        await town.broker.person("FY00001")
+        await town.broker.order("POST", "/accounts", {"fyersId": "FY00001", "name": "Asha", "pin": PIN})
+        await town.broker.order("POST", "/refresh", {"isOffered": True})
         await walk.moves_in()
         await walk.stores_the_app()
+        await walk.lets_sessions_be_renewed()
         token = await walk.connects()
         walk.tabs.append(await walk.asha.open_tab())
         await walk.watches(token)
         await walk.fails_to_connect()
         await walk.is_hostile(token)
-        await town.broker.revoke("FY00001")
-        await town.advance(5)
-        await until(lambda: walk.asha.notices("session_ended"), "the session's end")
         await walk.follows_a_link()
-        await walk.connects()
-        await walk.looks_around()
+        await walk.is_renewed()
+        await town.patiently(walk.connects())
+        await town.patiently(walk.looks_around())
         await walk.ask("POST", "/api/fyers/disconnect")
         await walk.looks_around()
         yield walk
@@ -308,6 +343,7 @@ def nothing_was_answered(walk: Walk) -> None:
             if secret in reply.text or secret in repr(reply.headers)
         }
         assert places <= TOLD_WHERE.get(name.rpartition(" ")[0], set()), name
+    assert not any(PIN_SHOWN.search(reply.text + repr(reply.headers)) for reply in walk.asha.replies)
 
 
 def nothing_was_written(walk: Walk, printed: str) -> None:
@@ -319,6 +355,7 @@ def nothing_was_written(walk: Walk, printed: str) -> None:
         assert secret not in logged, name
         assert secret not in pushed, name
         assert secret not in printed, name
+    assert not any(PIN_SHOWN.search(text) for text in (logged, pushed, printed))
 
 
 def nothing_lies_in_the_database(walk: Walk) -> None:
@@ -326,6 +363,7 @@ def nothing_lies_in_the_database(walk: Walk) -> None:
     folder = walk.town.data_dir
     stored = b"".join(path.read_bytes() for path in folder.glob("hullwatch.db*"))
     assert walk.asha.email.encode() in stored
+    assert not re.search(rf"(?<![\d.]){PIN}(?!\d)".encode(), stored)
     for name, secret in walk.secrets.items():
         assert secret.encode() not in stored, name
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}

@@ -108,7 +108,19 @@ async def test_a_periodic_job_that_fails_for_long_is_told_of(watch: Watch) -> No
     await watch.look(failing, times=5)
     assert watch.told() == []
 
-    await watch.look(replace(failing, failures=4, is_healthy=False), times=5)
+    failed_at = watch.house.clock.now()
+    await watch.look(replace(failing, failures=4, is_healthy=False, last_failure_at=failed_at), times=5)
+    assert watch.told() == [RESTARTING]
+
+
+async def test_a_job_that_is_late_once_is_no_alarm(watch: Watch) -> None:
+    """After a machine's sleep every job is late; one that stays so for a minute is stuck."""
+    late = replace(WELL, kind=JobKind.PERIODIC, is_healthy=False, interval_s=60.0)
+    await watch.look(late, times=3)
+    await watch.look(WELL)
+    assert watch.told() == []
+
+    await watch.look(late, times=6)
     assert watch.told() == [RESTARTING]
 
 

@@ -23,7 +23,6 @@ from hullwatch.domain.connection import (
     Connection,
     ConnectionChange,
     Credential,
-    EndReason,
     Evidence,
     LoginState,
     LoginTrigger,
@@ -62,6 +61,7 @@ from hullwatch.services.notifications import (
 from hullwatch.services.outages import BrokerTrouble, OutageWatch
 from hullwatch.services.ports import BrokerPort, StorePort
 from hullwatch.services.second_look import SecondLook
+from hullwatch.services.stored_ends import change_of_stored_end, read_stored_ends
 
 ADMINS: Final = "admin"
 """Topic of the hub that carries every account's connection changes to operators."""
@@ -544,25 +544,15 @@ class ConnectionService:
     async def take_over_stored_ends(self) -> None:
         """Let ends that another process stored, such as an operator's command, count here too; they are told there already."""
         known = {user_id: account.connection.generation for user_id, account in self._accounts.items()}
-        async with self._store.begin(read_only=True) as work:
-            stored = {connection.user_id: connection for connection in await work.connections.list_all()}
-        for user_id, generation in known.items():
-            account, found = self._accounts.get(user_id), stored.get(user_id)
+        for user_id, ended in await read_stored_ends(self._store, known):
+            account = self._accounts.get(user_id)
             # A login that was stored while this was read is newer than what was read.
-            if account is None or account.connection.generation != generation:
+            if account is None or account.connection.generation != known[user_id]:
                 continue
-            if found is None:
+            if ended is None:
                 await self.forget(user_id)
-            elif found.generation == generation and account.connection.has_session and not found.has_session:
-                self._take_over_end(account, found)
-
-    def _take_over_end(self, account: _Account, ended: Connection) -> None:
-        before, account.connection = account.connection, ended
-        self._close_lease(account)
-        trigger = (
-            LoginTrigger.SIGNED_OUT
-            if ended.reason is EndReason.SIGNED_OUT
-            else LoginTrigger.DISCONNECTED_BY_ADMIN
-        )
-        at = ended.last_disconnect_at or self._clock.now()
-        self._tell(ConnectionChange(before, ended, trigger, at, Evidence("stored_end")))
+            elif account.connection.has_session:
+                change = change_of_stored_end(account.connection, ended, now=self._clock.now())
+                account.connection = ended
+                self._close_lease(account)
+                self._tell(change)

@@ -4,6 +4,7 @@ Looks at the supervisor's reports now and then; what was told is remembered only
 delays a notice and loses none.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ from hullwatch.services.ports import StorePort
 LOOK_EVERY_S: Final = 10.0
 WELL_FOR: Final = timedelta(minutes=1)
 """A job has recovered when it has been healthy and did not die again for this long."""
+STALE_LOOKS: Final = 6
+"""Looks in a row at which a job that has not failed counts as unhealthy, before that is told: after a machine's sleep every job is late once."""
 CALENDAR_EVERY: Final = timedelta(hours=6)
 
 Compose = Callable[[str], Notification]
@@ -63,6 +66,7 @@ class OperatorNotices:
         self._jobs = jobs
         self._troubles: dict[str, _Trouble] = {}
         self._seen_restarts: dict[str, int] = {}
+        self._stale: Counter[str] = Counter()
         self._calendar_seen_at: datetime | None = None
 
     def start_job(self, supervisor: Supervisor) -> None:
@@ -86,7 +90,10 @@ class OperatorNotices:
     async def _look_at(self, job: JobReport) -> None:
         trouble = self._troubles.get(job.name)
         if trouble is None:
-            if job.restarts > self._seen_restarts.get(job.name, 0) or not job.is_healthy:
+            self._stale[job.name] = 0 if job.is_healthy else self._stale[job.name] + 1
+            has_died = job.restarts > self._seen_restarts.get(job.name, 0)
+            is_stuck = self._stale[job.name] >= STALE_LOOKS
+            if has_died or is_stuck or (not job.is_healthy and _has_failed_last(job)):
                 await self._tell_of_trouble(job)
         else:
             await self._watch_recovery(job, trouble)
@@ -154,3 +161,10 @@ class OperatorNotices:
             await work.commit()
         for notification in new:
             announce(self._hub, notification)
+
+
+def _has_failed_last(job: JobReport) -> bool:
+    """Whether the last thing that happened to a job was a failure."""
+    if job.last_failure_at is None:
+        return False
+    return job.last_success_at is None or job.last_failure_at >= job.last_success_at

@@ -1,13 +1,13 @@
 """Ends of sessions that are made on the database itself, such as on the command line, while a server may hold the session in memory.
 
-The server's side, which notices them, is `ConnectionService.take_over_stored_ends`.
+Making one, and finding those that others made; what the server that holds the session does then is `ConnectionService.take_over_stored_ends`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from hullwatch.domain import connection as rules
-from hullwatch.domain.connection import ConnectionChange, Evidence, LoginTrigger
+from hullwatch.domain.connection import Connection, ConnectionChange, EndReason, Evidence, LoginTrigger
 from hullwatch.services.connection_writer import audit_entry
 from hullwatch.services.notifications import compose_session_ended
 from hullwatch.services.ports import StorePort
@@ -40,3 +40,22 @@ async def disconnect_stored(
         await work.notifications.add(compose_session_ended(change, new_id=new_id))
         await work.commit()
     return change
+
+
+async def read_stored_ends(store: StorePort, known: Mapping[str, int]) -> list[tuple[str, Connection | None]]:
+    """Return which of these sessions, user id → generation, have ended in the database; `None` stands for a user who is gone."""
+    async with store.begin(read_only=True) as work:
+        stored = {connection.user_id: connection for connection in await work.connections.list_all()}
+    found = ((user_id, generation, stored.get(user_id)) for user_id, generation in known.items())
+    return [
+        (user_id, connection)
+        for user_id, generation, connection in found
+        if connection is None or (connection.generation == generation and not connection.has_session)
+    ]
+
+
+def change_of_stored_end(before: Connection, ended: Connection, *, now: datetime) -> ConnectionChange:
+    """Return the change that somebody else made and stored."""
+    is_own = ended.reason is EndReason.SIGNED_OUT
+    trigger = LoginTrigger.SIGNED_OUT if is_own else LoginTrigger.DISCONNECTED_BY_ADMIN
+    return ConnectionChange(before, ended, trigger, ended.last_disconnect_at or now, Evidence("stored_end"))
