@@ -11,6 +11,7 @@ import time
 from benchmarks.report import header
 
 NAMES = ("sweep", "cycle", "status", "latency", "memory", "dashboard", "one_tap", "hma")
+NAMES = ("sweep", "cycle", "status", "latency", "memory", "dashboard", "outbox", "hma")
 QUICK_HMA = ("--rounds", "3", "--candles", "1000")
 """The only one without ``--quick``."""
 

@@ -4,7 +4,9 @@ A channel of which it is not known that it works gets one attempt at a time, and
 half is always there for those that work.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,15 +20,40 @@ class Way:
 
     kinds: frozenset[ChannelKind]
     room: int
+    """How many messages this server takes on at once."""
+    at_once: int
+    """How many of them are being sent at the same moment; the others wait for their turn, so that nobody waits for the database."""
     per_channel: int
 
 
 WAYS: Final = (
-    Way(frozenset({ChannelKind.EMAIL}), room=8, per_channel=2),
-    Way(frozenset({ChannelKind.WEBHOOK}), room=128, per_channel=4),
+    # Mail servers take a few connections from one client, and take it ill if there are many.
+    Way(frozenset({ChannelKind.EMAIL}), room=64, at_once=8, per_channel=2),
+    Way(frozenset({ChannelKind.WEBHOOK}), room=128, at_once=128, per_channel=4),
     # As many as Apprise has processes. One message after the other, so that a person reads them in their order.
-    Way(frozenset({ChannelKind.TELEGRAM, ChannelKind.SLACK, ChannelKind.APPRISE}), room=4, per_channel=1),
+    Way(
+        frozenset({ChannelKind.TELEGRAM, ChannelKind.SLACK, ChannelKind.APPRISE}),
+        room=4,
+        at_once=4,
+        per_channel=1,
+    ),
 )
+
+
+class _Gate:
+    """Lets so many send at the same moment, and of channels that may hang half as many."""
+
+    def __init__(self, way: Way) -> None:
+        self._all = asyncio.Semaphore(way.at_once)
+        self._unproven = asyncio.Semaphore(max(1, way.at_once // 2))
+
+    @asynccontextmanager
+    async def turn(self, *, is_proven: bool) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if not is_proven:
+                await stack.enter_async_context(self._unproven)
+            await stack.enter_async_context(self._all)
+            yield
 
 
 @dataclass(slots=True)
@@ -43,10 +70,25 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
+        self._gates = {way: _Gate(way) for way in WAYS}
+        self._worth_a_look = set(WAYS)
+
+    def look_everywhere(self) -> None:
+        """Something may have become due on any way."""
+        self._worth_a_look.update(WAYS)
 
     def wishes(self) -> list[ClaimWish]:
-        """Return what each way has room for; one that is nearly full waits until more room has come together."""
-        return [wish for wish in map(self._wish, WAYS) if wish is not None]
+        """Return what each way has room for on which something may be due; one that is nearly full waits until more room has come."""
+        return [wish for way in WAYS if way in self._worth_a_look and (wish := self._wish(way)) is not None]
+
+    def found_nothing(self, wish: ClaimWish) -> None:
+        """Nothing is due there until something is stored, time passes, or an attempt ends."""
+        self._worth_a_look -= {way for way in WAYS if way.kinds == wish.kinds}
+
+    def turn(self, claimed: Claimed) -> AbstractAsyncContextManager[None]:
+        """Wait until a delivery under way may be sent, and hold its place while it is."""
+        lane = self._lanes[claimed.channel_id]
+        return self._gates[lane.way].turn(is_proven=lane.health.is_proven)
 
     def enter(self, claimed: Claimed) -> None:
         """Take a delivery into its lane."""
@@ -66,6 +108,7 @@ class Lanes:
         lane.health = health
         lane.under_way -= 1
         lane.unsaved += 1
+        self._worth_a_look.add(lane.way)
 
     def saved(self, claimed: Claimed) -> None:
         """Let go of an attempt whose outcome is stored, or which was given up without one."""

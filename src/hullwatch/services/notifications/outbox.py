@@ -38,8 +38,8 @@ from hullwatch.services.ports import ChannelPort, LinkMaker, NotificationMetrics
 JOB: Final = "outbox"
 POLL_S: Final = 2.0
 """How often it is looked for what became due, or was put in by another process."""
-CLAIM: Final = timedelta(minutes=3)
-"""Longer than any sending takes; a server that has not stored an outcome by then has died."""
+CLAIM: Final = timedelta(minutes=5)
+"""Longer than any sending takes, the wait for its turn included; a server that has not stored an outcome by then has died."""
 KEPT_SENT: Final = timedelta(days=30)
 KEPT_OTHERS: Final = timedelta(days=90)
 """Notices that were read, and what was set aside."""
@@ -94,7 +94,7 @@ class Outbox:
         self._verdicts: list[Verdict] = []
         self._news = asyncio.Event()
         self._log = structlog.get_logger(component="NotificationService")
-        store.on_deliveries(self._news.set)
+        store.on_deliveries(self._wake)
 
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin to send, and to remove what is old."""
@@ -158,7 +158,10 @@ class Outbox:
         async with self._store.begin() as work:
             told = await self._store_verdicts(work, verdicts)
             for wish in self._lanes.wishes() if takes_more else ():
-                taken += await work.outbox.claim(wish, now=now, until=now + CLAIM)
+                found = await work.outbox.claim(wish, now=now, until=now + CLAIM)
+                if not found:
+                    self._lanes.found_nothing(wish)
+                taken += found
             await work.commit()
         return told, taken
 
@@ -208,6 +211,10 @@ class Outbox:
             new_id=self._new_id,
         )
 
+    def _wake(self) -> None:
+        self._lanes.look_everywhere()
+        self._news.set()
+
     # ---- one delivery
 
     def _begin(self, claimed: Claimed) -> None:
@@ -220,7 +227,8 @@ class Outbox:
         if claimed.destination is None:
             return _UNREADABLE
         try:
-            async with clock_timeout(self._wire_clock, self._channels.limit_s(claimed.channel_kind)):
+            limit_s = self._channels.limit_s(claimed.channel_kind)
+            async with self._lanes.turn(claimed), clock_timeout(self._wire_clock, limit_s):
                 message = await self._message(claimed)
                 return await self._channels.send(message, claimed.destination)
         except TimeoutError:
@@ -278,6 +286,8 @@ class Outbox:
         nap = asyncio.create_task(self._wire_clock.sleep(POLL_S), name="outbox naps")
         try:
             await asyncio.wait({*waiting, nap}, return_when=asyncio.FIRST_COMPLETED)
+            if nap.done():
+                self._lanes.look_everywhere()
         finally:
             for task in (*waiting, nap):
                 task.cancel()
