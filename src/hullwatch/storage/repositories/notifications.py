@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select, update
 
-from hullwatch.domain.notifications import Notification
-from hullwatch.storage.models import NotificationRow
+from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.storage.models import ChannelKindRow, ChannelRow, NotificationRow
 from hullwatch.storage.transaction import Transaction
 
 
@@ -50,6 +50,15 @@ class Notifications:
             .returning(NotificationRow.id)
         )
         return done.first() is not None
+
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        query = (
+            select(ChannelRow.user_id)
+            .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
+            .where(ChannelKindRow.kind == kind, ChannelRow.is_on)
+        )
+        return set(await self._transaction.rows(query))
 
 
 def _notification(row: NotificationRow) -> Notification:
