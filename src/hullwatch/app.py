@@ -31,6 +31,7 @@ from hullwatch.services.administration import AdministrationService
 from hullwatch.services.call_counts import CallCounts
 from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
+from hullwatch.services.daily_summary import DailySummary
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.logins import LoginService
@@ -80,6 +81,7 @@ class House:
     call_counts: CallCounts
     monitoring: MonitoringService
     notifications: NotificationService
+    daily_summary: DailySummary
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -88,6 +90,7 @@ class House:
         self.connections.start_jobs()
         self.validation.start_periodic_validation(self.supervisor)
         self.monitoring.start_jobs(self.supervisor)
+        self.daily_summary.start_jobs(self.supervisor)
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -268,6 +271,9 @@ async def open_house(
             call_counts=call_counts,
             monitoring=monitoring,
             notifications=NotificationService(store=store, clock=clock),
+            daily_summary=DailySummary(
+                store=store, monitoring=monitoring, calendar=calendar, clock=clock, hub=hub, new_id=new_id
+            ),
         )
 
 

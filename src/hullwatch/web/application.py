@@ -12,6 +12,7 @@ from hullwatch.web.api import (
     admin,
     auth,
     chart,
+    coverage,
     dashboard,
     fyers,
     health,
@@ -39,8 +40,10 @@ _ROUTERS = (
     chart.router,
     dashboard.router,
     monitoring.router,
+    coverage.router,
     notifications.router,
     admin.router,
+    coverage.admin_router,
     health.router,
 )
 

@@ -7,12 +7,13 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from hullwatch.domain.accounts import User
 from hullwatch.domain.coverage import (
     STATUS_KIND,
+    BlindStretch,
     Coverage,
     StatusChange,
     coverage,
@@ -21,9 +22,14 @@ from hullwatch.domain.coverage import (
 )
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.market_calendar import MarketCalendar, sessions_of_all
+from hullwatch.domain.market_calendar import (
+    MarketCalendar,
+    TradingSession,
+    day_bounds,
+    ist_date,
+    sessions_of_all,
+)
 from hullwatch.domain.signals import Signal
-from hullwatch.domain.tokens import IST
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort
 
@@ -38,9 +44,20 @@ class WatchedDay:
     """One account's day with the signals that were found late in it, oldest candle first."""
 
     coverage: Coverage
+    sessions: tuple[TradingSession, ...]
     late: tuple[Signal, ...]
     fresh: int
     """How many signals were found in time."""
+
+    def late_in(self, stretch: BlindStretch) -> list[Signal]:
+        """Return the late signals on candles that closed in a stretch; one that closed where two meet belongs to the earlier."""
+        earlier_ends = {one.ended_at for one in self.coverage.stretches}
+        return [
+            signal
+            for signal in self.late
+            if stretch.began_at <= signal.candle_closed_at <= stretch.ended_at
+            and (signal.candle_closed_at > stretch.began_at or stretch.began_at not in earlier_ends)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +98,7 @@ class CoverageReader:
     async def of_day(self, user_id: str, day: date | None = None) -> WatchedDay:
         """Return one account's day up to now; by default today or the last trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
-        begins_at, ends_at = _bounds(day)
+        begins_at, ends_at = day_bounds(day)
         changes, down = await self._lines_of(user_id, begins_at, ends_at)
         async with self._store.begin(read_only=True) as work:
             signals = await work.watches.signals(
@@ -90,7 +107,12 @@ class CoverageReader:
         late = sorted(
             (signal for signal in signals if signal.is_late), key=lambda signal: signal.candle_closed_at
         )
-        return WatchedDay(self._add_up(user_id, day, changes, down), tuple(late), len(signals) - len(late))
+        return WatchedDay(
+            self._add_up(user_id, day, changes, down),
+            sessions_of_all(self._calendars_of(user_id), day),
+            tuple(late),
+            len(signals) - len(late),
+        )
 
     async def of_days(self, user_id: str, first: date, last: date) -> list[Coverage]:
         """Return one account's trading days from `first` to `last`, newest first, as far as they have come.
@@ -100,17 +122,17 @@ class CoverageReader:
         """
         if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
             raise InvalidInput(f"Ask for 1 to {MOST_DAYS} days, the earlier one first.", field="to")
-        last = min(last, self._clock.now().astimezone(IST).date())
+        last = min(last, ist_date(self._clock.now()))
         if last < first:
             return []
-        changes, down = await self._lines_of(user_id, _bounds(first)[0], _bounds(last)[1])
+        changes, down = await self._lines_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
         moments = [change.at for change in changes]
         days: list[Coverage] = []
         for number in range((last - first).days + 1):
             day = last - timedelta(days=number)
             if not sessions_of_all(self._calendars_of(user_id), day):
                 continue
-            begins_at, ends_at = _bounds(day)
+            begins_at, ends_at = day_bounds(day)
             # The last change before the day says how it begins.
             of_day = changes[max(0, bisect_left(moments, begins_at) - 1) : bisect_left(moments, ends_at)]
             days.append(self._add_up(user_id, day, of_day, down))
@@ -119,7 +141,7 @@ class CoverageReader:
     async def of_all(self, day: date | None = None) -> tuple[date, list[AccountDay]]:
         """Return the day and everybody's coverage of it, most blind time first; by default today or the last trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
-        begins_at, ends_at = _bounds(day)
+        begins_at, ends_at = day_bounds(day)
         await self._flush()
         async with self._store.begin(read_only=True) as work:
             users = await work.users.list_all()
@@ -159,10 +181,4 @@ class CoverageReader:
         down: Sequence[tuple[datetime, datetime]],
     ) -> Coverage:
         sessions = sessions_of_all(self._calendars_of(user_id), day)
-        return coverage(day, sessions, changes, down, until=min(_bounds(day)[1], self._clock.now()))
-
-
-def _bounds(day: date) -> tuple[datetime, datetime]:
-    """Return when a day begins and ends in IST, in UTC."""
-    begins_at = datetime.combine(day, time(), IST).astimezone(UTC)
-    return begins_at, begins_at + timedelta(days=1)
+        return coverage(day, sessions, changes, down, until=min(day_bounds(day)[1], self._clock.now()))
