@@ -9,7 +9,8 @@ What counts, for one account and to the cycle:
 - A cycle falls out when one that was due had not begun a whole interval later. The time between the two good cycles around it is blind, though
   both were good.
 - A server that was killed leaves its last sign of life (`BEAT_EVERY`). All that happened up to there is stored, so blindness begins there: less
-  than one usual cycle from where it really began. Nothing is written for a cycle that is like the one before it, however many accounts there are.
+  than one usual cycle from where it really began, or three if a cycle was hanging just then. Nothing is written for a cycle that is like the one
+  before it, however many accounts there are.
 - Time in which monitoring was not wanted, in which nothing was on the watchlist, or of which nothing is known, is neither.
 
 The newest moments, in which the next cycle has not ended yet, count as what the last one said.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from hullwatch.domain.signals import is_late
+
 
 @dataclass(slots=True)
 class Gap:
@@ -15,9 +17,25 @@ class Gap:
     overlasts_at: datetime | None = None
     """When the cycle under way has taken so long that the next one has fallen out."""
 
+    ended: tuple[tuple[datetime, datetime], ...] = ()
+    """Those that are over, for as long as a candle that closed in one could be found without being late anyhow."""
+
+    def begin(self, since: datetime) -> None:
+        """Nothing is watched from then on; one that has begun goes on."""
+        self.since = self.since or since
+
+    def end(self, now: datetime) -> None:
+        """Something is watched again: a candle that closed in the gap may still be to come, if the cycle that ended it did not ask for it."""
+        if self.since is not None:
+            recent = (gap for gap in self.ended if not is_late(gap[1], now))
+            self.ended = (*recent, (self.since, now))
+        self.since = None
+
     def holds(self, closed_at: datetime, now: datetime) -> bool:
         """Whether a candle that closed then fell into the gap: however soon it is found after the repair, nobody was told in time."""
         since = self.since
         if since is None and self.overlasts_at is not None and now >= self.overlasts_at:
             since = self.covered_until
-        return since is not None and closed_at >= since
+        if since is not None and closed_at >= since:
+            return True
+        return any(began_at <= closed_at <= ended_at for began_at, ended_at in self.ended)

@@ -96,7 +96,7 @@ def resume_account(
         blind_since = min(began_at, down_since)
     else:
         blind_since = down_since
-    run.watcher.gap.since = blind_since
+    run.watcher.gap.begin(blind_since)
     runner.set_status(run, WatchStatus.STARTING)
 
 

@@ -57,6 +57,8 @@ class Run:
     """Cycles that fell out because the one before had not ended."""
     due_at: datetime | None = None
     """When its next cycle is to begin, where it has a rhythm to keep."""
+    began_late: bool = False
+    """Whether its latest cycle began so late that others had fallen out."""
     good_until: datetime | None = None
     """When its latest cycle ended, if that was a good one."""
     told: State | None = None
@@ -183,8 +185,8 @@ class Runner:
         user_id = run.watcher.user_id
         began_s = self._wire_clock.monotonic()
         run.began_at = self._tools.clock.now()
-        is_late = run.due_at is not None and run.began_at - run.due_at >= self._interval
-        next_tick = self._prepare_gap(run, run.began_at, is_late=is_late)
+        run.began_late = run.due_at is not None and run.began_at - run.due_at >= self._interval
+        next_tick = self._prepare_gap(run, run.began_at)
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
                 await run.watcher.save_unsaved()
@@ -200,7 +202,7 @@ class Runner:
         run.last_cycle_at = self._tools.clock.now()
         fallen = 0 if next_tick is None else max(0, (run.last_cycle_at - next_tick) // self._interval)
         run.missed += fallen
-        fell_out = BlindReason.SERVER_BUSY if is_late else BlindReason.SLOW_CYCLE if fallen else None
+        fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if fallen else None
         self.set_status(run, status, fell_out)
         self._tools.metrics.cycle(status.value, self._wire_clock.monotonic() - began_s)
 
@@ -222,6 +224,8 @@ class Runner:
             if status.is_blind and covered is not None:
                 end = known_end(self._tools.connections.connection(run.watcher.user_id))
                 since = min(max(covered, end or covered), now)
+                if since > covered:
+                    self.tell(run, WatchStatus.WATCHING, covered)
             self.tell(run, status, since)
         self._push(run, status, now)
 
@@ -235,16 +239,18 @@ class Runner:
             self.tell(run, WatchStatus.WATCHING, covered)
         if status is WatchStatus.MARKET_CLOSED:
             self.tell(run, status, now)
-        run.watcher.gap.since = None
+        run.watcher.gap.end(now)
 
     def tell(self, run: Run, state: State, since: datetime) -> None:
         """Note in the audit trail from when on this counts, unless that is what it says already."""
-        gap = run.watcher.gap
-        gap.since = (gap.since or since) if is_blind(state) else None
+        gap, now = run.watcher.gap, self._tools.clock.now()
+        if is_blind(state):
+            gap.begin(since)
+        else:
+            gap.end(now)
         if state == run.told:
             return
         before, run.told = run.told or run.status, state
-        now = self._tools.clock.now()
         incident_id = None
         if is_blind(state):
             incident_id = self._tools.connections.connection(run.watcher.user_id).incident_id
@@ -263,6 +269,21 @@ class Runner:
                 evidence=evidence,
             )
         )
+
+    def note_fallen_out(self) -> None:
+        """Note for whom cycles have fallen out by now: should the server be killed before the next one ends, nobody else would know."""
+        now = self._tools.clock.now()
+        for run in self.runs.values():
+            covered = self._covered_until(run, now)
+            if covered is None:
+                continue
+            due_at, overlasts_at = run.due_at, run.watcher.gap.overlasts_at
+            if run.is_running and run.began_late:
+                self.tell(run, BlindReason.SERVER_BUSY, covered)
+            elif run.is_running and overlasts_at is not None and now >= overlasts_at:
+                self.tell(run, BlindReason.SLOW_CYCLE, covered)
+            elif not run.is_running and due_at is not None and now - due_at >= self._interval:
+                self.tell(run, BlindReason.SERVER_BUSY, covered)
 
     def _push(self, run: Run, status: WatchStatus, now: datetime) -> None:
         """Take the status over for those who look."""
@@ -287,12 +308,12 @@ class Runner:
         # The session that a newly watched segment is in the middle of concerns the account only from now on.
         return session.opens_at if session is not None and session.opens_at >= run.good_until else now
 
-    def _prepare_gap(self, run: Run, now: datetime, *, is_late: bool) -> datetime | None:
+    def _prepare_gap(self, run: Run, now: datetime) -> datetime | None:
         """Let the watcher know what is blind if this cycle comes late or takes long; return the tick that follows it, in a session."""
         gap = run.watcher.gap
         gap.covered_until, gap.overlasts_at = self._covered_until(run, now), None
-        if is_late and gap.since is None:
-            gap.since = gap.covered_until
+        if run.began_late and gap.covered_until is not None:
+            gap.begin(gap.covered_until)
         session = session_under_way(run.watcher.calendars, now)
         if session is None:
             return None

@@ -135,11 +135,15 @@ class MonitoringService:
             "monitoring-journal",
             lambda: self._journal.run(self._clock, lambda: supervisor.heartbeat("monitoring-journal")),
         )
-        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._life.beat)
+        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat)
 
     async def close(self) -> None:
         """Note the orderly end and store what was only noted."""
         await self._life.end()
+
+    async def _beat(self) -> None:
+        self._runner.note_fallen_out()
+        await self._life.beat()
 
     def _announce(self, signal: Signal) -> None:
         self._metrics.signal()
