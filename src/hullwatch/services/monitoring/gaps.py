@@ -1,5 +1,6 @@
 """What one account's newest blind stretch is, while it lasts: so that what is found in it is marked late. How stretches add up is in the domain."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,8 +15,8 @@ class Gap:
     """From where on nothing was watched; `None` while all is well."""
     covered_until: datetime | None = None
     """Up to where the cycles before the one under way have watched."""
-    overlasts_at: datetime | None = None
-    """When the cycle under way has taken so long that the next one has fallen out."""
+    is_overlasting: Callable[[], bool] = lambda: False
+    """Whether the cycle under way has taken so long that the next one has fallen out."""
 
     ended: tuple[tuple[datetime, datetime], ...] = ()
     """Those that are over, for as long as a candle that closed in one could be found without being late anyhow."""
@@ -31,10 +32,10 @@ class Gap:
             self.ended = (*recent, (self.since, now))
         self.since = None
 
-    def holds(self, closed_at: datetime, now: datetime) -> bool:
+    def holds(self, closed_at: datetime) -> bool:
         """Whether a candle that closed then fell into the gap: however soon it is found after the repair, nobody was told in time."""
         since = self.since
-        if since is None and self.overlasts_at is not None and now >= self.overlasts_at:
+        if since is None and self.is_overlasting():
             since = self.covered_until
         if since is not None and closed_at >= since:
             return True

@@ -24,12 +24,13 @@ from hullwatch.services.ports import StorePort, UnitOfWork
 class ServerLife:
     """Leaves a sign of life every few seconds, after all that was noted before has been stored."""
 
-    def __init__(self, store: StorePort, journal: Journal, clock: Clock) -> None:
+    def __init__(self, store: StorePort, journal: Journal, clock: Clock, wire_clock: Clock) -> None:
         self._store = store
         self._journal = journal
         self._clock = clock
-        self._last_at: datetime | None = None
-        """When this process last gave one, whether or not the database took it."""
+        self._wire_clock = wire_clock
+        self._last: tuple[datetime, float] | None = None
+        """When this process last gave one, on both clocks, whether or not the database took it."""
 
     async def begin(self, work: UnitOfWork) -> datetime | None:
         """Note the start; return since when no server had run, or `None` when none ever did."""
@@ -42,7 +43,7 @@ class ServerLife:
         since = None if last is None else min(last, now)
         await work.audit.add([_line(now, STARTED_KIND, since)])
         await work.audit.beat(now)
-        self._last_at = now
+        self._last = (now, self._wire_clock.monotonic())
         return since
 
     async def beat(self) -> None:
@@ -51,10 +52,13 @@ class ServerLife:
         Raises:
             StorageUnavailable: It was not stored; blindness after a crash would begin at the one before.
         """
-        now = self._clock.now()
-        if self._last_at is not None and now - self._last_at > LONGEST_SILENCE:
-            self._journal.note(_line(now, RESUMED_KIND, self._last_at))
-        self._last_at = now
+        now, now_s = self._clock.now(), self._wire_clock.monotonic()
+        if self._last is not None:
+            last_at, last_s = self._last
+            # On both clocks: a market's time that jumps is not a process that stands still.
+            if min((now - last_at).total_seconds(), now_s - last_s) > LONGEST_SILENCE.total_seconds():
+                self._journal.note(_line(now, RESUMED_KIND, last_at))
+        self._last = (now, now_s)
         await self._journal.flush()
         await self._store_beat(now)
 

@@ -57,6 +57,8 @@ class Run:
     """Cycles that fell out because the one before had not ended."""
     due_at: datetime | None = None
     """When its next cycle is to begin, where it has a rhythm to keep."""
+    ended_s: float | None = None
+    """When its latest cycle ended on the clock of the network."""
     began_late: bool = False
     """Whether its latest cycle began so late that others had fallen out."""
     good_until: datetime | None = None
@@ -185,8 +187,8 @@ class Runner:
         user_id = run.watcher.user_id
         began_s = self._wire_clock.monotonic()
         run.began_at = self._tools.clock.now()
-        run.began_late = run.due_at is not None and run.began_at - run.due_at >= self._interval
-        next_tick = self._prepare_gap(run, run.began_at)
+        run.began_late = self._is_overdue(run, run.began_at)
+        next_tick = self._prepare_gap(run, run.began_at, began_s)
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
                 await run.watcher.save_unsaved()
@@ -202,9 +204,11 @@ class Runner:
         run.last_cycle_at = self._tools.clock.now()
         fallen = 0 if next_tick is None else max(0, (run.last_cycle_at - next_tick) // self._interval)
         run.missed += fallen
-        fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if fallen else None
+        is_slow = run.watcher.gap.is_overlasting()
+        fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if is_slow else None
         self.set_status(run, status, fell_out)
-        self._tools.metrics.cycle(status.value, self._wire_clock.monotonic() - began_s)
+        run.ended_s = self._wire_clock.monotonic()
+        self._tools.metrics.cycle(status.value, run.ended_s - began_s)
 
     def set_status(self, run: Run, status: WatchStatus, fell_out: BlindReason | None = None) -> None:
         """Take a status over; a change is logged, noted in the audit trail and pushed, a repetition is not.
@@ -277,13 +281,21 @@ class Runner:
             covered = self._covered_until(run, now)
             if covered is None:
                 continue
-            due_at, overlasts_at = run.due_at, run.watcher.gap.overlasts_at
             if run.is_running and run.began_late:
                 self.tell(run, BlindReason.SERVER_BUSY, covered)
-            elif run.is_running and overlasts_at is not None and now >= overlasts_at:
+            elif run.is_running and run.watcher.gap.is_overlasting():
                 self.tell(run, BlindReason.SLOW_CYCLE, covered)
-            elif not run.is_running and due_at is not None and now - due_at >= self._interval:
+            elif not run.is_running and self._is_overdue(run, now):
                 self.tell(run, BlindReason.SERVER_BUSY, covered)
+
+    def _is_overdue(self, run: Run, now: datetime) -> bool:
+        """Whether the account's next cycle was due a whole interval ago.
+
+        On the clock of the network too: where the market's time runs faster than life, or jumps, nobody was busy.
+        """
+        if run.due_at is None or run.ended_s is None or now - run.due_at < self._interval:
+            return False
+        return self._wire_clock.monotonic() - run.ended_s >= self._interval.total_seconds()
 
     def _push(self, run: Run, status: WatchStatus, now: datetime) -> None:
         """Take the status over for those who look."""
@@ -308,17 +320,20 @@ class Runner:
         # The session that a newly watched segment is in the middle of concerns the account only from now on.
         return session.opens_at if session is not None and session.opens_at >= run.good_until else now
 
-    def _prepare_gap(self, run: Run, now: datetime) -> datetime | None:
+    def _prepare_gap(self, run: Run, now: datetime, now_s: float) -> datetime | None:
         """Let the watcher know what is blind if this cycle comes late or takes long; return the tick that follows it, in a session."""
         gap = run.watcher.gap
-        gap.covered_until, gap.overlasts_at = self._covered_until(run, now), None
+        gap.covered_until, gap.is_overlasting = self._covered_until(run, now), lambda: False
         if run.began_late and gap.covered_until is not None:
             gap.begin(gap.covered_until)
         session = session_under_way(run.watcher.calendars, now)
         if session is None:
             return None
         next_tick = self._tick_after(run, now + self._interval / 2, session.opens_at)
-        gap.overlasts_at = next_tick + self._interval
+        overlasts_at, overlasts_s = next_tick + self._interval, now_s + self._interval.total_seconds()
+        gap.is_overlasting = lambda: (
+            self._tools.clock.now() >= overlasts_at and self._wire_clock.monotonic() >= overlasts_s
+        )
         return next_tick
 
     def _schedule_next(self, run: Run) -> None:

@@ -99,7 +99,7 @@ class MonitoringService:
             wire_clock=wire_clock or clock,
             phase=random.random,
         )
-        self._life = ServerLife(store, self._journal, clock)
+        self._life = ServerLife(store, self._journal, clock, wire_clock or clock)
         self.days = CoverageReader(
             store=store,
             clock=clock,

@@ -369,7 +369,7 @@ class Watcher:
 
     def _fell_into_a_gap(self, closed_at: datetime) -> bool:
         """Whether the candle closed while nothing was watched, or while there was no session."""
-        if self.gap.holds(closed_at, self._tools.clock.now()):
+        if self.gap.holds(closed_at):
             return True
         connection = self._tools.connections.connection(self.user_id)
         if connection.last_disconnect_at is None or connection.connected_at is None:
