@@ -176,7 +176,8 @@ async def test_what_went_wrong_is_in_it() -> None:
 
 def said(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> str:
     """Return the text for a day with these stretches."""
-    found = Coverage(MONDAY, timedelta(minutes=watched), tuple(stretches), timedelta(minutes=375))
+    spans = ((OPENING, OPENING + timedelta(minutes=watched)),) if watched else ()
+    found = Coverage(MONDAY, spans, tuple(stretches), timedelta(minutes=375))
     summary = Summary(found, **{"fresh": 0, "late": 0, "refused": (), **changes})
     return compose_daily_summary("usr", summary, now=CLOSING, new_id=lambda prefix: f"{prefix}_1").text
 

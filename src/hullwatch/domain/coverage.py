@@ -103,10 +103,15 @@ class Coverage:
     """One account's exchange day so far."""
 
     day: date
-    watched: timedelta
+    watched_spans: tuple[tuple[datetime, datetime], ...]
     stretches: tuple[BlindStretch, ...]
     in_session: timedelta
     """Trading time that has passed, wanted or not."""
+
+    @property
+    def watched(self) -> timedelta:
+        """The length of all that was watched."""
+        return sum((end - start for start, end in self.watched_spans), timedelta())
 
     @property
     def blind(self) -> timedelta:
@@ -226,7 +231,8 @@ def coverage(
         until: The present, or the day's end.
     """
     stretches: list[BlindStretch] = []
-    watched, in_session = timedelta(), timedelta()
+    watched: list[tuple[datetime, datetime]] = []
+    in_session = timedelta()
     for session in sessions:
         opens_at, closes_at = session.opens_at, min(session.closes_at, until)
         in_session += max(timedelta(), closes_at - opens_at)
@@ -240,8 +246,10 @@ def coverage(
                     reason = BlindReason.SERVER_DOWN if is_down else BlindReason(change.state.value)
                     stretches.append(BlindStretch(start, end, reason))
                 elif change.state is WatchStatus.WATCHING:
-                    watched += end - start
-    return Coverage(day, watched, tuple(_join(stretches)), in_session)
+                    if watched and watched[-1][1] == start:
+                        start = watched.pop()[0]  # noqa: PLW2901 - grown
+                    watched.append((start, end))
+    return Coverage(day, tuple(watched), tuple(_join(stretches)), in_session)
 
 
 def is_blind(state: State) -> bool:

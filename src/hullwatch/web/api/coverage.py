@@ -52,6 +52,13 @@ class BlindPayload(Payload):
         )
 
 
+class WatchedPayload(Payload):
+    """A stretch of trading time that was watched."""
+
+    began_at: datetime
+    ended_at: datetime
+
+
 class SpanPayload(Payload):
     """A trading session of a day."""
 
@@ -76,6 +83,7 @@ class CoveragePayload(SumPayload):
     """How much of an exchange day was watched."""
 
     stretches: list[BlindPayload]
+    watched: list[WatchedPayload]
     sessions: list[SpanPayload]
     late_signals: int = Field(description="All late signals of the day, in stretches or not.")
     fresh_signals: int
@@ -115,6 +123,7 @@ async def coverage(user: SignedIn, services: ServicesNeeded, day: Day | None = N
     return CoveragePayload(
         **_sums(found.coverage),
         stretches=[BlindPayload.of(stretch, found.late_in(stretch)) for stretch in found.coverage.stretches],
+        watched=[WatchedPayload(began_at=start, ended_at=end) for start, end in found.coverage.watched_spans],
         sessions=[
             SpanPayload(opens_at=session.opens_at, closes_at=session.closes_at) for session in found.sessions
         ],
