@@ -38,6 +38,7 @@ from hullwatch.services.administration import AdministrationService
 from hullwatch.services.call_counts import CallCounts
 from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
+from hullwatch.services.daily_summary import DailySummary
 from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
 from hullwatch.services.linking import LinkingService
@@ -105,6 +106,7 @@ class House:
     dead_mans_switch: DeadMansSwitch | None
     channels: ChannelService
     outbox: Outbox
+    daily_summary: DailySummary
 
     async def start(self) -> None:
         """Read what is stored and begin all jobs."""
@@ -117,6 +119,7 @@ class House:
         self.monitoring.start_jobs(self.supervisor)
         self.account_readiness.start_jobs()
         self.outbox.start_jobs(self.supervisor)
+        self.daily_summary.start_jobs(self.supervisor)
         self.supervisor.every(
             "removed-users", 10, self.accounts.forget_removed, at_start=False, essential=False
         )
@@ -396,6 +399,9 @@ async def open_house(
             dead_mans_switch=_dead_mans_switch(settings, monitoring),
             channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
             outbox=outbox,
+            daily_summary=DailySummary(
+                store=store, monitoring=monitoring, calendar=calendar, clock=clock, hub=hub, new_id=new_id
+            ),
         )
 
 

@@ -37,7 +37,17 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NOTHING)
     findings, wide = [], []
-    for page in ("watch", "fyers", "account", "readiness", "health", "server", "audit"):
+    for page in (
+        "watch",
+        "coverage",
+        "fyers",
+        "notices",
+        "account",
+        "readiness",
+        "health",
+        "server",
+        "audit",
+    ):
         tab.goto(f"{asha.stage.url}/#/{page}")
         expect(tab.locator("main .panel").first).to_be_visible()
         expect(tab.locator("main .loading")).to_have_count(0)

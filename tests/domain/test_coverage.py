@@ -6,20 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hullwatch.domain.connection import Connection, EndReason, LoginState
 from hullwatch.domain.coverage import (
-    BEAT_EVERY,
-    SERVER_DOWN,
+    SINCE,
+    BlindReason,
     BlindStretch,
     Coverage,
     StatusChange,
     coverage,
-    silences,
+    downtimes,
+    known_end,
+    status_changes,
 )
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.market_calendar import IST, trading_session
 from hullwatch.domain.watches import WatchStatus
 
 DAY = date(2026, 11, 23)
 SESSIONS = (trading_session(DAY),)
+SERVER_DOWN = BlindReason.SERVER_DOWN
 OPENS, CLOSES = SESSIONS[0].opens_at, SESSIONS[0].closes_at
 MINUTES = 375.0
 Down = list[tuple[datetime, datetime]]
@@ -34,7 +39,7 @@ def covered(
     *changes: tuple[datetime, WatchStatus], down: Down | None = None, until: datetime = CLOSES
 ) -> Coverage:
     """Return a day's coverage."""
-    line = [StatusChange(moment, status) for moment, status in changes]
+    line = [StatusChange(moment, status) for moment, status in sorted(changes, key=lambda one: one[0])]
     return coverage(DAY, SESSIONS, line, down or [], until=until)
 
 
@@ -54,7 +59,7 @@ def test_a_gap_is_blind_with_its_reason() -> None:
     )
 
     assert (day.watched_minutes, day.blind_minutes) == (MINUTES - 60, 60)
-    assert day.stretches == (BlindStretch(at(10), at(11), "no_session"),)
+    assert day.stretches == (BlindStretch(at(10), at(11), BlindReason.NO_SESSION),)
 
 
 def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
@@ -67,7 +72,7 @@ def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
     )
 
     assert [stretch.reason for stretch in day.stretches] == ["no_session", "fyers_trouble"]
-    assert day.stretches[0] == BlindStretch(at(10), at(12), "no_session")
+    assert day.stretches[0] == BlindStretch(at(10), at(12), BlindReason.NO_SESSION)
 
 
 def test_what_was_not_wanted_is_neither() -> None:
@@ -116,15 +121,117 @@ def test_each_status_is_watched_or_blind_or_neither(status: WatchStatus) -> None
     assert day.blind_minutes == (MINUTES if status.is_blind else 0)
 
 
-def test_silence_is_found_at_both_ends() -> None:
-    """From the day's beginning to the first beat, between beats, and from the last one on."""
-    beats = [at(9, minute) for minute in range(10)]
+def test_cycles_that_fell_out_are_blind_between_good_ones() -> None:
+    """What was watched before and after does not hide them."""
+    line = [
+        StatusChange(at(9), WatchStatus.WATCHING),
+        StatusChange(at(10), BlindReason.SERVER_BUSY),
+        StatusChange(at(10, 2), WatchStatus.WATCHING),
+    ]
 
-    assert silences(beats, since=at(8, 59), until=at(9, 10)) == []
-    assert silences(beats, since=at(8), until=at(9, 10)) == [(at(8), at(9))]
-    assert silences(beats, since=at(9), until=at(10)) == [(at(9, 9), at(10))]
-    assert silences([], since=at(8), until=at(10)) == [(at(8), at(10))]
-    assert silences([at(9), at(9) + 2 * BEAT_EVERY], since=at(9), until=at(9, 3)) == []
+    day = coverage(DAY, SESSIONS, line, [], until=CLOSES)
+
+    assert day.stretches == (BlindStretch(at(10), at(10, 2), BlindReason.SERVER_BUSY),)
+    assert day.percent == round(100 * (MINUTES - 2) / MINUTES, 2)
+
+
+def test_a_server_that_did_not_run_comes_before_other_reasons() -> None:
+    """Nobody knows how Fyers fared in that time."""
+    day = covered((at(9), WatchStatus.FYERS_TROUBLE), down=[(at(10), at(11))], until=at(12))
+
+    assert [stretch.reason.value for stretch in day.stretches] == [
+        "fyers_trouble",
+        "server_down",
+        "fyers_trouble",
+    ]
+    assert list(day.blind_by_reason) == [BlindReason.FYERS_TROUBLE, BlindReason.SERVER_DOWN]
+
+
+def test_a_day_with_a_moment_missing_is_not_whole() -> None:
+    """Rounding never makes a gap disappear."""
+    gap = timedelta(milliseconds=20)
+    day = covered(
+        (at(9), WatchStatus.WATCHING),
+        (at(10), WatchStatus.RATE_LIMITED),
+        (at(10) + gap, WatchStatus.WATCHING),
+    )
+
+    assert (day.percent, day.blind_minutes, len(day.stretches)) == (99.99, 0.0, 1)
+    assert covered((at(9), WatchStatus.WATCHING)).percent == 100
+    assert covered((at(9), WatchStatus.NOT_WANTED)).percent is None
+
+
+@pytest.mark.parametrize("status", [status for status in WatchStatus if status.is_blind])
+def test_each_blind_status_is_a_reason(status: WatchStatus) -> None:
+    """A status that the reasons do not know would make a day unreadable."""
+    assert BlindReason(status.value)
+
+
+def line_of(
+    moment: datetime, kind: str, *, since: datetime | None = None, to: str | None = None
+) -> AuditEntry:
+    """Return a line of the audit trail."""
+    evidence = {} if since is None else {SINCE: since.isoformat()}
+    return AuditEntry(moment, None, kind, "hullwatch", to_state=to, evidence=evidence)
+
+
+def test_a_line_counts_from_where_it_says_but_never_before_the_line_before() -> None:
+    """What a failed cycle ends is the time since the last good one."""
+    lines = [
+        line_of(at(9, 20), "monitoring.status", to="watching"),
+        line_of(at(10), "monitoring.status", to="fyers_trouble", since=at(9, 59)),
+        line_of(at(10, 5), "monitoring.status", to="slow_cycle", since=at(9)),
+    ]
+
+    assert status_changes(lines) == [
+        StatusChange(at(9, 20), WatchStatus.WATCHING),
+        StatusChange(at(9, 59), WatchStatus.FYERS_TROUBLE),
+        StatusChange(at(9, 59), BlindReason.SLOW_CYCLE),
+    ]
+
+
+def test_a_start_says_since_when_nothing_ran() -> None:
+    """So does a resumption; an orderly stop is followed by a start that says so."""
+    lines = [
+        line_of(at(9), "server.started"),
+        line_of(at(11), "server.started", since=at(10)),
+        line_of(at(12), "server.stopped"),
+        line_of(at(13), "server.started", since=at(12)),
+        line_of(at(15), "server.resumed", since=at(14)),
+    ]
+
+    assert downtimes(lines) == [(at(10), at(11)), (at(12), at(13)), (at(14), at(15))]
+
+
+def test_lines_of_older_versions_tell_by_their_silence() -> None:
+    """They left a line a minute: two and a half minutes without one are a server that did not run."""
+    beats = [line_of(at(9, minute), "server.heartbeat") for minute in (0, 1, 3, 6)]
+
+    assert downtimes([*beats, line_of(at(8) + timedelta(hours=2), "server.started")]) == [
+        (at(9, 3), at(9, 6)),
+        (at(9, 6), at(10)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expires_at", "expected"),
+    [
+        (EndReason.EXPIRED, at(10), at(10)),
+        (EndReason.EXPIRED, at(16), None),
+        (EndReason.REJECTED, at(16), None),
+        (EndReason.SIGNED_OUT, at(16), at(11)),
+        (EndReason.BY_ADMIN, at(16), at(11)),
+    ],
+)
+def test_an_end_is_known_or_only_noticed(
+    reason: EndReason, expires_at: datetime, expected: datetime | None
+) -> None:
+    """A refusal shows that a session has ended, not when."""
+    connection = Connection(
+        "usr", LoginState.DISCONNECTED, reason=reason, expires_at=expires_at, last_disconnect_at=at(11)
+    )
+
+    assert known_end(connection) == expected
 
 
 moments = st.integers(0, 24 * 60 - 1).map(lambda minute: at(0) + timedelta(minutes=minute))

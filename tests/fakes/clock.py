@@ -52,11 +52,17 @@ class FakeClock:
             deadline, _, woken = heapq.heappop(self._waiting)
             if woken.done():
                 continue
-            self._elapsed_us = deadline
+            self._elapsed_us = max(self._elapsed_us, deadline)
             woken.set_result(None)
             await self.settle()
         self._elapsed_us = target
         await self.settle()
+
+    async def stall(self, seconds: float) -> None:
+        """Let time pass while nothing runs, as when a process is held up; whoever should have woken meanwhile wakes at the end."""
+        await self.settle()
+        self._elapsed_us += round(seconds * 1e6)
+        await self.advance(0)
 
     async def advance_to(self, moment: datetime) -> None:
         """Move time forward to an aware moment."""

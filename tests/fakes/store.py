@@ -75,6 +75,7 @@ class Tables:
     destinations: dict[str, Destination] = field(default_factory=dict)
     deliveries: dict[str, StoredDelivery] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
+    beats: dict[str, datetime] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         """Return tables that can be changed without changing these; the values in them are immutable."""
@@ -596,6 +597,15 @@ class Watches(Repository):
         found.sort(key=lambda signal: (signal.watch_id, signal.rule))
         return sorted(found, key=lambda signal: signal.candle_opened_at, reverse=True)[:limit]
 
+    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
+        """Count each user's signals in time and late."""
+        counts: dict[str, tuple[int, int]] = {}
+        for signal in self.tables.signals.values():
+            if _is_between(signal.candle_opened_at, since, before):
+                fresh, late = counts.get(signal.user_id, (0, 0))
+                counts[signal.user_id] = (fresh + (not signal.is_late), late + signal.is_late)
+        return counts
+
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
         """Return watch id → its newest signal."""
         newest = await self.signals(user_id, limit=len(self.tables.signals) or 1)
@@ -674,6 +684,10 @@ class Notifications(Repository):
             return False
         self.tables.notifications[notification_id] = replace(found, read_at=found.read_at or at)
         return True
+
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        return {one.user_id for one in self.tables.channels.values() if one.is_on and kind in one.kinds}
 
     async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident."""
@@ -940,10 +954,34 @@ class Audit(Repository):
         )
         return list(islice(found, limit))
 
-    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
+    async def lines(
+        self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Return all entries of a kind, oldest first."""
+        found = await self.entries(user_id=user_id, since=since, before=before, limit=len(self.tables.audit))
+        return [entry for entry in reversed(found) if entry.kind == kind]
+
+    async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
+        """Return the entries about the server from `since` on and the last one before, oldest first."""
+        found = await self.entries(kind_prefix="server.", limit=len(self.tables.audit))
+        own = [entry for entry in reversed(found) if entry.user_id is None]
+        before = [entry for entry in own if entry.at < since.astimezone(UTC)]
+        return before[-1:] + own[len(before) :]
+
+    async def beat(self, at: datetime) -> None:
+        """Remember that the server ran."""
+        self.tables.beats["server"] = at.astimezone(UTC)
+
+    async def last_beat(self) -> datetime | None:
+        """Return when the server was last known to run."""
+        return self.tables.beats.get("server")
+
+    async def latest_by_user(
+        self, *, kind_prefix: str, before: datetime | None = None
+    ) -> dict[str, AuditEntry]:
         """Return each present user's newest entry of the kind."""
         latest: dict[str, AuditEntry] = {}
-        for entry in await self.entries(kind_prefix=kind_prefix, limit=len(self.tables.audit)):
+        for entry in await self.entries(kind_prefix=kind_prefix, before=before, limit=len(self.tables.audit)):
             if entry.user_id in self.tables.users:
                 latest.setdefault(entry.user_id, entry)
         return latest

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { trouble, user } from "./live/store";
 import { AccountPage } from "./pages/account";
 import { AuditPage } from "./pages/audit";
+import { CoveragePage } from "./pages/coverage";
 import { EnterPage } from "./pages/enter";
 import { FyersPage } from "./pages/fyers";
 import { HealthPage } from "./pages/health";
@@ -18,7 +19,7 @@ const where = signal(location.hash);
 addEventListener("hashchange", () => { where.value = location.hash; });
 
 const PAGES: Record<string, () => preact.JSX.Element> = {
-  watch: WatchPage, fyers: FyersPage, notices: NoticesPage, account: AccountPage,
+  watch: WatchPage, coverage: CoveragePage, fyers: FyersPage, notices: NoticesPage, account: AccountPage,
   readiness: ReadinessPage, health: HealthPage, server: ServerPage, audit: AuditPage,
 };
 const FOR_ADMINS = new Set(["readiness", "health", "server", "audit"]);

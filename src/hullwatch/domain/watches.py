@@ -58,6 +58,11 @@ class WatchStatus(StrEnum):
     """Fyers asked us to wait: blind until the wait is over."""
 
     @property
+    def is_good(self) -> bool:
+        """Whether a cycle that ends so has done what it was for."""
+        return self in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED)
+
+    @property
     def is_blind(self) -> bool:
         """Whether trading minutes that pass in this status are missed, for now."""
         return self in _BLIND

@@ -294,6 +294,10 @@ class WatchRepository(Protocol):
         """Return a user's signals, newest candle first."""
         ...
 
+    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
+        """Return user id → signals in time and signals late whose candle opened in [since, before), in one statement."""
+        ...
+
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
         """Return watch id → its newest signal, in one statement."""
         ...
@@ -321,6 +325,10 @@ class NotificationRepository(Protocol):
         ...
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool: ...
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        ...
+
     async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident that many share."""
         ...
@@ -404,8 +412,28 @@ class AuditRepository(Protocol):
         """Return newest first."""
         ...
 
-    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
-        """Return user id → that user's newest entry whose kind begins so, in one statement."""
+    async def latest_by_user(
+        self, *, kind_prefix: str, before: datetime | None = None
+    ) -> dict[str, AuditEntry]:
+        """Return user id → that user's newest entry whose kind begins so, from before a moment if one is given, in one statement."""
+        ...
+
+    async def lines(
+        self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Return all entries of exactly this kind from [since, before), one user's or everybody's, oldest first."""
+        ...
+
+    async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
+        """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
+        ...
+
+    async def beat(self, at: datetime) -> None:
+        """Remember that the server ran at this moment, in place of the last one."""
+        ...
+
+    async def last_beat(self) -> datetime | None:
+        """Return when the server was last known to run, or `None` before the first time."""
         ...
 
 

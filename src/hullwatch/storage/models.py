@@ -351,6 +351,15 @@ class AuditEventRow(Base):
     evidence: Mapped[Mapping[str, object]] = mapped_column(JsonText)
 
 
+class SignOfLifeRow(Base):
+    """When something that runs was last known to run; overwritten, since only the last one says anything."""
+
+    __tablename__ = "signs_of_life"
+
+    name: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcMoment)
+
+
 class InstallationRow(Base):
     """What concerns the installation as a whole; all sealed.
 

@@ -13,6 +13,7 @@ from hullwatch.web.api import (
     auth,
     channels,
     chart,
+    coverage,
     dashboard,
     fyers,
     health,
@@ -45,6 +46,7 @@ _ROUTERS = (
     chart.router,
     dashboard.router,
     monitoring.router,
+    coverage.router,
     notifications.router,
     reconnect.router,
     readiness.router,
@@ -52,6 +54,7 @@ _ROUTERS = (
     channels.router,
     admin.router,
     channels.operators_router,
+    coverage.admin_router,
     health.router,
 )
 

@@ -7,7 +7,7 @@ import { type ChartChoice, chartChoice } from "../live/prefs";
 import { lines, meta } from "../live/store";
 import { Dialog, Empty, Icon, Loading } from "../parts/bits";
 import { FirstSteps, isNewcomer } from "../parts/first_steps";
-import { resolutionName, rupees, shortSymbol, signed, when } from "../parts/format";
+import { resolutionName, rupees, shortSymbol, signed, when, words } from "../parts/format";
 import { ReadinessLine } from "../parts/readiness";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
@@ -100,9 +100,10 @@ function Coverage() {
   useEffect(() => { readCoverage().then((found) => { day.value = found; }, () => undefined); }, [Math.floor(minute / 5)]);
   const known = day.value;
   if (!known) return null;
-  const blind = known.stretches.filter((one) => Date.parse(one.endedAt) - Date.parse(one.beganAt) >= 60_000);
+  const blind = known.stretches.filter((one) => one.minutes >= 1);
   return (
     <p class="coverage num"><Icon name="refresh" />{known.day}: watched {known.watchedMinutes.toFixed(0)} min, blind {known.blindMinutes.toFixed(0)} min
-      {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${one.reason.replaceAll("_", " ")}`).join("; ")}; IST)</>}</p>
+      {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${words(one.reason)}`).join("; ")}; IST)</>}
+      <a href="#/coverage">All of it</a></p>
   );
 }

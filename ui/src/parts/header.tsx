@@ -10,7 +10,7 @@ import { age, clockIst, until, when } from "./format";
 import { LineState, Pill } from "./standing";
 
 const PAGES: [string, string, boolean][] = [
-  ["watch", "Watch", false], ["fyers", "Fyers", false], ["notices", "Notices", false], ["account", "Account", false],
+  ["watch", "Watch", false], ["coverage", "Coverage", false], ["fyers", "Fyers", false], ["notices", "Notices", false], ["account", "Account", false],
   ["readiness", "Readiness", true], ["health", "Token health", true], ["server", "Server", true], ["audit", "Audit trail", true],
 ];
 

@@ -18,6 +18,7 @@ from hullwatch.domain.market_calendar.sessions import (
     RegularHours,
     SessionKind,
     TradingSession,
+    day_bounds,
     ist_date,
     trading_session,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "TableRefused",
     "TradingSession",
     "calendar_with",
+    "day_bounds",
     "ist_date",
     "nse_calendar",
     "read_table",

@@ -111,6 +111,12 @@ def ist_date(moment: datetime) -> date:
     return moment.astimezone(IST).date()
 
 
+def day_bounds(day: date) -> tuple[datetime, datetime]:
+    """Return when a calendar day begins and ends in IST, both in UTC."""
+    begins_at = _moment(day, time())
+    return begins_at, begins_at + timedelta(days=1)
+
+
 def trading_session(
     day: date,
     opens: time = REGULAR_OPEN,

@@ -12,6 +12,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from hullwatch.domain.coverage import (
+    BLIND_SINCE,
+    FELL_OUT,
+    SINCE,
+    STATUS_KIND,
+    BlindReason,
+    State,
+    is_blind,
+    known_end,
+)
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
 from hullwatch.domain.market_calendar import session_under_way
 from hullwatch.domain.vitals import Vitals
@@ -46,6 +56,16 @@ class Run:
     cycles: int = 0
     missed: int = 0
     """Cycles that fell out because the one before had not ended."""
+    due_at: datetime | None = None
+    """When its next cycle is to begin, where it has a rhythm to keep."""
+    ended_s: float | None = None
+    """When its latest cycle ended on the clock of the network."""
+    began_late: bool = False
+    """Whether its latest cycle began so late that others had fallen out."""
+    good_until: datetime | None = None
+    """When its latest cycle ended, if that was a good one."""
+    told: State | None = None
+    """What the audit trail says of it at present."""
     is_running: bool = False
     task: asyncio.Task[None] | None = None
     """Its latest cycle."""
@@ -204,6 +224,8 @@ class Runner:
         user_id = run.watcher.user_id
         began_s = self._wire_clock.monotonic()
         run.began_at = self._tools.clock.now()
+        run.began_late = self._is_overdue(run, run.began_at)
+        next_tick = self._prepare_gap(run, run.began_at, began_s)
         try:
             async with clock_timeout(self._wire_clock, DEADLINE_S):
                 await run.watcher.save_unsaved()
@@ -217,42 +239,154 @@ class Runner:
             status = WatchStatus.NOT_WANTED
         run.cycles += 1
         run.last_cycle_at = self._tools.clock.now()
-        self.set_status(run, status)
-        self._tools.metrics.cycle(status.value, self._wire_clock.monotonic() - began_s)
+        fallen = 0 if next_tick is None else max(0, (run.last_cycle_at - next_tick) // self._interval)
+        run.missed += fallen
+        is_slow = run.watcher.gap.is_overlasting()
+        fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if is_slow else None
+        self.set_status(run, status, fell_out)
+        run.ended_s = self._wire_clock.monotonic()
+        self._tools.metrics.cycle(status.value, run.ended_s - began_s)
 
-    def set_status(self, run: Run, status: WatchStatus) -> None:
-        """Take a status over; a change is logged, noted in the audit trail and pushed, a repetition is not."""
+    def set_status(self, run: Run, status: WatchStatus, fell_out: BlindReason | None = None) -> None:
+        """Take a status over; a change is logged, noted in the audit trail and pushed, a repetition is not.
+
+        Args:
+            run: Whose it is.
+            status: What the cycle came to, or what else happened to the account.
+            fell_out: Why cycles fell out since the cycle before, if some did.
+        """
+        now = self._tools.clock.now()
+        covered = self._covered_until(run, now)
+        run.good_until = now if status.is_good else None
+        if status.is_good and covered is not None:
+            self._tell_good(run, status, covered, fell_out, now)
+        else:
+            since = now
+            if status.is_blind and covered is not None:
+                end = known_end(self._tools.connections.connection(run.watcher.user_id))
+                since = min(max(covered, end or covered), now)
+                if since > covered:
+                    self.tell(run, WatchStatus.WATCHING, covered)
+            self.tell(run, status, since)
+        self._push(run, status, now)
+
+    def _tell_good(
+        self, run: Run, status: WatchStatus, covered: datetime, fell_out: BlindReason | None, now: datetime
+    ) -> None:
+        """Note what a good cycle after a good one means for the time between both."""
+        if fell_out is not None:
+            self.tell(run, fell_out, covered)
+        elif status is WatchStatus.WATCHING or run.told in FELL_OUT:
+            self.tell(run, WatchStatus.WATCHING, covered)
+        if status is WatchStatus.MARKET_CLOSED:
+            self.tell(run, status, now)
+        run.watcher.gap.end(now)
+
+    def tell(self, run: Run, state: State, since: datetime) -> None:
+        """Note in the audit trail from when on this counts, unless that is what it says already."""
+        gap, now = run.watcher.gap, self._tools.clock.now()
+        if is_blind(state):
+            gap.begin(since)
+        else:
+            gap.end(now)
+        if state == run.told:
+            return
+        before, run.told = run.told or run.status, state
+        incident_id = None
+        if is_blind(state):
+            incident_id = self._tools.connections.connection(run.watcher.user_id).incident_id
+        evidence = {SINCE: since.isoformat()} if since != now else {}
+        if gap.since is not None and gap.since != since:
+            evidence[BLIND_SINCE] = gap.since.isoformat()
+        self._tools.journal.note(
+            AuditEntry(
+                at=now,
+                user_id=run.watcher.user_id,
+                kind=STATUS_KIND,
+                actor="hullwatch",
+                from_state=before.value,
+                to_state=state.value,
+                incident_id=incident_id,
+                evidence=evidence,
+            )
+        )
+
+    def note_fallen_out(self) -> None:
+        """Note for whom cycles have fallen out by now: should the server be killed before the next one ends, nobody else would know."""
+        now = self._tools.clock.now()
+        for run in self.runs.values():
+            covered = self._covered_until(run, now)
+            if covered is None:
+                continue
+            if run.is_running and run.began_late:
+                self.tell(run, BlindReason.SERVER_BUSY, covered)
+            elif run.is_running and run.watcher.gap.is_overlasting():
+                self.tell(run, BlindReason.SLOW_CYCLE, covered)
+            elif not run.is_running and self._is_overdue(run, now):
+                self.tell(run, BlindReason.SERVER_BUSY, covered)
+
+    def _is_overdue(self, run: Run, now: datetime) -> bool:
+        """Whether the account's next cycle was due a whole interval ago.
+
+        On the clock of the network too: where the market's time runs faster than life, or jumps, nobody was busy.
+        """
+        if run.due_at is None or run.ended_s is None or now - run.due_at < self._interval:
+            return False
+        return self._wire_clock.monotonic() - run.ended_s >= self._interval.total_seconds()
+
+    def _push(self, run: Run, status: WatchStatus, now: datetime) -> None:
+        """Take the status over for those who look."""
         if status is run.status and run.since is not None:
             return
-        before, now = run.status, self._tools.clock.now()
-        run.status, run.since = status, now
+        before, run.status, run.since = run.status, status, now
         user_id = run.watcher.user_id
         incident_id = self._tools.connections.connection(user_id).incident_id if status.is_blind else None
         self._log.info(
             f"monitoring.{status.value}", user_id=user_id, was=before.value, incident_id=incident_id
         )
-        self._tools.journal.note(
-            AuditEntry(
-                at=now,
-                user_id=user_id,
-                kind="monitoring.status",
-                actor="hullwatch",
-                from_state=before.value,
-                to_state=status.value,
-                incident_id=incident_id,
-            )
-        )
         self._tools.hub.publish(user_id, WatchStatusChanged(user_id, status, now))
+
+    def _covered_until(self, run: Run, now: datetime) -> datetime | None:
+        """Return up to where the account's good cycles have watched, or `None` if its latest one was none.
+
+        While the market is closed nothing need be watched: a session that has opened since then counts from its opening.
+        """
+        if run.good_until is None or run.status is not WatchStatus.MARKET_CLOSED:
+            return run.good_until
+        session = session_under_way(run.watcher.calendars, now)
+        # The session that a newly watched segment is in the middle of concerns the account only from now on.
+        return session.opens_at if session is not None and session.opens_at >= run.good_until else now
+
+    def _prepare_gap(self, run: Run, now: datetime, now_s: float) -> datetime | None:
+        """Let the watcher know what is blind if this cycle comes late or takes long; return the tick that follows it, in a session."""
+        gap = run.watcher.gap
+        gap.covered_until, gap.is_overlasting = self._covered_until(run, now), lambda: False
+        if run.began_late and gap.covered_until is not None:
+            gap.begin(gap.covered_until)
+        session = session_under_way(run.watcher.calendars, now)
+        if session is None:
+            return None
+        next_tick = self._tick_after(run, now + self._interval / 2, session.opens_at)
+        overlasts_at, overlasts_s = next_tick + self._interval, now_s + self._interval.total_seconds()
+        gap.is_overlasting = lambda: (
+            self._tools.clock.now() >= overlasts_at and self._wire_clock.monotonic() >= overlasts_s
+        )
+        return next_tick
 
     def _schedule_next(self, run: Run) -> None:
         user_id = run.watcher.user_id
         if self.runs.get(user_id) is not run:
             return
+        due_at: datetime | None = None
         if run.must_run_again:
             run.must_run_again = False
-            self._put(user_id, self._tools.clock.now())
+            due_at = self._tools.clock.now()
         elif run.status not in _PARKED or run.watcher.has_unsaved:
-            self._put(user_id, self._next_cycle_at(run))
+            due_at = self._next_cycle_at(run)
+        if due_at is not None:
+            self._put(user_id, due_at)
+        has_rhythm = due_at is not None and session_under_way(run.watcher.calendars, due_at) is not None
+        run.due_at = due_at if has_rhythm else None
 
     def _next_cycle_at(self, run: Run) -> datetime:
         """Return the next tick of the account's rhythm, or the moment before it at which a closed candle can be read."""
@@ -260,11 +394,8 @@ class Runner:
         session = session_under_way(run.watcher.calendars, now)
         if session is None:
             return self._next_cycle_outside_hours(run, now)
-        tick = self._tick_after(run, (run.began_at or now) + self._interval / 2, session.opens_at)
-        if tick < now:
-            # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
-            run.missed += (now - tick) // self._interval
-            tick = now
+        # A cycle that overlasts its interval is followed at once by the next; what it covered whole has fallen out.
+        tick = max(now, self._tick_after(run, (run.began_at or now) + self._interval / 2, session.opens_at))
         return min(tick, self._next_settled_at(run, now) or tick)
 
     def _next_settled_at(self, run: Run, now: datetime) -> datetime | None:

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 
 import structlog
 
 from hullwatch.domain.connection import ConnectionChange
-from hullwatch.domain.coverage import BEAT_EVERY, Coverage, StatusChange, coverage, silences
-from hullwatch.domain.events import AuditEntry, Event, SignalFired
+from hullwatch.domain.coverage import BEAT_EVERY, STATUS_KIND, Coverage
+from hullwatch.domain.events import Event, SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Segment, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar, sessions_of_all
+from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.readiness import Line
 from hullwatch.domain.signals import Rule, Signal
-from hullwatch.domain.tokens import IST
 from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
@@ -25,13 +24,13 @@ from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring.coverage import CoverageReader
 from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.life import ServerLife, resume_account
 from hullwatch.services.monitoring.runner import Runner
 from hullwatch.services.monitoring.watcher import Tools, WatchingMetrics
 from hullwatch.services.notifications import describe_status
 from hullwatch.services.ports import StorePort
-
-_MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,14 @@ class MonitoringService:
             wire_clock=wire_clock or clock,
             phase=random.random,
         )
+        self._life = ServerLife(store, self._journal, clock, wire_clock or clock)
+        self.days = CoverageReader(
+            store=store,
+            clock=clock,
+            calendar=calendar,
+            calendars_of=lambda user_id: self._runner.run_of(user_id).watcher.calendars,
+            flush=self._journal.flush,
+        )
         connections.on_change(self._on_connection_change)
         self._log = structlog.get_logger(component="MonitoringService")
 
@@ -118,15 +125,16 @@ class MonitoringService:
         async with self._store.begin() as work:
             wishes = await work.watches.wishes()
             watches = await work.watches.list_all()
-            await work.audit.add([AuditEntry(self._clock.now(), None, "server.started", "hullwatch")])
+            down_since = await self._life.begin(work)
+            last_lines = await work.audit.latest_by_user(kind_prefix=STATUS_KIND)
             await work.commit()
         self._wishes = {wish.user_id: wish for wish in wishes}
         for watch in watches:
             self._runner.run_of(watch.user_id).watcher.put(watch)
         over = self._first_cycles_within(len(watches))
         for wish in wishes:
+            resume_account(self._runner, wish, last_lines.get(wish.user_id), down_since or self._clock.now())
             if wish.is_wanted:
-                self._runner.set_status(self._runner.run_of(wish.user_id), WatchStatus.STARTING)
                 self._runner.wake_spread(wish.user_id, over)
 
     def _first_cycles_within(self, histories: int) -> timedelta:
@@ -148,12 +156,11 @@ class MonitoringService:
 
     async def close(self) -> None:
         """Note the orderly end and store what was only noted."""
-        self._journal.note(AuditEntry(self._clock.now(), None, "server.stopped", "hullwatch"))
-        await self._journal.flush()
+        await self._life.end()
 
     async def _beat(self) -> None:
-        self._journal.note(AuditEntry(self._clock.now(), None, "server.heartbeat", "hullwatch"))
-        await self._journal.flush()
+        self._runner.note_fallen_out()
+        await self._life.beat()
 
     def _announce(self, signal: Signal) -> None:
         self._metrics.signal()
@@ -407,31 +414,4 @@ class MonitoringService:
 
     async def coverage(self, user_id: str, day: date | None = None) -> Coverage:
         """Return how much of an exchange day was watched, up to now; by default of today or the last trading day."""
-        now = self._clock.now()
-        day = day or self._calendar.trading_day_of(now)
-        begins_at = datetime.combine(day, time(), IST).astimezone(UTC)
-        ends_at = min(begins_at + timedelta(days=1), now)
-        await self._journal.flush()
-        async with self._store.begin(read_only=True) as work:
-            before = await work.audit.entries(
-                user_id=user_id, kind_prefix="monitoring.status", before=begins_at, limit=1
-            )
-            during = await work.audit.entries(
-                user_id=user_id,
-                kind_prefix="monitoring.status",
-                since=begins_at,
-                before=ends_at,
-                limit=_MOST_ENTRIES,
-            )
-            beats = await work.audit.entries(
-                kind_prefix="server.", since=begins_at, before=ends_at, limit=_MOST_ENTRIES
-            )
-        # Newest first as they come; turned round, changes of one moment stay in the order in which they were noted.
-        changes = [
-            StatusChange(entry.at, WatchStatus(entry.to_state))
-            for entry in (*before, *reversed(during))
-            if entry.to_state
-        ]
-        down = silences(sorted(beat.at for beat in beats), since=begins_at, until=ends_at)
-        sessions = sessions_of_all(self._runner.run_of(user_id).watcher.calendars, day)
-        return coverage(day, sessions, changes, down, until=ends_at)
+        return (await self.days.of_day(user_id, day)).coverage

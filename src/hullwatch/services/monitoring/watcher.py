@@ -28,6 +28,7 @@ from hullwatch.runtime.clock import Clock
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import history_start
 from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring.gaps import Gap
 from hullwatch.services.monitoring.journal import Journal
 
 SETTLED_AFTER = timedelta(seconds=1)
@@ -137,6 +138,7 @@ class Watcher:
         "_series",
         "_tools",
         "_unsaved",
+        "gap",
         "quoted_at",
         "quotes",
         "refused",
@@ -156,6 +158,8 @@ class Watcher:
         self.quotes: tuple[Quote, ...] = ()
         """The last quotes there were, however old."""
         self.quoted_at: datetime | None = None
+        self.gap = Gap()
+        """What is blind at present, which whoever runs the cycles knows."""
 
     # ---------------------------------------------------------------- the watchlist
 
@@ -386,7 +390,9 @@ class Watcher:
         )
 
     def _fell_into_a_gap(self, closed_at: datetime) -> bool:
-        """Whether the candle closed while there was no session: however soon it is found, nobody was told in time."""
+        """Whether the candle closed while nothing was watched, or while there was no session."""
+        if self.gap.holds(closed_at):
+            return True
         connection = self._tools.connections.connection(self.user_id)
         if connection.last_disconnect_at is None or connection.connected_at is None:
             return False
@@ -409,7 +415,12 @@ class Watcher:
         """Store what is not stored yet; where the database does not answer, or this is cut short, it stays for the next cycle."""
         if not self.has_unsaved:
             return
-        signals = dict(self._unsaved.signals)
+        now = self._tools.clock.now()
+        signals = {
+            # What the database would not take at the time is announced only now.
+            key: replace(signal, is_late=signal.is_late or is_late(signal.candle_closed_at, now))
+            for key, signal in self._unsaved.signals.items()
+        }
         evaluated_through = dict(self._unsaved.evaluated_through)
         try:
             await self._tools.journal.keep(list(signals.values()), evaluated_through)

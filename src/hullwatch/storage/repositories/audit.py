@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.orm import aliased
 
 from hullwatch.domain.events import AuditEntry
-from hullwatch.storage.models import AuditEventRow, UserRow
-from hullwatch.storage.transaction import Transaction, values_of
+from hullwatch.storage.models import AuditEventRow, SignOfLifeRow, UserRow
+from hullwatch.storage.transaction import Transaction, table_of, values_of
+
+_SERVER = "server"
+_SERVER_KINDS = "server."
 
 
 class Audit:
@@ -45,12 +48,64 @@ class Audit:
         query = query.order_by(AuditEventRow.at.desc(), AuditEventRow.id.desc()).limit(limit)
         return [_entry(row) for row in await self._transaction.rows(query)]
 
-    async def latest_by_user(self, *, kind_prefix: str) -> dict[str, AuditEntry]:
+    async def lines(
+        self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Return all entries of exactly this kind from [since, before), one user's or everybody's, in the order in which they were appended."""
+        table = table_of(AuditEventRow).c
+        # Columns, not row objects: those of two thousand accounts would hold everything up for a second.
+        query = select(
+            table.at,
+            table.user_id,
+            table.kind,
+            table.actor,
+            table.from_state,
+            table.to_state,
+            table.reason,
+            table.generation,
+            table.incident_id,
+            table.evidence,
+        ).where(table.kind == kind, table.at >= since, table.at < before)
+        if user_id is not None:
+            query = query.where(table.user_id == user_id)
+        done = await self._transaction.execute(query.order_by(table.at, table.id))
+        return [AuditEntry(*row) for row in done]
+
+    async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
+        """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
+        query = select(AuditEventRow).where(
+            AuditEventRow.user_id.is_(None),
+            func.substr(AuditEventRow.kind, 1, len(_SERVER_KINDS)) == _SERVER_KINDS,
+        )
+        oldest_first = query.where(AuditEventRow.at >= since).order_by(AuditEventRow.at, AuditEventRow.id)
+        newest_first = query.where(AuditEventRow.at < since).order_by(
+            AuditEventRow.at.desc(), AuditEventRow.id.desc()
+        )
+        rows = await self._transaction.rows(newest_first.limit(1))
+        rows += await self._transaction.rows(oldest_first)
+        return [_entry(row) for row in rows]
+
+    async def beat(self, at: datetime) -> None:
+        """Remember that the server ran at this moment, in place of the last one."""
+        insert = self._transaction.insert(SignOfLifeRow).values(values_of(SignOfLifeRow(name=_SERVER, at=at)))
+        await self._transaction.execute(
+            insert.on_conflict_do_update(index_elements=[SignOfLifeRow.name], set_={"at": at})
+        )
+
+    async def last_beat(self) -> datetime | None:
+        """Return when the server was last known to run, or None before the first time."""
+        row = await self._transaction.row(select(SignOfLifeRow).where(SignOfLifeRow.name == _SERVER))
+        return None if row is None else row.at
+
+    async def latest_by_user(
+        self, *, kind_prefix: str, before: datetime | None = None
+    ) -> dict[str, AuditEntry]:
         """Return user id → newest entry of the kind; one walk back through the index for each user."""
         own = aliased(AuditEventRow)
         newest = (
             select(own.id)
             .where(own.user_id == UserRow.id, func.substr(own.kind, 1, len(kind_prefix)) == kind_prefix)
+            .where(own.at < before if before is not None else true())
             .order_by(own.at.desc(), own.id.desc())
             .limit(1)
             .correlate(UserRow)

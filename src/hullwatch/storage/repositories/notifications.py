@@ -86,6 +86,15 @@ class Notifications:
         )
         return set(await self._transaction.rows(query))
 
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        query = (
+            select(ChannelRow.user_id)
+            .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
+            .where(ChannelKindRow.kind == kind, ChannelRow.is_on)
+        )
+        return set(await self._transaction.rows(query))
+
     async def _fan_out(self, ids: Sequence[str]) -> None:
         """Make a delivery for each channel that carries one of these notices."""
         note, channel, kind = table_of(NotificationRow), table_of(ChannelRow), table_of(ChannelKindRow)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, delete, func, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, select, update
 
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.instruments import Resolution, Symbol
@@ -151,6 +151,17 @@ class Watches:
             query = query.where(SignalRow.candle_opened_at < before)
         query = query.order_by(SignalRow.candle_opened_at.desc(), SignalRow.watch_id, SignalRow.rule)
         return [_signal(row) for row in await self._transaction.rows(query.limit(limit))]
+
+    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
+        """Return user id → how many signals whose candle opened in [since, before) came in time, and how many late."""
+        late = func.sum(case((SignalRow.is_late, 1), else_=0))
+        query = (
+            select(SignalRow.user_id, func.count(), late)
+            .where(SignalRow.candle_opened_at >= since, SignalRow.candle_opened_at < before)
+            .group_by(SignalRow.user_id)
+        )
+        done = await self._transaction.execute(query)
+        return {user_id: (total - int(late), int(late)) for user_id, total, late in done}
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
         """Return watch id → its newest signal."""

@@ -1,6 +1,6 @@
-"""The watchlist, whether it is watched and why not, what it brought, and what was missed."""
+"""The watchlist, whether it is watched and why not, and what it brought; what was missed is in ``coverage``."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -14,7 +14,7 @@ from hullwatch.services.monitoring import MonitoringState, WatchGlance
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import ConnectionPayload, Day, Id, Limit, Moment, Payload
+from hullwatch.web.payloads import ConnectionPayload, Id, Limit, Moment, Payload
 
 router = APIRouter(prefix="/api/monitoring", tags=["monitoring"])
 
@@ -141,23 +141,6 @@ class SignalsPayload(Payload):
     """Signals, newest candle first."""
 
     signals: list[SignalPayload]
-
-
-class BlindPayload(Payload):
-    """A stretch of trading time that was not watched."""
-
-    began_at: datetime
-    ended_at: datetime
-    reason: str
-
-
-class CoveragePayload(Payload):
-    """How much of an exchange day was watched."""
-
-    day: date
-    watched_minutes: float
-    blind_minutes: float
-    stretches: list[BlindPayload]
 
 
 class GlancePayload(Payload):
@@ -291,19 +274,3 @@ async def signals(
         limit=limit,
     )
     return SignalsPayload(signals=[SignalPayload.of(signal) for signal in found])
-
-
-@router.get("/coverage")
-async def coverage(user: SignedIn, services: ServicesNeeded, day: Day | None = None) -> CoveragePayload:
-    """Return the minutes watched and blind on an exchange day, by default the present or last one."""
-    found = await services.monitoring.coverage(user.id, day)
-    stretches = [
-        BlindPayload(began_at=stretch.began_at, ended_at=stretch.ended_at, reason=stretch.reason)
-        for stretch in found.stretches
-    ]
-    return CoveragePayload(
-        day=found.day,
-        watched_minutes=found.watched_minutes,
-        blind_minutes=found.blind_minutes,
-        stretches=stretches,
-    )

@@ -159,11 +159,17 @@ def upgrade() -> None:
     op.create_index(op.f("ix_deliveries_notification_id"), "deliveries", ["notification_id"], unique=False)
     op.create_index(op.f("ix_deliveries_state_due_at"), "deliveries", ["state", "due_at"], unique=False)
     op.create_index(op.f("ix_deliveries_user_id"), "deliveries", ["user_id"], unique=False)
+    op.create_table(
+        "signs_of_life",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_signs_of_life")),
+    )
 
 
 def downgrade() -> None:
     """Forget it again; notices of the new kinds go too."""
-    for table in ("deliveries", "channel_kinds", "channels", "renewals", "login_links"):
+    for table in ("signs_of_life", "deliveries", "channel_kinds", "channels", "renewals", "login_links"):
         op.drop_table(table)
     with op.batch_alter_table("pending_logins") as batch:
         batch.drop_column("link_generation")

@@ -1,0 +1,184 @@
+"""Reads coverage out of the audit trail: one account's day or days, and everybody's day; how it adds up is in ``domain/coverage.py``.
+
+Each question opens one transaction and reads each kind of line once, however many days or accounts it is about.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from hullwatch.domain.accounts import User
+from hullwatch.domain.coverage import (
+    STATUS_KIND,
+    BlindStretch,
+    Coverage,
+    StatusChange,
+    coverage,
+    downtimes,
+    status_changes,
+)
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.market_calendar import (
+    MarketCalendar,
+    TradingSession,
+    day_bounds,
+    ist_date,
+    sessions_of_all,
+)
+from hullwatch.domain.signals import Signal
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.ports import StorePort
+
+MOST_DAYS: Final = 31
+_MOST_SIGNALS: Final = 10_000
+_AT_ONCE: Final = 50
+"""Accounts that are added up before others get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedDay:
+    """One account's day with the signals that were found late in it, oldest candle first."""
+
+    coverage: Coverage
+    sessions: tuple[TradingSession, ...]
+    late: tuple[Signal, ...]
+    fresh: int
+    """How many signals were found in time."""
+
+    def late_in(self, stretch: BlindStretch) -> list[Signal]:
+        """Return the late signals on candles that closed in a stretch; one that closed where two meet belongs to the earlier."""
+        earlier_ends = {one.ended_at for one in self.coverage.stretches}
+        return [
+            signal
+            for signal in self.late
+            if stretch.began_at <= signal.candle_closed_at <= stretch.ended_at
+            and (signal.candle_closed_at > stretch.began_at or stretch.began_at not in earlier_ends)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDay:
+    """One of all accounts on a day."""
+
+    user: User
+    coverage: Coverage
+
+
+class CoverageReader:
+    """Answers how much was watched."""
+
+    def __init__(
+        self,
+        *,
+        store: StorePort,
+        clock: Clock,
+        calendar: MarketCalendar,
+        calendars_of: Callable[[str], Sequence[MarketCalendar]],
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            store: Where the audit trail is.
+            clock: Says until when a day has come.
+            calendar: Says which day is meant by default.
+            calendars_of: The calendars of the segments that a user watches.
+            flush: Stores lines that were only noted so far.
+        """
+        self._store = store
+        self._clock = clock
+        self._calendar = calendar
+        self._calendars_of = calendars_of
+        self._flush = flush
+
+    async def of_day(self, user_id: str, day: date | None = None) -> WatchedDay:
+        """Return one account's day up to now; by default today or the last trading day."""
+        day = day or self._calendar.trading_day_of(self._clock.now())
+        begins_at, ends_at = day_bounds(day)
+        changes, down = await self._lines_of(user_id, begins_at, ends_at)
+        async with self._store.begin(read_only=True) as work:
+            signals = await work.watches.signals(
+                user_id, since=begins_at, before=ends_at, limit=_MOST_SIGNALS
+            )
+        late = sorted(
+            (signal for signal in signals if signal.is_late), key=lambda signal: signal.candle_closed_at
+        )
+        return WatchedDay(
+            self._add_up(user_id, day, changes, down),
+            sessions_of_all(self._calendars_of(user_id), day),
+            tuple(late),
+            len(signals) - len(late),
+        )
+
+    async def of_days(self, user_id: str, first: date, last: date) -> list[Coverage]:
+        """Return one account's trading days from `first` to `last`, newest first, as far as they have come.
+
+        Raises:
+            InvalidInput: They are more than a month, or lie the wrong way round.
+        """
+        if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
+            raise InvalidInput(f"Ask for 1 to {MOST_DAYS} days, the earlier one first.", field="to")
+        last = min(last, ist_date(self._clock.now()))
+        if last < first:
+            return []
+        changes, down = await self._lines_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
+        moments = [change.at for change in changes]
+        days: list[Coverage] = []
+        for number in range((last - first).days + 1):
+            day = last - timedelta(days=number)
+            if not sessions_of_all(self._calendars_of(user_id), day):
+                continue
+            begins_at, ends_at = day_bounds(day)
+            # The last change before the day says how it begins.
+            of_day = changes[max(0, bisect_left(moments, begins_at) - 1) : bisect_left(moments, ends_at)]
+            days.append(self._add_up(user_id, day, of_day, down))
+        return days
+
+    async def of_all(self, day: date | None = None) -> tuple[date, list[AccountDay]]:
+        """Return the day and everybody's coverage of it, most blind time first; by default today or the last trading day."""
+        day = day or self._calendar.trading_day_of(self._clock.now())
+        begins_at, ends_at = day_bounds(day)
+        await self._flush()
+        async with self._store.begin(read_only=True) as work:
+            users = await work.users.list_all()
+            before = await work.audit.latest_by_user(kind_prefix=STATUS_KIND, before=begins_at)
+            during = await work.audit.lines(STATUS_KIND, since=begins_at, before=ends_at)
+            life = await work.audit.server_lines(since=begins_at)
+        lines: dict[str, list[AuditEntry]] = {user_id: [entry] for user_id, entry in before.items()}
+        for entry in during:
+            if entry.user_id is not None:
+                lines.setdefault(entry.user_id, []).append(entry)
+        down = downtimes(life)
+        found: list[AccountDay] = []
+        for number, user in enumerate(users):
+            changes = status_changes(lines.get(user.id, ()))
+            found.append(AccountDay(user, self._add_up(user.id, day, changes, down)))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return day, sorted(found, key=lambda one: (-one.coverage.blind, -one.coverage.watched, one.user.id))
+
+    async def _lines_of(
+        self, user_id: str, since: datetime, before: datetime
+    ) -> tuple[list[StatusChange], list[tuple[datetime, datetime]]]:
+        await self._flush()
+        async with self._store.begin(read_only=True) as work:
+            earlier = await work.audit.entries(
+                user_id=user_id, kind_prefix=STATUS_KIND, before=since, limit=1
+            )
+            during = await work.audit.lines(STATUS_KIND, since=since, before=before, user_id=user_id)
+            life = await work.audit.server_lines(since=since)
+        return status_changes([*earlier, *during]), downtimes(life)
+
+    def _add_up(
+        self,
+        user_id: str,
+        day: date,
+        changes: Sequence[StatusChange],
+        down: Sequence[tuple[datetime, datetime]],
+    ) -> Coverage:
+        sessions = sessions_of_all(self._calendars_of(user_id), day)
+        return coverage(day, sessions, changes, down, until=min(day_bounds(day)[1], self._clock.now()))
