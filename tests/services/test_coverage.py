@@ -199,6 +199,28 @@ async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() 
     assert signal.detected_at == TURN_AT + SECOND
 
 
+async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> None:
+    """A cycle that began before the close and ended after it could not read the candle: found only after the outage, it was not told in time."""
+    house = await watching(ALICE)
+
+    async def take_a_moment(call: Call) -> None:
+        if call.name == "quotes":
+            await house.clock.sleep(0.4)
+
+    house.broker.before_answer = take_a_moment
+    await house.clock.advance_to(TURN_AT - timedelta(seconds=0.2))
+    await house.log_in(ALICE)  # wakes her cycle, which ends after the close and is good
+    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.5))
+    house.broker.set_state(fyers_id(ALICE), AccountState.TROUBLED)
+    await house.clock.advance(30)
+    house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    await house.clock.advance(10)
+
+    (found,) = [signal for signal in house.signals(ALICE) if signal.candle_closed_at == TURN_AT]
+    assert found.detected_at - TURN_AT < timedelta(seconds=60)
+    assert found.is_late
+
+
 async def test_a_signal_after_the_repair_is_fresh() -> None:
     """What closes when watching goes on is told as it happens."""
     house = await watching(ALICE)

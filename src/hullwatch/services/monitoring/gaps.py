@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from hullwatch.domain.signals import is_late
+
+SETTLED_AFTER: Final = timedelta(seconds=1)
+"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
 
 
 @dataclass(slots=True)
@@ -33,10 +37,16 @@ class Gap:
         self.since = None
 
     def holds(self, closed_at: datetime) -> bool:
-        """Whether a candle that closed then fell into the gap: however soon it is found after the repair, nobody was told in time."""
+        """Whether a candle that closed then fell into the gap: however soon it is found after the repair, nobody was told in time.
+
+        One that closed just before the gap, and could be read only in it, fell into it too: the last good cycle had begun too early for it.
+        """
         since = self.since
         if since is None and self.is_overlasting():
             since = self.covered_until
-        if since is not None and closed_at >= since:
+        if since is not None and closed_at + SETTLED_AFTER > since:
             return True
-        return any(began_at <= closed_at <= ended_at for began_at, ended_at in self.ended)
+        return any(
+            began_at < closed_at + SETTLED_AFTER and closed_at <= ended_at
+            for began_at, ended_at in self.ended
+        )

@@ -27,8 +27,9 @@ from hullwatch.domain.market_calendar import session_under_way
 from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.services.monitoring.gaps import SETTLED_AFTER
 from hullwatch.services.monitoring.schedule import Schedule
-from hullwatch.services.monitoring.watcher import SETTLED_AFTER, Tools, Watcher
+from hullwatch.services.monitoring.watcher import Tools, Watcher
 
 DEADLINE_S = 25.0
 """For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""

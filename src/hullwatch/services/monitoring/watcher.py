@@ -28,11 +28,9 @@ from hullwatch.runtime.clock import Clock
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import history_start
 from hullwatch.services.market import MarketService
-from hullwatch.services.monitoring.gaps import Gap
+from hullwatch.services.monitoring.gaps import SETTLED_AFTER, Gap
 from hullwatch.services.monitoring.journal import Journal
 
-SETTLED_AFTER = timedelta(seconds=1)
-"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
 ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
 """Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
 a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
