@@ -152,7 +152,8 @@ class MonitoringService:
             "monitoring-journal",
             lambda: self._journal.run(self._clock, lambda: supervisor.heartbeat("monitoring-journal")),
         )
-        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat)
+        # Beating every few seconds, it is late whenever the database is: that alone makes no server unready.
+        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat, essential=False)
 
     async def close(self) -> None:
         """Note the orderly end and store what was only noted."""
