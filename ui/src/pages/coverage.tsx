@@ -85,7 +85,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
                   <td class="num">{when(one.endedAt, now.value, true)}</td>
                   <td class="n">{span(one.minutes)}</td>
                   <td>{one.sentence}</td>
-                  <td>{one.lateSignals.length === 0 ? NONE : one.lateSignals.map((late) => (
+                  <td class={one.lateSignals.length ? undefined : "none"}>{one.lateSignals.length === 0 ? NONE : one.lateSignals.map((late) => (
                     <span key={`${late.watchId} ${late.rule} ${late.resolution} ${late.candleOpenedAt}`} class="sig" data-tone={late.direction}>
                       <Icon name={late.direction} />{shortSymbol(late.symbol)} {late.direction} <span class="num sub">{when(late.candleClosedAt, now.value)}</span><span class="tag">late</span></span>
                   ))}</td>
@@ -112,7 +112,7 @@ function LastDays({ chosen, onChoose }: { chosen: string; onChoose: (day: string
             <tr key={one.day} aria-current={one.day === chosen ? "true" : undefined}>
               <th scope="row"><button type="button" class="link symbol" onClick={() => onChoose(one.day)}>{named(one.day)}</button></th>
               <Sums of={one} />
-              <td>{because(one.reasons)}</td>
+              <td class={one.reasons.length ? undefined : "none"}>{because(one.reasons)}</td>
             </tr>
           ))}</tbody>
         </table></div>
@@ -133,7 +133,7 @@ function Everybody({ day }: { day: string }) {
             <tr key={one.userId} data-account={one.email}>
               <th scope="row">{one.fullName}<span class="sub">{one.email}</span></th>
               <Sums of={one} />
-              <td>{because(one.reasons)}</td>
+              <td class={one.reasons.length ? undefined : "none"}>{because(one.reasons)}</td>
             </tr>
           ))}</tbody>
         </table></div>

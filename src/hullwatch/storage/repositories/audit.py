@@ -1,5 +1,6 @@
 """The audit trail: appended, never changed."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.storage.models import AuditEventRow, SignOfLifeRow, UserRow
 from hullwatch.storage.transaction import Transaction, table_of, values_of
 
+_AT_ONCE = 1000
+"""Lines that are read before others get a turn."""
 _SERVER = "server"
 _SERVER_KINDS = "server."
 
@@ -69,7 +72,13 @@ class Audit:
         if user_id is not None:
             query = query.where(table.user_id == user_id)
         done = await self._transaction.execute(query.order_by(table.at, table.id))
-        return [AuditEntry(*row) for row in done]
+        entries: list[AuditEntry] = []
+        for rows in done.partitions(_AT_ONCE):
+            entries += [AuditEntry(*row) for row in rows]
+            await asyncio.sleep(
+                0
+            )  # reading a day of everybody's takes a while, and others have something to do
+        return entries
 
     async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
         """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
