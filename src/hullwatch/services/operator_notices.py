@@ -31,6 +31,8 @@ WELL_FOR: Final = timedelta(minutes=1)
 """A job has recovered when it has been healthy and did not die again for this long."""
 STALE_LOOKS: Final = 6
 """Looks in a row at which a job that has not failed counts as unhealthy, before that is told: after a machine's sleep every job is late once."""
+STUCK_AFTER: Final = timedelta(minutes=5)
+"""Since its last good run: a job that is due every few seconds is late on any busy machine, and that is nobody's business yet."""
 CALENDAR_EVERY: Final = timedelta(hours=6)
 
 Compose = Callable[[str], Notification]
@@ -92,11 +94,15 @@ class OperatorNotices:
         if trouble is None:
             self._stale[job.name] = 0 if job.is_healthy else self._stale[job.name] + 1
             has_died = job.restarts > self._seen_restarts.get(job.name, 0)
-            is_stuck = self._stale[job.name] >= STALE_LOOKS
+            is_stuck = self._stale[job.name] >= STALE_LOOKS and self._is_long_overdue(job)
             if has_died or is_stuck or (not job.is_healthy and _has_failed_last(job)):
                 await self._tell_of_trouble(job)
         else:
             await self._watch_recovery(job, trouble)
+
+    def _is_long_overdue(self, job: JobReport) -> bool:
+        since = job.last_success_at or job.last_started_at
+        return since is None or self._clock.now() - since >= STUCK_AFTER
 
     async def _tell_of_trouble(self, job: JobReport) -> None:
         trouble, now = _Trouble(self._new_id("inc"), job.restarts, job.failures), self._clock.now()
