@@ -29,8 +29,8 @@ SHOWS_READINESS_BEFORE = (
 """A minute after each check, so that it has come to its end, and once more before the bell."""
 REVOKED_AFTER = timedelta(minutes=65)
 RETURNS_AFTER = timedelta(minutes=110)
-RECEIPT_AFTER = timedelta(minutes=12)
-"""After the close, by when everybody has the day's summary."""
+RECEIPT_AFTER = timedelta(minutes=22)
+"""After the close, by when everybody has the day's summary: derivatives trade ten minutes longer, and five minutes later it is told."""
 PHONE_PATIENCE_S = 20.0
 """Real seconds for a notice to reach a phone."""
 OUTAGE_AFTER = timedelta(minutes=60)
