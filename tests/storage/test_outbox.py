@@ -18,6 +18,7 @@ from hullwatch.domain.notifications import PAGE_ONLY, ChannelKind, DeliveryState
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.keys import EncryptionKey, FixedKeys
 from hullwatch.storage.opening import opened
+from hullwatch.storage.rotation import rotate
 from storage.samples import NOW, add_users, after, channel, destination, notification
 
 ALL = frozenset(ChannelKind)
@@ -498,6 +499,22 @@ async def test_where_channels_lead_lies_sealed(database):
     async with database.open().begin() as work:
         [taken] = await work.outbox.claim(wish(), now=NOW, until=UNTIL)
     assert taken.destination is None
+
+
+async def test_where_channels_lead_survives_a_change_of_keys(database):
+    """Address and signing secret are sealed anew, and the old key opens nothing any more."""
+    old, new = EncryptionKey.make(), EncryptionKey.make()
+    database.cipher = Cipher(FixedKeys([old]))
+    store = database.open()
+    await add_users(store, "asha")
+    await add(store, notification(), channels=(channel(),))
+
+    assert (await rotate(database.url, FixedKeys([new, old]))).rewritten == 2
+
+    database.cipher = Cipher(FixedKeys([new]))
+    async with database.open().begin() as work:
+        [taken] = await work.outbox.claim(wish(), now=NOW, until=UNTIL)
+    assert taken.destination == destination()
 
 
 async def test_a_channel_without_signing_secret_has_none(store):

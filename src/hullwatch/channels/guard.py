@@ -7,6 +7,8 @@ can change in between on purpose.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -19,18 +21,26 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 LEADS_INSIDE: Final = "It leads to a private network, which this server does not send to."
 NO_SUCH_NAME: Final = "The name in the address does not resolve."
 LOOK_UP_S: Final = 5.0
+LOOK_UPS: Final = 32
+"""Threads; made when they are needed."""
 
 
 class PrivateAddressRefused(OSError):  # noqa: N818 - a fact, like every failure here
     """A connection was about to be made to an address that is not public."""
 
 
-async def resolve_by_system(name: str) -> Sequence[str]:
-    """Return the addresses that the system knows for a name."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(LOOK_UP_S):
-        found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+class SystemNames:
+    """Looks names up by the system, in threads of its own: a name server that hangs must not hold up what else needs a thread."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="look up")
+
+    async def __call__(self, name: str) -> Sequence[str]:
+        """Return the addresses that the system knows for a name."""
+        looking = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(LOOK_UP_S):
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, looking)
+        return [str(address[0]) for *_, address in found]
 
 
 class AddressGuard:
@@ -38,12 +48,12 @@ class AddressGuard:
 
     Args:
         allows_private: whether the operator lets notices go to private networks too.
-        resolve: how names are looked up.
+        resolve: how names are looked up; by the system unless told otherwise.
     """
 
-    def __init__(self, *, allows_private: bool = False, resolve: Resolve = resolve_by_system) -> None:
+    def __init__(self, *, allows_private: bool = False, resolve: Resolve | None = None) -> None:
         self.allows_private = allows_private
-        self._resolve = resolve
+        self._resolve = resolve or SystemNames()
 
     def allows(self, address: str) -> bool:
         """Tell whether an address as the system writes it may be connected to."""

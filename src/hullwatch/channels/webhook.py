@@ -23,6 +23,7 @@ from hullwatch.channels.guard import (
     GuardedResolver,
     PrivateAddressRefused,
 )
+from hullwatch.domain.addresses import is_public_text
 from hullwatch.domain.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications import LEADS_TO_LOGIN
@@ -69,7 +70,7 @@ class WebhookChannel:
             raise InvalidInput(NO_SUCH_NAME, field="address") from None
         if not all(map(self._guard.allows, found)):
             raise InvalidInput(LEADS_INSIDE, field="address")
-        if parts.scheme != "https" and any(map(AddressGuard().allows, found)):
+        if parts.scheme != "https" and any(map(is_public_text, found)):
             raise InvalidInput(_NOT_ENCRYPTED, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:

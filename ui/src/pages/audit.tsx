@@ -6,7 +6,7 @@ import { Empty, Loading, Problem } from "../parts/bits";
 import { whenIst, words } from "../parts/format";
 import { usePolled } from "../parts/polled";
 
-const KINDS = [["", "Everything"], ["connection.", "Connections"], ["monitoring.", "Monitoring"], ["user.", "Users"], ["broker.", "Broker"], ["server.", "Server"]] as const;
+const KINDS = [["", "Everything"], ["connection.", "Connections"], ["monitoring.", "Monitoring"], ["user.", "Users"], ["broker.", "Broker"], ["channel.", "Channels"], ["notice.", "Notices"], ["server.", "Server"]] as const;
 
 export function AuditPage() {
   const kind = useSignal("connection.");
