@@ -10,7 +10,7 @@ import time
 
 from benchmarks.report import header
 
-NAMES = ("sweep", "cycle", "status", "latency", "memory", "dashboard", "hma")
+NAMES = ("sweep", "cycle", "readiness", "status", "latency", "memory", "dashboard", "hma")
 QUICK_HMA = ("--rounds", "3", "--candles", "1000")
 """The only one without ``--quick``."""
 
