@@ -10,8 +10,18 @@ import time
 
 from benchmarks.report import header
 
-NAMES = ("sweep", "cycle", "status", "latency", "memory", "dashboard", "one_tap", "hma")
-NAMES = ("sweep", "cycle", "status", "latency", "memory", "dashboard", "outbox", "hma")
+NAMES = (
+    "sweep",
+    "cycle",
+    "readiness",
+    "status",
+    "latency",
+    "memory",
+    "dashboard",
+    "one_tap",
+    "outbox",
+    "hma",
+)
 QUICK_HMA = ("--rounds", "3", "--candles", "1000")
 """The only one without ``--quick``."""
 

@@ -29,12 +29,10 @@ from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.services.monitoring.gaps import SETTLED_AFTER
 from hullwatch.services.monitoring.schedule import Schedule
-from hullwatch.services.monitoring.watcher import Tools, Watcher
+from hullwatch.services.monitoring.watcher import FOLLOW_UP, Tools, Watcher
 
 DEADLINE_S = 25.0
 """For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""
-FOLLOW_UP = timedelta(minutes=2)
-"""After a session's close, in which its last candles are asked for as eagerly as within it."""
 CLOSED_INTERVAL = timedelta(seconds=30)
 """From cycle to cycle after that, where Fyers could not give them."""
 _PARKED = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})

@@ -38,6 +38,11 @@ ASKS_IN_AN_AUCTION = 1
 """Times a candle that ended in the closing auction is asked for again: most stocks have none then, every day anew."""
 AT_ONCE = 4
 """History calls of one account under way at the same time."""
+QUIET_GAP_S = 0.2
+"""From one history call of an account to its next while nothing trades. One after the other and so far apart, no delay on the way can bunch them:
+calls that are sent in bursts meet each other at Fyers and are refused."""
+FOLLOW_UP = timedelta(minutes=2)
+"""After a session's close, in which its last candles are asked for as eagerly as within it."""
 WARM_UP_SPARE = 20
 """Candles beyond the warm-up, so that the first judged candle has an average and a direction before it."""
 
@@ -290,11 +295,17 @@ class Watcher:
         if not due:
             return Outcome.OK
         failure: Outcome | None = None
-        places = asyncio.Semaphore(AT_ONCE)
+        is_quiet = self._is_quiet(settled_at)
+        places = asyncio.Semaphore(1 if is_quiet else AT_ONCE)
+        clock, free_s = self._tools.clock, 0.0
 
         async def fetch(key: FeedKey, expected: datetime) -> None:
-            nonlocal failure
+            nonlocal failure, free_s
             async with places:
+                if failure is None and is_quiet:
+                    if (wait_s := free_s - clock.monotonic()) > 0:
+                        await clock.sleep(wait_s)
+                    free_s = clock.monotonic() + QUIET_GAP_S
                 if failure is None:
                     outcome = await self._advance(key, expected, settled_at)
                     if outcome is Outcome.BAD_REQUEST:
@@ -307,6 +318,13 @@ class Watcher:
                 group.create_task(fetch(key, expected), name=f"candles {self.user_id} {key[0]}")
         await self._keep([], [key for key, _ in due])
         return failure or Outcome.OK
+
+    def _is_quiet(self, moment: datetime) -> bool:
+        """Whether nothing trades and the last candles of the session that ended are in: then nobody waits for a signal."""
+        calendar = self._tools.calendar
+        if calendar.session_at(moment) is not None:
+            return False
+        return moment - calendar.previous_session(moment).closes_at >= FOLLOW_UP
 
     async def _advance(self, key: FeedKey, expected: datetime, settled_at: datetime) -> Outcome:
         """Fetch one feed's candles from where it stands and judge those that are closed and settled."""

@@ -136,7 +136,7 @@ async def readiness(user: SignedIn, services: ServicesNeeded) -> ReadinessPayloa
 async def everybody(_: Admin, services: ServicesNeeded) -> EverybodyPayload:
     """Return who is ready, the worst first, and the percentage."""
     users = {user.id: user for user in await services.administration.users()}
-    overview = services.account_readiness.overview()
+    overview = await services.account_readiness.overview()
     return EverybodyPayload(
         phase=overview.bell.phase,
         day=overview.bell.day,
