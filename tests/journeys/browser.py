@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from hullwatch.domain.notifications import FOR_OPERATORS
 from journeys.broker import APP_ID, APP_SECRET, PATIENCE_S
 
 PASSWORD = "a long enough passphrase"
@@ -171,9 +172,11 @@ class Browser:
         return found
 
     async def notices(self, kind: str = "") -> list[dict[str, Any]]:
-        """Return all stored notices, or those of one kind."""
+        """Return all stored notices about the person, or those of one kind; the server's own, for its operators, only by name."""
         found = (await self.get("/api/notifications?limit=500"))["notifications"]
-        return [notice for notice in found if kind in ("", notice["kind"])]
+        if kind:
+            return [notice for notice in found if notice["kind"] == kind]
+        return [notice for notice in found if notice["kind"] not in FOR_OPERATORS]
 
     async def quotes(self) -> dict[str, Any]:
         """Ask for quotes of the own symbols."""
