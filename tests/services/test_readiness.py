@@ -361,6 +361,18 @@ async def test_each_incident_is_told_once_and_the_last_check_urgently() -> None:
     assert "Log in to Fyers." in urgent.text
 
 
+async def test_who_has_no_session_is_told_before_the_others_are_asked_after() -> None:
+    """A check that waits for slow answers keeps nobody waiting who has to act."""
+    house = await morning(ALICE, without=(BOB,))
+    await house.clock.advance_to(ist("08:29"))
+    house.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
+
+    await house.clock.advance_to(ist("08:30") + timedelta(seconds=1))
+
+    assert titles(house, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert checks(house) == []
+
+
 async def test_the_next_day_is_told_anew() -> None:
     """Each exchange day is an incident of its own."""
     house = await morning(without=(ALICE,))

@@ -228,6 +228,7 @@ class ReadinessService:
             self._wake.clear()
             due = self._times.due(self._clock.now(), self._calendar)
             if due is not None and due != self._made:
+                await self._tell_who_is_out(due)
                 await self._ask(due)
                 self._made = due
                 self._concluding.append(due)
@@ -238,6 +239,20 @@ class ReadinessService:
                 continue
             heartbeat()
             await self._wait(LOOK_AGAIN_S if self._notices.waiting else math.inf)
+
+    async def _tell_who_is_out(self, check: Check) -> None:
+        """Call those without a session to act before anybody is asked after: warming all the others may take minutes."""
+        now = self._clock.now()
+        bell = bell_at(now, self._calendar)
+        with suppress(StorageUnavailable):  # then they are told with the others
+            await self._notices.open_day(bell.day)
+            found = {
+                user_id: self._assess(user_id, bell)
+                for user_id in self._monitoring.wanting()
+                if not self._connections.connection(user_id).has_session
+            }
+            self._notices.note_found(check, found, now)
+            await self._notices.flush()
 
     async def _tell(self) -> None:
         """Say what the checks that were just made have found, and who has become ready since.
@@ -357,7 +372,8 @@ class ReadinessService:
             "isLast": check is not None and check.is_last,
             "opensAt": bell.opens_at.isoformat(),
         }
-        self._notices.note_check(check, found, evidence=evidence, now=now)
+        self._notices.note_found(check, found, now)
+        self._notices.note_check(evidence, now)
         self._log.info("readiness.checked", total=len(counted), ready=ready, not_ready=len(counted) - ready)
         for user_id, readiness in found.items():
             self._push(user_id, readiness, now)

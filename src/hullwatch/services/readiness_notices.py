@@ -77,19 +77,13 @@ class ReadinessNotices:
                         waiting[user_id] = incident_id
         self._day, self._told, self._waiting, self._verdicts = day, told, waiting, {}
 
-    def note_check(
-        self,
-        check: Check | None,
-        found: Mapping[str, Readiness],
-        *,
-        evidence: Mapping[str, object],
-        now: datetime,
-    ) -> None:
-        """Take down a check's totals, whose verdict changed, and whom to tell; a check that was asked for by hand calls nobody to act."""
-        actor = "hullwatch"
-        self._queue.append(
-            _Unsaved(AuditEntry(now, None, "readiness.checked", actor, evidence=evidence), None)
-        )
+    def note_check(self, evidence: Mapping[str, object], now: datetime) -> None:
+        """Take down a check's totals."""
+        entry = AuditEntry(now, None, "readiness.checked", "hullwatch", evidence=evidence)
+        self._queue.append(_Unsaved(entry, None))
+
+    def note_found(self, check: Check | None, found: Mapping[str, Readiness], now: datetime) -> None:
+        """Take down whose verdict changed and whom to tell; without a check of the day's own nobody is called to act."""
         for user_id, readiness in found.items():
             if not readiness.verdict.counts:
                 continue
