@@ -213,10 +213,9 @@ def figures(seen: Seen, count: int, *, is_whole_server: bool) -> list[Figure]:
             is_met=max(seen.per_minute) <= PER_MINUTE,
         ),
         Figure(
-            "calls of all in a second",
+            # What the gate limits is the sending; arrivals read once a second differ from it by what was on its way.
+            "arrivals in a second, all accounts",
             f"p50 {percentile(seen.per_second, 50):.0f}, p95 {percentile(seen.per_second, 95):.0f}, max {max(seen.per_second):.0f}",
-            f"<= {TOTAL_PER_SECOND}",
-            is_met=max(seen.per_second) <= TOTAL_PER_SECOND,
         ),
         Figure(
             "CPU of the server process",
