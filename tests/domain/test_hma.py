@@ -154,6 +154,13 @@ def test_absurdly_small_prices_are_exact_too(closes):
     assert average.exact == by_definition(closes, 4)[-1]
 
 
+def test_a_price_of_very_many_steps_is_taken_exactly():
+    """Where adding half a step would round to another whole number."""
+    closes = [1.1484375, 536870912.5414501]
+
+    assert streamed(closes, 2) == hull_moving_average(closes, 2)
+
+
 def test_a_vanishing_price_does_not_spoil_the_series():
     """The smallest float there is can be followed by ordinary prices."""
     closes = [100.05, 5e-324, *[100.0 + i / 20 for i in range(10)]]

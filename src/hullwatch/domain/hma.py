@@ -30,7 +30,7 @@ PAISA: Final = Decimal("0.01")
 """INR; every tick of NSE's and BSE's cash and equity derivatives is a multiple of it."""
 
 _MAX_PRICE: Final = 1e300  # an average may exceed its prices threefold, and must still fit a float
-_MAX_EXACT: Final = 9e15  # below 2**53 a whole number of steps and its float determine each other
+_MAX_EXACT: Final = 2.0**51  # below it a step more or less is another float, and adding a half rounds nothing
 _MAX_EXACT_SCALE: Final = 10**22  # the largest power of ten that a float holds exactly
 
 
