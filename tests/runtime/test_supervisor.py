@@ -238,10 +238,13 @@ def test_an_interrupt_gets_through():
         clock = FakeClock()
         supervisor = Supervisor(clock, Random(1), structlog.get_logger())
         supervisor.spawn("stream", interrupted)
+        jobs.extend(task for task in asyncio.all_tasks() if task.get_name() == "stream")
         await clock.advance(10)
 
+    jobs = []
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
+    assert [type(job.exception()) for job in jobs] == [KeyboardInterrupt]
 
 
 async def test_names_are_unique(supervisor, clock):
