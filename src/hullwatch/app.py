@@ -4,11 +4,13 @@ Nothing else in the package knows which database, which broker and which clock a
 """
 
 import secrets
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -35,12 +37,14 @@ from hullwatch.runtime.clock import Clock, SystemClock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.accounts import AccountService, Registration
 from hullwatch.services.administration import AdministrationService
+from hullwatch.services.broker_notices import BrokerNotices, BrokerSigns
 from hullwatch.services.call_counts import CallCounts
 from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.daily_summary import DailySummary
 from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
+from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
@@ -103,6 +107,7 @@ class House:
     notifications: NotificationService
     shared: RedisChecks | None
     operator_notices: OperatorNotices
+    broker_notices: BrokerNotices
     dead_mans_switch: DeadMansSwitch | None
     channels: ChannelService
     outbox: Outbox
@@ -126,6 +131,7 @@ class House:
         self.supervisor.every("login-purge", 3600, self._purge_logins, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
         self.operator_notices.start_job(self.supervisor)
+        self.broker_notices.start_job(self.supervisor)
         if self.dead_mans_switch is not None:
             self.dead_mans_switch.start_job(self.supervisor, self.settings.ping_seconds)
 
@@ -246,6 +252,9 @@ async def open_house(
         supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
         call_counts = CallCounts(clock)
         broker = await stack.enter_async_context(_broker(settings, clock, random, metrics, call_counts))
+        incidents = OperatorIncidents(
+            store=store, clock=clock, hub=hub, new_id=new_id, server=_name_of_server(settings)
+        )
         connections = ConnectionService(
             store=store,
             broker=broker,
@@ -254,6 +263,7 @@ async def open_house(
             supervisor=supervisor,
             hub=hub,
             new_id=new_id,
+            incidents=incidents,
             wire_clock=wire_clock,
             warns_of_end=end_warnings(
                 lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - monitoring is built below
@@ -395,6 +405,13 @@ async def open_house(
                 new_id=new_id,
                 calendar=calendar,
                 jobs=supervisor.jobs,
+                incidents=incidents,
+            ),
+            broker_notices=BrokerNotices(
+                incidents=incidents,
+                clock=clock,
+                new_id=new_id,
+                signs=partial(_broker_signs, broker, connections, monitoring),
             ),
             dead_mans_switch=_dead_mans_switch(settings, monitoring),
             channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
@@ -403,6 +420,25 @@ async def open_house(
                 store=store, monitoring=monitoring, calendar=calendar, clock=clock, hub=hub, new_id=new_id
             ),
         )
+
+
+def _name_of_server(settings: Settings) -> str:
+    """Return what this server is called in the audit trail: the same after a restart, another for another one on the same database."""
+    return f"{socket.gethostname()}:{settings.port}"
+
+
+def _broker_signs(
+    broker: FyersClient, connections: ConnectionService, monitoring: MonitoringService
+) -> BrokerSigns:
+    answered = [
+        one.last_validated_at for one in connections.connections() if one.last_validated_at is not None
+    ]
+    return BrokerSigns(
+        circuits=broker.circuits(),
+        statuses=monitoring.statuses(),
+        answered_at=max(answered, default=None),
+        is_mass_refusal=connections.broker_trouble is not None,
+    )
 
 
 def _dead_mans_switch(settings: Settings, monitoring: MonitoringService) -> DeadMansSwitch | None:

@@ -10,6 +10,7 @@ from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.domain.notifications import NotificationKind
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
+from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.operator_notices import OperatorNotices
 from services.building import ALICE, House
 
@@ -42,7 +43,7 @@ class Watch:
         self.jobs: tuple[JobReport, ...] = (WELL,)
         self.notices = self.service(calendar)
 
-    def service(self, calendar: MarketCalendar | None = None) -> OperatorNotices:
+    def service(self, calendar: MarketCalendar | None = None, *, server: str = "here") -> OperatorNotices:
         """Return a service as a new process would have it."""
         return OperatorNotices(
             store=self.house.store,
@@ -51,6 +52,13 @@ class Watch:
             new_id=self.house.new_id,
             calendar=calendar or MarketCalendar(known_years=frozenset({2026, 2027})),
             jobs=lambda: self.jobs,
+            incidents=OperatorIncidents(
+                store=self.house.store,
+                clock=self.house.clock,
+                hub=self.house.hub,
+                new_id=self.house.new_id,
+                server=server,
+            ),
         )
 
     def told(self, user_id: str = ADMIN) -> list[NotificationKind]:

@@ -24,9 +24,9 @@ class NotificationKind(StrEnum):
     DAILY_SUMMARY = "daily_summary"
     """After the close: minutes watched and blind, and the day's signals."""
     BROKER_TROUBLE = "broker_trouble"
-    """For operators: Fyers refuses many logins at once."""
+    """For operators: Fyers refuses many logins at once, or does not serve this server."""
     BROKER_RECOVERED = "broker_recovered"
-    """For operators: it no longer does."""
+    """For operators: that is over."""
     JOB_RESTARTING = "job_restarting"
     """For operators: a job of the server keeps dying and is started again."""
     JOB_RECOVERED = "job_recovered"
@@ -68,6 +68,17 @@ LEADS_TO_LOGIN: Final = frozenset(
     {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_ENDED, NotificationKind.NOT_READY}
 )
 """Kinds whose message, outside the page, carries a link to log in to Fyers again."""
+
+
+class BrokerSilence(StrEnum):
+    """Why Fyers serves hardly anybody."""
+
+    NO_ANSWER = "no_answer"
+    """It does not answer, or not usefully."""
+    MUST_WAIT = "must_wait"
+    """It asks most accounts to wait."""
+    TURNED_AWAY = "turned_away"
+    """Its edge turns this server's address away, whomever a call is for."""
 
 
 class ChannelKind(StrEnum):

@@ -1,24 +1,22 @@
 """Fyers refuses many accounts at once: hold the verdicts, say so once, and ask slowly, one account at a time, until it is over."""
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import Connection, Credential, Standing, StandingTrigger
-from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
-from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
+from hullwatch.domain.events import BrokerTroubleChanged, Event
+from hullwatch.domain.failures import Answered, LoginRefused
 from hullwatch.domain.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.notifications import announce, compose_broker_trouble
-from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.incidents import MASS_REFUSAL, Incident, OperatorIncidents
+from hullwatch.services.notifications import compose_broker_trouble
+from hullwatch.services.ports import BrokerPort
 
 ASK_EVERY_S: Final = 60.0
 """During an outage, one account is asked this often: a question a minute cannot get the machine banned."""
@@ -26,14 +24,6 @@ ASK_SOON_S: Final = 1.0
 """Between two questions once Fyers has shown that it did end the old sessions: their users wait to be told."""
 EVERYBODY = "everybody"
 """Topic of the hub for what concerns all users alike."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerTrouble:
-    """A mass refusal that is under way."""
-
-    incident_id: str
-    began_at: datetime
 
 
 class Sessions(Protocol):
@@ -56,15 +46,6 @@ class Sessions(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Tale:
-    """A beginning or an end that is to be stored and told to the operators."""
-
-    trouble: BrokerTrouble
-    is_over: bool
-    at: datetime
-
-
 class OutageWatch:
     """Knows whether the broker itself is ill, and nurses the sessions it has wrongly refused."""
 
@@ -72,7 +53,7 @@ class OutageWatch:
         self,
         sessions: Sessions,
         *,
-        store: StorePort,
+        incidents: OperatorIncidents,
         broker: BrokerPort,
         clock: Clock,
         wire_clock: Clock,
@@ -82,7 +63,7 @@ class OutageWatch:
     ) -> None:
         """Keep what is needed; refusals are counted by `wire_clock`, since they come as fast as the network brings them."""
         self._sessions = sessions
-        self._store = store
+        self._incidents = incidents
         self._broker = broker
         self._clock = clock
         self._wire_clock = wire_clock
@@ -92,9 +73,8 @@ class OutageWatch:
         self._refusals = RefusalWatch()
         self._next_in_turn = 0
         self._is_draining = False
-        self._tales: list[_Tale] = []
-        self._telling = asyncio.Lock()
-        self.trouble: BrokerTrouble | None = None
+        self.trouble: Incident | None = None
+        """The mass refusal that is under way."""
         self._log = structlog.get_logger(component="TokenValidationService")
 
     def note_refusal(self, user_id: str) -> None:
@@ -113,11 +93,20 @@ class OutageWatch:
         """Whether a confirmed refusal must not count now."""
         return self.trouble is not None or self._refusals.is_mass(self._wire_clock.now())
 
+    async def load(self) -> None:
+        """Go on with a trouble in the middle of which this server was started again; the first question shows whether it is over.
+
+        Raises:
+            StorageUnavailable: The database did not answer.
+        """
+        left_open = await self._incidents.still_open(MASS_REFUSAL)
+        self.trouble = next(iter(left_open.values()), None)
+
     async def begin(self) -> None:
         """Declare the trouble, once, to everybody, and to the operators in a notice."""
         if self.trouble is None:
-            self.trouble = BrokerTrouble(self._new_id("inc"), self._clock.now())
-            self._log.warning("broker.mass_refusal", incident_id=self.trouble.incident_id)
+            self.trouble = self._incidents.new(MASS_REFUSAL)
+            self._log.warning("broker.mass_refusal", incident_id=self.trouble.id)
             await self._tell(self.trouble, is_over=False)
 
     async def run(self) -> None:
@@ -125,7 +114,7 @@ class OutageWatch:
         while True:
             pause_s = ASK_SOON_S if self._is_draining else ASK_EVERY_S * self._random.uniform(0.9, 1.1)
             await self._clock.sleep(pause_s)
-            await self._store_tales()
+            await self._incidents.store_untold()
             if self.trouble is not None:
                 await self.ask_once()
 
@@ -188,45 +177,17 @@ class OutageWatch:
     async def _end(self) -> None:
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
-            self._log.info("broker.recovered", incident_id=trouble.incident_id)
+            self._log.info("broker.recovered", incident_id=trouble.id)
             await self._tell(trouble, is_over=True)
 
-    async def _tell(self, trouble: BrokerTrouble, *, is_over: bool) -> None:
+    async def _tell(self, trouble: Incident, *, is_over: bool) -> None:
         now = self._clock.now()
-        self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.incident_id, now))
-        self._tales.append(_Tale(trouble, is_over, now))
-        await self._store_tales()
+        self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.id, now))
 
-    async def _store_tales(self) -> None:
-        """Store what was told, and the operators' notices; on a database that does not answer try again at the next question."""
-        async with self._telling:
-            while self._tales:
-                tale = self._tales[0]
-                try:
-                    stored = await self._store_tale(tale)
-                except StorageUnavailable:
-                    self._log.warning("broker.notice_not_stored", incident_id=tale.trouble.incident_id)
-                    return
-                self._tales.pop(0)
-                for notification in stored:
-                    announce(self._hub, notification)
+        def compose(user_id: str) -> Notification:
+            return compose_broker_trouble(
+                user_id, incident_id=trouble.id, is_over=is_over, now=now, new_id=self._new_id
+            )
 
-    async def _store_tale(self, tale: _Tale) -> list[Notification]:
-        stored: list[Notification] = []
-        incident_id = tale.trouble.incident_id
-        kind = "broker.recovered" if tale.is_over else "broker.mass_refusal"
-        async with self._store.begin() as work:
-            await work.audit.add([AuditEntry(tale.at, None, kind, "fyers", incident_id=incident_id)])
-            for user in await work.users.list_all():
-                if user.role is Role.ADMIN:
-                    notification = compose_broker_trouble(
-                        user.id,
-                        incident_id=incident_id,
-                        is_over=tale.is_over,
-                        now=tale.at,
-                        new_id=self._new_id,
-                    )
-                    if await work.notifications.add(notification):
-                        stored.append(notification)
-            await work.commit()
-        return stored
+        tell = self._incidents.tell_over if is_over else self._incidents.tell_began
+        await tell(trouble, compose)

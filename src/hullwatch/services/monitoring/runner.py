@@ -6,6 +6,7 @@ construction, and nobody's trouble ends anybody else's round.
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -170,15 +171,20 @@ class Runner:
             sleeping.cancel()
             changed.cancel()
 
+    def statuses(self) -> Counter[WatchStatus]:
+        """Count the accounts that want monitoring and have a watchlist by how they stand."""
+        return Counter(run.status for run in self._wanted())
+
+    def _wanted(self) -> list[Run]:
+        return [run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)]
+
     def vitals(self) -> Vitals:
         """Count whose cycles complete at present, and whose do not."""
         now = self._tools.clock.now()
         # A cycle may last its whole deadline; in a market that runs faster than life that is still an interval or two of slack.
         patience = 2 * self._interval + timedelta(seconds=DEADLINE_S)
         session = self._tools.calendar.session_at(now)
-        wanted = [
-            run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)
-        ]
+        wanted = self._wanted()
         watched = [run for run in wanted if run.status is WatchStatus.WATCHING]
         completed = sum(
             run.last_cycle_at is not None and now - run.last_cycle_at <= patience for run in watched

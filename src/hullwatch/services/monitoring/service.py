@@ -1,5 +1,6 @@
 """Watchlists, the wish to be monitored, and what users ask about both; the cycles themselves are in ``runner``."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -338,6 +339,10 @@ class MonitoringService:
             await work.watches.remove(user_id, watch_id)
             await work.commit()
         self._runner.run_of(user_id).watcher.discard(watch_id)
+
+    def statuses(self) -> Counter[WatchStatus]:
+        """Count the accounts that want monitoring and have a watchlist by how they stand."""
+        return self._runner.statuses()
 
     def vitals(self) -> Vitals:
         """Return what cycles of all accounts did lately."""
