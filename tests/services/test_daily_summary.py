@@ -126,11 +126,14 @@ async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> No
 async def test_a_day_without_trading_has_no_summary() -> None:
     """Nothing closes on a Sunday."""
     house = await evening(ALICE)
+    await house.stop()  # a week of cycles would show nothing more
     await house.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
-
     await summary_of(house).tell_if_due()
-
     assert house.notices(ALICE, SUMMARY) == []
+
+    await house.clock.advance_to(CLOSING + timedelta(days=7, hours=1))
+    await summary_of(house).tell_if_due()
+    assert len(house.notices(ALICE, SUMMARY)) == 1
 
 
 async def test_a_database_that_is_down_delays_it() -> None:
@@ -208,8 +211,22 @@ def test_several_reasons_are_told_with_their_time_the_longest_first() -> None:
     )
 
     assert (
-        "Blind for 7 min: 7 min because no Fyers session; 45 s because Fyers did not answer properly." in text
+        "Blind for 7 min 45 s: 7 min because no Fyers session; 45 s because Fyers did not answer properly."
+        in text
     )
+
+
+def test_watched_and_blind_add_up_to_the_second() -> None:
+    """However short a gap is, the day is not told as a whole one."""
+    short = blind(BlindReason.SERVER_BUSY, 0, timedelta(milliseconds=300))
+    spans = ((OPENING + timedelta(milliseconds=300), OPENING + timedelta(minutes=375)),)
+    found = Coverage(MONDAY, spans, (short,), timedelta(minutes=375))
+    told = compose_daily_summary(
+        "usr", Summary(found, 0, 0, ()), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
+    )
+
+    assert told.title == "23 November: watched 374 min 59 s, blind 1 s"
+    assert "watched for 374 min 59 s of 375 min (99.99 %)" in told.text
 
 
 def test_a_day_that_nobody_wanted_is_told_as_such() -> None:

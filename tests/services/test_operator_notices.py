@@ -152,6 +152,30 @@ async def test_a_database_that_does_not_answer_delays_a_notice(watch: Watch) -> 
     assert watch.told() == [RESTARTING]
 
 
+async def test_a_restart_in_the_middle_of_a_trouble_is_no_second_one(watch: Watch) -> None:
+    """The new process tells of the recovery that the old one did not see, under the same incident."""
+    await watch.look(DIED)
+    watch.notices = watch.service()
+    await watch.look(WELL, times=8)
+
+    assert watch.told() == watch.told(OTHER_ADMIN) == [RESTARTING, RECOVERED]
+    first, second = watch.house.notices(ADMIN)
+    assert first.incident_id == second.incident_id
+
+    watch.notices = watch.service()
+    await watch.look(WELL, times=20)
+    assert watch.told() == [RESTARTING, RECOVERED]
+
+
+async def test_another_server_does_not_speak_for_this_one(watch: Watch) -> None:
+    """On one database each has jobs of its own: the other's are well, and this one's still are not."""
+    await watch.look(DIED)
+    watch.notices = watch.service(server="there")
+    await watch.look(WELL, times=20)
+
+    assert watch.told() == [RESTARTING]
+
+
 async def test_a_calendar_that_runs_out_is_told_of_once_whatever_happens() -> None:
     """Not again six hours later, nor after a restart; an admin who comes later hears of it too."""
     calendar = MarketCalendar(known_years=frozenset({2026}))

@@ -131,6 +131,38 @@ async def test_the_trouble_is_told_once(house: House) -> None:
     ]
 
 
+async def test_a_restart_in_the_middle_goes_on_with_the_trouble(house: House) -> None:
+    """It is not told again, its end is, and nobody is logged out on the way."""
+    await fall_ill(house)
+
+    again = await (await house.kill()).start(with_monitoring=False)
+    assert again.connections.broker_trouble is not None
+    for user_id in EVERYONE:
+        await ask(again, user_id)
+    await again.clock.advance(3 * ASK_EVERY_S)
+    assert (standings(again), again.connections.sessions_alive()) == ({Standing.HELD}, 4)
+    set_all(again, AccountState.ALIVE)
+    await again.clock.advance(2 * ASK_EVERY_S)
+
+    assert again.connections.broker_trouble is None
+    assert again.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
+    begun, over = again.notices(ADMIN)
+    assert (begun.kind, over.kind) == (NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED)
+    assert begun.incident_id == over.incident_id
+
+
+async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over(house: House) -> None:
+    """The first question finds nobody held."""
+    await fall_ill(house)
+    set_all(house, AccountState.ALIVE)
+
+    again = await (await house.kill()).start(with_monitoring=False)
+    await again.clock.advance(2 * ASK_EVERY_S)
+
+    assert again.connections.broker_trouble is None
+    assert again.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
+
+
 async def test_held_sessions_are_asked_about_slowly(house: House) -> None:
     """One account a minute, two calls each, however many are held."""
     await fall_ill(house)

@@ -18,8 +18,13 @@ const dayAt = (moment: number): string => new Date(moment + IST_MS).toISOString(
 const NAMED = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
 const named = (day: string): string => NAMED.format(Date.parse(day));
 
-/** Minutes as people say them; what is shorter stays visible in seconds. */
-const span = (minutes: number): string => (minutes > 0 && minutes < 1 ? `${Math.max(1, Math.round(minutes * 60))} s` : `${count(Math.floor(minutes))} min`);
+/** Minutes as people say them, to the second. */
+const span = (minutes: number): string => {
+  const seconds = minutes > 0 ? Math.max(1, Math.round(minutes * 60)) : 0;
+  const [whole, rest] = [Math.floor(seconds / 60), seconds % 60];
+  if (seconds && !whole) return `${rest} s`;
+  return rest ? `${count(whole)} min ${rest} s` : `${count(whole)} min`;
+};
 const share = (percent: number | null): string => (percent === null ? NONE : `${percent.toFixed(2).replace(/\.?0+$/, "")} %`);
 
 export function CoveragePage() {

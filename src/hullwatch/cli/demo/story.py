@@ -239,11 +239,10 @@ class Story:
             state = await door.call("GET", "/api/monitoring/state")
             coverage = await door.call("GET", "/api/monitoring/coverage")
             blind = "; ".join(
-                f"{_minutes(stretch)} min {stretch['reason'].replace('_', ' ')}"
+                f"{_length(stretch)} {stretch['reason'].replace('_', ' ')}"
                 for stretch in coverage["stretches"]
-                if _minutes(stretch) >= 1
             )
-            text = f"watched {coverage['watchedMinutes']:.0f} min, blind {coverage['blindMinutes']:.0f} min"
+            text = f"watched {coverage['watchedMinutes']:g} min, blind {coverage['blindMinutes']:g} min"
             self._narrator.tell(door.player.name, text + (f" ({blind})" if blind else ""), "plain")
             self._narrator.tell(door.player.name, self._tally(door.player, state), "note")
 
@@ -256,6 +255,7 @@ class Story:
         return calendar.session_at(self._now()) or calendar.next_session(self._now())
 
 
-def _minutes(stretch: dict[str, Any]) -> int:
+def _length(stretch: dict[str, Any]) -> str:
     length = datetime.fromisoformat(stretch["endedAt"]) - datetime.fromisoformat(stretch["beganAt"])
-    return round(length.total_seconds() / 60)
+    seconds = round(length.total_seconds())
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"

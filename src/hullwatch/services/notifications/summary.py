@@ -77,23 +77,24 @@ def _headline(found: Coverage) -> str:
         return "nothing was to be watched"
     if not found.blind:
         return "watched throughout"
-    return f"watched {_minutes(found.watched)}, blind {_minutes(found.blind)}"
+    return f"watched {_watched_time(found)}, blind {_time(found.blind)}"
 
 
 def _watched(found: Coverage) -> str:
     if found.percent is None:
         return "Monitoring was not wanted in trading hours on that day, or your watchlist was empty."
-    return f"Your watchlist was watched for {_minutes(found.watched)} of {_minutes(found.watched + found.blind)} ({found.percent:g} %)."
+    wanted = _time(found.watched + found.blind)
+    return f"Your watchlist was watched for {_watched_time(found)} of {wanted} ({found.percent:g} %)."
 
 
 def _blind(found: Coverage) -> str:
     if not found.blind:
         return ""
-    reasons = [f"{_minutes(time)} because {_SHORT[reason]}" for reason, time in found.blind_by_reason.items()]
+    reasons = [f"{_time(time)} because {_SHORT[reason]}" for reason, time in found.blind_by_reason.items()]
     if len(reasons) == 1:
         (reason,) = found.blind_by_reason
-        return f"Blind for {_minutes(found.blind)}: {_SHORT[reason]}."
-    return f"Blind for {_minutes(found.blind)}: {'; '.join(reasons)}."
+        return f"Blind for {_time(found.blind)}: {_SHORT[reason]}."
+    return f"Blind for {_time(found.blind)}: {'; '.join(reasons)}."
 
 
 def _signals(summary: Summary) -> str:
@@ -111,10 +112,23 @@ def _refused(symbols: Sequence[Symbol]) -> str:
     return f"Fyers does not serve {', '.join(named[:_MOST_SYMBOLS])}{more}."
 
 
-def _minutes(duration: timedelta) -> str:
-    """Return a duration as people say it: minutes, or seconds where it is less than one."""
-    seconds = round(duration.total_seconds())
-    if seconds < 60:
-        return f"{seconds} s"
-    # Downwards: a day with a gap is never told as a whole one.
-    return f"{seconds // 60} min"
+def _watched_time(found: Coverage) -> str:
+    """Return the time that was watched, so that it and the blind time are told to add up: a day with a gap is never told as a whole one."""
+    return _spoken(_seconds(found.watched + found.blind) - _seconds(found.blind))
+
+
+def _time(duration: timedelta) -> str:
+    return _spoken(_seconds(duration))
+
+
+def _seconds(duration: timedelta) -> int:
+    """Return whole seconds; what is shorter than one counts as one."""
+    return max(1, round(duration.total_seconds())) if duration else 0
+
+
+def _spoken(seconds: int) -> str:
+    """Return a duration as people say it, to the second."""
+    minutes, rest = divmod(seconds, 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
