@@ -196,6 +196,7 @@ class ConnectionService:
         async with self._store.begin(read_only=True) as work:
             connections = await work.connections.list_all()
             tokens = await work.connections.tokens()
+        await self.outages.load()
         for stored in connections:
             account = self._accounts[stored.user_id] = _Account(replace(stored, standing=Standing.ASSUMED))
             generation, token = tokens.get(stored.user_id, (None, None))

@@ -13,6 +13,7 @@ from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import Connection, Credential, Standing, StandingTrigger
 from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
+from hullwatch.domain.incidents import BROKER, Incident
 from hullwatch.domain.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.broadcast import Broadcast
@@ -94,8 +95,23 @@ class OutageWatch:
         self._is_draining = False
         self._tales: list[_Tale] = []
         self._telling = asyncio.Lock()
+        self._is_inherited = False
+        """Whether the trouble began before this process: then nobody need be held yet, and it goes on all the same."""
         self.trouble: BrokerTrouble | None = None
         self._log = structlog.get_logger(component="TokenValidationService")
+
+    async def load(self) -> None:
+        """Take over a trouble that a process before this one told of, so that it is not told again and its end is.
+
+        Raises:
+            StorageUnavailable: Nothing was read.
+        """
+        async with self._store.begin(read_only=True) as work:
+            known = await work.incidents.get(BROKER)
+        if known is not None:
+            self.trouble = BrokerTrouble(known.id, known.began_at)
+            self._is_inherited = True
+            self._log.warning("broker.mass_refusal_goes_on", incident_id=known.id)
 
     def note_refusal(self, user_id: str) -> None:
         """Count a refusal."""
@@ -136,7 +152,8 @@ class OutageWatch:
             connection for connection in self._sessions.connections() if connection.standing is Standing.HELD
         ]
         if not held:
-            await self._end()
+            if not self._is_inherited or self._is_over_by_now():
+                await self._end()
             return
         self._next_in_turn = (self._next_in_turn + 1) % len(held)
         connection = held[self._next_in_turn]
@@ -152,6 +169,22 @@ class OutageWatch:
             # Fyers accepts others and still refuses this one: it did end the session.
             await self._sessions.confirm_refusal(credential, refusals)
             self._is_draining = True
+
+    def _is_over_by_now(self) -> bool:
+        """Whether an inherited trouble has ended unseen: a session from before it is accepted now, or none is left."""
+        began_at = self.trouble.began_at if self.trouble else self._clock.now()
+        old = [
+            connection
+            for connection in self._sessions.connections()
+            if connection.has_session
+            and (connection.connected_at is None or connection.connected_at <= began_at)
+        ]
+        return not old or any(
+            connection.is_verified
+            and connection.last_validated_at is not None
+            and connection.last_validated_at > began_at
+            for connection in old
+        )
 
     def _newer_logins_work(self) -> bool:
         """Whether a session that began in the trouble is accepted: then the old ones were ended, however many they are."""
@@ -188,6 +221,7 @@ class OutageWatch:
     async def _end(self) -> None:
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
+            self._is_inherited = False
             self._log.info("broker.recovered", incident_id=trouble.incident_id)
             await self._tell(trouble, is_over=True)
 
@@ -212,10 +246,21 @@ class OutageWatch:
                     announce(self._hub, notification)
 
     async def _store_tale(self, tale: _Tale) -> list[Notification]:
+        """Open or close the incident and tell of it, in one transaction; of several processes the first one tells."""
         stored: list[Notification] = []
         incident_id = tale.trouble.incident_id
         kind = "broker.recovered" if tale.is_over else "broker.mass_refusal"
         async with self._store.begin() as work:
+            if tale.is_over:
+                if not await work.incidents.end(incident_id):
+                    return []
+            else:
+                new = Incident(BROKER, incident_id, tale.trouble.began_at, tale.at, tale.at)
+                known = await work.incidents.begin(new)
+                if known.id != incident_id:
+                    if self.trouble == tale.trouble:
+                        self.trouble = BrokerTrouble(known.id, tale.trouble.began_at)
+                    return []
             await work.audit.add([AuditEntry(tale.at, None, kind, "fyers", incident_id=incident_id)])
             for user in await work.users.list_all():
                 if user.role is Role.ADMIN:

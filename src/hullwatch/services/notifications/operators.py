@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
+from hullwatch.domain.incidents import Incident
 from hullwatch.domain.notifications import Notification, NotificationKind
 from hullwatch.services.notifications.sentences import in_ist
 
@@ -13,37 +14,56 @@ def compose_job_trouble(
     *,
     job: str,
     error: str | None,
-    incident_id: str,
+    incident: Incident,
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
-    """Tell an operator that a job of the server has died; it is named, and so is the class of its error."""
-    why = f" ({error})" if error else ""
+    """Tell an operator that a job of the server keeps failing, with the class of its error, or, where it has not failed, that it is stuck."""
+    since = in_ist(incident.began_at)
+    if error is None:
+        title = f"The job {job} is stuck"
+        text = f"Since {since} the job {job} has not done what it should, and it has not failed either. If this lasts, start hullwatch anew."
+    else:
+        title = f"The job {job} keeps failing"
+        text = f"Since {since} the job {job} fails ({error}). It is started again by itself, later after each failure; the log says more."
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.JOB_RESTARTING,
-        f"The job {job} is being restarted",
-        f"At {in_ist(now)} the job {job} was found to have failed{why}. It is started again by itself, later after each failure; the log says more. "
-        "Nothing has to be done unless this lasts.",
+        title,
+        f"{text} You are told when it runs well again.",
         now,
-        incident_id,
+        incident.id,
     )
 
 
 def compose_job_recovered(
-    user_id: str, *, job: str, incident_id: str, now: datetime, new_id: Callable[[str], str]
+    user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
     """Tell an operator that the job runs well again."""
-    return Notification(
-        new_id("ntc"),
-        user_id,
-        NotificationKind.JOB_RECOVERED,
-        f"The job {job} runs well again",
-        f"Since {in_ist(now)} the job {job} runs as it should.",
-        now,
-        incident_id,
+    text = f"The job {job} was in trouble from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)} and runs as it should since then."
+    return _recovered(
+        new_id("ntc"), user_id, f"The job {job} runs well again", text, now=now, incident=incident
     )
+
+
+def compose_job_gone(
+    user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell an operator that a job which was in trouble does not exist any more."""
+    text = (
+        f"The job {job}, which was in trouble since {in_ist(incident.began_at)}, is no part of the server any more: "
+        "with its present settings it is not needed."
+    )
+    return _recovered(
+        new_id("ntc"), user_id, f"The job {job} no longer runs here", text, now=now, incident=incident
+    )
+
+
+def _recovered(
+    notice_id: str, user_id: str, title: str, text: str, *, now: datetime, incident: Incident
+) -> Notification:
+    return Notification(notice_id, user_id, NotificationKind.JOB_RECOVERED, title, text, now, incident.id)
 
 
 def compose_calendar_ending(
@@ -58,4 +78,19 @@ def compose_calendar_ending(
         warning,
         now,
         f"calendar-{sha256(warning.encode()).hexdigest()[:16]}",
+    )
+
+
+def compose_calendar_known(
+    user_id: str, *, incident: Incident, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell an operator that the calendar knows again what it did not."""
+    return Notification(
+        new_id("ntc"),
+        user_id,
+        NotificationKind.CALENDAR_KNOWN,
+        "The calendar of trading days is whole again",
+        f"What the calendar did not know since {in_ist(incident.began_at)} is known now or has passed. Nothing has to be done.",
+        now,
+        incident.id,
     )
