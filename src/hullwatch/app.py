@@ -400,7 +400,14 @@ async def open_house(
             channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
             outbox=outbox,
             daily_summary=DailySummary(
-                store=store, monitoring=monitoring, calendar=calendar, clock=clock, hub=hub, new_id=new_id
+                store=store,
+                monitoring=monitoring,
+                connections=connections,
+                will_renew=renewals.will_try,
+                calendar=calendar,
+                clock=clock,
+                hub=hub,
+                new_id=new_id,
             ),
         )
 

@@ -599,11 +599,13 @@ class Watches(Repository):
         found.sort(key=lambda signal: (signal.watch_id, signal.rule))
         return sorted(found, key=lambda signal: signal.candle_opened_at, reverse=True)[:limit]
 
-    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
-        """Count each user's signals in time and late."""
+    async def count_signals(
+        self, user_ids: Sequence[str], *, since: datetime, before: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Count these users' signals in time and late."""
         counts: dict[str, tuple[int, int]] = {}
         for signal in self.tables.signals.values():
-            if _is_between(signal.candle_opened_at, since, before):
+            if signal.user_id in user_ids and _is_between(signal.candle_opened_at, since, before):
                 fresh, late = counts.get(signal.user_id, (0, 0))
                 counts[signal.user_id] = (fresh + (not signal.is_late), late + signal.is_late)
         return counts

@@ -295,8 +295,10 @@ class WatchRepository(Protocol):
         """Return a user's signals, newest candle first."""
         ...
 
-    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
-        """Return user id → signals in time and signals late whose candle opened in [since, before), in one statement."""
+    async def count_signals(
+        self, user_ids: Sequence[str], *, since: datetime, before: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Return user id → these users' signals in time and late whose candle opened in [since, before), in one statement; who has none is left out."""
         ...
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
