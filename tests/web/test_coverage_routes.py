@@ -70,7 +70,7 @@ async def test_a_day_is_told_to_the_minute(house):
         {"beganAt": "2026-11-23T03:45:00Z", "endedAt": "2026-11-23T04:45:00Z"},
         {"beganAt": "2026-11-23T05:15:00Z", "endedAt": "2026-11-23T05:45:00Z"},
     ]
-    assert (answer["lateSignals"], answer["freshSignals"]) == (2, 1)
+    assert (answer["lateSignals"], answer["freshSignals"], answer["lateElsewhere"]) == (2, 1, [])
     assert answer["sessions"] == [{"opensAt": "2026-11-23T03:45:00Z", "closesAt": "2026-11-23T10:00:00Z"}]
 
 

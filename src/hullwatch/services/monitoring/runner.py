@@ -24,10 +24,10 @@ from hullwatch.domain.coverage import (
 )
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
 from hullwatch.domain.market_calendar import session_under_way
+from hullwatch.domain.signals import SETTLED_AFTER
 from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
-from hullwatch.services.monitoring.gaps import SETTLED_AFTER
 from hullwatch.services.monitoring.schedule import Schedule
 from hullwatch.services.monitoring.watcher import FOLLOW_UP, Tools, Watcher
 
