@@ -23,7 +23,7 @@ from hullwatch.domain.coverage import (
     known_end,
 )
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
-from hullwatch.domain.market_calendar import session_under_way
+from hullwatch.domain.market_calendar import TradingSession, session_under_way
 from hullwatch.domain.signals import SETTLED_AFTER
 from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import WatchStatus
@@ -180,16 +180,26 @@ class Runner:
             run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)
         ]
         watched = [run for run in wanted if run.status is WatchStatus.WATCHING]
-        completed = sum(
-            run.last_cycle_at is not None and now - run.last_cycle_at <= patience for run in watched
-        )
+        in_time = [
+            run for run in watched if run.last_cycle_at is not None and now - run.last_cycle_at <= patience
+        ]
         return Vitals(
             still_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
             is_trading=session is not None and now - session.opens_at > patience,
             wanted=len(wanted),
-            completed=completed,
-            overdue=len(watched) - completed,
+            expected=sum(self._should_be_watched(run, session) for run in wanted),
+            # One that ended and left something behind met a database that took nothing; while one runs that is nothing yet.
+            completed=sum(run.is_running or not run.watcher.has_unsaved for run in in_time),
+            overdue=len(watched) - len(in_time),
         )
+
+    def _should_be_watched(self, run: Run, session: TradingSession | None) -> bool:
+        """Whether the account has a session, or had one lately; who has stayed away for a whole trading day is not missed."""
+        connection = self._tools.connections.connection(run.watcher.user_id)
+        if connection.has_session or session is None:
+            return connection.has_session
+        since = self._tools.calendar.previous_session(session.opens_at).opens_at
+        return connection.last_disconnect_at is not None and connection.last_disconnect_at >= since
 
     def _put(self, user_id: str, due_at: datetime) -> None:
         earliest = self._schedule.next_due_at()
