@@ -202,6 +202,8 @@ class House:
         self.metrics.session_states(
             Counter(connection.state for connection in self.connections.connections())
         )
+        total, ready = await self.account_readiness.count()
+        self.metrics.readiness(total=total, ready=ready)
         for job in self.supervisor.jobs():
             if job.last_success_at is not None:
                 self.metrics.job_success(job.name, job.last_success_at)
