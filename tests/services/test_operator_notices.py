@@ -1,5 +1,7 @@
 """What operators are told about jobs and calendar; `hullwatch.services.operator_notices`."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -46,7 +48,9 @@ class Watch:
         self.calendar = calendar
         self.restart()
 
-    def restart(self, store: FakeStore | None = None) -> None:
+    def restart(
+        self, store: FakeStore | None = None, jobs: Callable[[], Sequence[JobReport]] | None = None
+    ) -> None:
         """Forget everything that is not stored, as a new process does."""
         self.house.store = store or self.house.store
         self.notices = OperatorNotices(
@@ -55,7 +59,7 @@ class Watch:
             hub=self.house.hub,
             new_id=self.house.new_id,
             calendar=self.calendar,
-            jobs=lambda: self.jobs,
+            jobs=jobs or (lambda: self.jobs),
         )
 
     def died(self, times: int = 1, **changes) -> JobReport:
@@ -195,6 +199,36 @@ async def test_side_tasks_are_nobody_s_business(watch: Watch) -> None:
     await watch.look(replace(watch.died(5), kind=JobKind.ONCE, is_healthy=False), span=timedelta(minutes=10))
 
     assert watch.told() == []
+
+
+async def test_jobs_of_a_real_supervisor() -> None:
+    """One that dies once is nobody's business; one that dies at each start is told of, and once it runs, that it does."""
+    watch = Watch()
+    house = watch.house
+    await house.add_user(ADMIN, role=Role.ADMIN)
+    watch.restart(jobs=house.supervisor.jobs)
+    broken = {"once": 1, "always": 10_000}
+
+    def job(name: str) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            if broken[name] > 0:
+                broken[name] -= 1
+                raise OSError
+            await asyncio.Event().wait()
+
+        return run
+
+    for name in broken:
+        house.supervisor.spawn(name, job(name))
+    watch.notices.start_job(house.supervisor)
+    await house.clock.advance(1800)
+    assert [notice.title for notice in house.notices(ADMIN)] == ["The job always keeps failing"]
+
+    broken["always"] = 0
+    await house.clock.advance(1800)
+    await house.supervisor.stop(0)
+
+    assert watch.told() == [RESTARTING, RECOVERED]
 
 
 # ---- over restarts and crashes

@@ -20,7 +20,7 @@ class Outlook:
     log_in_from: datetime
     """A login before this ends before the bell: all of them end at 06:00 IST."""
     is_renewed: bool = False
-    """Whether a renewal will be tried before the session's end."""
+    """Whether a renewal will be tried before the session's end or at it."""
 
     @property
     def needs_login(self) -> bool:
@@ -34,7 +34,7 @@ def outlook(connection: Connection, *, opens_at: datetime, is_renewed: bool) -> 
     Args:
         connection: The account's session, or what became of it.
         opens_at: The next bell.
-        is_renewed: Whether a renewal will be tried before the session's end.
+        is_renewed: Whether a renewal will be tried before the session's end or at it.
     """
     # A session whose end is not known counts as every login does.
     ends_at = connection.expires_at or next_daily_end(connection.connected_at or opens_at - _A_DAY)

@@ -74,11 +74,11 @@ class RenewalConsents:
         return RenewalStanding(self._is_offered, self.get(user_id))
 
     def will_try(self, connection: Connection) -> bool:
-        """Return whether renewing this session will be tried before its known end."""
+        """Return whether renewing this session will be tried before its known end or at it."""
         renewal = self.get(connection.user_id)
         if renewal is None or connection.expires_at is None or not connection.has_session:
             return False
-        return may_try(renewal, connection, Occasion.BEFORE_END, now=connection.expires_at)
+        return may_try(renewal, connection, Occasion.AT_END, now=connection.expires_at)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change of a consent."""
