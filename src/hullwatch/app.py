@@ -4,7 +4,6 @@ Nothing else in the package knows which database, which broker and which clock a
 """
 
 import secrets
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -44,7 +43,6 @@ from hullwatch.services.connections import ConnectionService
 from hullwatch.services.daily_summary import DailySummary
 from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
-from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
@@ -208,6 +206,8 @@ class House:
         self.metrics.session_states(
             Counter(connection.state for connection in self.connections.connections())
         )
+        total, ready = await self.account_readiness.count()
+        self.metrics.readiness(total=total, ready=ready)
         for job in self.supervisor.jobs():
             if job.last_success_at is not None:
                 self.metrics.job_success(job.name, job.last_success_at)
@@ -252,9 +252,6 @@ async def open_house(
         supervisor = Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart)
         call_counts = CallCounts(clock)
         broker = await stack.enter_async_context(_broker(settings, clock, random, metrics, call_counts))
-        incidents = OperatorIncidents(
-            store=store, clock=clock, hub=hub, new_id=new_id, server=_name_of_server(settings)
-        )
         connections = ConnectionService(
             store=store,
             broker=broker,
@@ -263,7 +260,6 @@ async def open_house(
             supervisor=supervisor,
             hub=hub,
             new_id=new_id,
-            incidents=incidents,
             wire_clock=wire_clock,
             warns_of_end=end_warnings(
                 lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - monitoring is built below
@@ -405,11 +401,11 @@ async def open_house(
                 new_id=new_id,
                 calendar=calendar,
                 jobs=supervisor.jobs,
-                incidents=incidents,
             ),
             broker_notices=BrokerNotices(
-                incidents=incidents,
+                store=store,
                 clock=clock,
+                hub=hub,
                 new_id=new_id,
                 signs=partial(_broker_signs, broker, connections, monitoring),
             ),
@@ -417,14 +413,16 @@ async def open_house(
             channels=ChannelService(store=store, channels=carriers, clock=clock, new_id=new_id),
             outbox=outbox,
             daily_summary=DailySummary(
-                store=store, monitoring=monitoring, calendar=calendar, clock=clock, hub=hub, new_id=new_id
+                store=store,
+                monitoring=monitoring,
+                connections=connections,
+                will_renew=renewals.will_try,
+                calendar=calendar,
+                clock=clock,
+                hub=hub,
+                new_id=new_id,
             ),
         )
-
-
-def _name_of_server(settings: Settings) -> str:
-    """Return what this server is called in the audit trail: the same after a restart, another for another one on the same database."""
-    return f"{socket.gethostname()}:{settings.port}"
 
 
 def _broker_signs(

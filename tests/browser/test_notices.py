@@ -79,8 +79,10 @@ def test_a_webhook_from_adding_to_removing(people: People, stage: Stage, receive
     card = tab.get_by_role("region", name="my hook")
     expect(card.get_by_label("Session ended")).to_be_checked()
     expect(card.get_by_label("Signals")).not_to_be_checked()
+    expect(card.locator("[data-proven=false]")).to_contain_text("Not proven: nothing was ever delivered here")
     card.get_by_role("button", name="Send a test").click()
     expect(card.get_by_role("status")).to_have_text("Delivered: look there.")
+    expect(card.locator("[data-proven=true]")).to_contain_text("Last delivered")
     assert [body["kind"] for body in receiver.bodies] == ["test"]
     assert secret not in stored(tab)
     assert "canary" not in stored(tab)
@@ -89,6 +91,7 @@ def test_a_webhook_from_adding_to_removing(people: People, stage: Stage, receive
     card.get_by_role("button", name="Send a test").click()
     expect(card.get_by_role("status")).to_have_text("Not delivered. The server answered 410.")
     expect(card.locator("[data-failing=true]")).to_contain_text("The server answered 410.")
+    expect(card.locator("[data-proven=true]")).to_contain_text("Last delivered")
     receiver.status = 200
     card.get_by_role("button", name="Send a test").click()
     expect(card.get_by_role("status")).to_have_text("Delivered: look there.")

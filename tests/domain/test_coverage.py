@@ -1,6 +1,7 @@
 """Watched and blind minutes of a day; `hullwatch.domain.coverage`."""
 
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +17,13 @@ from hullwatch.domain.coverage import (
     coverage,
     downtimes,
     known_end,
+    late_parts,
     status_changes,
 )
 from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import IST, trading_session
+from hullwatch.domain.signals import SETTLED_AFTER, Direction, Rule, Signal
 from hullwatch.domain.watches import WatchStatus
 
 DAY = date(2026, 11, 23)
@@ -256,3 +260,81 @@ def test_no_minute_counts_twice(
     for earlier, later in zip(day.stretches, day.stretches[1:], strict=False):
         assert earlier.ended_at <= later.began_at
     assert all(OPENS <= part.began_at < part.ended_at <= CLOSES for part in day.stretches)
+
+
+# ---- late signals
+
+
+def late_signal(closed_at: datetime, number: int = 0) -> Signal:
+    """Return a late signal on a candle that closed then."""
+    return Signal(
+        watch_id=f"w{number}",
+        user_id="usr",
+        symbol=Symbol("NSE:SBIN-EQ"),
+        resolution=Resolution("1"),
+        period=55,
+        rule=Rule.CROSS,
+        direction=Direction.UP,
+        candle_opened_at=closed_at - timedelta(minutes=1),
+        candle_closed_at=closed_at,
+        close=100.0,
+        hma=99.0,
+        detected_at=CLOSES,
+        is_late=True,
+    )
+
+
+def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
+    """Return a stretch."""
+    return BlindStretch(began_at, ended_at, SERVER_DOWN)
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "place"),
+    [
+        (at(10) - SETTLED_AFTER, None),
+        (at(10) - SETTLED_AFTER / 2, 0),
+        (at(10), 0),
+        (at(10, 5), 0),
+        (at(10, 6), 1),
+        (at(10, 10), 1),
+        (at(10, 10) + SETTLED_AFTER, None),
+    ],
+    ids=["readable before", "readable only in it", "beginning", "where two meet", "second", "end", "after"],
+)
+def test_a_late_signal_belongs_to_the_stretch_that_kept_it(closed_at: datetime, place: int | None) -> None:
+    """Its candle closed in it, or so short before that nothing else could have read it."""
+    signal = late_signal(closed_at)
+
+    parts, rest = late_parts([signal], [blind(at(10), at(10, 5)), blind(at(10, 5), at(10, 10))])
+
+    assert parts == [[signal] if place == number else [] for number in range(2)]
+    assert rest == ([signal] if place is None else [])
+
+
+tenths = st.integers(0, 400).map(lambda number: at(10) + timedelta(seconds=number / 10))
+
+
+@given(
+    edges=st.lists(tenths, unique=True, max_size=10).map(sorted),
+    touching=st.booleans(),
+    closes=st.lists(tenths, max_size=20).map(sorted),
+)
+def test_the_parts_of_late_signals_make_up_their_sum(
+    edges: list[datetime], closes: list[datetime], *, touching: bool
+) -> None:
+    """Each is in exactly one part, in order, and elsewhere only if no stretch could have kept it."""
+    stretches = [blind(*pair) for pair in list(pairwise(edges))[:: 1 if touching else 2]]
+    late = [late_signal(closed_at, number) for number, closed_at in enumerate(closes)]
+
+    parts, rest = late_parts(late, stretches)
+
+    def could_keep(stretch: BlindStretch, signal: Signal) -> bool:
+        return stretch.began_at - SETTLED_AFTER < signal.candle_closed_at <= stretch.ended_at
+
+    assert len(parts) == len(stretches)
+    assert sorted([one for part in parts for one in part] + rest, key=late.index) == late
+    for stretch, part in zip(stretches, parts, strict=True):
+        assert all(could_keep(stretch, signal) for signal in part)
+        assert part == sorted(part, key=late.index)
+    assert not any(could_keep(stretch, signal) for stretch in stretches for signal in rest)

@@ -21,6 +21,7 @@ from hullwatch.domain.channels import (
 from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound, StorageUnavailable
+from hullwatch.domain.incidents import Incident
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import PAGE_ONLY, DeliveryState, Notification, NotificationKind
@@ -76,6 +77,7 @@ class Tables:
     deliveries: dict[str, StoredDelivery] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
     beats: dict[str, datetime] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         """Return tables that can be changed without changing these; the values in them are immutable."""
@@ -597,11 +599,13 @@ class Watches(Repository):
         found.sort(key=lambda signal: (signal.watch_id, signal.rule))
         return sorted(found, key=lambda signal: signal.candle_opened_at, reverse=True)[:limit]
 
-    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
-        """Count each user's signals in time and late."""
+    async def count_signals(
+        self, user_ids: Sequence[str], *, since: datetime, before: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Count these users' signals in time and late."""
         counts: dict[str, tuple[int, int]] = {}
         for signal in self.tables.signals.values():
-            if _is_between(signal.candle_opened_at, since, before):
+            if signal.user_id in user_ids and _is_between(signal.candle_opened_at, since, before):
                 fresh, late = counts.get(signal.user_id, (0, 0))
                 counts[signal.user_id] = (fresh + (not signal.is_late), late + signal.is_late)
         return counts
@@ -987,6 +991,43 @@ class Audit(Repository):
         return latest
 
 
+class Incidents(Repository):
+    """Open incidents."""
+
+    async def all_open(self) -> list[Incident]:
+        """Return all, by subject."""
+        return [self.tables.incidents[subject] for subject in sorted(self.tables.incidents)]
+
+    async def get(self, subject: str) -> Incident | None:
+        """Return what is open about the subject."""
+        storable(subject)
+        return self.tables.incidents.get(subject)
+
+    async def begin(self, incident: Incident) -> Incident:
+        """Store it, unless one is open; return the one that is."""
+        return self.tables.incidents.setdefault(incident.subject, kept(incident))
+
+    async def note_bad(self, subject: str, *, at: datetime) -> None:
+        """Note that it still was wrong."""
+        known = self.tables.incidents.get(subject)
+        if known is not None and known.bad_at < at:
+            self.tables.incidents[subject] = kept(replace(known, bad_at=at))
+
+    async def tell(self, subject: str, *, at: datetime) -> bool:
+        """Note that operators are told."""
+        known = self.tables.incidents.get(subject)
+        if known is None or known.told_at is not None:
+            return False
+        self.tables.incidents[subject] = kept(replace(known, told_at=at))
+        return True
+
+    async def end(self, incident_id: str) -> bool:
+        """Remove it."""
+        found = [one.subject for one in self.tables.incidents.values() if one.id == incident_id]
+        _drop(self.tables.incidents, lambda one: one.id == incident_id)
+        return bool(found)
+
+
 class FakeUnitOfWork:
     """One transaction on a copy of the tables; `commit` puts the copy in place."""
 
@@ -1003,6 +1044,7 @@ class FakeUnitOfWork:
         self.channels = Channels(self.tables)
         self.outbox = Outbox(self.tables)
         self.audit = Audit(self.tables)
+        self.incidents = Incidents(self.tables)
 
     async def commit(self) -> None:
         """Keep everything."""

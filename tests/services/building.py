@@ -31,7 +31,6 @@ from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
-from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
@@ -151,7 +150,6 @@ class House:
         carriers: FakeChannels | None = None,
         links: LinkMaker | None = None,
         offers_renewals: bool = False,
-        server: str = "here",
     ) -> None:
         self.calendar = calendar
         self.clock = clock or FakeClock(now)
@@ -164,9 +162,6 @@ class House:
         numbers = count(1)
         self.new_id = ids or (lambda prefix: f"{prefix}_{next(numbers)}")
         self._interval_s = interval_s
-        self.incidents = OperatorIncidents(
-            store=self.store, clock=self.clock, hub=self.hub, new_id=self.new_id, server=server
-        )
         self.connections = ConnectionService(
             store=self.store,
             broker=self.broker,
@@ -175,7 +170,6 @@ class House:
             supervisor=self.supervisor,
             hub=self.hub,
             new_id=self.new_id,
-            incidents=self.incidents,
             warns_of_end=end_warnings(
                 lambda user_id: self.monitoring.is_wanted(user_id),  # noqa: PLW0108 - it is made below
                 calendar,

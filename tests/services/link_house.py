@@ -19,7 +19,6 @@ from hullwatch.domain.secrets import AppSecret, SecretText
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
-from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.redirects import Redirect
@@ -77,9 +76,6 @@ class LinkHouse:
             supervisor=Supervisor(self.clock, Random(1), structlog.get_logger()),
             hub=self.hub,
             new_id=new_id,
-            incidents=OperatorIncidents(
-                store=self.store, clock=self.clock, hub=self.hub, new_id=new_id, server="here"
-            ),
         )
         self.linking = LinkingService(
             store=self.store,

@@ -72,7 +72,7 @@ class Watch:
         """Return a service as a new process would have it."""
         house = self.house
         return BrokerNotices(
-            incidents=house.incidents, clock=house.clock, new_id=house.new_id, signs=self.signs
+            store=house.store, clock=house.clock, hub=house.hub, new_id=house.new_id, signs=self.signs
         )
 
     def signs(self) -> BrokerSigns:

@@ -168,7 +168,9 @@ async def test_a_signal_in_a_blind_stretch_is_never_fresh(
     day = await house.monitoring.days.of_day(ALICE)
     house.hub.close()
     pushed = [render(delivery.message) async for delivery in tab if isinstance(delivery.message, SignalFired)]
-    (stretch,) = [one for one in day.coverage.stretches if signal in day.late_in(one)]
+    parts, elsewhere = day.late_by_stretch()
+    (stretch,) = [one for one, late in zip(day.coverage.stretches, parts, strict=True) if signal in late]
+    assert elsewhere == []
     assert signal.is_late
     assert signal in day.late
     assert {one.reason for one in day.coverage.stretches} <= TROUBLES[trouble]
@@ -197,6 +199,32 @@ async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() 
     assert stretch.ended_at == TURN_AT + timedelta(seconds=0.5)
     assert signal.is_late
     assert signal.detected_at == TURN_AT + SECOND
+
+
+async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> None:
+    """It closed while the last good cycle was under way, too late for that one to ask for it."""
+    house = await watching(ALICE)
+    await house.clock.advance_to(TURN_AT - 2 * SECOND)
+
+    async def dawdle(_: Call) -> None:
+        await house.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
+
+    house.broker.before_answer = dawdle
+    await house.monitoring.warm(ALICE)
+    house.monitoring._runner.wake(ALICE)
+    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.6))
+    house.broker.before_answer = None
+    house.broker.is_down = True
+    await house.clock.advance(20)
+    house.broker.is_down = False
+    await house.clock.advance(20)
+
+    day = await house.monitoring.days.of_day(ALICE)
+    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    (stretch,) = day.coverage.stretches
+    assert stretch.began_at == TURN_AT + timedelta(seconds=0.5)
+    assert signal.is_late
+    assert day.late_by_stretch() == ([[signal]], [])
 
 
 async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> None:

@@ -9,6 +9,7 @@ from hullwatch.domain.coverage import BlindReason, BlindStretch, Coverage
 from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.domain.notifications import NotificationKind
 from hullwatch.domain.signals import Rule
 from hullwatch.services.daily_summary import AFTER_CLOSE, DailySummary
@@ -29,6 +30,8 @@ from services.building import (
 
 SUMMARY = NotificationKind.DAILY_SUMMARY
 DUE = CLOSING + AFTER_CLOSE
+BELL = OPENING + timedelta(days=1)
+ENDS_AT_SIX = "Your Fyers session ends at 24 Nov 2026, 06:00 IST: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
 
 
 def summary_of(house: House) -> DailySummary:
@@ -36,6 +39,8 @@ def summary_of(house: House) -> DailySummary:
     return DailySummary(
         store=house.store,
         monitoring=house.monitoring,
+        connections=house.connections,
+        will_renew=house.renewals.will_try,
         calendar=house.calendar,
         clock=house.clock,
         hub=house.hub,
@@ -82,7 +87,9 @@ async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> N
     assert DUE <= notice.created_at <= DUE + timedelta(minutes=1)
     assert notice.incident_id == "day-2026-11-23"
     assert notice.title == "23 November: watched throughout"
-    assert notice.text == (f"Your watchlist was watched for 10 min of 10 min (100 %). {signals}")
+    assert notice.text == (
+        f"Your watchlist was watched for 10 min of 10 min (100 %). {signals} {ENDS_AT_SIX}"
+    )
     assert house.notices(BOB, SUMMARY) == []
     pushed = [one.message async for one in tab if isinstance(one.message, NotificationStored)]
     assert [event.notification for event in pushed] == [notice]
@@ -178,7 +185,100 @@ async def test_what_went_wrong_is_in_it() -> None:
     assert notice.title == "23 November: watched 25 min, blind 35 min"
     assert notice.text == (
         "Your watchlist was watched for 25 min of 60 min (41.67 %). Blind for 35 min: no Fyers session. "
-        f"Signals: {fresh} in time, {late} late. Fyers does not serve NSE:INFY-EQ."
+        f"Signals: {fresh} in time, {late} late. Fyers does not serve NSE:INFY-EQ. {ENDS_AT_SIX}"
+    )
+
+
+# ---- the next bell
+
+
+async def last_sentences(house: House, user_id: str = ALICE) -> str:
+    """Let the summary come; return what it says after the signals."""
+    await house.clock.advance_to(max(DUE, house.clock.now()))
+    await summary_of(house).tell_if_due()
+    text = house.notices(user_id, SUMMARY)[-1].text
+    return text[text.rindex("ignal") :].partition(". ")[2]
+
+
+async def test_a_session_that_ends_before_the_bell_calls_for_a_login_after_its_end() -> None:
+    """Every login ends at six: one in the evening would be in vain."""
+    assert await last_sentences(await evening(ALICE)) == ENDS_AT_SIX
+
+
+async def test_a_session_that_is_over_calls_for_a_login_that_lasts() -> None:
+    """Not tonight, and before the bell."""
+    house = await evening(ALICE)
+    await house.connections.sign_out(ALICE, actor=ALICE)
+
+    assert await last_sentences(house) == (
+        "You have no Fyers session: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
+    )
+
+
+async def test_a_session_that_lasts_beyond_the_bell_calls_for_nothing() -> None:
+    """Should Fyers ever give one; one that ends right at the bell is none."""
+    house = await evening(ALICE)
+    await house.log_in(ALICE, lifetime=BELL + timedelta(minutes=1) - house.clock.now())
+    assert await last_sentences(house) == (
+        "No login is needed before the next bell at 24 Nov 2026, 09:15 IST: your Fyers session lasts until 24 Nov 2026, 09:16 IST."
+    )
+
+    house = await evening(ALICE)
+    await house.log_in(ALICE, lifetime=BELL - house.clock.now())
+    assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(house)
+
+
+async def test_the_next_bell_is_the_next_trading_day_s() -> None:
+    """Over a weekend and a holiday the login is needed on the day that trades."""
+    house = House(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
+    await house.with_sessions(ALICE)
+    want(house, ALICE)
+    await house.start()
+    await house.watch(ALICE)
+    await house.monitoring.start(ALICE)
+    assert (
+        "between 25 Nov 2026, 06:00 IST and the next bell at 25 Nov 2026, 09:15 IST"
+        in await last_sentences(house)
+    )
+
+    house = await house.kill()
+    await house.clock.advance_to(DUE + timedelta(days=4))
+    await house.start()
+    assert (
+        "between 30 Nov 2026, 06:00 IST and the next bell at 30 Nov 2026, 09:15 IST"
+        in await last_sentences(house)
+    )
+
+
+async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
+    """Unless the renewal fails, of which they are told then."""
+    house = await evening(ALICE)
+    service = DailySummary(
+        store=house.store,
+        monitoring=house.monitoring,
+        connections=house.connections,
+        will_renew=lambda connection: connection.user_id == ALICE,
+        calendar=house.calendar,
+        clock=house.clock,
+        hub=house.hub,
+        new_id=house.new_id,
+    )
+    await house.clock.advance_to(DUE)
+    await service.tell_if_due()
+
+    assert house.notices(ALICE, SUMMARY)[0].text.endswith(
+        "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. It is to be renewed with your PIN; "
+        "if that fails you are told, and have to log in."
+    )
+
+
+async def test_who_wants_nothing_watched_needs_no_login() -> None:
+    """Monitoring is stopped, or the watchlist empty."""
+    house = await evening(ALICE)
+    await house.monitoring.stop(ALICE)
+
+    assert await last_sentences(house) == (
+        "As things stand nothing is to be watched on the next trading day, so no login is needed."
     )
 
 
@@ -189,7 +289,7 @@ def said(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> str
     """Return the text for a day with these stretches."""
     spans = ((OPENING, OPENING + timedelta(minutes=watched)),) if watched else ()
     found = Coverage(MONDAY, spans, tuple(stretches), timedelta(minutes=375))
-    summary = Summary(found, **{"fresh": 0, "late": 0, "refused": (), **changes})
+    summary = Summary(found, **{"fresh": 0, "late": 0, "refused": (), "outlook": None, **changes})
     return compose_daily_summary("usr", summary, now=CLOSING, new_id=lambda prefix: f"{prefix}_1").text
 
 
@@ -222,7 +322,7 @@ def test_watched_and_blind_add_up_to_the_second() -> None:
     spans = ((OPENING + timedelta(milliseconds=300), OPENING + timedelta(minutes=375)),)
     found = Coverage(MONDAY, spans, (short,), timedelta(minutes=375))
     told = compose_daily_summary(
-        "usr", Summary(found, 0, 0, ()), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
+        "usr", Summary(found, 0, 0, (), None), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
     )
 
     assert told.title == "23 November: watched 374 min 59 s, blind 1 s"
@@ -232,7 +332,8 @@ def test_watched_and_blind_add_up_to_the_second() -> None:
 def test_a_day_that_nobody_wanted_is_told_as_such() -> None:
     """No percentage of nothing."""
     assert said([], watched=0) == (
-        "Monitoring was not wanted in trading hours on that day, or your watchlist was empty. There was no signal."
+        "Monitoring was not wanted in trading hours on that day, or your watchlist was empty. There was no signal. "
+        "As things stand nothing is to be watched on the next trading day, so no login is needed."
     )
 
 

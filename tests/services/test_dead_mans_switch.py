@@ -2,14 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.vitals import NotTaken, Taken
 from hullwatch.services.dead_mans_switch import JOB, DeadMansSwitch
-from services.building import ALICE, BOB, CLOSING, FIVE, OPENING, SBIN, House, candles_of, fyers_id, quote
+from services.building import (
+    ALICE,
+    BOB,
+    CAROL,
+    CLOSING,
+    FIVE,
+    OPENING,
+    SBIN,
+    House,
+    candles_of,
+    fyers_id,
+    quote,
+)
 
 
 class Outside:
@@ -26,7 +38,7 @@ class Outside:
 
 
 class Watched:
-    """A house in trading hours with two accounts that are watched, and the switch."""
+    """A house in trading hours with three accounts that are watched, and the switch."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -40,39 +52,111 @@ class Watched:
         return self.outside.pings - before
 
 
-@pytest.fixture
-async def watched() -> AsyncIterator[Watched]:
-    """It is a quarter to ten; both accounts have been watched for a while, and pings go out every minute."""
-    house = await House().start()
+PEOPLE = (ALICE, BOB, CAROL)
+
+
+async def watching(now: datetime) -> Watched:
+    """Return a house in which three accounts have been watched for half a minute, and pings go out every minute."""
+    house = await House(now=now).start()
     house.broker.candles_by_key[SBIN, FIVE] = candles_of()
     house.broker.quotes_by_symbol[SBIN] = quote()
-    await house.with_sessions(ALICE, BOB)
-    for user_id in (ALICE, BOB):
+    await house.with_sessions(*PEOPLE)
+    for user_id in PEOPLE:
         await house.watch(user_id)
         await house.monitoring.start(user_id)
     await house.clock.advance(30)
     it = Watched(house)
     it.switch.start_job(house.supervisor, 60.0)
+    return it
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    """It is a quarter to ten."""
+    it = await watching(OPENING + timedelta(minutes=30))
     yield it
-    await house.supervisor.stop(0)
+    await it.house.supervisor.stop(0)
+
+
+@pytest.fixture
+async def evening() -> AsyncIterator[Watched]:
+    """It is just before the close."""
+    it = await watching(CLOSING - timedelta(minutes=5))
+    yield it
+    await it.house.supervisor.stop(0)
 
 
 async def test_it_pings_while_cycles_complete(watched: Watched) -> None:
-    """Once an interval, and for one account if the other cannot be watched."""
+    """Once an interval, and while a single account cannot be watched."""
     assert await watched.pings_in(600) == 10
 
     await watched.house.connections.sign_out(BOB, actor=BOB)
     assert await watched.pings_in(600) == 10
 
 
+async def test_one_watched_among_many_who_lost_their_sessions_does_not_keep_it_pinging(
+    watched: Watched,
+) -> None:
+    """Most are gone since the bell: whoever still is watched does not speak for them, until one more is back."""
+    for user_id in (BOB, CAROL):
+        watched.house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+    await watched.pings_in(60)
+    assert await watched.pings_in(600) == 0
+
+    watched.house.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    await watched.house.log_in(BOB)
+    await watched.pings_in(60)
+    assert await watched.pings_in(600) == 10
+
+
+async def test_who_has_not_logged_in_by_the_bell_raises_no_alarm(evening: Watched) -> None:
+    """It is told them, and nothing is wrong with monitoring; but where nobody is watched somebody should look."""
+    house = await evening.house.kill()
+    await house.clock.advance_to(OPENING + timedelta(days=1, hours=-1))
+    await house.start()
+    await house.clock.advance_to(OPENING + timedelta(days=1, minutes=1))
+    it = Watched(house)
+    it.switch.start_job(house.supervisor, 60.0)
+    assert await it.pings_in(600) == 0
+
+    await house.log_in(ALICE)
+    await it.pings_in(60)
+    assert await it.pings_in(600) == 10
+    await house.supervisor.stop(0)
+
+
+async def test_a_cycle_whose_findings_are_not_stored_has_not_completed(watched: Watched) -> None:
+    """The database is gone: what candles close with is judged, and kept nowhere."""
+    watched.house.store.is_down = True
+    await watched.pings_in(360)
+    assert await watched.pings_in(300) == 0
+
+    watched.house.store.is_down = False
+    await watched.pings_in(60)
+    assert await watched.pings_in(300) == 5
+
+
+async def test_one_that_hangs_for_ever_is_missed(watched: Watched) -> None:
+    """A cycle has a deadline; one that outlasts it is nobody's trouble but our own."""
+    run = watched.house.monitoring._runner.runs[BOB]
+    run.is_running = True  # as if its task had been lost
+    await watched.pings_in(60)
+
+    assert await watched.pings_in(600) == 0
+
+
 async def test_it_is_silent_when_nobody_can_be_watched(watched: Watched) -> None:
-    """Sessions gone or Fyers down in trading hours: whoever listens shall miss it, until somebody is watched again."""
-    for user_id in (ALICE, BOB):
+    """Sessions gone or Fyers down in trading hours: whoever listens shall miss it, until most are watched again."""
+    for user_id in PEOPLE:
         watched.house.broker.set_state(fyers_id(user_id), AccountState.TROUBLED)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 
     watched.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    await watched.pings_in(120)
+    assert await watched.pings_in(600) == 0
+
+    watched.house.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
     await watched.pings_in(120)
     assert await watched.pings_in(600) == 10
 
@@ -97,26 +181,26 @@ async def test_it_is_silent_when_the_loop_does_not_turn() -> None:
     await house.supervisor.stop(0)
 
 
-async def test_nights_and_quiet_houses_raise_no_alarm(watched: Watched) -> None:
+async def test_nights_and_quiet_houses_raise_no_alarm(evening: Watched) -> None:
     """After the close, and in trading hours when nobody wants to be watched, the turning loop is enough."""
-    await watched.house.clock.advance_to(CLOSING + timedelta(minutes=10))
-    assert await watched.pings_in(3600) == 60
+    await evening.house.clock.advance_to(CLOSING + timedelta(minutes=10))
+    assert await evening.pings_in(3600) == 60
 
-    for user_id in (ALICE, BOB):
-        await watched.house.monitoring.stop(user_id)
-    await watched.house.clock.advance_to(OPENING + timedelta(days=1, hours=1))
-    assert await watched.pings_in(600) == 10
+    for user_id in PEOPLE:
+        await evening.house.monitoring.stop(user_id)
+    await evening.house.clock.advance_to(OPENING + timedelta(days=1, hours=1))
+    assert await evening.pings_in(600) == 10
 
 
-async def test_the_opening_bell_is_no_alarm(watched: Watched) -> None:
+async def test_the_opening_bell_is_no_alarm(evening: Watched) -> None:
     """Nobody's first cycle is missed before it can be through."""
-    await watched.house.clock.advance_to(CLOSING + timedelta(minutes=10))
-    await watched.house.clock.advance_to(OPENING + timedelta(hours=21))
-    for user_id in (ALICE, BOB):
-        await watched.house.log_in(user_id)
-    await watched.house.clock.advance_to(OPENING + timedelta(days=1) - timedelta(minutes=10))
+    await evening.house.clock.advance_to(CLOSING + timedelta(minutes=10))
+    await evening.house.clock.advance_to(OPENING + timedelta(hours=21))
+    for user_id in PEOPLE:
+        await evening.house.log_in(user_id)
+    await evening.house.clock.advance_to(OPENING + timedelta(days=1) - timedelta(minutes=10))
 
-    assert await watched.pings_in(1200) == 20
+    assert await evening.pings_in(1200) == 20
 
 
 async def test_a_ping_that_fails_disturbs_nobody(watched: Watched) -> None:

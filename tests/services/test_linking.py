@@ -33,7 +33,6 @@ from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
-from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.linking import STATE_LIFETIME, AppCheck, LinkingService, Redirect, read_pasted
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), "http://127.0.0.1:8000/api/fyers/callback")
@@ -50,20 +49,14 @@ class House:
         self.clock = clock
         self.store = FakeStore()
         self.broker = FakeBroker(clock)
-        hub = Broadcast[Event]()
-
-        def new_id(prefix: str) -> str:
-            return f"{prefix}_{next(numbers)}"
-
         self.connections = ConnectionService(
             store=self.store,
             broker=self.broker,
             clock=clock,
             random=Random(1),
             supervisor=supervisor,
-            hub=hub,
-            new_id=new_id,
-            incidents=OperatorIncidents(store=self.store, clock=clock, hub=hub, new_id=new_id, server="here"),
+            hub=Broadcast[Event](),
+            new_id=lambda prefix: f"{prefix}_{next(numbers)}",
         )
         self.linking = LinkingService(
             store=self.store,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.broker import AccountState, refusal
+from fakes.store import FakeStore
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import EndReason, Standing
@@ -131,38 +132,6 @@ async def test_the_trouble_is_told_once(house: House) -> None:
     ]
 
 
-async def test_a_restart_in_the_middle_goes_on_with_the_trouble(house: House) -> None:
-    """It is not told again, its end is, and nobody is logged out on the way."""
-    await fall_ill(house)
-
-    again = await (await house.kill()).start(with_monitoring=False)
-    assert again.connections.broker_trouble is not None
-    for user_id in EVERYONE:
-        await ask(again, user_id)
-    await again.clock.advance(3 * ASK_EVERY_S)
-    assert (standings(again), again.connections.sessions_alive()) == ({Standing.HELD}, 4)
-    set_all(again, AccountState.ALIVE)
-    await again.clock.advance(2 * ASK_EVERY_S)
-
-    assert again.connections.broker_trouble is None
-    assert again.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
-    begun, over = again.notices(ADMIN)
-    assert (begun.kind, over.kind) == (NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED)
-    assert begun.incident_id == over.incident_id
-
-
-async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over(house: House) -> None:
-    """The first question finds nobody held."""
-    await fall_ill(house)
-    set_all(house, AccountState.ALIVE)
-
-    again = await (await house.kill()).start(with_monitoring=False)
-    await again.clock.advance(2 * ASK_EVERY_S)
-
-    assert again.connections.broker_trouble is None
-    assert again.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
-
-
 async def test_held_sessions_are_asked_about_slowly(house: House) -> None:
     """One account a minute, two calls each, however many are held."""
     await fall_ill(house)
@@ -265,6 +234,117 @@ async def test_a_notice_that_could_not_be_stored_is_stored_later(house: House) -
     await house.clock.advance(2 * ASK_EVERY_S)
 
     assert [notice.kind for notice in house.notices(ADMIN)] == [NotificationKind.BROKER_TROUBLE]
+
+
+def told(house: House) -> list[NotificationKind]:
+    """Return the kinds of the admin's notices, oldest first."""
+    return [notice.kind for notice in house.notices(ADMIN)]
+
+
+async def restarted(house: House, *, after_s: float = 0.0) -> House:
+    """Kill the server and start it again after a while."""
+    house = await house.kill()
+    await house.clock.advance(after_s)
+    return await house.start(with_monitoring=False)
+
+
+async def test_a_restart_in_the_middle_is_the_same_trouble(house: House) -> None:
+    """Nothing is told twice, the first one refused is held, and the recovery is told."""
+    await fall_ill(house)
+    incident_id = house.connections.broker_trouble.incident_id
+    house = await restarted(house, after_s=30)
+    await house.clock.advance(3 * ASK_EVERY_S)
+    assert house.connections.broker_trouble.incident_id == incident_id
+
+    for user_id in EVERYONE:
+        await ask(house, user_id)
+        await house.clock.advance(5)
+    assert standings(house) == {Standing.HELD}
+    assert told(house) == [NotificationKind.BROKER_TROUBLE]
+
+    set_all(house, AccountState.ALIVE)
+    await house.clock.advance(2 * ASK_EVERY_S)
+    assert house.connections.broker_trouble is None
+    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert {notice.incident_id for notice in house.notices(ADMIN)} == {incident_id}
+
+
+async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over(house: House) -> None:
+    """As soon as a session from before it is accepted."""
+    await fall_ill(house)
+    set_all(house, AccountState.ALIVE)
+    house = await restarted(house, after_s=600)
+
+    await ask(house, ALICE)
+    await house.clock.advance(2 * ASK_EVERY_S)
+
+    assert house.connections.broker_trouble is None
+    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+
+
+async def test_a_trouble_of_sessions_that_are_gone_is_over(house: House) -> None:
+    """Those that Fyers refused ended overnight: whoever has logged in since has nothing to do with it."""
+    await fall_ill(house)
+    house = await restarted(house, after_s=24 * 3600)
+    await house.log_in(ALICE)
+
+    await house.clock.advance(2 * ASK_EVERY_S)
+
+    assert house.connections.broker_trouble is None
+    assert told(house)[-1] is NotificationKind.BROKER_RECOVERED
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["before the commit", "after the commit"])
+async def test_a_crash_while_it_is_told_tells_it_once(house: House, *, is_kept: bool) -> None:
+    """Of the beginning and of the end alike."""
+
+    async def crash_at(step: str) -> House:
+        """Kill the server around the commit that notes this step of the trouble."""
+        seen: list[FakeStore] = []
+
+        async def look() -> None:
+            is_noted = step in house.audit(prefix="broker.")
+            if is_noted is is_kept:
+                seen.append(house.store.copied())
+
+        house.store.before_commit, house.store.after_commit = (None, look) if is_kept else (look, None)
+        if step == "broker.mass_refusal":
+            await fall_ill(house)
+        else:
+            set_all(house, AccountState.ALIVE)
+            await house.clock.advance(2 * ASK_EVERY_S)
+        assert step in house.audit(prefix="broker.")
+        other = await house.kill(seen[0 if is_kept else -1])
+        return await other.start(with_monitoring=False)
+
+    house = await crash_at("broker.mass_refusal")
+    set_all(house, AccountState.REVOKED)
+    for user_id in EVERYONE:
+        await ask(house, user_id)
+    await house.clock.advance(5)
+    assert told(house) == [NotificationKind.BROKER_TROUBLE]
+
+    house = await crash_at("broker.recovered")
+    await ask(house, ALICE)
+    await house.clock.advance(2 * ASK_EVERY_S)
+    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+
+
+async def test_of_two_processes_one_tells(house: House) -> None:
+    """Both see Fyers refuse everybody; operators hear of it once, and once that it is over."""
+    other = House(clock=house.clock, store=house.store, broker=house.broker, ids=house.new_id)
+    await other.start(with_monitoring=False)
+    await fall_ill(house)
+    await fall_ill(other)
+    assert standings(other) == {Standing.HELD}
+    assert other.connections.broker_trouble.incident_id == house.connections.broker_trouble.incident_id
+
+    set_all(house, AccountState.ALIVE)
+    await house.clock.advance(3 * ASK_EVERY_S)
+
+    assert house.connections.broker_trouble is other.connections.broker_trouble is None
+    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert house.audit(prefix="broker.") == ["broker.mass_refusal", "broker.recovered"]
 
 
 async def test_refusals_spread_over_hours_are_no_trouble(house: House) -> None:

@@ -559,6 +559,7 @@ async def test_the_overview_counts_those_who_are_to_be_watched() -> None:
     await house.clock.advance_to(ist("08:31"))
 
     overview = await house.readiness.overview()
+    assert await house.readiness.count() == (overview.total, overview.good)
 
     assert (overview.total, overview.good, overview.percent) == (3, 2, 66.6)
     assert [one.user_id for one in overview.accounts] == [CAROL, ALICE, BOB, "usr_dave"]
@@ -566,6 +567,7 @@ async def test_the_overview_counts_those_who_are_to_be_watched() -> None:
     assert overview.checked_at is not None
     await house.clock.advance_to(ist("16:00"))
     assert (await house.readiness.overview()).percent is None
+    assert await house.readiness.count() == (0, 0)
 
 
 async def test_an_operator_may_check_now_but_not_again_and_again() -> None:

@@ -1,14 +1,17 @@
 """Who wants sessions renewed, and what is kept for it; `hullwatch.services.renewal_consents`."""
 
+from datetime import timedelta
+
 import pytest
 from fakes.broker import FakeBroker
 
 from hullwatch.domain.connection import Connection
 from hullwatch.domain.failures import InvalidInput, LinkRefused, NotAllowed, NotFound
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.renewal_consents import RenewalConsents
 from services.building import ALICE, APP, BOB, House, fyers_id
-from services.renewal_house import end_of_day, lines, log_in_by_hand, renewing, tries
+from services.renewal_house import EARLY, PIN, end_of_day, lines, log_in_by_hand, renewing, tries
 
 
 async def test_where_it_is_not_offered_nobody_can_consent_and_nothing_is_kept() -> None:
@@ -95,6 +98,32 @@ async def test_a_consent_waits_for_the_next_login_and_is_withdrawn_whole() -> No
     assert (tables.renewals, tables.pins, tables.refresh_tokens) == ({}, {}, {})
     assert house.renewals.standing(ALICE).renewal is None
     assert house.audit(ALICE, "renewal.") == ["renewal.opted_in", "renewal.removed"]
+
+
+async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_session() -> None:
+    """What the day's summary goes by: who has one is not sent to log in."""
+    house = await House(now=EARLY, offers_renewals=True).start(with_monitoring=False)
+    house.broker.takes_refresh_tokens = True
+    await house.add_user(ALICE)
+
+    def in_prospect() -> bool:
+        return house.renewals.will_try(house.connections.connection(ALICE))
+
+    await log_in_by_hand(house)
+    assert not in_prospect()
+    await house.renewals.opt_in(ALICE, PIN)
+    assert not in_prospect()
+    await log_in_by_hand(house)
+    assert in_prospect()
+
+    await house.connections.sign_out(ALICE, actor=ALICE)
+    assert not in_prospect()
+    await log_in_by_hand(house)
+    await house.clock.advance_to(end_of_day(house) - timedelta(minutes=1))
+    assert house.renewals.get(ALICE).last_outcome is RenewalOutcome.ENDS_NO_LATER
+    assert in_prospect()  # at the end it is tried once more
+    await house.renewals.opt_out(ALICE)
+    assert not in_prospect()
 
 
 async def test_a_switch_to_another_fyers_account_ends_the_consent() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy import insert
+from sqlalchemy import event, insert, text
 
 from hullwatch.domain.coverage import SINCE
 from hullwatch.domain.notifications import ChannelKind, NotificationKind
@@ -78,8 +78,8 @@ async def test_the_latest_line_before_a_moment(store):
 
 
 async def test_signals_are_counted_in_time_and_late(store):
-    """Of the candles that opened within the span, each user's."""
-    await add_users(store, "asha", "ravi")
+    """Of the candles that opened within the span, those of the users who are asked about; who has none, or does not exist, is left out."""
+    await add_users(store, "asha", "ravi", "meena")
     async with store.begin() as work:
         await work.watches.add(watch())
         await work.watches.add_signals(
@@ -89,14 +89,54 @@ async def test_signals_are_counted_in_time_and_late(store):
                 signal(10),
                 signal(15, is_late=True),
                 signal(5, "w2", "ravi", is_late=True),
+                signal(5, "w3", "meena"),
             ]
         )
         await work.commit()
 
     async with store.begin(read_only=True) as work:
-        counts = await work.watches.count_signals(since=NOW, before=after(15))
+        count = work.watches.count_signals
+        assert await count(["asha", "ravi", "nobody"], since=NOW, before=after(15)) == {
+            "asha": (2, 1),
+            "ravi": (0, 1),
+        }
+        assert await count(["meena"], since=after(6), before=after(15)) == {}
+        assert await count([], since=NOW, before=after(15)) == {}
 
-    assert counts == {"asha": (2, 1), "ravi": (0, 1)}
+
+async def test_counting_signals_reads_the_day_of_these_users_alone(database):
+    """The plan goes through the index by user and moment, however many signals there are of others and of other days."""
+    store = database.open()
+    users = [f"u{number}" for number in range(20)]
+    await add_users(store, *users)
+    months = [signal(5 * 1440 * number, f"w-{one}", one) for one in users for number in range(100)]
+    async with store.begin() as work:
+        await work.watches.add_signals(months)
+        await work.commit()
+
+    async with store.begin() as work:
+        transaction = work.watches._transaction
+        if transaction.is_postgresql:
+            await transaction.execute(text("ANALYZE signals"))
+        statements: list[tuple] = []
+
+        def see(connection, cursor, statement, parameters, context, executemany):
+            statements.append((statement, parameters))
+
+        engine = store._engine.sync_engine
+        event.listen(engine, "before_cursor_execute", see)
+        await work.watches.count_signals(users[:3], since=NOW, before=after(1440))
+        event.remove(engine, "before_cursor_execute", see)
+        (asked,) = statements
+        connection = await transaction._db_session.connection()
+        plan = await connection.exec_driver_sql(
+            f"{'EXPLAIN' if transaction.is_postgresql else 'EXPLAIN QUERY PLAN'} {asked[0]}", asked[1]
+        )
+        told = " ".join(str(row) for row in plan)
+
+    assert "ix_signals_user_id_candle_opened_at" in told
+    assert "Seq Scan" not in told
+    assert "SCAN" not in told
 
 
 async def test_who_wants_a_kind_of_notice_has_a_channel_that_is_on_and_carries_it(database):

@@ -46,7 +46,7 @@ async def test_the_list_says_what_can_be_chosen_and_added(house):
 
     assert for_trader["channels"] == []
     assert set(for_admin["availableKinds"]) - set(for_trader["availableKinds"]) == {
-        "broker_trouble", "broker_recovered", "job_restarting", "job_recovered", "calendar_ending",
+        "broker_trouble", "broker_recovered", "job_restarting", "job_recovered", "calendar_ending", "calendar_known",
     }  # fmt: skip
     assert "signal" in for_trader["availableKinds"]
     assert for_trader["availableChannels"] == ["webhook", "telegram", "slack", "apprise"]

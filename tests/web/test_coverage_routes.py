@@ -22,7 +22,7 @@ def at(minutes: float) -> datetime:
 async def a_day_with_a_gap(house, user_id: str) -> None:
     """Have the trail say: watched from the opening, without a session from 60 to 90 minutes, signed out of it at 120."""
     lines = [(0, "watching"), (60, "no_session"), (90, "watching"), (120, "not_wanted")]
-    late = [(80, True), (90, True), (100, False)]
+    late = [(10, True), (80, True), (90, True), (100, False)]
     async with house.store.begin() as work:
         await work.audit.add(
             AuditEntry(at(minutes), user_id, "monitoring.status", "hullwatch", to_state=state)
@@ -70,7 +70,8 @@ async def test_a_day_is_told_to_the_minute(house):
         {"beganAt": "2026-11-23T03:45:00Z", "endedAt": "2026-11-23T04:45:00Z"},
         {"beganAt": "2026-11-23T05:15:00Z", "endedAt": "2026-11-23T05:45:00Z"},
     ]
-    assert (answer["lateSignals"], answer["freshSignals"]) == (2, 1)
+    assert [signal["candleClosedAt"] for signal in answer["lateElsewhere"]] == ["2026-11-23T03:55:00Z"]
+    assert (answer["lateSignals"], answer["freshSignals"]) == (3, 1)
     assert answer["sessions"] == [{"opensAt": "2026-11-23T03:45:00Z", "closesAt": "2026-11-23T10:00:00Z"}]
 
 

@@ -63,6 +63,7 @@ PROMISED = {
     "hullwatch_fyers_calls_total", "hullwatch_fyers_call_seconds", "hullwatch_monitor_cycle_seconds",
     "hullwatch_monitor_cycles_total", "hullwatch_signals_total", "hullwatch_notifications_total",
     "hullwatch_job_restarts_total", "hullwatch_job_last_success_timestamp_seconds",
+    "hullwatch_ready_accounts",
 }  # fmt: skip
 
 
@@ -70,6 +71,7 @@ async def test_metrics_have_their_promised_names(house):
     """All promised numbers are there, and sessions are counted by state."""
     house.reports = [job()]
     house.metrics.fyers_call("quotes", "ok", 0.2)
+    house.metrics.readiness(total=3, ready=0)
     async with house.browser("asha") as client:
         await house.link(client, "XA001")
         answer = await client.get("/metrics")
@@ -78,6 +80,8 @@ async def test_metrics_have_their_promised_names(house):
     assert names >= PROMISED
     assert 'hullwatch_sessions{state="connected"} 1.0' in answer.text
     assert 'hullwatch_fyers_calls_total{outcome="ok",path="quotes"} 1.0' in answer.text
+    assert 'hullwatch_ready_accounts{state="ready"} 0.0' in answer.text
+    assert 'hullwatch_ready_accounts{state="not_ready"} 3.0' in answer.text
     assert "asha" not in answer.text
 
 

@@ -29,7 +29,6 @@ from hullwatch.services.call_counts import CallCounts
 from hullwatch.services.chart import ChartService
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
-from hullwatch.services.incidents import OperatorIncidents
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
@@ -81,9 +80,6 @@ class WebHouse:
             supervisor=supervisor,
             hub=self.hub,
             new_id=new_id,
-            incidents=OperatorIncidents(
-                store=self.store, clock=clock, hub=self.hub, new_id=new_id, server="here"
-            ),
         )
         market = MarketService(
             connections=self.connections, broker=self.broker, calendar=calendar, clock=clock

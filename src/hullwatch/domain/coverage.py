@@ -26,6 +26,7 @@ from typing import Final
 from hullwatch.domain.connection import Connection, EndReason
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.market_calendar import TradingSession
+from hullwatch.domain.signals import SETTLED_AFTER, Signal
 from hullwatch.domain.watches import WatchStatus
 
 BEAT_EVERY: Final = timedelta(seconds=5)
@@ -208,6 +209,30 @@ def known_end(connection: Connection) -> datetime | None:
             return ends_at if ends_at is not None and ends_at <= connection.last_disconnect_at else None
         case _:
             return None
+
+
+def late_parts(
+    late: Iterable[Signal], stretches: Sequence[BlindStretch]
+) -> tuple[list[list[Signal]], list[Signal]]:
+    """Share late signals out: for each stretch those on candles that it kept from being read in time, and those that no stretch explains.
+
+    Each signal is in exactly one part. A candle that closed where two stretches meet belongs to the earlier one; one that closed just before a
+    stretch, and could be read only in it, belongs to that, as `Gap.holds` in ``services/monitoring/gaps.py`` has it.
+    """
+    parts: list[list[Signal]] = [[] for _ in stretches]
+    rest: list[Signal] = []
+    for signal in late:
+        closed_at = signal.candle_closed_at
+        place = next(
+            (
+                place
+                for place, stretch in enumerate(stretches)
+                if stretch.began_at < closed_at + SETTLED_AFTER and closed_at <= stretch.ended_at
+            ),
+            None,
+        )
+        (rest if place is None else parts[place]).append(signal)
+    return parts, rest
 
 
 # ---------------------------------------------------------------- adding up

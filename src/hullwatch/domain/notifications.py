@@ -33,6 +33,8 @@ class NotificationKind(StrEnum):
     """For operators: it runs well again."""
     CALENDAR_ENDING = "calendar_ending"
     """For operators: the table of trading days runs out."""
+    CALENDAR_KNOWN = "calendar_known"
+    """For operators: it no longer does."""
     DELIVERY_SET_ASIDE = "delivery_set_aside"
     """For operators: a notice could not be delivered and was set aside."""
     CHANNEL_FAILING = "channel_failing"
@@ -50,6 +52,7 @@ FOR_OPERATORS: Final = frozenset(
         NotificationKind.JOB_RESTARTING,
         NotificationKind.JOB_RECOVERED,
         NotificationKind.CALENDAR_ENDING,
+        NotificationKind.CALENDAR_KNOWN,
         NotificationKind.DELIVERY_SET_ASIDE,
     }
 )

@@ -22,6 +22,9 @@ from hullwatch.domain.instruments import Resolution, Symbol
 LATE_AFTER: Final = timedelta(seconds=60)
 """A signal noticed longer than this after its candle closed is late: found when catching up, not as it happened."""
 
+SETTLED_AFTER: Final = timedelta(seconds=1)
+"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
+
 
 class Rule(StrEnum):
     """What a watch wants to hear about."""

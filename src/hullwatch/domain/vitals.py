@@ -17,8 +17,10 @@ class Vitals:
     """Whether a session has been under way for long enough that everybody's first cycle should be through."""
     wanted: int
     """Accounts that want monitoring and have a watchlist."""
+    expected: int
+    """Of these, accounts that should be watched now: they have a session with Fyers, or lost it since the market opened."""
     completed: int
-    """Of these, accounts whose latest cycle ended lately and left them watched."""
+    """Of these, accounts whose latest cycle ended in time, left them watched, and left nothing to be stored."""
     overdue: int
     """Of these, accounts that were being watched and whose next cycle has not ended in time."""
 
@@ -26,15 +28,15 @@ class Vitals:
 def is_alive(vitals: Vitals) -> bool:
     """Tell whether monitoring really works.
 
-    In trading hours cycles have to complete: for one account at least that wants it, and for more accounts than are overdue, since a server that
-    still serves one and has lost the others is not well. Where nothing is due (outside trading hours, or when nobody wants to be watched)
-    the loop has to turn, so that nights and holidays raise no alarm, and a dead server does.
+    In trading hours cycles have to complete, for more than half of the accounts that should be watched, and for one at least if anybody wants
+    to be; and not one may be overdue, since a cycle has a deadline and one that outlasts it is hullwatch's own fault. Where nothing is due (outside
+    trading hours, or when nobody wants to be watched) the loop has to turn, so that nights and holidays raise no alarm, and a dead server does.
     """
     if vitals.still_for > LONGEST_STILLNESS:
         return False
     if not vitals.is_trading or not vitals.wanted:
         return True
-    return vitals.completed > vitals.overdue
+    return not vitals.overdue and 2 * vitals.completed > vitals.expected
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.incidents import BROKER_SILENCE, Incident
 from hullwatch.domain.notifications import BrokerSilence, Notification
 from hullwatch.domain.watches import WatchStatus
+from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.incidents import BROKER_SILENT, Incident, OperatorIncidents
+from hullwatch.services.admins import add_for_admins
 from hullwatch.services.notifications.operators import compose_broker_answers, compose_broker_silent
+from hullwatch.services.notifications.sentences import announce
+from hullwatch.services.ports import StorePort
 
 LOOK_EVERY_S: Final = 10.0
 TOLD_AFTER: Final = timedelta(minutes=2)
@@ -54,8 +59,9 @@ class BrokerNotices:
     """Watches Fyers on behalf of the operators.
 
     Args:
-        incidents: Who stores and tells.
+        store: The database, which keeps what is open.
         clock: The time that notices live in.
+        hub: Where notices are announced.
         new_id: Makes ids.
         signs: What is seen of Fyers now.
     """
@@ -63,20 +69,18 @@ class BrokerNotices:
     def __init__(
         self,
         *,
-        incidents: OperatorIncidents,
+        store: StorePort,
         clock: Clock,
+        hub: Broadcast[Event],
         new_id: Callable[[str], str],
         signs: Callable[[], BrokerSigns],
     ) -> None:
-        self._incidents = incidents
+        self._store = store
         self._clock = clock
+        self._hub = hub
         self._new_id = new_id
         self._signs = signs
-        self._is_loaded = False
-        self._incident: Incident | None = None
         self._silent_since: datetime | None = None
-        self._last_silent_at: datetime | None = None
-        self._well_since: datetime | None = None
 
     def start_job(self, supervisor: Supervisor) -> None:
         """Begin to look."""
@@ -86,64 +90,77 @@ class BrokerNotices:
         """Tell what is new.
 
         Raises:
-            StorageUnavailable: It is not known yet what was told before this server was started.
+            StorageUnavailable: The database did not answer; what was not stored is told at a later look.
         """
-        if not self._is_loaded:
-            left_open = await self._incidents.still_open(BROKER_SILENT)
-            self._incident = next(iter(left_open.values()), None)
-            self._is_loaded = True
-        await self._incidents.store_untold()
         signs, now = self._signs(), self._clock.now()
         silence = silence_in(signs)
-        if silence is not None:
-            self._last_silent_at, self._well_since = now, None
-        if self._incident is None:
-            await self._look_for_beginning(silence, signs, now)
-        elif silence is None:
-            await self._look_for_end(self._incident, signs, now)
-
-    async def _look_for_beginning(
-        self, silence: BrokerSilence | None, signs: BrokerSigns, now: datetime
-    ) -> None:
+        self._silent_since = None if silence is None else self._silent_since or now
+        async with self._store.begin(read_only=True) as work:
+            incident = await work.incidents.get(BROKER_SILENCE)
         if silence is None:
-            self._silent_since = None
-            return
-        since = self._silent_since = self._silent_since or now
-        if now - since < TOLD_AFTER:
-            return
-        self._incident = incident = self._incidents.new(BROKER_SILENT, silence.value, at=now)
+            if incident is not None and _is_over(incident, signs, now):
+                await self._tell_of_end(incident, now)
+        elif incident is not None:
+            await self._note_silence(now)
+        elif now - (since := self._silent_since or now) >= TOLD_AFTER:
+            await self._tell_of_silence(silence, signs, since, now)
+
+    async def _note_silence(self, now: datetime) -> None:
+        async with self._store.begin() as work:
+            await work.incidents.note_bad(BROKER_SILENCE, at=now)
+            await work.commit()
+
+    async def _tell_of_silence(
+        self, silence: BrokerSilence, signs: BrokerSigns, since: datetime, now: datetime
+    ) -> None:
         blind = sum(
             signs.statuses.get(one, 0) for one in (WatchStatus.FYERS_TROUBLE, WatchStatus.RATE_LIMITED)
         )
-        watched = signs.statuses.get(WatchStatus.WATCHING, 0)
-
-        def compose(user_id: str) -> Notification:
-            return compose_broker_silent(
-                user_id,
-                silence=silence,
-                since=since,
-                blind=blind,
-                served=blind + watched,
-                incident_id=incident.id,
-                now=now,
-                new_id=self._new_id,
+        served = blind + signs.statuses.get(WatchStatus.WATCHING, 0)
+        incident = Incident(BROKER_SILENCE, self._new_id("inc"), since, now, now)
+        async with self._store.begin() as work:
+            if (await work.incidents.begin(incident)).id != incident.id:
+                return  # another process was first
+            told = await add_for_admins(
+                work,
+                lambda user_id: compose_broker_silent(
+                    user_id,
+                    silence=silence,
+                    blind=blind,
+                    served=served,
+                    incident=incident,
+                    now=now,
+                    new_id=self._new_id,
+                ),
             )
+            await work.audit.add([_line(now, "broker.not_answering", silence.value, incident)])
+            await work.commit()
+        self._announce(told)
 
-        await self._incidents.tell_began(incident, compose)
-
-    async def _look_for_end(self, incident: Incident, signs: BrokerSigns, now: datetime) -> None:
-        """End it when Fyers has really answered since: after the close nobody asks, and silence is no news then."""
-        silent_at = self._last_silent_at or incident.began_at
-        if signs.answered_at is None or signs.answered_at <= silent_at:
-            return
-        self._well_since = self._well_since or now
-        if now - self._well_since < WELL_FOR:
-            return
-        since, self._incident, self._silent_since = self._well_since, None, None
-
-        def compose(user_id: str) -> Notification:
-            return compose_broker_answers(
-                user_id, since=since, incident_id=incident.id, now=now, new_id=self._new_id
+    async def _tell_of_end(self, incident: Incident, now: datetime) -> None:
+        async with self._store.begin() as work:
+            if not await work.incidents.end(incident.id):
+                return  # another process was first
+            told = await add_for_admins(
+                work,
+                lambda user_id: compose_broker_answers(
+                    user_id, incident=incident, now=now, new_id=self._new_id
+                ),
             )
+            await work.audit.add([_line(now, "broker.answers", None, incident)])
+            await work.commit()
+        self._announce(told)
 
-        await self._incidents.tell_over(incident, compose)
+    def _announce(self, told: Sequence[Notification]) -> None:
+        for notification in told:
+            announce(self._hub, notification)
+
+
+def _is_over(incident: Incident, signs: BrokerSigns, now: datetime) -> bool:
+    """Whether Fyers has really answered since it was last seen silent: where nobody asks, as after the close, that it is not refused is no news."""
+    has_answered = signs.answered_at is not None and signs.answered_at > incident.bad_at
+    return has_answered and now - incident.bad_at >= WELL_FOR
+
+
+def _line(at: datetime, kind: str, reason: str | None, incident: Incident) -> AuditEntry:
+    return AuditEntry(at, None, kind, "fyers", reason=reason, incident_id=incident.id)

@@ -49,7 +49,6 @@ from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connection_writer import ConnectionWriter, save_login
-from hullwatch.services.incidents import Incident, OperatorIncidents
 from hullwatch.services.known_ends import KnownEnds
 from hullwatch.services.looks import Looks
 from hullwatch.services.notifications import (
@@ -59,7 +58,7 @@ from hullwatch.services.notifications import (
     compose_session_ended,
     compose_session_expiring,
 )
-from hullwatch.services.outages import OutageWatch
+from hullwatch.services.outages import BrokerTrouble, OutageWatch
 from hullwatch.services.ports import BrokerPort, StorePort
 from hullwatch.services.second_look import SecondLook
 from hullwatch.services.stored_ends import change_of_stored_end, read_stored_ends
@@ -107,7 +106,6 @@ class ConnectionService:
         supervisor: Supervisor,
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
-        incidents: OperatorIncidents,
         wire_clock: Clock | None = None,
         warns_of_end: Callable[[str, datetime], bool] | None = None,
     ) -> None:
@@ -131,7 +129,7 @@ class ConnectionService:
         self._writer = ConnectionWriter(store=store, clock=clock, random=random, hub=hub)
         self.outages = OutageWatch(
             self,
-            incidents=incidents,
+            store=store,
             broker=broker,
             clock=clock,
             wire_clock=wire_clock,
@@ -181,7 +179,7 @@ class ConnectionService:
         self._listeners.append(listener)
 
     @property
-    def broker_trouble(self) -> Incident | None:
+    def broker_trouble(self) -> BrokerTrouble | None:
         """The mass refusal that is under way, if there is one."""
         return self.outages.trouble
 
@@ -198,6 +196,7 @@ class ConnectionService:
         async with self._store.begin(read_only=True) as work:
             connections = await work.connections.list_all()
             tokens = await work.connections.tokens()
+        await self.outages.load()
         for stored in connections:
             account = self._accounts[stored.user_id] = _Account(replace(stored, standing=Standing.ASSUMED))
             generation, token = tokens.get(stored.user_id, (None, None))
@@ -211,7 +210,6 @@ class ConnectionService:
         # Ends that near are left to the job: whether they are worth a warning is known only once everybody has loaded.
         self._end_due_sessions(with_nearing=False)
         await self._writer.save()
-        await self.outages.load()
 
     def start_jobs(self) -> None:
         """Begin the jobs that end sessions at their known end, store what could not be stored, and ask an ill broker slowly."""

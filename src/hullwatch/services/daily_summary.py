@@ -6,13 +6,17 @@ from typing import Final
 
 import structlog
 
+from hullwatch.domain.connection import Connection
 from hullwatch.domain.events import Event
 from hullwatch.domain.market_calendar import MarketCalendar, day_bounds, ist_date, sessions_of_all
 from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.outlook import Outlook, outlook
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.connections import ConnectionService
 from hullwatch.services.monitoring import MonitoringService
+from hullwatch.services.monitoring.coverage import AccountDay
 from hullwatch.services.notifications import Summary, announce, compose_daily_summary
 from hullwatch.services.ports import StorePort
 
@@ -35,6 +39,8 @@ class DailySummary:
         *,
         store: StorePort,
         monitoring: MonitoringService,
+        connections: ConnectionService,
+        will_renew: Callable[[Connection], bool],
         calendar: MarketCalendar,
         clock: Clock,
         hub: Broadcast[Event],
@@ -42,6 +48,8 @@ class DailySummary:
     ) -> None:
         self._store = store
         self._monitoring = monitoring
+        self._connections = connections
+        self._will_renew = will_renew
         self._calendar = calendar
         self._clock = clock
         self._hub = hub
@@ -72,9 +80,10 @@ class DailySummary:
             wanting = await work.notifications.users_wanting(NotificationKind.DAILY_SUMMARY) - told
         if not wanting:
             return
-        notices = await self._compose(day, wanting, now)
-        for start in range(0, len(notices), _AT_ONCE):
-            await self._keep(notices[start : start + _AT_ONCE])
+        _, days = await self._monitoring.days.of_all(day)
+        days = [one for one in days if one.user.id in wanting]
+        for start in range(0, len(days), _AT_ONCE):
+            await self._keep(await self._compose(day, days[start : start + _AT_ONCE], now))
         told |= wanting
         self._log.info("daily_summary.told", day=day.isoformat(), users=len(wanting))
 
@@ -84,20 +93,25 @@ class DailySummary:
         sessions = sessions_of_all(calendars, day)
         return max(session.settles_at for session in sessions) + AFTER_CLOSE if sessions else None
 
-    async def _compose(self, day: date, wanting: set[str], now: datetime) -> list[Notification]:
-        _, days = await self._monitoring.days.of_all(day)
+    async def _compose(self, day: date, days: Sequence[AccountDay], now: datetime) -> list[Notification]:
         begins_at, ends_at = day_bounds(day)
+        users = [one.user.id for one in days]
         async with self._store.begin(read_only=True) as work:
-            counts = await work.watches.count_signals(since=begins_at, before=ends_at)
+            counts = await work.watches.count_signals(users, since=begins_at, before=ends_at)
         notices: list[Notification] = []
         for one in days:
             user_id = one.user.id
-            if user_id in wanting:
-                fresh, late = counts.get(user_id, (0, 0))
-                refused = self._monitoring.state(user_id).refused_symbols
-                summary = Summary(one.coverage, fresh, late, refused)
-                notices.append(compose_daily_summary(user_id, summary, now=now, new_id=self._new_id))
+            fresh, late = counts.get(user_id, (0, 0))
+            state = self._monitoring.state(user_id)
+            ahead = self._outlook(user_id) if state.is_wanted and state.watch_count else None
+            summary = Summary(one.coverage, fresh, late, state.refused_symbols, ahead)
+            notices.append(compose_daily_summary(user_id, summary, now=now, new_id=self._new_id))
         return notices
+
+    def _outlook(self, user_id: str) -> Outlook:
+        connection = self._connections.connection(user_id)
+        opens_at = self._monitoring.next_opening(user_id)
+        return outlook(connection, opens_at=opens_at, is_renewed=self._will_renew(connection))
 
     async def _keep(self, notices: Sequence[Notification]) -> None:
         async with self._store.begin() as work:

@@ -46,6 +46,7 @@ class DeadMansSwitch:
                 self._log.warning(
                     "dead_mans_switch.silent",
                     wanted=vitals.wanted,
+                    expected=vitals.expected,
                     completed=vitals.completed,
                     overdue=vitals.overdue,
                     still_for_s=round(vitals.still_for.total_seconds()),

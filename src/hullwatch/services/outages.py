@@ -1,6 +1,8 @@
 """Fyers refuses many accounts at once: hold the verdicts, say so once, and ask slowly, one account at a time, until it is over."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from typing import Final, Protocol
@@ -8,15 +10,16 @@ from typing import Final, Protocol
 import structlog
 
 from hullwatch.domain.connection import Connection, Credential, Standing, StandingTrigger
-from hullwatch.domain.events import BrokerTroubleChanged, Event
-from hullwatch.domain.failures import Answered, LoginRefused
+from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
+from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
+from hullwatch.domain.incidents import BROKER, Incident
 from hullwatch.domain.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.incidents import MASS_REFUSAL, Incident, OperatorIncidents
-from hullwatch.services.notifications import compose_broker_trouble
-from hullwatch.services.ports import BrokerPort
+from hullwatch.services.admins import add_for_admins
+from hullwatch.services.notifications import announce, compose_broker_trouble
+from hullwatch.services.ports import BrokerPort, StorePort
 
 ASK_EVERY_S: Final = 60.0
 """During an outage, one account is asked this often: a question a minute cannot get the machine banned."""
@@ -24,6 +27,14 @@ ASK_SOON_S: Final = 1.0
 """Between two questions once Fyers has shown that it did end the old sessions: their users wait to be told."""
 EVERYBODY = "everybody"
 """Topic of the hub for what concerns all users alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTrouble:
+    """A mass refusal that is under way."""
+
+    incident_id: str
+    began_at: datetime
 
 
 class Sessions(Protocol):
@@ -46,6 +57,15 @@ class Sessions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Tale:
+    """A beginning or an end that is to be stored and told to the operators."""
+
+    trouble: BrokerTrouble
+    is_over: bool
+    at: datetime
+
+
 class OutageWatch:
     """Knows whether the broker itself is ill, and nurses the sessions it has wrongly refused."""
 
@@ -53,7 +73,7 @@ class OutageWatch:
         self,
         sessions: Sessions,
         *,
-        incidents: OperatorIncidents,
+        store: StorePort,
         broker: BrokerPort,
         clock: Clock,
         wire_clock: Clock,
@@ -63,7 +83,7 @@ class OutageWatch:
     ) -> None:
         """Keep what is needed; refusals are counted by `wire_clock`, since they come as fast as the network brings them."""
         self._sessions = sessions
-        self._incidents = incidents
+        self._store = store
         self._broker = broker
         self._clock = clock
         self._wire_clock = wire_clock
@@ -73,9 +93,25 @@ class OutageWatch:
         self._refusals = RefusalWatch()
         self._next_in_turn = 0
         self._is_draining = False
-        self.trouble: Incident | None = None
-        """The mass refusal that is under way."""
+        self._tales: list[_Tale] = []
+        self._telling = asyncio.Lock()
+        self._is_inherited = False
+        """Whether the trouble began before this process: then nobody need be held yet, and it goes on all the same."""
+        self.trouble: BrokerTrouble | None = None
         self._log = structlog.get_logger(component="TokenValidationService")
+
+    async def load(self) -> None:
+        """Take over a trouble that a process before this one told of, so that it is not told again and its end is.
+
+        Raises:
+            StorageUnavailable: Nothing was read.
+        """
+        async with self._store.begin(read_only=True) as work:
+            known = await work.incidents.get(BROKER)
+        if known is not None:
+            self.trouble = BrokerTrouble(known.id, known.began_at)
+            self._is_inherited = True
+            self._log.warning("broker.mass_refusal_goes_on", incident_id=known.id)
 
     def note_refusal(self, user_id: str) -> None:
         """Count a refusal."""
@@ -93,20 +129,11 @@ class OutageWatch:
         """Whether a confirmed refusal must not count now."""
         return self.trouble is not None or self._refusals.is_mass(self._wire_clock.now())
 
-    async def load(self) -> None:
-        """Go on with a trouble in the middle of which this server was started again; the first question shows whether it is over.
-
-        Raises:
-            StorageUnavailable: The database did not answer.
-        """
-        left_open = await self._incidents.still_open(MASS_REFUSAL)
-        self.trouble = next(iter(left_open.values()), None)
-
     async def begin(self) -> None:
         """Declare the trouble, once, to everybody, and to the operators in a notice."""
         if self.trouble is None:
-            self.trouble = self._incidents.new(MASS_REFUSAL)
-            self._log.warning("broker.mass_refusal", incident_id=self.trouble.id)
+            self.trouble = BrokerTrouble(self._new_id("inc"), self._clock.now())
+            self._log.warning("broker.mass_refusal", incident_id=self.trouble.incident_id)
             await self._tell(self.trouble, is_over=False)
 
     async def run(self) -> None:
@@ -114,7 +141,7 @@ class OutageWatch:
         while True:
             pause_s = ASK_SOON_S if self._is_draining else ASK_EVERY_S * self._random.uniform(0.9, 1.1)
             await self._clock.sleep(pause_s)
-            await self._incidents.store_untold()
+            await self._store_tales()
             if self.trouble is not None:
                 await self.ask_once()
 
@@ -125,7 +152,8 @@ class OutageWatch:
             connection for connection in self._sessions.connections() if connection.standing is Standing.HELD
         ]
         if not held:
-            await self._end()
+            if not self._is_inherited or self._is_over_by_now():
+                await self._end()
             return
         self._next_in_turn = (self._next_in_turn + 1) % len(held)
         connection = held[self._next_in_turn]
@@ -141,6 +169,22 @@ class OutageWatch:
             # Fyers accepts others and still refuses this one: it did end the session.
             await self._sessions.confirm_refusal(credential, refusals)
             self._is_draining = True
+
+    def _is_over_by_now(self) -> bool:
+        """Whether an inherited trouble has ended unseen: a session from before it is accepted now, or none is left."""
+        began_at = self.trouble.began_at if self.trouble else self._clock.now()
+        old = [
+            connection
+            for connection in self._sessions.connections()
+            if connection.has_session
+            and (connection.connected_at is None or connection.connected_at <= began_at)
+        ]
+        return not old or any(
+            connection.is_verified
+            and connection.last_validated_at is not None
+            and connection.last_validated_at > began_at
+            for connection in old
+        )
 
     def _newer_logins_work(self) -> bool:
         """Whether a session that began in the trouble is accepted: then the old ones were ended, however many they are."""
@@ -177,17 +221,51 @@ class OutageWatch:
     async def _end(self) -> None:
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
-            self._log.info("broker.recovered", incident_id=trouble.id)
+            self._is_inherited = False
+            self._log.info("broker.recovered", incident_id=trouble.incident_id)
             await self._tell(trouble, is_over=True)
 
-    async def _tell(self, trouble: Incident, *, is_over: bool) -> None:
+    async def _tell(self, trouble: BrokerTrouble, *, is_over: bool) -> None:
         now = self._clock.now()
-        self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.id, now))
+        self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.incident_id, now))
+        self._tales.append(_Tale(trouble, is_over, now))
+        await self._store_tales()
 
-        def compose(user_id: str) -> Notification:
-            return compose_broker_trouble(
-                user_id, incident_id=trouble.id, is_over=is_over, now=now, new_id=self._new_id
+    async def _store_tales(self) -> None:
+        """Store what was told, and the operators' notices; on a database that does not answer try again at the next question."""
+        async with self._telling:
+            while self._tales:
+                tale = self._tales[0]
+                try:
+                    stored = await self._store_tale(tale)
+                except StorageUnavailable:
+                    self._log.warning("broker.notice_not_stored", incident_id=tale.trouble.incident_id)
+                    return
+                self._tales.pop(0)
+                for notification in stored:
+                    announce(self._hub, notification)
+
+    async def _store_tale(self, tale: _Tale) -> list[Notification]:
+        """Open or close the incident and tell of it, in one transaction; of several processes the first one tells."""
+        incident_id = tale.trouble.incident_id
+        kind = "broker.recovered" if tale.is_over else "broker.mass_refusal"
+        async with self._store.begin() as work:
+            if tale.is_over:
+                if not await work.incidents.end(incident_id):
+                    return []
+            else:
+                new = Incident(BROKER, incident_id, tale.trouble.began_at, tale.at, tale.at)
+                known = await work.incidents.begin(new)
+                if known.id != incident_id:
+                    if self.trouble == tale.trouble:
+                        self.trouble = BrokerTrouble(known.id, tale.trouble.began_at)
+                    return []
+            await work.audit.add([AuditEntry(tale.at, None, kind, "fyers", incident_id=incident_id)])
+            stored = await add_for_admins(
+                work,
+                lambda user_id: compose_broker_trouble(
+                    user_id, incident_id=incident_id, is_over=tale.is_over, now=tale.at, new_id=self._new_id
+                ),
             )
-
-        tell = self._incidents.tell_over if is_over else self._incidents.tell_began
-        await tell(trouble, compose)
+            await work.commit()
+        return stored

@@ -26,6 +26,7 @@ from hullwatch.domain.channels import (
 from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import BrokerResult
+from hullwatch.domain.incidents import Incident
 from hullwatch.domain.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.login_links import LoginLink
 from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
@@ -294,8 +295,10 @@ class WatchRepository(Protocol):
         """Return a user's signals, newest candle first."""
         ...
 
-    async def count_signals(self, *, since: datetime, before: datetime) -> dict[str, tuple[int, int]]:
-        """Return user id → signals in time and signals late whose candle opened in [since, before), in one statement."""
+    async def count_signals(
+        self, user_ids: Sequence[str], *, since: datetime, before: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Return user id → these users' signals in time and late whose candle opened in [since, before), in one statement; who has none is left out."""
         ...
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
@@ -437,6 +440,31 @@ class AuditRepository(Protocol):
         ...
 
 
+class IncidentRepository(Protocol):
+    """What is wrong with the server at present; one open incident a subject."""
+
+    async def all_open(self) -> list[Incident]:
+        """Return all, by subject."""
+        ...
+
+    async def get(self, subject: str) -> Incident | None: ...
+    async def begin(self, incident: Incident) -> Incident:
+        """Store it, unless one about its subject is open; return the one that is."""
+        ...
+
+    async def note_bad(self, subject: str, *, at: datetime) -> None:
+        """Note that it still was wrong at this moment; never backwards."""
+        ...
+
+    async def tell(self, subject: str, *, at: datetime) -> bool:
+        """Note that operators are told; False when they have been, even by another process at the same moment."""
+        ...
+
+    async def end(self, incident_id: str) -> bool:
+        """Remove it; False when it has ended already, even by another process at the same moment."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction. Properties, so that an adapter may have repositories of its own types."""
 
@@ -460,6 +488,8 @@ class UnitOfWork(Protocol):
     def outbox(self) -> OutboxRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
+    @property
+    def incidents(self) -> IncidentRepository: ...
     async def commit(self) -> None: ...
 
 

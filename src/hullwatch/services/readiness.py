@@ -186,6 +186,17 @@ class ReadinessService:
             accounts=tuple(accounts),
         )
 
+    async def count(self) -> tuple[int, int]:
+        """Return how many accounts count at this moment, and how many of them are ready or watched; from memory, others get their turns."""
+        bell = bell_at(self._clock.now(), self._calendar)
+        total = good = 0
+        for place, user_id in enumerate(self._monitoring.wanting(), 1):
+            verdict = self._assess(user_id, bell).verdict
+            total, good = total + verdict.counts, good + verdict.is_good
+            if place % LOOKED_AT_IN_ONE_GO == 0:
+                await asyncio.sleep(0)
+        return total, good
+
     def _told(self, user_id: str, readiness: Readiness, next_check_at: datetime) -> AccountReadiness:
         line = describe_readiness(readiness, next_check_at=next_check_at)
         return AccountReadiness(user_id, readiness, line, self._checked_at.get(user_id))

@@ -13,7 +13,7 @@ from hullwatch.domain.accounts import FyersApp
 from hullwatch.domain.connection import Connection
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import LinkRefused, NotAllowed, NotFound, StorageUnavailable
-from hullwatch.domain.renewal import Occasion, Renewal, RenewalKeys, read_pin
+from hullwatch.domain.renewal import Occasion, Renewal, RenewalKeys, may_try, read_pin
 from hullwatch.domain.renewal_outcomes import RenewalOutcome
 from hullwatch.domain.secrets import RefreshToken
 from hullwatch.domain.tokens import refresh_token_end
@@ -72,6 +72,13 @@ class RenewalConsents:
     def standing(self, user_id: str) -> RenewalStanding:
         """Return how renewals stand for the user."""
         return RenewalStanding(self._is_offered, self.get(user_id))
+
+    def will_try(self, connection: Connection) -> bool:
+        """Return whether renewing this session will be tried before its known end or at it."""
+        renewal = self.get(connection.user_id)
+        if renewal is None or connection.expires_at is None or not connection.has_session:
+            return False
+        return may_try(renewal, connection, Occasion.AT_END, now=connection.expires_at)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change of a consent."""

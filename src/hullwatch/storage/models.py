@@ -360,6 +360,20 @@ class SignOfLifeRow(Base):
     at: Mapped[datetime] = mapped_column(UtcMoment)
 
 
+class IncidentRow(Base):
+    """Something that is wrong with the server, until it is over; one a subject, whichever process noticed it."""
+
+    __tablename__ = "incidents"
+
+    subject: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), unique=True)
+    began_at: Mapped[datetime] = mapped_column(UtcMoment)
+    bad_at: Mapped[datetime] = mapped_column(UtcMoment)
+    """When it was last seen to be wrong."""
+    told_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    """When operators were told; empty while it may be no more than a blip."""
+
+
 class InstallationRow(Base):
     """What concerns the installation as a whole; all sealed.
 

@@ -17,6 +17,7 @@ from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
 from hullwatch.storage.repositories.channels import Channels
 from hullwatch.storage.repositories.connections import Connections
+from hullwatch.storage.repositories.incidents import Incidents
 from hullwatch.storage.repositories.installation import Installation
 from hullwatch.storage.repositories.login_links import LoginLinks
 from hullwatch.storage.repositories.logins import Logins
@@ -48,6 +49,7 @@ class UnitOfWork:
         self.logins = Logins(transaction)
         self.connections = Connections(transaction, cipher)
         self.login_links = LoginLinks(transaction)
+        self.incidents = Incidents(transaction)
         self.renewals = Renewals(transaction, cipher)
         self.watches = Watches(transaction)
         self.notifications = Notifications(transaction)

@@ -21,6 +21,12 @@ class PrometheusMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
         self._sessions = Gauge("hullwatch_sessions", "Accounts by login state.", ["state"], registry=registry)
+        self._ready = Gauge(
+            "hullwatch_ready_accounts",
+            "Accounts that count on an exchange day: ready before the opening, watched after it, or not. Both together are all.",
+            ["state"],
+            registry=registry,
+        )
         self._validations = Counter(
             "hullwatch_validations_total", "Validations that asked Fyers.", ["outcome"], registry=registry
         )
@@ -66,11 +72,17 @@ class PrometheusMetrics:
         )
         for state in LoginState:
             self._sessions.labels(state.value)
+        self.readiness(total=0, ready=0)
 
     def session_states(self, counts: Mapping[LoginState, int]) -> None:
         """Set how many accounts are in each state; a state that is not named has none."""
         for state in LoginState:
             self._sessions.labels(state.value).set(counts.get(state, 0))
+
+    def readiness(self, *, total: int, ready: int) -> None:
+        """Set how many accounts count, and how many of them are ready or, after the opening, watched."""
+        self._ready.labels("ready").set(ready)
+        self._ready.labels("not_ready").set(total - ready)
 
     def validation(self, outcome: str) -> None:
         """Count a validation that asked Fyers."""

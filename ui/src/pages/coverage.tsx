@@ -1,7 +1,7 @@
 // How much of a day was watched: a line of the session, every gap with its reason, the last days; everybody's day for operators.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call } from "../api/client";
+import { type Signal, call } from "../api/client";
 import { now } from "../live/clock";
 import { user } from "../live/store";
 import { Empty, Icon, Loading, Problem } from "../parts/bits";
@@ -90,18 +90,23 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
                   <td class="num">{when(one.endedAt, now.value, true)}</td>
                   <td class="n">{span(one.minutes)}</td>
                   <td>{one.sentence}</td>
-                  <td class={one.lateSignals.length ? undefined : "none"}>{one.lateSignals.length === 0 ? NONE : one.lateSignals.map((late) => (
-                    <span key={`${late.watchId} ${late.rule} ${late.resolution} ${late.candleOpenedAt}`} class="sig" data-tone={late.direction}>
-                      <Icon name={late.direction} />{shortSymbol(late.symbol)} {late.direction} <span class="num sub">{when(late.candleClosedAt, now.value)}</span><span class="tag">late</span></span>
-                  ))}</td>
+                  <td class={one.lateSignals.length ? undefined : "none"}>{one.lateSignals.length === 0 ? NONE : <Late all={one.lateSignals} />}</td>
                 </tr>
               ))}</tbody>
             </table></div>
           )}
+          {data.lateElsewhere.length > 0 && <p class="hint" data-late-elsewhere>Late outside blind stretches: <Late all={data.lateElsewhere} /></p>}
         </>
       )}
     </section>
   );
+}
+
+function Late({ all }: { all: Signal[] }) {
+  return <>{all.map((late) => (
+    <span key={`${late.watchId} ${late.rule} ${late.resolution} ${late.candleOpenedAt}`} class="sig" data-tone={late.direction}>
+      <Icon name={late.direction} />{shortSymbol(late.symbol)} {late.direction} <span class="num sub">{when(late.candleClosedAt, now.value)}</span><span class="tag">late</span></span>
+  ))}</>;
 }
 
 function LastDays({ chosen, onChoose }: { chosen: string; onChoose: (day: string) => void }) {

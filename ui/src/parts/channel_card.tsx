@@ -53,9 +53,11 @@ export function ChannelCard({ channel, kinds, onChanged }: { channel: Channel; k
       <KindBoxes all={kinds} chosen={channel.kinds} onChange={(chosen) => choose({ kinds: chosen })} />
       {problem.value && <p class="problem" role="alert">{problem.value}</p>}
       {told.value && <p class={told.value.startsWith("Delivered") ? "done" : "problem"} role="status">{told.value}</p>}
-      <p class="hint" data-failing={health.failures > 0}>{health.failures > 0
-        ? `Failing since ${whenIst(health.failingSince, now.value)} (${health.failures} in a row). ${health.lastError ?? ""}`
-        : health.lastSentAt ? `Last delivered ${age(health.lastSentAt, now.value)} ago.` : "Nothing was sent yet."}</p>
+      <p class="hint" data-failing={health.failures > 0} data-proven={health.lastSentAt !== null}>
+        {health.failures > 0 && `Failing since ${whenIst(health.failingSince, now.value)} (${health.failures} in a row). ${health.lastError ?? ""} `}
+        {health.lastSentAt ? `Last delivered ${age(health.lastSentAt, now.value)} ago.`
+          : <><b class="unproven">Not proven:</b> nothing was ever delivered here, and nobody but you can see whether it arrives. Send a test and look there.</>}
+      </p>
     </section>
   );
 }

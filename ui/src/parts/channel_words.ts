@@ -7,7 +7,8 @@ export const KINDS: Record<Kind, string> = {
   session_expiring: "Session ends before the close", session_ended: "Session ended", login_renewed: "Connected again",
   not_ready: "Not ready for the bell", now_ready: "Ready after all", signal: "Signals", daily_summary: "Summary of the day",
   broker_trouble: "Fyers has trouble", broker_recovered: "Fyers recovered", job_restarting: "A job keeps restarting",
-  job_recovered: "The job runs again", calendar_ending: "Calendar runs out", delivery_set_aside: "A notice was set aside",
+  job_recovered: "The job runs again", calendar_ending: "Calendar runs out", calendar_known: "Calendar is whole again",
+  delivery_set_aside: "A notice was set aside",
   channel_failing: "A channel fails", channel_recovered: "A channel works again", test: "Test",
 };
 

@@ -13,11 +13,11 @@ from typing import Final
 from hullwatch.domain.accounts import User
 from hullwatch.domain.coverage import (
     STATUS_KIND,
-    BlindStretch,
     Coverage,
     StatusChange,
     coverage,
     downtimes,
+    late_parts,
     status_changes,
 )
 from hullwatch.domain.events import AuditEntry
@@ -49,15 +49,9 @@ class WatchedDay:
     fresh: int
     """How many signals were found in time."""
 
-    def late_in(self, stretch: BlindStretch) -> list[Signal]:
-        """Return the late signals on candles that closed in a stretch; one that closed where two meet belongs to the earlier."""
-        earlier_ends = {one.ended_at for one in self.coverage.stretches}
-        return [
-            signal
-            for signal in self.late
-            if stretch.began_at <= signal.candle_closed_at <= stretch.ended_at
-            and (signal.candle_closed_at > stretch.began_at or stretch.began_at not in earlier_ends)
-        ]
+    def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
+        """Return the late signals of each stretch, and those that no stretch explains; together they are all of them."""
+        return late_parts(self.late, self.coverage.stretches)
 
 
 @dataclass(frozen=True, slots=True)

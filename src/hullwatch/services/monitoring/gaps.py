@@ -2,13 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
-from hullwatch.domain.signals import is_late
-
-SETTLED_AFTER: Final = timedelta(seconds=1)
-"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
+from hullwatch.domain.signals import SETTLED_AFTER, is_late
 
 
 @dataclass(slots=True)

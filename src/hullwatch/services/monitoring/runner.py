@@ -24,11 +24,11 @@ from hullwatch.domain.coverage import (
     known_end,
 )
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
-from hullwatch.domain.market_calendar import session_under_way
+from hullwatch.domain.market_calendar import TradingSession, session_under_way
+from hullwatch.domain.signals import SETTLED_AFTER
 from hullwatch.domain.vitals import Vitals
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.clock import Clock, clock_timeout
-from hullwatch.services.monitoring.gaps import SETTLED_AFTER
 from hullwatch.services.monitoring.schedule import Schedule
 from hullwatch.services.monitoring.watcher import FOLLOW_UP, Tools, Watcher
 
@@ -186,16 +186,25 @@ class Runner:
         session = self._tools.calendar.session_at(now)
         wanted = self._wanted()
         watched = [run for run in wanted if run.status is WatchStatus.WATCHING]
-        completed = sum(
-            run.last_cycle_at is not None and now - run.last_cycle_at <= patience for run in watched
-        )
+        in_time = [
+            run for run in watched if run.last_cycle_at is not None and now - run.last_cycle_at <= patience
+        ]
         return Vitals(
             still_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
             is_trading=session is not None and now - session.opens_at > patience,
             wanted=len(wanted),
-            completed=completed,
-            overdue=len(watched) - completed,
+            expected=sum(self._should_be_watched(run, session) for run in wanted),
+            # One that ended and left something behind met a database that took nothing; while one runs that is nothing yet.
+            completed=sum(run.is_running or not run.watcher.has_unsaved for run in in_time),
+            overdue=len(watched) - len(in_time),
         )
+
+    def _should_be_watched(self, run: Run, session: TradingSession | None) -> bool:
+        """Whether the account has a session, or lost it since the market opened; who has not logged in by the bell is not missed here."""
+        connection = self._tools.connections.connection(run.watcher.user_id)
+        if connection.has_session or session is None:
+            return connection.has_session
+        return connection.last_disconnect_at is not None and connection.last_disconnect_at >= session.opens_at
 
     def _put(self, user_id: str, due_at: datetime) -> None:
         earliest = self._schedule.next_due_at()

@@ -246,6 +246,11 @@ class MonitoringService:
         """Return how far each line of the user's watchlist is prepared, from memory."""
         return self._runner.run_of(user_id).watcher.lines()
 
+    def next_opening(self, user_id: str) -> datetime:
+        """Return when the next session opens in which anything of the user's trades."""
+        calendars, now = self._runner.run_of(user_id).watcher.calendars, self._clock.now()
+        return min(calendar.next_session(now).opens_at for calendar in calendars)
+
     async def warm(self, user_id: str) -> tuple[Line, ...]:
         """Load what is missing of the account's history, through its own cycle, and return how far its lines are prepared then.
 

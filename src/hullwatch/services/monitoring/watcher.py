@@ -21,14 +21,14 @@ from hullwatch.domain.instruments import Resolution, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar, MarketPhase, session_under_way
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.readiness import Line, line_state
-from hullwatch.domain.signals import Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
+from hullwatch.domain.signals import SETTLED_AFTER, Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import history_start
 from hullwatch.services.market import MarketService
-from hullwatch.services.monitoring.gaps import SETTLED_AFTER, Gap
+from hullwatch.services.monitoring.gaps import Gap
 from hullwatch.services.monitoring.journal import Journal
 
 ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)

@@ -5,6 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from hullwatch.domain.incidents import Incident
 from hullwatch.domain.notifications import BrokerSilence, Notification, NotificationKind
 from hullwatch.services.notifications.sentences import in_ist
 
@@ -27,10 +28,9 @@ def compose_broker_silent(
     user_id: str,
     *,
     silence: BrokerSilence,
-    since: datetime,
     blind: int,
     served: int,
-    incident_id: str,
+    incident: Incident,
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
@@ -38,27 +38,27 @@ def compose_broker_silent(
     title, what = _SILENCES[silence]
     accounts = f" {blind} of {served} accounts with a session are blind." if blind else ""
     text = (
-        f"Since {in_ist(since)} {what}.{accounts} Nobody is logged out; hullwatch asks slowly, and fetches what was missed once Fyers "
+        f"Since {in_ist(incident.began_at)} {what}.{accounts} Nobody is logged out; hullwatch asks slowly, and fetches what was missed once Fyers "
         f"answers. {_TO_DO[silence]}"
     )
     return Notification(
-        new_id("ntc"), user_id, NotificationKind.BROKER_TROUBLE, title, text, now, incident_id
+        new_id("ntc"), user_id, NotificationKind.BROKER_TROUBLE, title, text, now, incident.id
     )
 
 
 def compose_broker_answers(
-    user_id: str, *, since: datetime, incident_id: str, now: datetime, new_id: Callable[[str], str]
+    user_id: str, *, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
     """Tell an operator that Fyers serves again."""
-    text = f"Since {in_ist(since)} Fyers answers. What was missed is being fetched; signals in it are marked late."
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.BROKER_RECOVERED,
         "Fyers answers again",
-        text,
+        f"The trouble lasted from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)}. What was missed is being fetched; signals in it are "
+        "marked late.",
         now,
-        incident_id,
+        incident.id,
     )
 
 
@@ -67,37 +67,56 @@ def compose_job_trouble(
     *,
     job: str,
     error: str | None,
-    incident_id: str,
+    incident: Incident,
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
-    """Tell an operator that a job of the server has died; it is named, and so is the class of its error."""
-    why = f" ({error})" if error else ""
+    """Tell an operator that a job of the server keeps failing, with the class of its error, or, where it has not failed, that it is stuck."""
+    since = in_ist(incident.began_at)
+    if error is None:
+        title = f"The job {job} is stuck"
+        text = f"Since {since} the job {job} has not done what it should, and it has not failed either. If this lasts, start hullwatch anew."
+    else:
+        title = f"The job {job} keeps failing"
+        text = f"Since {since} the job {job} fails ({error}). It is started again by itself, later after each failure; the log says more."
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.JOB_RESTARTING,
-        f"The job {job} is being restarted",
-        f"At {in_ist(now)} the job {job} was found to have failed{why}. It is started again by itself, later after each failure; the log says more. "
-        "Nothing has to be done unless this lasts.",
+        title,
+        f"{text} You are told when it runs well again.",
         now,
-        incident_id,
+        incident.id,
     )
 
 
 def compose_job_recovered(
-    user_id: str, *, job: str, incident_id: str, now: datetime, new_id: Callable[[str], str]
+    user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
     """Tell an operator that the job runs well again."""
-    return Notification(
-        new_id("ntc"),
-        user_id,
-        NotificationKind.JOB_RECOVERED,
-        f"The job {job} runs well again",
-        f"Since {in_ist(now)} the job {job} runs as it should.",
-        now,
-        incident_id,
+    text = f"The job {job} was in trouble from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)} and runs as it should since then."
+    return _recovered(
+        new_id("ntc"), user_id, f"The job {job} runs well again", text, now=now, incident=incident
     )
+
+
+def compose_job_gone(
+    user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell an operator that a job which was in trouble does not exist any more."""
+    text = (
+        f"The job {job}, which was in trouble since {in_ist(incident.began_at)}, is no part of the server any more: "
+        "with its present settings it is not needed."
+    )
+    return _recovered(
+        new_id("ntc"), user_id, f"The job {job} no longer runs here", text, now=now, incident=incident
+    )
+
+
+def _recovered(
+    notice_id: str, user_id: str, title: str, text: str, *, now: datetime, incident: Incident
+) -> Notification:
+    return Notification(notice_id, user_id, NotificationKind.JOB_RECOVERED, title, text, now, incident.id)
 
 
 def compose_calendar_ending(
@@ -112,4 +131,19 @@ def compose_calendar_ending(
         warning,
         now,
         f"calendar-{sha256(warning.encode()).hexdigest()[:16]}",
+    )
+
+
+def compose_calendar_known(
+    user_id: str, *, incident: Incident, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Tell an operator that the calendar knows again what it did not."""
+    return Notification(
+        new_id("ntc"),
+        user_id,
+        NotificationKind.CALENDAR_KNOWN,
+        "The calendar of trading days is whole again",
+        f"What the calendar did not know since {in_ist(incident.began_at)} is known now or has passed. Nothing has to be done.",
+        now,
+        incident.id,
     )

@@ -8,6 +8,8 @@ from typing import Final
 from hullwatch.domain.coverage import BlindReason, Coverage
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.outlook import Outlook
+from hullwatch.services.notifications.sentences import in_ist
 
 _SENTENCES: Final[Mapping[BlindReason, str]] = {
     BlindReason.STARTING: "Watching had just been started and the first round was not done yet.",
@@ -43,6 +45,8 @@ class Summary:
     late: int
     refused: Sequence[Symbol]
     """Symbols of the watchlist that Fyers does not serve."""
+    outlook: Outlook | None
+    """How the account will stand at the next bell; `None` where nothing is to be watched then."""
 
 
 def describe_blindness(reason: BlindReason) -> str:
@@ -58,9 +62,15 @@ def summary_incident(day: date) -> str:
 def compose_daily_summary(
     user_id: str, summary: Summary, *, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell a user how a day went: minutes watched and blind with the reasons, signals in time and late, symbols refused."""
+    """Tell a user how a day went: minutes watched and blind with the reasons, signals in time and late, symbols refused; and whether a login is needed before the next bell."""
     found = summary.coverage
-    sentences = [_watched(found), _blind(found), _signals(summary), _refused(summary.refused)]
+    sentences = [
+        _watched(found),
+        _blind(found),
+        _signals(summary),
+        _refused(summary.refused),
+        _outlook(summary.outlook),
+    ]
     return Notification(
         id=new_id("ntc"),
         user_id=user_id,
@@ -132,3 +142,20 @@ def _spoken(seconds: int) -> str:
     if not minutes:
         return f"{rest} s"
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def _outlook(outlook: Outlook | None) -> str:
+    if outlook is None:
+        return "As things stand nothing is to be watched on the next trading day, so no login is needed."
+    bell = f"the next bell at {in_ist(outlook.opens_at)}"
+    if outlook.ends_at is None:
+        return f"You have no Fyers session: log in between {in_ist(outlook.log_in_from)} and {bell}."
+    if not outlook.needs_login:
+        return f"No login is needed before {bell}: your Fyers session lasts until {in_ist(outlook.ends_at)}."
+    if outlook.is_renewed:
+        return (
+            f"Your Fyers session ends at {in_ist(outlook.ends_at)}, before {bell}. It is to be renewed with your PIN; "
+            "if that fails you are told, and have to log in."
+        )
+    log_in_from = max(outlook.ends_at, outlook.log_in_from)
+    return f"Your Fyers session ends at {in_ist(outlook.ends_at)}: log in between {in_ist(log_in_from)} and {bell}."

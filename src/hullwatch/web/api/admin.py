@@ -218,7 +218,8 @@ async def token_health(_: Admin, services: ServicesNeeded) -> TokenHealthPayload
             )
             for one in accounts
         ],
-        broker_trouble=trouble and BrokerTroublePayload(incident_id=trouble.id, began_at=trouble.began_at),
+        broker_trouble=trouble
+        and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
 
 
@@ -251,7 +252,7 @@ async def broker(_: Admin, services: ServicesNeeded) -> BrokerPayload:
             )
             for one in services.circuits()
         ],
-        trouble=trouble and BrokerTroublePayload(incident_id=trouble.id, began_at=trouble.began_at),
+        trouble=trouble and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
 
 

@@ -36,7 +36,7 @@ class BlindPayload(Payload):
     sentence: str = Field(description="The reason, for the person.")
     minutes: float
     late_signals: list[SignalPayload] = Field(
-        description="Signals on candles that closed in it, found afterwards."
+        description="Signals on candles that closed in it, or so short before that only it could have read them; found afterwards."
     )
 
     @classmethod
@@ -85,7 +85,12 @@ class CoveragePayload(SumPayload):
     stretches: list[BlindPayload]
     watched: list[WatchedPayload]
     sessions: list[SpanPayload]
-    late_signals: int = Field(description="All late signals of the day, in stretches or not.")
+    late_signals: int = Field(
+        description="All late signals of the day: those of the stretches and those elsewhere."
+    )
+    late_elsewhere: list[SignalPayload] = Field(
+        description="Late signals that no blind stretch explains: of time in which nothing was wanted, or of candles that Fyers gave late."
+    )
     fresh_signals: int
 
 
@@ -120,14 +125,16 @@ class AccountDaysPayload(Payload):
 async def coverage(user: SignedIn, services: ServicesNeeded, day: Day | None = None) -> CoveragePayload:
     """Return the minutes watched and blind on an exchange day, by default the present or last one."""
     found = await services.monitoring.days.of_day(user.id, day)
+    late, elsewhere = found.late_by_stretch()
     return CoveragePayload(
         **_sums(found.coverage),
-        stretches=[BlindPayload.of(stretch, found.late_in(stretch)) for stretch in found.coverage.stretches],
+        stretches=list(map(BlindPayload.of, found.coverage.stretches, late)),
         watched=[WatchedPayload(began_at=start, ended_at=end) for start, end in found.coverage.watched_spans],
         sessions=[
             SpanPayload(opens_at=session.opens_at, closes_at=session.closes_at) for session in found.sessions
         ],
         late_signals=len(found.late),
+        late_elsewhere=[SignalPayload.of(signal) for signal in elsewhere],
         fresh_signals=found.fresh,
     )
 

@@ -22,6 +22,7 @@ NEW_KINDS = (
     "job_restarting",
     "job_recovered",
     "calendar_ending",
+    "calendar_known",
     "delivery_set_aside",
     "channel_failing",
     "channel_recovered",
@@ -165,11 +166,21 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_signs_of_life")),
     )
+    op.create_table(
+        "incidents",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("bad_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_incidents")),
+        sa.UniqueConstraint("id", name=op.f("uq_incidents_id")),
+    )
 
 
 def downgrade() -> None:
     """Forget it again; notices of the new kinds go too."""
-    for table in ("signs_of_life", "deliveries", "channel_kinds", "channels", "renewals", "login_links"):
+    for table in ("incidents", "signs_of_life", "deliveries", "channel_kinds", "channels", "renewals", "login_links"):
         op.drop_table(table)
     with op.batch_alter_table("pending_logins") as batch:
         batch.drop_column("link_generation")
