@@ -51,6 +51,7 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
         tab.goto(f"{asha.stage.url}/#/{page}")
         expect(tab.locator("main .panel").first).to_be_visible()
         expect(tab.locator("main .loading")).to_have_count(0)
+        expect(tab.locator("nav [aria-current]")).to_be_in_viewport(ratio=0.9)
         for colours in ("dark", "light"):
             tab.emulate_media(color_scheme=colours)
             wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
