@@ -23,6 +23,7 @@ pytestmark = pytest.mark.browser
 
 SBIN, NIFTY, TCS = "NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:TCS-EQ"
 OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+SCROLLS = "box => box.scrollWidth > box.clientWidth"
 
 
 def enter(button: Locator) -> None:
@@ -57,6 +58,9 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
             wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
             findings += [f"{page}, {colours}: {found}" for found in serious_findings(tab)]
         wide += [page] if tab.evaluate(OVERFLOWS) else []
+        if page == "watch":
+            expect(tab.locator(".signals tbody tr").first).to_be_visible()
+            wide += ["signals"] if tab.locator(".signals .scroll").evaluate(SCROLLS) else []
 
     assert findings == []
     assert wide == []
