@@ -35,6 +35,8 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; everything unless named")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, named as such in the output")
+    if args[:1] and args[0] in NAMES and {"-h", "--help"} & set(args[1:]):
+        return _run_alone(args[0], ["--help"], is_quick=False)
     chosen, rest = parser.parse_known_args(args)
     unknown = [name for name in chosen.names if name not in NAMES]
     if unknown:

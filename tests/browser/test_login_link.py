@@ -132,6 +132,7 @@ def test_the_wrong_account_and_the_wrong_browser_are_told_so(stage: Stage, peopl
     other = open_link(people, address)
     expect(other.locator("#said")).to_contain_text("in use in another browser")
     expect(other.get_by_role("button", name="Log in to Fyers")).to_have_count(0)
+    expect(other.get_by_role("link", name="open hullwatch")).to_be_visible()
 
     phone.get_by_role("link", name="Back to your login link").click()
     phone.get_by_role("button", name="Log in to Fyers").click()
@@ -188,7 +189,7 @@ def test_users_and_admins_find_the_button(newcomers: People):
     asha = newcomers.trader("Asha")
     asha.call("POST", "/api/fyers/disconnect")
     tab.goto(f"{admin.stage.url}/#/health")
-    tab.get_by_role("button", name="Ask Asha to log in").click()
+    tab.get_by_role("button", name="Ask to log in: Asha").click()
     expect(tab.get_by_text("Asha is asked")).to_be_visible()
     notices = asha.call("GET", "/api/notifications")["notifications"]
     assert notices[0]["title"] == "An administrator asks you to log in to Fyers"

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.browser
 
 SBIN, NIFTY, TCS = "NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:TCS-EQ"
 OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+SCROLLS = "box => box.scrollWidth > box.clientWidth"
 
 
 def enter(button: Locator) -> None:
@@ -51,11 +52,15 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
         tab.goto(f"{asha.stage.url}/#/{page}")
         expect(tab.locator("main .panel").first).to_be_visible()
         expect(tab.locator("main .loading")).to_have_count(0)
+        expect(tab.locator("nav [aria-current]")).to_be_in_viewport(ratio=0.9)
         for colours in ("dark", "light"):
             tab.emulate_media(color_scheme=colours)
             wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
             findings += [f"{page}, {colours}: {found}" for found in serious_findings(tab)]
         wide += [page] if tab.evaluate(OVERFLOWS) else []
+        if page == "watch":
+            expect(tab.locator(".signals tbody tr").first).to_be_visible()
+            wide += ["signals"] if tab.locator(".signals .scroll").evaluate(SCROLLS) else []
 
     assert findings == []
     assert wide == []

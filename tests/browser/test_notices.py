@@ -124,6 +124,8 @@ def test_what_cannot_be_used_is_said_where_it_was_typed(people: People):
     page.get_by_label("Incoming webhook").fill("https://example.com/services/T/A/secret")
     page.get_by_role("button", name="Add channel").click()
     expect(page.locator(".field.wrong .hint")).to_contain_text("hooks.slack.com")
+    said = page.locator("form .problem").inner_text()
+    assert said.count("hooks.slack.com") == 1  # the field's sentence is the problem's own
     page.get_by_label("Kind").select_option("telegram")
     expect(page.get_by_label("Bot token")).to_be_visible()
     expect(page.get_by_label("Incoming webhook")).to_have_count(0)

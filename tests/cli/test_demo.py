@@ -62,3 +62,5 @@ async def test_the_morning_is_told_to_the_bell(tmp_path) -> None:
     assert teller.has_rung.is_set(), told
     for wanted in MORNING:
         assert re.search(wanted, told), f"{wanted}\n{told}"
+    renewed = told.rindex("connected to Fyers until", 0, told.index("You are ready now"))
+    assert told.index("taps the link") < renewed, told  # what was done is told before what came of it

@@ -58,7 +58,7 @@ def test_sessions_are_validated_with_fyers(command: Command, home: Path, simulat
     ]
     assert revoked["accounts"][0]["connection"]["state"] == "disconnected"
     assert "asha@example.com" in table.stdout
-    assert "1 accounts: 0 valid, 1 invalid" in table.stdout
+    assert "1 account: 0 valid, 1 invalid" in table.stdout
     assert token["accessToken"] not in json.dumps([good, revoked]) + table.output
 
 

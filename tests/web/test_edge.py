@@ -160,6 +160,7 @@ async def test_only_json_is_read(house, content_type):
     answer = await post_raw(house, body, {"Content-Type": content_type})
 
     assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 async def test_complaints_name_fields_and_no_values(house):

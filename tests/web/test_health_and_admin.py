@@ -82,6 +82,7 @@ async def test_metrics_have_their_promised_names(house):
     assert 'hullwatch_fyers_calls_total{outcome="ok",path="quotes"} 1.0' in answer.text
     assert 'hullwatch_ready_accounts{state="ready"} 0.0' in answer.text
     assert 'hullwatch_ready_accounts{state="not_ready"} 3.0' in answer.text
+    assert f'hullwatch_job_restarts_total{{job="{house.reports[0].name}"}} 0.0' in answer.text
     assert "asha" not in answer.text
 
 

@@ -29,7 +29,7 @@ async def _rotate_keys(settings: Any) -> None:
 
     await _need_current(settings.database)
     report = await rotate(settings.database, _present_keys(settings), progress=note)
-    say(f"Every stored secret is sealed with the new key; {report.rewritten} were rewritten.")
+    say(f"Every stored secret is sealed with the new key; rewritten: {report.rewritten}.")
     for what in report.unreadable:
         note(f"No key opens the {what}; it was unreadable before.")
     if report.advice:

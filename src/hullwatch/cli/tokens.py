@@ -80,7 +80,7 @@ def _print(asked: list[User], found: "dict[str, Validation]", totals: "Validatio
         rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(ends_at)))
     print_table(("E-mail", "Session", "State", "Reason", "Ended / ends"), rows)
     say(
-        f"{totals.total} accounts: {totals.valid} valid, {totals.invalid} invalid, "
+        f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, {totals.invalid} invalid, "
         f"{totals.unverified} unverified, {totals.errors} errors, in {totals.duration_ms} ms."
     )
 

@@ -187,14 +187,22 @@ _COMPLAINTS: Final = {
     "dict_type": "has to be an object",
 }
 """pydantic's kinds of error in our words; its own sentences may quote what was sent."""
+_NOT_JSON: Final = "has to be JSON, sent with Content-Type: application/json"
 
 
-def validation_problem(error: RequestValidationError) -> Response:
+def validation_problem(error: RequestValidationError, *, content_type: str = "") -> Response:
     """Name the fields that cannot be used, never their values."""
     if any(item["type"] == "json_invalid" for item in error.errors()):
         return status_problem(400)
+    is_json = content_type.split(";", maxsplit=1)[0].strip().lower().endswith(("/json", "+json"))
     errors = [
-        FieldProblem(field=_field(item["loc"]), detail=_COMPLAINTS.get(item["type"], "is not valid"))
+        FieldProblem(
+            field=_field(item["loc"]),
+            # What is not said to be JSON is not read at all: "an object" would not help whoever sent one.
+            detail=_NOT_JSON
+            if item["loc"] == ("body",) and item["type"] != "missing" and not is_json
+            else _COMPLAINTS.get(item["type"], "is not valid"),
+        )
         for item in error.errors()[:20]
     ]
     detail = "; ".join(f"{item.field} {item.detail}" for item in errors[:5])
@@ -212,8 +220,9 @@ def install(app: FastAPI) -> None:
     async def on_refusal(_: Request, error: Exception) -> Response:
         return refusal_problem(cast(Refusal, error))
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
-        return validation_problem(cast(RequestValidationError, error))
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        content_type = request.headers.get("content-type", "")
+        return validation_problem(cast(RequestValidationError, error), content_type=content_type)
 
     async def on_status(_: Request, error: Exception) -> Response:
         known = cast(HTTPException, error)

@@ -30,7 +30,7 @@ def _page(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="robots" content="noindex">'
+        '<meta name="robots" content="noindex"><link rel="icon" href="data:,">'
         f'<title>{escape(title)} · hullwatch</title><link rel="stylesheet" href="/reconnect.css">'
         '<script type="module" src="/reconnect.js"></script></head>'
         f'<body><main><p class="brand">hullwatch</p><h1>{escape(title)}</h1>{body}</main></body></html>\n'
@@ -50,6 +50,7 @@ LINK_PAGE: Final = _page(
     '<button type="button" id="go" hidden>Log in to Fyers</button>'
     '<button type="button" id="retry" hidden>Try again</button>'
     '<button type="button" id="again" hidden>Send me a new link</button>'
+    '<p class="hint" id="else" hidden>Or <a href="/">open hullwatch</a> and log in to Fyers from there.</p>'
     '<noscript><p>This page needs JavaScript. Without it, <a href="/">sign in to hullwatch</a> and press '
     "<b>Log in to Fyers</b> there.</p></noscript></div>"
     '<p class="hint" id="about">Nothing happens until you press the button. It opens Fyers\' own login page; hullwatch never sees your password. '

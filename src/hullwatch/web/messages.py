@@ -8,6 +8,7 @@ from hullwatch.domain.connection import Connection, EndReason, LoginState, Stand
 from hullwatch.domain.tokens import IST
 
 LOG_IN_AGAIN: Final = "Log in to Fyers again to go on."
+LOG_IN_NOW: Final = "You can log in again now."
 
 ENDED: Final[Mapping[EndReason, str]] = {
     EndReason.EXPIRED: "Your Fyers session ended at {at}, as it does every day.",
@@ -41,10 +42,10 @@ def connection_message(connection: Connection) -> str:
         case LoginState.DISCONNECTED:
             return f"{_end(connection)} {LOG_IN_AGAIN}"
         case LoginState.EXPIRING:
-            begin = f"Your Fyers session ends soon{_until(connection)}; you can log in again now."
+            begin, then = f"Your Fyers session ends soon{_until(connection)}.", f" {LOG_IN_NOW}"
         case LoginState.CONNECTED:
-            begin = f"You are connected to Fyers{_until(connection)}."
-    return f"{begin} {STANDING[connection.standing]}"
+            begin, then = f"You are connected to Fyers{_until(connection)}.", ""
+    return f"{begin} {STANDING[connection.standing]}{then}"
 
 
 def _until(connection: Connection) -> str:

@@ -119,7 +119,8 @@ class PrometheusMetrics:
         self._restarts.labels(job).inc()
 
     def job_success(self, job: str, at: datetime) -> None:
-        """Remember when a job last ran well."""
+        """Remember when a job last ran well; its restarts count from 0, so that the first is seen as a change."""
+        self._restarts.labels(job)
         self._successes.labels(job).set(at.timestamp())
 
     @contextmanager

@@ -5,7 +5,7 @@ import { type Signal, call } from "../api/client";
 import { now } from "../live/clock";
 import { user } from "../live/store";
 import { Empty, Icon, Loading, Problem } from "../parts/bits";
-import { NONE, count, shortSymbol, when, words } from "../parts/format";
+import { NONE, count, dayName, shortSymbol, when, words } from "../parts/format";
 import { Timeline } from "../parts/timeline";
 
 const DAY_MS = 86_400_000;
@@ -15,8 +15,6 @@ const EVERY_MS = 60_000;
 
 /** The day in India at this moment, `2026-11-23`. */
 const dayAt = (moment: number): string => new Date(moment + IST_MS).toISOString().slice(0, 10);
-const NAMED = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
-const named = (day: string): string => NAMED.format(Date.parse(day));
 
 /** Minutes as people say them, to the second. */
 const span = (minutes: number): string => {
@@ -73,7 +71,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
   const late = data.lateSignals ? `, ${count(data.lateSignals)} late` : "";
   return (
     <section class="panel" aria-labelledby="one-day">
-      <h2 id="one-day">{named(data.day)}</h2>
+      <h2 id="one-day">{dayName(data.day)}</h2>
       {data.sessions.length === 0 ? <Empty title="No trading on this day" /> : (
         <>
           <p class="day-sum num">{data.percent === null ? "Nothing was to be watched"
@@ -120,7 +118,7 @@ function LastDays({ chosen, onChoose }: { chosen: string; onChoose: (day: string
           <thead><tr><th scope="col">Day</th><th scope="col" class="n">Watched</th><th scope="col" class="n">Blind</th><th scope="col" class="n">Share</th><th scope="col">Blind because</th></tr></thead>
           <tbody>{data.days.map((one) => (
             <tr key={one.day} aria-current={one.day === chosen ? "true" : undefined}>
-              <th scope="row"><button type="button" class="link symbol" onClick={() => onChoose(one.day)}>{named(one.day)}</button></th>
+              <th scope="row"><button type="button" class="link symbol" onClick={() => onChoose(one.day)}>{dayName(one.day)}</button></th>
               <Sums of={one} />
               <td class={one.reasons.length ? undefined : "none"}>{because(one.reasons)}</td>
             </tr>
@@ -135,7 +133,7 @@ function Everybody({ day }: { day: string }) {
   const { data, problem, again } = useRead(() => call("get", "/api/admin/coverage", { query: { day } }), day);
   return (
     <section class="panel" aria-labelledby="everybody">
-      <h2 id="everybody">All accounts{data && `, ${named(data.day)}`}</h2>
+      <h2 id="everybody">All accounts{data && `, ${dayName(data.day)}`}</h2>
       {!data ? (problem ? <Problem text={problem} onAgain={again} /> : <Loading label="Loading all accounts" />) : (
         <div class="scroll tall" tabIndex={0} role="region" aria-label="All accounts table"><table class="days">
           <thead><tr><th scope="col">Account</th><th scope="col" class="n">Watched</th><th scope="col" class="n">Blind</th><th scope="col" class="n">Share</th><th scope="col">Blind because</th></tr></thead>

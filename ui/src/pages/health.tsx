@@ -97,7 +97,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" 
 function LinkButton({ one }: { one: Account }) {
   const said = useSignal("");
   return said.value ? <span class="sub" role="status">{said.value}</span> : (
-    <Action class="small" label={`Ask ${one.fullName} to log in`} run={async () => {
+    <Action class="small" label={`Ask to log in: ${one.fullName}`} run={async () => {
       said.value = (await call("post", "/api/admin/users/{user_id}/login-link", { path: { user_id: one.userId } })).message;
     }}>Ask to log in</Action>
   );

@@ -20,7 +20,7 @@ const read = async () => {
 
 export function NoticesPage() {
   const { data, problem, again } = usePolled(read);
-  const secret = useSignal("");
+  const secret = useSignal<{ label: string; value: string } | null>(null);
   if (!data.value) return problem.value ? <Problem text={problem.value} onAgain={again} /> : <Loading rows={6} label="Loading your channels" />;
   const { channels, availableKinds, availableChannels, deliveries } = data.value;
   return (
@@ -28,14 +28,17 @@ export function NoticesPage() {
       <div class="page-head"><h1>Notices</h1><p class="hint">In the page you see all of them, behind the bell. Here you choose what reaches you elsewhere.</p></div>
       {secret.value && (
         <div class="once" role="status">
-          <p>Your webhook’s signing secret. Copy it now; it is shown this once.</p>
-          <p class="copy"><code data-once>{secret.value}</code><button type="button" class="small" onClick={() => { secret.value = ""; }}>Done</button></p>
+          <p>The signing secret of the webhook <b>{secret.value.label}</b>. Copy it now; it is shown this once.</p>
+          <p class="copy"><code data-once>{secret.value.value}</code><button type="button" class="small" onClick={() => { secret.value = null; }}>Done</button></p>
         </div>
       )}
       {channels.length === 0
         ? <section class="panel"><Empty title="No channels yet">Add one below, and a dead session finds you before the bell.</Empty></section>
         : channels.map((one) => <ChannelCard key={one.id} channel={one} kinds={availableKinds} onChanged={again} />)}
-      <ChannelForm channels={availableChannels} kinds={availableKinds} onAdded={(made) => { secret.value = made.signingSecret ?? ""; again(); }} />
+      <ChannelForm channels={availableChannels} kinds={availableKinds} onAdded={(made) => {
+        if (made.signingSecret) secret.value = { label: made.channel.label, value: made.signingSecret };
+        again();
+      }} />
       <section class="panel" aria-labelledby="deliveries"><h2 id="deliveries">Lately</h2>
         {deliveries.length === 0 ? <Empty title="Nothing was sent yet" /> : <Deliveries all={deliveries} />}
       </section>

@@ -4,10 +4,10 @@ import { useEffect } from "preact/hooks";
 import { call } from "../api/client";
 import { now } from "../live/clock";
 import { type ChartChoice, chartChoice } from "../live/prefs";
-import { lines, meta } from "../live/store";
+import { lines, market, meta } from "../live/store";
 import { Dialog, Empty, Icon, Loading } from "../parts/bits";
 import { FirstSteps, isNewcomer } from "../parts/first_steps";
-import { resolutionName, rupees, shortSymbol, signed, when, words } from "../parts/format";
+import { dayName, resolutionName, rupees, shortSymbol, signed, when, words } from "../parts/format";
 import { ReadinessLine } from "../parts/readiness";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
@@ -54,7 +54,7 @@ function ChartPanel() {
         </div>
       </header>
       <LazyChart choice={choice} />
-      <p class="hint foot">Times are IST. The newest candle is still forming; only closed candles give signals.</p>
+      <p class="hint foot">Times are IST. {market.value?.isOpen && "The newest candle is still forming. "}Only closed candles give signals.</p>
       {isSearching.value && (
         <Dialog title="Show another symbol" onClose={() => { isSearching.value = false; }}>
           <form class="form" onSubmit={(event) => {
@@ -102,7 +102,7 @@ function Coverage() {
   if (!known) return null;
   const blind = known.stretches.filter((one) => one.minutes >= 1);
   return (
-    <p class="coverage num"><Icon name="refresh" />{known.day}: watched {known.watchedMinutes.toFixed(0)} min, blind {known.blindMinutes.toFixed(0)} min
+    <p class="coverage num"><Icon name="refresh" />{dayName(known.day)}: watched {known.watchedMinutes.toFixed(0)} min, blind {known.blindMinutes.toFixed(0)} min
       {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${words(one.reason)}`).join("; ")}; IST)</>}
       <a href="#/coverage">All of it</a></p>
   );

@@ -71,7 +71,7 @@ export function Form({ onSend, label, busyLabel = "One moment …", children, ex
   return (
     <form class="form" onSubmit={(event) => void send(event)} noValidate={false}>
       {children(fields)}
-      {problem.value && <p class="problem" role="alert">{problem.value.message}{sentences(fields)}</p>}
+      {problem.value && <p class="problem" role="alert">{problem.value.message}{sentences(fields, problem.value.message)}</p>}
       {done.value && <p class="done" role="status">{done.value}</p>}
       <div class="buttons">
         <button class="primary" type="submit" disabled={isBusy.value}>{isBusy.value ? busyLabel : label}</button>
@@ -81,8 +81,9 @@ export function Form({ onSend, label, busyLabel = "One moment …", children, ex
   );
 }
 
-const sentences = (fields: Record<string, string>) => {
-  const all = Object.values(fields).filter(Boolean);
+/** What the fields say beyond the problem's own sentence, which is often that of its only field. */
+const sentences = (fields: Record<string, string>, said: string) => {
+  const all = Object.values(fields).filter((one) => one && !said.toLowerCase().includes(one.toLowerCase()));
   return all.length ? ` ${all.join(" ")}` : "";
 };
 

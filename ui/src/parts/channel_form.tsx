@@ -37,6 +37,7 @@ export function ChannelForm({ channels, kinds, onAdded }: { channels: Channel["k
             </Field>
             <Field label="What you call it" error={fields.label} input={{ name: "label", required: true, maxLength: 120, placeholder: "my phone", autocomplete: "off" }} />
           </div>
+          {!channels.includes("email") && <p class="hint">E-mail is not offered: no mail server is set up here (<code>HULLWATCH_SMTP_HOST</code>).</p>}
           {address && <Field key={kind.value} label={address.label} hint={address.hint} error={fields.address}
             input={{ name: "address", type: address.type, required: true, maxLength: 2000, placeholder: address.placeholder, autocomplete: "off", spellcheck: false } as JSX.IntrinsicElements["input"]} />}
           {kind.value === "telegram" && <div class="row">

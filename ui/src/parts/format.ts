@@ -19,7 +19,10 @@ export const rupees = (value: number | null | undefined): string =>
   value === null || value === undefined ? NONE : `₹\u00a0${price(value)}`;
 
 export const signed = (value: number | null | undefined, unit = ""): string =>
-  value === null || value === undefined ? NONE : `${value > 0 ? "+" : ""}${price(value)}${unit}`;
+  value === null || value === undefined ? NONE : `${isNothing(value) ? "" : value > 0 ? "+" : MINUS}${price(Math.abs(value))}${unit}`;
+
+/** Whether a number is shown as zero, which has no sign. */
+const isNothing = (value: number): boolean => Math.abs(value) < 0.005;
 
 export const count = (value: number): string => COUNT.format(value);
 
@@ -35,6 +38,10 @@ export const whenIst = (moment: Moment, at: number, withSeconds = false): string
   Number.isNaN(ms(moment)) ? NONE : `${when(moment, at, withSeconds)} IST`;
 
 export const clockIst = (moment: Moment): string => `${SECONDS.format(ms(moment))} IST`;
+
+const NAMED = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
+/** A day of the exchange as people say it: `Mon, 23 Nov 2026`. */
+export const dayName = (day: string): string => NAMED.format(Date.parse(day));
 
 /** How long ago, short: `3 s`, `12 min`, `5 h`, `2 d`. */
 export function age(moment: Moment, at: number): string {

@@ -16,11 +16,17 @@ const PAGES: [string, string, boolean][] = [
 
 export function Header({ page }: { page: string }) {
   const isAdmin = user.value?.role === "admin";
+  const pages = useRef<HTMLElement | null>(null);
+  // On a phone the names of the pages scroll sideways; the present one must not be out of sight.
+  useEffect(() => {
+    const bar = pages.current, name = bar?.querySelector<HTMLElement>("[aria-current]");
+    if (bar && name) bar.scrollLeft = name.offsetLeft - bar.offsetLeft - (bar.clientWidth - name.offsetWidth) / 2;
+  }, [page, isAdmin]);
   return (
     <header class="top">
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to content</a>
       <a class="brand" href="#/watch"><img src="/icon.svg" alt="" width="24" height="24" />hullwatch</a>
-      <nav aria-label="Pages">
+      <nav aria-label="Pages" ref={pages}>
         {PAGES.filter(([, , forAdmins]) => isAdmin || !forAdmins).map(([name, label]) => (
           <a key={name} href={`#/${name}`} aria-current={page === name ? "page" : undefined}>{label}</a>
         ))}

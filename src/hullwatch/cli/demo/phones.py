@@ -129,11 +129,13 @@ class Phones:
             await runner.cleanup()
 
 
-async def tap(link: str, player: Player) -> str:
+async def tap(link: str, player: Player, *, on_seen: Callable[[str], None]) -> None:
     """Open a login link as a phone does that is signed in nowhere: look, press the button, log in at Fyers.
 
-    Returns:
-        Who asked and when, as the page says it.
+    Args:
+        link: The address in the notice.
+        player: Whose phone it is.
+        on_seen: Told who asked, as the page says it, before the button is pressed.
 
     Raises:
         DemoTrouble: A step was refused.
@@ -148,9 +150,9 @@ async def tap(link: str, player: Player) -> str:
         await _step(http, "GET", link)
         body = {"link": parts.fragment}
         shown = await _step(http, "POST", f"{base_url}/api/reconnect/look", body)
+        on_seen(str(shown["askedBy"]))
         url = (await _step(http, "POST", f"{base_url}/api/reconnect/begin", body))["url"]
         await _step(http, "GET", f"{url}&fyersId={player.fyers_id}")
-    return str(shown["askedBy"])
 
 
 async def _step(

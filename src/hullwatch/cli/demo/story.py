@@ -175,10 +175,13 @@ class Story:
         await self._tell_calls_of_absence(player)
         await self._make_account(player, None)
         link = await self._phones.wait_for_link(player, after=0, patience_s=PHONE_PATIENCE_S)
-        asked_by = await tap(link, player)
-        self._narrator.tell(
-            player.name, f"taps the link that {asked_by} sent, and logs in on Fyers' page", "plain"
-        )
+
+        def tell(asked_by: str) -> None:  # before the login, which the server tells of at once
+            self._narrator.tell(
+                player.name, f"taps the link that {asked_by} sent, and logs in on Fyers' page", "plain"
+            )
+
+        await tap(link, player, on_seen=tell)
 
     async def _returns(self, door: Door) -> None:
         player = door.player

@@ -43,13 +43,14 @@ function show(sentence, button, tone = "") {
     part(name).disabled = false;
   }
   part("facts").hidden = part("about").hidden = button !== "go";
+  part("else").hidden = tone !== "bad";
   page.dataset.state = button || "none";
 }
 
 async function look() {
   link = readLink();
   if (!link) {
-    show("There is no login link here. Open the one in the message that you were sent.", "");
+    show("There is no login link here. Open the one in the message that you were sent.", "", "bad");
     return;
   }
   show("Looking at your link …", "");
