@@ -5,7 +5,7 @@ import { type Signal, call } from "../api/client";
 import { now } from "../live/clock";
 import { user } from "../live/store";
 import { Empty, Icon, Loading, Problem } from "../parts/bits";
-import { NONE, count, dayName, shortSymbol, when, words } from "../parts/format";
+import { NONE, count, dayName, shortSymbol, span, when, words } from "../parts/format";
 import { Timeline } from "../parts/timeline";
 
 const DAY_MS = 86_400_000;
@@ -16,13 +16,6 @@ const EVERY_MS = 60_000;
 /** The day in India at this moment, `2026-11-23`. */
 const dayAt = (moment: number): string => new Date(moment + IST_MS).toISOString().slice(0, 10);
 
-/** Minutes as people say them, to the second. */
-const span = (minutes: number): string => {
-  const seconds = minutes > 0 ? Math.max(1, Math.round(minutes * 60)) : 0;
-  const [whole, rest] = [Math.floor(seconds / 60), seconds % 60];
-  if (seconds && !whole) return `${rest} s`;
-  return rest ? `${count(whole)} min ${rest} s` : `${count(whole)} min`;
-};
 const share = (percent: number | null): string => (percent === null ? NONE : `${percent.toFixed(2).replace(/\.?0+$/, "")} %`);
 
 export function CoveragePage() {

@@ -7,7 +7,7 @@ import { type ChartChoice, chartChoice } from "../live/prefs";
 import { lines, market, meta } from "../live/store";
 import { Dialog, Empty, Icon, Loading } from "../parts/bits";
 import { FirstSteps, isNewcomer } from "../parts/first_steps";
-import { dayName, resolutionName, rupees, shortSymbol, signed, when, words } from "../parts/format";
+import { dayName, resolutionName, rupees, shortSymbol, signed, span, when, words } from "../parts/format";
 import { ReadinessLine } from "../parts/readiness";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
@@ -102,7 +102,7 @@ function Coverage() {
   if (!known) return null;
   const blind = known.stretches.filter((one) => one.minutes >= 1);
   return (
-    <p class="coverage num"><Icon name="refresh" />{dayName(known.day)}: watched {known.watchedMinutes.toFixed(0)} min, blind {known.blindMinutes.toFixed(0)} min
+    <p class="coverage num"><Icon name="refresh" />{dayName(known.day)}: watched {span(known.watchedMinutes)}, blind {span(known.blindMinutes)}
       {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${words(one.reason)}`).join("; ")}; IST)</>}
       <a href="#/coverage">All of it</a></p>
   );

@@ -67,3 +67,11 @@ export function until(moment: Moment, at: number): string {
 export const resolutionName = (code: string): string => (code === "1D" ? "1 day" : `${code} min`);
 export const shortSymbol = (symbol: string): string => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");
 export const words = (code: string): string => code.replaceAll("_", " ").replaceAll(".", " · ");
+
+/** Minutes as people say them, to the second. */
+export const span = (minutes: number): string => {
+  const seconds = minutes > 0 ? Math.max(1, Math.round(minutes * 60)) : 0;
+  const [whole, rest] = [Math.floor(seconds / 60), seconds % 60];
+  if (seconds && !whole) return `${rest} s`;
+  return rest ? `${count(whole)} min ${rest} s` : `${count(whole)} min`;
+};
