@@ -146,6 +146,7 @@ async def test_private_networks_are_out_of_reach(guarded, receiver):
         ("json://127.0.0.1/", "private"),
         ("json://localhost/", "private"),
         ("ntfys://10.0.0.7/topic", "private"),
+        ("mailtos://user:pass@gmail.com?smtp=127.0.0.1", "private"),
         ("syslog://", "server itself"),
         ("dbus://", "server itself"),
         ("nonsense://x", "does not know"),

@@ -71,10 +71,10 @@ class AppriseChannel:
             raise InvalidInput("Apprise cannot be asked at the moment; try again.", field="address") from None
         if answer["outcome"] in _REFUSALS:
             raise InvalidInput(_REFUSALS[answer["outcome"]], field="address")
-        host = answer.get("host")
-        with suppress(OSError):  # a name that does not resolve today is met again when something is sent
-            if host and await self._guard.leads_inside(str(host)):
-                raise InvalidInput(LEADS_INSIDE, field="address")
+        for host in answer.get("hosts", ()):
+            with suppress(OSError):  # a name that does not resolve today is met again when something is sent
+                if await self._guard.leads_inside(str(host)):
+                    raise InvalidInput(LEADS_INSIDE, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Send the message once."""

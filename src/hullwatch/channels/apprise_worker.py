@@ -139,7 +139,9 @@ class Worker:
         if request["do"] == "check":
             # Only where it is one: in most addresses this place holds a token, which is nothing to look up.
             host = service.host if "host" in service.template_tokens else None
-            return {"outcome": "known", "host": host}
+            # A mail address names its domain there, and may name the server that is really spoken to apart from it.
+            hosts = [str(one) for one in (host, getattr(service, "smtp_host", None)) if one]
+            return {"outcome": "known", "hosts": hosts}
         sender = apprise.Apprise(asset=self._asset)
         sender.add(service)
         is_sent = sender.notify(
