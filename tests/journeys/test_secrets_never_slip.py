@@ -111,14 +111,12 @@ class Walk:
             "/api/v3/validate-refresh-token", 400, -4711, f"{refresh} with {PIN} of {APP_SECRET}"
         )
         await self.town.broker.revoke(self.asha.fyers_id)
-        await self.town.advance(5)
-        await until(lambda: self.asha.notices("session_ended"), "the session's end")
+        await self.town.patiently(until(lambda: self.asha.notices("session_ended"), "the session's end"))
         await self.town.broker.end_faults()
         assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
         await self.connects()
         await self.town.broker.revoke(self.asha.fyers_id)
-        await self.town.advance(5)
-        await until(lambda: _is_renewed(self.asha), "the renewal")
+        await self.town.patiently(until(lambda: _is_renewed(self.asha), "the renewal"))
         session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
         self.keep("access token", session.token)
         await self.town.patiently(self.looks_around())
