@@ -41,6 +41,7 @@ from hullwatch.services.connections import ConnectionService
 from hullwatch.services.daily_summary import DailySummary
 from hullwatch.services.dead_mans_switch import DeadMansSwitch
 from hullwatch.services.hma import HMAService
+from hullwatch.services.known_ends import end_warnings
 from hullwatch.services.linking import LinkingService
 from hullwatch.services.login_links import LoginLinkService
 from hullwatch.services.logins import LoginService
@@ -51,7 +52,7 @@ from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
-from hullwatch.services.readiness import START_SHARE, ReadinessService, end_warnings, warming_at_once
+from hullwatch.services.readiness import START_SHARE, ReadinessService, warming_at_once
 from hullwatch.services.renewal import RenewalService
 from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService

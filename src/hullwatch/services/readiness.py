@@ -32,9 +32,7 @@ from hullwatch.domain.readiness import (
     Verdict,
     assess,
     bell_at,
-    ends_early,
 )
-from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
@@ -410,18 +408,6 @@ class ReadinessService:
         if self._push(user_id, readiness, now):
             self._hub.publish(ADMINS, ReadinessChanged(user_id, readiness.verdict, readiness.reason, now))
         self._wake.set()
-
-
-def end_warnings(
-    is_wanted: Callable[[str], bool], calendar: MarketCalendar, clock: Clock
-) -> Callable[[str, datetime], bool]:
-    """Return what decides whether a user is warned that the session's known end is near."""
-
-    def warns_of_end(user_id: str, expires_at: datetime) -> bool:
-        renewed_until = next_daily_end(clock.now())
-        return is_wanted(user_id) and ends_early(expires_at, calendar, renewed_until=renewed_until)
-
-    return warns_of_end
 
 
 def _severity(one: AccountReadiness) -> tuple[int, bool, bool, str]:
