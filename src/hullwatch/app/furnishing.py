@@ -26,7 +26,8 @@ from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.operator_notices import OperatorNotices
 from hullwatch.services.passwords import ArgonHasher
-from hullwatch.services.readiness import START_SHARE, ReadinessService, warming_at_once
+from hullwatch.services.readiness import ReadinessService
+from hullwatch.services.readiness_asking import START_SHARE, warming_at_once
 from hullwatch.services.renewal import RenewalService
 from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService
