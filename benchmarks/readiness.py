@@ -24,7 +24,7 @@ from hullwatch.domain.notifications import NotificationKind
 from hullwatch.domain.readiness import Verdict
 from hullwatch.domain.tokens import IST
 from hullwatch.services.monitoring.watcher import QUIET_GAP_S
-from hullwatch.services.readiness import WARM_SHARE
+from hullwatch.services.readiness_asking import WARM_SHARE
 from hullwatch.services.readiness_notices import incident_of
 
 TARGET_ACCOUNTS = 2_000

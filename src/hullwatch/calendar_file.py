@@ -1,6 +1,6 @@
 """The operator's own table of trading days, read when the house is opened or a command needs the calendar.
 
-Its format stands in ``domain/market_calendar/sessions.toml``. Used by ``app.py`` and the commands, by nobody else.
+Its format stands in ``domain/market_calendar/sessions.toml``. Used by ``app`` and the commands, by nobody else.
 """
 
 from hullwatch.domain.market_calendar import (

@@ -1,4 +1,4 @@
-"""Settings: the environment, or a ``.env`` file, as one frozen, typed object. Read by ``app.py`` and the commands, by nobody else."""
+"""Settings: the environment, or a ``.env`` file, as one frozen, typed object. Read by ``app`` and the commands, by nobody else."""
 
 import re
 from ipaddress import ip_address

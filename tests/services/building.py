@@ -31,13 +31,14 @@ from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import HMAService
+from hullwatch.services.known_ends import end_warnings
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring import MonitoringService
 from hullwatch.services.notifications import NotificationService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.outbox import Outbox
 from hullwatch.services.ports import LinkMaker, SharedChecks
-from hullwatch.services.readiness import ReadinessService, end_warnings
+from hullwatch.services.readiness import ReadinessService
 from hullwatch.services.renewal import RenewalService
 from hullwatch.services.renewal_consents import RenewalConsents
 from hullwatch.services.token_validation import TokenValidationService

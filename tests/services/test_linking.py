@@ -33,7 +33,8 @@ from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
-from hullwatch.services.linking import STATE_LIFETIME, AppCheck, LinkingService, Redirect, read_pasted
+from hullwatch.services.fyers_apps import AppCheck
+from hullwatch.services.linking import STATE_LIFETIME, LinkingService, Redirect, read_pasted
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), "http://127.0.0.1:8000/api/fyers/callback")
 NONCE = "nonce-of-the-beginning-browser"

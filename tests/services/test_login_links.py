@@ -330,10 +330,10 @@ async def test_only_the_linked_fyers_account_is_taken(house, phone):
 async def test_pressing_without_an_app_leaves_the_link_free(house, phone):
     """When beginning fails the link is not taken: nothing of it is kept."""
     value = await house.link()
-    house.linking._server_app = None
+    house.linking._apps._server_app = None
     with pytest.raises(LinkRefused):
         await house.press(value, phone)
-    house.linking._server_app = APP
+    house.linking._apps._server_app = APP
 
     assert await house.press(value, Phone("other"))
 

@@ -19,7 +19,7 @@ from hullwatch.domain.failures import (
 from hullwatch.domain.instruments import Symbol
 from hullwatch.domain.signals import Rule
 from hullwatch.domain.watches import MOST_WATCHES, WatchStatus
-from hullwatch.services.monitoring.watcher import ASK_AGAIN_AFTER_S
+from hullwatch.services.monitoring.feeds import ASK_AGAIN_AFTER_S
 from services.building import (
     ALICE,
     BOB,

@@ -17,7 +17,8 @@ from hullwatch.domain.notifications import NotificationKind
 from hullwatch.domain.readiness import Reason, Verdict
 from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.connections import ADMINS
-from hullwatch.services.readiness import BY_HAND_EVERY_S, warming_at_once
+from hullwatch.services.readiness import BY_HAND_EVERY_S
+from hullwatch.services.readiness_asking import warming_at_once
 from services.building import (
     ALICE,
     BOB,

@@ -1,4 +1,4 @@
-"""When accounts ask, with many of them; `hullwatch.services.monitoring.runner`."""
+"""When accounts ask, with many of them; `hullwatch.services.monitoring.rhythm` and `runner`."""
 
 from services.building import FIVE, SBIN, House, candles_of, quote
 

@@ -11,7 +11,7 @@ from hullwatch.domain.market_calendar import nse_calendar
 from hullwatch.domain.signals import Rule
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.services.chart import ChartService
-from hullwatch.services.monitoring.watcher import ASKS_IN_AN_AUCTION
+from hullwatch.services.monitoring.feeds import ASKS_IN_AN_AUCTION
 from services.building import ALICE, BOB, CLOSING, FIVE, OPENING, SBIN, House, quote
 
 CALENDAR = nse_calendar()

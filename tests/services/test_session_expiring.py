@@ -1,4 +1,4 @@
-"""The warning before a session's known end; `hullwatch.services.connections` with `hullwatch.services.readiness.end_warnings`."""
+"""The warning before a session's known end; `hullwatch.services.connections` with `hullwatch.services.known_ends`."""
 
 from datetime import UTC, date, datetime, time, timedelta
 

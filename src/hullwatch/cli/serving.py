@@ -1,4 +1,4 @@
-"""Serving a house over HTTP until it is asked to stop, and ending it in order. Building the house belongs to ``app.py``."""
+"""Serving a house over HTTP until it is asked to stop, and ending it in order. Building the house belongs to ``app``."""
 
 import asyncio
 import contextlib

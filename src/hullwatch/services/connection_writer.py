@@ -4,7 +4,7 @@ What happens to a session is decided in ``connections.py``; there it has counted
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -16,6 +16,7 @@ from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
+from hullwatch.services.known_accounts import KnownAccount
 from hullwatch.services.notifications import announce
 from hullwatch.services.ports import StorePort, UnitOfWork
 
@@ -115,6 +116,30 @@ async def save_login(work: UnitOfWork, change: ConnectionChange, notification: N
     """Add a login's audit line and notice to the unit of work that stores it; say whether the notice is new."""
     await work.audit.add([audit_entry(change)])
     return notification is not None and await work.notifications.add(notification)
+
+
+async def save_observed(store: StorePort, observed: Sequence[KnownAccount]) -> None:
+    """Store when these sessions were last confirmed.
+
+    Raises:
+        StorageUnavailable: The database did not answer; all are still to be stored.
+    """
+    if not observed:
+        return
+    for account in observed:
+        account.is_observed = False
+    is_kept = False
+    try:
+        async with store.begin() as work:
+            # One statement for all: two thousand, one after the other, would hold the database for many seconds.
+            await work.connections.save_observed(
+                [account.connection for account in observed if account.connection.has_session]
+            )
+            await work.commit()
+        is_kept = True
+    finally:
+        for account in observed:
+            account.is_observed |= not is_kept
 
 
 def audit_entry(change: ConnectionChange) -> AuditEntry:

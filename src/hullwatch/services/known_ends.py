@@ -1,10 +1,16 @@
-"""Waits for the next moment at which a session nears or reaches its known end. What then happens is ``connections.py``'s."""
+"""Waits for the next moment at which a session nears or reaches its known end, and knows which ends are worth a warning.
+
+What then happens is ``connections.py``'s.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from hullwatch.domain.connection import EXPIRING_BEFORE, Connection, LoginState
+from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.domain.readiness import ends_early
+from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.clock import Clock
 
 
@@ -17,6 +23,18 @@ def next_due_at(connections: Iterable[Connection]) -> datetime | None:
         is_near = connection.state is LoginState.EXPIRING
         moments.append(connection.expires_at if is_near else connection.expires_at - EXPIRING_BEFORE)
     return min(moments, default=None)
+
+
+def end_warnings(
+    is_wanted: Callable[[str], bool], calendar: MarketCalendar, clock: Clock
+) -> Callable[[str, datetime], bool]:
+    """Return what decides whether a user is warned that the session's known end is near."""
+
+    def warns_of_end(user_id: str, expires_at: datetime) -> bool:
+        renewed_until = next_daily_end(clock.now())
+        return is_wanted(user_id) and ends_early(expires_at, calendar, renewed_until=renewed_until)
+
+    return warns_of_end
 
 
 class KnownEnds:

@@ -1,4 +1,4 @@
-"""Linking a Fyers account: the user's Fyers app, the round trip through Fyers' login page, and disconnecting.
+"""Linking a Fyers account: the round trip through Fyers' login page, and disconnecting. The app it goes through is ``fyers_apps.py``'s.
 
 What a session is and when it ends is `ConnectionService`'s; this module only brings it a fresh access token. The round trip is bound
 twice: its `state` is random, stored as a hash, good once and for `STATE_LIFETIME`; and whoever comes back with it has to be signed in as the
@@ -9,12 +9,11 @@ browser begins that is not signed in, are made and taken in ``login_links.py``.
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, Protocol
 
-from hullwatch.domain.accounts import FyersApp, PendingLogin, read_fyers_app
+from hullwatch.domain.accounts import FyersApp, PendingLogin
 from hullwatch.domain.connection import Connection, Credential, Lease
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import (
@@ -24,7 +23,6 @@ from hullwatch.domain.failures import (
     InvalidInput,
     LinkRefused,
     LoginRefused,
-    RequestRefused,
     UnreadableReply,
     WrongAccount,
 )
@@ -32,11 +30,11 @@ from hullwatch.domain.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.secrets import AccessToken, AuthCode, RefreshToken
 from hullwatch.domain.tokens import TokenClaims, read_claims
 from hullwatch.runtime.clock import Clock
+from hullwatch.services.fyers_apps import AppCheck, FyersApps, LinkedApp
 from hullwatch.services.logins import hash_value
 from hullwatch.services.ports import BrokerPort, StorePort, UnitOfWork
 from hullwatch.services.redirects import (
     AGAIN,
-    APP_CODES,
     Redirect,
     check_browser,
     exchange_refusal,
@@ -49,9 +47,6 @@ STATE_LIFETIME: Final = timedelta(minutes=10)
 LONGEST_STATE: Final = 128
 SIGN_OUT_PATIENCE_S: Final = 3.0
 """Real seconds that a person who disconnects waits for Fyers; here the session is over already."""
-
-_NO_CODE: Final = "hullwatch-asks-about-the-app"
-"""Stands where an auth code would; Fyers' codes are JWTs, so it cannot be one."""
 
 
 class Sessions(Protocol):
@@ -94,27 +89,6 @@ class Renewals(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedApp:
-    """The Fyers app a user logs in through, fit for showing: no secret."""
-
-    app_id: str
-    redirect_uri: str
-    is_own: bool
-    """False for the server's app, which all users without one of their own share."""
-
-
-class AppCheck(StrEnum):
-    """What Fyers says to an app id and its secret."""
-
-    ACCEPTED = "accepted"
-    """It objects to nothing but the auth code."""
-    REFUSED = "refused"
-    """It does not accept them together."""
-    UNKNOWN = "unknown"
-    """It could not be asked."""
-
-
 class LinkingService:
     """Brings fresh access tokens to the connections."""
 
@@ -134,58 +108,34 @@ class LinkingService:
         self._broker = broker
         self._connections = connections
         self._clock = clock
-        self._server_app = server_app
+        self._apps = FyersApps(store=store, broker=broker, clock=clock, server_app=server_app)
         self._new_secret = new_secret
         self._sign_out_patience_s = sign_out_patience_s
         self._renewals = renewals
 
+    # ---------------------------------------------------------------- the user's Fyers app
+
     async def app(self, user_id: str) -> LinkedApp | None:
         """Return the app the user would log in through, or `None` while there is none."""
-        async with self._store.begin(read_only=True) as work:
-            own = await work.connections.app(user_id)
-        app = own or self._server_app
-        return None if app is None else LinkedApp(app.app_id, app.redirect_uri, is_own=own is not None)
+        return await self._apps.shown(user_id)
 
     async def put_app(self, user_id: str, app_id: str, secret: str, redirect_uri: str) -> LinkedApp:
         """Store the user's own Fyers app; raises `InvalidInput`. A running session goes on with the app it began with."""
-        app = read_fyers_app(app_id, secret, redirect_uri)
-        async with self._store.begin() as work:
-            await work.connections.put_app(user_id, app)
-            await work.audit.add(
-                [
-                    AuditEntry(
-                        self._clock.now(),
-                        user_id,
-                        "fyers_app.stored",
-                        user_id,
-                        evidence={"appId": app.app_id},
-                    )
-                ]
-            )
-            await work.commit()
-        return LinkedApp(app.app_id, app.redirect_uri, is_own=True)
+        return await self._apps.put(user_id, app_id, secret, redirect_uri)
 
     async def check_app(self, user_id: str) -> AppCheck:
-        """Ask Fyers whether it objects to the app id and secret that logins go through, with an auth code that cannot be good.
-
-        Fyers has no call of its own for this; a wrong pair is refused in other words than a wrong code.
+        """Ask Fyers whether it objects to the app id and secret that logins go through.
 
         Raises:
             LinkRefused: there is no Fyers app yet.
         """
-        answer = await self._broker.exchange_auth_code(await self._app(user_id), AuthCode(_NO_CODE))
-        if isinstance(answer, RequestRefused) and answer.code in APP_CODES:
-            return AppCheck.REFUSED
-        if isinstance(answer, RequestRefused | LoginRefused):
-            return AppCheck.ACCEPTED
-        return AppCheck.UNKNOWN
+        return await self._apps.check(user_id)
 
     async def remove_app(self, user_id: str) -> None:
         """Forget the user's own Fyers app; the server's is used then, if there is one."""
-        async with self._store.begin() as work:
-            await work.connections.remove_app(user_id)
-            await work.audit.add([AuditEntry(self._clock.now(), user_id, "fyers_app.removed", user_id)])
-            await work.commit()
+        await self._apps.remove(user_id)
+
+    # ---------------------------------------------------------------- the round trip
 
     async def connect(self, user_id: str, browser_nonce: str, *, may_switch_account: bool = False) -> str:
         """Return the address of Fyers' login page for this user.
@@ -199,7 +149,7 @@ class LinkingService:
             LinkRefused: there is no Fyers app to log in through.
         """
         async with self._store.begin() as work:
-            app = await self._app_in(work, user_id)
+            app = await self._apps.within(work, user_id)
             pending = PendingLogin(
                 user_id,
                 app.app_id,
@@ -219,7 +169,7 @@ class LinkingService:
         Raises:
             LinkRefused: there is no Fyers app to log in through.
         """
-        app = await self._app_in(work, link.user_id)
+        app = await self._apps.within(work, link.user_id)
         ends_at = min(self._clock.now() + STATE_LIFETIME, link.expires_at)
         pending = PendingLogin(
             link.user_id, app.app_id, ends_at, browser_hash, link_generation=link.generation
@@ -266,7 +216,7 @@ class LinkingService:
         if pending.link_generation not in (None, self._connections.connection(pending.user_id).generation):
             # Asked again when the session is stored; here it saves the exchange of a code for nothing.
             raise LinkRefused("There has been a login since this one was begun.", reason="void")
-        app = await self._app(pending.user_id)
+        app = await self._apps.of(pending.user_id)
         if app.app_id != pending.app_id:
             raise LinkRefused(f"The Fyers app was changed while you were logging in. {AGAIN}")
         return await self._log_in(
@@ -302,34 +252,7 @@ class LinkingService:
             )
         may_switch = may_switch_account or (pending is not None and pending.may_switch_account)
         code = read_auth_code(redirect.auth_code)
-        return await self._log_in(user_id, await self._app(user_id), code, may_switch_account=may_switch)
-
-    async def disconnect(self, user_id: str) -> Connection:
-        """End the session here at once, and at Fyers if it answers soon; without a session nothing happens."""
-        credential = self._connections.credential(user_id)
-        connection = await self._connections.sign_out(user_id, actor=user_id)
-        if credential is not None:
-            await self._sign_out_at_fyers(credential)
-        return connection
-
-    async def _sign_out_at_fyers(self, credential: Credential) -> None:
-        """Tell Fyers; the lease is closed for everybody else, so this last call has one of its own."""
-        last_call = replace(credential, lease=Lease())
-        try:
-            async with asyncio.timeout(self._sign_out_patience_s):
-                await self._broker.sign_out(last_call)
-        except TimeoutError:
-            return
-
-    async def _app(self, user_id: str) -> FyersApp:
-        async with self._store.begin(read_only=True) as work:
-            return await self._app_in(work, user_id)
-
-    async def _app_in(self, work: UnitOfWork, user_id: str) -> FyersApp:
-        own = await work.connections.app(user_id)
-        if (app := own or self._server_app) is None:
-            raise LinkRefused("No Fyers app is set up yet: store your Fyers app id and secret first.")
-        return app
+        return await self._log_in(user_id, await self._apps.of(user_id), code, may_switch_account=may_switch)
 
     async def _take_pending(self, state: str | None) -> PendingLogin | None:
         if not state or len(state) > LONGEST_STATE:
@@ -404,3 +327,22 @@ class LinkingService:
         if isinstance(answer, LoginRefused):
             raise LinkRefused(f"Fyers does not accept the session it has just sent. {AGAIN}")
         raise trouble(answer)
+
+    # ---------------------------------------------------------------- the end
+
+    async def disconnect(self, user_id: str) -> Connection:
+        """End the session here at once, and at Fyers if it answers soon; without a session nothing happens."""
+        credential = self._connections.credential(user_id)
+        connection = await self._connections.sign_out(user_id, actor=user_id)
+        if credential is not None:
+            await self._sign_out_at_fyers(credential)
+        return connection
+
+    async def _sign_out_at_fyers(self, credential: Credential) -> None:
+        """Tell Fyers; the lease is closed for everybody else, so this last call has one of its own."""
+        last_call = replace(credential, lease=Lease())
+        try:
+            async with asyncio.timeout(self._sign_out_patience_s):
+                await self._broker.sign_out(last_call)
+        except TimeoutError:
+            return

@@ -37,7 +37,7 @@ from hullwatch.domain.market_calendar import MarketCalendar
 from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.linking import LinkedApp
+from hullwatch.services.fyers_apps import LinkedApp
 from hullwatch.services.login_asking import ASK_AGAIN_AFTER, LoginAsking
 from hullwatch.services.logins import hash_value
 from hullwatch.services.ports import StorePort, UnitOfWork

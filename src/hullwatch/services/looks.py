@@ -1,4 +1,4 @@
-"""Which accounts are looked at a second time, and seeing each look through. What a look asks is ``second_look.py``'s, when one begins ``connections.py``'s."""
+"""Which accounts are looked at a second time, and seeing each look through. What a look asks is ``second_look.py``'s, when one begins ``doubts.py``'s."""
 
 import asyncio
 from collections.abc import Iterable

@@ -38,7 +38,7 @@ class BrokerTrouble:
 
 
 class Sessions(Protocol):
-    """What the watch needs of the connection service."""
+    """What the watch needs of the sessions; satisfied by `Doubts`."""
 
     def connections(self) -> tuple[Connection, ...]:
         """Return all known connections."""

@@ -1,18 +1,14 @@
 """ReadinessService: before the bell, asks after every account that wants monitoring, warms its averages, and says who is ready and who is not.
 
-What ready means is in ``domain/readiness.py``, when checks are made in ``domain/check_times.py``, who is told what in
-``readiness_notices.py``. After the opening the same questions are answered from what monitoring does.
-
-Nobody waits for anybody: each account is validated in its slot of a sweep and warmed through its own monitoring cycle, so many at a time
-that watching and validating keep their turns at the machine's gate. An account without a session makes no call, and one whose
-validation brought no clear answer is not asked for history as well.
+What ready means is in ``domain/readiness.py``, when checks are made in ``domain/check_times.py``, how many are asked at once in
+``readiness_asking.py``, and who is told what in ``readiness_notices.py``. After the opening the same questions are answered from what
+monitoring does.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -32,26 +28,19 @@ from hullwatch.domain.readiness import (
     Verdict,
     assess,
     bell_at,
-    ends_early,
 )
-from hullwatch.domain.tokens import next_daily_end
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
 from hullwatch.services.connections import ADMINS, ConnectionService
 from hullwatch.services.monitoring import MonitoringService
-from hullwatch.services.monitoring.watcher import QUIET_GAP_S
-from hullwatch.services.notifications import ReadinessLine, describe_readiness
+from hullwatch.services.notifications import describe_readiness
 from hullwatch.services.ports import StorePort
+from hullwatch.services.readiness_asking import ReadinessAsking
 from hullwatch.services.readiness_notices import ReadinessNotices
-from hullwatch.services.token_validation import TokenValidationService, Validation, ValidationVerdict
+from hullwatch.services.readiness_overview import AccountReadiness, Overview, severity
+from hullwatch.services.token_validation import TokenValidationService, ValidationVerdict
 
-WARM_SHARE: Final = 0.5
-"""Of the machine's gate, for warming: validations and what else goes on share the rest."""
-START_SHARE: Final = 0.3
-"""Of the machine's gate, for the first cycles after a start outside trading hours: both together leave room for a sweep."""
-WARM_DEADLINE_S: Final = 30.0
-"""For one account's history: a little longer than its cycle may take."""
 LONGEST_CHECK_S: Final = 1800.0
 """For a check that no opening ends."""
 LOOK_AGAIN_S: Final = 30.0
@@ -61,44 +50,6 @@ LOOKED_AT_IN_ONE_GO: Final = 50
 """Accounts: each takes about a tenth of a millisecond."""
 BY_HAND_EVERY_S: Final = 60.0
 """Between checks that an operator asks for."""
-
-
-def warming_at_once(*, calls_per_second: int, calls_per_second_total: int) -> int:
-    """Return how many accounts to warm at the same time so that together they take `WARM_SHARE` of the machine's gate at most."""
-    of_one = min(calls_per_second, 1 / QUIET_GAP_S)
-    return max(1, math.floor(calls_per_second_total * WARM_SHARE / of_one))
-
-
-@dataclass(frozen=True, slots=True)
-class AccountReadiness:
-    """How one account stands at this moment, in values and in words."""
-
-    user_id: str
-    readiness: Readiness
-    line: ReadinessLine
-    checked_at: datetime | None
-    """When a check last asked after it; `None` before the first since the server started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """Everybody at this moment."""
-
-    bell: Bell
-    total: int
-    """Accounts that count: those that want monitoring and have something to watch, on an exchange day."""
-    good: int
-    """Those of them that are ready or, after the opening, watched."""
-    checked_at: datetime | None
-    next_check_at: datetime
-    is_checking: bool
-    accounts: tuple[AccountReadiness, ...]
-    """Those of whom a wish or a watchlist is known, the worst first."""
-
-    @property
-    def percent(self) -> float | None:
-        """The share that is good, rounded down so that 100 means all; `None` where nobody counts."""
-        return math.floor(1000 * self.good / self.total) / 10 if self.total else None
 
 
 class ReadinessService:
@@ -138,13 +89,15 @@ class ReadinessService:
         """
         self._connections = connections
         self._validation = validation
+        self._asking = ReadinessAsking(
+            validation=validation, monitoring=monitoring, wire_clock=wire_clock or clock, at_once=at_once
+        )
         self._monitoring = monitoring
         self._calendar = calendar
         self._clock = clock
         self._wire_clock = wire_clock or clock
         self._hub = hub
         self._times = times
-        self._at_once = at_once
         self._notices = ReadinessNotices(store=store, hub=hub, new_id=new_id)
         self._supervisor = supervisor
         self._turn = asyncio.Lock()
@@ -175,7 +128,7 @@ class ReadinessService:
             accounts.append(self._told(user_id, self._assess(user_id, bell), next_check_at))
             if place % LOOKED_AT_IN_ONE_GO == 0:
                 await asyncio.sleep(0)
-        accounts.sort(key=_severity)
+        accounts.sort(key=severity)
         return Overview(
             bell=bell,
             total=sum(one.readiness.verdict.counts for one in accounts),
@@ -334,7 +287,7 @@ class ReadinessService:
             users = [user_id for user_id in self._monitoring.wanting() if self._monitoring.lines(user_id)]
             with suppress(TimeoutError):
                 async with clock_timeout(self._clock, limit_s):
-                    await self._validate_and_warm(
+                    await self._asking.ask(
                         [user_id for user_id in users if self._connections.connection(user_id).has_session]
                     )
             self._last_check_at = self._clock.now()
@@ -345,31 +298,6 @@ class ReadinessService:
                 is_scheduled=check is not None,
                 took_s=round(self._wire_clock.monotonic() - began_s, 1),
             )
-
-    async def _validate_and_warm(self, users: list[str]) -> None:
-        places = asyncio.Semaphore(self._at_once)
-        warming: dict[str, asyncio.Task[None]] = {}
-
-        def validated(validation: Validation) -> None:
-            if validation.verdict is ValidationVerdict.VALID:
-                user_id = validation.user_id
-                warming[user_id] = asyncio.create_task(self._warm(user_id, places), name=f"warm {user_id}")
-
-        try:
-            await self._validation.validate_users(users, on_progress=validated)
-            results = await asyncio.gather(*warming.values(), return_exceptions=True)
-        finally:
-            for task in warming.values():
-                task.cancel()
-        for user_id, result in zip(warming, results, strict=True):
-            if isinstance(result, Exception):
-                self._log.error("readiness.broke", user_id=user_id, error=type(result).__name__)
-
-    async def _warm(self, user_id: str, places: asyncio.Semaphore) -> None:
-        async with places:
-            with suppress(TimeoutError):
-                async with clock_timeout(self._wire_clock, WARM_DEADLINE_S):
-                    await self._monitoring.warm(user_id)
 
     def _conclude(self, check: Check | None, bell: Bell, now: datetime) -> None:
         """Say what the check has found."""
@@ -421,35 +349,3 @@ class ReadinessService:
         if self._push(user_id, readiness, now):
             self._hub.publish(ADMINS, ReadinessChanged(user_id, readiness.verdict, readiness.reason, now))
         self._wake.set()
-
-
-def end_warnings(
-    is_wanted: Callable[[str], bool], calendar: MarketCalendar, clock: Clock
-) -> Callable[[str, datetime], bool]:
-    """Return what decides whether a user is warned that the session's known end is near."""
-
-    def warns_of_end(user_id: str, expires_at: datetime) -> bool:
-        renewed_until = next_daily_end(clock.now())
-        return is_wanted(user_id) and ends_early(expires_at, calendar, renewed_until=renewed_until)
-
-    return warns_of_end
-
-
-def _severity(one: AccountReadiness) -> tuple[int, bool, bool, str]:
-    readiness = one.readiness
-    return (
-        _SEVERITY[readiness.verdict],
-        not readiness.is_for_user,
-        readiness.reason is None,
-        one.user_id,
-    )
-
-
-_SEVERITY: Final[Mapping[Verdict, int]] = {
-    Verdict.NOT_WATCHING: 0,
-    Verdict.NOT_READY: 0,
-    Verdict.WATCHING: 1,
-    Verdict.READY: 1,
-    Verdict.MARKET_CLOSED: 2,
-    Verdict.NOT_WANTED: 3,
-}

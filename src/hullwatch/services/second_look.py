@@ -1,7 +1,7 @@
 """The second look: what is asked between Fyers' first refusal of a session and a verdict on it.
 
 The order of the questions is ``domain/connection.py``'s, the rule for a broker that is ill ``domain/mass_refusal.py``'s. What a verdict
-leads to is told to the sessions in ``connections.py``.
+leads to is told to the sessions in ``doubts.py``.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _LOOK_AGAIN: Final = Backoff(first_s=20, factor=2, max_s=120, jitter=0.25)
 
 
 class Sessions(Protocol):
-    """What a look needs of the connection service."""
+    """What a look needs of the sessions; satisfied by `Doubts`."""
 
     def is_present(self, credential: Credential) -> bool:
         """Tell whether the credential still belongs to its account's present session."""

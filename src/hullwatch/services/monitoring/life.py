@@ -17,7 +17,8 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.watches import MonitoringWish, WatchStatus
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.monitoring.journal import Journal
-from hullwatch.services.monitoring.runner import Runner
+from hullwatch.services.monitoring.run import Run
+from hullwatch.services.monitoring.trail import Trail
 from hullwatch.services.ports import StorePort, UnitOfWork
 
 
@@ -80,28 +81,27 @@ class ServerLife:
 
 
 def resume_account(
-    runner: Runner, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
+    trail: Trail, run: Run, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
 ) -> None:
     """Take up an account where the process before this one left it: its wish, and where its blind stretch began.
 
     A wish is stored at once, its line in the trail a moment later: where a crash came in between, the line is written now, and counts from the wish.
     """
-    run = runner.run_of(wish.user_id)
     said = None if last_line is None or last_line.to_state is None else state_named(last_line.to_state)
     if not wish.is_wanted:
         if said not in (None, WatchStatus.NOT_WANTED):
-            runner.tell(run, WatchStatus.NOT_WANTED, wish.changed_at)
+            trail.tell(run, WatchStatus.NOT_WANTED, wish.changed_at)
         return
     if said is WatchStatus.NOT_WANTED:
         blind_since = wish.changed_at
-        runner.tell(run, WatchStatus.STARTING, blind_since)
+        trail.tell(run, WatchStatus.STARTING, blind_since)
     elif last_line is not None and said is not None and is_blind(said):
         began_at = moment_in(last_line, BLIND_SINCE) or moment_in(last_line, SINCE) or last_line.at
         blind_since = min(began_at, down_since)
     else:
         blind_since = down_since
     run.watcher.gap.begin(blind_since)
-    runner.set_status(run, WatchStatus.STARTING)
+    trail.set_status(run, WatchStatus.STARTING)
 
 
 def _line(at: datetime, kind: str, since: datetime | None) -> AuditEntry:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from random import Random
 
@@ -15,7 +15,6 @@ from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outc
 from hullwatch.domain.hma import warm_up
 from hullwatch.domain.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.market_calendar import MarketCalendar
-from hullwatch.domain.quotes import Quote
 from hullwatch.domain.readiness import Line
 from hullwatch.domain.signals import Rule, Signal
 from hullwatch.domain.vitals import Vitals
@@ -26,43 +25,18 @@ from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.market import MarketService
 from hullwatch.services.monitoring.coverage import CoverageReader
+from hullwatch.services.monitoring.glances import (
+    MonitoringState,
+    WatchGlance,
+    glances,
+    is_fed,
+    state_of,
+)
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.life import ServerLife, resume_account
 from hullwatch.services.monitoring.runner import Runner
 from hullwatch.services.monitoring.watcher import Tools, WatchingMetrics
-from hullwatch.services.notifications import describe_status
 from hullwatch.services.ports import StorePort
-
-
-@dataclass(frozen=True, slots=True)
-class MonitoringState:
-    """What a user wants and what is happening."""
-
-    is_wanted: bool
-    is_running: bool
-    """Whether cycles complete at present; outside trading hours, whether they would."""
-    status: WatchStatus
-    reason_text: str
-    since: datetime | None
-    last_cycle_at: datetime | None
-    cycles: int
-    missed_cycles: int
-    watch_count: int
-    refused_symbols: tuple[Symbol, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchGlance:
-    """A line of the watchlist with what was last known of it; missing is `None`."""
-
-    watch: Watch
-    quote: Quote | None
-    quoted_at: datetime | None
-    hma: float | None
-    """After the newest closed candle, INR."""
-    preview: float | None
-    """What it would be if the forming candle closed at the last price."""
-    last_signal: Signal | None
 
 
 class MonitoringService:
@@ -134,7 +108,10 @@ class MonitoringService:
             self._runner.run_of(watch.user_id).watcher.put(watch)
         over = self._first_cycles_within(len(watches))
         for wish in wishes:
-            resume_account(self._runner, wish, last_lines.get(wish.user_id), down_since or self._clock.now())
+            run = self._runner.run_of(wish.user_id)
+            resume_account(
+                self._runner.trail, run, wish, last_lines.get(wish.user_id), down_since or self._clock.now()
+            )
             if wish.is_wanted:
                 self._runner.wake_spread(wish.user_id, over)
 
@@ -161,7 +138,7 @@ class MonitoringService:
         await self._life.end()
 
     async def _beat(self) -> None:
-        self._runner.note_fallen_out()
+        self._runner.trail.note_fallen_out(self._runner.runs.values())
         await self._life.beat()
 
     def _announce(self, signal: Signal) -> None:
@@ -190,7 +167,7 @@ class MonitoringService:
                 await self._put_wish(
                     MonitoringWish(user_id, is_wanted=True, changed_at=now), run.watcher.judge_from(now)
                 )
-                self._runner.set_status(run, WatchStatus.STARTING)
+                self._runner.trail.set_status(run, WatchStatus.STARTING)
                 self._runner.wake(user_id)
         return self.state(user_id)
 
@@ -202,7 +179,7 @@ class MonitoringService:
                 await run.watcher.save_unsaved()
                 wish = MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now())
                 await self._put_wish(wish, {})
-                self._runner.set_status(run, WatchStatus.NOT_WANTED)
+                self._runner.trail.set_status(run, WatchStatus.NOT_WANTED)
         return self.state(user_id)
 
     async def _put_wish(self, wish: MonitoringWish, evaluated_through: dict[str, datetime]) -> None:
@@ -216,25 +193,7 @@ class MonitoringService:
     def state(self, user_id: str) -> MonitoringState:
         """Return what the user wants and what is happening."""
         run = self._runner.run_of(user_id)
-        status = run.status
-        if self.is_wanted(user_id) and status is not WatchStatus.NO_SESSION:
-            connection = self._connections.connection(user_id)
-            if run.watcher.watches and not connection.has_session:
-                status = (
-                    WatchStatus.NO_SESSION
-                )  # the session ended a moment ago; the next cycle will say so too
-        return MonitoringState(
-            is_wanted=self.is_wanted(user_id),
-            is_running=status in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED),
-            status=status,
-            reason_text=describe_status(status),
-            since=run.since,
-            last_cycle_at=run.last_cycle_at,
-            cycles=run.cycles,
-            missed_cycles=run.missed,
-            watch_count=len(run.watcher.watches),
-            refused_symbols=tuple(run.watcher.refused),
-        )
+        return state_of(run, self._connections.connection(user_id), is_wanted=self.is_wanted(user_id))
 
     # ---------------------------------------------------------------- before the opening
 
@@ -377,38 +336,16 @@ class MonitoringService:
 
     async def glance(self, user_id: str) -> list[WatchGlance]:
         """Return the watchlist with what was last known of each line; asks Fyers only for quotes that nobody else is fetching."""
-        watcher = self._runner.run_of(user_id).watcher
-        if not self._is_fed(user_id) and watcher.watches:
-            symbols = list(dict.fromkeys(watch.symbol for watch in watcher.watches.values()))
+        run = self._runner.run_of(user_id)
+        if not is_fed(run) and run.watcher.watches:
+            symbols = list(dict.fromkeys(watch.symbol for watch in run.watcher.watches.values()))
             answer = await self._market.quotes(user_id, symbols)
             if answer.outcome is Outcome.OK:
-                watcher.remember_quotes(answer.quotes)
+                run.watcher.remember_quotes(answer.quotes)
         watches = await self.watches(user_id)
         async with self._store.begin(read_only=True) as work:
             last = await work.watches.last_signals(user_id)
-        quotes = {quote.symbol: quote for quote in watcher.quotes}
-        previews = watcher.previews()
-        return [
-            WatchGlance(
-                watch=watch,
-                quote=quotes.get(watch.symbol),
-                quoted_at=watcher.quoted_at if watch.symbol in quotes else None,
-                hma=series.hma if (series := watcher.series(watch.id)) is not None else None,
-                preview=previews.get(watch.id),
-                last_signal=last.get(watch.id),
-            )
-            for watch in watches
-        ]
-
-    def _is_fed(self, user_id: str) -> bool:
-        """Whether cycles bring quotes of every line at present."""
-        run = self._runner.run_of(user_id)
-        quoted = {quote.symbol for quote in run.watcher.quotes}
-        is_complete = all(
-            watch.symbol in quoted or watch.symbol in run.watcher.refused
-            for watch in run.watcher.watches.values()
-        )
-        return run.status is WatchStatus.WATCHING and is_complete
+        return glances(run.watcher, watches, last)
 
     async def signals(
         self,

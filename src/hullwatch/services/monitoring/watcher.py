@@ -1,8 +1,11 @@
-"""One account's watching: what a cycle does, from due candles to quotes, and what it remembers between cycles."""
+"""One account's watching: what a cycle does, from due candles to quotes, and what it remembers between cycles.
+
+Which candles are due is known in ``feeds``; what the database has not taken yet is kept in ``unsaved``.
+"""
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,32 +13,27 @@ from hullwatch.domain.candles import (
     MAX_PRICE,
     Candle,
     closes_at,
-    last_close_at_or_before,
-    next_close_after,
 )
 from hullwatch.domain.connection import Standing
 from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
-from hullwatch.domain.failures import Outcome, StorageUnavailable
+from hullwatch.domain.failures import Outcome
 from hullwatch.domain.hma import warm_up
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar, MarketPhase, session_under_way
+from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.market_calendar import MarketCalendar, session_under_way
 from hullwatch.domain.quotes import Quote
 from hullwatch.domain.readiness import Line, line_state
-from hullwatch.domain.signals import SETTLED_AFTER, Direction, Fed, Intake, Rule, Signal, WatchSeries, is_late
+from hullwatch.domain.signals import SETTLED_AFTER, Direction, Fed, Intake, Signal, WatchSeries, is_late
 from hullwatch.domain.watches import Watch, WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.connections import ConnectionService
 from hullwatch.services.hma import history_start
 from hullwatch.services.market import MarketService
+from hullwatch.services.monitoring.feeds import FeedKey, Feeds
 from hullwatch.services.monitoring.gaps import Gap
 from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.unsaved import Unsaved
 
-ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
-"""Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
-a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
-ASKS_IN_AN_AUCTION = 1
-"""Times a candle that ended in the closing auction is asked for again: most stocks have none then, every day anew."""
 AT_ONCE = 4
 """History calls of one account under way at the same time."""
 QUIET_GAP_S = 0.2
@@ -72,55 +70,6 @@ class Tools:
     metrics: WatchingMetrics
 
 
-@dataclass(slots=True)
-class _Feed:
-    """The candles of one symbol and resolution, shared by all watches on them."""
-
-    calendar: MarketCalendar
-    """Of the segment that the symbol trades in."""
-    through: datetime | None = None
-    """Every candle that closed up to here has been judged; `None` before the first fetch."""
-    awaited: datetime | None = None
-    """The close that was asked for in vain."""
-    attempts: int = 0
-    ask_again_at: datetime | None = None
-    """Not before the cycle whose settled moment this is."""
-    outcome: Outcome | None = None
-    """How the last fetch ended."""
-    answered: datetime | None = None
-    """The latest close that was expected when Fyers last answered; its candle may be one in which nothing was traded."""
-
-    def is_due(self, expected: datetime, settled_at: datetime) -> bool:
-        """Whether a candle that closed at `expected` is missing here and it is time to ask for it."""
-        if self.through is not None and self.through >= expected:
-            return False
-        return self.awaited != expected or self.ask_again_at is None or settled_at >= self.ask_again_at
-
-    def account_for(
-        self, newest: datetime | None, expected: datetime, settled_at: datetime, most_attempts: int
-    ) -> None:
-        """Take note of an answer whose newest closed candle is this one."""
-        self.answered = expected
-        if self.awaited != expected:
-            self.awaited, self.attempts = expected, 0
-        if (newest is not None and newest >= expected) or self.attempts >= most_attempts:
-            self.through, self.awaited, self.ask_again_at = expected, None, None
-            return
-        self.ask_again_at = settled_at + timedelta(seconds=ASK_AGAIN_AFTER_S[self.attempts])
-        self.attempts += 1
-
-
-_SignalKey = tuple[str, datetime, Rule, Resolution]
-
-
-@dataclass(slots=True)
-class _Unsaved:
-    signals: dict[_SignalKey, Signal] = field(default_factory=dict)
-    evaluated_through: dict[str, datetime] = field(default_factory=dict)
-
-
-FeedKey = tuple[Symbol, Resolution]
-
 _STATUS_OF = {
     Outcome.OK: WatchStatus.WATCHING,
     Outcome.NO_DATA: WatchStatus.WATCHING,
@@ -154,8 +103,8 @@ class Watcher:
         self._tools = tools
         self.watches: dict[str, Watch] = {}
         self._series: dict[str, WatchSeries] = {}
-        self._feeds: dict[FeedKey, _Feed] = {}
-        self._unsaved = _Unsaved()
+        self._feeds = Feeds(tools.calendar)
+        self._unsaved = Unsaved()
         self.refused: dict[Symbol, Outcome] = {}
         """Symbols that Fyers refuses to serve, for as long as it does."""
         self.quotes: tuple[Quote, ...] = ()
@@ -170,7 +119,7 @@ class Watcher:
         """Watch this from its `evaluated_through` on; a watch that changed begins anew."""
         self.discard(watch.id)
         self.watches[watch.id] = watch
-        self._feeds[watch.symbol, watch.resolution] = _Feed(self._tools.calendar.for_symbol(watch.symbol))
+        self._feeds.begin((watch.symbol, watch.resolution))
 
     def discard(self, watch_id: str) -> None:
         """Watch this no longer."""
@@ -179,7 +128,7 @@ class Watcher:
         if watch is None:
             return
         if not any(self._watches_on((watch.symbol, watch.resolution))):
-            self._feeds.pop((watch.symbol, watch.resolution), None)
+            self._feeds.end((watch.symbol, watch.resolution))
         if all(other.symbol != watch.symbol for other in self.watches.values()):
             self.refused.pop(watch.symbol, None)
 
@@ -196,7 +145,7 @@ class Watcher:
 
     def lines(self) -> tuple[Line, ...]:
         """Return how far each line of the watchlist is prepared."""
-        expectations = self._expectations(self._tools.clock.now() - SETTLED_AFTER)
+        expectations = self._feeds.expectations(self._tools.clock.now() - SETTLED_AFTER)
         found = []
         for watch in self.watches.values():
             feed, expected = expectations[watch.symbol, watch.resolution]
@@ -212,32 +161,21 @@ class Watcher:
     @property
     def calendars(self) -> list[MarketCalendar]:
         """Return the calendars of the segments that are watched; the cash market's where nothing is."""
-        calendars = {id(feed.calendar): feed.calendar for feed in self._feeds.values()}
-        return list(calendars.values()) or [self._tools.calendar]
+        return self._feeds.calendars
 
     def next_close_after(self, moment: datetime) -> datetime | None:
         """Return when the next candle of any watch closes, each in its own segment."""
-        kinds = {
-            (id(feed.calendar), resolution): feed.calendar for (_, resolution), feed in self._feeds.items()
-        }
-        closes = (
-            next_close_after(moment, resolution, calendar) for (_, resolution), calendar in kinds.items()
-        )
-        return min(closes, default=None)
+        return self._feeds.next_close_after(moment)
 
     @property
     def has_due_candles(self) -> bool:
         """Whether a candle has closed that was neither judged nor given up."""
-        settled_at = self._tools.clock.now() - SETTLED_AFTER
-        return any(
-            feed.through is None or feed.through < expected
-            for feed, expected in self._expectations(settled_at).values()
-        )
+        return self._feeds.has_due(self._tools.clock.now() - SETTLED_AFTER)
 
     @property
     def has_unsaved(self) -> bool:
         """Whether something waits for the database to answer."""
-        return bool(self._unsaved.signals or self._unsaved.evaluated_through)
+        return not self._unsaved.is_empty
 
     def _watches_on(self, key: FeedKey) -> Iterable[Watch]:
         return (watch for watch in self.watches.values() if (watch.symbol, watch.resolution) == key)
@@ -269,29 +207,10 @@ class Watcher:
             return WatchStatus.FYERS_TROUBLE
         return None if connection.is_usable else WatchStatus.CHECKING_LOGIN
 
-    def _expectations(self, settled_at: datetime) -> dict[FeedKey, tuple[_Feed, datetime]]:
-        """Return every feed with the latest close up to `settled_at`."""
-        closes: dict[tuple[int, Resolution], datetime] = {}
-        expected = {}
-        for key, feed in self._feeds.items():
-            kind = (id(feed.calendar), key[1])
-            if kind not in closes:
-                closes[kind] = last_close_at_or_before(settled_at, key[1], feed.calendar)
-            expected[key] = (feed, closes[kind])
-        return expected
-
-    def _due_feeds(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
-        """Return the feeds that are to be asked now, with the close that is expected of them."""
-        return [
-            (key, expected)
-            for key, (feed, expected) in self._expectations(settled_at).items()
-            if feed.is_due(expected, settled_at)
-        ]
-
     async def _judge_due_candles(self) -> Outcome:
         """Fetch and judge all that is due, a few at a time; the first failure ends the round and is its outcome."""
         settled_at = self._tools.clock.now() - SETTLED_AFTER
-        due = self._due_feeds(settled_at)
+        due = self._feeds.due(settled_at)
         if not due:
             return Outcome.OK
         failure: Outcome | None = None
@@ -348,9 +267,7 @@ class Watcher:
         calendar = feed.calendar
         candles = [(candle, closes_at(candle.opened_at, resolution, calendar)) for candle in answer.candles]
         settled = [(candle, closed_at) for candle, closed_at in candles if closed_at <= settled_at]
-        feed.account_for(
-            settled[-1][1] if settled else None, expected, settled_at, _patience(expected, calendar)
-        )
+        feed.account_for(settled[-1][1] if settled else None, expected, settled_at)
         await self._judge(key, settled)
         return Outcome.OK
 
@@ -418,36 +335,13 @@ class Watcher:
 
     async def _keep(self, signals: list[Signal], keys: Iterable[FeedKey]) -> None:
         """Store signals together with how far the watches on these feeds are judged: one never without the other."""
-        for signal in signals:
-            self._unsaved.signals[
-                signal.watch_id, signal.candle_opened_at, signal.rule, signal.resolution
-            ] = signal
-        for key in keys:
-            for watch in self._watches_on(key):
-                self._unsaved.evaluated_through[watch.id] = watch.evaluated_through
+        watches = [watch for key in keys for watch in self._watches_on(key)]
+        self._unsaved.add(signals, {watch.id: watch.evaluated_through for watch in watches})
         await self.save_unsaved()
 
     async def save_unsaved(self) -> None:
         """Store what is not stored yet; where the database does not answer, or this is cut short, it stays for the next cycle."""
-        if not self.has_unsaved:
-            return
-        now = self._tools.clock.now()
-        signals = {
-            # What the database would not take at the time is announced only now.
-            key: replace(signal, is_late=signal.is_late or is_late(signal.candle_closed_at, now))
-            for key, signal in self._unsaved.signals.items()
-        }
-        evaluated_through = dict(self._unsaved.evaluated_through)
-        try:
-            await self._tools.journal.keep(list(signals.values()), evaluated_through)
-        except StorageUnavailable:
-            return
-        # Only what was stored is forgotten: more may have come meanwhile.
-        for signal_key in signals:
-            self._unsaved.signals.pop(signal_key, None)
-        for watch_id, moment in evaluated_through.items():
-            if self._unsaved.evaluated_through.get(watch_id) == moment:
-                del self._unsaved.evaluated_through[watch_id]
+        await self._unsaved.save(self._tools.journal, now=self._tools.clock.now())
 
     # ---------------------------------------------------------------- quotes
 
@@ -479,11 +373,3 @@ class Watcher:
             if preview is not None:
                 found[watch.id] = preview
         return found
-
-
-def _patience(closed_at: datetime, calendar: MarketCalendar) -> int:
-    """Return how often to ask again for a candle that is not there."""
-    is_auction = calendar.phase_at(closed_at) is MarketPhase.CLOSING_AUCTION
-    # The auction's one trade lies in the session's last candle: for that one it is worth to wait.
-    is_last = calendar.session_at(closed_at) is None
-    return ASKS_IN_AN_AUCTION if is_auction and not is_last else len(ASK_AGAIN_AFTER_S)

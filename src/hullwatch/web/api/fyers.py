@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Field
 
 from hullwatch.domain.failures import NotFound, Refusal, WrongAccount
-from hullwatch.services.linking import AppCheck, LinkedApp
+from hullwatch.services.fyers_apps import AppCheck, LinkedApp
 from hullwatch.services.redirects import Redirect
 from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_is_there
 from hullwatch.web.errors import kind_of, refusal_problem

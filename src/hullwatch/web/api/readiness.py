@@ -7,7 +7,7 @@ from pydantic import Field
 
 from hullwatch.domain.accounts import User
 from hullwatch.domain.readiness import Phase, Reason, Verdict
-from hullwatch.services.readiness import AccountReadiness
+from hullwatch.services.readiness_overview import AccountReadiness
 from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload

@@ -1,0 +1,19 @@
+"""What the services need from outside, as Protocols, by subject. Adapters in ``fyers/``, ``storage/``, ``channels/`` and ``sharing/`` fit them by shape.
+
+What only one service needs stands beside that service.
+"""
+
+from hullwatch.services.ports.broker import BrokerPort
+from hullwatch.services.ports.sending import ChannelPort, LinkMaker, NotificationMetrics
+from hullwatch.services.ports.sharing import SharedChecks
+from hullwatch.services.ports.storage import StorePort, UnitOfWork
+
+__all__ = [
+    "BrokerPort",
+    "ChannelPort",
+    "LinkMaker",
+    "NotificationMetrics",
+    "SharedChecks",
+    "StorePort",
+    "UnitOfWork",
+]

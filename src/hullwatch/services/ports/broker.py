@@ -1,0 +1,81 @@
+"""Fyers, as far as hullwatch needs it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hullwatch.domain.accounts import FyersApp
+from hullwatch.domain.candles import Arranged
+from hullwatch.domain.connection import Credential
+from hullwatch.domain.failures import BrokerResult
+from hullwatch.domain.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.quotes import Quote
+from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
+from hullwatch.domain.tokens import FreshLogin
+
+
+class BrokerPort(Protocol):
+    """Fyers, as far as hullwatch needs it. No method raises for anything that Fyers or the network does."""
+
+    quotes_per_call: int
+    """How many symbols one quotes call may name (Fyers: 50)."""
+
+    def history_span(self, resolution: Resolution) -> timedelta:
+        """Return the longest range one history call may ask for (Fyers: 100 days of minutes, 366 days of days)."""
+        ...
+
+    def login_url(self, app: FyersApp, state: str) -> str:
+        """Return the address of Fyers' login page."""
+        ...
+
+    async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
+        """Exchange an auth code, which is good once."""
+        ...
+
+    async def renew_access_token(
+        self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
+    ) -> BrokerResult[AccessToken]:
+        """Ask for a new session with a refresh token and its owner's PIN; sent once, whatever comes of it."""
+        ...
+
+    async def profile_id(self, credential: Credential) -> BrokerResult[str]:
+        """Return the Fyers id that the token belongs to, from ``/profile``."""
+        ...
+
+    async def check_trading(self, credential: Credential) -> BrokerResult[None]:
+        """Make the lightest call that the trading service checks the token for."""
+        ...
+
+    async def check_data(self, credential: Credential) -> BrokerResult[None]:
+        """Make the lightest call that the data service checks the token for."""
+        ...
+
+    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
+        """Return whether Fyers calls the NSE cash market open."""
+        ...
+
+    async def quotes(
+        self, credential: Credential, symbols: Sequence[Symbol]
+    ) -> BrokerResult[tuple[Quote, ...]]:
+        """Return quotes for at most `quotes_per_call` symbols; a symbol that Fyers cannot quote is absent."""
+        ...
+
+    async def candles(
+        self,
+        credential: Credential,
+        symbol: Symbol,
+        resolution: Resolution,
+        *,
+        start: datetime,
+        end: datetime,
+    ) -> BrokerResult[Arranged]:
+        """Return candles that open in [start, end], the forming one included, within `history_span`."""
+        ...
+
+    async def sign_out(self, credential: Credential) -> BrokerResult[None]:
+        """End the session at Fyers."""
+        ...
+
+    async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:
+        """Return the instruments of the NSE and BSE cash markets from Fyers' public symbol masters."""
+        ...

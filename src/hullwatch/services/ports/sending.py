@@ -1,0 +1,48 @@
+"""The ways beyond the page, and what a notice needs on its way."""
+
+from typing import Protocol
+
+from hullwatch.domain.channels import Destination, Message, SendOutcome
+from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.secrets import SecretText
+
+
+class ChannelPort(Protocol):
+    """The ways beyond the page. No method raises for anything that receivers or the network do."""
+
+    can_mail: bool
+    """Whether the operator has set up a mail server."""
+
+    async def check(self, destination: Destination) -> None:
+        """Look at an address that a user gives before it is stored; sends nothing.
+
+        Raises:
+            InvalidInput: It cannot be used, or leads to a private network.
+        """
+        ...
+
+    async def send(self, message: Message, destination: Destination) -> SendOutcome:
+        """Send once, in bounded time."""
+        ...
+
+    def limit_s(self, kind: ChannelKind) -> float:
+        """Return after how many seconds a sending that has not ended is given up."""
+        ...
+
+
+class LinkMaker(Protocol):
+    """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
+
+    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText | None:
+        """Return the address of a new link, or `None` when none makes sense: the session lives on, nothing is linked, the user is gone.
+
+        Raises:
+            StorageUnavailable: none was made.
+        """
+        ...
+
+
+class NotificationMetrics(Protocol):
+    """What counts the notices that travel."""
+
+    def notification(self, channel: str, outcome: str) -> None: ...

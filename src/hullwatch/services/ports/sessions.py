@@ -1,0 +1,105 @@
+"""Stored: sessions at Fyers, how they are begun, and who wants them renewed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from hullwatch.domain.accounts import FyersApp, PendingLogin
+from hullwatch.domain.connection import Connection
+from hullwatch.domain.login_links import LoginLink
+from hullwatch.domain.renewal import Renewal, RenewalKeys
+from hullwatch.domain.renewal_outcomes import RenewalOutcome
+from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
+
+
+class ConnectionRepository(Protocol):
+    """Connections, their access tokens and Fyers apps; tokens and secrets are encrypted and bound to their row."""
+
+    async def get(self, user_id: str) -> Connection | None: ...
+    async def list_all(self) -> list[Connection]: ...
+    async def save(self, connection: Connection) -> bool:
+        """Store it unless a newer generation is stored already (then False). A connection without a session loses its token."""
+        ...
+
+    async def save_observed(self, connections: Sequence[Connection]) -> None:
+        """Store what was observed of many sessions, in one call; one that ended or was followed by another meanwhile is left as it is."""
+        ...
+
+    async def save_login(self, connection: Connection, token: AccessToken) -> bool:
+        """Store a new generation with its token; False when that generation or a newer one is stored already."""
+        ...
+
+    async def token(self, user_id: str, generation: int) -> AccessToken | None: ...
+    async def tokens(self) -> dict[str, tuple[int, AccessToken]]:
+        """Return user id → (generation, token) of all stored tokens; one that cannot be decrypted is left out."""
+        ...
+
+    async def app(self, user_id: str) -> FyersApp | None: ...
+    async def put_app(self, user_id: str, app: FyersApp) -> None: ...
+    async def remove_app(self, user_id: str) -> None: ...
+    async def add_pending(self, state_hash: str, pending: PendingLogin) -> None: ...
+    async def take_pending(self, state_hash: str) -> PendingLogin | None:
+        """Remove and return it: a `state` is good once, even for two callers at the same moment."""
+        ...
+
+
+class LoginLinkRepository(Protocol):
+    """Login links, by the hashes of their values."""
+
+    async def add(self, value_hash: str, link: LoginLink) -> bool:
+        """Store it; False when its user has been removed."""
+        ...
+
+    async def get(self, value_hash: str) -> LoginLink | None: ...
+    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+        """Take it for this browser; None when it is unknown, has expired, or another browser was first, even at the same moment."""
+        ...
+
+    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+        """Count the user's links that somebody asked for and that have not expired."""
+        ...
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove links that expired before that."""
+        ...
+
+
+class RenewalRepository(Protocol):
+    """Who wants sessions renewed, and what with: PIN and refresh token are encrypted and bound to their row."""
+
+    async def get(self, user_id: str) -> Renewal | None: ...
+    async def list_all(self) -> list[Renewal]:
+        """Return all, by user id."""
+        ...
+
+    async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
+        """Store the consent, or the new PIN of one who consented before; False when the user has been removed."""
+        ...
+
+    async def keep_token(
+        self,
+        user_id: str,
+        token: RefreshToken | None,
+        *,
+        app_id: str,
+        generation: int,
+        ends_at: datetime | None,
+    ) -> bool:
+        """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
+        ...
+
+    async def drop_token(self, user_id: str, *, generation: int | None) -> None:
+        """Remove the refresh token that this login brought; a newer login's stays."""
+        ...
+
+    async def keys(self, user_id: str) -> RenewalKeys | None:
+        """Return PIN and refresh token; None when one is missing or cannot be decrypted."""
+        ...
+
+    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
+        """Store how the last try stands; False when the user has not opted in."""
+        ...
+
+    async def remove(self, user_id: str) -> bool:
+        """Remove the consent with both secrets; False when there was none."""
+        ...

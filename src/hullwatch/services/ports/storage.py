@@ -1,0 +1,59 @@
+"""The database: units of work, and the repositories in each.
+
+``async with store.begin() as work`` opens one transaction; it is kept by `commit()` and undone by leaving without it. Every storage method may
+raise `StorageUnavailable`, after which nothing of the unit of work was kept.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
+from hullwatch.services.ports.notices import ChannelRepository, NotificationRepository, OutboxRepository
+from hullwatch.services.ports.people import LoginRepository, UserRepository
+from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository, RenewalRepository
+from hullwatch.services.ports.watches import WatchRepository
+
+
+class UnitOfWork(Protocol):
+    """One transaction. Properties, so that an adapter may have repositories of its own types."""
+
+    @property
+    def users(self) -> UserRepository: ...
+    @property
+    def logins(self) -> LoginRepository: ...
+    @property
+    def connections(self) -> ConnectionRepository: ...
+    @property
+    def login_links(self) -> LoginLinkRepository: ...
+    @property
+    def renewals(self) -> RenewalRepository: ...
+    @property
+    def watches(self) -> WatchRepository: ...
+    @property
+    def notifications(self) -> NotificationRepository: ...
+    @property
+    def channels(self) -> ChannelRepository: ...
+    @property
+    def outbox(self) -> OutboxRepository: ...
+    @property
+    def audit(self) -> AuditRepository: ...
+    @property
+    def incidents(self) -> IncidentRepository: ...
+    async def commit(self) -> None: ...
+
+
+class StorePort(Protocol):
+    """The database."""
+
+    def begin(self, *, read_only: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work; one that is `read_only` waits for no writer. A task that has one open to write must not open a second."""
+        ...
+
+    def on_deliveries(self, callback: Callable[[], None]) -> None:
+        """Have this called whenever a unit of work was kept that put something into the outbox."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise `StorageUnavailable` unless the database answers."""
+        ...

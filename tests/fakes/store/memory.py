@@ -1,0 +1,92 @@
+"""The store itself and its units of work."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fakes.store.audit import Audit, Incidents
+from fakes.store.notices import Channels, Notifications
+from fakes.store.outbox import Outbox
+from fakes.store.people import Logins, Users
+from fakes.store.sessions import Connections, LoginLinks, Renewals
+from fakes.store.tables import Tables
+from fakes.store.watches import Watches
+from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.domain.notifications import DeliveryState
+
+
+class FakeUnitOfWork:
+    """One transaction on a copy of the tables; `commit` puts the copy in place."""
+
+    def __init__(self, store: "FakeStore") -> None:
+        self._store = store
+        self.tables = store.tables.copy()
+        self.users = Users(self.tables)
+        self.logins = Logins(self.tables)
+        self.connections = Connections(self.tables)
+        self.login_links = LoginLinks(self.tables)
+        self.renewals = Renewals(self.tables)
+        self.watches = Watches(self.tables)
+        self.notifications = Notifications(self.tables)
+        self.channels = Channels(self.tables)
+        self.outbox = Outbox(self.tables)
+        self.audit = Audit(self.tables)
+        self.incidents = Incidents(self.tables)
+
+    async def commit(self) -> None:
+        """Keep everything."""
+        self._store.check()
+        known = self._store.tables.deliveries
+        has_deliveries = any(
+            one.state is DeliveryState.WAITING and one.attempts == 0 and known.get(one.id) != one
+            for one in self.tables.deliveries.values()
+        )
+        self._store.tables = self.tables.copy()
+        self._store.commits += 1
+        if has_deliveries:
+            self._store.ring()
+
+
+class FakeStore:
+    """The database, in memory. Set `is_down` to have it refuse; `commits` counts what was kept."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.commits = 0
+        self.is_down = False
+        self.ring: Callable[[], None] = lambda: None
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task | None = None
+
+    @asynccontextmanager
+    async def begin(self, *, read_only: bool = False) -> AsyncIterator[FakeUnitOfWork]:
+        """Open a unit of work; those that may write come one after the other."""
+        if read_only:
+            self.check()
+            yield FakeUnitOfWork(self)
+            return
+        if self._writer is not None and self._writer is asyncio.current_task():
+            raise RuntimeError("this task has a unit of work open already")
+        async with self._turn:
+            self.check()
+            self._writer = asyncio.current_task()
+            try:
+                yield FakeUnitOfWork(self)
+            finally:
+                self._writer = None
+
+    def on_deliveries(self, callback: Callable[[], None]) -> None:
+        """Have this called when something was put into the outbox."""
+        self.ring = callback
+
+    async def ping(self) -> None:
+        """Refuse while the store is down."""
+        self.check()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def check(self) -> None:
+        """Refuse while the store is down."""
+        if self.is_down:
+            raise StorageUnavailable("The database does not answer at the moment.")

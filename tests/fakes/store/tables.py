@@ -1,0 +1,130 @@
+"""What is stored, in memory, and what repositories share: values as a database would give them back, keys as it would hold them."""
+
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import UTC, datetime
+
+from hullwatch.domain.accounts import ApiToken, FyersApp, PendingLogin, User
+from hullwatch.domain.channels import Channel, Destination
+from hullwatch.domain.connection import Connection
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import InvalidInput, NotFound
+from hullwatch.domain.incidents import Incident
+from hullwatch.domain.login_links import LoginLink
+from hullwatch.domain.notifications import DeliveryState, Notification
+from hullwatch.domain.renewal import Renewal
+from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
+from hullwatch.domain.signals import Signal
+from hullwatch.domain.watches import MonitoringWish, Watch
+
+LONGEST_TEXT = 10_000
+
+
+@dataclass(frozen=True)
+class StoredDelivery:
+    """One line of the outbox."""
+
+    id: str
+    notification_id: str
+    channel_id: str
+    user_id: str
+    created_at: datetime
+    due_at: datetime
+    state: DeliveryState = DeliveryState.WAITING
+    attempts: int = 0
+    claimed_until: datetime | None = None
+    ended_at: datetime | None = None
+    last_error: str | None = None
+
+
+@dataclass
+class Tables:
+    """Everything that is stored, by its key."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    password_hashes: dict[str, str] = field(default_factory=dict)
+    browsers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    api_tokens: dict[str, tuple[ApiToken, str]] = field(default_factory=dict)
+    invites: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    connections: dict[str, Connection] = field(default_factory=dict)
+    tokens: dict[str, tuple[int, AccessToken]] = field(default_factory=dict)
+    apps: dict[str, FyersApp] = field(default_factory=dict)
+    pending: dict[str, PendingLogin] = field(default_factory=dict)
+    login_links: dict[str, LoginLink] = field(default_factory=dict)
+    renewals: dict[str, Renewal] = field(default_factory=dict)
+    pins: dict[str, Pin] = field(default_factory=dict)
+    refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    wishes: dict[str, MonitoringWish] = field(default_factory=dict)
+    signals: dict[tuple[str, datetime, str], Signal] = field(default_factory=dict)
+    notifications: dict[str, Notification] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    destinations: dict[str, Destination] = field(default_factory=dict)
+    deliveries: dict[str, StoredDelivery] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+    beats: dict[str, datetime] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+
+    def copy(self) -> "Tables":
+        """Return tables that can be changed without changing these; the values in them are immutable."""
+        return Tables(*(getattr(self, table.name).copy() for table in fields(self)))
+
+
+def storable(*values: object) -> None:
+    """Refuse texts that no database takes, wherever in a value they are."""
+    for value in values:
+        if isinstance(value, str):
+            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                raise InvalidInput("A text with a NUL or half a character cannot be stored.")
+            if len(value) > LONGEST_TEXT:
+                raise InvalidInput("A text that long cannot be stored.")
+        elif is_dataclass(value):
+            storable(*(getattr(value, part.name) for part in fields(value) if part.name != "evidence"))
+
+
+def kept(value):
+    """Return a dataclass as a database would give it back: its texts storable, its moments aware and in UTC."""
+    storable(value)
+    moments = {
+        part.name: _in_utc(getattr(value, part.name))
+        for part in fields(value)
+        if isinstance(getattr(value, part.name), datetime)
+    }
+    return replace(value, **moments)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise TypeError("a moment to be stored must be aware of its zone")
+    return moment.astimezone(UTC)
+
+
+class Repository:
+    """What the repositories share."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    def needs_user(self, user_id: str) -> None:
+        """Do as a foreign key does."""
+        if user_id not in self.tables.users:
+            raise NotFound("What this belongs to no longer exists.")
+
+
+def drop(table: dict, is_gone) -> None:
+    """Remove the lines whose value is to go."""
+    for key in [key for key, value in table.items() if is_gone(value)]:
+        del table[key]
+
+
+def drop_strays(tables: Tables) -> None:
+    """Do as foreign keys do: a delivery goes with its notice and with its channel."""
+    drop(tables.deliveries, lambda one: one.channel_id not in tables.channels)
+    drop(tables.deliveries, lambda one: one.notification_id not in tables.notifications)
+    for channel_id in tables.destinations.keys() - tables.channels.keys():
+        del tables.destinations[channel_id]
+
+
+def is_between(moment: datetime, since: datetime | None, before: datetime | None) -> bool:
+    """Whether the moment lies in [since, before), each open where it is `None`."""
+    moment = moment.astimezone(UTC)
+    return (since is None or moment >= since) and (before is None or moment < before)
