@@ -419,7 +419,9 @@ def test_a_day_of_derivatives_has_77_five_minute_candles():
 
 def test_real_candles_are_exactly_those_expected(market_data):
     """Real 5-minute files of a month read without a defect, and hold every candle that the calendar expects."""
-    for path in sorted((market_data / "5min").glob("*.csv")):
+    files = sorted((market_data / "5min").glob("*.csv"))
+    assert files
+    for path in files:
         with path.open(newline="") as lines:
             rows = [
                 [int(datetime.fromisoformat(r["timestamp"]).timestamp()), *(float(r[k]) for k in ("open", "high", "low", "close", "volume"))]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -107,10 +106,42 @@ def test_what_is_no_jwt_is_refused_without_quoting_it(text: str) -> None:
     assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
 
 
-@given(st.text(max_size=200))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+claims = st.dictionaries(st.sampled_from(["exp", "iat", "fy_id", "sub"]), json_values)
+
+
+@given(
+    st.text(max_size=200)
+    | st.text(max_size=200).map("a.{}.c".format)
+    | (claims | json_values).map(lambda said: token(said).reveal())
+)
 @settings(deadline=None)
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever comes as a token is read or refused."""
-    for candidate in (text, f"a.{text}.c"):
-        with suppress(InvalidInput):
-            read_claims(AccessToken(candidate), now=NOW)
+    """Whatever comes as a token is refused, or read into claims that can be used."""
+    try:
+        read = read_claims(AccessToken(text), now=NOW)
+    except InvalidInput:
+        return
+
+    assert read.ends_at.utcoffset() == timedelta()
+    assert read.has_stated_end or read.ends_at == END
+    assert read.issued_at is None or read.issued_at.utcoffset() == timedelta()
+    assert read.fyers_id is None or (isinstance(read.fyers_id, str) and read.fyers_id)
+
+
+@given(claims)
+@settings(deadline=None)
+def test_every_object_of_claims_is_read(said: dict[str, object]) -> None:
+    """Claims that cannot be used count as absent: a token with odd ones is still a token."""
+    stated = said.get("exp")
+
+    read = read_claims(token(said), now=NOW)
+
+    if not isinstance(stated, int | float) or isinstance(stated, bool):
+        assert (read.has_stated_end, read.ends_at) == (False, END)
+    elif read.has_stated_end:
+        assert abs(read.ends_at.timestamp() - stated) < 1

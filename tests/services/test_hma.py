@@ -74,6 +74,19 @@ async def test_below_warm_up_there_is_no_number(house: House) -> None:
     assert "1 more" in reading.reason
 
 
+async def test_an_instrument_that_skips_candles_still_has_an_average(house: House) -> None:
+    """Where every third candle is missing, history is asked for from far enough back all the same."""
+    traded = [candle for place, candle in enumerate(MARKET) if place % 3]
+    house.broker.candles_by_key[SBIN, FIVE] = list(traded)
+
+    reading = await read(house)
+
+    through = house.clock.now() - FIVE.length
+    closes = [candle.close for candle in traded if candle.opened_at <= through]
+    assert reading.status is HmaStatus.ACTIVE
+    assert reading.current_hma == hull_moving_average(closes, 55)[-1]
+
+
 async def test_no_candles_at_all_are_insufficient(house: House) -> None:
     """An instrument without trades misses the whole warm-up."""
     house.broker.candles_by_key[SBIN, FIVE] = []

@@ -436,7 +436,7 @@ async def test_guessing_is_locked_and_others_are_not(house, phone):
 async def test_a_crowd_behind_one_address_is_not_locked(house):
     """Good links are not counted against an address: a mobile network has one for thousands of people."""
     for number in range(200):
-        await house.press(await house.link(), Phone(f"p{number}"))
+        assert await house.press(await house.link(), Phone(f"p{number}"))
 
 
 async def test_one_link_cannot_be_pressed_without_end(house, phone):

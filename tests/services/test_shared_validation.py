@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hullwatch.domain.connection import Standing
 from hullwatch.domain.failures import BrokerService
+from hullwatch.domain.shared_checks import Confirmed, Unconfirmed
 from hullwatch.services.shared_validation import LONGEST_WAIT_S
 from hullwatch.services.token_validation import ValidationVerdict
 from services.building import ALICE, OPENING, House, fyers_id
@@ -92,6 +93,25 @@ async def test_fresh_means_from_now_on(town: Town) -> None:
     found = await town.other.validation.validate_fyers_token(ALICE, fresh=True)
 
     assert (found.verdict, found.from_cache, town.asked) == (VALID, False, 2)
+
+
+async def test_a_slow_question_about_an_old_session_confirms_nothing_of_it(town: Town) -> None:
+    """A login came while Fyers was being asked: what is known of the new session says nothing of the old one, here or elsewhere."""
+    old = town.one.connections.connection(ALICE).generation
+    may_answer = asyncio.Event()
+    town.broker.before_answer = lambda _: may_answer.wait()
+    slow = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE, fresh=True))
+    await town.clock.settle()
+    town.broker.before_answer = None
+    await town.one.log_in(ALICE)
+    new = await town.one.validation.validate_fyers_token(ALICE, fresh=True)
+
+    may_answer.set()
+    await slow
+
+    assert (new.verdict, new.connection.generation) == (VALID, old + 1)
+    assert isinstance(await town.other_door.look(ALICE, old + 1), Confirmed)
+    assert await town.other_door.look(ALICE, old) == Unconfirmed()
 
 
 @pytest.mark.parametrize("fresh", [True, False])

@@ -22,7 +22,8 @@ DEEPEST = 8
 # What stands between a name and its value: `=`, `:`, both percent-encoded, or the comma of a pair, with the
 # quotes of JSON, of JSON inside JSON, or of a Python repr around it.
 _BETWEEN = r"""(?:\\{0,2}["']?\s{0,4}(?:=|:|%3[AaDd])|["']\s{0,4},)\s{0,4}"""
-_QUOTED = r"""b?(?P<quote>\\{0,2}["'])(?:(?!(?P=quote))(?:\\.|.))*(?P=quote)"""
+# A backslash goes with what follows it and is never given back: with two ways to read each, a value that is not closed takes for ever.
+_QUOTED = r"""b?(?P<quote>\\{0,2}["'])(?:(?!(?P=quote))(?:\\.|[^\\\n]))*+(?P=quote)"""
 _UNCLOSED = r"""b?\\{0,2}["'][^\r\n]+"""
 _BARE = r"""(?:(?:bearer|basic|token)\s+)?[^\s"'&,;<>(){}\[\]\\]+"""
 _NOTHING = r"""(?!["']?(?:none|null|true|false)\b)"""
