@@ -1,17 +1,23 @@
-"""What every test shares: the event loop's flavour and where the real market data lie."""
+"""What every test shares: the event loop's flavour, where the real market data lie, and that nothing is lost without a word."""
 
 import os
 from pathlib import Path
 
 import pytest
+from lost_errors import (  # noqa: F401 - most of it is found by pytest
+    ListeningLoop,
+    _nothing_is_lost,
+    pytest_collection_finish,
+    pytest_runtest_teardown,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, object]]:
     """Run async tests on asyncio, the loop the product runs on."""
-    return "asyncio"
+    return "asyncio", {"loop_factory": ListeningLoop}
 
 
 @pytest.fixture(scope="session")
