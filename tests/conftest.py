@@ -1,50 +1,23 @@
-"""What every test shares: the event loop's flavour, where the real market data lie, and that no task's error is lost."""
+"""What every test shares: the event loop's flavour, where the real market data lie, and that nothing is lost without a word."""
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lost_errors import (  # noqa: F401 - most of it is found by pytest
+    ListeningLoop,
+    _nothing_is_lost,
+    pytest_collection_finish,
+    pytest_runtest_teardown,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-class LostErrors(logging.Handler):
-    """Keeps what asyncio can only log: tasks whose error nobody took, tasks that were dropped while they ran."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self._found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one record; it may come in the middle of anything, so nothing is formatted but the message."""
-        self._found.append(record.getMessage())
-
-    def take(self) -> list[str]:
-        """Return what was found since the last time."""
-        found, self._found = self._found, []
-        return found
-
-
-_lost_errors = LostErrors()
-logging.getLogger("asyncio").addHandler(_lost_errors)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
-    """Fail where an error was lost. It is found when the garbage is collected, so a test shortly before may be the one to blame."""
-    yield
-    if lost := _lost_errors.take():
-        pytest.fail(
-            "asyncio had to tell of what nobody took, in this test or one before it:\n" + "\n".join(lost)
-        )
-
-
 @pytest.fixture
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, object]]:
     """Run async tests on asyncio, the loop the product runs on."""
-    return "asyncio"
+    return "asyncio", {"loop_factory": ListeningLoop}
 
 
 @pytest.fixture(scope="session")
