@@ -125,12 +125,15 @@ async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> No
 
 async def test_a_day_without_trading_has_no_summary() -> None:
     """Nothing closes on a Sunday."""
-    house = await evening(ALICE)
-    await house.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
+    friday, sunday = (CLOSING + timedelta(days=days, hours=1) for days in (4, 6))
+    for now, count in ((sunday, 0), (friday, 1)):
+        house = House(now=now)
+        await house.with_sessions(ALICE)
+        want(house, ALICE)
 
-    await summary_of(house).tell_if_due()
+        await summary_of(house).tell_if_due()
 
-    assert house.notices(ALICE, SUMMARY) == []
+        assert len(house.notices(ALICE, SUMMARY)) == count
 
 
 async def test_a_database_that_is_down_delays_it() -> None:
