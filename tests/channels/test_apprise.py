@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fakes.clock import FakeClock
 
 from channels.receivers import Receiver, http_receiver, status
@@ -179,15 +181,24 @@ async def test_what_our_own_forms_make_is_known_to_apprise(guarded):
     assert looked_up == ["hooks.example"]
 
 
-async def test_files_of_this_machine_are_out_of_reach(services, tmp_path):
-    """A plugin that takes the name of a file gets none, whatever its user writes."""
-    secret = tmp_path / "key.json"
-    secret.write_text(json.dumps({"private_key": "canary"}))
-    secret.chmod(0o644)
+async def test_files_of_this_machine_are_out_of_reach(services, receiver, tmp_path):
+    """A plugin that takes the name of a file gets none, whatever its user writes: one that it could read would lead it to the receiver."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    names = {
+        "type": "service_account",
+        "project_id": "project",
+        "private_key_id": "1",
+        "client_email": "a@b.in",
+    }
+    readable = tmp_path / "key.json"
+    readable.write_text(json.dumps({**names, "private_key": pem, "token_uri": f"{receiver.url}/token"}))
+    readable.chmod(0o644)
 
     for address in (
-        f"fcm://project@device/?keyfile={secret}",
-        f"vapid://a@b.in/c@d.in?keyfile={secret}&subfile={secret}",
+        f"fcm://project/device/?keyfile={readable}",
+        f"vapid://a@b.in/c@d.in?keyfile={readable}&subfile={readable}",
     ):
         outcome = await services.send(message(), destination(OTHER, address))
         assert not isinstance(outcome, Sent)
+    assert receiver.paths == []

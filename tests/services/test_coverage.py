@@ -249,6 +249,19 @@ async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> N
     assert found.is_late
 
 
+async def test_a_candle_that_closed_between_two_sessions_is_late_however_close_they_lie() -> None:
+    """Signed out and back within a second: nobody could have been told in time."""
+    house = await watching(ALICE, now=TURN_AT - timedelta(minutes=2, seconds=2.5))
+    await house.clock.advance_to(TURN_AT - timedelta(seconds=0.4))
+    await house.connections.sign_out(ALICE, actor=ALICE)
+    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.4))
+    await house.log_in(ALICE)
+    await house.clock.advance(10)
+
+    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    assert signal.is_late
+
+
 async def test_a_signal_after_the_repair_is_fresh() -> None:
     """What closes when watching goes on is told as it happens."""
     house = await watching(ALICE)

@@ -362,6 +362,16 @@ async def test_what_has_ended_does_not_end_again(house):
     assert await deliveries(house) == {"n1.c1": DeliveryState.SENT}
 
 
+async def test_one_that_is_to_be_tried_again_waits_for_its_moment_and_not_for_the_end_of_its_claim(house):
+    """The attempt has ended, so nobody has it any more."""
+    await add(house, notification())
+    await claim(house, until=after(30))
+    await finish(house, result(state=DeliveryState.WAITING, due_at=after(5), error="busy"))
+
+    assert await claim(house, now=after(4), until=after(34)) == []
+    assert await claim(house, now=after(5), until=after(35)) == ["n1.c1"]
+
+
 async def test_a_set_aside_notice_is_tried_again_or_discarded(house):
     """As if new, and at once; what was not set aside is neither."""
     await add(house, notification("n1"), notification("n2"), notification("n3"))
@@ -378,7 +388,11 @@ async def test_a_set_aside_notice_is_tried_again_or_discarded(house):
         await work.commit()
 
     assert await deliveries(house) == {"n1.c1": DeliveryState.WAITING, "n3.c1": DeliveryState.WAITING}
-    assert "n3.c1" in await claim(house, now=after(10), until=after(12))
+    assert await claim(house, now=after(10), until=after(12)) == ["n3.c1"]
+    await finish(house, result("n3.c1"), c1=ChannelHealth(last_sent_at=after(10)))
+    async with house.begin() as work:
+        (again,) = await work.outbox.claim(wish(), now=after(10), until=after(12))
+    assert (again.id, again.attempts, again.created_at) == ("n1.c1", 0, after(10))
 
 
 async def test_a_test_is_no_operators_business(house):

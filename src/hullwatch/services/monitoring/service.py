@@ -146,7 +146,7 @@ class MonitoringService:
         self._hub.publish(signal.user_id, SignalFired(signal))
 
     def _on_connection_change(self, change: ConnectionChange) -> None:
-        """A login wakes the account's watches; an end lets the next cycle notice, which then schedules no other."""
+        """Each move wakes the account's watches: a login to go on, an end to be noticed by a cycle that schedules no other."""
         if self.is_wanted(change.after.user_id):
             self._runner.wake(change.after.user_id)
 
