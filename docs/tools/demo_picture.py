@@ -13,7 +13,7 @@ from hullwatch.cli.demo import DemoOptions, run_demo
 from hullwatch.cli.demo.teller import Teller
 
 PICTURE = Path(__file__).resolve().parent.parent / "demo.svg"
-SPEED = 90
+SPEED = 60
 MOST_SIGNALS = 2
 """Signal lines kept in a row; the rest would only push the story off the picture."""
 SIGNALS, TALLY = (

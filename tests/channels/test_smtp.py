@@ -144,7 +144,11 @@ async def test_a_server_that_is_not_there_or_not_secure_is_for_later():
 
 async def test_a_domain_that_leads_inside_is_refused():
     """When it is given, and again when something is sent; one without an address of its own is usual."""
-    found = {"inside.example": ["10.0.0.1"], "outside.example": ["8.8.8.8"]}
+    found = {
+        "inside.example": ["10.0.0.1"],
+        "both.example": ["8.8.8.8", "10.0.0.1"],
+        "outside.example": ["8.8.8.8"],
+    }
 
     async def resolve(name: str) -> list[str]:
         if name not in found:
@@ -153,10 +157,11 @@ async def test_a_domain_that_leads_inside_is_refused():
 
     async with mail_server() as mailbox:
         mails = make(mailbox.port, allows_private=False, resolve=resolve)
-        inside = destination(ChannelKind.EMAIL, "a@inside.example")
-        with pytest.raises(InvalidInput, match="private"):
-            await mails.check(inside)
-        assert isinstance(await mails.send(message(), inside), Refused)
+        for name in ("a@inside.example", "a@both.example"):
+            inside = destination(ChannelKind.EMAIL, name)
+            with pytest.raises(InvalidInput, match="private"):
+                await mails.check(inside)
+            assert isinstance(await mails.send(message(), inside), Refused)
         for name in ("a@outside.example", "a@mail-only.example"):
             await mails.check(destination(ChannelKind.EMAIL, name))
             assert await mails.send(message(), destination(ChannelKind.EMAIL, name)) == Sent()

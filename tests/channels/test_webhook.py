@@ -65,6 +65,19 @@ async def test_a_message_arrives_signed_with_its_time(receiver, hooks):
     }
 
 
+async def test_no_proxy_of_the_environment_connects_for_us(receiver, hooks, monkeypatch):
+    """It would do so past the guard, and read what is not encrypted."""
+    async with http_receiver() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+        assert await hooks.send(message(), destination(HOOK, f"{receiver.url}/in")) == Sent()
+
+        assert (receiver.paths, proxy.paths) == (["/in"], [])
+
+
 async def test_a_login_link_travels_in_the_body_alone(receiver, hooks):
     """Kinds that lead to no login have no place for one."""
     await hooks.send(message(link=LINK), destination(HOOK, receiver.url))

@@ -111,6 +111,19 @@ def test_between_two_sessions_of_a_day_the_second_is_ahead() -> None:
 # ---- verdicts
 
 
+def test_of_several_obstacles_the_first_to_be_put_right_is_named() -> None:
+    """A login comes before a permission, a permission before a symbol."""
+    refused = with_lines(LineState.REFUSED, LineState.REFUSED)
+    forbidden = with_lines(LineState.REFUSED, LineState.NOT_PERMITTED)
+    ending = replace(forbidden, expires_at=ist("09:00"))
+
+    assert found(refused) == (Verdict.NOT_READY, Reason.ALL_REFUSED)
+    assert found(forbidden) == (Verdict.NOT_READY, Reason.NOT_PERMITTED)
+    assert found(ending) == (Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN)
+    assert found(replace(refused, expires_at=ist("09:00"))) == (Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN)
+    assert found(replace(ENDED, lines=refused.lines)) == (Verdict.NOT_READY, Reason.EXPIRED)
+
+
 def test_all_well_is_ready_and_then_watching() -> None:
     """A confirmed session that outlives the close and warm averages need no word."""
     assert found(GOOD) == (Verdict.READY, None)

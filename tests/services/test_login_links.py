@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from fakes.broker import Call
 
 from hullwatch.domain.accounts import Role
 from hullwatch.domain.connection import LoginState
@@ -249,6 +250,26 @@ async def test_two_logins_of_one_link_at_the_same_moment_connect_once(house, pho
 
     assert sum(isinstance(result, LinkRefused) for result in results) == 1
     assert house.connections.connection("asha").generation == before + 1
+
+
+async def test_a_login_that_comes_while_the_links_code_is_exchanged_is_not_replaced(house, phone):
+    """The link was good when its browser came back, and is void once Fyers has answered: the login by hand stays."""
+    began_with = house.connections.connection("asha").generation
+    await house.press(await house.link(), phone)
+
+    async def log_in_by_hand(call: Call) -> None:
+        if call.name == "exchange_auth_code":
+            house.broker.before_answer = None
+            await house.log_in("asha")
+
+    house.broker.before_answer = log_in_by_hand
+
+    with pytest.raises(LinkRefused) as refused:
+        await house.come_back(phone.states[-1], phone)
+
+    assert refused.value.reason == "void"
+    assert house.connections.connection("asha").generation == began_with + 1
+    assert house.audit()[-1].reason == "void"
 
 
 async def test_a_link_ends(house, phone):
