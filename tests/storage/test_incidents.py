@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import replace
 
-from hullwatch.domain.incidents import BROKER, CALENDAR, Incident, job_of, job_subject
+from hullwatch.domain.incidents import CALENDAR, MASS_REFUSAL, Incident, job_of, job_subject
 from storage.samples import NOW, after
 
 OUTBOX = Incident(job_subject("outbox"), "inc_1", NOW, NOW)
-TROUBLE = Incident(BROKER, "inc_2", after(1), after(2), after(3))
+TROUBLE = Incident(MASS_REFUSAL, "inc_2", after(1), after(2), after(3))
 
 
 async def begin(store, *incidents: Incident) -> list[Incident]:
@@ -30,7 +30,7 @@ async def test_incidents_come_back_as_stored(store):
 
     assert await all_open(store) == [TROUBLE, OUTBOX]
     async with store.begin(read_only=True) as work:
-        assert await work.incidents.get(BROKER) == TROUBLE
+        assert await work.incidents.get(MASS_REFUSAL) == TROUBLE
         assert await work.incidents.get(CALENDAR) is None
 
 
@@ -88,4 +88,4 @@ async def test_one_tells_of_it_and_one_of_its_end(store):
 def test_a_subject_names_its_job():
     """And is none where it is about something else."""
     assert job_of(job_subject("outbox")) == "outbox"
-    assert job_of(BROKER) is None
+    assert job_of(MASS_REFUSAL) is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-BROKER: Final = "broker"
+MASS_REFUSAL: Final = "broker refusals"
 """Fyers refuses many sessions at once."""
 BROKER_SILENCE: Final = "broker silence"
 """Fyers serves hardly any account."""

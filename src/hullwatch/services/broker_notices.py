@@ -10,7 +10,7 @@ from typing import Final
 
 from hullwatch.domain.events import AuditEntry, Event
 from hullwatch.domain.incidents import BROKER_SILENCE, Incident
-from hullwatch.domain.notifications import BrokerSilence, Notification
+from hullwatch.domain.notifications import BrokerSilence
 from hullwatch.domain.watches import WatchStatus
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
@@ -23,7 +23,7 @@ from hullwatch.services.ports import StorePort
 
 LOOK_EVERY_S: Final = 10.0
 TOLD_AFTER: Final = timedelta(minutes=2)
-"""Fyers has hiccups every day; one that lasts longer is worth waking somebody, and half a candle is not lost yet."""
+"""Fyers has hiccups every day; one that lasts longer is worth waking somebody, and it is less than one 5-minute candle."""
 WELL_FOR: Final = timedelta(minutes=1)
 """It is over when Fyers has been well for this long."""
 
@@ -135,7 +135,7 @@ class BrokerNotices:
             )
             await work.audit.add([_line(now, "broker.not_answering", silence.value, incident)])
             await work.commit()
-        self._announce(told)
+        announce(self._hub, *told)
 
     async def _tell_of_end(self, incident: Incident, now: datetime) -> None:
         async with self._store.begin() as work:
@@ -149,11 +149,7 @@ class BrokerNotices:
             )
             await work.audit.add([_line(now, "broker.answers", None, incident)])
             await work.commit()
-        self._announce(told)
-
-    def _announce(self, told: Sequence[Notification]) -> None:
-        for notification in told:
-            announce(self._hub, notification)
+        announce(self._hub, *told)
 
 
 def _is_over(incident: Incident, signs: BrokerSigns, now: datetime) -> bool:

@@ -94,8 +94,7 @@ class ConnectionWriter:
             except StorageUnavailable:
                 return
             del self._queue[: len(batch)]
-            for notification in new:
-                announce(self._hub, notification)
+            announce(self._hub, *new)
         self._has_work.clear()
 
     async def _save_batch(self, batch: list[_Unsaved]) -> list[Notification]:

@@ -117,5 +117,4 @@ class DailySummary:
         async with self._store.begin() as work:
             new = [notice for notice in notices if await work.notifications.add(notice)]
             await work.commit()
-        for notice in new:
-            announce(self._hub, notice)
+        announce(self._hub, *new)

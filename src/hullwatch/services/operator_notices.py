@@ -165,7 +165,7 @@ class OperatorNotices:
             told = await add_for_admins(work, compose)
             await work.audit.add([_line(now, "job.restarting", job.name, incident.id)])
             await work.commit()
-        self._announce(told)
+        announce(self._hub, *told)
 
     async def _follow(self, job: JobReport, incident: Incident, now: datetime, *, is_down: bool) -> None:
         """Wait for the recovery of a job that was told of."""
@@ -233,7 +233,7 @@ class OperatorNotices:
                     await work.audit.add([_line(now, "calendar.ending", warning, incident.id)])
                     told += new
             await work.commit()
-        self._announce(told)
+        announce(self._hub, *told)
 
     # ---- telling
 
@@ -245,11 +245,7 @@ class OperatorNotices:
             told = await add_for_admins(work, compose)
             await work.audit.add([line])
             await work.commit()
-        self._announce(told)
-
-    def _announce(self, told: Sequence[Notification]) -> None:
-        for notification in told:
-            announce(self._hub, notification)
+        announce(self._hub, *told)
 
 
 def _is_down(job: JobReport) -> bool:

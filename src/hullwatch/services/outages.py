@@ -12,7 +12,7 @@ import structlog
 from hullwatch.domain.connection import Connection, Credential, Standing, StandingTrigger
 from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
-from hullwatch.domain.incidents import BROKER, Incident
+from hullwatch.domain.incidents import MASS_REFUSAL, Incident
 from hullwatch.domain.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.domain.notifications import Notification
 from hullwatch.runtime.broadcast import Broadcast
@@ -107,7 +107,7 @@ class OutageWatch:
             StorageUnavailable: Nothing was read.
         """
         async with self._store.begin(read_only=True) as work:
-            known = await work.incidents.get(BROKER)
+            known = await work.incidents.get(MASS_REFUSAL)
         if known is not None:
             self.trouble = BrokerTrouble(known.id, known.began_at)
             self._is_inherited = True
@@ -242,8 +242,7 @@ class OutageWatch:
                     self._log.warning("broker.notice_not_stored", incident_id=tale.trouble.incident_id)
                     return
                 self._tales.pop(0)
-                for notification in stored:
-                    announce(self._hub, notification)
+                announce(self._hub, *stored)
 
     async def _store_tale(self, tale: _Tale) -> list[Notification]:
         """Open or close the incident and tell of it, in one transaction; of several processes the first one tells."""
@@ -254,7 +253,7 @@ class OutageWatch:
                 if not await work.incidents.end(incident_id):
                     return []
             else:
-                new = Incident(BROKER, incident_id, tale.trouble.began_at, tale.at, tale.at)
+                new = Incident(MASS_REFUSAL, incident_id, tale.trouble.began_at, tale.at, tale.at)
                 known = await work.incidents.begin(new)
                 if known.id != incident_id:
                     if self.trouble == tale.trouble:

@@ -119,8 +119,7 @@ class ReadinessNotices:
                 await work.audit.add([unsaved.entry for unsaved in batch])
                 await work.commit()
             del self._queue[: len(batch)]
-            for notification in new:
-                announce(self._hub, notification)
+            announce(self._hub, *new)
 
     def _call_to_act(
         self, check: Check, user_id: str, readiness: Readiness, now: datetime

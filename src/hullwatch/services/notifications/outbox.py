@@ -140,8 +140,7 @@ class Outbox:
         del self._verdicts[: len(verdicts)]
         for verdict in verdicts:
             self._lanes.saved(verdict.claimed)
-        for notification in told:
-            announce(self._hub, notification)
+        announce(self._hub, *told)
         for claimed in taken:
             self._begin(claimed)
         return True

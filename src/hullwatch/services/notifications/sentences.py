@@ -164,9 +164,10 @@ def compose_signal(signal: Signal) -> Notification:
     )
 
 
-def announce(hub: Broadcast[Event], notification: Notification) -> None:
-    """Push a stored notification to its user's open tabs."""
-    hub.publish(notification.user_id, NotificationStored(notification))
+def announce(hub: Broadcast[Event], *notifications: Notification) -> None:
+    """Push stored notifications to their users' open tabs."""
+    for notification in notifications:
+        hub.publish(notification.user_id, NotificationStored(notification))
 
 
 _STATUS_TEXTS = {
