@@ -68,7 +68,7 @@ bench: $(VENV)/.bench ## the benchmarks, side by side in one run
 
 calendar: $(VENV)/.dev ## rewrite the closed days from the exchange-calendar library
 	@$(BIN)/python docs/tools/trading_days.py
-	@git diff --stat -- src/hullwatch/domain/market_calendar
+	@git diff --stat -- src/hullwatch/domain/market/calendar
 
 lock: $(VENV)/.uv ## rewrite the lock files from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock

@@ -10,13 +10,13 @@ from typing import Any, TextIO
 
 from benchmarks.broker_process import BrokerProcess, for_each
 from hullwatch.app import House, open_house
-from hullwatch.domain import connection as rules
-from hullwatch.domain.accounts import Role, User
-from hullwatch.domain.connection import Connection
-from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.secrets import AccessToken
-from hullwatch.domain.signals import Rule
-from hullwatch.domain.watches import MonitoringWish, Watch
+from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.signals.signals import Rule
+from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.clock import Clock, SystemClock
 from hullwatch.runtime.garbage import collect_seldom
 from hullwatch.runtime.logs import configure_logging

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.runtime.clock import SystemClock
 

@@ -22,10 +22,10 @@ from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, li
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, spread, tell
 from hullwatch.app import House, new_id
-from hullwatch.cli.running import run
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.cli.runner import run
+from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.runtime.clock import SystemClock
-from hullwatch.services.monitoring import MonitoringService
+from hullwatch.services.monitoring.service import MonitoringService
 
 TARGET_ACCOUNTS = 2_000
 MOST_CPU_S = 2.5

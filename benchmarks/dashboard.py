@@ -19,11 +19,11 @@ from benchmarks.accounts import SYMBOLS, Account, benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process
 from benchmarks.report import Figure, percentile, tell
 from hullwatch.app import House
-from hullwatch.cli.serving import listen_on, serve_house
+from hullwatch.cli.server import listen_on, serve_house
 from hullwatch.domain.events import QuotesArrived
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.quotes import Quote
-from hullwatch.domain.signals import Rule
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.signals.signals import Rule
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig

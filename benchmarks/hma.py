@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hullwatch.domain.hma import HullMovingAverage, hull_moving_average, warm_up
+from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
 
 PERIOD = 55
 Contender = tuple[str, Callable[[], object]]

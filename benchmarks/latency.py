@@ -13,10 +13,10 @@ from benchmarks.accounts import SYMBOLS, Watchlist, benchmark_house, link_accoun
 from benchmarks.broker_process import broker_process, trading_moment
 from benchmarks.report import Figure, percentile, spread, tell
 from hullwatch.app import House
-from hullwatch.cli.running import run
+from hullwatch.cli.runner import run
 from hullwatch.domain.events import CandleClosed, SignalFired
-from hullwatch.domain.signals import Rule
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.signals.signals import Rule
 from hullwatch.runtime.clock import ScaledClock
 
 MOST_P95_S = 5.0

@@ -21,7 +21,7 @@ from benchmarks.accounts import benchmark_house, link_accounts, settings_for
 from benchmarks.broker_process import READY_WITHIN_S, BrokerProcess, broker_process
 from benchmarks.report import Figure, tell
 from hullwatch.app import open_house
-from hullwatch.cli.running import run
+from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
 
 MOST_IDLE_MB = 150.0

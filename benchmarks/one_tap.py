@@ -22,10 +22,10 @@ from benchmarks.accounts import Account, link_accounts, settings_for
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
 from benchmarks.report import Figure, spread, tell
 from hullwatch.app import House, open_house
-from hullwatch.cli.running import run
-from hullwatch.cli.serving import StopSignals, address_of, listen_on, serve_house, url_of
-from hullwatch.domain.accounts import FyersApp
+from hullwatch.cli.runner import run
+from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_house, url_of
 from hullwatch.domain.secrets import AppSecret
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.runtime.clock import SystemClock
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.web.dependencies import LOGIN_COOKIE

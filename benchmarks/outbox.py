@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from benchmarks.receivers_process import FAILING, Receivers, receivers_process
 from benchmarks.report import Figure, percentile, tell
 from hullwatch.app import House, new_id, open_house
-from hullwatch.cli.running import run
-from hullwatch.domain.accounts import Role, User
-from hullwatch.domain.channels import Channel, ChannelAddress, Destination, SigningSecret
-from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.cli.runner import run
+from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
+from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.settings import read_settings
 

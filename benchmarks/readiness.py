@@ -18,14 +18,14 @@ from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, li
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, tell
 from hullwatch.app import House
-from hullwatch.cli.running import run
+from hullwatch.cli.runner import run
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.notifications import NotificationKind
-from hullwatch.domain.readiness import Verdict
-from hullwatch.domain.tokens import IST
-from hullwatch.services.monitoring.watcher import QUIET_GAP_S
-from hullwatch.services.readiness_asking import WARM_SHARE
-from hullwatch.services.readiness_notices import incident_of
+from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.domain.readiness.readiness import Verdict
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.services.monitoring.cycle import QUIET_GAP_S
+from hullwatch.services.readiness.check import WARM_SHARE
+from hullwatch.services.readiness.notices import incident_of
 
 TARGET_ACCOUNTS = 2_000
 DEAD_SHARE = 0.05

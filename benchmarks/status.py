@@ -25,7 +25,7 @@ from starlette.routing import Route
 from benchmarks.accounts import benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process
 from benchmarks.report import Figure, tell
-from hullwatch.cli.running import run
+from hullwatch.cli.runner import run
 from hullwatch.web.api.token_validation import STATUS_PATH
 
 LEAST_SHARE = 0.6
@@ -55,7 +55,7 @@ async def bare(_: Request) -> JSONResponse:
 
 async def serve_both() -> None:
     """Serve a house with one linked, validated account, and the bare route, until told to stop; print address and cookie."""
-    from hullwatch.cli.serving import StopSignals, listen_on, serve_house  # noqa: PLC0415 - the server's part only
+    from hullwatch.cli.server import StopSignals, listen_on, serve_house  # noqa: PLC0415 - the server's part only
     from hullwatch.web.dependencies import LOGIN_COOKIE  # noqa: PLC0415
 
     bare_app = Starlette(routes=[Route(BARE_PATH, bare)])

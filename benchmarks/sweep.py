@@ -9,9 +9,9 @@ from benchmarks.accounts import Account, benchmark_house, link_accounts
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
 from benchmarks.report import Figure, spread, tell
 from hullwatch.app import House
-from hullwatch.cli.running import run
+from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
-from hullwatch.services.token_validation import (
+from hullwatch.services.sessions.validation import (
     SWEEP_PER_SECOND,
     TokenValidationService,
     Validation,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from hullwatch.domain.connection import LOGIN_TABLE, STANDING_TABLE
+from hullwatch.domain.sessions.connection import LOGIN_TABLE, STANDING_TABLE
 
 PAGE = Path(__file__).resolve().parent.parent / "architecture.md"
 

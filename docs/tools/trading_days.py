@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Final
 
 FILE: Final = (
-    Path(__file__).resolve().parents[2] / "src" / "hullwatch" / "domain" / "market_calendar" / "holidays.toml"
+    Path(__file__).resolve().parents[2]
+    / "src"
+    / "hullwatch"
+    / "domain"
+    / "market"
+    / "calendar"
+    / "holidays.toml"
 )
 FIRST_YEAR: Final = 2024
 EXCHANGE: Final = "XBOM"

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hullwatch.domain.check_times import read_check_times
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.instruments import Resolution
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.readiness.check_times import read_check_times
 
 PREFIX = "HULLWATCH_"
 _REDIS_TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}

@@ -14,7 +14,7 @@ from datetime import time as day_time
 from pathlib import Path
 from typing import Any
 
-from hullwatch.domain.market_calendar import IST, nse_calendar
+from hullwatch.domain.market.calendar import IST, nse_calendar
 
 PATIENCE_S = 60.0
 """Cold starts on a busy machine have taken 18 s."""

@@ -17,7 +17,7 @@ from browser.people import (
     wait_until,
 )
 from browser.stage import Stage
-from hullwatch.domain.market_calendar import IST
+from hullwatch.domain.market.calendar import IST
 
 pytestmark = pytest.mark.browser
 

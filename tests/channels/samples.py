@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from hullwatch.domain.channels import ChannelAddress, Destination, Message, SigningSecret
-from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.notifications.channels import ChannelAddress, Destination, Message, SigningSecret
+from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
 from hullwatch.domain.secrets import SecretText
 
 NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)

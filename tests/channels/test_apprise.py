@@ -15,9 +15,9 @@ from channels.receivers import Receiver, http_receiver, status
 from channels.samples import LINK, destination, message
 from hullwatch.channels.apprise_process import AppriseChannel
 from hullwatch.channels.guard import AddressGuard
-from hullwatch.domain.channels import Refused, Sent, TryLater, read_slack, read_telegram
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Refused, Sent, TryLater, read_slack, read_telegram
+from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import SystemClock
 
 OTHER = ChannelKind.APPRISE

@@ -12,9 +12,9 @@ from channels.samples import destination, message
 from hullwatch.channels.carriers import Carriers
 from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.smtp import SmtpServer
-from hullwatch.domain.channels import Destination, Refused, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Destination, Refused, Sent, TryLater
+from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import SystemClock
 
 

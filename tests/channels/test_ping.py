@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from hullwatch.channels.ping import HttpPing
+from hullwatch.domain.monitoring.vitals import NotTaken, Taken
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.vitals import NotTaken, Taken
 
 CANARY = "canary-of-the-address"
 

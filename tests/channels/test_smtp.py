@@ -10,9 +10,9 @@ from channels.receivers import mail_server
 from channels.samples import LINK, NOW, destination, message
 from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.smtp import SmtpChannel, SmtpServer, examine
-from hullwatch.domain.channels import Refused, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Refused, Sent, TryLater
+from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.domain.secrets import SecretText
 
 ASHA = destination(ChannelKind.EMAIL, "asha@example.com")

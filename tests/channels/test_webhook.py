@@ -15,9 +15,9 @@ from channels.receivers import Receiver, broken, endless, http_receiver, status
 from channels.samples import LINK, NOW, SECRET, destination, message
 from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.webhook import WebhookChannel
-from hullwatch.domain.channels import Refused, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind, NotificationKind
+from hullwatch.domain.notifications.channels import Refused, Sent, TryLater
+from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
 
 HOOK = ChannelKind.WEBHOOK
 

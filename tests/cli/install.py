@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hullwatch.domain.accounts import Role, User
-from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.sessions.connection import Connection, LoginState
+from hullwatch.domain.users.accounts import Role, User
 from hullwatch.settings import read_settings
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.keys import load_keys

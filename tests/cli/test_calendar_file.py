@@ -1,4 +1,4 @@
-"""The operator's own table of trading days, from the setting to the house; `hullwatch.calendar_file`."""
+"""The operator's own table of trading days, from the setting to the house; `hullwatch.app.calendar_file`."""
 
 from datetime import date
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hullwatch.app import open_house
-from hullwatch.calendar_file import read_calendar
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.app.calendar_file import read_calendar
+from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.settings import Settings, SettingsRefused
 
 GOOD = """years = [2027]\n[closures]\n2027-01-26 = "Republic Day"\n"""

@@ -8,7 +8,7 @@ import pytest
 
 from hullwatch.cli.demo import DemoOptions, run_demo
 from hullwatch.cli.demo.teller import Teller
-from hullwatch.cli.serving import listen_on
+from hullwatch.cli.server import listen_on
 
 MORNING = (
     r"2 of 3 ready for the bell",

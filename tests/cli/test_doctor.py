@@ -17,7 +17,7 @@ from sharing.redis_process import RedisProcess
 from typer.testing import Result
 
 from cli.install import session_of, stored, user_named
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.market.calendar import nse_calendar
 
 __all__ = ["redis_server"]  # a fixture of another room
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import Result
 
 from hullwatch import __version__
-from hullwatch.cli.running import explained_failures, sentence_of
-from hullwatch.cli.speaking import os_sentence
+from hullwatch.cli.output import os_sentence
+from hullwatch.cli.runner import explained_failures, sentence_of
 from hullwatch.domain.failures import NotFound
 from hullwatch.settings import SettingsRefused
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from hullwatch.domain.hma import hull_moving_average
-from hullwatch.domain.tokens import IST
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.domain.signals.hma import hull_moving_average
 
 Command = Callable[..., Result]
 OF_SBIN = ("--symbol", "NSE:SBIN-EQ", "--period", "4")

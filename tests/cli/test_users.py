@@ -13,8 +13,8 @@ from typer.testing import Result
 
 from cli.install import PASSWORD, TOKEN, session_of, stored, user_named
 from hullwatch.cli.users import as_of
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.users.accounts import Role
 
 Command = Callable[..., Result]
 

@@ -10,9 +10,6 @@ from enum import Enum
 from itertools import count
 from typing import Any
 
-from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.candles import Arranged, Candle, arrange_candles
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import (
     Answered,
     BrokerFailure,
@@ -24,10 +21,13 @@ from hullwatch.domain.failures import (
     SessionOver,
     Unavailable,
 )
-from hullwatch.domain.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
+from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
-from hullwatch.domain.tokens import FreshLogin, next_daily_end
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_end
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.runtime.clock import Clock
 
 

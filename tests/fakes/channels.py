@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from hullwatch.domain.channels import Destination, Message, SendOutcome, Sent
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Destination, Message, SendOutcome, Sent
+from hullwatch.domain.notifications.notifications import ChannelKind
 
 Behaviour = Callable[[Message], Awaitable[SendOutcome] | SendOutcome]
 

@@ -1,4 +1,4 @@
-"""A password hasher that costs nothing. Satisfies `hullwatch.services.passwords.HasherPort`."""
+"""A password hasher that costs nothing. Satisfies `hullwatch.services.users.passwords.HasherPort`."""
 
 
 class FakeHasher:

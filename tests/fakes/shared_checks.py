@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from fakes.clock import FakeClock
-from hullwatch.domain.shared_checks import (
+from hullwatch.domain.sessions.shared_checks import (
     Confirmed,
     NotAnswering,
     SharedAnswer,

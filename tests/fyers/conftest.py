@@ -9,8 +9,8 @@ import stamina
 from fakes.clock import FakeClock
 
 from fyers.scripted import Scripted, scripted_server
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.client import FyersClient
 
 CANARY = "eyJhbGciOiJIUzI1NiJ9.canary-in-the-token.c2lnbmF0dXJl"

@@ -17,7 +17,7 @@ from hullwatch.domain.failures import (
     Unavailable,
     UnreadableReply,
 )
-from hullwatch.domain.instruments import Symbol
+from hullwatch.domain.market.instruments import Symbol
 from hullwatch.fyers.rate_limit import PacingLimits
 
 

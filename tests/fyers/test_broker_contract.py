@@ -9,7 +9,6 @@ from fakes.broker import AccountState
 from fakes.clock import FakeClock
 
 from fyers.worlds import APP, FIVE, SBIN, UNKNOWN, FakeWorld, SimulatedWorld, simulated_world
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import (
     Answered,
     BrokerResult,
@@ -20,10 +19,11 @@ from hullwatch.domain.failures import (
     SessionOver,
     Unavailable,
 )
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.renewal_outcomes import RenewalOutcome, outcome_of
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.renewal.outcomes import RenewalOutcome, outcome_of
 from hullwatch.domain.secrets import AuthCode, Pin, RefreshToken
-from hullwatch.domain.tokens import read_claims
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.tokens import read_claims
 
 SERVICES = {
     "profile_id": BrokerService.PROFILE,

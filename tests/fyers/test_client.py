@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from fyers.conftest import CANARY, make_credential
 from fyers.scripted import Say
-from hullwatch.domain.accounts import FyersApp
 from hullwatch.domain.failures import (
     Answered,
     BrokerService,
@@ -20,9 +19,10 @@ from hullwatch.domain.failures import (
     Unavailable,
     UnreadableReply,
 )
-from hullwatch.domain.instruments import Resolution, Symbol
+from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode, Pin, RefreshToken
-from hullwatch.domain.tokens import FreshLogin
+from hullwatch.domain.sessions.tokens import FreshLogin
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.fyers.breakers import HEARD_WITHIN_S
 from hullwatch.fyers.login import login_url
 from hullwatch.fyers.rate_limit import PacingLimits

@@ -4,7 +4,6 @@ from datetime import timedelta
 from fakes.broker import AccountState, FakeBroker, refusal
 from fakes.clock import FakeClock
 
-from hullwatch.domain.accounts import FyersApp
 from hullwatch.domain.failures import (
     Answered,
     BrokerService,
@@ -15,7 +14,8 @@ from hullwatch.domain.failures import (
     Unavailable,
 )
 from hullwatch.domain.secrets import AppSecret, AuthCode
-from hullwatch.domain.tokens import read_claims
+from hullwatch.domain.sessions.tokens import read_claims
+from hullwatch.domain.users.accounts import FyersApp
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/back")
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hullwatch.domain.instruments import Instrument, Segment, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.instruments import Instrument, Segment, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, RefreshToken
-from hullwatch.domain.tokens import FreshLogin
+from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.fyers.payloads import (
     Unreadable,
     describe_shape,

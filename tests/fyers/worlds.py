@@ -11,13 +11,13 @@ import aiohttp
 from fakes.broker import AccountState, FakeBroker
 from fakes.clock import FakeClock
 
-from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.candles import Candle
-from hullwatch.domain.connection import Credential
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode
-from hullwatch.domain.tokens import read_claims
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.tokens import read_claims
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.fyers.client import FyersClient
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from hullwatch.domain.notifications import FOR_OPERATORS
+from hullwatch.domain.notifications.notifications import FOR_OPERATORS
 from journeys.broker import APP_ID, APP_SECRET, PATIENCE_S
 
 PASSWORD = "a long enough passphrase"

@@ -10,7 +10,7 @@ from datetime import datetime
 import aiohttp
 
 from hullwatch.app import open_house
-from hullwatch.cli.serving import listen_on, serve_house
+from hullwatch.cli.server import listen_on, serve_house
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.settings import read_settings

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hullwatch.domain.candles import closes_between
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.market.calendar import nse_calendar
+from hullwatch.domain.market.candles import closes_between
+from hullwatch.domain.market.instruments import Resolution
 from journeys.browser import Browser, Tab
 from journeys.town import Town, until
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from hullwatch.domain.candles import closes_between
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.market.calendar import nse_calendar
+from hullwatch.domain.market.candles import closes_between
+from hullwatch.domain.market.instruments import Resolution
 from journeys.town import Town, until
 
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ")

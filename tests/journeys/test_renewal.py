@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hullwatch.domain.candles import closes_between
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.market_calendar import nse_calendar
+from hullwatch.domain.market.calendar import nse_calendar
+from hullwatch.domain.market.candles import closes_between
+from hullwatch.domain.market.instruments import Resolution
 from journeys.browser import Browser
 from journeys.test_restart import expected, stores_exactly
 from journeys.town import Town, until

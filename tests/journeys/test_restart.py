@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hullwatch.domain.candles import Candle
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.replay import replay
-from hullwatch.domain.signals import Rule
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.signals.replay import replay
+from hullwatch.domain.signals.signals import Rule
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
 from journeys.browser import Browser

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from hullwatch.app import House, open_house
-from hullwatch.cli.serving import StopSignals, address_of, listen_on, serve_house, url_of
+from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_house, url_of
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.settings import Settings, read_settings
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer

@@ -9,12 +9,12 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from hullwatch.domain.candles import closes_between
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import nse_calendar
-from hullwatch.domain.replay import read_candle_file, replay
-from hullwatch.domain.signals import Rule
-from hullwatch.domain.tokens import IST
+from hullwatch.domain.market.calendar import nse_calendar
+from hullwatch.domain.market.candles import closes_between
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.domain.signals.replay import read_candle_file, replay
+from hullwatch.domain.signals.signals import Rule
 from journeys.browser import Browser, Tab
 from journeys.town import Town, until
 

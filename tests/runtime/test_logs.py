@@ -294,7 +294,7 @@ def test_secrets_are_masked_in_text(text, expected):
         "the access token ran out",
         "token=None",
         "NSE:SBIN-EQ at 2026-11-23T12:00:00.000000-05:30",
-        "hullwatch.services.token_validation.something_long",
+        "hullwatch.services.sessions.validation.something_long",
         "spin=3 mapping: 4",
         "https://api-t1.fyers.in/api/v3/profile",
         "KeyError: 'token'",

@@ -14,34 +14,34 @@ from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
 from fakes.store import FakeStore, FakeUnitOfWork
 
-from hullwatch.domain.accounts import FyersApp, Role, User
-from hullwatch.domain.candles import Candle
-from hullwatch.domain.check_times import read_check_times
-from hullwatch.domain.connection import Connection, Credential
 from hullwatch.domain.events import Event
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar
-from hullwatch.domain.notifications import Notification, NotificationKind
-from hullwatch.domain.quotes import Quote
-from hullwatch.domain.replay import replay
+from hullwatch.domain.market.calendar import MarketCalendar
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.notifications.notifications import Notification, NotificationKind
+from hullwatch.domain.readiness.check_times import read_check_times
 from hullwatch.domain.secrets import AppSecret
-from hullwatch.domain.signals import Rule, Signal
-from hullwatch.domain.tokens import next_daily_end
+from hullwatch.domain.sessions.connection import Connection, Credential
+from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.signals.replay import replay
+from hullwatch.domain.signals.signals import Rule, Signal
+from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.connections import ConnectionService
-from hullwatch.services.hma import HMAService
-from hullwatch.services.known_ends import end_warnings
-from hullwatch.services.market import MarketService
-from hullwatch.services.monitoring import MonitoringService
-from hullwatch.services.notifications import NotificationService
+from hullwatch.services.market.hma import HMAService
+from hullwatch.services.market.service import MarketService
+from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
-from hullwatch.services.notifications.outbox import Outbox
+from hullwatch.services.notifications.delivery import Outbox
+from hullwatch.services.notifications.service import NotificationService
 from hullwatch.services.ports import LinkMaker, SharedChecks
-from hullwatch.services.readiness import ReadinessService
-from hullwatch.services.renewal import RenewalService
-from hullwatch.services.renewal_consents import RenewalConsents
-from hullwatch.services.token_validation import TokenValidationService
+from hullwatch.services.readiness.service import ReadinessService
+from hullwatch.services.renewal.consents import RenewalConsents
+from hullwatch.services.renewal.service import RenewalService
+from hullwatch.services.sessions.expiry import end_warnings
+from hullwatch.services.sessions.service import ConnectionService
+from hullwatch.services.sessions.validation import TokenValidationService
 
 MONDAY = date(2026, 11, 23)
 OPENING = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
+from hullwatch.domain.sessions.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
 from hullwatch.sharing.redis_checks import RedisChecks, _read
 from sharing.conftest import SALT, Doors
 from sharing.redis_process import RedisProcess

@@ -7,9 +7,9 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.shared_checks import FakeSharedChecks, SharedMemory
 
-from hullwatch.domain.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
+from hullwatch.domain.sessions.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
 from hullwatch.services.ports import SharedChecks
-from hullwatch.services.shared_validation import NotShared
+from hullwatch.services.sessions.shared_validation import NotShared
 
 
 @dataclass

@@ -9,7 +9,7 @@ from fakes.clock import FakeClock
 from services.building import ALICE, BOB, CAROL, OPENING, House
 
 from hullwatch.runtime.clock import SystemClock
-from hullwatch.services.token_validation import TokenValidationService, ValidationVerdict
+from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
 from sharing.conftest import Doors
 from sharing.redis_process import RedisProcess
 

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from hullwatch.domain.market_calendar import SessionKind, nse_calendar
+from hullwatch.domain.market.calendar import SessionKind, nse_calendar
 from hullwatch.simulator.market.calendar import from_date, is_trading_day, to_date
 
 

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hullwatch.domain.accounts import ApiToken, PendingLogin, Role, User
-from hullwatch.domain.channels import Channel, ChannelAddress, Destination, SigningSecret
-from hullwatch.domain.connection import Connection, LoginState, Standing
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.notifications import ChannelKind, Notification, NotificationKind
-from hullwatch.domain.signals import Direction, Rule, Signal
-from hullwatch.domain.watches import Watch
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.watches import Watch
+from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
+from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.sessions.connection import Connection, LoginState, Standing
+from hullwatch.domain.signals.signals import Direction, Rule, Signal
+from hullwatch.domain.users.accounts import ApiToken, PendingLogin, Role, User
 
 NOW = datetime(2026, 11, 23, 4, 0, 0, 123457, tzinfo=UTC)
 SBIN = Symbol.parse("NSE:SBIN-EQ")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from hullwatch.domain.accounts import FyersApp
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.secrets import AccessToken, AppSecret
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.storage.cipher import Cipher, app_secret_place, token_place
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys, load_keys

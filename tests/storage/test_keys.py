@@ -9,9 +9,9 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.renewal import RenewalKeys
+from hullwatch.domain.renewal.rules import RenewalKeys
 from hullwatch.domain.secrets import AccessToken, AppSecret, Pin, RefreshToken, SecretText
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.failures import KeysUnusable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys, KeyFile, load_keys

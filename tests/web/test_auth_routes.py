@@ -2,7 +2,7 @@
 
 import pytest
 
-from hullwatch.domain.accounts import Role
+from hullwatch.domain.users.accounts import Role
 from web.web_house import PASSWORD
 
 NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}

@@ -7,10 +7,10 @@ import httpx2
 import pytest
 import structlog
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.channels import Refused
-from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.notifications.channels import Refused
+from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.users.accounts import Role
 from web.live_client import live
 from web.web_house import APP_SECRET
 

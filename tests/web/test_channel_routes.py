@@ -3,9 +3,9 @@
 import pytest
 from fakes.broker import AccountState
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.channels import Refused, TryLater
-from hullwatch.domain.notifications import FOR_OPERATORS
+from hullwatch.domain.notifications.channels import Refused, TryLater
+from hullwatch.domain.notifications.notifications import FOR_OPERATORS
+from hullwatch.domain.users.accounts import Role
 
 HOOK = {
     "kind": "webhook",

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.coverage import BlindReason
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.signals import Direction, Rule, Signal
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.coverage import BlindReason
+from hullwatch.domain.signals.signals import Direction, Rule, Signal
+from hullwatch.domain.users.accounts import Role
 
 OPENING = datetime.fromisoformat("2026-11-23T09:15:00+05:30")
 DAY = "2026-11-23"

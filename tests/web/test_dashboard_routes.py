@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakes.broker import AccountState
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.candles import Candle
 from hullwatch.domain.events import SweepProgressed
-from hullwatch.domain.hma import hull_moving_average
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.signals.hma import hull_moving_average
+from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
-from hullwatch.services.connections import ADMINS
+from hullwatch.services.sessions.service import ADMINS
 from web.web_house import BASE, PASSWORD
 
 SBIN = "NSE:SBIN-EQ"

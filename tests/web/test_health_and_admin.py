@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fakes.broker import AccountState
 from fakes.clock import FakeClock
 
-from hullwatch.domain.accounts import Role
+from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.web.config import WebConfig
 from web.web_house import WebHouse, make_supervisor

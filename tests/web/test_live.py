@@ -6,12 +6,12 @@ import httpx2
 import pytest
 from fakes.clock import FakeClock
 
-from hullwatch.domain.accounts import Role
 from hullwatch.domain.events import BrokerTroubleChanged, QuotesArrived, WatchStatusChanged
-from hullwatch.domain.instruments import Symbol
-from hullwatch.domain.quotes import Quote
-from hullwatch.domain.watches import WatchStatus
-from hullwatch.services.outages import EVERYBODY
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.users.accounts import Role
+from hullwatch.services.sessions.mass_refusal import EVERYBODY
 from hullwatch.web.config import WebConfig
 from web.live_client import Closed, live
 from web.web_house import BASE, WebHouse, make_supervisor

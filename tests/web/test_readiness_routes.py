@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from fakes.clock import FakeClock
 
-from hullwatch.domain.accounts import Role
+from hullwatch.domain.users.accounts import Role
 from hullwatch.web.config import WebConfig
 from web.web_house import WebHouse, make_supervisor
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hullwatch.domain.renewal import Renewal
-from hullwatch.domain.renewal_outcomes import RenewalOutcome
-from hullwatch.services.renewal_consents import RenewalConsents, RenewalStanding
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.renewal.rules import Renewal
+from hullwatch.services.renewal.consents import RenewalConsents, RenewalStanding
 from hullwatch.web.api.renewal import OUTCOMES, RenewalPayload
 
 RENEWAL = "/api/fyers/renewal"

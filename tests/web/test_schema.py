@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
-from hullwatch.domain.accounts import Role
+from hullwatch.domain.users.accounts import Role
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
 from web.web_house import WebHouse, make_supervisor

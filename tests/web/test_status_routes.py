@@ -6,9 +6,9 @@ import httpx2
 import pytest
 from fakes.broker import AccountState
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.instruments import Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.users.accounts import Role
 
 FIELDS = {
     "success", "isValid", "userId", "hasToken", "isConnected", "verified", "state", "reason", "message", "expiresAt",

@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 
 from hullwatch.domain import failures
-from hullwatch.domain.connection import Connection, EndReason, LoginState, Standing
 from hullwatch.domain.events import Event
+from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, Standing
+from hullwatch.services.texts.connection import ENDED, STANDING, connection_message
 from hullwatch.web.errors import KINDS
 from hullwatch.web.feed import KINDS as EVENT_KINDS
-from hullwatch.web.messages import ENDED, STANDING, connection_message
 
 ENDS_AT = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from hullwatch.app.foundations import new_id, open_foundations
-from hullwatch.app.furnishing import furnish
+from hullwatch.app.application import House
 from hullwatch.app.given import make_data_dir, smtp_server
-from hullwatch.app.house import House
-from hullwatch.domain.market_calendar import MarketCalendar
+from hullwatch.app.resources import new_id, open_foundations
+from hullwatch.app.services import furnish
+from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.runtime.clock import Clock
 from hullwatch.settings import Settings
 

@@ -6,9 +6,9 @@ The settings themselves are read in ``settings.py``.
 from pathlib import Path
 
 from hullwatch.channels.smtp import SmtpServer
-from hullwatch.domain.accounts import FyersApp, read_fyers_app
 from hullwatch.domain.failures import Refusal
 from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.users.accounts import FyersApp, read_fyers_app
 from hullwatch.settings import Settings, SettingsRefused
 
 

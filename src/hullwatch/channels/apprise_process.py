@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from hullwatch.channels.guard import LEADS_INSIDE, AddressGuard
-from hullwatch.domain.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.runtime.clock import Clock, clock_timeout
 
 LIMIT_S: Final = 25.0

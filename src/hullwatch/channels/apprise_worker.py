@@ -18,7 +18,7 @@ from typing import Any, Final, TextIO
 import apprise
 
 import hullwatch
-from hullwatch.domain.addresses import is_public_text
+from hullwatch.domain.notifications.addresses import is_public_text
 
 IDLE_S: Final = 300
 """So long without a request, and the process ends to give its memory back."""

@@ -7,9 +7,9 @@ from hullwatch.channels.apprise_process import AppriseChannel
 from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.smtp import SmtpChannel, SmtpServer
 from hullwatch.channels.webhook import WebhookChannel
-from hullwatch.domain.channels import Destination, Message, SendOutcome, TryLater
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Destination, Message, SendOutcome, TryLater
+from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import Clock
 
 _NO_MAIL = "This server has no mail server to send through; whoever runs it can set one up."

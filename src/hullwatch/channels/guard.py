@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from hullwatch.domain.addresses import as_address, is_public_text
+from hullwatch.domain.notifications.addresses import as_address, is_public_text
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """Returns the addresses of a name; raises `OSError` when it has none."""

@@ -7,8 +7,8 @@ from typing import Final
 
 import aiohttp
 
+from hullwatch.domain.monitoring.vitals import NotTaken, Taken
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.vitals import NotTaken, Taken
 
 PING_WITHIN_S: Final = 10.0
 """Real seconds for everything."""

@@ -12,8 +12,8 @@ from typing import Final, Literal
 import aiosmtplib
 
 from hullwatch.channels.guard import LEADS_INSIDE, AddressGuard
-from hullwatch.domain.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.clock import Clock
 

@@ -23,10 +23,10 @@ from hullwatch.channels.guard import (
     GuardedResolver,
     PrivateAddressRefused,
 )
-from hullwatch.domain.addresses import is_public_text
-from hullwatch.domain.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import LEADS_TO_LOGIN
+from hullwatch.domain.notifications.addresses import is_public_text
+from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
+from hullwatch.domain.notifications.notifications import LEADS_TO_LOGIN
 from hullwatch.runtime.clock import Clock
 
 LIMIT_S: Final = 10.0

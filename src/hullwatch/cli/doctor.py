@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hullwatch.cli.running import run
-from hullwatch.cli.speaking import os_sentence, print_json, say
+from hullwatch.cli.output import os_sentence, print_json, say
+from hullwatch.cli.runner import run
 
 if TYPE_CHECKING:
     from hullwatch.settings import Settings
@@ -301,8 +301,8 @@ async def _ping_address(url: str) -> Finding:
 
 def _calendar(settings: "Settings | None") -> Iterator[Finding]:
     """Say how far the calendar reaches; `None` where the settings cannot be read, and so no file of the operator's is known."""
-    from hullwatch.calendar_file import read_calendar
-    from hullwatch.domain.market_calendar import nse_calendar
+    from hullwatch.app.calendar_file import read_calendar
+    from hullwatch.domain.market.calendar import nse_calendar
     from hullwatch.settings import SettingsRefused
 
     try:

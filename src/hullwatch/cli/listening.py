@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hullwatch.cli.speaking import CommandFailed
+from hullwatch.cli.output import CommandFailed
 
 
 @contextmanager

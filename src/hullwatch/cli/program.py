@@ -9,9 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from hullwatch import __version__
-from hullwatch.cli import doctor, keys_and_database, replay, serve, simulator, tokens, users
-from hullwatch.cli.running import explained_failures, run, sentence_of
-from hullwatch.cli.speaking import CommandFailed, note, os_sentence, say
+from hullwatch.cli import doctor, replay, serve, simulator, tokens, users
+from hullwatch.cli import maintenance as keys_and_database
+from hullwatch.cli.output import CommandFailed, note, os_sentence, say
+from hullwatch.cli.runner import explained_failures, run, sentence_of
 
 
 class _ExplainingGroup(TyperGroup):
@@ -81,7 +82,7 @@ def _demo(
 ) -> None:
     """Run the whole product on this machine with no Fyers account: simulator, server, users, a story."""
     from hullwatch.cli.demo import DemoOptions, run_demo
-    from hullwatch.cli.demo.cast import DemoTrouble
+    from hullwatch.cli.demo.users import DemoTrouble
 
     options = DemoOptions(port=port, speed=speed, users=count, candles=candles, data_dir=data_dir, days=days)
     try:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from hullwatch.cli.speaking import CommandFailed, in_ist, iso, note, print_json, print_table, say
+from hullwatch.cli.output import CommandFailed, in_ist, iso, note, print_json, print_table, say
 from hullwatch.domain.failures import InvalidInput
 
 if TYPE_CHECKING:
-    from hullwatch.domain.candles import Candle
-    from hullwatch.domain.replay import ReplayReport
+    from hullwatch.domain.market.candles import Candle
+    from hullwatch.domain.signals.replay import ReplayReport
 
 T = TypeVar("T")
 
@@ -89,9 +89,9 @@ def replay(
 
 
 def _replay(file: Path, symbol: str, period: int, resolution: str, rule: RuleChoice) -> "ReplayReport":
-    from hullwatch.domain.instruments import Resolution, Symbol
-    from hullwatch.domain.replay import replay as replay_candles
-    from hullwatch.domain.signals import Rule
+    from hullwatch.domain.market.instruments import Resolution, Symbol
+    from hullwatch.domain.signals.replay import replay as replay_candles
+    from hullwatch.domain.signals.signals import Rule
 
     known_symbol = _usable(Symbol.parse, symbol, "--symbol")
     known_resolution = _usable(Resolution.parse, resolution, "--resolution")
@@ -110,7 +110,7 @@ def _usable(parse: Callable[[object], T], text: str, option: str) -> T:
 
 def _read(file: Path) -> "tuple[Candle, ...]":
     """Return the candles of a file; one unusable row refuses the whole, since signals over a gap would be wrong."""
-    from hullwatch.domain.replay import read_candle_file
+    from hullwatch.domain.signals.replay import read_candle_file
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:

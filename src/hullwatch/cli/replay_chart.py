@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from hullwatch.domain.replay import ReplayReport, ReplayRow
-from hullwatch.domain.signals import Direction, Rule
-from hullwatch.domain.tokens import IST
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.domain.signals.replay import ReplayReport, ReplayRow
+from hullwatch.domain.signals.signals import Direction, Rule
 
 _RISING: Final = "#26a69a"
 _FALLING: Final = "#ef5350"

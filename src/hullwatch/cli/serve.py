@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hullwatch.cli.listening import address_of, listen_on, url_of
-from hullwatch.cli.running import run
-from hullwatch.cli.speaking import CommandFailed, say
+from hullwatch.cli.output import CommandFailed, say
+from hullwatch.cli.runner import run
 
 if TYPE_CHECKING:
     from hullwatch.app import House
@@ -39,7 +39,7 @@ def serve(
 
 async def _serve(settings: "Settings", sock: socket.socket) -> None:
     from hullwatch.app import open_house
-    from hullwatch.cli.serving import StopSignals, serve_house
+    from hullwatch.cli.server import StopSignals, serve_house
 
     host, port = address_of(sock)
     if settings.is_local and "public_url" not in settings.model_fields_set:

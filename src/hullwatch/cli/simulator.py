@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hullwatch.cli.running import run
-from hullwatch.cli.speaking import say
+from hullwatch.cli.output import say
+from hullwatch.cli.runner import run
 
 _CONTROLS = (
     ("POST", "/simulator/apps", "a Fyers app; HULLWATCH-100 with secret simulator is there already"),

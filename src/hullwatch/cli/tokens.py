@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hullwatch.cli.running import house_for_command, run
-from hullwatch.cli.speaking import in_ist, iso, print_json, print_table, progress, say
+from hullwatch.cli.output import in_ist, iso, print_json, print_table, progress, say
+from hullwatch.cli.runner import house_for_command, run
 from hullwatch.cli.users import AsJson, connection_json, find_user
-from hullwatch.domain.accounts import User
+from hullwatch.domain.users.accounts import User
 
 if TYPE_CHECKING:
     from hullwatch.app import House
-    from hullwatch.services.token_validation import Validation, ValidationTotals
+    from hullwatch.services.sessions.validation import Validation, ValidationTotals
 
 tokens = typer.Typer(no_args_is_help=True, help="Check the Fyers sessions of users.")
 

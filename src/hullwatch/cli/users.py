@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hullwatch.cli.running import house_for_command, run
-from hullwatch.cli.speaking import (
+from hullwatch.cli.output import (
     CommandFailed,
     ask,
     in_ist,
@@ -21,12 +20,13 @@ from hullwatch.cli.speaking import (
     read_line,
     say,
 )
-from hullwatch.domain.accounts import Role, User
-from hullwatch.domain.connection import Connection, EndReason, LoginState
+from hullwatch.cli.runner import house_for_command, run
 from hullwatch.domain.failures import NotFound
+from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.users.accounts import Role, User
 
 if TYPE_CHECKING:
-    from hullwatch.services.accounts import AccountService
+    from hullwatch.services.users.accounts import AccountService
 
 ACTOR = "command-line"
 """Who did it, in the audit trail."""
@@ -201,7 +201,7 @@ def _disconnect(user: UserName) -> None:
 
 async def _disconnect_user(name: str) -> None:
     from hullwatch.app import new_id
-    from hullwatch.services.stored_ends import disconnect_stored
+    from hullwatch.services.sessions.stored_ends import disconnect_stored
 
     async with house_for_command() as house:
         user = await find_user(house.accounts, name)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hullwatch.domain.candles import Candle
-from hullwatch.domain.connection import Connection, LoginState
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.notifications import Notification
-from hullwatch.domain.quotes import Quote
-from hullwatch.domain.readiness import Reason, Verdict
-from hullwatch.domain.signals import Signal
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.notifications.notifications import Notification
+from hullwatch.domain.readiness.readiness import Reason, Verdict
+from hullwatch.domain.sessions.connection import Connection, LoginState
+from hullwatch.domain.signals.signals import Signal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 
 import stamina
 
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import (
     Answered,
     BrokerFailure,
@@ -26,6 +25,7 @@ from hullwatch.domain.failures import (
     SessionOver,
     Unavailable,
 )
+from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.breakers import Breakers, HeldBack, Passage
 from hullwatch.fyers.errors import CallKind, Reply, classify, classify_file, is_edge_block, retry_after_s
 from hullwatch.fyers.rate_limit import Account, Pace

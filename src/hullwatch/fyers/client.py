@@ -13,14 +13,14 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 import structlog
 
-from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.candles import Arranged
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import Answered, BrokerResult, Unavailable, UnreadableReply
-from hullwatch.domain.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.candles import Arranged
+from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
-from hullwatch.domain.tokens import FreshLogin
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.tokens import FreshLogin
+from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.fyers import payloads
 from hullwatch.fyers.breakers import Breakers
 from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall, OnSessionCall

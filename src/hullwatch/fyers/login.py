@@ -3,7 +3,7 @@
 import hashlib
 from urllib.parse import urlencode
 
-from hullwatch.domain.accounts import FyersApp
+from hullwatch.domain.users.accounts import FyersApp
 
 
 def login_url(base_url: str, app: FyersApp, state: str) -> str:

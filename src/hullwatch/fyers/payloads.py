@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from hullwatch.domain.candles import MAX_PRICE, MAX_VOLUME, Arranged, arrange
 from hullwatch.domain.failures import UnknownSymbol
-from hullwatch.domain.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
-from hullwatch.domain.quotes import Quote, QuoteDefect
+from hullwatch.domain.market.candles import MAX_PRICE, MAX_VOLUME, Arranged, arrange
+from hullwatch.domain.market.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
+from hullwatch.domain.market.quotes import Quote, QuoteDefect
 from hullwatch.domain.secrets import AccessToken, RefreshToken
-from hullwatch.domain.tokens import LONGEST_TOKEN, FreshLogin
+from hullwatch.domain.sessions.tokens import LONGEST_TOKEN, FreshLogin
 
 _FYERS_ID: Final = re.compile(r"[A-Z0-9]{2,32}")
 _TOKEN: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")

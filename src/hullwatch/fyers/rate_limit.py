@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from random import Random
 from typing import Final
 
-from hullwatch.domain.tokens import IST
+from hullwatch.domain.sessions.tokens import IST
 from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.clock import Clock
 

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.shared_checks import (
+from hullwatch.domain.sessions.shared_checks import (
     Confirmed,
     NotAnswering,
     SharedAnswer,

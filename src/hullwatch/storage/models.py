@@ -9,13 +9,13 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from hullwatch.domain.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
-from hullwatch.domain.connection import EndReason, LoginState, Standing
-from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.instruments import MAX_SYMBOL_LENGTH
-from hullwatch.domain.notifications import ChannelKind, DeliveryState, NotificationKind
-from hullwatch.domain.renewal_outcomes import RenewalOutcome
-from hullwatch.domain.signals import Direction, Rule
+from hullwatch.domain.market.instruments import MAX_SYMBOL_LENGTH
+from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
+from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
 from hullwatch.storage.columns import JsonText, PlainText, UtcMoment, word_of
 
 LONGEST_ID = 64

@@ -15,17 +15,17 @@ from hullwatch.storage.cipher import Cipher, installation_place
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
-from hullwatch.storage.repositories.channels import Channels
-from hullwatch.storage.repositories.connections import Connections
-from hullwatch.storage.repositories.incidents import Incidents
 from hullwatch.storage.repositories.installation import Installation
-from hullwatch.storage.repositories.login_links import LoginLinks
-from hullwatch.storage.repositories.logins import Logins
-from hullwatch.storage.repositories.notifications import Notifications
-from hullwatch.storage.repositories.outbox import Outbox
-from hullwatch.storage.repositories.renewals import Renewals
-from hullwatch.storage.repositories.users import Users
-from hullwatch.storage.repositories.watches import Watches
+from hullwatch.storage.repositories.monitoring.watches import Watches
+from hullwatch.storage.repositories.notifications.channels import Channels
+from hullwatch.storage.repositories.notifications.incidents import Incidents
+from hullwatch.storage.repositories.notifications.notifications import Notifications
+from hullwatch.storage.repositories.notifications.outbox import Outbox
+from hullwatch.storage.repositories.renewal.renewals import Renewals
+from hullwatch.storage.repositories.sessions.connections import Connections
+from hullwatch.storage.repositories.sessions.login_links import LoginLinks
+from hullwatch.storage.repositories.users.logins import Logins
+from hullwatch.storage.repositories.users.users import Users
 from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SHARING_SALT
 from hullwatch.storage.transaction import Transaction
 

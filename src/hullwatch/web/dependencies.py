@@ -8,29 +8,29 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from hullwatch.domain.accounts import Role, User
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import NotAllowed, NotSignedIn
+from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.jobs import JobReport
-from hullwatch.services.accounts import AccountService
-from hullwatch.services.administration import AdministrationService
-from hullwatch.services.call_counts import CallCounts
-from hullwatch.services.chart import ChartService
-from hullwatch.services.connections import ConnectionService
-from hullwatch.services.hma import HMAService
-from hullwatch.services.linking import LinkingService
-from hullwatch.services.login_links import LoginLinkService
-from hullwatch.services.logins import LoginService
-from hullwatch.services.market import MarketService
-from hullwatch.services.monitoring import MonitoringService
-from hullwatch.services.notifications import NotificationService
+from hullwatch.services.login.links import LoginLinkService
+from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.market.chart import ChartService
+from hullwatch.services.market.hma import HMAService
+from hullwatch.services.market.service import MarketService
+from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
-from hullwatch.services.readiness import ReadinessService
-from hullwatch.services.renewal_consents import RenewalConsents
-from hullwatch.services.token_validation import TokenValidationService
+from hullwatch.services.notifications.service import NotificationService
+from hullwatch.services.operations.admin import AdministrationService
+from hullwatch.services.operations.call_counts import CallCounts
+from hullwatch.services.readiness.service import ReadinessService
+from hullwatch.services.renewal.consents import RenewalConsents
+from hullwatch.services.sessions.service import ConnectionService
+from hullwatch.services.sessions.validation import TokenValidationService
+from hullwatch.services.users.accounts import AccountService
+from hullwatch.services.users.authentication import LoginService
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
 

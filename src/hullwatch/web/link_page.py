@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute
 
+from hullwatch.services.texts.connection import in_ist
 from hullwatch.web.edge import PlainRoute
-from hullwatch.web.messages import in_ist
 
 LINK_PATH: Final = "/reconnect"
 DONE_PATH: Final = "/reconnect/done"

@@ -3,9 +3,9 @@
 from html import escape
 from typing import Any, Final
 
-from hullwatch.domain.accounts import User
-from hullwatch.domain.connection import Connection
-from hullwatch.web.messages import connection_message
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.users.accounts import User
+from hullwatch.services.texts.connection import connection_message
 
 STYLE_PATH: Final = "/plain.css"
 STYLE: Final = """\

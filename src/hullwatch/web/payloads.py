@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from hullwatch.domain.connection import Connection, EndReason, LoginState
-from hullwatch.web.messages import connection_message
+from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.services.texts.connection import connection_message
 
 
 class Payload(BaseModel):

@@ -6,8 +6,8 @@ it says nothing, and the request takes the ordinary way through ``api/token_vali
 
 from starlette.types import Scope
 
-from hullwatch.domain.connection import Connection
-from hullwatch.services.token_validation import Validation
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.services.sessions.validation import Validation
 from hullwatch.web.api.token_validation import status_bytes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import EXPECTED_USER, LOGIN_COOKIE, Services

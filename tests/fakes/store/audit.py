@@ -7,7 +7,7 @@ from itertools import islice
 
 from fakes.store.tables import Repository, drop, is_between, kept, storable
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.incidents import Incident
+from hullwatch.domain.notifications.incidents import Incident
 
 
 class Audit(Repository):

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fakes.store.audit import Audit, Incidents
-from fakes.store.notices import Channels, Notifications
+from fakes.store.monitoring import Watches
+from fakes.store.notifications import Channels, Notifications
 from fakes.store.outbox import Outbox
-from fakes.store.people import Logins, Users
 from fakes.store.sessions import Connections, LoginLinks, Renewals
 from fakes.store.tables import Tables
-from fakes.store.watches import Watches
+from fakes.store.users import Logins, Users
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.notifications import DeliveryState
+from hullwatch.domain.notifications.notifications import DeliveryState
 
 
 class FakeUnitOfWork:

@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from fakes.store.notices import put_delivery
+from fakes.store.notifications import put_delivery
 from fakes.store.tables import Repository, StoredDelivery, drop_strays, kept
-from hullwatch.domain.channels import ChannelHealth, Claimed, ClaimWish, Delivery, DeliveryResult, SetAside
 from hullwatch.domain.failures import NotFound
-from hullwatch.domain.notifications import DeliveryState, Notification, NotificationKind
+from hullwatch.domain.notifications.channels import (
+    ChannelHealth,
+    Claimed,
+    ClaimWish,
+    Delivery,
+    DeliveryResult,
+    SetAside,
+)
+from hullwatch.domain.notifications.notifications import DeliveryState, Notification, NotificationKind
 
 
 class Outbox(Repository):

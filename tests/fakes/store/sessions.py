@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from fakes.store.tables import Repository, drop, kept, storable
-from hullwatch.domain.accounts import FyersApp, PendingLogin
-from hullwatch.domain.connection import Connection, LoginState
 from hullwatch.domain.failures import AlreadyExists
-from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.renewal import Renewal, RenewalKeys
-from hullwatch.domain.renewal_outcomes import RenewalOutcome
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.renewal.rules import Renewal, RenewalKeys
 from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
+from hullwatch.domain.sessions.connection import Connection, LoginState
+from hullwatch.domain.sessions.login_links import LoginLink
+from hullwatch.domain.users.accounts import FyersApp, PendingLogin
 
 _NO_TOKEN = {
     "has_refresh_token": False,

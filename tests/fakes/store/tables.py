@@ -3,18 +3,18 @@
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 
-from hullwatch.domain.accounts import ApiToken, FyersApp, PendingLogin, User
-from hullwatch.domain.channels import Channel, Destination
-from hullwatch.domain.connection import Connection
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import InvalidInput, NotFound
-from hullwatch.domain.incidents import Incident
-from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.notifications import DeliveryState, Notification
-from hullwatch.domain.renewal import Renewal
+from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
+from hullwatch.domain.notifications.channels import Channel, Destination
+from hullwatch.domain.notifications.incidents import Incident
+from hullwatch.domain.notifications.notifications import DeliveryState, Notification
+from hullwatch.domain.renewal.rules import Renewal
 from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
-from hullwatch.domain.signals import Signal
-from hullwatch.domain.watches import MonitoringWish, Watch
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.login_links import LoginLink
+from hullwatch.domain.signals.signals import Signal
+from hullwatch.domain.users.accounts import ApiToken, FyersApp, PendingLogin, User
 
 LONGEST_TEXT = 10_000
 

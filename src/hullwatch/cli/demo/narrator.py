@@ -3,10 +3,9 @@
 from collections import Counter
 from datetime import datetime
 
-from hullwatch.cli.demo.cast import Player
-from hullwatch.cli.demo.phones import KINDS, Message
 from hullwatch.cli.demo.teller import Teller
-from hullwatch.domain.connection import LoginState, Standing
+from hullwatch.cli.demo.users import Player
+from hullwatch.cli.demo.webhook_receiver import KINDS, Message
 from hullwatch.domain.events import (
     BrokerTroubleChanged,
     CandleClosed,
@@ -16,13 +15,14 @@ from hullwatch.domain.events import (
     SignalFired,
     WatchStatusChanged,
 )
-from hullwatch.domain.signals import Direction, Signal
-from hullwatch.domain.tokens import IST
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.sessions.connection import LoginState, Standing
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.domain.signals.signals import Direction, Signal
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.notifications import describe_status, in_ist
-from hullwatch.services.outages import EVERYBODY
+from hullwatch.services.sessions.mass_refusal import EVERYBODY
+from hullwatch.services.texts.notices import describe_status, in_ist
 
 
 class Narrator:

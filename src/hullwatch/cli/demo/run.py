@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from hullwatch.cli.demo.cast import Door, make_players
+from hullwatch.cli.demo.environment import Stage, open_stage
 from hullwatch.cli.demo.narrator import Narrator
 from hullwatch.cli.demo.options import DemoOptions
-from hullwatch.cli.demo.phones import Phones
-from hullwatch.cli.demo.stage import Stage, open_stage
-from hullwatch.cli.demo.story import Story
+from hullwatch.cli.demo.scenario import Story
 from hullwatch.cli.demo.teller import Teller
-from hullwatch.cli.serving import listen_on, serve_house
+from hullwatch.cli.demo.users import Door, make_players
+from hullwatch.cli.demo.webhook_receiver import Phones
+from hullwatch.cli.server import listen_on, serve_house
 from hullwatch.runtime.logs import configure_logging
 
 _PASSWORD_FILE = "demo-password"  # noqa: S105 - a file's name

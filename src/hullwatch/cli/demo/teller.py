@@ -5,7 +5,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from hullwatch.domain.tokens import IST
+from hullwatch.domain.sessions.tokens import IST
 
 _STYLES = {"good": "green", "bad": "bold red", "late": "yellow", "note": "dim", "plain": ""}
 

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from hullwatch.domain.accounts import User
-from hullwatch.domain.coverage import (
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.market.calendar import (
+    MarketCalendar,
+    TradingSession,
+    day_bounds,
+    ist_date,
+    sessions_of_all,
+)
+from hullwatch.domain.monitoring.coverage import (
     STATUS_KIND,
     Coverage,
     StatusChange,
@@ -20,16 +28,8 @@ from hullwatch.domain.coverage import (
     late_parts,
     status_changes,
 )
-from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.market_calendar import (
-    MarketCalendar,
-    TradingSession,
-    day_bounds,
-    ist_date,
-    sessions_of_all,
-)
-from hullwatch.domain.signals import Signal
+from hullwatch.domain.signals.signals import Signal
+from hullwatch.domain.users.accounts import User
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort
 

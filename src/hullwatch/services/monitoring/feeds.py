@@ -6,10 +6,10 @@ Asking for them and judging what comes is ``watcher``'s.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hullwatch.domain.candles import last_close_at_or_before, next_close_after
 from hullwatch.domain.failures import Outcome
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar, MarketPhase
+from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
+from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
+from hullwatch.domain.market.instruments import Resolution, Symbol
 
 ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
 """Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since

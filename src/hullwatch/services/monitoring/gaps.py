@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hullwatch.domain.signals import SETTLED_AFTER, is_late
+from hullwatch.domain.signals.signals import SETTLED_AFTER, is_late
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ from typing import Final
 
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.signals import Signal
+from hullwatch.domain.signals.signals import Signal
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.notifications import compose_signal
 from hullwatch.services.ports import StorePort
+from hullwatch.services.texts.notices import compose_signal
 
 GATHER_S: Final = 1.0
 """How long a note waits for others."""

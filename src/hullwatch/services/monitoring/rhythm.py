@@ -6,12 +6,12 @@ Who is due next of all accounts is known in ``schedule``.
 import math
 from datetime import datetime, timedelta
 
-from hullwatch.domain.market_calendar import session_under_way
-from hullwatch.domain.signals import SETTLED_AFTER
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.domain.market.calendar import session_under_way
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.signals.signals import SETTLED_AFTER
 from hullwatch.runtime.clock import Clock
+from hullwatch.services.monitoring.cycle import FOLLOW_UP
 from hullwatch.services.monitoring.run import Run
-from hullwatch.services.monitoring.watcher import FOLLOW_UP
 
 CLOSED_INTERVAL = timedelta(seconds=30)
 """From cycle to cycle later than `FOLLOW_UP` after a close, where Fyers could not give the last candles till then."""

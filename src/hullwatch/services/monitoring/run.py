@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hullwatch.domain.coverage import State
-from hullwatch.domain.watches import WatchStatus
-from hullwatch.services.monitoring.watcher import Watcher
+from hullwatch.domain.monitoring.coverage import State
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.services.monitoring.cycle import Watcher
 
 
 @dataclass(slots=True)

@@ -8,35 +8,35 @@ from random import Random
 
 import structlog
 
-from hullwatch.domain.connection import ConnectionChange
-from hullwatch.domain.coverage import BEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.events import Event, SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
-from hullwatch.domain.hma import warm_up
-from hullwatch.domain.instruments import Resolution, Segment, Symbol
-from hullwatch.domain.market_calendar import MarketCalendar
-from hullwatch.domain.readiness import Line
-from hullwatch.domain.signals import Rule, Signal
-from hullwatch.domain.vitals import Vitals
-from hullwatch.domain.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
+from hullwatch.domain.market.calendar import MarketCalendar
+from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
+from hullwatch.domain.monitoring.coverage import BEAT_EVERY, STATUS_KIND, Coverage
+from hullwatch.domain.monitoring.vitals import Vitals
+from hullwatch.domain.monitoring.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
+from hullwatch.domain.readiness.readiness import Line
+from hullwatch.domain.sessions.connection import ConnectionChange
+from hullwatch.domain.signals.hma import warm_up
+from hullwatch.domain.signals.signals import Rule, Signal
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.connections import ConnectionService
-from hullwatch.services.market import MarketService
+from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.coverage import CoverageReader
-from hullwatch.services.monitoring.glances import (
+from hullwatch.services.monitoring.cycle import Tools, WatchingMetrics
+from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.overview import (
     MonitoringState,
     WatchGlance,
     glances,
     is_fed,
     state_of,
 )
-from hullwatch.services.monitoring.journal import Journal
-from hullwatch.services.monitoring.life import ServerLife, resume_account
-from hullwatch.services.monitoring.runner import Runner
-from hullwatch.services.monitoring.watcher import Tools, WatchingMetrics
+from hullwatch.services.monitoring.scheduler import Runner
+from hullwatch.services.monitoring.server_lifecycle import ServerLife, resume_account
 from hullwatch.services.ports import StorePort
+from hullwatch.services.sessions.service import ConnectionService
 
 
 class MonitoringService:

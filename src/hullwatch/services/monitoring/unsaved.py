@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.instruments import Resolution
-from hullwatch.domain.signals import Rule, Signal, is_late
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.signals.signals import Rule, Signal, is_late
 from hullwatch.services.monitoring.journal import Journal
 
 _SignalKey = tuple[str, datetime, Rule, Resolution]

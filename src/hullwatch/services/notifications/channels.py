@@ -9,8 +9,9 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.accounts import User
-from hullwatch.domain.channels import (
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import LimitReached, NotFound, TooManyAttempts
+from hullwatch.domain.notifications.channels import (
     MOST_CHANNELS,
     Channel,
     ChannelAddress,
@@ -27,12 +28,11 @@ from hullwatch.domain.channels import (
     read_telegram,
     read_webhook_address,
 )
-from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.failures import LimitReached, NotFound, TooManyAttempts
-from hullwatch.domain.notifications import ChannelKind, NotificationKind
+from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
+from hullwatch.domain.users.accounts import User
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.notifications.channel_sentences import compose_test
 from hullwatch.services.ports import ChannelPort, StorePort
+from hullwatch.services.texts.channels import compose_test
 
 MOST_AT_ONCE: Final = 6
 """Tests and new channels of one user within `WINDOW_S`: each reaches out to where the user says."""

@@ -3,7 +3,7 @@
 import structlog
 
 from hullwatch.domain.failures import NotFound
-from hullwatch.domain.notifications import Notification
+from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort
 

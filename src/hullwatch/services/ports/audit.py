@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.incidents import Incident
+from hullwatch.domain.notifications.incidents import Incident
 
 
 class AuditRepository(Protocol):

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hullwatch.domain.accounts import FyersApp
-from hullwatch.domain.candles import Arranged
-from hullwatch.domain.connection import Credential
 from hullwatch.domain.failures import BrokerResult
-from hullwatch.domain.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.quotes import Quote
+from hullwatch.domain.market.candles import Arranged
+from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
-from hullwatch.domain.tokens import FreshLogin
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.tokens import FreshLogin
+from hullwatch.domain.users.accounts import FyersApp
 
 
 class BrokerPort(Protocol):

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from hullwatch.domain.channels import Destination, Message, SendOutcome
-from hullwatch.domain.notifications import ChannelKind
+from hullwatch.domain.notifications.channels import Destination, Message, SendOutcome
+from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.domain.secrets import SecretText
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from hullwatch.domain.accounts import FyersApp, PendingLogin
-from hullwatch.domain.connection import Connection
-from hullwatch.domain.login_links import LoginLink
-from hullwatch.domain.renewal import Renewal, RenewalKeys
-from hullwatch.domain.renewal_outcomes import RenewalOutcome
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.renewal.rules import Renewal, RenewalKeys
 from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.login_links import LoginLink
+from hullwatch.domain.users.accounts import FyersApp, PendingLogin
 
 
 class ConnectionRepository(Protocol):

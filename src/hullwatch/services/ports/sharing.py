@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from hullwatch.domain.shared_checks import SharedAnswer, SharingReport, Turn
+from hullwatch.domain.sessions.shared_checks import SharedAnswer, SharingReport, Turn
 
 
 class SharedChecks(Protocol):

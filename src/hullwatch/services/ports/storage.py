@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
-from hullwatch.services.ports.notices import ChannelRepository, NotificationRepository, OutboxRepository
-from hullwatch.services.ports.people import LoginRepository, UserRepository
+from hullwatch.services.ports.monitoring import WatchRepository
+from hullwatch.services.ports.notifications import ChannelRepository, NotificationRepository, OutboxRepository
 from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository, RenewalRepository
-from hullwatch.services.ports.watches import WatchRepository
+from hullwatch.services.ports.users import LoginRepository, UserRepository
 
 
 class UnitOfWork(Protocol):

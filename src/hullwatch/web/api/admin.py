@@ -6,17 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.connection import EndReason, LoginState, Standing
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import NotAllowed
-from hullwatch.domain.watches import WatchStatus
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitState
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
-from hullwatch.services.accounts import INVITE_LIFETIME
-from hullwatch.services.administration import AccountHealth
-from hullwatch.services.call_counts import Calls
-from hullwatch.services.monitoring import MonitoringState
+from hullwatch.services.monitoring.overview import MonitoringState
+from hullwatch.services.operations.admin import AccountHealth
+from hullwatch.services.operations.call_counts import Calls
+from hullwatch.services.users.accounts import INVITE_LIFETIME
 from hullwatch.web.api.auth import UserPayload
 from hullwatch.web.dependencies import Admin, ConfigNeeded, ServicesNeeded
 from hullwatch.web.openapi import problems

@@ -5,8 +5,8 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from hullwatch.domain.accounts import ApiToken, Role, User
-from hullwatch.services.logins import BROWSER_LIFETIME, BrowserLogin
+from hullwatch.domain.users.accounts import ApiToken, Role, User
+from hullwatch.services.users.authentication import BROWSER_LIFETIME, BrowserLogin
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import LOGIN_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, address_of
 from hullwatch.web.openapi import problems

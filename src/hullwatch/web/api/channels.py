@@ -9,10 +9,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import Field
 
-from hullwatch.domain.accounts import LONGEST_NAME, User
-from hullwatch.domain.channels import LONGEST_ADDRESS, MOST_CHANNELS, Channel, Delivery, SetAside
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.notifications.channels import (
+    LONGEST_ADDRESS,
+    MOST_CHANNELS,
+    Channel,
+    Delivery,
+    SetAside,
+)
+from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.users.accounts import LONGEST_NAME, User
 from hullwatch.services.notifications.channels import Choice, NewChannel
 from hullwatch.web.dependencies import Admin, Services, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from hullwatch.domain.failures import Outcome
-from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.signals import Direction, Rule
-from hullwatch.services.chart import ChartCandle
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
+from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.services.market.chart import ChartCandle
 from hullwatch.web.api.market import CandlePayload
 from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Payload

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.coverage import BlindReason, BlindStretch, Coverage, minutes
-from hullwatch.domain.signals import Signal
-from hullwatch.services.monitoring import MOST_DAYS
-from hullwatch.services.notifications import describe_blindness
+from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage, minutes
+from hullwatch.domain.signals.signals import Signal
+from hullwatch.services.monitoring.coverage import MOST_DAYS
+from hullwatch.services.texts.daily_summary import describe_blindness
 from hullwatch.web.api.monitoring import SignalPayload
 from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems

@@ -5,8 +5,8 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import Field
 
-from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.instruments import RESOLUTIONS
+from hullwatch.domain.market.instruments import RESOLUTIONS
+from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded
 from hullwatch.web.payloads import Payload
 

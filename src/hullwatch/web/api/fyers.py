@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Field
 
 from hullwatch.domain.failures import NotFound, Refusal, WrongAccount
-from hullwatch.services.fyers_apps import AppCheck, LinkedApp
-from hullwatch.services.redirects import Redirect
+from hullwatch.services.login.apps import AppCheck, LinkedApp
+from hullwatch.services.login.redirect import Redirect
 from hullwatch.web.dependencies import NONCE_COOKIE, ConfigNeeded, ServicesNeeded, SignedIn, who_is_there
 from hullwatch.web.errors import kind_of, refusal_problem
 from hullwatch.web.link_page import DONE_COOKIE, DONE_PATH, stamp

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from hullwatch.runtime.jobs import JobState
-from hullwatch.services.administration import count_states
+from hullwatch.services.operations.admin import count_states
 from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded
 from hullwatch.web.errors import status_problem
 from hullwatch.web.openapi import problems

@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.services.hma import HmaStatus
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
+from hullwatch.services.market.hma import HmaStatus
 from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded, SignedIn
 from hullwatch.web.payloads import Payload
 

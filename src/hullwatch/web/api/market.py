@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.candles import Candle
 from hullwatch.domain.failures import InvalidInput, Outcome
-from hullwatch.domain.instruments import Instrument, Resolution, Segment, Symbol
-from hullwatch.domain.market_calendar import MarketPhase, MarketStatus, SessionKind, TradingSession
-from hullwatch.domain.quotes import Quote
-from hullwatch.domain.watches import MOST_WATCHES
+from hullwatch.domain.market.calendar import MarketPhase, MarketStatus, SessionKind, TradingSession
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.watches import MOST_WATCHES
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Moment, Payload
 

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.instruments import Resolution, Symbol
-from hullwatch.domain.signals import Direction, Rule, Signal
-from hullwatch.domain.watches import Watch, WatchStatus
-from hullwatch.services.monitoring import MonitoringState, WatchGlance
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.watches import Watch, WatchStatus
+from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
+from hullwatch.domain.signals.signals import Direction, Rule, Signal
+from hullwatch.services.monitoring.overview import MonitoringState, WatchGlance
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from hullwatch.domain.notifications import Notification, NotificationKind
+from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.payloads import Id, Limit, Payload
 

@@ -5,9 +5,9 @@ from datetime import date, datetime
 from fastapi import APIRouter
 from pydantic import Field
 
-from hullwatch.domain.accounts import User
-from hullwatch.domain.readiness import Phase, Reason, Verdict
-from hullwatch.services.readiness_overview import AccountReadiness
+from hullwatch.domain.readiness.readiness import Phase, Reason, Verdict
+from hullwatch.domain.users.accounts import User
+from hullwatch.services.readiness.readiness_overview import AccountReadiness
 from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload

@@ -10,8 +10,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from hullwatch.domain.login_links import BY_HULLWATCH, BY_OLD_LINK, masked_email, masked_fyers_id
-from hullwatch.services.login_links import SeenLink
+from hullwatch.domain.sessions.login_links import BY_HULLWATCH, BY_OLD_LINK, masked_email, masked_fyers_id
+from hullwatch.services.login.links import SeenLink
+from hullwatch.services.texts.connection import connection_message
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import (
     LINK_COOKIE,
@@ -20,7 +21,6 @@ from hullwatch.web.dependencies import (
     address_of,
     who_is_there,
 )
-from hullwatch.web.messages import connection_message
 from hullwatch.web.nonces import keep_nonce, read_nonce
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Done, Payload

@@ -6,8 +6,8 @@ from typing import Final
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
-from hullwatch.domain.renewal_outcomes import RenewalOutcome
-from hullwatch.services.renewal_consents import NOT_OFFERED, RenewalStanding
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.services.renewal.consents import NOT_OFFERED, RenewalStanding
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload

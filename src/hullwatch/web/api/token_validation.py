@@ -12,11 +12,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from hullwatch.domain.accounts import Role
-from hullwatch.domain.connection import EndReason, LoginState
 from hullwatch.domain.events import SweepProgressed
-from hullwatch.services.connections import ADMINS
-from hullwatch.services.token_validation import CacheStats, Validation, ValidationVerdict
+from hullwatch.domain.sessions.connection import EndReason, LoginState
+from hullwatch.domain.users.accounts import Role
+from hullwatch.services.sessions.service import ADMINS
+from hullwatch.services.sessions.validation import CacheStats, Validation, ValidationVerdict
+from hullwatch.services.texts.connection import connection_message
 from hullwatch.web.dependencies import (
     LOGIN_NEEDED,
     Admin,
@@ -27,7 +28,6 @@ from hullwatch.web.dependencies import (
     who_asks,
 )
 from hullwatch.web.edge import PlainRoute
-from hullwatch.web.messages import connection_message
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import ConnectionPayload, Done, Id, Payload
 

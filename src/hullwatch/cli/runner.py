@@ -1,0 +1,55 @@
+"""Running a command: its event loop, the house it works in, and which failures end it with a sentence instead of a traceback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hullwatch.cli.output import CommandFailed, os_sentence
+
+if TYPE_CHECKING:
+    from hullwatch.app import House
+
+T = TypeVar("T")
+
+JOBS_END_WITHIN_S = 2.0
+"""For what a command began in the background, such as a second look that Fyers does not answer."""
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work to its end; Ctrl-C cancels it and is passed on."""
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def house_for_command() -> AsyncIterator["House"]:
+    """Open the house for one command: no jobs, nothing read into memory, only errors logged.
+
+    Raises:
+        SettingsRefused, DatabaseUnusable, KeysUnusable: It cannot be opened; the text says why.
+    """
+    from hullwatch.app import open_house
+    from hullwatch.runtime.logs import configure_logging
+    from hullwatch.settings import read_settings
+
+    configure_logging(level="ERROR")
+    async with open_house(read_settings()) as house:
+        try:
+            yield house
+        finally:
+            await house.supervisor.stop(JOBS_END_WITHIN_S)
+
+
+def explained_failures() -> tuple[type[Exception], ...]:
+    """Return what a user, a database or a broker can cause; imported only once something has failed."""
+    from hullwatch.domain.failures import Refusal
+    from hullwatch.settings import SettingsRefused
+    from hullwatch.simulator.config import UnusableConfig
+    from hullwatch.storage.failures import StorageProblem
+
+    return (CommandFailed, Refusal, SettingsRefused, StorageProblem, UnusableConfig, OSError)
+
+
+def sentence_of(failure: Exception) -> str:
+    """Return the one sentence for an explained failure."""
+    return os_sentence(failure) if isinstance(failure, OSError) else str(failure)

@@ -1,0 +1,280 @@
+"""The calendar that finds sessions, segment by segment; the tables of real days are read in `exchange`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+from hullwatch.domain.market.calendar.sessions import (
+    REGULAR_CLOSE,
+    REGULAR_OPEN,
+    MarketPhase,
+    RegularHours,
+    TradingSession,
+    in_order,
+    ist_date,
+    trading_session,
+)
+from hullwatch.domain.market.instruments import Segment, Symbol
+
+SEGMENTS: Final = (Segment.CASH, Segment.EQUITY_DERIVATIVES)
+"""The segments whose hours are known, of NSE and BSE alike."""
+WARN_BEFORE_END: Final = timedelta(days=60)
+"""Two months: the exchange publishes a year in the first half of the December before it, and an operator who has to fetch a release or
+write a file should have heard of it by then rather than in the last week of the year."""
+WARN_BEFORE_UNKNOWN: Final = timedelta(days=14)
+"""Hours of a single session are published about a month ahead."""
+
+_ONE_DAY: Final = timedelta(days=1)
+_SEARCH_DAYS: Final = 400
+_CACHED_DAYS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStatus:
+    """A segment at one moment, for people: open or not, and what comes next."""
+
+    is_open: bool
+    session: TradingSession | None
+    """The session under way, if any."""
+    phase: MarketPhase
+    """A closing auction may last a few minutes longer than its session: orders are matched, none are taken any more."""
+    next_open_at: datetime
+    next_close_at: datetime
+    """The end of the session under way, else of the next one."""
+    changes_at: datetime
+    """When the phase changes next, or a session opens or closes."""
+    exchange_day: date
+    """Today in IST, trading or not."""
+    holiday_name: str | None
+    """Why a weekday has no regular hours, on the day of a Muhurat hour too; `None` on weekends and ordinary days."""
+
+
+@dataclass(frozen=True)
+class MarketCalendar:
+    """Which days trade and when, in one segment. Years outside `known_years` count every weekday as open, see `warnings`.
+
+    The calendar that is handed around is that of the cash market; `of` and `for_symbol` lead from it to the other segments.
+    """
+
+    closures: Mapping[date, str] = field(default_factory=dict)
+    """Weekdays without regular trading, and the holiday's name."""
+    special_sessions: Mapping[date, tuple[TradingSession, ...]] = field(default_factory=dict)
+    """All sessions of a day outside the pattern, in order; they replace the regular hours of that day."""
+    hours_unknown: Mapping[date, str] = field(default_factory=dict)
+    """Days that trade at hours not known here, and what is known; they count as closed."""
+    known_years: frozenset[int] = frozenset()
+    regular: tuple[RegularHours, ...] = (RegularHours(),)
+    """The hours of ordinary days, oldest first; the first ones hold since ever."""
+    derivatives: "MarketCalendar | None" = None
+    """The same for equity derivatives, where their hours differ on any day."""
+    _days: dict[date, tuple[TradingSession, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @classmethod
+    def from_days(
+        cls, days: Iterable[date], opens: time = REGULAR_OPEN, closes: time = REGULAR_CLOSE
+    ) -> "MarketCalendar":
+        """Build a calendar on which exactly `days` trade, weekends too, in all the years that they touch.
+
+        Other years are unknown and therefore count weekdays as open.
+        """
+        special = {day: (trading_session(day, opens, closes),) for day in days}
+        years = frozenset(day.year for day in special)
+        closed = {day: "closed" for year in years for day in _weekdays(year) if day not in special}
+        return cls(
+            closures=closed,
+            special_sessions=special,
+            known_years=years,
+            regular=(RegularHours(opens, closes),),
+        )
+
+    def with_sessions(self, day: date, *sessions: TradingSession) -> "MarketCalendar":
+        """Return the same calendar with exactly these sessions on `day`, in every segment; without any, the day is closed."""
+        unknown = {other: why for other, why in self.hours_unknown.items() if other != day}
+        return replace(
+            self,
+            special_sessions={**self.special_sessions, day: in_order(day, sessions)},
+            hours_unknown=unknown,
+            derivatives=self.derivatives and self.derivatives.with_sessions(day, *sessions),
+        )
+
+    # ---------------------------------------------------------------- segments
+
+    def of(self, segment: Segment) -> "MarketCalendar":
+        """Return the calendar of a segment; one whose hours are not known is taken to keep those of the cash market."""
+        return self.derivatives or self if segment is Segment.EQUITY_DERIVATIVES else self
+
+    def for_symbol(self, symbol: Symbol) -> "MarketCalendar":
+        """Return the calendar of the segment that a symbol trades in."""
+        return self.of(symbol.segment)
+
+    # ---------------------------------------------------------------- days and sessions
+
+    def sessions_on(self, day: date) -> tuple[TradingSession, ...]:
+        """Return the sessions of a day in order; empty when it is closed."""
+        found = self._days.get(day)
+        if found is None:
+            if len(self._days) >= _CACHED_DAYS:
+                self._days.clear()
+            found = self._days[day] = self._look_up(day)
+        return found
+
+    def _look_up(self, day: date) -> tuple[TradingSession, ...]:
+        special = self.special_sessions.get(day)
+        if special is not None:
+            return special
+        if day.weekday() >= 5 or day in self.closures or day in self.hours_unknown:
+            return ()
+        hours = next(hours for hours in reversed(self.regular) if hours.since <= day)
+        return (trading_session(day, hours.opens, hours.closes, auction=hours.auction),)
+
+    def is_trading_day(self, day: date) -> bool:
+        """Tell whether there is any trading on `day`."""
+        return bool(self.sessions_on(day))
+
+    def session_at(self, moment: datetime) -> TradingSession | None:
+        """Return the session under way; its opening belongs to it, its close does not."""
+        for session in self.sessions_on(ist_date(moment)):
+            if session.opens_at <= moment < session.closes_at:
+                return session
+        return None
+
+    def phase_at(self, moment: datetime) -> MarketPhase:
+        """Return what the segment does at `moment`."""
+        for session in self.sessions_on(ist_date(moment)):
+            phase = session.phase_at(moment)
+            if phase is not MarketPhase.CLOSED:
+                return phase
+        return MarketPhase.CLOSED
+
+    def next_session(self, moment: datetime) -> TradingSession:
+        """Return the first session that opens after `moment`."""
+        day = ist_date(moment)
+        for _ in range(_SEARCH_DAYS):
+            for session in self.sessions_on(day):
+                if session.opens_at > moment:
+                    return session
+            day += _ONE_DAY
+        raise LookupError("no trading session within a year after the moment")
+
+    def previous_session(self, moment: datetime) -> TradingSession:
+        """Return the last session that closed at or before `moment`."""
+        day = ist_date(moment)
+        for _ in range(_SEARCH_DAYS):
+            for session in reversed(self.sessions_on(day)):
+                if session.closes_at <= moment:
+                    return session
+            day -= _ONE_DAY
+        raise LookupError("no trading session within a year before the moment")
+
+    def sessions_between(self, start: datetime, end: datetime) -> Iterator[TradingSession]:
+        """Yield the sessions that overlap the span from `start` to `end`, in order."""
+        day, last = ist_date(start), ist_date(end)
+        while day <= last:
+            for session in self.sessions_on(day):
+                if session.opens_at < end and session.closes_at > start:
+                    yield session
+            day += _ONE_DAY
+
+    def trading_day_of(self, moment: datetime) -> date:
+        """Return the day in IST if it trades, before the opening too, else the last trading day before it."""
+        day = ist_date(moment)
+        for _ in range(_SEARCH_DAYS):
+            if self.is_trading_day(day):
+                return day
+            day -= _ONE_DAY
+        raise LookupError("no trading day within a year before the moment")
+
+    def status(self, moment: datetime) -> MarketStatus:
+        """Describe the segment at `moment`."""
+        day, session = ist_date(moment), self.session_at(moment)
+        upcoming = self.next_session(moment)
+        turns = [at for one in self.sessions_on(day) for at in one.turns_at if at > moment]
+        return MarketStatus(
+            is_open=session is not None,
+            session=session,
+            phase=self.phase_at(moment),
+            next_open_at=upcoming.opens_at,
+            next_close_at=(session or upcoming).closes_at,
+            changes_at=min([*turns, upcoming.opens_at]),
+            exchange_day=day,
+            holiday_name=self.closures.get(day),
+        )
+
+    # ---------------------------------------------------------------- how far it reaches
+
+    @property
+    def covers_until(self) -> date:
+        """The last day of the known years without a gap between them; the earliest date there is when none is known."""
+        if not self.known_years:
+            return date.min
+        year = min(self.known_years)
+        while year + 1 in self.known_years:
+            year += 1
+        return date(year, 12, 31)
+
+    def is_known(self, day: date) -> bool:
+        """Tell whether the table speaks about `day`; if not, weekdays are merely assumed to be open."""
+        return day.year in self.known_years and day not in self.hours_unknown
+
+    def warnings(self, now: datetime) -> tuple[str, ...]:
+        """Say what about the days from `now` on is assumed rather than known, one sentence each.
+
+        A coming year is missed from 60 days before it, unknown hours of a single day from 14 days before it.
+        """
+        today = ist_date(now)
+        sentences = [
+            f"The trading days of {year} are not in the calendar: every weekday of {year} counts as open, holidays included. {_REMEDY}"
+            for year in sorted({today.year, (today + WARN_BEFORE_END).year})
+            if year not in self.known_years
+        ]
+        sentences += [
+            f"{day.isoformat()}: {what}. {_REMEDY_FOR_A_DAY}"
+            for day, what in sorted(self.hours_unknown.items())
+            if today <= day <= today + WARN_BEFORE_UNKNOWN
+        ]
+        return tuple(sentences)
+
+
+_REMEDY: Final = (
+    "The exchange publishes them in the December before: update hullwatch after that, or name a file with the holidays in "
+    "HULLWATCH_CALENDAR_FILE."
+)
+_REMEDY_FOR_A_DAY: Final = (
+    "Once the exchange has published the hours, put them into the file that HULLWATCH_CALENDAR_FILE names."
+)
+
+
+def session_under_way(calendars: Iterable[MarketCalendar], moment: datetime) -> TradingSession | None:
+    """Return the session that is under way in any of several segments; of several, the one that opened first."""
+    running = [session for calendar in calendars if (session := calendar.session_at(moment)) is not None]
+    return min(running, key=lambda session: session.opens_at, default=None)
+
+
+def sessions_of_all(calendars: Iterable[MarketCalendar], day: date) -> tuple[TradingSession, ...]:
+    """Return when any of several segments trades on `day`: sessions that overlap are joined into one."""
+    sessions = {session for calendar in calendars for session in calendar.sessions_on(day)}
+    joined: list[TradingSession] = []
+    for session in sorted(sessions, key=lambda session: (session.opens_at, session.closes_at)):
+        if joined and session.opens_at < joined[-1].closes_at:
+            last = joined.pop()
+            joined.append(
+                replace(
+                    last,
+                    closes_at=max(last.closes_at, session.closes_at),
+                    auction=last.auction or session.auction,
+                )
+            )
+        else:
+            joined.append(session)
+    return tuple(joined)
+
+
+def _weekdays(year: int) -> Iterator[date]:
+    day = date(year, 1, 1)
+    while day.year == year:
+        if day.weekday() < 5:
+            yield day
+        day += _ONE_DAY

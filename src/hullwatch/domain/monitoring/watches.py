@@ -1,0 +1,79 @@
+"""What a user wants watched, and whether watching is wanted at all. What a candle means is in ``signals.py``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.signals.signals import Rule
+
+MOST_WATCHES = 100
+"""Per account: two quotes calls a cycle and one history call a symbol and candle stay within Fyers' 200 calls a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One line of a watchlist."""
+
+    id: str
+    user_id: str
+    symbol: Symbol
+    resolution: Resolution
+    period: int
+    rule: Rule
+    created_at: datetime
+    evaluated_through: datetime
+    """Candles that closed at or before this moment have been judged; only later ones can give a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringWish:
+    """Whether a user wants monitoring; survives restarts unchanged, whatever happens to sessions."""
+
+    user_id: str
+    is_wanted: bool
+    changed_at: datetime
+
+
+class WatchStatus(StrEnum):
+    """What monitoring does for an account at this moment."""
+
+    WATCHING = "watching"
+    """Cycles complete."""
+    STARTING = "starting"
+    """Wanted; the first cycle has not completed yet."""
+    MARKET_CLOSED = "market_closed"
+    """Wanted and ready; there is no trading session now."""
+    NOT_WANTED = "not_wanted"
+    """The user has not started monitoring or has stopped it."""
+    NO_WATCHES = "no_watches"
+    """Wanted, but the watchlist is empty."""
+    NO_SESSION = "no_session"
+    """Wanted, but no login session with Fyers exists: blind until the user logs in."""
+    CHECKING_LOGIN = "checking_login"
+    """Fyers refused once and is being asked a second time: blind for a moment."""
+    FYERS_TROUBLE = "fyers_trouble"
+    """Fyers does not answer usefully: blind through no fault of the user."""
+    RATE_LIMITED = "rate_limited"
+    """Fyers asked us to wait: blind until the wait is over."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a cycle that ends so has done what it was for."""
+        return self in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether trading minutes that pass in this status are missed, for now."""
+        return self in _BLIND
+
+
+_BLIND = frozenset(
+    {
+        WatchStatus.STARTING,
+        WatchStatus.NO_SESSION,
+        WatchStatus.CHECKING_LOGIN,
+        WatchStatus.FYERS_TROUBLE,
+        WatchStatus.RATE_LIMITED,
+    }
+)

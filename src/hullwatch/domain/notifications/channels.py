@@ -1,0 +1,346 @@
+"""Ways that notices travel beyond the page: where they lead, what travels, how a sending ended, and reading what a person typed.
+
+What a notice says is in ``notifications.py``, when it is sent in ``services/notifications``, how in ``channels/``.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications.addresses import as_address
+from hullwatch.domain.notifications.notifications import (
+    FOR_OPERATORS,
+    PAGE_ONLY,
+    ChannelKind,
+    DeliveryState,
+    Notification,
+    NotificationKind,
+)
+from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME, Role, read_email
+
+MOST_CHANNELS: Final = 10
+"""A user's; each may be written to whenever something happens."""
+LONGEST_ADDRESS: Final = 2_000
+
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,31})://\S+", re.IGNORECASE)
+_BOT_TOKEN: Final = re.compile(r"[0-9]{5,20}:[A-Za-z0-9_-]{20,80}")
+_CHAT: Final = re.compile(r"-?[0-9]{1,20}|@[A-Za-z][A-Za-z0-9_]{3,31}")
+_SLACK_PATH: Final = re.compile(r"/services/([A-Za-z0-9]{1,32})/([A-Za-z0-9]{1,32})/([A-Za-z0-9]{1,64})/?")
+
+
+class ChannelAddress(SecretText):
+    """Where a channel leads; such addresses hold passwords, keys and bot tokens."""
+
+    __slots__ = ()
+
+
+class SigningSecret(SecretText):
+    """What a webhook's messages are signed with."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHealth:
+    """How a channel has done lately."""
+
+    last_sent_at: datetime | None = None
+    failures: int = 0
+    """Failures in a row."""
+    failing_since: datetime | None = None
+    """When the first of them was."""
+    last_error: str | None = None
+    """One of our own sentences, never the receiver's."""
+    paused_until: datetime | None = None
+    """Nothing is tried before that."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the last attempt on it succeeded; any other may hang."""
+        return not self.failures and self.last_sent_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A user's channel, without where it leads."""
+
+    id: str
+    user_id: str
+    kind: ChannelKind
+    label: str
+    hint: str
+    """What may be shown of the address."""
+    kinds: frozenset[NotificationKind]
+    """The kinds of notices that it carries."""
+    is_on: bool
+    created_at: datetime
+    health: ChannelHealth = ChannelHealth()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a channel leads, for whoever sends."""
+
+    kind: ChannelKind
+    address: ChannelAddress
+    signing_secret: SigningSecret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notice on one channel, as its user may see it."""
+
+    id: str
+    notification_id: str
+    channel_id: str
+    channel_label: str
+    kind: NotificationKind
+    title: str
+    state: DeliveryState
+    created_at: datetime
+    attempts: int
+    ended_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A notice that could not be delivered, as an operator sees it."""
+
+    delivery: Delivery
+    user_id: str
+    email: str
+    channel_kind: ChannelKind
+    channel_hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this server has taken on; nobody else does until the claim runs out."""
+
+    id: str
+    attempts: int
+    created_at: datetime
+    notification: Notification
+    channel_id: str
+    channel_kind: ChannelKind
+    channel_label: str
+    health: ChannelHealth
+    destination: Destination | None
+    """None when its stored address cannot be opened any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimWish:
+    """Which deliveries a server can take on at once."""
+
+    kinds: frozenset[ChannelKind]
+    room: int
+    """How many in all."""
+    unproven_room: int
+    """How many of them on channels of which it is not known that they work."""
+    per_channel: int
+    """How many on one channel that works; on any other it is one."""
+    under_way: Mapping[str, int]
+    """Channel id → how many this server has under way there."""
+
+    def picked(self, due: Iterable[tuple[str, str, bool]]) -> list[str]:
+        """Return which of these to take, given as delivery id, channel id and whether the channel is proven, the most urgent first."""
+        taken: list[str] = []
+        busy = dict(self.under_way)
+        unproven_room = self.unproven_room
+        for delivery_id, channel_id, is_proven in due:
+            if len(taken) == self.room:
+                break
+            if busy.get(channel_id, 0) >= (self.per_channel if is_proven else 1):
+                continue
+            if not is_proven:
+                if unproven_room <= 0:
+                    continue
+                unproven_room -= 1
+            busy[channel_id] = busy.get(channel_id, 0) + 1
+            taken.append(delivery_id)
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """What is to be stored of one attempt."""
+
+    id: str
+    state: DeliveryState
+    at: datetime
+    due_at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: the notice, and a link that logs in again where one makes sense."""
+
+    id: str
+    """Stays the same however often it is sent, so that a receiver knows a repetition."""
+    notification: Notification
+    login_link: SecretText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The receiver has taken it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """It was not taken, or the answer was lost; the same message may be sent again."""
+
+    why: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The receiver, or a rule of ours, said no."""
+
+    why: str
+    is_permanent: bool = False
+    """Nothing but a change of the channel can help; otherwise a few more tries are made."""
+    is_of_message: bool = False
+    """The refusal is about this message and says nothing about the channel."""
+
+
+SendOutcome = Sent | TryLater | Refused
+
+
+def choosable_kinds(role: Role) -> tuple[NotificationKind, ...]:
+    """Return the kinds of notices that someone in this role may have sent to a channel."""
+    hidden = PAGE_ONLY | {NotificationKind.TEST}
+    return tuple(
+        kind
+        for kind in NotificationKind
+        if kind not in hidden and (role is Role.ADMIN or kind not in FOR_OPERATORS)
+    )
+
+
+def read_kinds(kinds: frozenset[NotificationKind], role: Role) -> frozenset[NotificationKind]:
+    """Return the kinds if someone in this role may choose them.
+
+    Raises:
+        InvalidInput: One is not for that role, or is shown in the page alone.
+    """
+    foreign = kinds - set(choosable_kinds(role))
+    if foreign:
+        raise InvalidInput(f"Notices of the kind {min(foreign)} cannot be chosen.", field="kinds")
+    return kinds
+
+
+def read_label(text: str) -> str:
+    """Return what a person calls a channel.
+
+    Raises:
+        InvalidInput: It is empty, too long or holds control characters.
+    """
+    label = " ".join(text.split())
+    if not label or len(label) > LONGEST_NAME or not label.isprintable():
+        raise InvalidInput(f"A name has 1 to {LONGEST_NAME} printable characters.", field="label")
+    return label
+
+
+def read_mail_address(text: str) -> tuple[ChannelAddress, str]:
+    """Return an e-mail address that mail can be sent to over the internet, and what may be shown of it.
+
+    Raises:
+        InvalidInput: It is none, or names a machine by its number.
+    """
+    try:
+        email = read_email(text)
+    except InvalidInput as refusal:
+        raise InvalidInput(str(refusal), field="address") from None
+    domain = email.rpartition("@")[2]
+    if not email.isascii() or not email.isprintable() or set(email) & set('<>()[],;:\\"'):
+        raise InvalidInput("That is not an e-mail address that notices can be sent to.", field="address")
+    if as_address(domain) is not None or domain.rpartition(".")[2].isdigit():
+        raise InvalidInput("An e-mail address names a domain, not a machine's number.", field="address")
+    if domain.endswith((".localhost", ".local", ".internal")):
+        raise InvalidInput("That domain leads to a private network.", field="address")
+    return ChannelAddress(email), f"{email[0]}…@{domain}"[:LONGEST_EMAIL]
+
+
+def read_webhook_address(text: str) -> tuple[ChannelAddress, str]:
+    """Return the address of a webhook and what may be shown of it: its host.
+
+    Raises:
+        InvalidInput: It is not a plain http or https address.
+    """
+    parts = _split(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput("A webhook has a full address that begins with https://.", field="address")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise InvalidInput("A webhook's address has neither user, password nor fragment.", field="address")
+    return ChannelAddress(parts.geturl()), f"{parts.scheme}://{parts.netloc.lower()[:200]}/…"
+
+
+def read_telegram(bot_token: str, chat: str) -> tuple[ChannelAddress, str]:
+    """Return the Apprise address of a Telegram chat and what may be shown of it: the chat.
+
+    Raises:
+        InvalidInput: The bot's token or the chat has another form.
+    """
+    token, chat = bot_token.strip(), chat.strip()
+    if not _BOT_TOKEN.fullmatch(token):
+        raise InvalidInput(
+            "A Telegram bot's token looks like 123456789:ABC…; @BotFather gives it.", field="botToken"
+        )
+    if not _CHAT.fullmatch(chat):
+        raise InvalidInput("A Telegram chat is a number, or the @name of a channel.", field="chat")
+    return ChannelAddress(f"tgram://{token}/{chat}/?format=text&preview=no"), f"Telegram chat {chat}"
+
+
+def read_slack(webhook: str) -> tuple[ChannelAddress, str]:
+    """Return the Apprise address of a Slack incoming webhook and what may be shown of it: the workspace's id.
+
+    Raises:
+        InvalidInput: It is not the address that Slack gives out.
+    """
+    parts = _split(webhook)
+    found = _SLACK_PATH.fullmatch(parts.path)
+    if parts.scheme != "https" or parts.netloc != "hooks.slack.com" or found is None or parts.query:
+        raise InvalidInput(
+            "A Slack webhook's address begins with https://hooks.slack.com/services/.", field="address"
+        )
+    workspace, app, secret = found.groups()
+    return ChannelAddress(f"slack://{workspace}/{app}/{secret}/?footer=no"), f"Slack workspace {workspace}"
+
+
+def read_apprise_address(text: str) -> tuple[ChannelAddress, str]:
+    """Return an address in Apprise's form and what may be shown of it: its scheme. Whether Apprise knows it is asked elsewhere.
+
+    Raises:
+        InvalidInput: It has not that form.
+    """
+    address = text.strip()
+    found = _SCHEME.fullmatch(address)
+    if found is None or len(address) > LONGEST_ADDRESS or not address.isprintable():
+        raise InvalidInput(
+            "An Apprise address looks like service://…, without spaces; Apprise's pages list them.",
+            field="address",
+        )
+    return ChannelAddress(address), f"{found[1].lower()}://…"
+
+
+def _split(text: str) -> SplitResult:
+    address = text.strip()
+    if len(address) > LONGEST_ADDRESS or not address.isascii() or not address.isprintable() or " " in address:
+        raise InvalidInput("That is not an address that can be used.", field="address")
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise InvalidInput("That is not an address that can be used.", field="address") from None
+    if "\\" in parts.netloc:  # read as a path by some programs and as a host by others
+        raise InvalidInput("That is not an address that can be used.", field="address")
+    return parts

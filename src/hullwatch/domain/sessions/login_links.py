@@ -1,0 +1,85 @@
+"""Login links: what one is bound to, whether it is good at a moment, and what of a person may be shown to whoever holds one.
+
+A link lets one browser begin one user's login at Fyers, and nothing else. Making, keeping and taking links belongs to
+``services/login_links.py``.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from hullwatch.domain.notifications.notifications import Notification
+
+BY_HULLWATCH: Final = "hullwatch"
+"""Asked for by a notice."""
+BY_OLD_LINK: Final = "old_link"
+"""Asked for by whoever opened a link that was over."""
+_ASKED: Final = "ask"
+_HIDDEN: Final = "\N{BULLET}" * 3
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLink:
+    """A link without its value, of which only a hash is stored."""
+
+    user_id: str
+    generation: int
+    """The account's generation when it was made; with it the Fyers account, which changes by logins only."""
+    asked_by: str
+    """`BY_HULLWATCH`, `BY_OLD_LINK` or a user id."""
+    created_at: datetime
+    expires_at: datetime
+    taken_at: datetime | None = None
+    """When its button was pressed first."""
+    browser_hash: str | None = None
+    """Of the browser that pressed it."""
+
+
+class LinkStanding(StrEnum):
+    """What a link is good for in one browser at one moment."""
+
+    GOOD = "good"
+    """Its button may be pressed in this browser."""
+    TAKEN = "taken"
+    """Another browser has pressed it."""
+    EXPIRED = "expired"
+    """Its life is over."""
+    VOID = "void"
+    """There has been a login since it was made."""
+
+
+def stand(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkStanding:
+    """Return how a link stands for a browser, given its account's present generation."""
+    if generation != link.generation:
+        return LinkStanding.VOID
+    if now >= link.expires_at:
+        return LinkStanding.EXPIRED
+    if link.browser_hash not in (None, browser_hash):
+        return LinkStanding.TAKEN
+    return LinkStanding.GOOD
+
+
+def masked_email(email: str) -> str:
+    """Return as much of an address as its owner needs to know it again."""
+    name, _, host = email.rpartition("@")
+    return f"{name[:1]}{_HIDDEN}@{host}"
+
+
+def masked_fyers_id(fyers_id: str) -> str:
+    """Return as much of a Fyers id as its owner needs to know it again."""
+    if len(fyers_id) < 5:
+        return _HIDDEN
+    return f"{fyers_id[:2]}{_HIDDEN}{fyers_id[-2:]}"
+
+
+def asked_incident(unique: str, asked_by: str) -> str:
+    """Return the incident of a notice that somebody asked for; `asker_of` reads it again."""
+    return f"{_ASKED}.{unique}.{asked_by}"
+
+
+def asker_of(notification: Notification) -> str:
+    """Return who caused a notice that leads to a login, for the link in its message."""
+    kind, _, rest = (notification.incident_id or "").partition(".")
+    asked_by = rest.partition(".")[2]
+    return asked_by if kind == _ASKED and asked_by else BY_HULLWATCH

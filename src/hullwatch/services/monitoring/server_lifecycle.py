@@ -1,0 +1,109 @@
+"""The server's own life as the audit trail tells it: when it started, stopped or stood still, and where that left each account."""
+
+from datetime import datetime
+
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.monitoring.coverage import (
+    BLIND_SINCE,
+    LONGEST_SILENCE,
+    RESUMED_KIND,
+    SINCE,
+    STARTED_KIND,
+    STOPPED_KIND,
+    is_blind,
+    moment_in,
+    state_named,
+)
+from hullwatch.domain.monitoring.watches import MonitoringWish, WatchStatus
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.run import Run
+from hullwatch.services.monitoring.status_log import Trail
+from hullwatch.services.ports import StorePort, UnitOfWork
+
+
+class ServerLife:
+    """Leaves a sign of life every few seconds, after all that was noted before has been stored."""
+
+    def __init__(self, store: StorePort, journal: Journal, clock: Clock, wire_clock: Clock) -> None:
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._wire_clock = wire_clock
+        self._last: tuple[datetime, float] | None = None
+        """When this process last gave one, on both clocks, whether or not the database took it."""
+
+    async def begin(self, work: UnitOfWork) -> datetime | None:
+        """Note the start; return since when no server had run, or `None` when none ever did."""
+        now = self._clock.now()
+        last = await work.audit.last_beat()
+        if last is None:
+            # An older version left lines instead.
+            lines = await work.audit.entries(kind_prefix="server.", limit=1)
+            last = lines[0].at if lines else None
+        since = None if last is None else min(last, now)
+        await work.audit.add([_line(now, STARTED_KIND, since)])
+        await work.audit.beat(now)
+        self._last = (now, self._wire_clock.monotonic())
+        return since
+
+    async def beat(self) -> None:
+        """Leave a sign of life; after a silence, in which the whole process stood still, note that first.
+
+        Raises:
+            StorageUnavailable: It was not stored; blindness after a crash would begin at the one before.
+        """
+        now, now_s = self._clock.now(), self._wire_clock.monotonic()
+        if self._last is not None:
+            last_at, last_s = self._last
+            # On both clocks: a market's time that jumps is not a process that stands still.
+            if min((now - last_at).total_seconds(), now_s - last_s) > LONGEST_SILENCE.total_seconds():
+                self._journal.note(_line(now, RESUMED_KIND, last_at))
+        self._last = (now, now_s)
+        await self._journal.flush()
+        await self._store_beat(now)
+
+    async def end(self) -> None:
+        """Note the orderly end and store what was only noted.
+
+        Raises:
+            StorageUnavailable: It was not.
+        """
+        now = self._clock.now()
+        self._journal.note(_line(now, STOPPED_KIND, None))
+        await self._journal.flush()
+        await self._store_beat(now)
+
+    async def _store_beat(self, at: datetime) -> None:
+        async with self._store.begin() as work:
+            await work.audit.beat(at)
+            await work.commit()
+
+
+def resume_account(
+    trail: Trail, run: Run, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
+) -> None:
+    """Take up an account where the process before this one left it: its wish, and where its blind stretch began.
+
+    A wish is stored at once, its line in the trail a moment later: where a crash came in between, the line is written now, and counts from the wish.
+    """
+    said = None if last_line is None or last_line.to_state is None else state_named(last_line.to_state)
+    if not wish.is_wanted:
+        if said not in (None, WatchStatus.NOT_WANTED):
+            trail.tell(run, WatchStatus.NOT_WANTED, wish.changed_at)
+        return
+    if said is WatchStatus.NOT_WANTED:
+        blind_since = wish.changed_at
+        trail.tell(run, WatchStatus.STARTING, blind_since)
+    elif last_line is not None and said is not None and is_blind(said):
+        began_at = moment_in(last_line, BLIND_SINCE) or moment_in(last_line, SINCE) or last_line.at
+        blind_since = min(began_at, down_since)
+    else:
+        blind_since = down_since
+    run.watcher.gap.begin(blind_since)
+    trail.set_status(run, WatchStatus.STARTING)
+
+
+def _line(at: datetime, kind: str, since: datetime | None) -> AuditEntry:
+    evidence = {} if since is None else {SINCE: since.isoformat()}
+    return AuditEntry(at, None, kind, "hullwatch", evidence=evidence)

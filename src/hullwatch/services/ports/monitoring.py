@@ -1,0 +1,55 @@
+"""Stored: what is watched, and what came of it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
+from hullwatch.domain.signals.signals import Signal
+
+
+class WatchRepository(Protocol):
+    """Watchlists, monitoring wishes and signals."""
+
+    async def add(self, watch: Watch) -> None:
+        """Store a watch; raises `AlreadyExists` for the same symbol, resolution, period and rule."""
+        ...
+
+    async def get(self, user_id: str, watch_id: str) -> Watch | None: ...
+    async def of_user(self, user_id: str) -> list[Watch]: ...
+    async def list_all(self) -> list[Watch]: ...
+    async def update(self, watch: Watch) -> None: ...
+    async def remove(self, user_id: str, watch_id: str) -> bool: ...
+    async def advance(self, evaluated_through: Mapping[str, datetime]) -> None:
+        """Move watches' `evaluated_through` forward, watch id → moment, in one statement; never backwards."""
+        ...
+
+    async def wishes(self) -> list[MonitoringWish]: ...
+    async def wish(self, user_id: str) -> MonitoringWish | None: ...
+    async def put_wish(self, wish: MonitoringWish) -> None: ...
+    async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
+        """Store signals and return those that were not stored before: one per watch, candle, rule and resolution."""
+        ...
+
+    async def signals(
+        self,
+        user_id: str,
+        *,
+        symbol: Symbol | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Signal]:
+        """Return a user's signals, newest candle first."""
+        ...
+
+    async def count_signals(
+        self, user_ids: Sequence[str], *, since: datetime, before: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Return user id → these users' signals in time and late whose candle opened in [since, before), in one statement; who has none is left out."""
+        ...
+
+    async def last_signals(self, user_id: str) -> dict[str, Signal]:
+        """Return watch id → its newest signal, in one statement."""
+        ...

@@ -1,0 +1,262 @@
+"""RenewalConsents: who wants sessions renewed, and what is kept for it, in memory and in step with the database.
+
+Memory holds no secret: PIN and refresh token are read for the moment of a try. Trying is ``renewal.py``'s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import LinkRefused, NotAllowed, NotFound, StorageUnavailable
+from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.renewal.rules import Occasion, Renewal, RenewalKeys, may_try, read_pin
+from hullwatch.domain.secrets import RefreshToken
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.tokens import refresh_token_end
+from hullwatch.domain.users.accounts import FyersApp
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.ports import StorePort, UnitOfWork
+
+NOT_OFFERED: Final = (
+    "This server renews no Fyers sessions: since 1 April 2026 SEBI's rules ask for a login with two factors on every trading day, and "
+    "Fyers takes refresh tokens no longer."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalStanding:
+    """How renewals stand for one user."""
+
+    is_offered: bool
+    """Whether this server lets users opt in."""
+    renewal: Renewal | None
+    """`None` unless the user has opted in."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedTry:
+    """What a try that has been noted is made with; `repr` shows no secret."""
+
+    login_generation: int | None
+    keys: RenewalKeys | None
+    app: FyersApp | None
+
+
+class RenewalConsents:
+    """Users' consents. Nothing is kept for anybody who has not consented, nor where the operator does not offer it."""
+
+    def __init__(
+        self, *, store: StorePort, clock: Clock, is_offered: bool, server_app: FyersApp | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._is_offered = is_offered
+        self._server_app = server_app
+        self._renewals: dict[str, Renewal] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self.known_at_start: frozenset[str] = frozenset()
+        """Who had consented when this process began."""
+        self._log = structlog.get_logger(component="TokenValidationService")
+
+    def get(self, user_id: str) -> Renewal | None:
+        """Return the user's consent, `None` if there is none."""
+        return self._renewals.get(user_id)
+
+    def list_all(self) -> list[Renewal]:
+        """Return all consents, in no particular order."""
+        return list(self._renewals.values())
+
+    def standing(self, user_id: str) -> RenewalStanding:
+        """Return how renewals stand for the user."""
+        return RenewalStanding(self._is_offered, self.get(user_id))
+
+    def will_try(self, connection: Connection) -> bool:
+        """Return whether renewing this session will be tried before its known end or at it."""
+        renewal = self.get(connection.user_id)
+        if renewal is None or connection.expires_at is None or not connection.has_session:
+            return False
+        return may_try(renewal, connection, Occasion.AT_END, now=connection.expires_at)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of a consent."""
+        self._listeners.append(listener)
+
+    # ---------------------------------------------------------------- what users want
+
+    async def opt_in(self, user_id: str, pin_text: str) -> RenewalStanding:
+        """Let the user's sessions be renewed with this PIN, or take another PIN; the refresh token comes with the next login.
+
+        Raises:
+            NotAllowed: This server offers no renewals.
+            InvalidInput: That cannot be a PIN.
+            LinkRefused: There is no Fyers app to renew sessions of.
+            NotFound: The user has been removed.
+        """
+        if not self._is_offered:
+            raise NotAllowed(NOT_OFFERED)
+        pin, now = read_pin(pin_text), self._clock.now()
+        async with self._store.begin() as work:
+            if await self._app(work, user_id) is None:
+                raise LinkRefused("No Fyers app is set up yet: store your Fyers app id and secret first.")
+            if not await work.renewals.opt_in(user_id, pin, at=now):
+                raise NotFound("There is no such user.")
+            renewal = await work.renewals.get(user_id)
+            await work.audit.add([AuditEntry(now, user_id, "renewal.opted_in", user_id)])
+            await work.commit()
+        self._know(user_id, renewal)
+        return self.standing(user_id)
+
+    async def opt_out(self, user_id: str) -> None:
+        """Forget PIN and refresh token; without a consent nothing happens."""
+        await self._remove(user_id, actor=user_id, why="user")
+
+    async def login_brought(
+        self, connection: Connection, token: RefreshToken | None, *, linked_before: str | None
+    ) -> None:
+        """Take note of the refresh token that a login by hand brought; raises nothing, since the login is done."""
+        user_id = connection.user_id
+        if user_id not in self._renewals:
+            return
+        try:
+            if linked_before not in (None, connection.fyers_id):
+                # The PIN is the other person's; whoever wants this for the new account says so.
+                await self._remove(user_id, actor="hullwatch", why="switched_account")
+            else:
+                await self._keep(connection, token)
+        except StorageUnavailable:
+            self._log.warning("renewal.token_not_stored", user_id=user_id)
+
+    async def _keep(self, connection: Connection, token: RefreshToken | None) -> None:
+        async with self._store.begin() as work:
+            await work.renewals.keep_token(
+                connection.user_id,
+                token,
+                app_id=connection.app_id or "",
+                generation=connection.generation,
+                ends_at=None if token is None else refresh_token_end(token),
+            )
+            renewal = await work.renewals.get(connection.user_id)
+            await work.commit()
+        self._know(connection.user_id, renewal)
+
+    def forget(self, user_id: str) -> None:
+        """Drop a removed user from memory; the caller removes what is stored."""
+        self._know(user_id, None)
+
+    # ---------------------------------------------------------------- start
+
+    async def load(self) -> None:
+        """Read who consented, before the connections are read; where renewals are no longer offered, remove what is stored of them.
+
+        A try that a crash cut short has failed: nobody knows what came of it.
+        """
+        async with self._store.begin() as work:
+            stored = await work.renewals.list_all()
+            for renewal in stored:
+                if not self._is_offered:
+                    await work.renewals.remove(renewal.user_id)
+                    await work.audit.add([self._removal(renewal.user_id, "hullwatch", "not_offered")])
+                elif renewal.last_outcome is RenewalOutcome.UNDER_WAY:
+                    await work.renewals.note_try(
+                        renewal.user_id,
+                        generation=renewal.tried_generation or 0,
+                        at=renewal.last_tried_at or self._clock.now(),
+                        outcome=RenewalOutcome.UNAVAILABLE,
+                    )
+            self._renewals = {renewal.user_id: renewal for renewal in await work.renewals.list_all()}
+            await work.commit()
+        self.known_at_start = frozenset(renewal.user_id for renewal in stored)
+
+    # ---------------------------------------------------------------- tries
+
+    async def note_begin(self, connection: Connection) -> NotedTry | None:
+        """Store that a try is made for this session, which makes it the only one, and return what it is made with.
+
+        Returns:
+            `None` when the user has opted out meanwhile.
+
+        Raises:
+            StorageUnavailable: It was not stored: nothing may be tried.
+        """
+        user_id = connection.user_id
+        async with self._store.begin() as work:
+            await self._note(work, connection, RenewalOutcome.UNDER_WAY)
+            renewal = await work.renewals.get(user_id)
+            keys = await work.renewals.keys(user_id)
+            app = await self._app(work, user_id)
+            await work.commit()
+        self._know(user_id, renewal)
+        return None if renewal is None else NotedTry(renewal.login_generation, keys, app)
+
+    async def note_end(
+        self,
+        connection: Connection,
+        occasion: Occasion,
+        outcome: RenewalOutcome,
+        *,
+        login_generation: int | None,
+        incident_id: str | None,
+    ) -> None:
+        """Store how a try ended, with its line in the audit trail; a refresh token that is not good is sent to Fyers no second time.
+
+        Raises:
+            StorageUnavailable: It was not stored, and counts as cut short at the next start.
+        """
+        user_id = connection.user_id
+        entry = AuditEntry(
+            self._clock.now(),
+            user_id,
+            "renewal.tried",
+            "hullwatch",
+            reason=outcome.value,
+            generation=connection.generation,
+            incident_id=incident_id,
+            evidence={"kind": "renewal", "occasion": occasion.value, "renewal": outcome.value},
+        )
+        async with self._store.begin() as work:
+            await self._note(work, connection, outcome)
+            if outcome is RenewalOutcome.BAD_REFRESH_TOKEN:
+                await work.renewals.drop_token(user_id, generation=login_generation)
+            renewal = await work.renewals.get(user_id)
+            await work.audit.add([entry])
+            await work.commit()
+        self._know(user_id, renewal)
+
+    def count_as_tried(self, connection: Connection, outcome: RenewalOutcome) -> None:
+        """Let a try count in memory whose end could not be stored."""
+        if (renewal := self.get(connection.user_id)) is not None:
+            self._know(
+                connection.user_id,
+                replace(renewal, tried_generation=connection.generation, last_outcome=outcome),
+            )
+
+    async def _note(self, work: UnitOfWork, connection: Connection, outcome: RenewalOutcome) -> None:
+        await work.renewals.note_try(
+            connection.user_id, generation=connection.generation, at=self._clock.now(), outcome=outcome
+        )
+
+    # ---------------------------------------------------------------- the book itself
+
+    async def _remove(self, user_id: str, *, actor: str, why: str) -> None:
+        async with self._store.begin() as work:
+            if await work.renewals.remove(user_id):
+                await work.audit.add([self._removal(user_id, actor, why)])
+            await work.commit()
+        self._know(user_id, None)
+
+    def _removal(self, user_id: str, actor: str, why: str) -> AuditEntry:
+        return AuditEntry(self._clock.now(), user_id, "renewal.removed", actor, reason=why)
+
+    def _know(self, user_id: str, renewal: Renewal | None) -> None:
+        if renewal is None:
+            self._renewals.pop(user_id, None)
+        else:
+            self._renewals[user_id] = renewal
+        for listener in self._listeners:
+            listener()
+
+    async def _app(self, work: UnitOfWork, user_id: str) -> FyersApp | None:
+        return await work.connections.app(user_id) or self._server_app

@@ -1,0 +1,185 @@
+"""How sure the server is of each session: what Fyers' answers say about it, and the way from a first refusal to a verdict.
+
+A refusal closes the lease for ordinary calls, a second look asks other Fyers services (``second_look.py``), and only then does the session
+end, unless so many are refused at once that the broker is the patient (``outages.py`` then holds the verdicts). What an end leads to is
+``connections.py``'s; the rules are in ``domain/``.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from random import Random
+from typing import Final
+
+import structlog
+
+from hullwatch.domain.events import Event
+from hullwatch.domain.failures import Answered, BrokerResult, LoginRefused, RateLimited, Unavailable
+from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.sessions.connection import Connection, Credential, Standing, StandingTrigger
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.clock import Clock
+from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.sessions.looks import Looks
+from hullwatch.services.sessions.mass_refusal import OutageWatch
+from hullwatch.services.sessions.registry import KnownAccount, KnownAccounts
+from hullwatch.services.sessions.second_look import SecondLook
+
+UNSURE_AFTER_S: Final = 300.0
+"""A passing trouble makes a session unverified only when Fyers has not confirmed it for this long."""
+
+
+class Doubts:
+    """Moves the standing of every session."""
+
+    def __init__(
+        self,
+        accounts: KnownAccounts,
+        *,
+        store: StorePort,
+        broker: BrokerPort,
+        clock: Clock,
+        wire_clock: Clock,
+        random: Random,
+        supervisor: Supervisor,
+        hub: Broadcast[Event],
+        new_id: Callable[[str], str],
+        publish: Callable[[Connection, Connection], None],
+        end_refused: Callable[[KnownAccount, tuple[LoginRefused, ...]], Awaitable[None]],
+    ) -> None:
+        """Keep what is needed; `publish` tells of a moved standing, `end_refused` ends a session that Fyers has refused for good."""
+        self._accounts = accounts
+        self._clock = clock
+        self._publish = publish
+        self._end_refused = end_refused
+        self.outages = OutageWatch(
+            self,
+            store=store,
+            broker=broker,
+            clock=clock,
+            wire_clock=wire_clock,
+            random=random,
+            hub=hub,
+            new_id=new_id,
+        )
+        second_look = SecondLook(
+            self, outages=self.outages, broker=broker, clock=clock, wire_clock=wire_clock, random=random
+        )
+        self._looks = Looks(second_look, supervisor)
+        self._log = structlog.get_logger(component="TokenValidationService")
+
+    # ---------------------------------------------------------------- what Fyers' answers say
+
+    def learned(
+        self, credential: Credential, result: BrokerResult[object], *, is_validation: bool = False
+    ) -> None:
+        """Take note of what Fyers answered to a call with this credential; an older generation's news is void.
+
+        A validation's trouble makes the session unverified at once, another call's only when Fyers has not confirmed it lately.
+        """
+        account = self._accounts.get(credential.user_id)
+        if account is None or account.connection.generation != credential.generation:
+            return
+        if not account.connection.has_session:
+            return
+        match result:
+            case Answered():
+                if account.connection.is_usable:
+                    self.outages.note_answer(credential.user_id)
+                self._stand(account, StandingTrigger.ANSWERED)
+            case LoginRefused():
+                self._doubt(account, result)
+            case RateLimited() | Unavailable() if is_validation or self._is_stale(account.connection):
+                self._stand(account, StandingTrigger.TROUBLED)
+            case _:
+                pass  # a refused request or a call that was not sent says nothing about the login
+
+    def confirmed_elsewhere(self, user_id: str, generation: int, *, at: datetime) -> bool:
+        """Let a confirmation that another process got at this moment count here; False where it may not.
+
+        It clears no doubt, says nothing about another generation, and moves nothing back.
+        """
+        account = self._accounts.get(user_id)
+        if account is None or account.connection.generation != generation or not account.connection.is_usable:
+            return False
+        known_at = account.connection.last_validated_at
+        if known_at is None or known_at < at:
+            self._stand(account, StandingTrigger.ANSWERED, at=at)
+        return True
+
+    async def settled(self, user_id: str) -> None:
+        """Wait until a second look that is under way has come to its first result."""
+        if self._accounts.connection(user_id).standing is Standing.SUSPECTED:
+            await self._looks.first_result(user_id)
+
+    async def care_for_looks(self) -> None:
+        """Begin anew what broke off."""
+        self._looks.begin_broken_off(
+            account.credential
+            for account in self._accounts
+            if account.credential and account.connection.standing is Standing.SUSPECTED
+        )
+
+    def forget(self, user_id: str) -> None:
+        """Drop what is known of a removed user's look."""
+        self._looks.forget(user_id)
+
+    def _is_stale(self, connection: Connection) -> bool:
+        validated_at = connection.last_validated_at
+        return validated_at is None or (self._clock.now() - validated_at).total_seconds() > UNSURE_AFTER_S
+
+    def _doubt(self, account: KnownAccount, refusal: LoginRefused) -> None:
+        if account.credential is None or account.connection.standing in (Standing.SUSPECTED, Standing.HELD):
+            return
+        account.credential.lease.is_in_doubt = True
+        self._stand(account, StandingTrigger.REFUSED)
+        self.outages.note_refusal(account.connection.user_id)
+        self._looks.begin(account.credential, refusal)
+
+    def _stand(self, account: KnownAccount, trigger: StandingTrigger, *, at: datetime | None = None) -> None:
+        before = account.connection
+        account.connection = after = rules.stand(before, trigger, now=at or self._clock.now())
+        if after.last_validated_at is not before.last_validated_at:
+            account.is_observed = True
+        if after.standing is not before.standing:
+            self._log.info(
+                f"session.{after.standing.value}", user_id=after.user_id, was=before.standing.value
+            )
+            self._publish(before, after)
+
+    # ---------------------------------------------------------------- what the looks ask and decide
+
+    def connections(self) -> tuple[Connection, ...]:
+        """Return all known connections."""
+        return self._accounts.connections()
+
+    def credential_in_doubt(self, user_id: str) -> Credential | None:
+        """Return what a held session may be asked about with, and nothing else."""
+        return self._accounts.credential_in_doubt(user_id)
+
+    def witnesses(self, user_id: str) -> list[Credential]:
+        """Return credentials of all others for asking whether the broker is well."""
+        return self._accounts.witnesses(user_id)
+
+    def is_present(self, credential: Credential) -> bool:
+        """Tell whether the credential still belongs to its account's present session."""
+        return self._accounts.is_present(credential)
+
+    def release(self, user_id: str, trigger: StandingTrigger) -> None:
+        """Let a doubted session be used again: its second look cleared it, or the broker recovered."""
+        account = self._accounts.get(user_id)
+        if account and account.connection.has_session and account.credential:
+            account.credential.lease.is_in_doubt = False
+            self._stand(account, trigger)
+
+    def hold(self, user_id: str) -> None:
+        """Hold a verdict back: the broker is in trouble."""
+        account = self._accounts.get(user_id)
+        if account and account.connection.has_session:
+            self._stand(account, StandingTrigger.HELD_BACK)
+
+    async def confirm_refusal(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> None:
+        """End the session that this credential belongs to, unless it ended already or a newer login has taken its place."""
+        account = self._accounts.get(credential.user_id)
+        if account and self.is_present(credential):
+            await self._end_refused(account, refusals)

@@ -1,0 +1,239 @@
+"""Being signed in to hullwatch: browser logins, API tokens, and who a request comes from. Accounts themselves are in ``accounts.py``.
+
+Browser logins end `BROWSER_LIFETIME` after they began, used or not; there is no idle limit, since the login with Fyers ends every morning
+anyway and is what gives access to a market account. Values are random and stored only as SHA-256, which is enough for 256 random bits.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.failures import (
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    NotSignedIn,
+    TooManyAttempts,
+    WrongCredentials,
+)
+from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.users.accounts import LONGEST_EMAIL, ApiToken, User, read_email
+from hullwatch.domain.users.login_throttle import LoginThrottle
+from hullwatch.runtime.clock import Clock
+from hullwatch.runtime.ttl_cache import TtlCache
+from hullwatch.services.ports import StorePort
+from hullwatch.services.users.passwords import HasherPort
+
+BROWSER_LIFETIME: Final = timedelta(days=30)
+MOST_TOKENS: Final = 20
+LONGEST_TOKEN_NAME: Final = 80
+LONGEST_VALUE: Final = 128
+"""Characters of a cookie or token; ours have fewer than 50, and longer text is not worth a hash."""
+TOKEN_PREFIX: Final = "hw_"  # noqa: S105 - how a value is recognised, not one
+TOUCH_EVERY: Final = timedelta(minutes=5)
+"""How exactly `last_used_at` of a token is kept; a write for each request would cost more than the request."""
+REMEMBERED_S: Final = 30.0
+"""How long who-is-this is answered from memory; another process's removal of a login is noticed after this at the latest."""
+
+
+def hash_value(value: str) -> str:
+    """Return the form in which a random value is stored and looked up."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserLogin:
+    """A login just made; `value` goes into the cookie and is nowhere else."""
+
+    user: User
+    value: SecretText
+    expires_at: datetime
+
+
+class LoginService:
+    """Signs users in and out, and says whose request it is."""
+
+    def __init__(
+        self,
+        *,
+        store: StorePort,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        hasher: HasherPort,
+        throttle: LoginThrottle | None = None,
+        new_secret: Callable[[], str] = secrets.token_urlsafe,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._hasher = hasher
+        self._throttle = throttle or LoginThrottle()
+        self._new_secret = new_secret
+        self._known: TtlCache[tuple[bool, str], User] = TtlCache(clock, REMEMBERED_S, 20_000)
+        self._endings = 0
+
+    async def login(self, email: str, password: str, *, address: str) -> BrowserLogin:
+        """Sign a browser in.
+
+        Args:
+            email: as typed.
+            password: as typed.
+            address: the network address the request came from.
+
+        Raises:
+            WrongCredentials: they do not fit; unknown addresses take as long as wrong passwords.
+            TooManyAttempts: no password was looked at.
+        """
+        return await self.open_browser(await self.check_password(email, password, address=address))
+
+    async def check_password(self, email: str, password: str, *, address: str) -> User:
+        """Return the user whose password this is; raises as `login`."""
+        email = email.strip().lower()[:LONGEST_EMAIL]
+        if (wait_s := self._throttle.begin(email, address, self._clock.monotonic())) > 0:
+            raise TooManyAttempts(
+                f"Too many failed logins. Try again in {_spell(wait_s)}.", retry_after_s=wait_s
+            )
+        found = await self._find(email)
+        if not await self._hasher.is_match(password, found[1] if found else None) or found is None:
+            self._throttle.failed(address, self._clock.monotonic())
+            raise WrongCredentials("E-mail address and password do not fit.")
+        self._throttle.succeeded(email)
+        user, password_hash = found
+        if self._hasher.is_outdated(password_hash):
+            renewed = await self._hasher.hash(password)
+            async with self._store.begin() as work:
+                await work.users.set_password_hash(user.id, renewed)
+                await work.commit()
+        return user
+
+    async def open_browser(self, user: User, *, and_end_others: bool = False) -> BrowserLogin:
+        """Sign a browser in as this user, whose identity is known already."""
+        login = BrowserLogin(user, SecretText(self._new_secret()), self._clock.now() + BROWSER_LIFETIME)
+        async with self._store.begin() as work:
+            if and_end_others:
+                await work.logins.remove_browsers_of(user.id)
+            await work.logins.add_browser(
+                hash_value(login.value.reveal()),
+                user.id,
+                created_at=self._clock.now(),
+                expires_at=login.expires_at,
+            )
+            await work.commit()
+        if and_end_others:
+            self.forget(user.id)
+        return login
+
+    async def logout(self, value: str) -> None:
+        """End a browser's login; one that is unknown is no error."""
+        value_hash = hash_value(value[:LONGEST_VALUE])
+        async with self._store.begin() as work:
+            await work.logins.remove_browser(value_hash)
+            await work.commit()
+        self._endings += 1
+        self._known.discard((False, value_hash))
+
+    async def authenticate(self, *, cookie: str | None = None, bearer: str | None = None) -> User:
+        """Return whose request it is; a bearer token that is given is the only thing looked at.
+
+        Raises:
+            NotSignedIn: nothing was given, or it is not known or has ended.
+        """
+        value = cookie if bearer is None else bearer
+        if not value or len(value) > LONGEST_VALUE or (bearer and not bearer.startswith(TOKEN_PREFIX)):
+            raise NotSignedIn("Sign in first.")
+        key = (bearer is not None, hash_value(value))
+        known = self._known.get(key)
+        return known if known is not None else await self._look_up(key)
+
+    def remembered(self, cookie: str) -> User | None:
+        """Return whose browser login this is if that is in memory; `None` says nothing, `authenticate` knows."""
+        return self._known.get((False, hash_value(cookie))) if len(cookie) <= LONGEST_VALUE else None
+
+    def forget(self, user_id: str) -> None:
+        """Answer nothing about this user from memory: a role, a name or a login changed."""
+        self._endings += 1
+        for item in self._known.items():
+            if item.value.id == user_id:
+                self._known.discard(item.key)
+
+    async def add_token(self, user_id: str, name: str) -> tuple[ApiToken, SecretText]:
+        """Make an API token; the value is in the answer and nowhere else.
+
+        Raises:
+            InvalidInput: the name is empty, too long or not printable.
+            LimitReached: the user has `MOST_TOKENS` already.
+        """
+        name = " ".join(name.split())
+        if not name or len(name) > LONGEST_TOKEN_NAME or not name.isprintable():
+            raise InvalidInput(
+                f"A token's name has 1 to {LONGEST_TOKEN_NAME} printable characters.", field="name"
+            )
+        token = ApiToken(self._new_id("tok"), user_id, name, self._clock.now())
+        value = SecretText(TOKEN_PREFIX + self._new_secret())
+        async with self._store.begin() as work:
+            if len(await work.logins.tokens_of(user_id)) >= MOST_TOKENS:
+                raise LimitReached(f"You have {MOST_TOKENS} API tokens; delete one that is no longer used.")
+            await work.logins.add_token(token, hash_value(value.reveal()))
+            await work.audit.add([self._line(user_id, "user.api_token_added", name=name)])
+            await work.commit()
+        return token, value
+
+    async def tokens(self, user_id: str) -> list[ApiToken]:
+        """Return a user's API tokens, without values."""
+        async with self._store.begin(read_only=True) as work:
+            return await work.logins.tokens_of(user_id)
+
+    async def remove_token(self, user_id: str, token_id: str) -> None:
+        """End an API token; raises `NotFound` when the user has no such token."""
+        async with self._store.begin() as work:
+            if not await work.logins.remove_token(user_id, token_id):
+                raise NotFound("You have no such API token.")
+            await work.audit.add([self._line(user_id, "user.api_token_removed")])
+            await work.commit()
+        self.forget(user_id)
+
+    async def purge(self) -> None:
+        """Remove what has ended from the database; run now and then."""
+        async with self._store.begin() as work:
+            await work.logins.purge(now=self._clock.now())
+            await work.commit()
+
+    async def _find(self, email: str) -> tuple[User, str] | None:
+        """Return the user and the password hash; text that is no e-mail address is nobody's."""
+        try:
+            email = read_email(email)
+            async with self._store.begin(read_only=True) as work:
+                return await work.users.by_email(email)
+        except InvalidInput:
+            return None
+
+    async def _look_up(self, key: tuple[bool, str]) -> User:
+        (is_token, value_hash), now, endings = key, self._clock.now(), self._endings
+        async with self._store.begin(read_only=True) as work:
+            token = await work.logins.token_by_hash(value_hash) if is_token else None
+            user_id = token.user_id if token else None
+            if not is_token:
+                user_id = await work.logins.browser_user(value_hash, now=now)
+            user = await work.users.get(user_id) if user_id else None
+        if user is None:
+            raise NotSignedIn("Sign in first.")
+        if token and (token.last_used_at is None or now - token.last_used_at >= TOUCH_EVERY):
+            async with self._store.begin() as work:
+                await work.logins.touch_token(token.id, used_at=now)
+                await work.commit()
+        # Whatever ended while the database was being asked must not live on in memory.
+        if self._endings == endings:
+            self._known.put(key, user)
+        return user
+
+    def _line(self, user_id: str, kind: str, **evidence: str) -> AuditEntry:
+        return AuditEntry(self._clock.now(), user_id, kind, user_id, evidence=evidence)
+
+
+def _spell(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    return f"{whole} seconds" if whole < 90 else f"{round(whole / 60)} minutes"

@@ -1,0 +1,143 @@
+"""Users' channels; where they lead lies sealed, bound to the row."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import structlog
+from sqlalchemy import delete, select, update
+
+from hullwatch.domain.notifications.channels import (
+    Channel,
+    ChannelAddress,
+    ChannelHealth,
+    Destination,
+    SigningSecret,
+)
+from hullwatch.domain.notifications.notifications import DeliveryState, NotificationKind
+from hullwatch.storage.cipher import Cipher, channel_address_place, signing_secret_place
+from hullwatch.storage.failures import Undecryptable
+from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, UserRow
+from hullwatch.storage.transaction import KEYS_LOCK, Transaction, values_of
+
+_log = structlog.get_logger(component="Storage")
+
+
+class Channels:
+    """Satisfies `ChannelRepository`."""
+
+    def __init__(self, transaction: Transaction, cipher: Cipher) -> None:
+        self._transaction = transaction
+        self._cipher = cipher
+
+    async def lock(self, user_id: str) -> None:
+        """Let no other unit of work add a channel for the user until this one ends; to be called before counting them."""
+        owner = select(UserRow.id).where(UserRow.id == user_id)
+        await self._transaction.rows(owner.with_for_update(key_share=True))
+
+    async def add(self, channel: Channel, destination: Destination) -> None:
+        """Store a channel with where it leads."""
+        await self._transaction.lock(KEYS_LOCK, shared=True)
+        secret = destination.signing_secret
+        row = ChannelRow(
+            id=channel.id,
+            user_id=channel.user_id,
+            kind=channel.kind,
+            label=channel.label,
+            address=self._cipher.seal(destination.address.reveal(), channel_address_place(channel.id)),
+            hint=channel.hint,
+            signing_secret=None
+            if secret is None
+            else self._cipher.seal(secret.reveal(), signing_secret_place(channel.id)),
+            is_on=channel.is_on,
+            created_at=channel.created_at,
+        )
+        await self._transaction.execute(self._transaction.insert(ChannelRow).values(values_of(row)))
+        await self._put_kinds(channel.id, channel.kinds)
+
+    async def get(self, user_id: str, channel_id: str) -> Channel | None:
+        """Return one of the user's channels, or None."""
+        row = await self._transaction.row(
+            select(ChannelRow).where(ChannelRow.id == channel_id, ChannelRow.user_id == user_id)
+        )
+        return None if row is None else (await self._channels([row]))[0]
+
+    async def of_user(self, user_id: str) -> list[Channel]:
+        """Return a user's channels, oldest first."""
+        query = select(ChannelRow).where(ChannelRow.user_id == user_id)
+        return await self._channels(
+            await self._transaction.rows(query.order_by(ChannelRow.created_at, ChannelRow.id))
+        )
+
+    async def update(self, channel: Channel) -> None:
+        """Store its label, its kinds and whether it is on; one that is turned off loses what waits for it."""
+        changed = await self._transaction.execute(
+            update(ChannelRow)
+            .where(ChannelRow.id == channel.id, ChannelRow.user_id == channel.user_id)
+            .values(label=channel.label, is_on=channel.is_on)
+            .returning(ChannelRow.id)
+        )
+        if changed.first() is None:
+            return
+        await self._transaction.execute(delete(ChannelKindRow).where(ChannelKindRow.channel_id == channel.id))
+        await self._put_kinds(channel.id, channel.kinds)
+        if not channel.is_on:
+            await self._transaction.execute(
+                delete(DeliveryRow).where(
+                    DeliveryRow.channel_id == channel.id, DeliveryRow.state == DeliveryState.WAITING
+                )
+            )
+
+    async def remove(self, user_id: str, channel_id: str) -> bool:
+        """Remove it with its deliveries; False when the user has no such channel."""
+        done = await self._transaction.execute(
+            delete(ChannelRow)
+            .where(ChannelRow.id == channel_id, ChannelRow.user_id == user_id)
+            .returning(ChannelRow.id)
+        )
+        return done.first() is not None
+
+    async def _put_kinds(self, channel_id: str, kinds: Iterable[NotificationKind]) -> None:
+        rows = [{"channel_id": channel_id, "kind": kind} for kind in sorted(kinds)]
+        await self._transaction.execute_many(self._transaction.insert(ChannelKindRow), rows)
+
+    async def _channels(self, rows: Sequence[ChannelRow]) -> list[Channel]:
+        kinds: dict[str, set[NotificationKind]] = defaultdict(set)
+        carried = select(ChannelKindRow).where(ChannelKindRow.channel_id.in_([row.id for row in rows]))
+        for row in await self._transaction.rows(carried) if rows else ():
+            kinds[row.channel_id].add(row.kind)
+        return [
+            Channel(
+                id=row.id,
+                user_id=row.user_id,
+                kind=row.kind,
+                label=row.label,
+                hint=row.hint,
+                kinds=frozenset(kinds[row.id]),
+                is_on=row.is_on,
+                created_at=row.created_at,
+                health=health_of(row),
+            )
+            for row in rows
+        ]
+
+
+def health_of(row: ChannelRow) -> ChannelHealth:
+    """Return how the row's channel does."""
+    return ChannelHealth(
+        last_sent_at=row.last_sent_at,
+        failures=row.failures,
+        failing_since=row.failing_since,
+        last_error=row.last_error,
+        paused_until=row.paused_until,
+    )
+
+
+def destination_of(row: ChannelRow, cipher: Cipher) -> Destination | None:
+    """Return where the row's channel leads, or None when that cannot be opened any more."""
+    try:
+        address = cipher.open(row.address, channel_address_place(row.id))
+        secret = row.signing_secret and cipher.open(row.signing_secret, signing_secret_place(row.id))
+    except Undecryptable as problem:
+        _log.error("channel.undecryptable", channel_id=row.id, problem=str(problem))
+        return None
+    return Destination(row.kind, ChannelAddress(address), SigningSecret(secret) if secret else None)

@@ -1,0 +1,70 @@
+"""Open incidents of the server, one a subject."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from hullwatch.domain.notifications.incidents import Incident
+from hullwatch.storage.models import IncidentRow
+from hullwatch.storage.transaction import Transaction, values_of
+
+
+class Incidents:
+    """Satisfies `IncidentRepository`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def all_open(self) -> list[Incident]:
+        """Return all, by subject."""
+        rows = await self._transaction.rows(select(IncidentRow).order_by(IncidentRow.subject))
+        return [_incident(row) for row in rows]
+
+    async def get(self, subject: str) -> Incident | None:
+        """Return what is open about the subject."""
+        row = await self._transaction.row(select(IncidentRow).where(IncidentRow.subject == subject))
+        return None if row is None else _incident(row)
+
+    async def begin(self, incident: Incident) -> Incident:
+        """Store it, unless one about its subject is open; return the one that is."""
+        row = IncidentRow(
+            subject=incident.subject,
+            id=incident.id,
+            began_at=incident.began_at,
+            bad_at=incident.bad_at,
+            told_at=incident.told_at,
+        )
+        insert = self._transaction.insert(IncidentRow).values(values_of(row)).on_conflict_do_nothing()
+        await self._transaction.execute(insert)
+        return await self.get(incident.subject) or incident
+
+    async def note_bad(self, subject: str, *, at: datetime) -> None:
+        """Note that it still was wrong at this moment; never backwards."""
+        await self._transaction.execute(
+            update(IncidentRow)
+            .where(IncidentRow.subject == subject, IncidentRow.bad_at < at)
+            .values(bad_at=at)
+        )
+
+    async def tell(self, subject: str, *, at: datetime) -> bool:
+        """Note that operators are told; False when they have been, even by another process at the same moment."""
+        done = await self._transaction.execute(
+            update(IncidentRow)
+            .where(IncidentRow.subject == subject, IncidentRow.told_at.is_(None))
+            .values(told_at=at)
+            .returning(IncidentRow.id)
+        )
+        return done.first() is not None
+
+    async def end(self, incident_id: str) -> bool:
+        """Remove it; False when it has ended already, even by another process at the same moment."""
+        done = await self._transaction.execute(
+            delete(IncidentRow).where(IncidentRow.id == incident_id).returning(IncidentRow.id)
+        )
+        return done.first() is not None
+
+
+def _incident(row: IncidentRow) -> Incident:
+    return Incident(
+        subject=row.subject, id=row.id, began_at=row.began_at, bad_at=row.bad_at, told_at=row.told_at
+    )

@@ -1,0 +1,159 @@
+"""Stored notifications, and their way into the outbox. What becomes of them there is in ``outbox.py``."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, literal, null, select, update
+
+from hullwatch.domain.notifications.notifications import (
+    PAGE_ONLY,
+    DeliveryState,
+    Notification,
+    NotificationKind,
+)
+from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, NotificationRow
+from hullwatch.storage.transaction import Transaction, table_of, values_of
+
+
+class Notifications:
+    """Satisfies `NotificationRepository`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, notification: Notification) -> bool:
+        """Store it and put it into the outbox; False when one of this kind exists for the user's incident already, or the user has gone."""
+        insert = self._transaction.insert_for_user(_row(notification), notification.user_id)
+        done = await self._transaction.execute(insert.on_conflict_do_nothing().returning(NotificationRow.id))
+        is_new = done.first() is not None
+        if is_new and notification.kind not in PAGE_ONLY:
+            await self._fan_out([notification.id])
+        return is_new
+
+    async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
+        """Store those that some channel of their user carries, and return those that were not stored before."""
+        if not notifications:
+            return []
+        carried = (
+            select(ChannelRow.user_id, ChannelKindRow.kind)
+            .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
+            .where(
+                ChannelRow.is_on,
+                ChannelRow.user_id.in_({one.user_id for one in notifications}),
+                ChannelKindRow.kind.in_({one.kind for one in notifications} - PAGE_ONLY),
+            )
+            .with_for_update(read=True, key_share=True)
+        )
+        wanted = {(user_id, kind) for user_id, kind in await self._transaction.execute(carried)}
+        rows = [values_of(_row(one)) for one in notifications if (one.user_id, one.kind) in wanted]
+        if not rows:
+            return []
+        insert = self._transaction.insert(NotificationRow).on_conflict_do_nothing()
+        done = await self._transaction.execute(insert.returning(table_of(NotificationRow).c.id), rows)
+        stored = {row.id for row in done}
+        if stored:
+            await self._fan_out(sorted(stored))
+        return [one for one in notifications if one.id in stored]
+
+    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+        """Return whether the user has had a notice of this kind about the incident."""
+        query = select(NotificationRow.id).where(
+            NotificationRow.user_id == user_id,
+            NotificationRow.kind == kind,
+            NotificationRow.incident_id == incident_id,
+        )
+        return await self._transaction.row(query) is not None
+
+    async def of_user(
+        self, user_id: str, *, unread_only: bool = False, limit: int = 100
+    ) -> list[Notification]:
+        """Return newest first."""
+        query = select(NotificationRow).where(NotificationRow.user_id == user_id)
+        if unread_only:
+            query = query.where(NotificationRow.read_at.is_(None))
+        query = query.order_by(NotificationRow.created_at.desc(), NotificationRow.id.desc()).limit(limit)
+        return [notification_of(row) for row in await self._transaction.rows(query)]
+
+    async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool:
+        """Note when it was read first; False when the user has no such notification."""
+        done = await self._transaction.execute(
+            update(NotificationRow)
+            .where(NotificationRow.id == notification_id, NotificationRow.user_id == user_id)
+            .values(read_at=func.coalesce(NotificationRow.read_at, at))
+            .returning(NotificationRow.id)
+        )
+        return done.first() is not None
+
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident that many share."""
+        query = select(NotificationRow.user_id).where(
+            NotificationRow.kind == kind, NotificationRow.incident_id == incident_id
+        )
+        return set(await self._transaction.rows(query))
+
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        query = (
+            select(ChannelRow.user_id)
+            .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
+            .where(ChannelKindRow.kind == kind, ChannelRow.is_on)
+        )
+        return set(await self._transaction.rows(query))
+
+    async def _fan_out(self, ids: Sequence[str]) -> None:
+        """Make a delivery for each channel that carries one of these notices."""
+        note, channel, kind = table_of(NotificationRow), table_of(ChannelRow), table_of(ChannelKindRow)
+        delivery = table_of(DeliveryRow).c
+        values = {
+            "id": note.c.id.concat(".").concat(channel.c.id),
+            "notification_id": note.c.id,
+            "channel_id": channel.c.id,
+            "user_id": channel.c.user_id,
+            "state": literal(DeliveryState.WAITING, delivery.state.type),
+            "created_at": note.c.created_at,
+            "due_at": note.c.created_at,
+            "attempts": literal(0),
+            "claimed_until": null(),
+            "ended_at": null(),
+            "last_error": null(),
+        }
+        chosen = (
+            select(*(value.label(name) for name, value in values.items()))
+            .select_from(note)
+            .join(channel, channel.c.user_id == note.c.user_id)
+            .join(kind, (kind.c.channel_id == channel.c.id) & (kind.c.kind == note.c.kind))
+            .where(note.c.id.in_(ids), channel.c.is_on)
+            # A channel that is being removed is waited for: met by its foreign key it would undo the whole transaction.
+            .with_for_update(read=True, key_share=True, of=channel)
+        )
+        insert = self._transaction.insert(DeliveryRow).from_select(list(values), chosen)
+        done = await self._transaction.execute(insert.on_conflict_do_nothing())
+        if done.rowcount:
+            self._transaction.has_deliveries = True
+
+
+def notification_of(row: NotificationRow) -> Notification:
+    """Return a row as a domain value."""
+    return Notification(
+        id=row.id,
+        user_id=row.user_id,
+        kind=row.kind,
+        title=row.title,
+        text=row.text,
+        created_at=row.created_at,
+        incident_id=row.incident_id,
+        read_at=row.read_at,
+    )
+
+
+def _row(notification: Notification) -> NotificationRow:
+    return NotificationRow(
+        id=notification.id,
+        user_id=notification.user_id,
+        kind=notification.kind,
+        title=notification.title,
+        text=notification.text,
+        created_at=notification.created_at,
+        incident_id=notification.incident_id,
+        read_at=notification.read_at,
+    )

@@ -1,0 +1,227 @@
+"""Connections, access tokens, Fyers apps and pending logins. Tokens and app secrets lie sealed, bound to their row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import and_, bindparam, case, delete, literal, null, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from hullwatch.domain.secrets import AccessToken, AppSecret
+from hullwatch.domain.sessions.connection import Connection, LoginState
+from hullwatch.domain.users.accounts import FyersApp, PendingLogin
+from hullwatch.storage.cipher import Cipher, app_secret_place, token_place
+from hullwatch.storage.failures import Undecryptable
+from hullwatch.storage.models import BrokerConnectionRow, FyersAppRow, PendingLoginRow
+from hullwatch.storage.transaction import KEYS_LOCK, Transaction, table_of, values_of
+
+_log = structlog.get_logger(component="Storage")
+_ROW = BrokerConnectionRow
+_STORED = table_of(_ROW).c
+_OBSERVED = ("standing", "last_validated_at", "last_disconnect_at", "incident_id")
+
+
+class Connections:
+    """Satisfies `ConnectionRepository`."""
+
+    def __init__(self, transaction: Transaction, cipher: Cipher) -> None:
+        self._transaction = transaction
+        self._cipher = cipher
+
+    async def get(self, user_id: str) -> Connection | None:
+        """Return a user's connection, or None before the first login."""
+        row = await self._transaction.row(select(_ROW).where(_ROW.user_id == user_id))
+        return None if row is None else _connection(row)
+
+    async def list_all(self) -> list[Connection]:
+        """Return all stored connections."""
+        return [_connection(row) for row in await self._transaction.rows(select(_ROW).order_by(_ROW.user_id))]
+
+    async def save(self, connection: Connection) -> bool:
+        """Store it unless a newer generation is stored already, or this one has ended for good meanwhile (then False).
+
+        A connection without a session loses its token. False also when the user has been removed.
+        """
+        is_older = _STORED.generation < connection.generation
+        is_same = _STORED.generation == connection.generation
+        if connection.has_session:
+            is_same = and_(is_same, _STORED.state != LoginState.DISCONNECTED)
+        return await self._upsert(_row(connection), where=or_(is_older, is_same))
+
+    async def save_observed(self, connections: Sequence[Connection]) -> None:
+        """Store standing, last validation and interruption of many sessions, in one call to the driver.
+
+        A session that ended or was followed by another meanwhile is left as it is. In the order of ids, so that two callers never wait for
+        each other's rows.
+        """
+        table = table_of(_ROW)
+        observe = (
+            update(table)
+            .where(
+                table.c.user_id == bindparam("of_user"),
+                table.c.generation == bindparam("of_generation"),
+                table.c.state != LoginState.DISCONNECTED,
+            )
+            .values({name: bindparam(f"new_{name}") for name in _OBSERVED})
+        )
+        values = [
+            {
+                "of_user": connection.user_id,
+                "of_generation": connection.generation,
+                **{f"new_{name}": getattr(connection, name) for name in _OBSERVED},
+            }
+            for connection in sorted(connections, key=lambda connection: connection.user_id)
+        ]
+        await self._transaction.execute_many(observe, values)
+
+    async def save_login(self, connection: Connection, token: AccessToken) -> bool:
+        """Store a new generation with its token; False when that generation or a newer one is stored already."""
+        await self._transaction.lock(KEYS_LOCK, shared=True)
+        row = _row(connection)
+        row.access_token = self._cipher.seal(
+            token.reveal(), token_place(connection.user_id, connection.generation)
+        )
+        row.token_generation = connection.generation
+        return await self._upsert(row, where=_STORED.generation < connection.generation)
+
+    async def token(self, user_id: str, generation: int) -> AccessToken | None:
+        """Return the token of this generation; None when there is none, or none that the keys can open."""
+        sealed = await self._transaction.row(
+            select(_ROW.access_token).where(_ROW.user_id == user_id, _ROW.token_generation == generation)
+        )
+        return None if sealed is None else self._open_token(sealed, user_id, generation)
+
+    async def tokens(self) -> dict[str, tuple[int, AccessToken]]:
+        """Return user id → (generation, token) of all stored tokens; one that cannot be decrypted is left out."""
+        found = await self._transaction.execute(
+            select(_STORED.user_id, _STORED.generation, _STORED.access_token).where(
+                _STORED.access_token.is_not(None)
+            )
+        )
+        tokens: dict[str, tuple[int, AccessToken]] = {}
+        for user_id, generation, sealed in found:
+            token = self._open_token(sealed, user_id, generation)
+            if token is not None:
+                tokens[user_id] = (generation, token)
+        return tokens
+
+    async def app(self, user_id: str) -> FyersApp | None:
+        """Return the user's own Fyers app; None when there is none, or its secret cannot be opened."""
+        row = await self._transaction.row(select(FyersAppRow).where(FyersAppRow.user_id == user_id))
+        if row is None:
+            return None
+        try:
+            secret = self._cipher.open(row.secret, app_secret_place(user_id, row.app_id))
+        except Undecryptable as problem:
+            _log.error("fyers_app.undecryptable", user_id=user_id, problem=str(problem))
+            return None
+        return FyersApp(row.app_id, AppSecret(secret), row.redirect_uri)
+
+    async def put_app(self, user_id: str, app: FyersApp) -> None:
+        """Store the user's own Fyers app in place of an earlier one."""
+        await self._transaction.lock(KEYS_LOCK, shared=True)
+        row = FyersAppRow(
+            user_id=user_id,
+            app_id=app.app_id,
+            secret=self._cipher.seal(app.secret.reveal(), app_secret_place(user_id, app.app_id)),
+            redirect_uri=app.redirect_uri,
+        )
+        insert = self._transaction.insert(FyersAppRow).values(values_of(row))
+        changes = {"app_id": row.app_id, "secret": row.secret, "redirect_uri": row.redirect_uri}
+        await self._transaction.execute(
+            insert.on_conflict_do_update(index_elements=[FyersAppRow.user_id], set_=changes)
+        )
+
+    async def remove_app(self, user_id: str) -> None:
+        """Remove the user's own Fyers app."""
+        await self._transaction.execute(delete(FyersAppRow).where(FyersAppRow.user_id == user_id))
+
+    async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
+        """Store a login that was begun."""
+        row = PendingLoginRow(
+            state_hash=state_hash,
+            user_id=pending.user_id,
+            app_id=pending.app_id,
+            expires_at=pending.expires_at,
+            browser_hash=pending.browser_hash,
+            may_switch_account=pending.may_switch_account,
+            link_generation=pending.link_generation,
+        )
+        await self._transaction.execute(self._transaction.insert(PendingLoginRow).values(values_of(row)))
+
+    async def take_pending(self, state_hash: str) -> PendingLogin | None:
+        """Remove and return it: a `state` is good once, even for two callers at the same moment."""
+        table = table_of(PendingLoginRow)
+        taken = await self._transaction.execute(
+            delete(table).where(table.c.state_hash == state_hash).returning(table)
+        )
+        row = taken.first()
+        if row is None:
+            return None
+        return PendingLogin(
+            user_id=row.user_id,
+            app_id=row.app_id,
+            expires_at=row.expires_at,
+            browser_hash=row.browser_hash,
+            may_switch_account=row.may_switch_account,
+            link_generation=row.link_generation,
+        )
+
+    async def _upsert(self, row: BrokerConnectionRow, *, where: ColumnElement[bool]) -> bool:
+        insert = self._transaction.insert_for_user(row, row.user_id)
+        # The values once more rather than `excluded`: that builds a table of columns for every statement, a third of its cost.
+        changes: dict[str, Any] = {**values_of(row)}
+        del changes["user_id"]
+        if row.access_token is None:
+            # Kept only for the very session it was stored with.
+            has_session = row.state in (LoginState.CONNECTED, LoginState.EXPIRING)
+            is_kept = and_(_STORED.token_generation == row.generation, literal(has_session))
+            changes["access_token"] = case((is_kept, _STORED.access_token), else_=null())
+            changes["token_generation"] = case((is_kept, _STORED.token_generation), else_=null())
+        done = await self._transaction.execute(
+            insert.on_conflict_do_update(
+                index_elements=[_STORED.user_id], set_=changes, where=where
+            ).returning(_STORED.user_id)
+        )
+        return done.first() is not None
+
+    def _open_token(self, sealed: str, user_id: str, generation: int) -> AccessToken | None:
+        try:
+            return AccessToken(self._cipher.open(sealed, token_place(user_id, generation)))
+        except Undecryptable as problem:
+            _log.error("access_token.undecryptable", user_id=user_id, problem=str(problem))
+            return None
+
+
+def _row(connection: Connection) -> BrokerConnectionRow:
+    return BrokerConnectionRow(
+        user_id=connection.user_id,
+        state=connection.state,
+        standing=connection.standing,
+        generation=connection.generation,
+        reason=connection.reason,
+        fyers_id=connection.fyers_id,
+        app_id=connection.app_id,
+        expires_at=connection.expires_at,
+        connected_at=connection.connected_at,
+        last_validated_at=connection.last_validated_at,
+        last_disconnect_at=connection.last_disconnect_at,
+        incident_id=connection.incident_id,
+    )
+
+
+def _connection(row: BrokerConnectionRow) -> Connection:
+    return Connection(
+        user_id=row.user_id,
+        state=row.state,
+        standing=row.standing,
+        generation=row.generation,
+        reason=row.reason,
+        fyers_id=row.fyers_id,
+        app_id=row.app_id,
+        expires_at=row.expires_at,
+        connected_at=row.connected_at,
+        last_validated_at=row.last_validated_at,
+        last_disconnect_at=row.last_disconnect_at,
+        incident_id=row.incident_id,
+    )

@@ -1,0 +1,87 @@
+"""Login links, by the hashes of their values."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, literal, or_, select, update
+
+from hullwatch.domain.sessions.login_links import LoginLink
+from hullwatch.storage.columns import UtcMoment
+from hullwatch.storage.models import LoginLinkRow
+from hullwatch.storage.transaction import Transaction, table_of
+
+
+class LoginLinks:
+    """Satisfies `LoginLinkRepository`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, value_hash: str, link: LoginLink) -> bool:
+        """Store it; False when its user has been removed."""
+        row = LoginLinkRow(
+            value_hash=value_hash,
+            user_id=link.user_id,
+            generation=link.generation,
+            asked_by=link.asked_by,
+            created_at=link.created_at,
+            expires_at=link.expires_at,
+            taken_at=link.taken_at,
+            browser_hash=link.browser_hash,
+        )
+        insert = self._transaction.insert_for_user(row, link.user_id)
+        done = await self._transaction.execute(insert.returning(LoginLinkRow.value_hash))
+        return done.first() is not None
+
+    async def get(self, value_hash: str) -> LoginLink | None:
+        """Return the link with this hash, or None."""
+        row = await self._transaction.row(select(LoginLinkRow).where(LoginLinkRow.value_hash == value_hash))
+        return None if row is None else _link(row)
+
+    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+        """Take it for this browser; one statement, so that of two browsers at the same moment one is first."""
+        table = table_of(LoginLinkRow)
+        taken = await self._transaction.execute(
+            update(table)
+            .where(
+                table.c.value_hash == value_hash,
+                table.c.expires_at > now,
+                or_(table.c.browser_hash.is_(None), table.c.browser_hash == browser_hash),
+            )
+            .values(
+                browser_hash=browser_hash, taken_at=func.coalesce(table.c.taken_at, literal(now, UtcMoment))
+            )
+            .returning(table)
+        )
+        row = taken.first()
+        return None if row is None else _link(row)
+
+    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+        """Count the user's links that somebody asked for and that have not expired."""
+        query = (
+            select(func.count())
+            .select_from(LoginLinkRow)
+            .where(
+                LoginLinkRow.user_id == user_id,
+                LoginLinkRow.asked_by == asked_by,
+                LoginLinkRow.expires_at > now,
+            )
+        )
+        return await self._transaction.row(query) or 0
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove links that expired before that."""
+        await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.expires_at < ended_before))
+
+
+def _link(row: Any) -> LoginLink:
+    """Return the link in a row object, or in the columns that a statement returned."""
+    return LoginLink(
+        user_id=row.user_id,
+        generation=row.generation,
+        asked_by=row.asked_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        taken_at=row.taken_at,
+        browser_hash=row.browser_hash,
+    )

@@ -1,0 +1,110 @@
+"""Browser logins, API tokens and invites, by the hashes of their values."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from hullwatch.domain.users.accounts import ApiToken
+from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow
+from hullwatch.storage.transaction import Transaction, values_of
+
+
+class Logins:
+    """Satisfies `LoginRepository`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add_browser(
+        self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime
+    ) -> None:
+        """Store a browser's login."""
+        row = BrowserLoginRow(
+            value_hash=value_hash, user_id=user_id, created_at=created_at, expires_at=expires_at
+        )
+        await self._transaction.execute(self._transaction.insert(BrowserLoginRow).values(values_of(row)))
+
+    async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
+        """Return the id of the user whose unexpired browser login this is."""
+        return await self._transaction.row(
+            select(BrowserLoginRow.user_id).where(
+                BrowserLoginRow.value_hash == value_hash, BrowserLoginRow.expires_at > now
+            )
+        )
+
+    async def remove_browser(self, value_hash: str) -> None:
+        """Remove one browser's login."""
+        await self._transaction.execute(
+            delete(BrowserLoginRow).where(BrowserLoginRow.value_hash == value_hash)
+        )
+
+    async def remove_browsers_of(self, user_id: str) -> None:
+        """Remove all browser logins of a user."""
+        await self._transaction.execute(delete(BrowserLoginRow).where(BrowserLoginRow.user_id == user_id))
+
+    async def purge(self, *, now: datetime) -> None:
+        """Remove expired browser logins, pending logins and invites."""
+        await self._transaction.execute(delete(BrowserLoginRow).where(BrowserLoginRow.expires_at <= now))
+        await self._transaction.execute(delete(PendingLoginRow).where(PendingLoginRow.expires_at <= now))
+        await self._transaction.execute(delete(InviteRow).where(InviteRow.expires_at <= now))
+
+    async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None:
+        """Store an invite."""
+        row = InviteRow(value_hash=value_hash, created_by=created_by, expires_at=expires_at)
+        await self._transaction.execute(self._transaction.insert(InviteRow).values(values_of(row)))
+
+    async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Remove it; False unless it existed and had not ended. One statement, so it is good once."""
+        done = await self._transaction.execute(
+            delete(InviteRow).where(InviteRow.value_hash == value_hash).returning(InviteRow.expires_at)
+        )
+        taken = done.first()
+        return taken is not None and taken[0] > now
+
+    async def add_token(self, token: ApiToken, value_hash: str) -> None:
+        """Store an API token."""
+        row = ApiTokenRow(
+            id=token.id,
+            user_id=token.user_id,
+            name=token.name,
+            value_hash=value_hash,
+            created_at=token.created_at,
+            last_used_at=token.last_used_at,
+        )
+        await self._transaction.execute(self._transaction.insert(ApiTokenRow).values(values_of(row)))
+
+    async def token_by_hash(self, value_hash: str) -> ApiToken | None:
+        """Return the API token with this hash, or None."""
+        row = await self._transaction.row(select(ApiTokenRow).where(ApiTokenRow.value_hash == value_hash))
+        return None if row is None else _token(row)
+
+    async def touch_token(self, token_id: str, *, used_at: datetime) -> None:
+        """Note when a token was used last."""
+        await self._transaction.execute(
+            update(ApiTokenRow).where(ApiTokenRow.id == token_id).values(last_used_at=used_at)
+        )
+
+    async def tokens_of(self, user_id: str) -> list[ApiToken]:
+        """Return a user's tokens, oldest first."""
+        query = select(ApiTokenRow).where(ApiTokenRow.user_id == user_id)
+        rows = await self._transaction.rows(query.order_by(ApiTokenRow.created_at, ApiTokenRow.id))
+        return [_token(row) for row in rows]
+
+    async def remove_token(self, user_id: str, token_id: str) -> bool:
+        """Remove it; False when the user has no such token."""
+        done = await self._transaction.execute(
+            delete(ApiTokenRow)
+            .where(ApiTokenRow.id == token_id, ApiTokenRow.user_id == user_id)
+            .returning(ApiTokenRow.id)
+        )
+        return done.first() is not None
+
+
+def _token(row: ApiTokenRow) -> ApiToken:
+    return ApiToken(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.name,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+    )

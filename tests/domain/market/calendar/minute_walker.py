@@ -1,0 +1,47 @@
+"""Run by `test_every_minute` in a process of its own time zone: walks every minute through the calendar's answers.
+
+Each minute is asked for as a moment of that zone, the way a server's own clock would give it.
+"""
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hullwatch.domain.market.calendar import MarketPhase, nse_calendar
+from hullwatch.domain.market.instruments import Segment
+
+MINUTE = timedelta(minutes=1)
+_STATES = {
+    (MarketPhase.CLOSED, False): 0,
+    (MarketPhase.CONTINUOUS, True): 1,
+    (MarketPhase.CLOSING_AUCTION, True): 2,
+    (MarketPhase.CLOSING_AUCTION, False): 3,
+}
+
+
+def walk(first: date, days: int, zone: ZoneInfo) -> dict[str, str]:
+    """Return segment → a byte for each minute of Indian days from `first` on, in hexadecimal."""
+    cash = nse_calendar()
+    derivatives = cash.of(Segment.EQUITY_DERIVATIVES)
+    moment = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(hours=5, minutes=30)
+    of_cash, of_derivatives = bytearray(), bytearray()
+    for _ in range(days * 1440):
+        local = moment.astimezone(zone)
+        of_cash.append(_STATES[cash.phase_at(local), cash.session_at(local) is not None])
+        of_derivatives.append(_STATES[derivatives.phase_at(local), derivatives.session_at(local) is not None])
+        moment += MINUTE
+    return {Segment.CASH.value: of_cash.hex(), Segment.EQUITY_DERIVATIVES.value: of_derivatives.hex()}
+
+
+if __name__ == "__main__":
+    time.tzset()
+    zone_name = os.environ["TZ"]
+    _, first_day, count = sys.argv
+    zone = ZoneInfo(zone_name)
+    # The process really is there: its own idea of local time is the zone's.
+    now = datetime.now(UTC)
+    assert now.astimezone().utcoffset() == now.astimezone(zone).utcoffset()
+    sys.stdout.write(json.dumps({"zone": zone_name, **walk(date.fromisoformat(first_day), int(count), zone)}))

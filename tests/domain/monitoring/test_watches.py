@@ -1,0 +1,31 @@
+"""What a user wants watched and what monitoring says of it; `hullwatch.domain.monitoring.watches`."""
+
+from hullwatch.domain.monitoring.watches import MOST_WATCHES, WatchStatus
+from hullwatch.services.texts.notices import describe_status
+
+HARMLESS = {
+    WatchStatus.WATCHING,
+    WatchStatus.MARKET_CLOSED,
+    WatchStatus.NOT_WANTED,
+    WatchStatus.NO_WATCHES,
+}
+
+
+def test_blind_is_whatever_misses_trading_that_was_wanted() -> None:
+    """A status is blind unless watching goes on, nothing trades, or nothing is wanted."""
+    assert {status for status in WatchStatus if not status.is_blind} == HARMLESS
+
+
+def test_each_status_has_a_sentence_of_its_own() -> None:
+    """A user can read why nothing is watched."""
+    sentences = [describe_status(status) for status in WatchStatus]
+
+    assert len(set(sentences)) == len(WatchStatus)
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_a_full_watchlist_fits_into_a_minute_of_calls() -> None:
+    """One history call for each symbol and two quotes calls a cycle stay within Fyers' 200 calls a minute, at each candle's close."""
+    quotes_calls = 2 * 60 // 5
+
+    assert MOST_WATCHES + quotes_calls <= 170

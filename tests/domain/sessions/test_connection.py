@@ -1,0 +1,324 @@
+"""The two state tables of an account and the rules for ending a session; `hullwatch.domain.sessions.connection`."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.failures import BrokerService, LoginRefused
+from hullwatch.domain.secrets import AccessToken
+from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.sessions.connection import (
+    LOGIN_TABLE,
+    STANDING_TABLE,
+    Connection,
+    Credential,
+    EndReason,
+    Evidence,
+    ImpossibleTransition,
+    LoginState,
+    LoginTrigger,
+    Look,
+    Standing,
+    StandingTrigger,
+    Verdict,
+    credential_of,
+    move,
+    next_look,
+)
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+END = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
+ENDINGS = (
+    LoginTrigger.REACHED_END,
+    LoginTrigger.REFUSAL_CONFIRMED,
+    LoginTrigger.SIGNED_OUT,
+    LoginTrigger.DISCONNECTED_BY_ADMIN,
+)
+SERVICES = (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA)
+
+
+def logged_in(connection: Connection | None = None, *, at: datetime = NOW) -> Connection:
+    """Return what a login makes of a connection."""
+    before = connection or Connection("usr_1")
+    return rules.log_in(before, fyers_id="FA1", app_id="APP-100", expires_at=END, now=at, actor="usr_1").after
+
+
+def ended(
+    connection: Connection, trigger: LoginTrigger, *refusals: LoginRefused, at: datetime = NOW
+) -> Connection:
+    """Return what an end makes of a connection."""
+    evidence = Evidence("test", refusals=refusals)
+    return rules.end(connection, trigger, incident_id="inc_1", now=at, evidence=evidence).after
+
+
+def refused(code: int, service: BrokerService = BrokerService.DATA) -> LoginRefused:
+    """Return a refusal."""
+    return LoginRefused(service, code=code, http_status=401, path="/quotes")
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "triggers"),
+    [(LOGIN_TABLE, LoginState, LoginTrigger), (STANDING_TABLE, Standing, StandingTrigger)],
+)
+def test_each_state_and_trigger_is_in_the_table_or_impossible(
+    table: dict, states: type[StrEnum], triggers: type[StrEnum]
+) -> None:
+    """No pair is forgotten: it leads to a known state or raises, naming both."""
+    for state, trigger in product(states, triggers):
+        if (state, trigger) in table:
+            assert move(table, state, trigger) in set(states)
+        else:
+            with pytest.raises(ImpossibleTransition, match=f"{state.value}.*{trigger.value}"):
+                move(table, state, trigger)
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    """No state is out of reach, and none is a trap."""
+    for table, states, start in (
+        (LOGIN_TABLE, LoginState, LoginState.NEVER_CONNECTED),
+        (STANDING_TABLE, Standing, Standing.ASSUMED),
+    ):
+        reached = {start}
+        while more := {after for (before, _), after in table.items() if before in reached} - reached:
+            reached |= more
+        assert reached == set(states)
+        assert {before for (before, _), after in table.items() if before is not after} == set(states)
+
+
+def test_only_the_four_endings_end_a_session() -> None:
+    """Nothing that is merely doubt leads to disconnected."""
+    leading = {trigger for (_, trigger), after in LOGIN_TABLE.items() if after is LoginState.DISCONNECTED}
+    assert leading == set(ENDINGS)
+    for state in (LoginState.CONNECTED, LoginState.EXPIRING):
+        assert all(LOGIN_TABLE[state, trigger] is LoginState.DISCONNECTED for trigger in ENDINGS)
+
+
+@given(st.lists(st.sampled_from(LoginTrigger), max_size=30))
+@settings(deadline=None)
+def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
+    """A session exists from a login to the first ending after it, whatever comes in between; generations only grow."""
+    connection, exists, generation = Connection("usr_1"), False, 0
+    for trigger in triggers:
+        before = connection
+        try:
+            if trigger is LoginTrigger.LOGGED_IN:
+                connection = logged_in(connection)
+            elif trigger is LoginTrigger.NEARED_END:
+                connection = rules.near_end(connection, now=NOW).after
+            else:
+                connection = ended(connection, trigger)
+        except ImpossibleTransition:
+            assert connection is before
+            assert not exists or (
+                trigger is LoginTrigger.NEARED_END and connection.state is LoginState.EXPIRING
+            )
+            continue
+        if trigger is LoginTrigger.LOGGED_IN:
+            exists, generation = True, generation + 1
+        elif trigger is not LoginTrigger.NEARED_END:
+            exists = False
+        assert connection.has_session is exists
+        assert connection.generation == generation
+        assert (connection.reason is None) is exists
+        assert connection.is_usable is exists  # a move of the login table leaves no doubt behind
+
+
+@given(st.lists(st.sampled_from([trigger for trigger in StandingTrigger if trigger.value != "started"])))
+@settings(deadline=None)
+def test_a_standing_follows_its_model(triggers: list[StandingTrigger]) -> None:
+    """A refusal blocks ordinary calls until it is cleared or released, and never ends the session."""
+    connection, blocked = logged_in(), False
+    for trigger in triggers:
+        try:
+            connection = rules.stand(connection, trigger, now=NOW)
+        except ImpossibleTransition:
+            continue
+        if trigger is StandingTrigger.REFUSED:
+            blocked = True
+        elif trigger in (StandingTrigger.CLEARED, StandingTrigger.RELEASED):
+            blocked = False
+        assert connection.is_usable is not blocked
+        assert connection.has_session
+        assert connection.state is LoginState.CONNECTED
+
+
+def test_a_late_answer_does_not_clear_a_refusal() -> None:
+    """A call that was under way when the refusal came neither clears nor condemns."""
+    suspected = rules.stand(logged_in(), StandingTrigger.REFUSED, now=NOW)
+
+    for trigger in (StandingTrigger.ANSWERED, StandingTrigger.TROUBLED, StandingTrigger.REFUSED):
+        assert rules.stand(suspected, trigger, now=NOW).standing is Standing.SUSPECTED
+
+
+def test_standing_that_says_nothing_new_is_the_same_value() -> None:
+    """A repeated trouble makes no new connection, so that nobody is told twice."""
+    unverified = rules.stand(logged_in(), StandingTrigger.TROUBLED, now=NOW)
+
+    assert rules.stand(unverified, StandingTrigger.TROUBLED, now=NOW + timedelta(hours=1)) is unverified
+
+
+def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
+    """The repair can be told of the interruption that it ends; nothing else of the old session is left."""
+    down = ended(rules.stand(logged_in(), StandingTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT)
+
+    again = logged_in(down, at=NOW + timedelta(hours=1))
+
+    assert (again.generation, again.state, again.standing) == (2, LoginState.CONNECTED, Standing.ASSUMED)
+    assert (again.incident_id, again.reason, again.last_validated_at) == ("inc_1", None, None)
+    assert again.last_disconnect_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("trigger", "codes", "at", "reason"),
+    [
+        (LoginTrigger.REACHED_END, (), END, EndReason.EXPIRED),
+        (LoginTrigger.SIGNED_OUT, (), NOW, EndReason.SIGNED_OUT),
+        (LoginTrigger.DISCONNECTED_BY_ADMIN, (), NOW, EndReason.BY_ADMIN),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -17), NOW, EndReason.REJECTED),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -8), NOW, EndReason.EXPIRED),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -16), END, EndReason.EXPIRED),
+    ],
+)
+def test_an_end_has_the_reason_that_fits(
+    trigger: LoginTrigger, codes: tuple[int, ...], at: datetime, reason: EndReason
+) -> None:
+    """A confirmed refusal is *expired* if Fyers says so or its known end has passed, else *rejected*."""
+    after = ended(logged_in(), trigger, *(refused(code) for code in codes), at=at)
+
+    assert (after.state, after.reason) == (LoginState.DISCONNECTED, reason)
+    assert (after.last_disconnect_at, after.incident_id) == (at, "inc_1")
+
+
+def test_every_ending_has_a_reason() -> None:
+    """No trigger that ends a session is without one."""
+    assert {ended(logged_in(), trigger).reason for trigger in ENDINGS} == {
+        EndReason.EXPIRED,
+        EndReason.REJECTED,
+        EndReason.SIGNED_OUT,
+        EndReason.BY_ADMIN,
+    }
+
+
+# ---- leases
+
+
+def credential() -> Credential:
+    """Return what calls of a fresh session need."""
+    return credential_of(logged_in(), AccessToken("secret.token.text"))
+
+
+def test_a_credential_ends_with_its_known_end() -> None:
+    """Nobody has to be asked: at that moment no call may be sent any more."""
+    held = credential()
+
+    assert held.may_call(END - timedelta(microseconds=1))
+    assert not held.may_call(END)
+    assert not held.for_second_look().may_call(END)
+
+
+def test_a_closed_lease_closes_every_copy() -> None:
+    """Whoever holds the credential, also for the second look, may not call after the session ended."""
+    held = credential()
+    copies = (held, held.for_second_look(), replace(held))
+
+    held.lease.is_over = True
+
+    assert not any(copy.may_call(NOW) for copy in copies)
+
+
+def test_in_doubt_only_the_second_look_may_ask() -> None:
+    """A refusal stops ordinary calls, those that wait for their turn included."""
+    held = credential()
+
+    held.lease.is_in_doubt = True
+
+    assert not held.may_call(NOW)
+    assert held.for_second_look().may_call(NOW)
+
+
+def test_a_credential_shows_no_secret() -> None:
+    """What is logged of it by accident holds no token."""
+    assert "secret" not in repr(credential())
+
+
+def test_a_session_without_an_end_has_no_credential() -> None:
+    """What cannot be used is refused where it is made."""
+    with pytest.raises(ValueError, match="an end"):
+        credential_of(Connection("usr_1"), AccessToken("x"))
+
+
+# ---- the second look
+
+
+def run_look(first: BrokerService, answers: dict[BrokerService, Look]) -> tuple[Verdict, list[BrokerService]]:
+    """Follow the rules to a verdict and return it with the services asked."""
+    seen: dict[BrokerService, Look] = {}
+    while not isinstance(step := next_look(first, seen), Verdict):
+        assert step not in seen
+        seen[step] = answers[step]
+    return step, list(seen)
+
+
+every_look = st.fixed_dictionaries({service: st.sampled_from(Look) for service in SERVICES})
+
+
+@given(st.sampled_from(SERVICES), every_look)
+@settings(deadline=None)
+def test_a_verdict_needs_another_service(first: BrokerService, answers: dict[BrokerService, Look]) -> None:
+    """A session ends only if a second service refused, and is cleared only by one whose answer proves something."""
+    verdict, asked = run_look(first, answers)
+
+    assert asked[0] is not first
+    if verdict is Verdict.CONFIRMED:
+        assert any(answers[service] is Look.REFUSED for service in asked if service is not first)
+    else:
+        assert all(answers[service] is not Look.REFUSED for service in asked if service is not first)
+    if verdict is Verdict.CLEARED:
+        assert any(
+            answers[service] is Look.ANSWERED for service in asked if service is not BrokerService.PROFILE
+        )
+    if verdict is Verdict.UNDECIDED:
+        assert set(asked) >= set(SERVICES) - {first}
+
+
+@pytest.mark.parametrize("first", [BrokerService.DATA, BrokerService.TRADING])
+def test_profile_alone_clears_nothing(first: BrokerService) -> None:
+    """A profile that answers while all others refuse belongs to a dead session."""
+    answers = dict.fromkeys(SERVICES, Look.REFUSED) | {BrokerService.PROFILE: Look.ANSWERED}
+
+    verdict, asked = run_look(first, answers)
+
+    assert verdict is Verdict.CONFIRMED
+    assert asked[0] is BrokerService.PROFILE
+    assert len(asked) == 2
+
+
+def test_trouble_decides_nothing() -> None:
+    """Where nobody can be asked the session stays in doubt."""
+    for first in SERVICES:
+        assert run_look(first, dict.fromkeys(SERVICES, Look.TROUBLED))[0] is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("again", "verdict"), [(Look.ANSWERED, Verdict.CLEARED), (Look.REFUSED, Verdict.UNDECIDED)]
+)
+def test_the_service_that_refused_can_clear_but_not_confirm_itself(again: Look, verdict: Verdict) -> None:
+    """An app that may not ask the other service gets out of doubt by the first one's own answer."""
+    answers = {
+        BrokerService.PROFILE: Look.ANSWERED,
+        BrokerService.TRADING: Look.TROUBLED,
+        BrokerService.DATA: again,
+    }
+
+    assert run_look(BrokerService.DATA, answers)[0] is verdict
+
+
+def test_a_refusal_by_any_service_can_be_looked_at() -> None:
+    """Whoever refused first, there is somebody else to ask."""
+    for first in BrokerService:
+        assert next_look(first, {}) in SERVICES

@@ -1,0 +1,84 @@
+"""What a login link is good for, and what of a person may be shown; `hullwatch.domain.sessions.login_links`."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hullwatch.domain.notifications.notifications import Notification, NotificationKind
+from hullwatch.domain.sessions.login_links import (
+    BY_HULLWATCH,
+    LinkStanding,
+    LoginLink,
+    asked_incident,
+    asker_of,
+    masked_email,
+    masked_fyers_id,
+    stand,
+)
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def link(browser_hash: str | None = None) -> LoginLink:
+    """Return a link of generation 3 that ends in a minute."""
+    return LoginLink("asha", 3, BY_HULLWATCH, NOW, NOW + MINUTE, browser_hash=browser_hash)
+
+
+@pytest.mark.parametrize(
+    ("taken_by", "generation", "browser", "after", "standing"),
+    [
+        (None, 3, None, 0 * MINUTE, LinkStanding.GOOD),
+        (None, 3, "phone", 0 * MINUTE, LinkStanding.GOOD),
+        ("phone", 3, "phone", 0 * MINUTE, LinkStanding.GOOD),
+        ("phone", 3, "desk", 0 * MINUTE, LinkStanding.TAKEN),
+        ("phone", 3, None, 0 * MINUTE, LinkStanding.TAKEN),
+        (None, 3, "phone", MINUTE - timedelta(microseconds=1), LinkStanding.GOOD),
+        (None, 3, "phone", MINUTE, LinkStanding.EXPIRED),
+        ("phone", 3, "desk", MINUTE, LinkStanding.EXPIRED),
+        (None, 4, "phone", 0 * MINUTE, LinkStanding.VOID),
+        ("phone", 4, "phone", MINUTE, LinkStanding.VOID),
+        (None, 2, "phone", 0 * MINUTE, LinkStanding.VOID),
+    ],
+)
+def test_how_a_link_stands(taken_by, generation, browser, after, standing):
+    """Good for its generation, until its end, in the browser that took it or while none has."""
+    assert stand(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is standing
+
+
+@pytest.mark.parametrize(
+    ("email", "masked"), [("asha@b.in", "a•••@b.in"), ("a@b.in", "a•••@b.in"), ("x+y@b@c.in", "x•••@c.in")]
+)
+def test_an_address_shows_its_first_letter_and_host(email, masked):
+    """However short it is."""
+    assert masked_email(email) == masked
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", max_size=12))
+def test_a_fyers_id_is_never_shown_whole(fyers_id):
+    """Four characters at most, and none of a short one."""
+    masked = masked_fyers_id(fyers_id)
+
+    shown = masked.replace("•", "")
+    assert len(shown) <= 4
+    assert len(shown) < len(fyers_id) or not fyers_id
+    assert not fyers_id or fyers_id not in masked
+
+
+def notice(incident_id: str | None) -> Notification:
+    """Return a notice of an incident."""
+    return Notification("n1", "asha", NotificationKind.NOT_READY, "t", "t", NOW, incident_id)
+
+
+def test_a_notice_says_who_asked_for_it():
+    """One that a person asked for names them; every other one is hullwatch's own."""
+    assert asker_of(notice(asked_incident("ask_0a1b", "usr_9"))) == "usr_9"
+    for other in (None, "", "inc_1", "ask", "ask.", "ask.x", "ask.x.", "day-2026-11-23", "readiness.2026.x"):
+        assert asker_of(notice(other)) == BY_HULLWATCH
+
+
+def test_the_incident_of_an_asked_notice_fits_its_column():
+    """Ids have a prefix and twenty hexadecimal digits; the column takes 64 characters."""
+    assert len(asked_incident("ask_" + "0" * 20, "usr_" + "0" * 20)) <= 64

@@ -1,0 +1,100 @@
+"""Telling an ill broker from unlucky users; `hullwatch.domain.sessions.mass_refusal`."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.sessions.mass_refusal import FEWEST, SHARE, WINDOW, RefusalWatch
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+
+
+def watch(*, refused: int, answered: int) -> RefusalWatch:
+    """Return a watch that heard of so many accounts just now."""
+    seen = RefusalWatch()
+    for number in range(answered):
+        seen.answered(f"fine-{number}", NOW)
+    for number in range(refused):
+        seen.refused(f"refused-{number}", NOW)
+    return seen
+
+
+def test_one_or_two_refusals_are_their_own() -> None:
+    """Too few to speak of the broker, even if nobody else was heard of."""
+    assert not watch(refused=FEWEST - 1, answered=0).is_mass(NOW)
+
+
+def test_all_refused_is_the_broker() -> None:
+    """Whoever was asked was refused."""
+    assert watch(refused=FEWEST, answered=0).is_mass(NOW)
+
+
+def test_a_few_among_many_are_their_own() -> None:
+    """Three of a hundred are bad luck; a quarter of all is not."""
+    assert not watch(refused=3, answered=97).is_mass(NOW)
+    assert watch(refused=25, answered=75).is_mass(NOW)
+    assert not watch(refused=24, answered=76).is_mass(NOW)
+
+
+def test_the_same_account_counts_once() -> None:
+    """One account refused again and again is one account."""
+    seen = RefusalWatch()
+
+    for second in range(10):
+        seen.refused("usr_1", NOW + timedelta(seconds=second))
+
+    assert seen.count(NOW) == 1
+
+
+def test_an_answer_takes_a_refusal_back() -> None:
+    """What a second look cleared speaks for the broker."""
+    seen = watch(refused=FEWEST, answered=0)
+
+    seen.answered("refused-0", NOW)
+
+    assert seen.count(NOW) == FEWEST - 1
+    assert not seen.is_mass(NOW)
+
+
+def test_fresh_answers_are_witnesses() -> None:
+    """Enough accounts answered after a moment, and more than were refused, show that the broker is well; older words do not count."""
+    later = NOW + timedelta(seconds=1)
+    seen = watch(refused=0, answered=100)
+    assert not seen.well_since(NOW, enough=12)
+
+    for number in range(12):
+        seen.answered(f"fine-{number}", later)
+    assert seen.well_since(NOW, enough=12)
+    assert not seen.well_since(NOW, enough=13)
+
+    for number in range(12):
+        seen.refused(f"other-{number}", later)
+    assert not seen.well_since(NOW, enough=12)
+
+
+def test_words_grow_old() -> None:
+    """Refusals that lie further apart than the window are each their own."""
+    seen = RefusalWatch()
+    for number in range(2 * FEWEST):
+        now = NOW + number * (WINDOW / 2 + timedelta(seconds=1))
+        seen.refused(number, now)
+        assert not seen.is_mass(now)
+    assert seen.count(now + WINDOW + timedelta(seconds=1)) == 0
+
+
+words = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 40)), max_size=60)
+
+
+@given(words)
+@settings(deadline=None)
+def test_the_rule_follows_its_model(spoken: list[tuple[int, bool, int]]) -> None:
+    """Counts are those of a plain list of every account's latest word within the window."""
+    seen, latest, now = RefusalWatch(), {}, NOW
+    for account, is_refused, pause_s in spoken:
+        now += timedelta(seconds=pause_s)
+        (seen.refused if is_refused else seen.answered)(account, now)
+        latest[account] = (now, is_refused)
+        heard = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW]
+        assert seen.count(now) == sum(heard)
+        assert seen.is_mass(now) == (sum(heard) >= FEWEST and sum(heard) >= SHARE * len(heard))

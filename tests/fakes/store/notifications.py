@@ -1,0 +1,155 @@
+"""Notifications, and the channels that carry them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from fakes.store.tables import Repository, StoredDelivery, Tables, drop, drop_strays, kept, storable
+from hullwatch.domain.failures import AlreadyExists
+from hullwatch.domain.notifications.channels import Channel, Destination
+from hullwatch.domain.notifications.notifications import (
+    PAGE_ONLY,
+    DeliveryState,
+    Notification,
+    NotificationKind,
+)
+
+
+class Notifications(Repository):
+    """Stored notifications."""
+
+    async def add(self, notification: Notification) -> bool:
+        """Store it unless its incident has one of its kind."""
+        notification = kept(notification)
+        told = {
+            (other.user_id, other.kind, other.incident_id)
+            for other in self.tables.notifications.values()
+            if other.incident_id is not None
+        }
+        key = (notification.user_id, notification.kind, notification.incident_id)
+        if notification.user_id not in self.tables.users or notification.id in self.tables.notifications:
+            return False
+        if key in told:
+            return False
+        self.tables.notifications[notification.id] = notification
+        self._fan_out(notification)
+        return True
+
+    async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
+        """Store those that some channel of their user carries, and return those that were not stored before."""
+        return [one for one in notifications if self._carriers(one) and await self.add(one)]
+
+    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+        """Return whether the user has had a notice of this kind about the incident."""
+        return any(
+            (one.user_id, one.kind, one.incident_id) == (user_id, kind, incident_id)
+            for one in self.tables.notifications.values()
+        )
+
+    def _carriers(self, notification: Notification) -> list[Channel]:
+        if notification.kind in PAGE_ONLY:
+            return []
+        return [
+            channel
+            for channel in self.tables.channels.values()
+            if channel.user_id == notification.user_id
+            and channel.is_on
+            and notification.kind in channel.kinds
+        ]
+
+    def _fan_out(self, notification: Notification) -> None:
+        for channel in self._carriers(notification):
+            put_delivery(self.tables, notification, channel.id)
+
+    async def of_user(
+        self, user_id: str, *, unread_only: bool = False, limit: int = 100
+    ) -> list[Notification]:
+        """Return newest first."""
+        own = [
+            notification
+            for notification in self.tables.notifications.values()
+            if notification.user_id == user_id and not (unread_only and notification.read_at)
+        ]
+        return sorted(own, key=lambda of: (of.created_at, of.id), reverse=True)[:limit]
+
+    async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool:
+        """Note when it was read first."""
+        found = self.tables.notifications.get(notification_id)
+        if found is None or found.user_id != user_id:
+            return False
+        self.tables.notifications[notification_id] = replace(found, read_at=found.read_at or at)
+        return True
+
+    async def users_wanting(self, kind: NotificationKind) -> set[str]:
+        """Return who has a channel that is on and carries notices of this kind."""
+        return {one.user_id for one in self.tables.channels.values() if one.is_on and kind in one.kinds}
+
+    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+        """Return the users who have a notification of this kind about an incident."""
+        return {
+            found.user_id
+            for found in self.tables.notifications.values()
+            if found.kind is kind and found.incident_id == incident_id
+        }
+
+
+def put_delivery(tables: Tables, notification: Notification, channel_id: str) -> None:
+    """Put a notice into the outbox for a channel."""
+    made = StoredDelivery(
+        id=f"{notification.id}.{channel_id}",
+        notification_id=notification.id,
+        channel_id=channel_id,
+        user_id=notification.user_id,
+        created_at=notification.created_at,
+        due_at=notification.created_at,
+    )
+    tables.deliveries.setdefault(made.id, made)
+
+
+class Channels(Repository):
+    """Users' channels."""
+
+    async def lock(self, user_id: str) -> None:
+        """Nothing to do: units of work come one after the other."""
+
+    async def add(self, channel: Channel, destination: Destination) -> None:
+        """Store a channel with where it leads."""
+        channel = kept(channel)
+        self.needs_user(channel.user_id)
+        if channel.id in self.tables.channels:
+            raise AlreadyExists("That exists already.")
+        self.tables.channels[channel.id] = channel
+        self.tables.destinations[channel.id] = destination
+
+    async def get(self, user_id: str, channel_id: str) -> Channel | None:
+        """Return one of the user's channels."""
+        found = self.tables.channels.get(channel_id)
+        return found if found is not None and found.user_id == user_id else None
+
+    async def of_user(self, user_id: str) -> list[Channel]:
+        """Return a user's channels, oldest first."""
+        own = [channel for channel in self.tables.channels.values() if channel.user_id == user_id]
+        return sorted(own, key=lambda channel: (channel.created_at, channel.id))
+
+    async def update(self, channel: Channel) -> None:
+        """Store its label, its kinds and whether it is on."""
+        storable(channel.label)
+        stored = await self.get(channel.user_id, channel.id)
+        if stored is None:
+            return
+        self.tables.channels[channel.id] = replace(
+            stored, label=channel.label, kinds=channel.kinds, is_on=channel.is_on
+        )
+        if not channel.is_on:
+            drop(
+                self.tables.deliveries,
+                lambda one: one.channel_id == channel.id and one.state is DeliveryState.WAITING,
+            )
+
+    async def remove(self, user_id: str, channel_id: str) -> bool:
+        """Remove it with its deliveries."""
+        if await self.get(user_id, channel_id) is None:
+            return False
+        del self.tables.channels[channel_id]
+        drop_strays(self.tables)
+        return True

@@ -1,0 +1,150 @@
+"""The services of login links over fakes, and the browsers of people who follow links."""
+
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from fakes.broker import FakeBroker
+from fakes.clock import FakeClock
+from fakes.store import FakeStore
+
+from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.market.calendar import nse_calendar
+from hullwatch.domain.notifications.notifications import Notification
+from hullwatch.domain.secrets import AppSecret, SecretText
+from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.users.accounts import FyersApp, Role, User
+from hullwatch.runtime.broadcast import Broadcast
+from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.login.links import LoginLinkService
+from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.redirect import Redirect
+from hullwatch.services.sessions.service import ConnectionService
+
+PUBLIC_URL = "https://watch.example"
+APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), f"{PUBLIC_URL}/api/fyers/callback")
+HERE = "10.1.1.1"
+
+
+def fyers_id(user_id: str) -> str:
+    """Return the Fyers id that a test user is linked with."""
+    return f"F-{user_id.upper()}"
+
+
+def value_of(address: SecretText | None) -> str:
+    """Return the part of a link behind the ``#``."""
+    assert address is not None
+    place, _, value = address.reveal().partition("#")
+    assert place == f"{PUBLIC_URL}/reconnect"
+    return value
+
+
+@dataclass
+class Phone:
+    """A browser: what it keeps to be known again, and who is signed in there."""
+
+    name: str
+    user_id: str | None = None
+    states: list[str] = field(default_factory=list)
+
+    @property
+    def nonce(self) -> str:
+        """The value of its cookie."""
+        return f"nonce-of-{self.name}-which-is-long-enough"
+
+
+class LinkHouse:
+    """Login links and what they stand on; users are added with a session that `end` ends."""
+
+    def __init__(self, clock: FakeClock | None = None, *, server_app: FyersApp | None = APP) -> None:
+        numbers, values = count(1), count(1)
+        self.clock = clock or FakeClock()
+        self.store = FakeStore()
+        self.broker = FakeBroker(self.clock)
+        self.hub: Broadcast[Event] = Broadcast()
+
+        def new_id(prefix: str) -> str:
+            return f"{prefix}_{next(numbers)}"
+
+        self.connections = ConnectionService(
+            store=self.store,
+            broker=self.broker,
+            clock=self.clock,
+            random=Random(1),
+            supervisor=Supervisor(self.clock, Random(1), structlog.get_logger()),
+            hub=self.hub,
+            new_id=new_id,
+        )
+        self.linking = LinkingService(
+            store=self.store,
+            broker=self.broker,
+            connections=self.connections,
+            clock=self.clock,
+            server_app=server_app,
+            sign_out_patience_s=0.0,
+        )
+        self.links = LoginLinkService(
+            store=self.store,
+            connections=self.connections,
+            linking=self.linking,
+            calendar=nse_calendar(),
+            clock=self.clock,
+            hub=self.hub,
+            new_id=new_id,
+            public_url=f"{PUBLIC_URL}/",
+            new_secret=lambda: f"link-value-{next(values)}",
+        )
+
+    async def add_user(self, user_id: str, *, role: Role = Role.TRADER) -> None:
+        """Store a user without a Fyers account."""
+        async with self.store.begin() as work:
+            user = User(user_id, f"{user_id}@b.in", user_id.title(), role, self.clock.now())
+            await work.users.add(user, "hash")
+            await work.commit()
+
+    async def log_in(self, user_id: str) -> Connection:
+        """Log in at Fyers without a link."""
+        code = self.broker.issue_auth_code(fyers_id(user_id)).reveal()
+        return await self.linking.authorize(user_id, code)
+
+    async def end(self, user_id: str) -> None:
+        """End the session."""
+        await self.connections.disconnect_by_admin(user_id, actor="admin")
+
+    async def with_ended(self, *user_ids: str) -> "LinkHouse":
+        """Add users whose sessions are over."""
+        for user_id in user_ids:
+            await self.add_user(user_id)
+            await self.log_in(user_id)
+            await self.end(user_id)
+        return self
+
+    async def link(self, user_id: str = "asha") -> str:
+        """Make a link for a notice and return its value."""
+        return value_of(await self.links.link_for(user_id))
+
+    async def look(self, value: str, phone: Phone):
+        """Look at a link."""
+        return await self.links.look(value, browser_nonce=phone.nonce, address=HERE)
+
+    async def press(self, value: str, phone: Phone) -> str:
+        """Press the button; return the state of the login that begins."""
+        url = await self.links.begin(value, browser_nonce=phone.nonce, user_id=phone.user_id, address=HERE)
+        state = parse_qs(urlsplit(url).query)["state"][0]
+        phone.states.append(state)
+        return state
+
+    async def come_back(self, state: str, phone: Phone, fyers: str = fyers_id("asha")) -> Connection:
+        """Come back from Fyers' page, logged in there under a Fyers id."""
+        redirect = Redirect(state, self.broker.issue_auth_code(fyers).reveal())
+        return await self.linking.callback(redirect, user_id=phone.user_id, browser_nonce=phone.nonce)
+
+    def audit(self, prefix: str = "login_link.") -> list[AuditEntry]:
+        """Return lines of the audit trail, oldest first."""
+        return [entry for entry in self.store.tables.audit if entry.kind.startswith(prefix)]
+
+    def notices(self, user_id: str) -> list[Notification]:
+        """Return a user's notices, oldest first."""
+        return [one for one in self.store.tables.notifications.values() if one.user_id == user_id]

@@ -1,0 +1,319 @@
+"""The present Hull Moving Average of an instrument for one account; `hullwatch.services.market.hma`."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fakes.broker import AccountState, refusal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.failures import BrokerService, InvalidInput, NotPermitted, RateLimited, Unavailable
+from hullwatch.domain.market.candles import Candle, closes_between
+from hullwatch.domain.market.instruments import WATCHED_MINUTES, Resolution
+from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
+from hullwatch.services.market.hma import HmaReading, HmaStatus, history_start
+from services.building import (
+    ALICE,
+    BOB,
+    CALENDAR,
+    CLOSING,
+    FIVE,
+    MONDAY,
+    OPENING,
+    SBIN,
+    House,
+    candles_of,
+    fyers_id,
+    quote,
+)
+
+HISTORY = BrokerService.HISTORY
+MARKET = candles_of(days_before=4)
+
+
+@pytest.fixture
+async def house() -> House:
+    """Alice has a session, it is 09:47 on a Monday, and Fyers has five days of candles."""
+    built = await House(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
+    built.broker.serve_candles(SBIN, FIVE, MARKET)
+    return await built.with_sessions(ALICE)
+
+
+async def read(house: House, user_id: str = ALICE, *, period: int = 55) -> HmaReading:
+    """Ask for the average."""
+    return await house.hma.hma(user_id, SBIN, period=period, resolution=FIVE)
+
+
+def closed(through: datetime) -> list[float]:
+    """Return the closes of the candles that closed by then."""
+    return [candle.close for candle in MARKET if candle.opened_at + timedelta(minutes=5) <= through]
+
+
+async def test_the_average_is_that_of_the_closed_candles(house: House) -> None:
+    """The same number as the definition over the list gives; the forming candle is not in it."""
+    reading = await read(house)
+
+    assert reading.status is HmaStatus.ACTIVE
+    assert reading.current_hma == hull_moving_average(closed(house.clock.now()), 55)[-1]
+    assert reading.last_update == OPENING + timedelta(minutes=30)
+    assert (reading.missing, reading.reason) == (0, None)
+    assert reading.candles >= warm_up(55)
+
+
+async def test_below_warm_up_there_is_no_number(house: House) -> None:
+    """The reading says how many closed candles are missing, and the forming one does not count."""
+    house.broker.candles_by_key[SBIN, FIVE] = MARKET[
+        : MARKET.index(_candle_at(OPENING + timedelta(minutes=30))) + 1
+    ][-warm_up(55) :]
+
+    reading = await read(house)
+
+    assert (reading.status, reading.current_hma) == (HmaStatus.INSUFFICIENT_DATA, None)
+    assert (reading.missing, reading.candles) == (1, warm_up(55) - 1)
+    assert "1 more" in reading.reason
+
+
+async def test_an_instrument_that_skips_candles_still_has_an_average(house: House) -> None:
+    """Where every third candle is missing, history is asked for from far enough back all the same."""
+    traded = [candle for place, candle in enumerate(MARKET) if place % 3]
+    house.broker.candles_by_key[SBIN, FIVE] = list(traded)
+
+    reading = await read(house)
+
+    through = house.clock.now() - FIVE.length
+    closes = [candle.close for candle in traded if candle.opened_at <= through]
+    assert reading.status is HmaStatus.ACTIVE
+    assert reading.current_hma == hull_moving_average(closes, 55)[-1]
+
+
+async def test_no_candles_at_all_are_insufficient(house: House) -> None:
+    """An instrument without trades misses the whole warm-up."""
+    house.broker.candles_by_key[SBIN, FIVE] = []
+
+    reading = await read(house)
+
+    assert (reading.status, reading.missing) == (HmaStatus.INSUFFICIENT_DATA, warm_up(55))
+
+
+async def test_a_disconnected_account_is_told_so(house: House) -> None:
+    """No exception, no call, no number: whether it was never linked, signed out, or refused."""
+    assert (await read(house, BOB)).status is HmaStatus.DISCONNECTED
+    await read(house)
+    await house.connections.sign_out(ALICE, actor=ALICE)
+    reached = len(house.broker.calls)
+
+    reading = await read(house)
+
+    assert (reading.status, reading.current_hma) == (HmaStatus.DISCONNECTED, None)
+    assert reading.reason
+    assert len(house.broker.calls) == reached
+
+
+async def test_a_session_that_dies_on_the_way_is_told_so(house: House) -> None:
+    """First in doubt, then disconnected; never a number."""
+    house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+
+    first = await read(house)
+    await house.clock.settle()
+    then = await read(house)
+
+    assert (first.status, first.current_hma) == (HmaStatus.UNAVAILABLE, None)
+    assert (then.status, then.current_hma) == (HmaStatus.DISCONNECTED, None)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RateLimited(HISTORY, retry_after_s=5),
+        Unavailable(HISTORY, cause="timeout"),
+        NotPermitted(HISTORY, code=-403, http_status=403, message="no"),
+        refusal(HISTORY),
+    ],
+)
+async def test_a_failure_is_no_number_and_is_not_kept(house: House, failure) -> None:
+    """Each has its own sentence; the next question succeeds."""
+    house.broker.queue(fyers_id(ALICE), failure)
+
+    reading = await read(house)
+
+    assert (reading.status, reading.current_hma) == (HmaStatus.UNAVAILABLE, None)
+    assert reading.reason
+    await house.clock.settle()
+    assert (await read(house)).status is HmaStatus.ACTIVE
+
+
+async def test_a_reading_is_kept_until_the_next_close(house: House) -> None:
+    """Within a candle one call serves all; after its close the new candle is in."""
+    first = await read(house)
+    await house.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
+    assert await read(house) == first
+    assert len(house.broker.calls) == 1
+    await house.clock.advance(4)
+
+    then = await read(house)
+
+    assert len(house.broker.calls) == 2
+    assert then.last_update == OPENING + timedelta(minutes=35)
+    assert then.current_hma == hull_moving_average(closed(house.clock.now()), 55)[-1]
+
+
+async def test_a_reading_is_not_kept_across_logins_or_shared(house: House) -> None:
+    """Each account and session fetches its own."""
+    await house.with_sessions(BOB)
+    for user_id in (ALICE, BOB):
+        await read(house, user_id)
+    await house.log_in(ALICE)
+    await read(house)
+
+    assert [(call.user_id, call.generation) for call in house.broker.calls] == [
+        (ALICE, 1),
+        (BOB, 1),
+        (ALICE, 2),
+    ]
+
+
+async def test_a_candle_that_comes_late_is_waited_for(house: House) -> None:
+    """A reading without the newest candle is replaced as soon as that candle is there, not at the next close."""
+    late = _candle_at(OPENING + timedelta(minutes=25))
+    house.broker.candles_by_key[SBIN, FIVE].remove(late)
+    assert (await read(house)).last_update == OPENING + timedelta(minutes=25)
+    house.broker.serve_candles(SBIN, FIVE, [late])
+
+    await house.clock.advance(3)
+
+    assert (await read(house)).last_update == OPENING + timedelta(minutes=30)
+
+
+async def test_a_candle_that_has_only_just_closed_is_read_again(house: House) -> None:
+    """Its last trades may be missing in the first seconds; what they change is seen soon."""
+    closing = OPENING + timedelta(minutes=35)
+    served = house.broker.candles_by_key[SBIN, FIVE]
+    final = _candle_at(OPENING + timedelta(minutes=30))
+    early = Candle(final.opened_at, 100, 100, 100, 100.0, 1)
+    served[served.index(final)] = early
+    await house.clock.advance_to(closing)
+    first = await read(house)
+    served[served.index(early)] = final
+
+    await house.clock.advance(3)
+    then = await read(house)
+
+    assert first.last_update == then.last_update == closing
+    assert then.current_hma == hull_moving_average(closed(closing), 55)[-1]
+
+
+async def test_a_period_that_no_average_has_is_refused(house: House) -> None:
+    """Also for somebody who is disconnected: the question itself is wrong."""
+    for user_id in (ALICE, BOB):
+        with pytest.raises(InvalidInput):
+            await read(house, user_id, period=1)
+    assert house.broker.calls == []
+
+
+# ---- the preview
+
+
+async def test_the_preview_is_what_the_forming_candle_would_give(house: House) -> None:
+    """It follows the last traded price, and changes nothing about the reading."""
+    before = await read(house)
+    average = HullMovingAverage(55)
+    for close in closed(house.clock.now()):
+        average.update(close)
+    for ltp in (90.0, 120.0):
+        house.broker.serve_quotes([quote(SBIN, ltp)])
+        assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) == average.preview(ltp)
+        await house.clock.advance(2)
+
+    assert await read(house) == before
+
+
+@pytest.mark.parametrize("ltp", [None, 0.0, -1.0, float("nan")])
+async def test_without_a_price_there_is_no_preview(house: House, ltp: float | None) -> None:
+    """What is no price never becomes a number."""
+    house.broker.serve_quotes([quote(SBIN, ltp)])
+
+    assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
+
+
+async def test_without_a_forming_candle_there_is_no_preview(house: House) -> None:
+    """After hours, below warm-up and without a session nothing is previewed."""
+    house.broker.serve_quotes([quote(SBIN, 100.0)])
+    assert await house.hma.preview(BOB, SBIN, period=55, resolution=FIVE) is None
+    assert await house.hma.preview(ALICE, SBIN, period=1000, resolution=FIVE) is None
+    await house.clock.advance_to(CLOSING)
+
+    assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
+
+
+# ---- bad candles
+
+blemishes = st.lists(
+    st.tuples(st.integers(0, 200), st.sampled_from(["gap", "twice", "swap", "zero", "nan", "negative"])),
+    max_size=15,
+)
+
+
+@given(blemishes)
+@settings(deadline=None, max_examples=30)
+def test_gaps_repetitions_disorder_zeros_and_nan_never_become_a_number(marks: list[tuple[int, str]]) -> None:
+    """The average is that of the usable candles in order, or there is none."""
+    candles = [candle for candle in MARKET if candle.opened_at < OPENING + timedelta(minutes=30)]
+    for place, kind in marks:
+        at = place % (len(candles) - 1)
+        candle = candles[at]
+        if kind == "gap":
+            del candles[at]
+        elif kind == "twice":
+            candles.insert(at, candle)
+        elif kind == "swap":
+            candles[at], candles[at + 1] = candles[at + 1], candle
+        else:
+            bad = {"zero": 0.0, "nan": float("nan"), "negative": -1.0}[kind]
+            candles[at] = Candle(candle.opened_at, 1.0, 1.0, 1.0, bad, 1)
+
+    reading = asyncio.run(_read_once(candles))
+
+    usable = {candle.opened_at: candle.close for candle in candles if candle.close > 0}
+    start = min(reading_start(), default=None)
+    closes = [usable[opened_at] for opened_at in sorted(usable) if start is None or opened_at >= start]
+    assert reading.current_hma == hull_moving_average(closes, 20)[-1]
+
+
+def reading_start() -> list[datetime]:
+    """Return from where the service asks for candles."""
+    needed = round(warm_up(20) * 1.5) + 1
+    return [history_start(needed, FIVE, OPENING + timedelta(minutes=32), CALENDAR)]
+
+
+async def _read_once(candles: list[Candle]) -> HmaReading:
+    house = House(now=OPENING + timedelta(minutes=32))
+    house.broker.serve_candles(SBIN, FIVE, candles)
+    await house.with_sessions(ALICE)
+    return await read(house, period=20)
+
+
+def _candle_at(opened_at: datetime) -> Candle:
+    return next(candle for candle in MARKET if candle.opened_at == opened_at)
+
+
+# ---- how far back
+
+moments = st.integers(0, 14 * 24 * 60).map(
+    lambda minutes: datetime(MONDAY.year, MONDAY.month, MONDAY.day, tzinfo=UTC) + timedelta(minutes=minutes)
+)
+
+
+@given(st.sampled_from([*map(str, WATCHED_MINUTES), "1D"]), st.integers(1, 400), moments)
+@settings(deadline=None, max_examples=60)
+def test_history_begins_far_enough_back_and_no_session_further(
+    code: str, count: int, before: datetime
+) -> None:
+    """From there on so many candles close; one trading day later there would be too few."""
+    resolution = Resolution(code)
+
+    start = history_start(count, resolution, before, CALENDAR)
+
+    assert closes_between(start, before, resolution, CALENDAR) >= count
+    day_after = CALENDAR.next_session(start + timedelta(hours=4)).opens_at
+    assert closes_between(day_after, before, resolution, CALENDAR) < count

@@ -1,0 +1,348 @@
+"""Watched and blind time held against an independent model of cycles, over the real services; `services/monitoring/coverage.py`."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fakes.broker import AccountState, Call
+from fakes.clock import FakeClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.monitoring.coverage import BEAT_EVERY
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.signals.signals import Rule
+from services.building import (
+    ALICE,
+    CLOSING,
+    FIVE,
+    MONDAY,
+    OPENING,
+    SBIN,
+    House,
+    Metrics,
+    candles_of,
+    fyers_id,
+    quote,
+)
+
+MARKET = candles_of(days=2)
+INTERVAL = timedelta(seconds=5)
+GOOD = {WatchStatus.WATCHING.value, WatchStatus.MARKET_CLOSED.value}
+
+
+def built(**arguments) -> House:
+    """Return a house whose market moves."""
+    house = House(**arguments)
+    house.broker.serve_candles(SBIN, FIVE, MARKET)
+    house.broker.serve_quotes([quote(SBIN)])
+    return house
+
+
+async def watching(house: House, *user_ids: str) -> House:
+    """Start the jobs and have these users watch SBIN."""
+    await house.with_sessions(*user_ids)
+    await house.start()
+    for user_id in user_ids:
+        await house.watch(user_id, rule=Rule.TURN)
+        await house.monitoring.start(user_id)
+    await house.clock.settle()
+    return house
+
+
+async def stretches(house: House, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
+    """Return today's blind stretches."""
+    day = await house.monitoring.coverage(user_id)
+    return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]
+
+
+# ---- a model of cycles
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What a cycle was, as counted from outside."""
+
+    began_at: datetime
+    ended_at: datetime
+    status: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something other than a cycle: a start, a stop, another process; what it makes of the time after it."""
+
+    at: datetime
+    what: str
+    phase: float
+
+
+class Ledger(Metrics):
+    """Writes down every cycle of the one account there is."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.events: list[Cycle | Moment] = []
+
+    def cycle(self, outcome: str, seconds: float) -> None:
+        """Write it down."""
+        super().cycle(outcome, seconds)
+        now = self.clock.now()
+        self.events.append(Cycle(now - timedelta(seconds=seconds), now, outcome))
+
+
+class Model:
+    """Slices the time between the ends of cycles, each with one verdict; knows of no lines, no evidence and no trail."""
+
+    def __init__(self, known_ends: list[datetime]) -> None:
+        self.known_ends = known_ends
+        self.slices: list[tuple[datetime, datetime, str]] = []
+        self.at: datetime | None = None
+        self.last = "neither"
+        self.last_began: datetime | None = None
+        self.carried = "neither"
+        self.phase = 0.0
+
+    def take(self, event: Cycle | Moment) -> None:
+        """Give the time since the event before its verdict."""
+        if isinstance(event, Moment):
+            self._cut(event.at, self.carried)
+            self.last = self.carried = event.what
+            self.last_began, self.phase = None, event.phase
+        elif event.status != "not_wanted":
+            self._take_cycle(event)
+            self.last, self.last_began = event.status, event.began_at
+
+    def _take_cycle(self, cycle: Cycle) -> None:
+        after = {"watching": "watched", "market_closed": "closed"}.get(cycle.status, cycle.status)
+        if self.last not in GOOD:
+            self._cut(cycle.ended_at, self.last)
+        elif cycle.status in GOOD:
+            verdict = self._fell_out(cycle)
+            self._cut(cycle.ended_at, verdict or "watched")
+            after = verdict if verdict and after == "watched" else after
+        else:
+            known = [end for end in self.known_ends if self.at < end <= cycle.ended_at]
+            if known and cycle.status == "no_session":
+                self._cut(known[-1], "watched")
+            self._cut(cycle.ended_at, cycle.status)
+        self.carried = after
+
+    def _cut(self, until: datetime, verdict: str) -> None:
+        if self.at is not None and self.at < until:
+            self.slices.append((self.at, until, verdict))
+        self.at = until
+
+    def _fell_out(self, cycle: Cycle) -> str | None:
+        """Return why a cycle that was due in the session had not begun a whole interval later, if one had not."""
+        due = self._due()
+        if due < CLOSING and cycle.began_at - due >= INTERVAL:
+            return "server_busy"
+        is_in_session = OPENING <= cycle.began_at < CLOSING
+        following = self._tick(cycle.began_at + INTERVAL / 2)
+        return "slow_cycle" if is_in_session and cycle.ended_at - following >= INTERVAL else None
+
+    def _due(self) -> datetime:
+        """Return when the cycle after the last one was due: at its tick, at a candle's close, or as soon as the last one had ended."""
+        if self.last == "market_closed":
+            return self._tick(OPENING) if self.at < OPENING else CLOSING
+        after = self.at - timedelta(seconds=1) - OPENING
+        settled = OPENING + (max(0, after // FIVE.length) + 1) * FIVE.length + timedelta(seconds=1)
+        return min(max(self._tick(self.last_began + INTERVAL / 2), self.at), settled)
+
+    def _tick(self, moment: datetime) -> datetime:
+        first = OPENING + self.phase * INTERVAL
+        return first - ((first - moment) // INTERVAL) * INTERVAL
+
+    def times(self, until: datetime, down: list[tuple[datetime, datetime]]) -> Counter[str]:
+        """Return verdict → microseconds of the session, a moment at a time where the server was down."""
+        self._cut(until, self.carried)
+        total: Counter[str] = Counter()
+        for start, end, verdict in self.slices:
+            if verdict == "neither":
+                continue
+            lost = sum(_common(start, end, *span) for span in down)
+            if verdict != "closed":  # wanted, but nothing was to be watched
+                total[verdict] += _common(start, end, OPENING, CLOSING) - lost
+            total["server_down"] += lost
+        return +total
+
+
+def _common(start: datetime, end: datetime, since: datetime, until: datetime) -> int:
+    """Return how many microseconds of the session two spans have in common."""
+    length = min(end, until, CLOSING) - max(start, since, OPENING)
+    return max(0, length // timedelta(microseconds=1))
+
+
+class Story:
+    """One account's life over the real services, told step by step."""
+
+    def __init__(self, began_at: datetime) -> None:
+        self.house = built(now=began_at)
+        self.clock = self.house.clock
+        self.ledger = Ledger(self.clock)
+        self.known_ends: list[datetime] = []
+        self.down: list[tuple[datetime, datetime]] = []
+
+    async def begin(self) -> None:
+        """Log Alice in and start."""
+        self._measure()
+        await self.house.with_sessions(ALICE)
+        await self.house.start()
+        await self.house.watch(ALICE)
+        await self.start(0)
+
+    def _measure(self) -> None:
+        object.__setattr__(self.house.monitoring._runner._tools, "metrics", self.ledger)
+
+    def _note(self, what: str) -> None:
+        phase = self.house.monitoring._runner.run_of(ALICE).phase
+        self.ledger.events.append(Moment(self.clock.now(), what, phase))
+
+    async def idle(self, length: float) -> None:
+        """Let time pass."""
+        await self.clock.advance(length)
+
+    async def outage(self, length: float) -> None:
+        """Fyers is down."""
+        self.house.broker.is_down = True
+        await self.clock.advance(length)
+        self.house.broker.is_down = False
+
+    async def limit(self, length: float) -> None:
+        """Fyers asks to wait."""
+        self.house.broker.retry_after_s = 7.0
+        self.house.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
+        await self.clock.advance(length)
+        self.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+
+    async def revoke(self, length: float) -> None:
+        """Fyers ends the session without a word, and Alice logs in again."""
+        self.house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+        await self.clock.advance(length)
+        self.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+        await self.house.log_in(ALICE)
+
+    async def sign_out(self, length: float) -> None:
+        """Alice signs out and in again."""
+        if self.house.connections.connection(ALICE).has_session:
+            self.known_ends.append(self.clock.now())
+            await self.house.connections.sign_out(ALICE, actor=ALICE)
+        await self.clock.advance(length)
+        await self.house.log_in(ALICE)
+
+    async def expire(self, length: float) -> None:
+        """Alice's session reaches its known end after a while."""
+        connection = await self.house.log_in(ALICE, lifetime=timedelta(seconds=length))
+        self.known_ends.append(connection.expires_at)
+        await self.clock.advance(length + 8)
+        await self.house.log_in(ALICE)
+
+    async def slow(self, length: float) -> None:
+        """Fyers takes its time with one answer after the other."""
+
+        async def dawdle(_: Call) -> None:
+            await self.clock.sleep(length)
+
+        self.house.broker.before_answer = dawdle
+        await self.clock.advance(1.5 * length)
+        self.house.broker.before_answer = None
+        await self.clock.advance(length)
+
+    async def stall(self, length: float) -> None:
+        """The process is held up."""
+        await self.clock.stall(length)
+
+    async def start(self, length: float) -> None:
+        """Alice wants monitoring."""
+        if not self.house.monitoring.is_wanted(ALICE):
+            self._note("starting")
+            await self.house.monitoring.start(ALICE)
+        await self.clock.advance(length)
+
+    async def stop(self, length: float) -> None:
+        """Alice wants none."""
+        stopping = asyncio.create_task(self.house.monitoring.stop(ALICE))
+        if self.house.monitoring.is_wanted(ALICE):
+            self._note("neither")
+        await stopping
+        await self.clock.advance(length)
+
+    async def crash(self, length: float) -> None:
+        """The process is killed, and a new one comes up."""
+        last_beat = self.house.store.tables.beats["server"]
+        self.house = await self.house.kill()
+        await self.clock.advance(length)
+        self.down.append((last_beat, self.clock.now()))
+        self._measure()
+        await self.house.start()
+        self._note("starting" if self.house.monitoring.is_wanted(ALICE) else "neither")
+
+    async def end(self) -> tuple[Counter[str], Counter[str]]:
+        """Return what the product and the model say of it all."""
+        await self.idle(12)
+        day = await self.house.monitoring.coverage(ALICE, MONDAY)
+        product = Counter({reason.value: _micro(time) for reason, time in day.blind_by_reason.items()})
+        product["watched"] = _micro(day.watched)
+        model = Model(self.known_ends)
+        for event in self.ledger.events:
+            model.take(event)
+        stopping = asyncio.create_task(self.house.supervisor.stop(0))
+        await self.clock.advance(5)
+        await stopping
+        return +product, model.times(self.clock.now() - timedelta(seconds=5), self.down)
+
+
+def _micro(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+# No multiple of half an interval: there it is for rounding to say whether a tick lies before or after.
+lengths = st.one_of(st.integers(1, 50), st.integers(10, 3000).map(lambda number: number / 100)).map(
+    lambda number: number + 0.001337
+)
+exact_steps = ["idle", "outage", "limit", "revoke", "sign_out", "expire", "slow", "stall", "start", "stop"]
+beginnings = st.sampled_from(
+    [
+        OPENING - timedelta(seconds=25),
+        OPENING + timedelta(minutes=34, seconds=40),
+        CLOSING - timedelta(seconds=70),
+    ]
+)
+
+
+async def tell(
+    began_at: datetime, steps: list[tuple[str, float]]
+) -> tuple[Story, Counter[str], Counter[str]]:
+    """Live through the steps."""
+    story = Story(began_at)
+    await story.begin()
+    for name, length in steps:
+        await getattr(story, name)(length)
+    return story, *await story.end()
+
+
+@given(beginnings, st.lists(st.tuples(st.sampled_from(exact_steps), lengths), max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_every_moment_is_counted_as_the_cycles_say(
+    began_at: datetime, steps: list[tuple[str, float]]
+) -> None:
+    """Whatever happens to an account, watched time and blind time by reason are those of its cycles, to the microsecond."""
+    _, product, model = asyncio.run(tell(began_at, steps))
+
+    assert product == model, steps
+
+
+@given(beginnings, st.lists(st.tuples(st.sampled_from([*exact_steps, "crash"]), lengths), max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_a_killed_server_costs_no_more_than_its_last_signs_of_life(
+    began_at: datetime, steps: list[tuple[str, float]]
+) -> None:
+    """Where nobody could write down what was under way, the account errs by less than what lies between signs of life."""
+    story, product, model = asyncio.run(tell(began_at, steps))
+
+    wrong = sum(abs(product[verdict] - model[verdict]) for verdict in product | model)
+    # What is counted as the wrong thing is missing elsewhere, hence twice.
+    assert wrong <= 2 * len(story.down) * _micro(BEAT_EVERY + timedelta(seconds=1)), steps

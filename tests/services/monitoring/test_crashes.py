@@ -1,0 +1,128 @@
+"""A process that dies at any point: each signal exactly once, each end told exactly once; `hullwatch.services.monitoring`."""
+
+import asyncio
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from fakes.broker import AccountState, Call
+
+from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.domain.signals.signals import Rule
+from services.building import (
+    ALICE,
+    FIVE,
+    SBIN,
+    HookedStore,
+    House,
+    candles_of,
+    expected_signals,
+    found,
+    fyers_id,
+    quote,
+)
+
+MARKET = candles_of(seed=1)
+REVOKED_AFTER, LOGIN_AFTER, ENDS_AFTER = timedelta(minutes=3), timedelta(minutes=8), timedelta(minutes=15)
+
+
+class Crash:
+    """Ends the process at one of the points at which it waits for somebody else."""
+
+    def __init__(self, at_point: int) -> None:
+        self.at_point = at_point
+        self.stored: HookedStore | None = None
+        self._points = count()
+        self._house: House | None = None
+
+    def lie_in_wait(self, house: House) -> None:
+        """Count the points of this house: history calls, and before and after each commit."""
+        self._house = house
+        house.broker.before_answer = self._at_call
+        house.store.before_commit = house.store.after_commit = self._at_point
+
+    @property
+    def points(self) -> int:
+        """How many points were passed."""
+        return next(self._points)
+
+    async def _at_call(self, call: Call) -> None:
+        if call.name != "quotes":
+            await self._at_point()
+
+    async def _at_point(self) -> None:
+        if next(self._points) == self.at_point:
+            assert self._house is not None
+            self.stored = self._house.store.copied()
+            await asyncio.get_running_loop().create_future()  # nothing of this process goes any further
+
+
+async def live_through(crash: Crash) -> House:
+    """Watch for a quarter of an hour with a revoked session in the middle, through a crash and a restart."""
+    house = House()
+    house.broker.serve_candles(SBIN, FIVE, MARKET)
+    house.broker.serve_quotes([quote(SBIN)])
+    await house.with_sessions(ALICE)
+    await house.start()
+    for rule in Rule:
+        await house.watch(ALICE, rule=rule)
+    await house.monitoring.start(ALICE)
+    began = house.clock.now()
+    crash.lie_in_wait(house)
+    is_revoked = has_logged_in = False
+    while (passed := house.clock.now() - began) < ENDS_AFTER:
+        await house.clock.advance(5)
+        if crash.stored is not None:
+            house = await (await house.kill(crash.stored)).start()
+            crash.stored = None
+        if passed >= REVOKED_AFTER and not is_revoked:
+            house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+            is_revoked = True
+        is_down = not house.connections.connection(ALICE).has_session
+        if passed >= LOGIN_AFTER and is_down and not has_logged_in:
+            has_logged_in = True
+            logging_in = asyncio.create_task(house.log_in(ALICE))
+            await house.clock.settle()
+            if crash.stored is not None:
+                house = await (await house.kill(crash.stored)).start()
+                crash.stored, has_logged_in = None, house.connections.connection(ALICE).has_session
+            else:
+                await logging_in
+    house.broker.before_answer = house.store.before_commit = house.store.after_commit = None
+    await house.clock.advance(30)
+    return house
+
+
+async def judge(house: House) -> None:
+    """Compare with what a replay finds, and with one interruption."""
+    began, through = house.store.tables.wishes[ALICE].changed_at, house.clock.now()
+    for rule in Rule:
+        own = [signal for signal in house.signals(ALICE) if signal.rule is rule]
+        assert found(own) == expected_signals(MARKET, rule, after=began, through=through)
+    assert house.signals(ALICE)
+    assert len(house.notices(ALICE, NotificationKind.SESSION_ENDED)) == 1
+    assert house.connections.connection(ALICE).has_session
+    assert house.stored(ALICE).generation == 2
+    assert house.monitoring.state(ALICE).is_running
+    await house.kill()
+
+
+async def test_the_story_without_a_crash() -> None:
+    """Nobody dies: the signals are the replay's."""
+    await judge(await live_through(Crash(-1)))
+
+
+async def points_of_the_story() -> int:
+    """Return at how many points the story can be cut."""
+    crash = Crash(-1)
+    await (await live_through(crash)).kill()
+    return crash.points
+
+
+@pytest.mark.parametrize("part", range(4))
+async def test_a_crash_at_any_point_loses_nothing_and_repeats_nothing(part: int) -> None:
+    """Whether before, within or after a commit, or while Fyers is being asked: signals and notices exist exactly once."""
+    points = await points_of_the_story()
+    assert points > 30
+    for point in range(part, points, 4):
+        await judge(await live_through(Crash(point)))

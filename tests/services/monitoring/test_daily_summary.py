@@ -1,0 +1,352 @@
+"""The daily summary: who gets it, when, once, and what it says; `hullwatch.services.monitoring.daily_summary`."""
+
+from datetime import timedelta
+
+import pytest
+from storage.samples import channel
+
+from hullwatch.domain.events import NotificationStored
+from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.domain.market.calendar import MarketCalendar
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage
+from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.domain.signals.signals import Rule
+from hullwatch.services.monitoring.daily_summary import AFTER_CLOSE, DailySummary
+from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary, describe_blindness
+from services.building import (
+    ALICE,
+    BOB,
+    CLOSING,
+    FIVE,
+    INFY,
+    MONDAY,
+    OPENING,
+    SBIN,
+    House,
+    candles_of,
+    quote,
+)
+
+SUMMARY = NotificationKind.DAILY_SUMMARY
+DUE = CLOSING + AFTER_CLOSE
+BELL = OPENING + timedelta(days=1)
+ENDS_AT_SIX = "Your Fyers session ends at 24 Nov 2026, 06:00 IST: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
+
+
+def summary_of(house: House) -> DailySummary:
+    """Return the service over a house's others."""
+    return DailySummary(
+        store=house.store,
+        monitoring=house.monitoring,
+        connections=house.connections,
+        will_renew=house.renewals.will_try,
+        calendar=house.calendar,
+        clock=house.clock,
+        hub=house.hub,
+        new_id=house.new_id,
+    )
+
+
+def want(house: House, *user_ids: str) -> None:
+    """Let these have a channel that carries the summary."""
+    for user_id in user_ids:
+        one = channel(f"c-{user_id}", user_id, kinds=frozenset({SUMMARY}))
+        house.store.tables.channels[one.id] = one
+
+
+async def evening(*wanting: str) -> House:
+    """Return a house at the close of a day of whose last ten minutes Alice and Bob watched, and these want a summary."""
+    house = House(now=CLOSING - timedelta(minutes=10))
+    house.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
+    house.broker.serve_quotes([quote(SBIN)])
+    await house.with_sessions(ALICE, BOB)
+    want(house, *wanting)
+    await house.start()
+    for user_id in (ALICE, BOB):
+        await house.watch(user_id, rule=Rule.TURN)
+        await house.monitoring.start(user_id)
+    await house.clock.advance_to(CLOSING)
+    return house
+
+
+async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> None:
+    """Once, pushed to open tabs, and nobody else has a row of it."""
+    house = await evening(ALICE)
+    summary_of(house).start_jobs(house.supervisor)
+    tab = house.hub.subscribe(ALICE)
+
+    await house.clock.advance_to(DUE - timedelta(seconds=1))
+    assert house.notices(ALICE, SUMMARY) == []
+    await house.clock.advance(3600)
+    house.hub.close()
+
+    (notice,) = house.notices(ALICE, SUMMARY)
+    counted = len(house.signals(ALICE))
+    signals = f"Signals: {counted} in time." if counted else "There was no signal."
+    assert DUE <= notice.created_at <= DUE + timedelta(minutes=1)
+    assert notice.incident_id == "day-2026-11-23"
+    assert notice.title == "23 November: watched throughout"
+    assert notice.text == (
+        f"Your watchlist was watched for 10 min of 10 min (100 %). {signals} {ENDS_AT_SIX}"
+    )
+    assert house.notices(BOB, SUMMARY) == []
+    pushed = [one.message async for one in tab if isinstance(one.message, NotificationStored)]
+    assert [event.notification for event in pushed] == [notice]
+
+
+async def test_a_server_that_comes_up_in_the_evening_catches_up_and_one_that_told_tells_nothing_twice() -> (
+    None
+):
+    """What was told is known by the storage, not by the process."""
+    house = await evening(ALICE)
+    house = await house.kill()
+    await house.clock.advance_to(CLOSING + timedelta(hours=3))
+    await house.start()
+    await summary_of(house).tell_if_due()
+    (notice,) = house.notices(ALICE, SUMMARY)
+
+    house = await house.kill()
+    await house.start()
+    await summary_of(house).tell_if_due()
+
+    assert house.notices(ALICE, SUMMARY) == [notice]
+
+
+async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> None:
+    """Until midnight; the day after, only that day's."""
+    house = await evening()
+    service = summary_of(house)
+    await house.clock.advance_to(DUE)
+    await service.tell_if_due()
+    want(house, BOB)
+    await service.tell_if_due()
+    assert len(house.notices(BOB, SUMMARY)) == 1
+
+    want(house, ALICE, BOB)
+    await house.clock.advance_to(DUE + timedelta(hours=10))
+    await service.tell_if_due()
+
+    assert house.notices(ALICE, SUMMARY) == []
+
+
+async def test_a_day_without_trading_has_no_summary() -> None:
+    """Nothing closes on a Sunday."""
+    house = await evening(ALICE)
+    await house.stop()  # a week of cycles would show nothing more
+    await house.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
+    await summary_of(house).tell_if_due()
+    assert house.notices(ALICE, SUMMARY) == []
+
+    await house.clock.advance_to(CLOSING + timedelta(days=7, hours=1))
+    await summary_of(house).tell_if_due()
+    assert len(house.notices(ALICE, SUMMARY)) == 1
+
+
+async def test_a_database_that_is_down_delays_it() -> None:
+    """The next run tells everybody who has not been told."""
+    house = await evening(ALICE, BOB)
+    service = summary_of(house)
+    await house.clock.advance_to(DUE)
+    house.store.is_down = True
+    with pytest.raises(StorageUnavailable):
+        await service.tell_if_due()
+    house.store.is_down = False
+
+    await service.tell_if_due()
+
+    assert [len(house.notices(user_id, SUMMARY)) for user_id in (ALICE, BOB)] == [1, 1]
+
+
+async def test_what_went_wrong_is_in_it() -> None:
+    """Blind time with its reason, late signals, and what Fyers does not serve."""
+    house = House(now=CLOSING - timedelta(minutes=60))
+    house.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
+    house.broker.serve_quotes([quote(SBIN)])
+    house.broker.unknown_symbols.add(INFY)
+    await house.with_sessions(ALICE)
+    want(house, ALICE)
+    await house.start()
+    for symbol in (SBIN, INFY):
+        await house.watch(ALICE, symbol=symbol, rule=Rule.TURN)
+    await house.monitoring.start(ALICE)
+    await house.clock.advance(600)
+    await house.connections.sign_out(ALICE, actor=ALICE)
+    await house.clock.advance(2100)
+    await house.log_in(ALICE)
+    await house.clock.advance_to(DUE)
+
+    await summary_of(house).tell_if_due()
+
+    (notice,) = house.notices(ALICE, SUMMARY)
+    late = sum(signal.is_late for signal in house.signals(ALICE))
+    fresh = len(house.signals(ALICE)) - late
+    assert late
+    assert notice.title == "23 November: watched 25 min, blind 35 min"
+    assert notice.text == (
+        "Your watchlist was watched for 25 min of 60 min (41.67 %). Blind for 35 min: no Fyers session. "
+        f"Signals: {fresh} in time, {late} late. Fyers does not serve NSE:INFY-EQ. {ENDS_AT_SIX}"
+    )
+
+
+# ---- the next bell
+
+
+async def last_sentences(house: House, user_id: str = ALICE) -> str:
+    """Let the summary come; return what it says after the signals."""
+    await house.clock.advance_to(max(DUE, house.clock.now()))
+    await summary_of(house).tell_if_due()
+    text = house.notices(user_id, SUMMARY)[-1].text
+    return text[text.rindex("ignal") :].partition(". ")[2]
+
+
+async def test_a_session_that_ends_before_the_bell_calls_for_a_login_after_its_end() -> None:
+    """Every login ends at six: one in the evening would be in vain."""
+    assert await last_sentences(await evening(ALICE)) == ENDS_AT_SIX
+
+
+async def test_a_session_that_is_over_calls_for_a_login_that_lasts() -> None:
+    """Not tonight, and before the bell."""
+    house = await evening(ALICE)
+    await house.connections.sign_out(ALICE, actor=ALICE)
+
+    assert await last_sentences(house) == (
+        "You have no Fyers session: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
+    )
+
+
+async def test_a_session_that_lasts_beyond_the_bell_calls_for_nothing() -> None:
+    """Should Fyers ever give one; one that ends right at the bell is none."""
+    house = await evening(ALICE)
+    await house.log_in(ALICE, lifetime=BELL + timedelta(minutes=1) - house.clock.now())
+    assert await last_sentences(house) == (
+        "No login is needed before the next bell at 24 Nov 2026, 09:15 IST: your Fyers session lasts until 24 Nov 2026, 09:16 IST."
+    )
+
+    house = await evening(ALICE)
+    await house.log_in(ALICE, lifetime=BELL - house.clock.now())
+    assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(house)
+
+
+async def test_the_next_bell_is_the_next_trading_day_s() -> None:
+    """Over a weekend and a holiday the login is needed on the day that trades."""
+    house = House(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
+    await house.with_sessions(ALICE)
+    want(house, ALICE)
+    await house.start()
+    await house.watch(ALICE)
+    await house.monitoring.start(ALICE)
+    assert (
+        "between 25 Nov 2026, 06:00 IST and the next bell at 25 Nov 2026, 09:15 IST"
+        in await last_sentences(house)
+    )
+
+    house = await house.kill()
+    await house.clock.advance_to(DUE + timedelta(days=4))
+    await house.start()
+    assert (
+        "between 30 Nov 2026, 06:00 IST and the next bell at 30 Nov 2026, 09:15 IST"
+        in await last_sentences(house)
+    )
+
+
+async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
+    """Unless the renewal fails, of which they are told then."""
+    house = await evening(ALICE)
+    service = DailySummary(
+        store=house.store,
+        monitoring=house.monitoring,
+        connections=house.connections,
+        will_renew=lambda connection: connection.user_id == ALICE,
+        calendar=house.calendar,
+        clock=house.clock,
+        hub=house.hub,
+        new_id=house.new_id,
+    )
+    await house.clock.advance_to(DUE)
+    await service.tell_if_due()
+
+    assert house.notices(ALICE, SUMMARY)[0].text.endswith(
+        "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. It is to be renewed with your PIN; "
+        "if that fails you are told, and have to log in."
+    )
+
+
+async def test_who_wants_nothing_watched_needs_no_login() -> None:
+    """Monitoring is stopped, or the watchlist empty."""
+    house = await evening(ALICE)
+    await house.monitoring.stop(ALICE)
+
+    assert await last_sentences(house) == (
+        "As things stand nothing is to be watched on the next trading day, so no login is needed."
+    )
+
+
+# ---- sentences
+
+
+def said(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> str:
+    """Return the text for a day with these stretches."""
+    spans = ((OPENING, OPENING + timedelta(minutes=watched)),) if watched else ()
+    found = Coverage(MONDAY, spans, tuple(stretches), timedelta(minutes=375))
+    summary = Summary(found, **{"fresh": 0, "late": 0, "refused": (), "outlook": None, **changes})
+    return compose_daily_summary("usr", summary, now=CLOSING, new_id=lambda prefix: f"{prefix}_1").text
+
+
+def blind(reason: BlindReason, start: int, length: timedelta) -> BlindStretch:
+    """Return a stretch so many minutes into the session."""
+    return BlindStretch(
+        OPENING + timedelta(minutes=start), OPENING + timedelta(minutes=start) + length, reason
+    )
+
+
+def test_several_reasons_are_told_with_their_time_the_longest_first() -> None:
+    """Seconds stay seconds, so that no gap disappears."""
+    text = said(
+        [
+            blind(BlindReason.FYERS_TROUBLE, 5, timedelta(seconds=20)),
+            blind(BlindReason.NO_SESSION, 10, timedelta(minutes=7)),
+            blind(BlindReason.FYERS_TROUBLE, 30, timedelta(seconds=25)),
+        ]
+    )
+
+    assert (
+        "Blind for 7 min 45 s: 7 min because no Fyers session; 45 s because Fyers did not answer properly."
+        in text
+    )
+
+
+def test_watched_and_blind_add_up_to_the_second() -> None:
+    """However short a gap is, the day is not told as a whole one."""
+    short = blind(BlindReason.SERVER_BUSY, 0, timedelta(milliseconds=300))
+    spans = ((OPENING + timedelta(milliseconds=300), OPENING + timedelta(minutes=375)),)
+    found = Coverage(MONDAY, spans, (short,), timedelta(minutes=375))
+    told = compose_daily_summary(
+        "usr", Summary(found, 0, 0, (), None), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
+    )
+
+    assert told.title == "23 November: watched 374 min 59 s, blind 1 s"
+    assert "watched for 374 min 59 s of 375 min (99.99 %)" in told.text
+
+
+def test_a_day_that_nobody_wanted_is_told_as_such() -> None:
+    """No percentage of nothing."""
+    assert said([], watched=0) == (
+        "Monitoring was not wanted in trading hours on that day, or your watchlist was empty. There was no signal. "
+        "As things stand nothing is to be watched on the next trading day, so no login is needed."
+    )
+
+
+def test_a_long_list_of_refused_symbols_is_cut() -> None:
+    """Twenty are named, the rest counted."""
+    text = said([], refused=[Symbol(f"NSE:STOCK{number:02}-EQ") for number in range(23)])
+
+    assert "NSE:STOCK19-EQ and 3 more." in text
+    assert "NSE:STOCK20-EQ" not in text
+
+
+@pytest.mark.parametrize("reason", list(BlindReason))
+def test_each_reason_has_its_sentences(reason: BlindReason) -> None:
+    """One for the page, one within the summary."""
+    assert describe_blindness(reason).endswith(".")
+    assert "Blind for 5 min: " in said([blind(reason, 0, timedelta(minutes=5))])

@@ -1,0 +1,174 @@
+"""What users choose of channels, and what operators do about set-aside notices; `hullwatch.services.notifications.channels`."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, TooManyAttempts
+from hullwatch.domain.notifications.channels import MOST_CHANNELS, Refused
+from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
+from hullwatch.domain.users.accounts import Role, User
+from hullwatch.services.notifications.channels import MOST_AT_ONCE, WINDOW_S, Choice, NewChannel
+from services.building import ALICE, BOB, House
+
+HOOK = NewChannel(
+    ChannelKind.WEBHOOK, "my hook", frozenset({NotificationKind.SESSION_ENDED}), "https://x.in/canary"
+)
+
+
+def user(user_id: str = ALICE, role: Role = Role.TRADER) -> User:
+    """Return who asks."""
+    return User(user_id, f"{user_id}@x.in", user_id, role, House().clock.now())
+
+
+@pytest.fixture
+async def house() -> House:
+    """Two users without channels."""
+    made = House()
+    for user_id in (ALICE, BOB):
+        await made.add_user(user_id)
+    return made
+
+
+async def test_a_webhook_gets_a_secret_that_is_shown_once(house: House) -> None:
+    """Stored beside its address, and nowhere to be read again."""
+    channel, secret = await house.channels.add(user(), HOOK)
+
+    assert len(secret.reveal()) > 30
+    assert channel.hint == "https://x.in/…"
+    assert await house.channels.of_user(ALICE) == [channel]
+    assert house.store.tables.destinations[channel.id].signing_secret == secret
+    assert "canary" not in repr(await house.channels.of_user(ALICE)) + repr(house.store.tables.audit)
+    assert house.audit(ALICE) == ["channel.added"]
+
+
+@pytest.mark.parametrize(
+    ("new", "address"),
+    [
+        (NewChannel(ChannelKind.EMAIL, "mail", frozenset(), "a@b.in"), "a@b.in"),
+        (
+            NewChannel(ChannelKind.TELEGRAM, "chat", frozenset(), bot_token="12345:" + "a" * 35, chat="7"),
+            f"tgram://12345:{'a' * 35}/7/?format=text&preview=no",
+        ),
+        (
+            NewChannel(ChannelKind.SLACK, "team", frozenset(), "https://hooks.slack.com/services/T1/A1/s3"),
+            "slack://T1/A1/s3/?footer=no",
+        ),
+        (NewChannel(ChannelKind.APPRISE, "other", frozenset(), "ntfys://topic"), "ntfys://topic"),
+    ],
+    ids=lambda value: value.kind.value if isinstance(value, NewChannel) else "",
+)
+async def test_each_kind_is_read_in_its_own_way(house: House, new: NewChannel, address: str) -> None:
+    """And signs nothing."""
+    channel, secret = await house.channels.add(user(), new)
+
+    assert secret is None
+    assert house.store.tables.destinations[channel.id].address.reveal() == address
+    assert house.carriers.checked[0].address.reveal() == address
+
+
+async def test_an_address_that_leads_inside_is_not_stored(house: House) -> None:
+    """Its user reads why."""
+    house.carriers.refused.add("https://x.in/canary")
+
+    with pytest.raises(InvalidInput, match="private"):
+        await house.channels.add(user(), HOOK)
+    assert await house.channels.of_user(ALICE) == []
+
+
+async def test_mail_is_offered_where_there_is_a_mail_server(house: House) -> None:
+    """Elsewhere it cannot be added."""
+    assert set(house.channels.available()) == set(ChannelKind)
+    house.carriers.can_mail = False
+
+    assert set(house.channels.available()) == set(ChannelKind) - {ChannelKind.EMAIL}
+    with pytest.raises(InvalidInput):
+        await house.channels.add(user(), NewChannel(ChannelKind.EMAIL, "mail", frozenset(), "a@b.in"))
+
+
+async def test_nobody_has_more_than_a_few_channels(house: House) -> None:
+    """Not even by asking many times at once."""
+
+    async def add() -> bool:
+        try:
+            await house.channels.add(user(), HOOK)
+        except LimitReached:
+            return False
+        return True
+
+    added = 0
+    for _ in range(4):
+        added += sum(await asyncio.gather(*(add() for _ in range(MOST_AT_ONCE))))
+        await house.clock.advance(WINDOW_S)
+
+    assert added == len(await house.channels.of_user(ALICE)) == MOST_CHANNELS
+
+
+async def test_choices_are_made_together_or_not_at_all(house: House) -> None:
+    """One that is not one's own, or cannot be chosen, undoes the others."""
+    mine, _ = await house.channels.add(user(), HOOK)
+    his, _ = await house.channels.add(user(BOB), HOOK)
+    off = Choice(kinds=frozenset({NotificationKind.SIGNAL}), is_on=False)
+
+    with pytest.raises(NotFound):
+        await house.channels.choose(user(), {mine.id: off, his.id: off})
+    operators = Choice(kinds=frozenset({NotificationKind.BROKER_TROUBLE}))
+    with pytest.raises(InvalidInput):
+        await house.channels.choose(user(), {mine.id: operators})
+    assert await house.channels.of_user(ALICE) == [mine]
+
+    [changed] = await house.channels.choose(user(), {mine.id: off})
+    assert changed == replace(mine, kinds=frozenset({NotificationKind.SIGNAL}), is_on=False)
+    [renamed] = await house.channels.choose(user(), {mine.id: Choice(label=" new  name ")})
+    assert renamed == replace(changed, label="new name")
+
+
+async def test_what_an_admin_chose_stays_chosen(house: House) -> None:
+    """Somebody who is no admin any more can still save the page; such notices are addressed to admins alone."""
+    admins = replace(HOOK, kinds=frozenset({NotificationKind.BROKER_TROUBLE}))
+    channel, _ = await house.channels.add(user(role=Role.ADMIN), admins)
+
+    [kept] = await house.channels.choose(user(), {channel.id: Choice(kinds=channel.kinds, is_on=True)})
+    assert kept == channel
+
+
+async def test_tests_are_limited_and_ones_own(house: House) -> None:
+    """Whoever presses the button all the time does not make this server write to others all the time."""
+    channel, _ = await house.channels.add(user(), HOOK)
+    with pytest.raises(NotFound):
+        await house.channels.test(BOB, channel.id)
+    for _ in range(MOST_AT_ONCE - 1):
+        await house.channels.test(ALICE, channel.id)
+
+    with pytest.raises(TooManyAttempts) as refused:
+        await house.channels.test(ALICE, channel.id)
+    assert 0 < refused.value.retry_after_s <= WINDOW_S
+    await house.clock.advance(WINDOW_S)
+    await house.channels.test(ALICE, channel.id)
+
+
+async def test_operators_retry_and_discard(house: House) -> None:
+    """What they decided stands in the audit trail; a notice that is not set aside is not theirs to touch."""
+    channel, _ = await house.channels.add(user(), HOOK)
+    house.carriers.behaviours["https://x.in/canary"] = lambda _: Refused("gone", is_permanent=True)
+    await house.start(with_monitoring=False, with_outbox=True)
+    for user_id in (ALICE, ALICE):
+        await house.log_in(user_id)
+        await house.connections.sign_out(user_id, actor=user_id)
+        await house.clock.advance(10)
+    first, second = (one.delivery.id for one in await house.channels.set_aside())
+    house.carriers.behaviours.clear()
+
+    await house.channels.retry(first, actor="usr_admin")
+    await house.channels.discard(second, actor="usr_admin")
+    await house.clock.settle()
+
+    assert await house.channels.set_aside() == []
+    assert house.carriers.ids("https://x.in/canary") == [first]
+    for decide in (house.channels.retry, house.channels.discard):
+        with pytest.raises(NotFound):
+            await decide(first, actor="usr_admin")
+    assert house.audit(None, "notice.") == ["notice.retried", "notice.discarded"]
+    assert channel.id in first
+    await house.kill()

@@ -1,0 +1,151 @@
+"""Sentences for people and where they wait to be read; `hullwatch.services.notifications`."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from hullwatch.domain.failures import BrokerService, LoginRefused, NotFound
+from hullwatch.domain.notifications.notifications import LEADS_TO_LOGIN, NotificationKind
+from hullwatch.domain.renewal.outcomes import FAILED, RenewalOutcome
+from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.sessions.connection import (
+    Connection,
+    ConnectionChange,
+    EndReason,
+    Evidence,
+    LoginTrigger,
+)
+from hullwatch.services.texts.notices import (
+    compose_broker_trouble,
+    compose_login_asked,
+    compose_login_renewed,
+    compose_session_ended,
+    in_ist,
+)
+from services.building import ALICE, BOB, House
+
+NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
+LATER = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
+ENDINGS = {
+    EndReason.EXPIRED: LoginTrigger.REACHED_END,
+    EndReason.REJECTED: LoginTrigger.REFUSAL_CONFIRMED,
+    EndReason.SIGNED_OUT: LoginTrigger.SIGNED_OUT,
+    EndReason.BY_ADMIN: LoginTrigger.DISCONNECTED_BY_ADMIN,
+}
+
+
+def new_id(prefix: str) -> str:
+    """Return an id."""
+    return f"{prefix}_1"
+
+
+def login() -> ConnectionChange:
+    """Return a first login."""
+    return rules.log_in(
+        Connection(ALICE), fyers_id="FA1", app_id="APP", expires_at=LATER, now=NOW, actor=ALICE
+    )
+
+
+def end(reason: EndReason, kind: str = "test") -> ConnectionChange:
+    """Return an end for this reason."""
+    refusals = (LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),)
+    evidence = Evidence(kind, refusals=refusals if reason is EndReason.REJECTED else ())
+    return rules.end(login().after, ENDINGS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
+
+
+def test_people_in_india_read_indian_time() -> None:
+    """05:30 ahead of UTC, and named."""
+    assert in_ist(NOW) == "23 Nov 2026, 14:05 IST"
+
+
+@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.REJECTED])
+def test_each_failed_renewal_has_a_sentence_of_its_own(reason: EndReason) -> None:
+    """It stands between what happened and what to do; without a try nothing is said of renewals."""
+    change = end(reason)
+    plain = compose_session_ended(change, new_id=new_id)
+
+    def with_renewal(outcome: RenewalOutcome) -> str:
+        evidence = replace(change.evidence, renewal=outcome)
+        notice = compose_session_ended(replace(change, evidence=evidence), new_id=new_id)
+        assert (notice.title, notice.incident_id) == (plain.title, plain.incident_id)
+        return notice.text
+
+    texts = {outcome: with_renewal(outcome) for outcome in RenewalOutcome}
+
+    assert len({texts[outcome] for outcome in FAILED}) == len(FAILED)
+    assert all("renew" in texts[outcome] and "Log in to Fyers again" in texts[outcome] for outcome in FAILED)
+    assert {texts[outcome] for outcome in set(RenewalOutcome) - FAILED} == {plain.text}
+    assert "renew" not in plain.text
+
+
+def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:
+    """When, why, and what to do now."""
+    notices = [compose_session_ended(end(reason), new_id=new_id) for reason in EndReason]
+
+    assert len({notice.title for notice in notices}) == len(EndReason)
+    for notice in notices:
+        assert "14:05 IST" in notice.text
+        assert "Log in to Fyers again" in notice.text
+        assert "{" not in notice.text
+        assert (notice.kind, notice.incident_id) == (NotificationKind.SESSION_ENDED, "inc_1")
+
+
+def test_a_token_that_could_not_be_read_blames_nobody() -> None:
+    """A lost key is not told as if the user had signed out."""
+    lost = compose_session_ended(end(EndReason.SIGNED_OUT, "unreadable_token"), new_id=new_id)
+    left = compose_session_ended(end(EndReason.SIGNED_OUT), new_id=new_id)
+
+    assert lost.title != left.title
+    assert "key" in lost.text
+
+
+def test_only_an_end_is_told_as_one() -> None:
+    """A login has no such notice."""
+    with pytest.raises(ValueError, match="did not end"):
+        compose_session_ended(login(), new_id=new_id)
+
+
+def test_a_renewed_login_says_until_when() -> None:
+    """The known end is an upper bound."""
+    assert f"until {in_ist(LATER)} at the latest" in compose_login_renewed(login(), new_id=new_id).text
+
+
+def test_operators_read_of_beginning_and_end() -> None:
+    """Two kinds, so that one incident can have both."""
+    kinds = {
+        compose_broker_trouble(ALICE, incident_id="inc_1", is_over=is_over, now=NOW, new_id=new_id).kind
+        for is_over in (False, True)
+    }
+
+    assert kinds == {NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED}
+
+
+def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:
+    """An admin, or somebody with an old link; both lead to a login, in notices of their own."""
+    by_admin, by_link = (
+        compose_login_asked(ALICE, incident_id="ask.1.x", is_by_admin=is_by_admin, now=NOW, new_id=new_id)
+        for is_by_admin in (True, False)
+    )
+
+    assert "administrator" in by_admin.title
+    assert "administrator" not in by_link.text
+    for notice in (by_admin, by_link):
+        assert notice.kind in LEADS_TO_LOGIN
+        assert "14:05 IST" in notice.text
+        assert notice.incident_id == "ask.1.x"
+
+
+async def test_notices_are_the_user_s_own() -> None:
+    """Others neither see nor mark them; reading one keeps it in the list."""
+    house = await House().with_sessions(ALICE, BOB)
+    await house.connections.sign_out(ALICE, actor=ALICE)
+    [notice] = await house.notifications.of_user(ALICE)
+    assert await house.notifications.of_user(BOB) == []
+    with pytest.raises(NotFound):
+        await house.notifications.mark_read(BOB, notice.id)
+
+    await house.notifications.mark_read(ALICE, notice.id)
+
+    assert await house.notifications.of_user(ALICE, unread_only=True) == []
+    assert [found.id for found in await house.notifications.of_user(ALICE)] == [notice.id]

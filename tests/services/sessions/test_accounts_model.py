@@ -1,0 +1,357 @@
+"""The life of three accounts under everything that can happen to them: the real services against what must always hold."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from fakes.broker import AccountState, refusal
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hullwatch.domain.events import NotificationStored
+from hullwatch.domain.failures import AlreadyExists, BrokerService, StorageUnavailable
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.watches import Watch
+from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.domain.sessions.connection import ConnectionChange, EndReason, LoginTrigger
+from hullwatch.domain.signals.replay import replay
+from hullwatch.domain.signals.signals import Rule
+from services.building import (
+    ALICE,
+    BOB,
+    CALENDAR,
+    CAROL,
+    FIVE,
+    INFY,
+    PERIOD,
+    SBIN,
+    House,
+    candles_of,
+    fyers_id,
+    quote,
+)
+
+EVERYONE = (ALICE, BOB, CAROL)
+MARKETS = {SBIN: candles_of(seed=1, days=2), INFY: candles_of(seed=2, days=2)}
+SIGNALS = {
+    (symbol, rule): [
+        (signal.candle_opened_at, signal.candle_closed_at)
+        for signal in replay(candles, symbol, PERIOD, FIVE, [rule], calendar=CALENDAR).signals
+    ]
+    for symbol, candles in MARKETS.items()
+    for rule in Rule
+}
+people = st.sampled_from(EVERYONE)
+pauses = st.sampled_from([2, 31, 301, 900, 1800])
+
+
+@dataclass
+class Wanted:
+    """A stretch in which a user wanted monitoring."""
+
+    began: datetime
+    ended: datetime | None = None
+
+
+@dataclass
+class Life:
+    """What a model remembers of one account."""
+
+    generation: int = 0
+    revoked: set[int] = field(default_factory=set)
+    """Generations that Fyers really ended."""
+    dead: dict[int, int] = field(default_factory=dict)
+    """Generation whose end is known → how many calls had been made by then."""
+    ends: int = 0
+    wanted: list[Wanted] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+
+
+class AccountLife(RuleBasedStateMachine):
+    """Logins, ends, trouble, outages, restarts and a moving market in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.lives = {user_id: Life() for user_id in EVERYONE}
+        self.announced: Counter[str] = Counter()
+
+    def run(self, coroutine: Any) -> Any:
+        """Run on the machine's own loop."""
+        return self.loop.run_until_complete(coroutine)
+
+    @initialize()
+    def move_in(self) -> None:
+        """Three users, a market, all jobs; two of them watch already."""
+        self.run(self._move_in())
+
+    async def _move_in(self) -> None:
+        self.house = House(interval_s=30)
+        for symbol, candles in MARKETS.items():
+            self.house.broker.serve_candles(symbol, FIVE, candles)
+        self.house.broker.serve_quotes([quote(SBIN), quote(INFY)])
+        for user_id in EVERYONE:
+            await self.house.add_user(user_id)
+        await self._begin()
+        for user_id in (ALICE, BOB):
+            life = self.lives[user_id]
+            life.generation = (await self.house.log_in(user_id)).generation
+            for which in Rule:
+                life.watches.append(await self.house.watch(user_id, rule=which))
+            life.wanted.append(Wanted(self.house.clock.now()))
+            await self.house.monitoring.start(user_id)
+
+    async def _begin(self) -> None:
+        self.tabs = self.house.hub.subscribe(*EVERYONE)
+        self.house.connections.on_change(self._see)
+        await self.house.start()
+
+    def _see(self, change: ConnectionChange) -> None:
+        """Check each end as it happens."""
+        after, life = change.after, self.lives[change.after.user_id]
+        if change.trigger is LoginTrigger.LOGGED_IN:
+            life.dead[change.before.generation] = len(self.house.broker.calls)
+        if after.has_session:
+            return
+        life.ends += 1
+        life.dead[after.generation] = len(self.house.broker.calls)
+        if after.reason is EndReason.REJECTED:
+            assert after.generation in life.revoked, "ended by something else than Fyers' own end"
+        if after.reason is EndReason.EXPIRED:
+            assert after.expires_at == after.last_disconnect_at <= self.house.clock.now()
+
+    # ---- what can happen
+
+    @rule(user_id=people, minutes=st.sampled_from([15, 120, 1200]))
+    def log_in(self, user_id: str, minutes: int) -> None:
+        """Log in, for a short time or a long one."""
+        with suppress(StorageUnavailable):
+            connection = self.run(self.house.log_in(user_id, lifetime=timedelta(minutes=minutes)))
+            assert connection.generation > self.lives[user_id].generation
+            self.lives[user_id].generation = connection.generation
+
+    @rule(seconds=pauses)
+    def pass_some_time(self, seconds: int) -> None:
+        """Let time pass; twice as often as by one rule alone."""
+        self.run(self.house.clock.advance(seconds))
+
+    @rule(seconds=pauses)
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass."""
+        self.run(self.house.clock.advance(seconds))
+
+    @rule(user_id=people)
+    def fyers_ends_the_session(self, user_id: str) -> None:
+        """Have Fyers refuse every token of the account that exists now."""
+        generation = self.house.connections.connection(user_id).generation
+        self.lives[user_id].revoked.update(range(1, generation + 1))
+        self.house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+
+    @rule(user_id=people)
+    def fyers_errs_once(self, user_id: str) -> None:
+        """Have Fyers refuse one call for no reason."""
+        queued = self.house.broker._accounts[fyers_id(user_id)].queued[BrokerService.DATA]
+        if not queued:
+            self.house.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
+
+    @rule()
+    def fyers_outage_begins_or_ends(self) -> None:
+        """Have Fyers answer nobody, or everybody again."""
+        self.house.broker.is_down = not self.house.broker.is_down
+
+    @rule()
+    def database_outage_begins_or_ends(self) -> None:
+        """Have the database refuse everything, or nothing any more."""
+        self.house.store.is_down = not self.house.store.is_down
+
+    @rule(user_id=people)
+    def sign_out(self, user_id: str) -> None:
+        """Have the user disconnect."""
+        self.run(self.house.connections.sign_out(user_id, actor=user_id))
+        assert not self.house.connections.connection(user_id).has_session
+
+    @rule(user_id=people)
+    def admin_disconnects(self, user_id: str) -> None:
+        """Have an operator disconnect the user."""
+        self.run(self.house.connections.disconnect_by_admin(user_id, actor="usr_admin"))
+        assert not self.house.connections.connection(user_id).has_session
+
+    @rule(user_id=people)
+    def validate(self, user_id: str) -> None:
+        """Ask whether the session is good."""
+        asking = self.loop.create_task(self.house.validation.validate_fyers_token(user_id, fresh=True))
+        self.run(self.house.clock.advance(16))
+        assert asking.done()
+        asking.result()
+
+    @rule(user_id=people)
+    def start_monitoring(self, user_id: str) -> None:
+        """Want monitoring."""
+        life, now = self.lives[user_id], self.house.clock.now()
+        with suppress(StorageUnavailable):
+            self.run(self.house.monitoring.start(user_id))
+            if not life.wanted or life.wanted[-1].ended:
+                life.wanted.append(Wanted(now))
+
+    @rule(user_id=people)
+    def stop_monitoring(self, user_id: str) -> None:
+        """Want it no more."""
+        life, now = self.lives[user_id], self.house.clock.now()
+        with suppress(StorageUnavailable):
+            self.run(self.house.monitoring.stop(user_id))
+            if life.wanted and not life.wanted[-1].ended:
+                life.wanted[-1].ended = now
+
+    @rule(user_id=people, symbol=st.sampled_from([SBIN, INFY]), which=st.sampled_from(Rule))
+    def add_watch(self, user_id: str, symbol: Symbol, which: Rule) -> None:
+        """Watch something more."""
+        with suppress(StorageUnavailable, AlreadyExists):
+            watch = self.run(self.house.watch(user_id, symbol=symbol, rule=which))
+            self.lives[user_id].watches.append(watch)
+
+    @rule()
+    def process_dies(self) -> None:
+        """Restart on what is stored; an end that was not stored is not known any more."""
+        self._hear()
+        self.house = self.run(self.house.kill())
+        for user_id, life in self.lives.items():
+            stored = self.house.stored(user_id)
+            if stored is not None and stored.has_session:
+                life.dead.pop(stored.generation, None)
+        self.run(self._begin())
+
+    @rule()
+    def all_is_well_again(self) -> None:
+        """End all outages, log in whoever has to, and compare with what must have come of it."""
+        self.run(self._get_well())
+        self._compare()
+
+    async def _get_well(self) -> None:
+        self.house.broker.is_down = self.house.store.is_down = False
+        for user_id in EVERYONE:
+            self.house.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
+            self.house.broker._accounts[fyers_id(user_id)].queued.clear()
+        await self.house.clock.advance(61)
+        for user_id in EVERYONE:
+            connection = self.house.connections.connection(user_id)
+            ends_soon = connection.expires_at and connection.expires_at < self.house.clock.now() + timedelta(
+                minutes=5
+            )
+            if not connection.is_usable or ends_soon:
+                self.lives[user_id].generation = (await self.house.log_in(user_id)).generation
+        await self.house.clock.advance(121)
+
+    def _compare(self) -> None:
+        """Memory and database agree, and each signal that had to be found was found."""
+        for user_id, life in self.lives.items():
+            connection, stored = self.house.connections.connection(user_id), self.house.stored(user_id)
+            assert stored is not None
+            for part in ("generation", "state", "reason", "expires_at", "incident_id", "last_disconnect_at"):
+                assert getattr(connection, part) == getattr(stored, part), part
+            assert self.house.monitoring.is_wanted(user_id) == bool(life.wanted and not life.wanted[-1].ended)
+            assert self._found(life) >= self._owed(life)
+
+    # ---- what must always hold
+
+    @invariant()
+    def generations_never_fall(self) -> None:
+        """Neither in memory nor in the database, whatever happened."""
+        for user_id, life in self.lives.items():
+            stored = self.house.stored(user_id)
+            assert self.house.connections.connection(user_id).generation >= life.generation
+            assert (stored.generation if stored else 0) >= life.generation
+
+    @invariant()
+    def a_dead_session_makes_no_call(self) -> None:
+        """Nothing was sent with a token after its end was known."""
+        calls = self.house.broker.calls
+        for user_id, life in self.lives.items():
+            for generation, since in life.dead.items():
+                later = [call for call in calls[since:] if call.user_id == user_id]
+                assert all(call.generation != generation for call in later)
+
+    @invariant()
+    def nothing_outlives_its_known_end(self) -> None:
+        """At that moment the session is over."""
+        for connection in self.house.connections.connections():
+            if connection.has_session:
+                assert connection.expires_at > self.house.clock.now()
+
+    @invariant()
+    def each_incident_is_told_once(self) -> None:
+        """There is at most one notice of an end for each end, and each is announced at most once."""
+        self._hear()
+        for user_id, life in self.lives.items():
+            notices = self.house.notices(user_id, NotificationKind.SESSION_ENDED)
+            assert len({notice.incident_id for notice in notices}) == len(notices) <= life.ends
+        assert all(times == 1 for times in self.announced.values())
+
+    @invariant()
+    def signals_are_the_replay_s(self) -> None:
+        """Each stored signal is one of a candle that closed while it was watched and wanted, once."""
+        for life in self.lives.values():
+            found = self._found(life)
+            assert all(times == 1 for times in found.values())
+            assert found <= self._possible(life)
+
+    # ---- the model
+
+    def _hear(self) -> None:
+        while (delivery := self.tabs._next()) is not None:
+            if isinstance(delivery.message, NotificationStored):
+                self.announced[delivery.message.notification.id] += 1
+
+    def _found(self, life: Life) -> Counter[tuple[str, datetime]]:
+        own = {watch.id for watch in life.watches}
+        signals = self.house.store.tables.signals.values()
+        return Counter(
+            (signal.watch_id, signal.candle_opened_at) for signal in signals if signal.watch_id in own
+        )
+
+    def _possible(self, life: Life) -> Counter[tuple[str, datetime]]:
+        """What may have been found: candles that closed in any wanted stretch of a watch's life."""
+        now = self.house.clock.now()
+        return Counter(
+            (watch.id, opened_at)
+            for watch in life.watches
+            for opened_at, closed_at in SIGNALS[watch.symbol, watch.rule]
+            if closed_at > watch.created_at
+            and any(stretch.began < closed_at <= (stretch.ended or now) for stretch in life.wanted)
+        )
+
+    def _owed(self, life: Life) -> Counter[tuple[str, datetime]]:
+        """What must have been found: candles of the present stretch that closed some seconds ago."""
+        if not life.wanted or life.wanted[-1].ended:
+            return Counter()
+        since, until = life.wanted[-1].began, self.house.clock.now() - timedelta(seconds=61)
+        return Counter(
+            (watch.id, opened_at)
+            for watch in life.watches
+            for opened_at, closed_at in SIGNALS[watch.symbol, watch.rule]
+            if max(since, watch.created_at) < closed_at <= until
+        )
+
+    def teardown(self) -> None:
+        """Whatever happened, all is well in the end."""
+        try:
+            if hasattr(self, "house"):
+                self.all_is_well_again()
+                self.each_incident_is_told_once()
+                self.a_dead_session_makes_no_call()
+                self.signals_are_the_replay_s()
+                self.run(self.house.kill())
+        finally:
+            self.loop.close()
+
+
+TestAccountLife = AccountLife.TestCase
+TestAccountLife.settings = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)

@@ -1,0 +1,280 @@
+"""Several server processes ask Fyers once between them; `hullwatch.services.sessions.shared_validation`."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from fakes.broker import AccountState, refusal
+from fakes.clock import FakeClock
+from fakes.shared_checks import FakeSharedChecks, SharedMemory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hullwatch.domain.failures import BrokerService
+from hullwatch.domain.sessions.connection import Standing
+from hullwatch.domain.sessions.shared_checks import Confirmed, Unconfirmed
+from hullwatch.services.sessions.shared_validation import LONGEST_WAIT_S
+from hullwatch.services.sessions.validation import ValidationVerdict
+from services.building import ALICE, OPENING, House, fyers_id
+
+VALID, INVALID, UNVERIFIED = ValidationVerdict.VALID, ValidationVerdict.INVALID, ValidationVerdict.UNVERIFIED
+
+
+class Town:
+    """Two processes on one database, one Fyers and one keeper of confirmations."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(OPENING + timedelta(minutes=30))
+        self.memory = SharedMemory(self.clock)
+        self.one = House(clock=self.clock, shared=FakeSharedChecks(self.memory, "one"))
+        self.broker = self.one.broker
+        self.other_door = FakeSharedChecks(self.memory, "other")
+        self.other: House
+
+    async def open(self) -> "Town":
+        """Start both; Alice has a session that both know."""
+        await (await self.one.start(with_monitoring=False)).with_sessions(ALICE)
+        self.other = House(
+            clock=self.clock,
+            store=self.one.store,
+            broker=self.broker,
+            shared=self.other_door,
+        )
+        await self.other.start(with_monitoring=False)
+        return self
+
+    @property
+    def asked(self) -> int:
+        """How often Fyers was asked whether the session is good."""
+        return sum(call.name == "check_data" for call in self.broker.calls)
+
+
+@pytest.fixture
+async def town() -> Town:
+    """Two processes."""
+    return await Town().open()
+
+
+async def test_what_one_process_learned_the_other_need_not_ask(town: Town) -> None:
+    """The other answers from the keeper, and its connection reads as confirmed at that moment."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    confirmed_at = town.clock.now()
+    await town.clock.advance(100)
+
+    found = await town.other.validation.validate_fyers_token(ALICE)
+
+    assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
+    assert found.checked_at == confirmed_at
+    assert town.other.connections.connection(ALICE).is_verified
+    assert town.other.connections.connection(ALICE).last_validated_at == confirmed_at
+    assert town.other.metrics.shared_looks == {"found": 1}
+
+
+async def test_a_confirmation_never_counts_longer_than_its_time(town: Town) -> None:
+    """Five minutes in all, however many processes it was handed through and kept in."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    await town.clock.advance(200)
+    await town.other.validation.validate_fyers_token(ALICE)
+    await town.clock.advance(99)
+    assert town.other.validation.status_from_cache(ALICE) is not None
+    await town.clock.advance(1)
+    assert town.other.validation.status_from_cache(ALICE) is None
+
+    again = await town.other.validation.validate_fyers_token(ALICE)
+
+    assert (again.from_cache, town.asked) == (False, 2)
+
+
+async def test_fresh_means_from_now_on(town: Town) -> None:
+    """A sweep does not take an earlier confirmation for an answer."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    await town.clock.advance(1)
+
+    found = await town.other.validation.validate_fyers_token(ALICE, fresh=True)
+
+    assert (found.verdict, found.from_cache, town.asked) == (VALID, False, 2)
+
+
+async def test_a_slow_question_about_an_old_session_confirms_nothing_of_it(town: Town) -> None:
+    """A login came while Fyers was being asked: what is known of the new session says nothing of the old one, here or elsewhere."""
+    old = town.one.connections.connection(ALICE).generation
+    may_answer = asyncio.Event()
+    town.broker.before_answer = lambda _: may_answer.wait()
+    slow = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE, fresh=True))
+    await town.clock.settle()
+    town.broker.before_answer = None
+    await town.one.log_in(ALICE)
+    new = await town.one.validation.validate_fyers_token(ALICE, fresh=True)
+
+    may_answer.set()
+    await slow
+
+    assert (new.verdict, new.connection.generation) == (VALID, old + 1)
+    assert isinstance(await town.other_door.look(ALICE, old + 1), Confirmed)
+    assert await town.other_door.look(ALICE, old) == Unconfirmed()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fresh: bool) -> None:
+    """Whoever asks while the other process is asking waits for its answer."""
+    may_answer = asyncio.Event()
+    town.broker.before_answer = lambda _: may_answer.wait()
+    asking = [
+        asyncio.create_task(house.validation.validate_fyers_token(ALICE, fresh=fresh))
+        for house in (town.one, town.other)
+        for _ in range(50)
+    ]
+    await town.clock.advance(0.5)
+    may_answer.set()
+    await town.clock.advance(0.5)
+
+    assert {(await one).verdict for one in asking} == {VALID}
+    assert town.asked == 1
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fresh: bool) -> None:
+    """Between looking in vain and taking the turn the other process may have confirmed and let go."""
+    door = town.other_door
+    door.before_turn = lambda: town.one.validation.validate_fyers_token(ALICE)
+
+    found = await town.other.validation.validate_fyers_token(ALICE, fresh=fresh)
+
+    assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
+    assert town.memory.turns == {}
+
+
+async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town) -> None:
+    """A look that drags on lets nobody past who would then ask again what is being asked."""
+    looked = []
+
+    async def drags_on(user_id: str) -> None:
+        looked.append(user_id)
+        await town.clock.sleep(len(looked))
+
+    town.other_door.before_look = drags_on
+    tabs = [asyncio.create_task(town.other.validation.validate_fyers_token(ALICE)) for _ in range(20)]
+    await town.clock.advance(30)
+
+    assert {(await tab).verdict for tab in tabs} == {VALID}
+    assert (town.asked, len(looked)) == (1, 2)  # before and after taking the turn
+
+
+async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: Town) -> None:
+    """After a few seconds the other asks for itself; nothing of the dead one's turn is left in the end."""
+    town.broker.before_answer = lambda _: asyncio.Event().wait()
+    dying = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
+    await town.clock.settle()
+    town.memory.turns[ALICE, 1] = ("one", town.clock.monotonic() + 20)
+    town.broker.before_answer = None
+    waiting = asyncio.create_task(town.other.validation.validate_fyers_token(ALICE))
+
+    await town.clock.advance(LONGEST_WAIT_S + 1)
+
+    assert (await waiting).verdict is VALID
+    assert town.asked == 2
+    dying.cancel()
+    await asyncio.wait([dying])
+
+
+async def test_one_that_is_cancelled_lets_go_of_its_turn(town: Town) -> None:
+    """A closed tab costs the others nothing."""
+    town.broker.before_answer = lambda _: asyncio.Event().wait()
+    leaving = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
+    await town.clock.settle()
+    leaving.cancel()
+    await town.clock.settle()
+    town.broker.before_answer = None
+
+    assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
+    assert town.memory.turns == {}
+
+
+async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
+    """Only confirmations are shared: an outage that one process saw says nothing to the other."""
+    town.broker.set_state(fyers_id(ALICE), AccountState.TROUBLED)
+    assert (await town.one.validation.validate_fyers_token(ALICE)).verdict is UNVERIFIED
+    town.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+
+    assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
+    assert town.asked == 2
+
+
+async def test_a_confirmation_elsewhere_clears_no_doubt(town: Town) -> None:
+    """Here Fyers has refused: this process looks a second time, whatever another one heard."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    credential = town.other.credential(ALICE)
+    town.broker.before_answer = lambda _: asyncio.Event().wait()
+    town.other.connections.learned(credential, refusal(BrokerService.DATA))
+    assert town.other.connections.connection(ALICE).standing is Standing.SUSPECTED
+
+    assert not town.other.connections.confirmed_elsewhere(ALICE, 1, at=town.clock.now())
+    assert town.other.connections.connection(ALICE).standing is Standing.SUSPECTED
+
+
+async def test_it_says_nothing_about_another_login(town: Town) -> None:
+    """A new session is asked about, and an old confirmation moves nothing back."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    await town.one.log_in(ALICE)
+
+    assert not town.one.connections.confirmed_elsewhere(ALICE, 1, at=town.clock.now())
+    assert not (await town.one.validation.validate_fyers_token(ALICE)).from_cache
+    known_at = town.one.connections.connection(ALICE).last_validated_at
+    assert town.one.connections.confirmed_elsewhere(ALICE, 2, at=known_at - timedelta(seconds=9))
+    assert town.one.connections.connection(ALICE).last_validated_at == known_at
+
+
+async def test_clearing_the_cache_clears_it_for_everybody(town: Town) -> None:
+    """The next question goes to Fyers, in whichever process it is asked."""
+    await town.one.validation.validate_fyers_token(ALICE)
+    await town.one.validation.clear_user_cache(ALICE)
+
+    assert not (await town.other.validation.validate_fyers_token(ALICE)).from_cache
+
+
+async def test_the_numbers_say_how_sharing_stands(town: Town) -> None:
+    """Used and answering, used and silent, not used."""
+    assert town.one.validation.get_cache_stats().shared.is_answering
+    town.memory.is_down = True
+    assert not town.one.validation.get_cache_stats().shared.is_answering
+    assert not House().validation.get_cache_stats().shared.is_used
+
+
+_STEPS = st.lists(
+    st.sampled_from(["ask one", "ask other", "down", "up", "trouble", "well", "later", "forget all"]),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=_STEPS)
+async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: list[str]) -> None:
+    """Silence, loss and return in any order: the verdicts are those of a process that is alone, or a confirmation that was really given."""
+    town = await Town().open()
+    confirmed_s = None
+    is_well = True
+    for step in steps:
+        match step:
+            case "ask one" | "ask other":
+                house = town.one if step == "ask one" else town.other
+                before = town.asked
+                found = await house.validation.validate_fyers_token(ALICE)
+                assert found.verdict in (VALID, UNVERIFIED)
+                if town.asked > before:
+                    assert found.verdict is (VALID if is_well else UNVERIFIED)
+                    confirmed_s = town.clock.monotonic() if is_well else confirmed_s
+                else:
+                    assert town.clock.monotonic() - confirmed_s < 300
+                assert house.connections.connection(ALICE).has_session
+            case "down" | "up":
+                town.memory.is_down = step == "down"
+            case "trouble" | "well":
+                is_well = step == "well"
+                town.broker.set_state(
+                    fyers_id(ALICE), AccountState.ALIVE if is_well else AccountState.TROUBLED
+                )
+            case "later":
+                await town.clock.advance(130)
+            case _:
+                town.memory.confirmations.clear()
+                town.memory.turns.clear()
