@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from benchmarks.broker_process import BrokerProcess, for_each
-from hullwatch.app import House, open_house
+from hullwatch.app import Application, open_application
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.secrets import AccessToken
@@ -69,11 +69,13 @@ def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Set
 
 
 @asynccontextmanager
-async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[House]:
+async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[Application]:
     """Open a house with an empty SQLite database in a folder of its own, logging to a file as a service would."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
         configure_logging(level="info", stream=log)
-        async with open_house(settings_for(broker, Path(folder)), clock=clock or SystemClock()) as house:
+        async with open_application(
+            settings_for(broker, Path(folder)), clock=clock or SystemClock()
+        ) as house:
             collect_seldom()  # as the server does
             try:
                 yield house
@@ -86,7 +88,7 @@ def _log_file(folder: Path) -> TextIO:
 
 
 async def link_accounts(
-    house: House, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
+    house: Application, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
 ) -> list[Account]:
     """Store so many users with a session each, and with a watchlist that is wanted if one is given; nothing is read into memory."""
     accounts = [Account(f"usr_{number:05d}", f"FB{number:05d}") for number in range(count)]
@@ -118,7 +120,7 @@ def linked(account: Account, expires_at: datetime, now: datetime) -> Connection:
     ).after
 
 
-async def log_in_again(house: House, broker: BrokerProcess, account: Account) -> None:
+async def log_in_again(house: Application, broker: BrokerProcess, account: Account) -> None:
     """Give an account a new session, the way the callback of a login does."""
     token, expires_at = await broker.new_session(account.fyers_id)
     await house.connections.log_in(

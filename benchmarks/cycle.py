@@ -21,7 +21,7 @@ import psutil
 from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, link_accounts, log_in_again
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, spread, tell
-from hullwatch.app import House, new_id
+from hullwatch.app import Application, new_id
 from hullwatch.cli.runner import run
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.runtime.clock import SystemClock
@@ -50,7 +50,7 @@ class Cycle:
 class CycleMetrics:
     """Notes whose cycle took how long: the runner reports from within the task that it named after the account."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Application) -> None:
         self._metrics = house.metrics
         self.cycles: list[Cycle] = []
 
@@ -86,7 +86,7 @@ class Round:
 class Scene:
     """A running house with everybody being watched."""
 
-    house: House
+    house: Application
     broker: BrokerProcess
     monitoring: MonitoringService
     metrics: CycleMetrics

@@ -18,8 +18,8 @@ import psutil
 from benchmarks.accounts import SYMBOLS, Account, benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process
 from benchmarks.report import Figure, percentile, tell
-from hullwatch.app import House
-from hullwatch.cli.server import listen_on, serve_house
+from hullwatch.app import Application
+from hullwatch.cli.server import listen_on, serve_application
 from hullwatch.domain.events import QuotesArrived
 from hullwatch.domain.market.instruments import Resolution
 from hullwatch.domain.market.quotes import Quote
@@ -68,13 +68,13 @@ async def measure(tabs: int) -> list[Figure]:
             return await _measure_served(house, accounts, tabs)
 
 
-async def _measure_served(house: House, accounts: list[Account], tabs: int) -> list[Figure]:
+async def _measure_served(house: Application, accounts: list[Account], tabs: int) -> list[Figure]:
     ready = asyncio.get_running_loop().create_future()
     with listen_on("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         config = WebConfig(public_url=f"http://127.0.0.1:{port}", pages=built_pages())
         serving = asyncio.create_task(
-            serve_house(house, house.web(config), sock, ready=ready.set_result, within_s=5.0)
+            serve_application(house, house.web(config), sock, ready=ready.set_result, within_s=5.0)
         )
         try:
             return await _measure_at(house, await ready, accounts, tabs)
@@ -83,7 +83,7 @@ async def _measure_served(house: House, accounts: list[Account], tabs: int) -> l
             await asyncio.wait({serving})
 
 
-async def _measure_at(house: House, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
+async def _measure_at(house: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
     values = [(await house.logins.add_token(account.user_id, "bench"))[1].reveal() for account in accounts]
     me = psutil.Process()
     before = me.memory_info().rss
@@ -108,13 +108,13 @@ async def _measure_at(house: House, url: str, accounts: list[Account], tabs: int
         await load.wait()
 
 
-def _publish(house: House, user_id: str, price: float) -> None:
+def _publish(house: Application, user_id: str, price: float) -> None:
     quote = Quote(SYMBOLS[0], price, change=1.0, change_percent=0.1)
     event = QuotesArrived(user_id, (quote,), {}, house.clock.now())
     house.hub.publish(user_id, event, replaceable_key="quotes")
 
 
-async def _in_browser(house: House, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
+async def _in_browser(house: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only here, and slow to import
 
     login = await house.logins.open_browser(await house.accounts.get(accounts[0].user_id))
@@ -151,7 +151,7 @@ async def _in_browser(house: House, url: str, accounts: list[Account], tabs: int
     ]
 
 
-async def _event_to_pixel(house: House, page: Any, accounts: list[Account]) -> list[float]:
+async def _event_to_pixel(house: Application, page: Any, accounts: list[Account]) -> list[float]:
     await page.evaluate(_WATCH_PRICE)
     published: dict[str, float] = {}
     for number in range(ROUNDS):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from benchmarks.accounts import SYMBOLS, Watchlist, benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process, trading_moment
 from benchmarks.report import Figure, percentile, spread, tell
-from hullwatch.app import House
+from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.events import CandleClosed, SignalFired
 from hullwatch.domain.monitoring.watches import WatchStatus
@@ -32,7 +32,7 @@ WARM_WITHIN_S = 120.0
 class Delays:
     """Seconds of market time from each candle's close to its being judged, and to its signal being stored and told."""
 
-    def __init__(self, house: House, user_ids: list[str], since: datetime) -> None:
+    def __init__(self, house: Application, user_ids: list[str], since: datetime) -> None:
         self._house = house
         self._since = since
         self.judged: list[float] = []
@@ -103,7 +103,7 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
     ]
 
 
-async def _all_watching(house: House, users: list[str]) -> None:
+async def _all_watching(house: Application, users: list[str]) -> None:
     deadline = time.monotonic() + WARM_WITHIN_S
     while any(house.monitoring.state(user).status is not WatchStatus.WATCHING for user in users):
         if time.monotonic() > deadline:

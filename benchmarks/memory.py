@@ -20,7 +20,7 @@ import psutil
 from benchmarks.accounts import benchmark_house, link_accounts, settings_for
 from benchmarks.broker_process import READY_WITHIN_S, BrokerProcess, broker_process
 from benchmarks.report import Figure, tell
-from hullwatch.app import open_house
+from hullwatch.app import open_application
 from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
 
@@ -77,7 +77,7 @@ async def measure(count: int) -> list[Figure]:
 
 async def _server_at_rest(broker: BrokerProcess, data_dir: Path, count: int) -> Rest:
     settings = settings_for(broker, data_dir)
-    async with open_house(settings, clock=SystemClock()) as house:
+    async with open_application(settings, clock=SystemClock()) as house:
         await link_accounts(house, broker, count)
     environment = os.environ | {
         "HULLWATCH_DATA_DIR": str(data_dir),

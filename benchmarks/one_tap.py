@@ -21,9 +21,9 @@ import aiohttp
 from benchmarks.accounts import Account, link_accounts, settings_for
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
 from benchmarks.report import Figure, spread, tell
-from hullwatch.app import House, open_house
+from hullwatch.app import Application, open_application
 from hullwatch.cli.runner import run
-from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_house, url_of
+from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_application, url_of
 from hullwatch.domain.secrets import AppSecret
 from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.runtime.clock import SystemClock
@@ -119,7 +119,7 @@ class Browser:
 class Round:
     """The house under test, everybody's links, and the counts."""
 
-    house: House
+    house: Application
     clock: MovedClock
     url: str
     accounts: list[Account]
@@ -251,7 +251,9 @@ class Round:
             self.note("guess", status, is_accepted=status == 200 or "url" in said)
 
 
-async def give_apps(house: House, broker: BrokerProcess, accounts: list[Account], leads_to: str) -> None:
+async def give_apps(
+    house: Application, broker: BrokerProcess, accounts: list[Account], leads_to: str
+) -> None:
     """Give each account a Fyers app of its own: logins through one app are paced together, 170 a minute."""
     apps = [
         FyersApp(f"{account.fyers_id}APP-100", AppSecret(secrets.token_hex(8)), leads_to)
@@ -282,7 +284,7 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
         configure_logging(level="info", stream=log)
         clock, signals, url = MovedClock(), StopSignals(), url_of(*address_of(sock))
         settings = settings_for(broker, Path(folder), public_url=url)
-        async with open_house(settings, clock=clock) as house:
+        async with open_application(settings, clock=clock) as house:
             accounts = await link_accounts(house, broker, count)
             await give_apps(house, broker, accounts, f"{url}/api/fyers/callback")
             await house.connections.load()
@@ -291,7 +293,8 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
             ready = asyncio.Event()
             web = house.web(house.web_config())
             serving = asyncio.create_task(
-                serve_house(house, web, sock, ready=lambda _: ready.set(), signals=signals), name="server"
+                serve_application(house, web, sock, ready=lambda _: ready.set(), signals=signals),
+                name="server",
             )
             await ready.wait()
             async with aiohttp.TCPConnector(limit=64) as connector:

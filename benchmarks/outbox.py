@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.receivers_process import FAILING, Receivers, receivers_process
 from benchmarks.report import Figure, percentile, tell
-from hullwatch.app import House, new_id, open_house
+from hullwatch.app import Application, new_id, open_application
 from hullwatch.cli.runner import run
 from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
 from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
@@ -28,7 +28,7 @@ SIGNAL = NotificationKind.SIGNAL
 
 
 @asynccontextmanager
-async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterator[House]:
+async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterator[Application]:
     """Open a house whose outbox reaches the receivers, and nothing else."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, (Path(folder) / "log").open("w") as log:
         configure_logging(level="error", stream=log)
@@ -48,11 +48,11 @@ async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterato
             smtp_password="",
             notify_private_addresses=True,
         )
-        async with open_house(settings) as house:
+        async with open_application(settings) as house:
             yield house
 
 
-async def add_users(house: House, count: int, webhook_port: int) -> list[str]:
+async def add_users(house: Application, count: int, webhook_port: int) -> list[str]:
     """Store users with a mailbox and a webhook each; return their ids."""
     users = [new_id("usr") for _ in range(count)]
     now = house.clock.now()
@@ -78,7 +78,7 @@ async def add_users(house: House, count: int, webhook_port: int) -> list[str]:
     return users
 
 
-async def store_notices(house: House, users: list[str], count: int) -> float:
+async def store_notices(house: Application, users: list[str], count: int) -> float:
     """Store notices, users in turn; return how long it took."""
     began = time.monotonic()
     for first in range(0, count, AT_ONCE):
@@ -93,7 +93,7 @@ async def store_notices(house: House, users: list[str], count: int) -> float:
     return time.monotonic() - began
 
 
-async def outcome(house: House, users: list[str]) -> tuple[set[str], int, list[float]]:
+async def outcome(house: Application, users: list[str]) -> tuple[set[str], int, list[float]]:
     """Return the ids in the outbox, how many of them are not sent, and the seconds from storing to sent of the others."""
     ids: set[str] = set()
     open_ones, delays = 0, []
@@ -108,7 +108,7 @@ async def outcome(house: House, users: list[str]) -> tuple[set[str], int, list[f
     return ids, open_ones, delays
 
 
-async def all_sent(house: House, expected: int) -> None:
+async def all_sent(house: Application, expected: int) -> None:
     """Wait until every delivery was sent, by what the metrics count."""
     sent = 'hullwatch_notifications_total{{channel="{}",outcome="sent"}}'
     ends_at = time.monotonic() + LONGEST_S

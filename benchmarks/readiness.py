@@ -17,7 +17,7 @@ from typing import Self
 from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, link_accounts
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, tell
-from hullwatch.app import House
+from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import NotificationKind
@@ -63,7 +63,9 @@ class Seen:
 
 
 @asynccontextmanager
-async def cold_house(count: int) -> AsyncIterator[tuple[House, BrokerProcess, list[Account], list[Account]]]:
+async def cold_house(
+    count: int,
+) -> AsyncIterator[tuple[Application, BrokerProcess, list[Account], list[Account]]]:
     """Have so many accounts want monitoring at 08:30 with nothing loaded; a few of them have no session any more."""
     starts_at = trading_moment(-FIRST_CHECK)
     async with broker_process(starts_at=starts_at) as broker:
@@ -147,7 +149,7 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
         )
 
 
-async def _until_told(house: House, dead: int, began: float) -> float:
+async def _until_told(house: Application, dead: int, began: float) -> float:
     """Wait until everybody without a session has been told, and return how long that took."""
     incident_id = incident_of(house.clock.now().astimezone(IST).date())
     told: set[str] = set()
@@ -162,7 +164,7 @@ async def _until_told(house: House, dead: int, began: float) -> float:
     raise TimeoutError(f"only {len(told)} of {dead} were told")
 
 
-async def _until_ready(house: House, alive: int, began: float) -> float:
+async def _until_ready(house: Application, alive: int, began: float) -> float:
     """Wait until everybody with a session is ready, and return how long that took."""
     while time.monotonic() - began < WARM_WITHIN_S:
         if (await house.account_readiness.overview()).good >= alive:

@@ -55,7 +55,7 @@ async def bare(_: Request) -> JSONResponse:
 
 async def serve_both() -> None:
     """Serve a house with one linked, validated account, and the bare route, until told to stop; print address and cookie."""
-    from hullwatch.cli.server import StopSignals, listen_on, serve_house  # noqa: PLC0415 - the server's part only
+    from hullwatch.cli.server import StopSignals, listen_on, serve_application  # noqa: PLC0415 - the server's part only
     from hullwatch.web.dependencies import LOGIN_COOKIE  # noqa: PLC0415
 
     bare_app = Starlette(routes=[Route(BARE_PATH, bare)])
@@ -76,7 +76,7 @@ async def serve_both() -> None:
             print(json.dumps({"url": url, "cookie": f"{LOGIN_COOKIE}={login.value.reveal()}"}), flush=True)
 
         with listen_on("127.0.0.1", 0) as sock, StopSignals() as signals:
-            await serve_house(house, either, sock, ready=ready, signals=signals)
+            await serve_application(house, either, sock, ready=ready, signals=signals)
 
 
 def serve() -> None:

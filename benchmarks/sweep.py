@@ -8,7 +8,7 @@ from random import Random
 from benchmarks.accounts import Account, benchmark_house, link_accounts
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
 from benchmarks.report import Figure, spread, tell
-from hullwatch.app import House
+from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
 from hullwatch.services.sessions.validation import (
@@ -89,7 +89,7 @@ async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
     return figures, totals
 
 
-def _service(house: House, clock: SlotClock) -> TokenValidationService:
+def _service(house: Application, clock: SlotClock) -> TokenValidationService:
     return TokenValidationService(
         connections=house.connections,
         broker=house.broker,

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from browser.conftest import FLAGS  # noqa: E402 - found by the line above
 from browser.people import NOTHING, PHONE, People, wait_for_another_price  # noqa: E402
-from browser.stage import Stage  # noqa: E402
+from browser.stage import DemoEnvironment  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 SYMBOLS = (
@@ -22,7 +22,7 @@ ENOUGH_SIGNALS = 9
 
 def take(browser: Browser, folder: Path) -> None:
     """Play a little, and take the pictures."""
-    stage = Stage(folder, speed=60.0)
+    stage = DemoEnvironment(folder, speed=60.0)
     people = People(browser, stage)
     try:
         asha = people.trader("Asha", viewport={"width": 1500, "height": 900}, device_scale_factor=1.5)

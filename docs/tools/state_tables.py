@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from hullwatch.domain.sessions.connection import LOGIN_TABLE, STANDING_TABLE
+from hullwatch.domain.sessions.connection import LOGIN_TABLE, VERIFICATION_TABLE
 
 PAGE = Path(__file__).resolve().parent.parent / "architecture.md"
 
@@ -27,7 +27,7 @@ def picture(table: Mapping[tuple[StrEnum, StrEnum], StrEnum]) -> str:
 
 def with_pictures(page: str) -> str:
     """Return the page with both tables as they are now."""
-    for name, table in (("login", LOGIN_TABLE), ("standing", STANDING_TABLE)):
+    for name, table in (("login", LOGIN_TABLE), ("standing", VERIFICATION_TABLE)):
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         page = re.sub(f"{begin}.*?{end}", f"{begin}\n{picture(table)}\n{end}", page, flags=re.DOTALL)
     return page

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser.people import PATIENCE_MS, People
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 from hullwatch.web.built_pages import built_pages
 
 FLAGS = [
@@ -44,22 +44,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoEnvironment]:
     """Simulator and server for all tests that leave no mark on them: starting both takes seconds."""
-    made = Stage(tmp_path_factory.mktemp("stage"))
+    made = DemoEnvironment(tmp_path_factory.mktemp("stage"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def stage(shared_stage: Stage) -> Iterator[Stage]:
+def stage(shared_stage: DemoEnvironment) -> Iterator[DemoEnvironment]:
     """Simulator and server, both well."""
     yield shared_stage
     shared_stage.control("DELETE", "/faults")
 
 
 @pytest.fixture
-def people(browser: Browser, stage: Stage) -> Iterator[People]:
+def people(browser: Browser, stage: DemoEnvironment) -> Iterator[People]:
     """Whoever a test brings in, each with windows of their own."""
     made = People(browser, stage)
     yield made
@@ -67,23 +67,23 @@ def people(browser: Browser, stage: Stage) -> Iterator[People]:
 
 
 @pytest.fixture
-def fresh_stage(tmp_path: Path) -> Iterator[Stage]:
+def fresh_stage(tmp_path: Path) -> Iterator[DemoEnvironment]:
     """Simulator and server that nobody has used: the first account becomes the admin."""
-    made = Stage(tmp_path)
+    made = DemoEnvironment(tmp_path)
     yield made
     made.close()
 
 
 @pytest.fixture
-def early_stage(tmp_path: Path) -> Iterator[Stage]:
+def early_stage(tmp_path: Path) -> Iterator[DemoEnvironment]:
     """Simulator and server that nobody has used, at 08:50 on a trading day, as fast as life."""
-    made = Stage(tmp_path, speed=1.0, after_open=timedelta(minutes=-25))
+    made = DemoEnvironment(tmp_path, speed=1.0, after_open=timedelta(minutes=-25))
     yield made
     made.close()
 
 
 @pytest.fixture
-def early_birds(browser: Browser, early_stage: Stage) -> Iterator[People]:
+def early_birds(browser: Browser, early_stage: DemoEnvironment) -> Iterator[People]:
     """Whoever a test brings in before the opening."""
     made = People(browser, early_stage)
     yield made
@@ -91,7 +91,7 @@ def early_birds(browser: Browser, early_stage: Stage) -> Iterator[People]:
 
 
 @pytest.fixture
-def newcomers(browser: Browser, fresh_stage: Stage) -> Iterator[People]:
+def newcomers(browser: Browser, fresh_stage: DemoEnvironment) -> Iterator[People]:
     """Whoever a test brings in to a fresh stage."""
     made = People(browser, fresh_stage)
     yield made

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
-from browser.stage import PATIENCE_S, Stage
+from browser.stage import PATIENCE_S, DemoEnvironment
 
 PASSWORD = "correct horse battery"
 APP = {"appId": "HULLWATCH-100", "secret": "simulator"}
@@ -26,7 +26,7 @@ _NUMBERS = count(1)
 class Person:
     """Somebody with an account here and one at Fyers."""
 
-    stage: Stage
+    stage: DemoEnvironment
     name: str
     fyers_id: str
     context: BrowserContext
@@ -79,7 +79,7 @@ class Person:
 class People:
     """Everybody in a test; they leave together, and nobody may have met a fault on the way."""
 
-    def __init__(self, browser: Browser, stage: Stage) -> None:
+    def __init__(self, browser: Browser, stage: DemoEnvironment) -> None:
         self._browser = browser
         self._stage = stage
         self._contexts: list[BrowserContext] = []

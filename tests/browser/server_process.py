@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
-from hullwatch.app import open_house
-from hullwatch.cli.server import listen_on, serve_house
+from hullwatch.app import open_application
+from hullwatch.cli.server import listen_on, serve_application
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.settings import read_settings
@@ -57,9 +57,11 @@ async def main(port: int, data_dir: Path, simulator_url: str) -> None:
             now, speed = await read_clock(http, simulator_url)
             clock = ScaledClock(speed=speed, starts_at=now)
             keeping = asyncio.create_task(keep_time(http, simulator_url, clock))
-            async with open_house(settings, clock=clock) as house:
+            async with open_application(settings, clock=clock) as house:
                 await house.start()
-                await serve_house(house, house.web(house.web_config()), sock, within_s=5 * max(speed, 1))
+                await serve_application(
+                    house, house.web(house.web_config()), sock, within_s=5 * max(speed, 1)
+                )
             keeping.cancel()
 
 

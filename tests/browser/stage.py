@@ -53,7 +53,7 @@ def wait_for(url: str, process: subprocess.Popen) -> None:
             return
 
 
-class Stage:
+class DemoEnvironment:
     """Simulator, server, and what tests do to them."""
 
     def __init__(

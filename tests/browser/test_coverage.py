@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.people import PHONE, People, serious_findings, wait_until
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ def picture(tab: Page, name: str) -> None:
         tab.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
 
 
-def test_a_gap_is_told_with_its_reason(fresh_stage: Stage, newcomers: People):
+def test_a_gap_is_told_with_its_reason(fresh_stage: DemoEnvironment, newcomers: People):
     """A session that was away shows as a stretch on the bar and in the table; the Watch page leads here; admins see everybody."""
     asha, ravi = newcomers.trader("Asha", SBIN), newcomers.trader("Ravi", SBIN)
     expect(asha.open().locator(".coverage")).to_contain_text("watched")
@@ -70,7 +70,7 @@ def test_a_gap_is_told_with_its_reason(fresh_stage: Stage, newcomers: People):
     assert newcomers.complaints == []
 
 
-def test_it_fits_a_phone_in_both_colours(fresh_stage: Stage, newcomers: People):
+def test_it_fits_a_phone_in_both_colours(fresh_stage: DemoEnvironment, newcomers: People):
     """With a gap on it nothing sticks out, and nothing is hard to read."""
     asha = newcomers.trader("Asha", SBIN, viewport=PHONE)
     asha.call("POST", "/api/fyers/disconnect")

@@ -4,14 +4,14 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.people import NOTHING, People, price_of, row, wait_for_another_price
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
 SBIN = "NSE:SBIN-EQ"
 
 
-def test_after_sleep_the_tab_catches_up(stage: Stage, people: People):
+def test_after_sleep_the_tab_catches_up(stage: DemoEnvironment, people: People):
     """Without network the tab says so; awake again it shows what happened meanwhile: the end of the session, in a dialog."""
     asha = people.trader("Asha", SBIN)
     tab = asha.open()
@@ -32,7 +32,7 @@ def test_after_sleep_the_tab_catches_up(stage: Stage, people: People):
     elsewhere.close()
 
 
-def test_a_restarted_server_finds_its_tabs_again(stage: Stage, people: People):
+def test_a_restarted_server_finds_its_tabs_again(stage: DemoEnvironment, people: People):
     """While the server is away the tab says that it is reconnecting; afterwards numbers move again, without a reload or a login."""
     asha = people.trader("Asha", SBIN)
     tab = asha.open()

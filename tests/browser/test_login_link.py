@@ -17,7 +17,7 @@ from browser.people import (
     stored,
     wait_for_another_price,
 )
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -43,14 +43,14 @@ def log_in_at_fyers(tab: Page, fyers_id: str) -> None:
     tab.get_by_role("button", name="Approve").click()
 
 
-def leftovers(stage: Stage) -> tuple[list, list]:
+def leftovers(stage: DemoEnvironment) -> tuple[list, list]:
     """Return what the database holds of links and of logins that were begun."""
     with sqlite3.connect(stage.folder / "hullwatch.db") as database:
         links = database.execute("SELECT * FROM login_links ORDER BY value_hash").fetchall()
         return links, database.execute("SELECT state_hash FROM pending_logins ORDER BY 1").fetchall()
 
 
-def test_one_tap_on_a_phone_brings_the_dashboard_back(stage: Stage, people: People):
+def test_one_tap_on_a_phone_brings_the_dashboard_back(stage: DemoEnvironment, people: People):
     """Opened, pressed, logged in at Fyers, done: the phone is signed in to nothing, and the dashboard on the desk recovers by itself."""
     asha = people.trader("Asha", SBIN)
     desk = asha.open()
@@ -94,7 +94,7 @@ def test_one_tap_on_a_phone_brings_the_dashboard_back(stage: Stage, people: Peop
     assert people.complaints == []
 
 
-def test_whatever_opens_a_link_changes_nothing(stage: Stage, people: People):
+def test_whatever_opens_a_link_changes_nothing(stage: DemoEnvironment, people: People):
     """Fetched, asked for its head, or drawn by a previewer that runs scripts: the link is as good as before, for another browser too."""
     asha = people.trader("Asha")
     address = make_link(asha)
@@ -118,7 +118,7 @@ def test_whatever_opens_a_link_changes_nothing(stage: Stage, people: People):
     expect(phone.locator("#done")).to_be_visible()
 
 
-def test_the_wrong_account_and_the_wrong_browser_are_told_so(stage: Stage, people: People):
+def test_the_wrong_account_and_the_wrong_browser_are_told_so(stage: DemoEnvironment, people: People):
     """Another Fyers account leads back to the link, which goes on; a second browser is told that it is in use."""
     asha = people.trader("Asha")
     stage.add_person(f"Z{asha.fyers_id}", "Somebody Else")

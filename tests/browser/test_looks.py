@@ -16,7 +16,7 @@ from browser.people import (
     wait_for_another_price,
     wait_until,
 )
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 from hullwatch.domain.market.calendar import IST
 
 pytestmark = pytest.mark.browser
@@ -130,7 +130,7 @@ def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: Pe
     expect(tab.get_by_text("Your watchlist is being watched.")).to_be_visible()
 
 
-def test_signals_arrive_by_themselves_and_can_be_filtered(stage: Stage, people: People):
+def test_signals_arrive_by_themselves_and_can_be_filtered(stage: DemoEnvironment, people: People):
     """Signals of live candles appear in the list, on the line and on the chart; filters choose among them."""
     asha = people.stranger("Asha")
     asha.register()

@@ -6,12 +6,12 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.people import APP, PASSWORD, People, serious_findings, stored, wait_until
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_newcomer_is_led_to_the_first_watched_symbol(stage: Stage, people: People):
+def test_a_newcomer_is_led_to_the_first_watched_symbol(stage: DemoEnvironment, people: People):
     """Account, Fyers app, login, symbol: each step follows from the one before, each page is well made, and nothing leaves the house."""
     asha = people.stranger("Asha")
     stage.add_person(asha.fyers_id, "Asha Iyer")

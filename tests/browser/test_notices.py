@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.people import PHONE, People, serious_findings, stored
-from browser.stage import PATIENCE_S, Stage
+from browser.stage import PATIENCE_S, DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -63,7 +63,7 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
-def test_a_webhook_from_adding_to_removing(people: People, stage: Stage, receiver: Receiver):
+def test_a_webhook_from_adding_to_removing(people: People, stage: DemoEnvironment, receiver: Receiver):
     """Its secret is shown once, a test says how it went, the end of a session arrives, and its address is never shown again."""
     asha = people.trader("Asha", "NSE:SBIN-EQ")
     tab = asha.open("/#/notices")

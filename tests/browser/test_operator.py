@@ -6,14 +6,14 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.people import People, serious_findings
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
 SBIN, INFY = "NSE:SBIN-EQ", "NSE:INFY-EQ"
 
 
-def test_an_operator_sees_and_acts(fresh_stage: Stage, newcomers: People):
+def test_an_operator_sees_and_acts(fresh_stage: DemoEnvironment, newcomers: People):
     """Health is live, sorted and filtered; one and all are checked; an account is disconnected and a role changed; the trail tells it."""
     admin = newcomers.trader("Asha", SBIN)
     ravi = newcomers.trader("Ravi", INFY)

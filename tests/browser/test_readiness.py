@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.people import PHONE, People, serious_findings
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def shot(tab: Page, name: str) -> None:
 
 
 def test_who_is_ready_is_told_before_the_bell_and_who_is_watched_after_it(
-    early_stage: Stage, early_birds: People
+    early_stage: DemoEnvironment, early_birds: People
 ):
     """One line says it to each user, the list to the operator; both move by themselves with a login and with the bell."""
     asha = early_birds.trader("Asha", SBIN, INFY)

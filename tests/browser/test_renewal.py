@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.people import People, serious_findings, stored
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +17,7 @@ PIN = "739146"
 @pytest.fixture
 def renewing(browser: Browser, tmp_path: Path) -> Iterator[People]:
     """People at a server that offers renewals, before a broker that takes refresh tokens."""
-    stage = Stage(tmp_path, HULLWATCH_FYERS_REFRESH="true")
+    stage = DemoEnvironment(tmp_path, HULLWATCH_FYERS_REFRESH="true")
     stage.control("POST", "/refresh", {"isOffered": True})
     people = People(browser, stage)
     yield people

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.people import NOTHING, People, price_of, row, wait_for_another_price, wait_until
-from browser.stage import Stage
+from browser.stage import DemoEnvironment
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +19,7 @@ def dialog(tab: Page):
     return tab.get_by_role("dialog", name="Your Fyers session has ended")
 
 
-def test_the_whole_story_with_two_users_and_three_tabs(stage: Stage, people: People):
+def test_the_whole_story_with_two_users_and_three_tabs(stage: DemoEnvironment, people: People):
     """One user's session ends: both her windows are told once, his goes on; the repair in one window closes what is open in the other."""
     asha = people.trader("Asha", SBIN, TCS)
     ravi = people.trader("Ravi", INFY)
@@ -63,7 +63,7 @@ def test_the_whole_story_with_two_users_and_three_tabs(stage: Stage, people: Peo
     assert people.complaints == []
 
 
-def test_an_outage_shows_a_banner_and_never_the_dialog(stage: Stage, people: People):
+def test_an_outage_shows_a_banner_and_never_the_dialog(stage: DemoEnvironment, people: People):
     """While Fyers answers with pages of a gateway the session stands; the banner goes when Fyers is back."""
     asha = people.trader("Asha", SBIN)
     tab = asha.open()
@@ -81,7 +81,7 @@ def test_an_outage_shows_a_banner_and_never_the_dialog(stage: Stage, people: Peo
     assert tab.get_by_role("dialog").count() == 0
 
 
-def test_the_page_is_right_even_without_the_push_channel(stage: Stage, people: People):
+def test_the_page_is_right_even_without_the_push_channel(stage: DemoEnvironment, people: People):
     """A tab whose push channel never opens asks for its status by itself, says that it is reconnecting, and learns of the end."""
     asha = people.trader("Asha", SBIN)
     asha.context.route_web_socket("**/api/events*", lambda socket: socket.close())
@@ -94,7 +94,7 @@ def test_the_page_is_right_even_without_the_push_channel(stage: Stage, people: P
     expect(dialog(tab)).to_be_visible()
 
 
-def test_another_fyers_account_is_taken_only_when_it_is_meant(stage: Stage, people: People):
+def test_another_fyers_account_is_taken_only_when_it_is_meant(stage: DemoEnvironment, people: People):
     """Coming back from Fyers as somebody else changes nothing and asks; saying so, and logging in again, switches."""
     asha = people.trader("Asha", SBIN)
     other = f"X{asha.fyers_id}"

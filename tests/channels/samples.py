@@ -17,7 +17,7 @@ def message(message_id: str = "ntc_1.chn_1", *, link: str = "", **changes) -> Me
     notice = Notification(
         "ntc_1",
         "usr_a",
-        NotificationKind.SESSION_ENDED,
+        NotificationKind.SESSION_DISCONNECTED,
         "Session <ended> ₹",
         "It is over & out.",
         NOW,

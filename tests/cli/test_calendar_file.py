@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hullwatch.app import open_house
+from hullwatch.app import open_application
 from hullwatch.app.calendar_file import read_calendar
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.settings import Settings, SettingsRefused
@@ -63,13 +63,13 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 async def test_the_house_keeps_the_operators_days(tmp_path: Path) -> None:
     """An opened house knows them; with an unusable file it does not open, and makes nothing."""
-    async with open_house(settings_with(tmp_path, GOOD)) as house:
+    async with open_application(settings_with(tmp_path, GOOD)) as house:
         assert not house.calendar.is_trading_day(date(2027, 1, 26))
         assert house.calendar.is_known(date(2027, 1, 27))
 
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(SettingsRefused, match=r"days\.toml"):
-        async with open_house(settings_with(other, "years = 3")):
+        async with open_application(settings_with(other, "years = 3")):
             pass
     assert not (other / "data").exists()

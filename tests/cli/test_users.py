@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from cli.install import PASSWORD, TOKEN, session_of, stored, user_named
 from hullwatch.cli.users import as_of
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
 
 Command = Callable[..., Result]
@@ -78,7 +78,7 @@ def test_an_address_is_added_once(command: Command) -> None:
 def test_lists_can_be_narrowed_to_the_disconnected(command: Command, home: Path) -> None:
     """`--disconnected` gives those whose session has ended, `--disconnected-since` those of them within the time."""
     now = datetime.now(UTC).replace(microsecond=0)
-    ended = {"state": LoginState.DISCONNECTED, "reason": EndReason.REJECTED}
+    ended = {"state": LoginState.DISCONNECTED, "reason": DisconnectReason.REJECTED}
     entries = [(user_named("fresh"), None), (user_named("alive"), session_of(user_named("alive")))]
     for name, age in (("hour", timedelta(hours=1)), ("month", timedelta(days=30))):
         entries.append(
@@ -120,7 +120,7 @@ def test_an_end_that_no_server_noted_counts() -> None:
     assert as_of(session, ends_at - timedelta(seconds=1)) is session
     assert (after.state, after.reason, after.last_disconnect_at) == (
         LoginState.DISCONNECTED,
-        EndReason.EXPIRED,
+        DisconnectReason.EXPIRED,
         ends_at,
     )
     assert as_of(Connection("usr_new"), ends_at) == Connection("usr_new")

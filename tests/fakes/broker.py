@@ -18,7 +18,7 @@ from hullwatch.domain.failures import (
     LoginRefused,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
 )
 from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
@@ -37,7 +37,7 @@ class AccountState(Enum):
     ALIVE = "alive"
     EXPIRED = "expired"  # refused everywhere; /profile says -8
     REVOKED = "revoked"  # refused everywhere; /profile says -17
-    TROUBLED = "troubled"  # 502 pages
+    UNAVAILABLE = "troubled"  # 502 pages
     HANGING = "hanging"  # no answer until the client's time limit of `FakeBroker.timeout_s`
     RATE_LIMITED = "rate_limited"
 
@@ -53,7 +53,7 @@ class Call:
     generation: int | None
     at: datetime
     symbols: tuple[Symbol, ...] = ()
-    is_second_look: bool = False
+    is_for_verification: bool = False
     start: datetime | None = None
     end: datetime | None = None
 
@@ -321,12 +321,12 @@ class FakeBroker:
             credential.fyers_id,
             credential.generation,
             self.clock.now(),
-            is_second_look=credential.is_second_look,
+            is_for_verification=credential.is_for_verification,
             **details,
         )
         if not credential.may_call(self.clock.now()):
             self.unsent.append(call)
-            return SessionOver(service)
+            return SessionDisconnected(service)
         self._accounts[credential.fyers_id].seen.add(credential.token.reveal())
         await self._record(call)
         return await self._failure(service, credential)
@@ -354,7 +354,7 @@ class FakeBroker:
             AccountState.ALIVE: None,
             AccountState.EXPIRED: refusal(service, is_expired=True),
             AccountState.REVOKED: refusal(service),
-            AccountState.TROUBLED: Unavailable(service, cause="http_502", http_status=502),
+            AccountState.UNAVAILABLE: Unavailable(service, cause="http_502", http_status=502),
             AccountState.HANGING: Unavailable(service, cause="timeout"),
             AccountState.RATE_LIMITED: RateLimited(service, retry_after_s=self.retry_after_s),
         }[state]

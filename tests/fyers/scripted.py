@@ -48,7 +48,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
-        self.standing: dict[str, Say] = {}
+        self.verification_state: dict[str, Say] = {}
         self.queued: dict[str, deque[Say]] = defaultdict(deque)
         self.arrived = asyncio.Condition()
         self.release = asyncio.Event()
@@ -56,7 +56,7 @@ class Scripted:
 
     def always(self, path: str, say: Say) -> None:
         """Answer this path so from now on."""
-        self.standing[path] = say
+        self.verification_state[path] = say
 
     def next(self, path: str, *says: Say) -> None:
         """Answer the path's next requests so, one each."""
@@ -82,7 +82,7 @@ class Scripted:
             self.arrived.notify_all()
         queue = self.queued[request.path]
         page = Say(404, "<html>nothing here</html>", "text/html")
-        say = queue.popleft() if queue else self.standing.get(request.path, page)
+        say = queue.popleft() if queue else self.verification_state.get(request.path, page)
         return await self._speak(request, say)
 
     async def _speak(self, request: web.Request, say: Say) -> web.StreamResponse:

@@ -16,7 +16,7 @@ from hullwatch.domain.failures import (
     LoginRefused,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
 )
 from hullwatch.domain.market.instruments import Resolution
@@ -97,7 +97,7 @@ async def test_a_dead_session_is_refused_by_every_service(world, name, state):
 
 
 @pytest.mark.parametrize(
-    ("state", "failure"), [(AccountState.TROUBLED, Unavailable), (AccountState.RATE_LIMITED, RateLimited)]
+    ("state", "failure"), [(AccountState.UNAVAILABLE, Unavailable), (AccountState.RATE_LIMITED, RateLimited)]
 )
 async def test_one_accounts_trouble_is_its_own(world, state, failure):
     """Trouble and limits of one account are no verdict about its login and nothing to another one."""
@@ -114,15 +114,15 @@ async def test_one_accounts_trouble_is_its_own(world, state, failure):
 async def test_a_session_that_is_over_is_not_asked_for(world):
     """With the lease closed nothing reaches the broker; in doubt only the second look does."""
     asha = await world.credential("asha", "XA00001")
-    asha.lease.is_in_doubt = True
+    asha.lease.is_under_verification = True
 
-    assert await world.broker.check_data(asha) == SessionOver(BrokerService.DATA)
+    assert await world.broker.check_data(asha) == SessionDisconnected(BrokerService.DATA)
     assert await world.heard("XA00001") == 0
-    assert await world.broker.check_data(asha.for_second_look()) == Answered(None)
+    assert await world.broker.check_data(asha.for_verification()) == Answered(None)
 
     asha.lease.is_over = True
 
-    assert await world.broker.check_data(asha.for_second_look()) == SessionOver(BrokerService.DATA)
+    assert await world.broker.check_data(asha.for_verification()) == SessionDisconnected(BrokerService.DATA)
     assert await world.heard("XA00001") == 1
 
 
@@ -131,7 +131,7 @@ async def test_after_its_known_end_a_session_is_not_asked_for(world):
     asha = await world.credential("asha", "XA00001")
     await world.clock.advance_to(asha.expires_at)
 
-    assert await world.broker.check_trading(asha) == SessionOver(BrokerService.TRADING)
+    assert await world.broker.check_trading(asha) == SessionDisconnected(BrokerService.TRADING)
     assert await world.heard("XA00001") == 0
 
 

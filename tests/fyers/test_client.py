@@ -15,7 +15,7 @@ from hullwatch.domain.failures import (
     NotPermitted,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
     UnreadableReply,
 )
@@ -363,7 +363,7 @@ async def test_a_session_that_ended_sends_nothing(server, client, clock, is_over
     else:
         await clock.advance_to(credential.expires_at)
 
-    assert await client.check_trading(credential) == SessionOver(BrokerService.TRADING)
+    assert await client.check_trading(credential) == SessionDisconnected(BrokerService.TRADING)
     assert server.heard == []
 
 
@@ -382,7 +382,7 @@ async def test_a_session_that_ends_while_calls_wait_for_their_turn_sends_no_more
         await clock.advance(2)
         answers = await asyncio.gather(*calls)
 
-    over = SessionOver(BrokerService.TRADING)
+    over = SessionDisconnected(BrokerService.TRADING)
     assert answers == [Answered(None), Answered(None), over, over]
     assert len(server.heard) == 2
 
@@ -396,17 +396,17 @@ async def test_a_session_that_ends_before_a_repetition_is_not_repeated(server, c
     credential.lease.is_over = True
     server.release.set()
 
-    assert await call == SessionOver(BrokerService.TRADING)
+    assert await call == SessionDisconnected(BrokerService.TRADING)
     assert len(server.heard) == 1
 
 
 async def test_in_doubt_only_the_second_look_is_sent(server, client, credential):
     """While the lease is in doubt an ordinary call stays here and the second look goes out."""
     server.always("/api/v3/funds", Say(body=FUNDS))
-    credential.lease.is_in_doubt = True
+    credential.lease.is_under_verification = True
 
-    assert await client.check_trading(credential) == SessionOver(BrokerService.TRADING)
-    assert await client.check_trading(credential.for_second_look()) == Answered(None)
+    assert await client.check_trading(credential) == SessionDisconnected(BrokerService.TRADING)
+    assert await client.check_trading(credential.for_verification()) == Answered(None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hullwatch.domain.failures import (
     LoginRefused,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
 )
 from hullwatch.domain.secrets import AppSecret, AuthCode
@@ -55,8 +55,8 @@ async def test_a_closed_lease_sends_nothing():
     closed.lease.is_over = True
     await clock.advance_to(old.expires_at)
 
-    assert await broker.check_trading(closed) == SessionOver(BrokerService.TRADING)
-    assert await broker.check_trading(old) == SessionOver(BrokerService.TRADING)
+    assert await broker.check_trading(closed) == SessionDisconnected(BrokerService.TRADING)
+    assert await broker.check_trading(old) == SessionDisconnected(BrokerService.TRADING)
     assert broker.calls == []
     assert [call.user_id for call in broker.unsent] == ["asha", "bela"]
 

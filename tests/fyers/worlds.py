@@ -103,7 +103,7 @@ class SimulatedWorld:
                 await self.control(f"/accounts/{fyers_id}/expire")
             case AccountState.REVOKED:
                 await self.control(f"/accounts/{fyers_id}/revoke")
-            case AccountState.TROUBLED:
+            case AccountState.UNAVAILABLE:
                 await self.fault("html_page", fyersId=fyers_id)
             case AccountState.RATE_LIMITED:
                 await self.fault("rate_limit", fyersId=fyers_id)

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import aiohttp
 
-from hullwatch.app import open_house
-from hullwatch.cli.server import listen_on, serve_house
+from hullwatch.app import open_application
+from hullwatch.cli.server import listen_on, serve_application
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.settings import read_settings
@@ -23,9 +23,9 @@ async def main() -> None:
         clock = ScaledClock(speed=0.0, starts_at=(await read_clock(simulator))[0])
         following = asyncio.create_task(follow(simulator, clock), name="follow the simulator's clock")
         with listen_on(settings.host, settings.port) as sock:
-            async with open_house(settings, clock=clock) as house:
+            async with open_application(settings, clock=clock) as house:
                 await house.start()
-                await serve_house(house, house.web(house.web_config()), sock)
+                await serve_application(house, house.web(house.web_config()), sock)
         following.cancel()
 
 

@@ -231,13 +231,13 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
 
     await until(lambda: group.admin.notices("broker_trouble"), "the operators' notice")
     for tab in group.tabs:
-        await until(lambda tab=tab: _has_heard(tab, "brokerTrouble"), "everybody hears of it")
+        await until(lambda tab=tab: _has_heard(tab, "brokerOutage"), "everybody hears of it")
     health = await group.admin.get("/api/admin/token-health")
     (begun,) = (await group.admin.get("/api/admin/events?kind=broker.mass_refusal"))["events"]
     (notice,) = await group.admin.notices("broker_trouble")
-    assert health["brokerTrouble"]["incidentId"] == begun["incidentId"] == notice["incidentId"]
+    assert health["brokerOutage"]["incidentId"] == begun["incidentId"] == notice["incidentId"]
     assert await group.people[1].notices() == []
-    assert [tab.data("brokerTrouble")[0]["isTroubled"] for tab in group.tabs] == [True] * 3
+    assert [tab.data("brokerOutage")[0]["isOngoing"] for tab in group.tabs] == [True] * 3
     for person in group.people:
         await says(person, frozenset({"unavailable"}))
         validation = await person.get("/api/token-validation/status")
@@ -262,7 +262,7 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     await recover(group)
     await group.nobody_was_logged_out()
     await until(lambda: group.admin.notices("broker_recovered"), "the operators' notice of its end")
-    assert (await group.admin.get("/api/admin/token-health"))["brokerTrouble"] is None
+    assert (await group.admin.get("/api/admin/token-health"))["brokerOutage"] is None
     assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
     assert (
         len(await group.admin.notices("broker_recovered"))
@@ -312,4 +312,4 @@ async def test_a_mass_refusal_is_seen_in_a_market_that_runs_fast(group: Group) -
 async def _are_held(group: Group) -> bool:
     accounts = (await group.admin.get("/api/admin/token-health"))["accounts"]
     assert {account["state"] for account in accounts} == {"connected"}
-    return {account["standing"] for account in accounts} == {"held"}
+    return {account["verificationState"] for account in accounts} == {"held"}

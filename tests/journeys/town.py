@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from hullwatch.app import House, open_house
-from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_house, url_of
+from hullwatch.app import Application, open_application
+from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_application, url_of
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.settings import Settings, read_settings
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
@@ -66,10 +66,10 @@ class Town:
         self._running: AsyncExitStack | None = None
         self._browsers: list[Browser] = []
         self.url = ""
-        self._house: House | None = None
+        self._house: Application | None = None
 
     @property
-    def house(self) -> House:
+    def house(self) -> Application:
         """The running house."""
         assert self._house is not None, "the house does not stand"
         return self._house
@@ -84,12 +84,12 @@ class Town:
             self.url = url_of(host, self._port)
             settings = settings_for(self.broker.url, self.data_dir, public_url=self.url, **self._settings)
             house = await stack.enter_async_context(
-                open_house(settings, clock=self.clock, random=OneRhythm(1))
+                open_application(settings, clock=self.clock, random=OneRhythm(1))
             )
             await house.start()
             ready, signals = asyncio.Event(), StopSignals()
             serving = asyncio.create_task(
-                serve_house(
+                serve_application(
                     house,
                     house.web(house.web_config()),
                     sock,

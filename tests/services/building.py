@@ -39,7 +39,7 @@ from hullwatch.services.ports import LinkMaker, SharedChecks
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.service import RenewalService
-from hullwatch.services.sessions.expiry import end_warnings
+from hullwatch.services.sessions.expiry import expiry_warnings
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 
@@ -171,7 +171,7 @@ class House:
             supervisor=self.supervisor,
             hub=self.hub,
             new_id=self.new_id,
-            warns_of_end=end_warnings(
+            warns_of_expiry=expiry_warnings(
                 lambda user_id: self.monitoring.is_wanted(user_id),  # noqa: PLW0108 - it is made below
                 calendar,
                 self.clock,

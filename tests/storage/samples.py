@@ -8,7 +8,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
 from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
-from hullwatch.domain.sessions.connection import Connection, LoginState, Standing
+from hullwatch.domain.sessions.connection import Connection, LoginState, VerificationState
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
 from hullwatch.domain.users.accounts import ApiToken, PendingLogin, Role, User
 
@@ -33,7 +33,7 @@ def connected(user_id: str = "asha", generation: int = 1, **changes) -> Connecti
     whole = Connection(
         user_id=user_id,
         state=LoginState.CONNECTED,
-        standing=Standing.VERIFIED,
+        verification_state=VerificationState.VERIFIED,
         generation=generation,
         fyers_id="XA00001",
         app_id="ABCD1234XY-100",
@@ -84,14 +84,19 @@ def signal(minutes: int = 0, watch_id: str = "w1", user_id: str = "asha", **chan
 def notification(notification_id: str = "n1", user_id: str = "asha", **changes) -> Notification:
     """Return a notification."""
     whole = Notification(
-        notification_id, user_id, NotificationKind.SESSION_ENDED, "Log in again", "Your session ended.", NOW
+        notification_id,
+        user_id,
+        NotificationKind.SESSION_DISCONNECTED,
+        "Log in again",
+        "Your session ended.",
+        NOW,
     )
     return replace(whole, **changes)
 
 
 def channel(channel_id: str = "c1", user_id: str = "asha", **changes) -> Channel:
     """Return a webhook that carries ends of sessions and signals."""
-    kinds = frozenset({NotificationKind.SESSION_ENDED, NotificationKind.SIGNAL})
+    kinds = frozenset({NotificationKind.SESSION_DISCONNECTED, NotificationKind.SIGNAL})
     whole = Channel(
         channel_id,
         user_id,

@@ -125,7 +125,7 @@ async def channels(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -
     held = next(iter(house.store.tables.users))
     async with house.store.begin() as work:
         notice = Notification(
-            "ntc_canary", held, NotificationKind.SESSION_ENDED, "Over", "Text", house.clock.now()
+            "ntc_canary", held, NotificationKind.SESSION_DISCONNECTED, "Over", "Text", house.clock.now()
         )
         await work.notifications.add(notice)
         await work.commit()

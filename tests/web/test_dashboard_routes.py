@@ -60,7 +60,7 @@ async def test_glance_of_a_connected_watchlist(house):
     assert datetime.fromisoformat(line["quotedAt"]) == house.clock.now()
     assert (line["hma"], line["lastSignal"]) == (None, None)
     assert told["connection"]["state"] == "connected"
-    assert told["isBrokerTroubled"] is False
+    assert told["isBrokerOutage"] is False
 
 
 async def test_glance_of_a_disconnected_account_makes_no_call(house):

@@ -114,7 +114,7 @@ async def test_token_health_tells_of_everybody(house):
     )  # fmt: skip
     assert second["evidence"]["kind"].startswith("connection.")
     assert second["evidence"]["evidence"]["refusals"]
-    assert answer.json()["brokerTrouble"] is None
+    assert answer.json()["brokerOutage"] is None
 
 
 async def test_audit_trail_is_read_and_filtered(house):

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from fakes.clock import FakeClock
 
-from hullwatch.domain.events import BrokerTroubleChanged, QuotesArrived, WatchStatusChanged
+from hullwatch.domain.events import BrokerOutageChanged, QuotesArrived, WatchStatusChanged
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
@@ -96,10 +96,10 @@ async def test_everybody_hears_of_fyers_trouble(house):
     """Fyers' own trouble is told to every open tab."""
     async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
-        house.hub.publish(EVERYBODY, BrokerTroubleChanged(True, "inc_1", house.clock.now()))
+        house.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", house.clock.now()))
         event = await socket.receive()
 
-    assert (event["type"], event["data"]["isTroubled"]) == ("brokerTrouble", True)
+    assert (event["type"], event["data"]["isOngoing"]) == ("brokerOutage", True)
 
 
 @pytest.mark.parametrize("options", [{}, {"cookie": "made-up"}, {"authorization": "Bearer hw_made-up"}])

@@ -6,7 +6,7 @@ import pytest
 
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.renewal.rules import Renewal
-from hullwatch.services.renewal.consents import RenewalConsents, RenewalStanding
+from hullwatch.services.renewal.consents import RenewalConsents, RenewalState
 from hullwatch.web.api.renewal import OUTCOMES, RenewalPayload
 
 RENEWAL = "/api/fyers/renewal"
@@ -90,5 +90,5 @@ def test_every_outcome_has_a_sentence(outcome):
     """Of its own."""
     renewal = Renewal("asha", datetime.now(UTC), last_outcome=outcome)
 
-    assert RenewalPayload.of(RenewalStanding(True, renewal)).message == OUTCOMES[outcome]
+    assert RenewalPayload.of(RenewalState(True, renewal)).message == OUTCOMES[outcome]
     assert len(set(OUTCOMES.values())) == len(RenewalOutcome)

@@ -60,7 +60,7 @@ async def test_doubt_takes_the_ordinary_way(house):
     """While Fyers cannot be asked nothing is remembered, and the answer says unverified."""
     async with house.browser("asha") as client:
         await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.TROUBLED)
+        house.broker.set_state("XA001", AccountState.UNAVAILABLE)
         answers = [(await client.get(STATUS)).json() for _ in range(2)]
 
     assert [(answer["fromCache"], answer["verified"]) for answer in answers] == [(False, False)] * 2

@@ -70,7 +70,7 @@ async def test_status_in_trouble_is_unverified_and_still_valid(house):
     """When Fyers cannot be asked the session goes on, honestly called unverified."""
     async with house.browser("asha") as client:
         await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.TROUBLED)
+        house.broker.set_state("XA001", AccountState.UNAVAILABLE)
         status = await status_of(client)
 
     assert (status["isValid"], status["isConnected"], status["verified"]) == (True, True, False)

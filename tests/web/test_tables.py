@@ -8,7 +8,7 @@ import pytest
 
 from hullwatch.domain import failures
 from hullwatch.domain.events import Event
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, VerificationState
 from hullwatch.services.texts.connection import ENDED, STANDING, connection_message
 from hullwatch.web.errors import KINDS
 from hullwatch.web.feed import KINDS as EVENT_KINDS
@@ -38,20 +38,25 @@ def test_every_event_has_a_shape():
 
 def test_every_reason_and_standing_has_a_sentence():
     """No reason for an end and no standing is without words."""
-    assert set(ENDED) == set(EndReason)
-    assert set(STANDING) == set(Standing)
+    assert set(ENDED) == set(DisconnectReason)
+    assert set(STANDING) == set(VerificationState)
 
 
-def connection(state: LoginState, reason: EndReason | None, standing: Standing) -> Connection:
+def connection(state: LoginState, reason: DisconnectReason | None, standing: VerificationState) -> Connection:
     """Return a connection in this state."""
     return Connection(
-        "asha", state=state, reason=reason, standing=standing, expires_at=ENDS_AT, last_disconnect_at=ENDS_AT
+        "asha",
+        state=state,
+        reason=reason,
+        verification_state=standing,
+        expires_at=ENDS_AT,
+        last_disconnect_at=ENDS_AT,
     )
 
 
 @pytest.mark.parametrize("state", LoginState)
-@pytest.mark.parametrize("standing", Standing)
-@pytest.mark.parametrize("reason", [None, *EndReason])
+@pytest.mark.parametrize("standing", VerificationState)
+@pytest.mark.parametrize("reason", [None, *DisconnectReason])
 def test_every_connection_has_a_message(state, standing, reason):
     """Whatever the state, the person gets whole sentences, and every time is said to be IST."""
     message = connection_message(connection(state, reason, standing))
@@ -67,7 +72,7 @@ def test_every_connection_has_a_message(state, standing, reason):
 def test_late_noticed_expiry_tells_the_true_end():
     """After a night in which the server was down, the session is said to have ended at its known end."""
     noticed = replace(
-        connection(LoginState.DISCONNECTED, EndReason.EXPIRED, Standing.ASSUMED),
+        connection(LoginState.DISCONNECTED, DisconnectReason.EXPIRED, VerificationState.ASSUMED),
         last_disconnect_at=datetime(2026, 11, 24, 5, 0, tzinfo=UTC),
     )
 

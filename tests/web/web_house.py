@@ -24,7 +24,7 @@ from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.jobs import JobReport
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.market.chart import ChartService
 from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
@@ -32,14 +32,14 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
 from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.operations.admin import AdministrationService
+from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.call_counts import CallCounts
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService, Registration
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import Readiness, Services
@@ -95,7 +95,7 @@ class WebHouse:
             metrics=self.metrics,
             new_id=new_id,
         )
-        self.logins = LoginService(store=self.store, clock=clock, new_id=new_id, hasher=self.hasher)
+        self.logins = AuthenticationService(store=self.store, clock=clock, new_id=new_id, hasher=self.hasher)
         self.accounts = AccountService(
             store=self.store,
             clock=clock,
@@ -106,7 +106,7 @@ class WebHouse:
             registration=Registration.OPEN,
         )
         self.renewals = RenewalConsents(store=self.store, clock=clock, is_offered=True, server_app=APP)
-        linking = LinkingService(
+        linking = FyersLoginService(
             store=self.store,
             broker=self.broker,
             connections=self.connections,
@@ -172,7 +172,7 @@ class WebHouse:
             account_readiness=self.account_readiness,
             notifications=NotificationService(store=self.store, clock=clock),
             channels=ChannelService(store=self.store, channels=self.channels, clock=clock, new_id=new_id),
-            administration=AdministrationService(store=self.store, connections=self.connections),
+            administration=AdminService(store=self.store, connections=self.connections),
             hub=self.hub,
             clock=clock,
             jobs=lambda: self.reports,

@@ -9,25 +9,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from hullwatch.app.application import House
+from hullwatch.app.application import Application
 from hullwatch.app.given import make_data_dir, smtp_server
-from hullwatch.app.resources import new_id, open_foundations
-from hullwatch.app.services import furnish
+from hullwatch.app.resources import new_id, open_resources
+from hullwatch.app.services import build_services
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.runtime.clock import Clock
 from hullwatch.settings import Settings
 
-__all__ = ["House", "make_data_dir", "new_id", "open_house", "smtp_server"]
+__all__ = ["Application", "make_data_dir", "new_id", "open_application", "smtp_server"]
 
 
 @asynccontextmanager
-async def open_house(
+async def open_application(
     settings: Settings,
     *,
     clock: Clock | None = None,
     calendar: MarketCalendar | None = None,
     random: Random | None = None,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Application]:
     """Build everything, with the database at its newest form; close it in reverse.
 
     Args:
@@ -41,5 +41,5 @@ async def open_house(
         DatabaseUnusable: The database cannot be used.
         KeysUnusable: The encryption keys cannot be used.
     """
-    async with open_foundations(settings, clock=clock, calendar=calendar, random=random) as foundations:
-        yield furnish(foundations)
+    async with open_resources(settings, clock=clock, calendar=calendar, random=random) as foundations:
+        yield build_services(foundations)

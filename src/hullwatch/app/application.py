@@ -15,7 +15,7 @@ from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.market.chart import ChartService
 from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
@@ -24,18 +24,18 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
 from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.operations.admin import AdministrationService
-from hullwatch.services.operations.broker_alerts import BrokerNotices
+from hullwatch.services.operations.admin import AdminService
+from hullwatch.services.operations.broker_alerts import BrokerAlerts
 from hullwatch.services.operations.call_counts import CallCounts
-from hullwatch.services.operations.heartbeat_ping import DeadMansSwitch
-from hullwatch.services.operations.job_alerts import OperatorNotices
+from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
+from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.service import RenewalService
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.settings import Settings
 from hullwatch.sharing.redis_checks import RedisChecks
 from hullwatch.storage.store import Store
@@ -47,7 +47,7 @@ from hullwatch.web.metrics import PrometheusMetrics
 
 
 @dataclass(frozen=True)
-class House:
+class Application:
     """Everything that is built, by name."""
 
     settings: Settings
@@ -59,12 +59,12 @@ class House:
     supervisor: Supervisor
     metrics: PrometheusMetrics
     accounts: AccountService
-    logins: LoginService
-    linking: LinkingService
+    logins: AuthenticationService
+    linking: FyersLoginService
     login_links: LoginLinkService
     renewals: RenewalConsents
     renewal: RenewalService
-    administration: AdministrationService
+    administration: AdminService
     connections: ConnectionService
     validation: TokenValidationService
     market: MarketService
@@ -75,9 +75,9 @@ class House:
     account_readiness: ReadinessService
     notifications: NotificationService
     shared: RedisChecks | None
-    operator_notices: OperatorNotices
-    broker_notices: BrokerNotices
-    dead_mans_switch: DeadMansSwitch | None
+    job_alerts: JobAlerts
+    broker_alerts: BrokerAlerts
+    heartbeat_ping: HeartbeatPing | None
     channels: ChannelService
     outbox: Outbox
     daily_summary: DailySummary
@@ -99,10 +99,10 @@ class House:
         )
         self.supervisor.every("login-purge", 3600, self._purge_logins, essential=False)
         self.supervisor.every("metrics", 10, self._measure, essential=False)
-        self.operator_notices.start_job(self.supervisor)
-        self.broker_notices.start_job(self.supervisor)
-        if self.dead_mans_switch is not None:
-            self.dead_mans_switch.start_job(self.supervisor, self.settings.ping_seconds)
+        self.job_alerts.start_job(self.supervisor)
+        self.broker_alerts.start_job(self.supervisor)
+        if self.heartbeat_ping is not None:
+            self.heartbeat_ping.start_job(self.supervisor, self.settings.ping_seconds)
 
     def web(self, config: WebConfig) -> FastAPI:
         """Return the HTTP door to this house."""

@@ -34,7 +34,7 @@ from hullwatch.web.metrics import PrometheusMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class Foundations:
+class Resources:
     """What all services are built on."""
 
     settings: Settings
@@ -62,9 +62,9 @@ def new_id(prefix: str) -> str:
 
 
 @asynccontextmanager
-async def open_foundations(
+async def open_resources(
     settings: Settings, *, clock: Clock | None, calendar: MarketCalendar | None, random: Random | None
-) -> AsyncIterator[Foundations]:
+) -> AsyncIterator[Resources]:
     """Open everything, with the database at its newest form; close it in reverse.
 
     Raises:
@@ -83,7 +83,7 @@ async def open_foundations(
         hub: Broadcast[Event] = Broadcast(first_sequence=int(wire_clock.now().timestamp() * 1_000_000))
         stack.callback(hub.close)
         call_counts = CallCounts(clock)
-        yield Foundations(
+        yield Resources(
             settings=settings,
             server_app=server_app(settings),
             clock=clock,

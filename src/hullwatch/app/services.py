@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from hullwatch.app.application import House
-from hullwatch.app.resources import Foundations, new_id
+from hullwatch.app.application import Application
+from hullwatch.app.resources import Resources, new_id
 from hullwatch.channels.ping import HttpPing
 from hullwatch.domain.readiness.check_times import read_check_times
 from hullwatch.domain.secrets import SecretText
 from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.market.chart import ChartService
 from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
@@ -18,23 +18,23 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
 from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.operations.admin import AdministrationService
-from hullwatch.services.operations.broker_alerts import BrokerNotices, BrokerSigns
-from hullwatch.services.operations.heartbeat_ping import DeadMansSwitch
-from hullwatch.services.operations.job_alerts import OperatorNotices
+from hullwatch.services.operations.admin import AdminService
+from hullwatch.services.operations.broker_alerts import BrokerAlerts, BrokerSigns
+from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
+from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.readiness.check import START_SHARE, warming_at_once
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.service import RenewalService
-from hullwatch.services.sessions.expiry import end_warnings
+from hullwatch.services.sessions.expiry import expiry_warnings
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService, Registration
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.services.users.passwords import ArgonHasher
 
 
-def furnish(base: Foundations) -> House:
+def build_services(base: Resources) -> Application:
     """Build every service."""
     connections = _connections(base, lambda user_id: monitoring.is_wanted(user_id))  # noqa: PLW0108 - built below
     market = MarketService(
@@ -45,10 +45,10 @@ def furnish(base: Foundations) -> House:
     account_readiness = _account_readiness(base, connections, validation, monitoring)
     renewals = _renewals(base)
     hasher = ArgonHasher()
-    logins = LoginService(store=base.store, clock=base.clock, new_id=new_id, hasher=hasher)
+    logins = AuthenticationService(store=base.store, clock=base.clock, new_id=new_id, hasher=hasher)
     linking = _linking(base, connections, renewals)
     login_links = _login_links(base, connections, linking)
-    return House(
+    return Application(
         settings=base.settings,
         clock=base.clock,
         calendar=base.calendar,
@@ -70,23 +70,23 @@ def furnish(base: Foundations) -> House:
         accounts=_accounts(base, logins, hasher, _Keepers(connections, monitoring, renewals)),
         linking=linking,
         login_links=login_links,
-        administration=AdministrationService(store=base.store, connections=connections),
+        administration=AdminService(store=base.store, connections=connections),
         hma=HMAService(connections=connections, market=market, calendar=base.calendar, clock=base.clock),
         chart=ChartService(connections=connections, market=market, calendar=base.calendar, clock=base.clock),
         notifications=NotificationService(store=base.store, clock=base.clock),
         channels=ChannelService(store=base.store, channels=base.carriers, clock=base.clock, new_id=new_id),
         outbox=_outbox(base, login_links),
         daily_summary=_daily_summary(base, monitoring, connections, renewals),
-        operator_notices=_operator_notices(base),
-        broker_notices=_broker_notices(base, connections, monitoring),
-        dead_mans_switch=_dead_mans_switch(base, monitoring),
+        job_alerts=_operator_notices(base),
+        broker_alerts=_broker_notices(base, connections, monitoring),
+        heartbeat_ping=_dead_mans_switch(base, monitoring),
     )
 
 
 # ---------------------------------------------------------------- sessions and watching
 
 
-def _connections(base: Foundations, is_wanted: Callable[[str], bool]) -> ConnectionService:
+def _connections(base: Resources, is_wanted: Callable[[str], bool]) -> ConnectionService:
     return ConnectionService(
         store=base.store,
         broker=base.broker,
@@ -96,13 +96,11 @@ def _connections(base: Foundations, is_wanted: Callable[[str], bool]) -> Connect
         hub=base.hub,
         new_id=new_id,
         wire_clock=base.wire_clock,
-        warns_of_end=end_warnings(is_wanted, base.calendar, base.clock),
+        warns_of_expiry=expiry_warnings(is_wanted, base.calendar, base.clock),
     )
 
 
-def _monitoring(
-    base: Foundations, connections: ConnectionService, market: MarketService
-) -> MonitoringService:
+def _monitoring(base: Resources, connections: ConnectionService, market: MarketService) -> MonitoringService:
     settings = base.settings
     return MonitoringService(
         store=base.store,
@@ -120,7 +118,7 @@ def _monitoring(
     )
 
 
-def _validation(base: Foundations, connections: ConnectionService) -> TokenValidationService:
+def _validation(base: Resources, connections: ConnectionService) -> TokenValidationService:
     settings = base.settings
     return TokenValidationService(
         connections=connections,
@@ -136,7 +134,7 @@ def _validation(base: Foundations, connections: ConnectionService) -> TokenValid
 
 
 def _account_readiness(
-    base: Foundations,
+    base: Resources,
     connections: ConnectionService,
     validation: TokenValidationService,
     monitoring: MonitoringService,
@@ -161,7 +159,7 @@ def _account_readiness(
     )
 
 
-def _renewals(base: Foundations) -> RenewalConsents:
+def _renewals(base: Resources) -> RenewalConsents:
     return RenewalConsents(
         store=base.store,
         clock=base.clock,
@@ -170,7 +168,7 @@ def _renewals(base: Foundations) -> RenewalConsents:
     )
 
 
-def _renewal(base: Foundations, renewals: RenewalConsents, connections: ConnectionService) -> RenewalService:
+def _renewal(base: Resources, renewals: RenewalConsents, connections: ConnectionService) -> RenewalService:
     return RenewalService(
         consents=renewals,
         broker=base.broker,
@@ -208,7 +206,7 @@ class _Keepers:
 
 
 def _accounts(
-    base: Foundations, logins: LoginService, hasher: ArgonHasher, keepers: _Keepers
+    base: Resources, logins: AuthenticationService, hasher: ArgonHasher, keepers: _Keepers
 ) -> AccountService:
     return AccountService(
         store=base.store,
@@ -221,8 +219,8 @@ def _accounts(
     )
 
 
-def _linking(base: Foundations, connections: ConnectionService, renewals: RenewalConsents) -> LinkingService:
-    return LinkingService(
+def _linking(base: Resources, connections: ConnectionService, renewals: RenewalConsents) -> FyersLoginService:
+    return FyersLoginService(
         store=base.store,
         broker=base.broker,
         connections=connections,
@@ -233,7 +231,7 @@ def _linking(base: Foundations, connections: ConnectionService, renewals: Renewa
 
 
 def _login_links(
-    base: Foundations, connections: ConnectionService, linking: LinkingService
+    base: Resources, connections: ConnectionService, linking: FyersLoginService
 ) -> LoginLinkService:
     return LoginLinkService(
         store=base.store,
@@ -251,7 +249,7 @@ def _login_links(
 # ---------------------------------------------------------------- what is told
 
 
-def _outbox(base: Foundations, login_links: LoginLinkService) -> Outbox:
+def _outbox(base: Resources, login_links: LoginLinkService) -> Outbox:
     return Outbox(
         store=base.store,
         channels=base.carriers,
@@ -266,7 +264,7 @@ def _outbox(base: Foundations, login_links: LoginLinkService) -> Outbox:
 
 
 def _daily_summary(
-    base: Foundations,
+    base: Resources,
     monitoring: MonitoringService,
     connections: ConnectionService,
     renewals: RenewalConsents,
@@ -283,8 +281,8 @@ def _daily_summary(
     )
 
 
-def _operator_notices(base: Foundations) -> OperatorNotices:
-    return OperatorNotices(
+def _operator_notices(base: Resources) -> JobAlerts:
+    return JobAlerts(
         store=base.store,
         clock=base.clock,
         hub=base.hub,
@@ -295,20 +293,20 @@ def _operator_notices(base: Foundations) -> OperatorNotices:
 
 
 def _broker_notices(
-    base: Foundations, connections: ConnectionService, monitoring: MonitoringService
-) -> BrokerNotices:
+    base: Resources, connections: ConnectionService, monitoring: MonitoringService
+) -> BrokerAlerts:
     def signs() -> BrokerSigns:
         validated = (one.last_validated_at for one in connections.connections())
         return BrokerSigns(
             circuits=base.broker.circuits(),
             statuses=monitoring.statuses(),
             answered_at=max((at for at in validated if at is not None), default=None),
-            is_mass_refusal=connections.broker_trouble is not None,
+            is_mass_refusal=connections.broker_outage is not None,
         )
 
-    return BrokerNotices(store=base.store, clock=base.clock, hub=base.hub, new_id=new_id, signs=signs)
+    return BrokerAlerts(store=base.store, clock=base.clock, hub=base.hub, new_id=new_id, signs=signs)
 
 
-def _dead_mans_switch(base: Foundations, monitoring: MonitoringService) -> DeadMansSwitch | None:
+def _dead_mans_switch(base: Resources, monitoring: MonitoringService) -> HeartbeatPing | None:
     url = base.settings.ping_url.get_secret_value()
-    return DeadMansSwitch(vitals=monitoring.vitals, port=HttpPing(SecretText(url))) if url else None
+    return HeartbeatPing(vitals=monitoring.vitals, port=HttpPing(SecretText(url))) if url else None

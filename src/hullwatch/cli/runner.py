@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hullwatch.cli.output import CommandFailed, os_sentence
 
 if TYPE_CHECKING:
-    from hullwatch.app import House
+    from hullwatch.app import Application
 
 T = TypeVar("T")
 
@@ -22,18 +22,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def house_for_command() -> AsyncIterator["House"]:
+async def application_for_command() -> AsyncIterator["Application"]:
     """Open the house for one command: no jobs, nothing read into memory, only errors logged.
 
     Raises:
         SettingsRefused, DatabaseUnusable, KeysUnusable: It cannot be opened; the text says why.
     """
-    from hullwatch.app import open_house
+    from hullwatch.app import open_application
     from hullwatch.runtime.logs import configure_logging
     from hullwatch.settings import read_settings
 
     configure_logging(level="ERROR")
-    async with open_house(read_settings()) as house:
+    async with open_application(read_settings()) as house:
         try:
             yield house
         finally:

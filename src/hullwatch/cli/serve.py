@@ -11,7 +11,7 @@ from hullwatch.cli.output import CommandFailed, say
 from hullwatch.cli.runner import run
 
 if TYPE_CHECKING:
-    from hullwatch.app import House
+    from hullwatch.app import Application
     from hullwatch.settings import Settings
 
 
@@ -38,15 +38,15 @@ def serve(
 
 
 async def _serve(settings: "Settings", sock: socket.socket) -> None:
-    from hullwatch.app import open_house
-    from hullwatch.cli.server import StopSignals, serve_house
+    from hullwatch.app import open_application
+    from hullwatch.cli.server import StopSignals, serve_application
 
     host, port = address_of(sock)
     if settings.is_local and "public_url" not in settings.model_fields_set:
         # Cookies and the check of Origin follow the public address, so it has to follow the port.
         settings = settings.model_copy(update={"public_url": url_of(host, port)})
     with StopSignals() as signals:
-        async with open_house(settings) as house:
+        async with open_application(settings) as house:
             if signals.asked.is_set():
                 return
             await house.start()
@@ -57,10 +57,12 @@ async def _serve(settings: "Settings", sock: socket.socket) -> None:
 
             with ExitStack() as stack:
                 _serve_metrics(house, stack)
-                await serve_house(house, house.web(house.web_config()), sock, ready=ready, signals=signals)
+                await serve_application(
+                    house, house.web(house.web_config()), sock, ready=ready, signals=signals
+                )
 
 
-def _serve_metrics(house: "House", stack: ExitStack) -> None:
+def _serve_metrics(house: "Application", stack: ExitStack) -> None:
     """Serve the metrics on an address of their own where one is set, until the stack is unwound."""
     from hullwatch.settings import read_address
 

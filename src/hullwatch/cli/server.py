@@ -13,11 +13,11 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from hullwatch.app import House
+from hullwatch.app import Application
 from hullwatch.cli.listening import address_of, listen_on, url_of
 from hullwatch.runtime.garbage import collect_seldom
 
-__all__ = ["StopSignals", "address_of", "listen_on", "serve_house", "url_of"]
+__all__ = ["StopSignals", "address_of", "listen_on", "serve_application", "url_of"]
 
 STOP_WITHIN_S: Final = 9.0
 """Real seconds for the whole orderly stop; service managers kill after ten."""
@@ -59,8 +59,8 @@ class _Server(uvicorn.Server):
         return contextlib.nullcontext()
 
 
-async def serve_house(
-    house: House,
+async def serve_application(
+    house: Application,
     app: FastAPI,
     sock: socket.socket,
     *,
@@ -111,7 +111,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 async def _end(
-    house: House, server: _Server, serving: asyncio.Task[None], signals: StopSignals, within_s: float
+    house: Application, server: _Server, serving: asyncio.Task[None], signals: StopSignals, within_s: float
 ) -> None:
     """Stop taking requests, close the sockets, then end the jobs; a second signal cuts every wait short."""
     began = time.monotonic()

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hullwatch.cli.output import in_ist, iso, print_json, print_table, progress, say
-from hullwatch.cli.runner import house_for_command, run
+from hullwatch.cli.runner import application_for_command, run
 from hullwatch.cli.users import AsJson, connection_json, find_user
 from hullwatch.domain.users.accounts import User
 
 if TYPE_CHECKING:
-    from hullwatch.app import House
+    from hullwatch.app import Application
     from hullwatch.services.sessions.validation import Validation, ValidationTotals
 
 tokens = typer.Typer(no_args_is_help=True, help="Check the Fyers sessions of users.")
@@ -38,7 +38,7 @@ def _validate(
 
 
 async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
-    async with house_for_command() as house:
+    async with application_for_command() as house:
         asked = await _asked_about(house, names)
         await house.connections.load()
         if not names:
@@ -60,7 +60,7 @@ async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
         _print(asked, found, totals)
 
 
-async def _asked_about(house: "House", names: list[str]) -> list[User]:
+async def _asked_about(house: "Application", names: list[str]) -> list[User]:
     if not names:
         return await house.accounts.list_all()
     users = [await find_user(house.accounts, name) for name in names]

@@ -20,9 +20,9 @@ from hullwatch.cli.output import (
     read_line,
     say,
 )
-from hullwatch.cli.runner import house_for_command, run
+from hullwatch.cli.runner import application_for_command, run
 from hullwatch.domain.failures import NotFound
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role, User
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _add(
 
 
 async def _add_user(email: str, role: Role, name: str, password: str) -> None:
-    async with house_for_command() as house:
+    async with application_for_command() as house:
         user = await house.accounts.add(email, password, name, role=role, actor=ACTOR)
         say(f"Added {user.email} as {user.role.value}, id {user.id}.")
         if not any(other.role is Role.ADMIN for other in await house.accounts.list_all()):
@@ -124,7 +124,7 @@ def _list(
 
 
 async def _lines() -> list[_Line]:
-    async with house_for_command() as house, house.store.begin(read_only=True) as work:
+    async with application_for_command() as house, house.store.begin(read_only=True) as work:
         found = await work.users.list_all()
         stored = {connection.user_id: connection for connection in await work.connections.list_all()}
     now = datetime.now(UTC)
@@ -138,7 +138,7 @@ def as_of(connection: Connection, now: datetime) -> Connection:
     return replace(
         connection,
         state=LoginState.DISCONNECTED,
-        reason=EndReason.EXPIRED,
+        reason=DisconnectReason.EXPIRED,
         last_disconnect_at=connection.expires_at,
     )
 
@@ -201,9 +201,9 @@ def _disconnect(user: UserName) -> None:
 
 async def _disconnect_user(name: str) -> None:
     from hullwatch.app import new_id
-    from hullwatch.services.sessions.stored_ends import disconnect_stored
+    from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 
-    async with house_for_command() as house:
+    async with application_for_command() as house:
         user = await find_user(house.accounts, name)
         change = await disconnect_stored(
             house.store, user.id, actor=ACTOR, now=house.clock.now(), new_id=new_id
@@ -227,12 +227,12 @@ def _remove(
 
 
 async def _found(name: str) -> User:
-    async with house_for_command() as house:
+    async with application_for_command() as house:
         return await find_user(house.accounts, name)
 
 
 async def _remove_user(user: User) -> None:
-    async with house_for_command() as house:
+    async with application_for_command() as house:
         await house.accounts.remove(user.id, actor=ACTOR)
     say(f"Removed {user.email}.")
 

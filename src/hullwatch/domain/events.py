@@ -68,10 +68,10 @@ class WatchStatusChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerTroubleChanged:
+class BrokerOutageChanged:
     """Many accounts were refused at once, or that is over: Fyers' trouble, told to everybody."""
 
-    is_troubled: bool
+    is_ongoing: bool
     incident_id: str
     at: datetime
 
@@ -111,7 +111,7 @@ Event = (
     | SignalFired
     | NotificationStored
     | WatchStatusChanged
-    | BrokerTroubleChanged
+    | BrokerOutageChanged
     | SweepProgressed
     | ReadinessChanged
     | ReadinessChecked

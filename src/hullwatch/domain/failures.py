@@ -7,7 +7,7 @@ caller can forget them::
 
     BrokerFailure
     ├── LoginRefused      Fyers says this access token is not good   → take a second look, then stop asking for this account
-    ├── SessionOver       we did not ask: the session is known dead  → skip, invite a login
+    ├── SessionDisconnected       we did not ask: the session is known dead  → skip, invite a login
     ├── RateLimited       Fyers asked us to wait                     → wait `retry_after_s`, change nothing about the login
     ├── Unavailable       no verdict: silence, HTML, 5xx, nonsense   → wait with jitter, change nothing about the login
     ├── UnreadableReply   a well-meant answer that we cannot read    → as unavailable, and loud: our bug or their change
@@ -102,7 +102,7 @@ class LoginRefused(BrokerFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionOver(BrokerFailure):
+class SessionDisconnected(BrokerFailure):
     """The call was not sent, because the session ended or is in doubt; Fyers heard nothing."""
 
     @property
@@ -238,7 +238,7 @@ class WrongAccount(LinkRefused):
         self.may_switch = may_switch
 
 
-class LoginLinkOver(Refusal):
+class LoginLinkExpired(Refusal):
     """A login link that is good no longer, or never was: which of them is not said."""
 
 

@@ -22,7 +22,7 @@ from hullwatch.domain.failures import (
     NotPermitted,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
 )
 from hullwatch.domain.sessions.connection import Credential
@@ -88,7 +88,7 @@ _WORDS: Final[Mapping[type, str]] = {
     RateLimited: "rate_limited",
     RequestRefused: "bad_request",
     NotPermitted: "not_permitted",
-    SessionOver: "session_over",
+    SessionDisconnected: "session_over",
 }
 
 
@@ -146,7 +146,7 @@ class Caller:
         self._repeats = Repeats()
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
-        """Make a call with a session's token; `SessionOver` if the session ended before it was sent."""
+        """Make a call with a session's token; `SessionDisconnected` if the session ended before it was sent."""
         source = (credential.app_id, credential.fyers_id)
         return await self._repeat(call.kind, lambda: self._once(call, source, credential))
 
@@ -206,7 +206,7 @@ class Caller:
     ) -> BrokerResult[dict[str, object]]:
         service = call.kind.service
         if self._is_over(credential):
-            return SessionOver(service)
+            return SessionDisconnected(service)
         if (held := self._breakers.held_back()) is not None:
             return Unavailable(service, held.word, retry_after_s=held.retry_after_s)
         account = self._pace.account(source)
@@ -240,7 +240,7 @@ class Caller:
             return RateLimited(service, not_now.retry_after_s)
         # From here to the sending nothing is awaited: what is true now is true when the request leaves.
         if self._is_over(credential):
-            return SessionOver(service)
+            return SessionDisconnected(service)
         headers = _headers(credential)
         if headers is None:
             return Unavailable(service, UNSENDABLE)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from hullwatch.domain.market.instruments import MAX_SYMBOL_LENGTH
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule
 from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
@@ -104,9 +104,11 @@ class BrokerConnectionRow(Base):
 
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
     state: Mapped[LoginState] = mapped_column(word_of(LoginState, "state"))
-    standing: Mapped[Standing] = mapped_column(word_of(Standing, "standing"))
+    verification_state: Mapped[VerificationState] = mapped_column(
+        "standing", word_of(VerificationState, "standing")
+    )
     generation: Mapped[int]
-    reason: Mapped[EndReason | None] = mapped_column(word_of(EndReason, "reason"))
+    reason: Mapped[DisconnectReason | None] = mapped_column(word_of(DisconnectReason, "reason"))
     fyers_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
     app_id: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
     expires_at: Mapped[datetime | None] = mapped_column(UtcMoment)
@@ -370,7 +372,7 @@ class IncidentRow(Base):
     began_at: Mapped[datetime] = mapped_column(UtcMoment)
     bad_at: Mapped[datetime] = mapped_column(UtcMoment)
     """When it was last seen to be wrong."""
-    told_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    notified_at: Mapped[datetime | None] = mapped_column("told_at", UtcMoment, default=None)
     """When operators were told; empty while it may be no more than a blip."""
 
 

@@ -16,21 +16,21 @@ from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.jobs import JobReport
 from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.market.chart import ChartService
 from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.operations.admin import AdministrationService
+from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.call_counts import CallCounts
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
 
@@ -59,8 +59,8 @@ class Services:
     """Everything that routes may ask."""
 
     accounts: AccountService
-    logins: LoginService
-    linking: LinkingService
+    logins: AuthenticationService
+    linking: FyersLoginService
     login_links: LoginLinkService
     renewals: RenewalConsents
     connections: ConnectionService
@@ -74,7 +74,7 @@ class Services:
     account_readiness: ReadinessService
     notifications: NotificationService
     channels: ChannelService
-    administration: AdministrationService
+    administration: AdminService
     hub: Broadcast[Event]
     clock: Clock
     jobs: Callable[[], Sequence[JobReport]]

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from hullwatch.domain.events import (
-    BrokerTroubleChanged,
+    BrokerOutageChanged,
     CandleClosed,
     ConnectionChanged,
     Event,
@@ -51,9 +51,9 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     SignalFired: ("signal", lambda event: _json(SignalPayload.of(event.signal))),
     NotificationStored: ("notification", lambda event: _json(NotificationPayload.of(event.notification))),
     WatchStatusChanged: ("monitoring", lambda event: {"status": event.status, "at": event.at}),
-    BrokerTroubleChanged: (
-        "brokerTrouble",
-        lambda event: {"isTroubled": event.is_troubled, "incidentId": event.incident_id, "at": event.at},
+    BrokerOutageChanged: (
+        "brokerOutage",
+        lambda event: {"isOngoing": event.is_ongoing, "incidentId": event.incident_id, "at": event.at},
     ),
     SweepProgressed: (
         "sweep",

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.services.texts.connection import connection_message
 
 
@@ -43,7 +43,7 @@ class ConnectionPayload(Payload):
     """The session of the user's Fyers account, as everybody is told of it."""
 
     state: LoginState
-    reason: EndReason | None = Field(description="Why it ended; null unless disconnected.")
+    reason: DisconnectReason | None = Field(description="Why it ended; null unless disconnected.")
     message: str = Field(description="What it means for the person, in a sentence; times in IST.")
     verified: bool = Field(
         description="False when Fyers could not be asked lately; the session is still used."

@@ -23,7 +23,7 @@ from hullwatch.domain.monitoring.coverage import (
     status_changes,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.domain.signals.signals import SETTLED_AFTER, Direction, Rule, Signal
 
 DAY = date(2026, 11, 23)
@@ -71,7 +71,7 @@ def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
     day = covered(
         (at(10), WatchStatus.NO_SESSION),
         (at(11), WatchStatus.NO_SESSION),
-        (at(12), WatchStatus.FYERS_TROUBLE),
+        (at(12), WatchStatus.FYERS_UNAVAILABLE),
         (at(13), WatchStatus.WATCHING),
     )
 
@@ -141,14 +141,14 @@ def test_cycles_that_fell_out_are_blind_between_good_ones() -> None:
 
 def test_a_server_that_did_not_run_comes_before_other_reasons() -> None:
     """Nobody knows how Fyers fared in that time."""
-    day = covered((at(9), WatchStatus.FYERS_TROUBLE), down=[(at(10), at(11))], until=at(12))
+    day = covered((at(9), WatchStatus.FYERS_UNAVAILABLE), down=[(at(10), at(11))], until=at(12))
 
     assert [stretch.reason.value for stretch in day.stretches] == [
         "fyers_trouble",
         "server_down",
         "fyers_trouble",
     ]
-    assert list(day.blind_by_reason) == [BlindReason.FYERS_TROUBLE, BlindReason.SERVER_DOWN]
+    assert list(day.blind_by_reason) == [BlindReason.FYERS_UNAVAILABLE, BlindReason.SERVER_DOWN]
 
 
 def test_a_day_with_a_moment_missing_is_not_whole() -> None:
@@ -189,7 +189,7 @@ def test_a_line_counts_from_where_it_says_but_never_before_the_line_before() -> 
 
     assert status_changes(lines) == [
         StatusChange(at(9, 20), WatchStatus.WATCHING),
-        StatusChange(at(9, 59), WatchStatus.FYERS_TROUBLE),
+        StatusChange(at(9, 59), WatchStatus.FYERS_UNAVAILABLE),
         StatusChange(at(9, 59), BlindReason.SLOW_CYCLE),
     ]
 
@@ -220,15 +220,15 @@ def test_lines_of_older_versions_tell_by_their_silence() -> None:
 @pytest.mark.parametrize(
     ("reason", "expires_at", "expected"),
     [
-        (EndReason.EXPIRED, at(10), at(10)),
-        (EndReason.EXPIRED, at(16), None),
-        (EndReason.REJECTED, at(16), None),
-        (EndReason.SIGNED_OUT, at(16), at(11)),
-        (EndReason.BY_ADMIN, at(16), at(11)),
+        (DisconnectReason.EXPIRED, at(10), at(10)),
+        (DisconnectReason.EXPIRED, at(16), None),
+        (DisconnectReason.REJECTED, at(16), None),
+        (DisconnectReason.SIGNED_OUT, at(16), at(11)),
+        (DisconnectReason.BY_ADMIN, at(16), at(11)),
     ],
 )
 def test_an_end_is_known_or_only_noticed(
-    reason: EndReason, expires_at: datetime, expected: datetime | None
+    reason: DisconnectReason, expires_at: datetime, expected: datetime | None
 ) -> None:
     """A refusal shows that a session has ended, not when."""
     connection = Connection(

@@ -36,7 +36,7 @@ def test_only_operators_choose_what_is_for_operators():
     assert admin == set(NotificationKind) - PAGE_ONLY - {NotificationKind.TEST}
     assert trader == admin - FOR_OPERATORS
     with pytest.raises(InvalidInput):
-        read_kinds(frozenset({NotificationKind.BROKER_TROUBLE}), Role.TRADER)
+        read_kinds(frozenset({NotificationKind.BROKER_OUTAGE}), Role.TRADER)
     assert read_kinds(frozenset(trader), Role.TRADER) == trader
 
 

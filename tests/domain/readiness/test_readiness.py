@@ -11,6 +11,7 @@ from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import IST, MarketCalendar, trading_session
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.readiness import readiness as rules
 from hullwatch.domain.readiness.readiness import (
     FOR_USER,
     Bell,
@@ -25,8 +26,7 @@ from hullwatch.domain.readiness.readiness import (
     ends_early,
     line_state,
 )
-from hullwatch.domain.readiness import readiness as rules
-from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.sessions.tokens import next_daily_end
 
 MONDAY = date(2026, 11, 23)
@@ -49,12 +49,16 @@ GOOD = Facts(
     end_reason=None,
     expires_at=ist("06:00", date(2026, 11, 24)),
     ended_at=None,
-    standing=Standing.VERIFIED,
+    verification_state=VerificationState.VERIFIED,
     status=WatchStatus.MARKET_CLOSED,
     lines=(Line(SBIN, LineState.WARM), Line(INFY, LineState.WARM)),
 )
 ENDED = replace(
-    GOOD, login=LoginState.DISCONNECTED, end_reason=EndReason.EXPIRED, ended_at=ist("06:00"), expires_at=None
+    GOOD,
+    login=LoginState.DISCONNECTED,
+    end_reason=DisconnectReason.EXPIRED,
+    ended_at=ist("06:00"),
+    expires_at=None,
 )
 
 
@@ -139,8 +143,8 @@ def test_who_wants_nothing_watched_is_never_late(bell: Bell) -> None:
     assert not Verdict.NOT_WANTED.counts
 
 
-@pytest.mark.parametrize("reason", EndReason)
-def test_an_ended_session_is_the_users_to_renew(reason: EndReason) -> None:
+@pytest.mark.parametrize("reason", DisconnectReason)
+def test_an_ended_session_is_the_users_to_renew(reason: DisconnectReason) -> None:
     """Each reason keeps its name, before the opening and after, and says when it was."""
     facts = replace(ENDED, end_reason=reason)
 
@@ -163,15 +167,15 @@ def test_an_end_before_the_opening_is_not_ready_and_one_before_the_close_is_a_ye
 @pytest.mark.parametrize(
     ("standing", "reason"),
     [
-        (Standing.UNVERIFIED, Reason.FYERS_TROUBLE),
-        (Standing.HELD, Reason.FYERS_TROUBLE),
-        (Standing.SUSPECTED, Reason.CHECKING_LOGIN),
-        (Standing.ASSUMED, Reason.UNASKED),
+        (VerificationState.UNVERIFIED, Reason.FYERS_UNAVAILABLE),
+        (VerificationState.HELD, Reason.FYERS_UNAVAILABLE),
+        (VerificationState.UNDER_VERIFICATION, Reason.CHECKING_LOGIN),
+        (VerificationState.ASSUMED, Reason.UNASKED),
     ],
 )
-def test_doubt_is_not_ready_and_nobodys_fault(standing: Standing, reason: Reason) -> None:
+def test_doubt_is_not_ready_and_nobodys_fault(standing: VerificationState, reason: Reason) -> None:
     """What Fyers has not confirmed is not called ready, and the user is not called to act."""
-    one = assess(replace(GOOD, standing=standing), BEFORE)
+    one = assess(replace(GOOD, verification_state=standing), BEFORE)
 
     assert (one.verdict, one.reason) == (Verdict.NOT_READY, reason)
     assert not one.is_for_user
@@ -181,7 +185,7 @@ def test_doubt_is_not_ready_and_nobodys_fault(standing: Standing, reason: Reason
     ("state", "reason", "is_for_user"),
     [
         (LineState.COLD, Reason.WARMING, False),
-        (LineState.UNAVAILABLE, Reason.FYERS_TROUBLE, False),
+        (LineState.UNAVAILABLE, Reason.FYERS_UNAVAILABLE, False),
         (LineState.RATE_LIMITED, Reason.RATE_LIMITED, False),
         (LineState.NOT_PERMITTED, Reason.NOT_PERMITTED, True),
     ],
@@ -212,7 +216,11 @@ def test_refused_and_young_symbols_keep_nobody_from_being_ready_unless_all_are_r
 
 def test_what_the_user_can_do_comes_before_what_nobody_can() -> None:
     """A dead session is named although the lines are cold and Fyers is ill."""
-    facts = with_lines(LineState.UNAVAILABLE, LineState.COLD, of=replace(ENDED, standing=Standing.UNVERIFIED))
+    facts = with_lines(
+        LineState.UNAVAILABLE,
+        LineState.COLD,
+        of=replace(ENDED, verification_state=VerificationState.UNVERIFIED),
+    )
 
     assert found(facts) == (Verdict.NOT_READY, Reason.EXPIRED)
 
@@ -244,8 +252,8 @@ def test_every_outcome_leads_to_a_state(outcome: Outcome, *, has_average: bool, 
 
 def test_every_word_has_its_row() -> None:
     """End reasons, standings and statuses map into reasons; no row is left from an older word."""
-    assert set(rules._ENDED) == set(EndReason)
-    assert set(rules._DOUBTS) == set(Standing)
+    assert set(rules._ENDED) == set(DisconnectReason)
+    assert set(rules._DOUBTS) == set(VerificationState)
     assert set(rules._STATUSES) == set(WatchStatus)
     assert set(rules._COLD_AFTER) == set(Outcome)
     in_tables = {reason for table in (rules.OBSTACLES, rules.DELAYS, rules.CAVEATS) for reason, _ in table}
@@ -256,10 +264,10 @@ FACTS = st.builds(
     Facts,
     is_wanted=st.booleans(),
     login=st.sampled_from(LoginState),
-    end_reason=st.none() | st.sampled_from(EndReason),
+    end_reason=st.none() | st.sampled_from(DisconnectReason),
     expires_at=st.none() | st.sampled_from([ist("06:00"), ist("09:15"), ist("11:20"), ist("23:00")]),
     ended_at=st.none() | st.just(ist("06:00")),
-    standing=st.sampled_from(Standing),
+    verification_state=st.sampled_from(VerificationState),
     status=st.sampled_from(WatchStatus),
     lines=st.lists(
         st.builds(Line, st.sampled_from([SBIN, INFY]), st.sampled_from(LineState)), max_size=4
@@ -279,7 +287,7 @@ def test_every_account_has_one_verdict_that_fits_the_hour(facts: Facts, bell: Be
     if one.verdict in (Verdict.NOT_READY, Verdict.NOT_WATCHING, Verdict.NOT_WANTED):
         assert one.reason is not None
     if one.verdict is Verdict.READY:
-        assert facts.standing is Standing.VERIFIED
+        assert facts.verification_state is VerificationState.VERIFIED
         assert all(
             line.state in (LineState.WARM, LineState.REFUSED, LineState.TOO_YOUNG) for line in facts.lines
         )
@@ -295,11 +303,18 @@ def test_every_account_has_one_verdict_that_fits_the_hour(facts: Facts, bell: Be
     assert one.is_for_user == (one.reason in FOR_USER)
 
 
-@given(FACTS, BELLS, st.sampled_from([Standing.UNVERIFIED, Standing.SUSPECTED, Standing.HELD]))
-def test_doubt_never_becomes_the_users_fault(facts: Facts, bell: Bell, doubt: Standing) -> None:
+@given(
+    FACTS,
+    BELLS,
+    st.sampled_from(
+        [VerificationState.UNVERIFIED, VerificationState.UNDER_VERIFICATION, VerificationState.HELD]
+    ),
+)
+def test_doubt_never_becomes_the_users_fault(facts: Facts, bell: Bell, doubt: VerificationState) -> None:
     """Whoever is not called to act while Fyers confirms is not called to act because Fyers does not."""
     sure, unsure = (
-        assess(replace(facts, standing=standing), bell) for standing in (Standing.VERIFIED, doubt)
+        assess(replace(facts, verification_state=standing), bell)
+        for standing in (VerificationState.VERIFIED, doubt)
     )
 
     if unsure.is_for_user:

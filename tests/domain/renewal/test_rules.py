@@ -13,7 +13,7 @@ from hullwatch.domain.failures import (
     NotPermitted,
     RateLimited,
     RequestRefused,
-    SessionOver,
+    SessionDisconnected,
     Unavailable,
     UnreadableReply,
 )
@@ -30,7 +30,7 @@ from hullwatch.domain.renewal.rules import (
     occasion_of,
 )
 from hullwatch.domain.secrets import RefreshToken
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, LoginTrigger
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, LoginTrigger
 from hullwatch.domain.sessions.tokens import refresh_token_end
 
 LOGIN = BrokerService.LOGIN
@@ -116,7 +116,7 @@ def test_ends_that_a_person_wanted_are_no_occasion():
     occasions = {trigger: occasion_of(trigger) for trigger in LoginTrigger}
 
     assert {trigger: occasion for trigger, occasion in occasions.items() if occasion} == {
-        LoginTrigger.REACHED_END: Occasion.AT_END,
+        LoginTrigger.REACHED_EXPIRY: Occasion.AT_END,
         LoginTrigger.REFUSAL_CONFIRMED: Occasion.AT_REFUSAL,
     }
 
@@ -126,10 +126,10 @@ def test_ends_that_a_person_wanted_are_no_occasion():
     [
         ({}, True),
         ({"generation": 4}, False),
-        ({"state": LoginState.DISCONNECTED, "reason": EndReason.EXPIRED}, True),
-        ({"state": LoginState.DISCONNECTED, "reason": EndReason.REJECTED}, True),
-        ({"state": LoginState.DISCONNECTED, "reason": EndReason.SIGNED_OUT}, False),
-        ({"state": LoginState.DISCONNECTED, "reason": EndReason.BY_ADMIN}, False),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.EXPIRED}, True),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.REJECTED}, True),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.SIGNED_OUT}, False),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.BY_ADMIN}, False),
     ],
 )
 def test_a_renewal_follows_only_what_it_renews(change, expected):
@@ -158,7 +158,7 @@ def test_a_failure_belongs_to_its_session(outcome):
         (RateLimited(LOGIN, 3), RenewalOutcome.UNAVAILABLE),
         (Unavailable(LOGIN, "http_502", 502), RenewalOutcome.UNAVAILABLE),
         (UnreadableReply(LOGIN, "unreadable", 200), RenewalOutcome.UNAVAILABLE),
-        (SessionOver(LOGIN), RenewalOutcome.UNAVAILABLE),
+        (SessionDisconnected(LOGIN), RenewalOutcome.UNAVAILABLE),
         (LoginRefused(LOGIN, -16, 401, "/x"), RenewalOutcome.UNAVAILABLE),
     ],
 )

@@ -14,18 +14,18 @@ from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
     LOGIN_TABLE,
-    STANDING_TABLE,
+    VERIFICATION_TABLE,
     Connection,
     Credential,
-    EndReason,
+    DisconnectReason,
     Evidence,
     ImpossibleTransition,
     LoginState,
     LoginTrigger,
     Look,
-    Standing,
-    StandingTrigger,
     Verdict,
+    VerificationState,
+    VerificationTrigger,
     credential_of,
     move,
     next_look,
@@ -34,7 +34,7 @@ from hullwatch.domain.sessions.connection import (
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 END = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
 ENDINGS = (
-    LoginTrigger.REACHED_END,
+    LoginTrigger.REACHED_EXPIRY,
     LoginTrigger.REFUSAL_CONFIRMED,
     LoginTrigger.SIGNED_OUT,
     LoginTrigger.DISCONNECTED_BY_ADMIN,
@@ -63,7 +63,7 @@ def refused(code: int, service: BrokerService = BrokerService.DATA) -> LoginRefu
 
 @pytest.mark.parametrize(
     ("table", "states", "triggers"),
-    [(LOGIN_TABLE, LoginState, LoginTrigger), (STANDING_TABLE, Standing, StandingTrigger)],
+    [(LOGIN_TABLE, LoginState, LoginTrigger), (VERIFICATION_TABLE, VerificationState, VerificationTrigger)],
 )
 def test_each_state_and_trigger_is_in_the_table_or_impossible(
     table: dict, states: type[StrEnum], triggers: type[StrEnum]
@@ -81,7 +81,7 @@ def test_every_state_can_be_reached_and_left() -> None:
     """No state is out of reach, and none is a trap."""
     for table, states, start in (
         (LOGIN_TABLE, LoginState, LoginState.NEVER_CONNECTED),
-        (STANDING_TABLE, Standing, Standing.ASSUMED),
+        (VERIFICATION_TABLE, VerificationState, VerificationState.ASSUMED),
     ):
         reached = {start}
         while more := {after for (before, _), after in table.items() if before in reached} - reached:
@@ -108,19 +108,19 @@ def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
         try:
             if trigger is LoginTrigger.LOGGED_IN:
                 connection = logged_in(connection)
-            elif trigger is LoginTrigger.NEARED_END:
-                connection = rules.near_end(connection, now=NOW).after
+            elif trigger is LoginTrigger.NEARED_EXPIRY:
+                connection = rules.mark_expiring(connection, now=NOW).after
             else:
                 connection = ended(connection, trigger)
         except ImpossibleTransition:
             assert connection is before
             assert not exists or (
-                trigger is LoginTrigger.NEARED_END and connection.state is LoginState.EXPIRING
+                trigger is LoginTrigger.NEARED_EXPIRY and connection.state is LoginState.EXPIRING
             )
             continue
         if trigger is LoginTrigger.LOGGED_IN:
             exists, generation = True, generation + 1
-        elif trigger is not LoginTrigger.NEARED_END:
+        elif trigger is not LoginTrigger.NEARED_EXPIRY:
             exists = False
         assert connection.has_session is exists
         assert connection.generation == generation
@@ -128,9 +128,9 @@ def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
         assert connection.is_usable is exists  # a move of the login table leaves no doubt behind
 
 
-@given(st.lists(st.sampled_from([trigger for trigger in StandingTrigger if trigger.value != "started"])))
+@given(st.lists(st.sampled_from([trigger for trigger in VerificationTrigger if trigger.value != "started"])))
 @settings(deadline=None)
-def test_a_standing_follows_its_model(triggers: list[StandingTrigger]) -> None:
+def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> None:
     """A refusal blocks ordinary calls until it is cleared or released, and never ends the session."""
     connection, blocked = logged_in(), False
     for trigger in triggers:
@@ -138,9 +138,9 @@ def test_a_standing_follows_its_model(triggers: list[StandingTrigger]) -> None:
             connection = rules.stand(connection, trigger, now=NOW)
         except ImpossibleTransition:
             continue
-        if trigger is StandingTrigger.REFUSED:
+        if trigger is VerificationTrigger.REFUSED:
             blocked = True
-        elif trigger in (StandingTrigger.CLEARED, StandingTrigger.RELEASED):
+        elif trigger in (VerificationTrigger.CLEARED, VerificationTrigger.RELEASED):
             blocked = False
         assert connection.is_usable is not blocked
         assert connection.has_session
@@ -149,26 +149,39 @@ def test_a_standing_follows_its_model(triggers: list[StandingTrigger]) -> None:
 
 def test_a_late_answer_does_not_clear_a_refusal() -> None:
     """A call that was under way when the refusal came neither clears nor condemns."""
-    suspected = rules.stand(logged_in(), StandingTrigger.REFUSED, now=NOW)
+    suspected = rules.stand(logged_in(), VerificationTrigger.REFUSED, now=NOW)
 
-    for trigger in (StandingTrigger.ANSWERED, StandingTrigger.TROUBLED, StandingTrigger.REFUSED):
-        assert rules.stand(suspected, trigger, now=NOW).standing is Standing.SUSPECTED
+    for trigger in (
+        VerificationTrigger.ANSWERED,
+        VerificationTrigger.UNAVAILABLE,
+        VerificationTrigger.REFUSED,
+    ):
+        assert (
+            rules.stand(suspected, trigger, now=NOW).verification_state
+            is VerificationState.UNDER_VERIFICATION
+        )
 
 
 def test_standing_that_says_nothing_new_is_the_same_value() -> None:
     """A repeated trouble makes no new connection, so that nobody is told twice."""
-    unverified = rules.stand(logged_in(), StandingTrigger.TROUBLED, now=NOW)
+    unverified = rules.stand(logged_in(), VerificationTrigger.UNAVAILABLE, now=NOW)
 
-    assert rules.stand(unverified, StandingTrigger.TROUBLED, now=NOW + timedelta(hours=1)) is unverified
+    assert (
+        rules.stand(unverified, VerificationTrigger.UNAVAILABLE, now=NOW + timedelta(hours=1)) is unverified
+    )
 
 
 def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
     """The repair can be told of the interruption that it ends; nothing else of the old session is left."""
-    down = ended(rules.stand(logged_in(), StandingTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT)
+    down = ended(rules.stand(logged_in(), VerificationTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT)
 
     again = logged_in(down, at=NOW + timedelta(hours=1))
 
-    assert (again.generation, again.state, again.standing) == (2, LoginState.CONNECTED, Standing.ASSUMED)
+    assert (again.generation, again.state, again.verification_state) == (
+        2,
+        LoginState.CONNECTED,
+        VerificationState.ASSUMED,
+    )
     assert (again.incident_id, again.reason, again.last_validated_at) == ("inc_1", None, None)
     assert again.last_disconnect_at == NOW
 
@@ -176,16 +189,16 @@ def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
 @pytest.mark.parametrize(
     ("trigger", "codes", "at", "reason"),
     [
-        (LoginTrigger.REACHED_END, (), END, EndReason.EXPIRED),
-        (LoginTrigger.SIGNED_OUT, (), NOW, EndReason.SIGNED_OUT),
-        (LoginTrigger.DISCONNECTED_BY_ADMIN, (), NOW, EndReason.BY_ADMIN),
-        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -17), NOW, EndReason.REJECTED),
-        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -8), NOW, EndReason.EXPIRED),
-        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -16), END, EndReason.EXPIRED),
+        (LoginTrigger.REACHED_EXPIRY, (), END, DisconnectReason.EXPIRED),
+        (LoginTrigger.SIGNED_OUT, (), NOW, DisconnectReason.SIGNED_OUT),
+        (LoginTrigger.DISCONNECTED_BY_ADMIN, (), NOW, DisconnectReason.BY_ADMIN),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -17), NOW, DisconnectReason.REJECTED),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -8), NOW, DisconnectReason.EXPIRED),
+        (LoginTrigger.REFUSAL_CONFIRMED, (-15, -16), END, DisconnectReason.EXPIRED),
     ],
 )
 def test_an_end_has_the_reason_that_fits(
-    trigger: LoginTrigger, codes: tuple[int, ...], at: datetime, reason: EndReason
+    trigger: LoginTrigger, codes: tuple[int, ...], at: datetime, reason: DisconnectReason
 ) -> None:
     """A confirmed refusal is *expired* if Fyers says so or its known end has passed, else *rejected*."""
     after = ended(logged_in(), trigger, *(refused(code) for code in codes), at=at)
@@ -197,10 +210,10 @@ def test_an_end_has_the_reason_that_fits(
 def test_every_ending_has_a_reason() -> None:
     """No trigger that ends a session is without one."""
     assert {ended(logged_in(), trigger).reason for trigger in ENDINGS} == {
-        EndReason.EXPIRED,
-        EndReason.REJECTED,
-        EndReason.SIGNED_OUT,
-        EndReason.BY_ADMIN,
+        DisconnectReason.EXPIRED,
+        DisconnectReason.REJECTED,
+        DisconnectReason.SIGNED_OUT,
+        DisconnectReason.BY_ADMIN,
     }
 
 
@@ -218,13 +231,13 @@ def test_a_credential_ends_with_its_known_end() -> None:
 
     assert held.may_call(END - timedelta(microseconds=1))
     assert not held.may_call(END)
-    assert not held.for_second_look().may_call(END)
+    assert not held.for_verification().may_call(END)
 
 
 def test_a_closed_lease_closes_every_copy() -> None:
     """Whoever holds the credential, also for the second look, may not call after the session ended."""
     held = credential()
-    copies = (held, held.for_second_look(), replace(held))
+    copies = (held, held.for_verification(), replace(held))
 
     held.lease.is_over = True
 
@@ -235,10 +248,10 @@ def test_in_doubt_only_the_second_look_may_ask() -> None:
     """A refusal stops ordinary calls, those that wait for their turn included."""
     held = credential()
 
-    held.lease.is_in_doubt = True
+    held.lease.is_under_verification = True
 
     assert not held.may_call(NOW)
-    assert held.for_second_look().may_call(NOW)
+    assert held.for_verification().may_call(NOW)
 
 
 def test_a_credential_shows_no_secret() -> None:
@@ -301,7 +314,7 @@ def test_profile_alone_clears_nothing(first: BrokerService) -> None:
 def test_trouble_decides_nothing() -> None:
     """Where nobody can be asked the session stays in doubt."""
     for first in SERVICES:
-        assert run_look(first, dict.fromkeys(SERVICES, Look.TROUBLED))[0] is Verdict.UNDECIDED
+        assert run_look(first, dict.fromkeys(SERVICES, Look.UNAVAILABLE))[0] is Verdict.UNDECIDED
 
 
 @pytest.mark.parametrize(
@@ -311,7 +324,7 @@ def test_the_service_that_refused_can_clear_but_not_confirm_itself(again: Look, 
     """An app that may not ask the other service gets out of doubt by the first one's own answer."""
     answers = {
         BrokerService.PROFILE: Look.ANSWERED,
-        BrokerService.TRADING: Look.TROUBLED,
+        BrokerService.TRADING: Look.UNAVAILABLE,
         BrokerService.DATA: again,
     }
 

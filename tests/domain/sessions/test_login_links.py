@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.sessions.login_links import (
     BY_HULLWATCH,
-    LinkStanding,
+    LinkState,
     LoginLink,
     asked_incident,
     asker_of,
@@ -30,17 +30,17 @@ def link(browser_hash: str | None = None) -> LoginLink:
 @pytest.mark.parametrize(
     ("taken_by", "generation", "browser", "after", "standing"),
     [
-        (None, 3, None, 0 * MINUTE, LinkStanding.GOOD),
-        (None, 3, "phone", 0 * MINUTE, LinkStanding.GOOD),
-        ("phone", 3, "phone", 0 * MINUTE, LinkStanding.GOOD),
-        ("phone", 3, "desk", 0 * MINUTE, LinkStanding.TAKEN),
-        ("phone", 3, None, 0 * MINUTE, LinkStanding.TAKEN),
-        (None, 3, "phone", MINUTE - timedelta(microseconds=1), LinkStanding.GOOD),
-        (None, 3, "phone", MINUTE, LinkStanding.EXPIRED),
-        ("phone", 3, "desk", MINUTE, LinkStanding.EXPIRED),
-        (None, 4, "phone", 0 * MINUTE, LinkStanding.VOID),
-        ("phone", 4, "phone", MINUTE, LinkStanding.VOID),
-        (None, 2, "phone", 0 * MINUTE, LinkStanding.VOID),
+        (None, 3, None, 0 * MINUTE, LinkState.GOOD),
+        (None, 3, "phone", 0 * MINUTE, LinkState.GOOD),
+        ("phone", 3, "phone", 0 * MINUTE, LinkState.GOOD),
+        ("phone", 3, "desk", 0 * MINUTE, LinkState.TAKEN),
+        ("phone", 3, None, 0 * MINUTE, LinkState.TAKEN),
+        (None, 3, "phone", MINUTE - timedelta(microseconds=1), LinkState.GOOD),
+        (None, 3, "phone", MINUTE, LinkState.EXPIRED),
+        ("phone", 3, "desk", MINUTE, LinkState.EXPIRED),
+        (None, 4, "phone", 0 * MINUTE, LinkState.VOID),
+        ("phone", 4, "phone", MINUTE, LinkState.VOID),
+        (None, 2, "phone", 0 * MINUTE, LinkState.VOID),
     ],
 )
 def test_how_a_link_stands(taken_by, generation, browser, after, standing):

@@ -96,9 +96,9 @@ class Incidents(Repository):
     async def tell(self, subject: str, *, at: datetime) -> bool:
         """Note that operators are told."""
         known = self.tables.incidents.get(subject)
-        if known is None or known.told_at is not None:
+        if known is None or known.notified_at is not None:
             return False
-        self.tables.incidents[subject] = kept(replace(known, told_at=at))
+        self.tables.incidents[subject] = kept(replace(known, notified_at=at))
         return True
 
     async def end(self, incident_id: str) -> bool:

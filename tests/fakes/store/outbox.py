@@ -11,9 +11,9 @@ from hullwatch.domain.notifications.channels import (
     ChannelHealth,
     Claimed,
     ClaimWish,
+    DeadLetter,
     Delivery,
     DeliveryResult,
-    SetAside,
 )
 from hullwatch.domain.notifications.notifications import DeliveryState, Notification, NotificationKind
 
@@ -73,12 +73,12 @@ class Outbox(Repository):
         own.sort(key=lambda one: (one.created_at, one.id), reverse=True)
         return [self._delivery(one) for one in own[:limit]]
 
-    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Return what could not be delivered, except tests, newest first."""
         found = [
             one
             for one in sorted(self.tables.deliveries.values(), key=lambda one: one.id)
-            if one.state is DeliveryState.SET_ASIDE
+            if one.state is DeliveryState.FAILED_PERMANENTLY
             and self.tables.notifications[one.notification_id].kind is not NotificationKind.TEST
         ]
         found.sort(key=lambda one: one.ended_at, reverse=True)
@@ -87,7 +87,7 @@ class Outbox(Repository):
     async def retry(self, delivery_id: str, *, now: datetime) -> bool:
         """Let one that was set aside wait again."""
         found = self.tables.deliveries.get(delivery_id)
-        if found is None or found.state is not DeliveryState.SET_ASIDE:
+        if found is None or found.state is not DeliveryState.FAILED_PERMANENTLY:
             return False
         self.tables.deliveries[delivery_id] = replace(
             found,
@@ -106,14 +106,14 @@ class Outbox(Repository):
     async def discard(self, delivery_id: str) -> bool:
         """Remove one that was set aside."""
         found = self.tables.deliveries.get(delivery_id)
-        if found is None or found.state is not DeliveryState.SET_ASIDE:
+        if found is None or found.state is not DeliveryState.FAILED_PERMANENTLY:
             return False
         del self.tables.deliveries[delivery_id]
         return True
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
         """Remove old deliveries, and old notices that were read and wait on no channel."""
-        before = {DeliveryState.SENT: sent_before, DeliveryState.SET_ASIDE: others_before}
+        before = {DeliveryState.SENT: sent_before, DeliveryState.FAILED_PERMANENTLY: others_before}
         old = [
             one.id
             for one in self.tables.deliveries.values()
@@ -178,7 +178,7 @@ class Outbox(Repository):
             last_error=one.last_error,
         )
 
-    def _set_aside(self, one: StoredDelivery) -> SetAside:
+    def _set_aside(self, one: StoredDelivery) -> DeadLetter:
         channel = self.tables.channels[one.channel_id]
         email = self.tables.users[one.user_id].email
-        return SetAside(self._delivery(one), one.user_id, email, channel.kind, channel.hint)
+        return DeadLetter(self._delivery(one), one.user_id, email, channel.kind, channel.hint)

@@ -60,7 +60,7 @@ class Connections(Repository):
                 continue
             self.tables.connections[connection.user_id] = replace(
                 stored,
-                standing=connection.standing,
+                verification_state=connection.verification_state,
                 last_validated_at=connection.last_validated_at,
                 last_disconnect_at=connection.last_disconnect_at,
                 incident_id=connection.incident_id,

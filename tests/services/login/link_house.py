@@ -19,7 +19,7 @@ from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.login.redirect import Redirect
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -77,7 +77,7 @@ class LinkHouse:
             hub=self.hub,
             new_id=new_id,
         )
-        self.linking = LinkingService(
+        self.linking = FyersLoginService(
             store=self.store,
             broker=self.broker,
             connections=self.connections,

@@ -10,7 +10,7 @@ from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import (
     LimitReached,
     LinkRefused,
-    LoginLinkOver,
+    LoginLinkExpired,
     LoginLinkTaken,
     NotAllowed,
     NotFound,
@@ -221,7 +221,7 @@ async def test_a_link_is_void_after_a_login(house, phone):
     links = [await house.link() for _ in range(3)]
     await house.come_back(await house.press(links[0], phone), phone)
     for value in links:
-        with pytest.raises(LoginLinkOver):
+        with pytest.raises(LoginLinkExpired):
             await house.press(value, phone)
 
     await house.end("asha")
@@ -230,7 +230,7 @@ async def test_a_link_is_void_after_a_login(house, phone):
     await house.log_in("asha")
     await house.end("asha")
 
-    with pytest.raises(LoginLinkOver):
+    with pytest.raises(LoginLinkExpired):
         await house.look(value, phone)
     with pytest.raises(LinkRefused):
         await house.come_back(state, phone)
@@ -282,7 +282,7 @@ async def test_a_link_ends(house, phone):
     await house.clock.advance(60)
 
     for use in (house.look, house.press):
-        with pytest.raises(LoginLinkOver):
+        with pytest.raises(LoginLinkExpired):
             await use(value, phone)
     with pytest.raises(LinkRefused):
         await house.come_back(state, phone)
@@ -297,7 +297,7 @@ async def test_unknown_links_are_spoken_of_like_ended_ones(house, phone):
     sentences = set()
     for tried in (value, "made-up", "", "nul\x00", "half\ud800", "x" * 5000):
         for use in (house.look, house.press):
-            with pytest.raises(LoginLinkOver) as refused:
+            with pytest.raises(LoginLinkExpired) as refused:
                 await use(tried, phone)
             sentences.add(str(refused.value))
 
@@ -446,7 +446,7 @@ async def test_guessing_is_locked_and_others_are_not(house, phone):
     """Thirty unknown values from one address lock it; the same link is still good elsewhere."""
     value = await house.link()
     for number in range(30):
-        with pytest.raises(LoginLinkOver):
+        with pytest.raises(LoginLinkExpired):
             await house.look(f"guess-{number}", phone)
 
     with pytest.raises(TooManyAttempts):

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from hullwatch.domain.failures import LinkRefused, LoginLinkOver, LoginLinkTaken, NotAllowed
+from hullwatch.domain.failures import LinkRefused, LoginLinkExpired, LoginLinkTaken, NotAllowed
 from hullwatch.services.login.links import LIFETIME
 from hullwatch.services.login.oauth import STATE_LIFETIME
 from services.login.link_house import LinkHouse, Phone, fyers_id
@@ -90,7 +90,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         before = self.house.store.tables.copy()
         try:
             seen = self.run(self.house.look(link.value, self.phone[phone]))
-        except LoginLinkOver:
+        except LoginLinkExpired:
             assert not self.is_alive(link)
         except LoginLinkTaken:
             assert self.is_alive(link)
@@ -119,7 +119,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
             state = self.run(self.house.press(link.value, self.phone[phone]))
         except NotAllowed:
             assert who not in (None, link.user_id)
-        except LoginLinkOver:
+        except LoginLinkExpired:
             assert not self.is_alive(link)
         except LoginLinkTaken:
             assert self.is_alive(link)

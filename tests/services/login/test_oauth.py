@@ -27,13 +27,13 @@ from hullwatch.domain.failures import (
     WrongAccount,
 )
 from hullwatch.domain.secrets import AccessToken, AppSecret
-from hullwatch.domain.sessions.connection import EndReason, LoginState
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.sessions.tokens import next_daily_end
 from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.apps import AppCheck
-from hullwatch.services.login.oauth import STATE_LIFETIME, LinkingService, Redirect, read_pasted
+from hullwatch.services.login.oauth import STATE_LIFETIME, FyersLoginService, Redirect, read_pasted
 from hullwatch.services.sessions.service import ConnectionService
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), "http://127.0.0.1:8000/api/fyers/callback")
@@ -59,7 +59,7 @@ class House:
             hub=Broadcast[Event](),
             new_id=lambda prefix: f"{prefix}_{next(numbers)}",
         )
-        self.linking = LinkingService(
+        self.linking = FyersLoginService(
             store=self.store,
             broker=self.broker,
             connections=self.connections,
@@ -391,7 +391,7 @@ async def test_disconnect_ends_the_session_here_and_there(house):
 
     connection = await house.linking.disconnect("asha")
 
-    assert connection.reason is EndReason.SIGNED_OUT
+    assert connection.reason is DisconnectReason.SIGNED_OUT
     assert [call.name for call in house.broker.calls_of("asha")] == ["sign_out"]
 
 

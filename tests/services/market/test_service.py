@@ -18,7 +18,7 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol
-from hullwatch.domain.sessions.connection import Standing
+from hullwatch.domain.sessions.connection import VerificationState
 from services.building import ALICE, BOB, FIVE, INFY, OPENING, SBIN, House, candles_of, fyers_id, quote
 
 DATA, HISTORY = BrokerService.DATA, BrokerService.HISTORY
@@ -164,7 +164,7 @@ async def test_what_is_learned_is_told_to_the_connection(house: House) -> None:
 
     await house.market.fresh_quotes(ALICE, [SBIN])
 
-    assert house.connections.connection(ALICE).standing is Standing.SUSPECTED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
     await house.clock.settle()
     reached = len(house.broker.calls)
     answer = await house.market.fresh_quotes(ALICE, [SBIN])

@@ -109,7 +109,7 @@ async def held(house: House) -> House:
     for user_id in (ALICE, BOB, CAROL, DAVE):
         house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     await house.clock.advance(20)
-    assert house.connections.broker_trouble is not None
+    assert house.connections.broker_outage is not None
     for user_id in (ALICE, BOB, CAROL, DAVE):
         house.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
     await house.clock.advance(600)
@@ -144,9 +144,9 @@ async def slow(house: House) -> House:
 TROUBLES: dict[Callable[[House], Awaitable[House]], set[BlindReason]] = {
     signed_out: {BlindReason.NO_SESSION},
     rejected: {BlindReason.CHECKING_LOGIN, BlindReason.NO_SESSION},
-    outage: {BlindReason.FYERS_TROUBLE},
+    outage: {BlindReason.FYERS_UNAVAILABLE},
     rate_limited: {BlindReason.RATE_LIMITED},
-    held: {BlindReason.CHECKING_LOGIN, BlindReason.FYERS_TROUBLE},
+    held: {BlindReason.CHECKING_LOGIN, BlindReason.FYERS_UNAVAILABLE},
     killed: {BlindReason.SERVER_DOWN, BlindReason.STARTING},
     stalled: {BlindReason.SERVER_BUSY},
     slow: {BlindReason.SLOW_CYCLE},
@@ -239,7 +239,7 @@ async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> N
     await house.clock.advance_to(TURN_AT - timedelta(seconds=0.2))
     await house.log_in(ALICE)  # wakes her cycle, which ends after the close and is good
     await house.clock.advance_to(TURN_AT + timedelta(seconds=0.5))
-    house.broker.set_state(fyers_id(ALICE), AccountState.TROUBLED)
+    house.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     await house.clock.advance(30)
     house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
     await house.clock.advance(10)

@@ -176,7 +176,7 @@ def _common(start: datetime, end: datetime, since: datetime, until: datetime) ->
     return max(0, length // timedelta(microseconds=1))
 
 
-class Story:
+class DemoScenario:
     """One account's life over the real services, told step by step."""
 
     def __init__(self, began_at: datetime) -> None:
@@ -315,9 +315,9 @@ beginnings = st.sampled_from(
 
 async def tell(
     began_at: datetime, steps: list[tuple[str, float]]
-) -> tuple[Story, Counter[str], Counter[str]]:
+) -> tuple[DemoScenario, Counter[str], Counter[str]]:
     """Live through the steps."""
-    story = Story(began_at)
+    story = DemoScenario(began_at)
     await story.begin()
     for name, length in steps:
         await getattr(story, name)(length)

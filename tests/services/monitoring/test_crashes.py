@@ -100,7 +100,7 @@ async def judge(house: House) -> None:
         own = [signal for signal in house.signals(ALICE) if signal.rule is rule]
         assert found(own) == expected_signals(MARKET, rule, after=began, through=through)
     assert house.signals(ALICE)
-    assert len(house.notices(ALICE, NotificationKind.SESSION_ENDED)) == 1
+    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
     assert house.connections.connection(ALICE).has_session
     assert house.stored(ALICE).generation == 2
     assert house.monitoring.state(ALICE).is_running

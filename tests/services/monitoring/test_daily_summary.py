@@ -304,9 +304,9 @@ def test_several_reasons_are_told_with_their_time_the_longest_first() -> None:
     """Seconds stay seconds, so that no gap disappears."""
     text = said(
         [
-            blind(BlindReason.FYERS_TROUBLE, 5, timedelta(seconds=20)),
+            blind(BlindReason.FYERS_UNAVAILABLE, 5, timedelta(seconds=20)),
             blind(BlindReason.NO_SESSION, 10, timedelta(minutes=7)),
-            blind(BlindReason.FYERS_TROUBLE, 30, timedelta(seconds=25)),
+            blind(BlindReason.FYERS_UNAVAILABLE, 30, timedelta(seconds=25)),
         ]
     )
 

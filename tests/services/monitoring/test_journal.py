@@ -104,7 +104,10 @@ async def test_a_signal_is_put_into_the_outbox_with_it_once_for_each_channel_tha
     await desk.journal.keep([signal(1)], {})
     assert desk.store.tables.notifications == {}
     async with desk.store.begin() as work:
-        for name, kinds in (("hook", {NotificationKind.SIGNAL}), ("other", {NotificationKind.SESSION_ENDED})):
+        for name, kinds in (
+            ("hook", {NotificationKind.SIGNAL}),
+            ("other", {NotificationKind.SESSION_DISCONNECTED}),
+        ):
             channel = Channel(
                 name, ALICE, ChannelKind.WEBHOOK, name, name, frozenset(kinds), is_on=True, created_at=NOW
             )

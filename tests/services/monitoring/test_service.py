@@ -169,7 +169,7 @@ async def test_one_hanging_account_delays_nobody(house: House) -> None:
     made = house.broker.calls[reached:]
     assert 12 <= sum(call.user_id == BOB and call.name == "quotes" for call in made) <= 13
     assert 2 <= sum(call.user_id == ALICE for call in made) <= 3
-    assert status(house) is WatchStatus.FYERS_TROUBLE
+    assert status(house) is WatchStatus.FYERS_UNAVAILABLE
     assert status(house, BOB) is WatchStatus.WATCHING
 
 
@@ -184,7 +184,7 @@ async def test_one_account_s_error_ends_nobody_s_cycle(house: House) -> None:
 
     house.broker.before_answer = breaks
     await house.clock.advance(30)
-    assert (status(house), status(house, BOB)) == (WatchStatus.FYERS_TROUBLE, WatchStatus.WATCHING)
+    assert (status(house), status(house, BOB)) == (WatchStatus.FYERS_UNAVAILABLE, WatchStatus.WATCHING)
     house.broker.before_answer = None
 
     await house.clock.advance(10)
@@ -231,7 +231,7 @@ async def test_each_reason_for_not_watching_can_be_read(house: House) -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (AccountState.TROUBLED, WatchStatus.FYERS_TROUBLE),
+        (AccountState.UNAVAILABLE, WatchStatus.FYERS_UNAVAILABLE),
         (AccountState.RATE_LIMITED, WatchStatus.RATE_LIMITED),
         (AccountState.REVOKED, WatchStatus.NO_SESSION),
         (AccountState.EXPIRED, WatchStatus.NO_SESSION),
@@ -260,7 +260,7 @@ async def test_a_session_in_doubt_is_told_as_such(house: House) -> None:
     """While Fyers is asked a second time the user reads that, and no ordinary call is made."""
     await watching(house, ALICE)
     await house.clock.advance(10)
-    house.broker.set_state(fyers_id(ALICE), AccountState.TROUBLED)
+    house.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     house.broker.queue(fyers_id(ALICE), refusal(DATA))
     await house.clock.advance(6)
 
@@ -277,7 +277,7 @@ async def test_a_mass_refusal_is_told_as_fyers_trouble(house: House) -> None:
 
     await house.clock.advance(30)
 
-    assert {status(house, user_id) for user_id in (ALICE, BOB, CAROL)} == {WatchStatus.FYERS_TROUBLE}
+    assert {status(house, user_id) for user_id in (ALICE, BOB, CAROL)} == {WatchStatus.FYERS_UNAVAILABLE}
     assert house.connections.sessions_alive() == 3
 
 

@@ -13,7 +13,7 @@ from hullwatch.services.notifications.channels import MOST_AT_ONCE, WINDOW_S, Ch
 from services.building import ALICE, BOB, House
 
 HOOK = NewChannel(
-    ChannelKind.WEBHOOK, "my hook", frozenset({NotificationKind.SESSION_ENDED}), "https://x.in/canary"
+    ChannelKind.WEBHOOK, "my hook", frozenset({NotificationKind.SESSION_DISCONNECTED}), "https://x.in/canary"
 )
 
 
@@ -113,7 +113,7 @@ async def test_choices_are_made_together_or_not_at_all(house: House) -> None:
 
     with pytest.raises(NotFound):
         await house.channels.choose(user(), {mine.id: off, his.id: off})
-    operators = Choice(kinds=frozenset({NotificationKind.BROKER_TROUBLE}))
+    operators = Choice(kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
     with pytest.raises(InvalidInput):
         await house.channels.choose(user(), {mine.id: operators})
     assert await house.channels.of_user(ALICE) == [mine]
@@ -126,7 +126,7 @@ async def test_choices_are_made_together_or_not_at_all(house: House) -> None:
 
 async def test_what_an_admin_chose_stays_chosen(house: House) -> None:
     """Somebody who is no admin any more can still save the page; such notices are addressed to admins alone."""
-    admins = replace(HOOK, kinds=frozenset({NotificationKind.BROKER_TROUBLE}))
+    admins = replace(HOOK, kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
     channel, _ = await house.channels.add(user(role=Role.ADMIN), admins)
 
     [kept] = await house.channels.choose(user(), {channel.id: Choice(kinds=channel.kinds, is_on=True)})
@@ -157,14 +157,14 @@ async def test_operators_retry_and_discard(house: House) -> None:
         await house.log_in(user_id)
         await house.connections.sign_out(user_id, actor=user_id)
         await house.clock.advance(10)
-    first, second = (one.delivery.id for one in await house.channels.set_aside())
+    first, second = (one.delivery.id for one in await house.channels.dead_letters())
     house.carriers.behaviours.clear()
 
     await house.channels.retry(first, actor="usr_admin")
     await house.channels.discard(second, actor="usr_admin")
     await house.clock.settle()
 
-    assert await house.channels.set_aside() == []
+    assert await house.channels.dead_letters() == []
     assert house.carriers.ids("https://x.in/canary") == [first]
     for decide in (house.channels.retry, house.channels.discard):
         with pytest.raises(NotFound):

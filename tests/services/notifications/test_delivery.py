@@ -29,7 +29,7 @@ from hullwatch.services.notifications.delivery import CLAIM, KEPT_OTHERS, KEPT_S
 from hullwatch.services.notifications.retry_policy import LONGEST, MOST_REFUSALS, TOLD_AFTER
 from services.building import ALICE, BOB, House
 
-ENDED, SIGNAL, TEST = NotificationKind.SESSION_ENDED, NotificationKind.SIGNAL, NotificationKind.TEST
+ENDED, SIGNAL, TEST = NotificationKind.SESSION_DISCONNECTED, NotificationKind.SIGNAL, NotificationKind.TEST
 BAD = TryLater("The server answered 503.")
 ADMIN = "usr_admin"
 
@@ -219,10 +219,10 @@ async def test_a_refused_message_is_set_aside_and_holds_nobody_up(house: House) 
 
     await wait(house, timedelta(minutes=5))
 
-    assert states(house)["n1.hook"] is DeliveryState.SET_ASIDE
+    assert states(house)["n1.hook"] is DeliveryState.FAILED_PERMANENTLY
     assert len([one for _, one in house.carriers.attempts if one.id == "n1.hook"]) == MOST_REFUSALS
     [told] = house.notices(ADMIN)
-    assert (told.kind, "422" in told.text) == (NotificationKind.DELIVERY_SET_ASIDE, True)
+    assert (told.kind, "422" in told.text) == (NotificationKind.DELIVERY_FAILED, True)
     assert house.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
 
 
@@ -235,8 +235,8 @@ async def test_a_failing_channel_tells_its_admin_once_and_breeds_no_further_noti
 
     await wait(house, timedelta(hours=2))
 
-    assert set(states(house).values()) == {DeliveryState.SET_ASIDE}
-    assert len(house.notices(ADMIN, NotificationKind.DELIVERY_SET_ASIDE)) == 1
+    assert set(states(house).values()) == {DeliveryState.FAILED_PERMANENTLY}
+    assert len(house.notices(ADMIN, NotificationKind.DELIVERY_FAILED)) == 1
     assert [one.id for one in house.store.tables.deliveries.values() if "admins" in one.id] == []
 
 
@@ -247,9 +247,9 @@ async def test_a_message_nobody_takes_for_a_day_is_set_aside(house: House) -> No
 
     await wait(house, LONGEST + timedelta(hours=1), 300.0)
 
-    assert states(house) == {"n1.hook": DeliveryState.SET_ASIDE}
+    assert states(house) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY}
     async with house.store.begin(read_only=True) as work:
-        [aside] = await work.outbox.set_aside()
+        [aside] = await work.outbox.dead_letters()
     assert aside.delivery.last_error == BAD.why
 
 
@@ -297,7 +297,7 @@ async def test_an_adapter_that_breaks_breaks_nothing_else(house: House) -> None:
     await tell(house, "n2", user_id=BOB)
     await wait(house, timedelta(minutes=5))
 
-    assert states(house) == {"n1.hook": DeliveryState.SET_ASIDE, "n2.other": DeliveryState.SENT}
+    assert states(house) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY, "n2.other": DeliveryState.SENT}
     assert house.supervisor.is_healthy("outbox")
     assert "canary" not in repr(house.store.tables.deliveries)
 
@@ -328,7 +328,7 @@ async def test_a_channel_whose_address_cannot_be_read_says_what_to_do(house: Hou
     await tell(house, "n1")
     await house.clock.settle()
 
-    assert states(house) == {"n1.hook": DeliveryState.SET_ASIDE}
+    assert states(house) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY}
     assert "add it again" in health(house, "hook").last_error
     assert house.carriers.attempts == []
 
@@ -367,7 +367,7 @@ async def test_a_test_goes_out_on_a_paused_channel_and_tells_how_it_went(house: 
     await wait(house, timedelta(minutes=2))
 
     [test] = [one for one in await house.channels.deliveries(ALICE) if one.id == delivery_id]
-    assert (test.state, test.attempts, test.last_error) == (DeliveryState.SET_ASIDE, 3, BAD.why)
+    assert (test.state, test.attempts, test.last_error) == (DeliveryState.FAILED_PERMANENTLY, 3, BAD.why)
     assert house.notices(ADMIN) == []
     assert await house.notifications.of_user(ALICE, unread_only=True) == [
         notice for notice in await house.notifications.of_user(ALICE) if notice.kind is ENDED

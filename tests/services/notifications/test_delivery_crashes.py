@@ -29,7 +29,7 @@ from services.building import ALICE, HookedStore, House
 NOTICES, CHANNELS = 3, ("hook1", "hook2", "mail")
 UNDER_WAY = 4 + 4 + 2
 """What two webhooks and a mailbox may have under way at once."""
-ENDED = NotificationKind.SESSION_ENDED
+ENDED = NotificationKind.SESSION_DISCONNECTED
 PARTS = 4
 """So that several processes share the work."""
 

@@ -36,11 +36,11 @@ from hullwatch.services.notifications.retry_policy import (
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 LATER = TryLater("The server answered 503.")
-WAITING, ASIDE = DeliveryState.WAITING, DeliveryState.SET_ASIDE
+WAITING, ASIDE = DeliveryState.WAITING, DeliveryState.FAILED_PERMANENTLY
 
 
 def claimed(
-    attempts: int = 0, *, age: timedelta = timedelta(), kind=NotificationKind.SESSION_ENDED
+    attempts: int = 0, *, age: timedelta = timedelta(), kind=NotificationKind.SESSION_DISCONNECTED
 ) -> Claimed:
     """Return a delivery that has been tried so often."""
     notice = Notification("ntc_1", "usr_a", kind, "Title", "Text", NOW - age)
@@ -70,7 +70,7 @@ def test_what_was_sent_is_over_and_its_channel_is_well():
     assert found.result.state is DeliveryState.SENT
     assert found.after == ChannelHealth(last_sent_at=NOW)
     assert found.is_recovery
-    assert not found.is_poison
+    assert not found.is_dead_letter
 
 
 def test_a_failure_pauses_the_channel_and_keeps_the_message():
@@ -100,7 +100,7 @@ def test_a_message_is_given_up_after_a_day():
     old = verdict(LATER, claimed(1, age=LONGEST))
 
     assert (young.result.state, old.result.state) == (WAITING, ASIDE)
-    assert old.is_poison
+    assert old.is_dead_letter
 
 
 def test_a_message_that_fails_beside_others_is_poison():
@@ -137,7 +137,7 @@ def test_a_test_is_given_up_soon_and_is_no_operators_business():
     found = verdict(LATER, test)
 
     assert found.result.state is ASIDE
-    assert not found.is_poison
+    assert not found.is_dead_letter
     assert not found.is_told_to_user
 
 

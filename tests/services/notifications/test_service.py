@@ -12,15 +12,15 @@ from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
     Connection,
     ConnectionChange,
-    EndReason,
+    DisconnectReason,
     Evidence,
     LoginTrigger,
 )
 from hullwatch.services.texts.notices import (
-    compose_broker_trouble,
+    compose_broker_outage,
     compose_login_asked,
     compose_login_renewed,
-    compose_session_ended,
+    compose_session_disconnected,
     in_ist,
 )
 from services.building import ALICE, BOB, House
@@ -28,10 +28,10 @@ from services.building import ALICE, BOB, House
 NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
 ENDINGS = {
-    EndReason.EXPIRED: LoginTrigger.REACHED_END,
-    EndReason.REJECTED: LoginTrigger.REFUSAL_CONFIRMED,
-    EndReason.SIGNED_OUT: LoginTrigger.SIGNED_OUT,
-    EndReason.BY_ADMIN: LoginTrigger.DISCONNECTED_BY_ADMIN,
+    DisconnectReason.EXPIRED: LoginTrigger.REACHED_EXPIRY,
+    DisconnectReason.REJECTED: LoginTrigger.REFUSAL_CONFIRMED,
+    DisconnectReason.SIGNED_OUT: LoginTrigger.SIGNED_OUT,
+    DisconnectReason.BY_ADMIN: LoginTrigger.DISCONNECTED_BY_ADMIN,
 }
 
 
@@ -47,10 +47,10 @@ def login() -> ConnectionChange:
     )
 
 
-def end(reason: EndReason, kind: str = "test") -> ConnectionChange:
+def end(reason: DisconnectReason, kind: str = "test") -> ConnectionChange:
     """Return an end for this reason."""
     refusals = (LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),)
-    evidence = Evidence(kind, refusals=refusals if reason is EndReason.REJECTED else ())
+    evidence = Evidence(kind, refusals=refusals if reason is DisconnectReason.REJECTED else ())
     return rules.end(login().after, ENDINGS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
 
 
@@ -59,15 +59,15 @@ def test_people_in_india_read_indian_time() -> None:
     assert in_ist(NOW) == "23 Nov 2026, 14:05 IST"
 
 
-@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.REJECTED])
-def test_each_failed_renewal_has_a_sentence_of_its_own(reason: EndReason) -> None:
+@pytest.mark.parametrize("reason", [DisconnectReason.EXPIRED, DisconnectReason.REJECTED])
+def test_each_failed_renewal_has_a_sentence_of_its_own(reason: DisconnectReason) -> None:
     """It stands between what happened and what to do; without a try nothing is said of renewals."""
     change = end(reason)
-    plain = compose_session_ended(change, new_id=new_id)
+    plain = compose_session_disconnected(change, new_id=new_id)
 
     def with_renewal(outcome: RenewalOutcome) -> str:
         evidence = replace(change.evidence, renewal=outcome)
-        notice = compose_session_ended(replace(change, evidence=evidence), new_id=new_id)
+        notice = compose_session_disconnected(replace(change, evidence=evidence), new_id=new_id)
         assert (notice.title, notice.incident_id) == (plain.title, plain.incident_id)
         return notice.text
 
@@ -81,20 +81,20 @@ def test_each_failed_renewal_has_a_sentence_of_its_own(reason: EndReason) -> Non
 
 def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:
     """When, why, and what to do now."""
-    notices = [compose_session_ended(end(reason), new_id=new_id) for reason in EndReason]
+    notices = [compose_session_disconnected(end(reason), new_id=new_id) for reason in DisconnectReason]
 
-    assert len({notice.title for notice in notices}) == len(EndReason)
+    assert len({notice.title for notice in notices}) == len(DisconnectReason)
     for notice in notices:
         assert "14:05 IST" in notice.text
         assert "Log in to Fyers again" in notice.text
         assert "{" not in notice.text
-        assert (notice.kind, notice.incident_id) == (NotificationKind.SESSION_ENDED, "inc_1")
+        assert (notice.kind, notice.incident_id) == (NotificationKind.SESSION_DISCONNECTED, "inc_1")
 
 
 def test_a_token_that_could_not_be_read_blames_nobody() -> None:
     """A lost key is not told as if the user had signed out."""
-    lost = compose_session_ended(end(EndReason.SIGNED_OUT, "unreadable_token"), new_id=new_id)
-    left = compose_session_ended(end(EndReason.SIGNED_OUT), new_id=new_id)
+    lost = compose_session_disconnected(end(DisconnectReason.SIGNED_OUT, "unreadable_token"), new_id=new_id)
+    left = compose_session_disconnected(end(DisconnectReason.SIGNED_OUT), new_id=new_id)
 
     assert lost.title != left.title
     assert "key" in lost.text
@@ -103,7 +103,7 @@ def test_a_token_that_could_not_be_read_blames_nobody() -> None:
 def test_only_an_end_is_told_as_one() -> None:
     """A login has no such notice."""
     with pytest.raises(ValueError, match="did not end"):
-        compose_session_ended(login(), new_id=new_id)
+        compose_session_disconnected(login(), new_id=new_id)
 
 
 def test_a_renewed_login_says_until_when() -> None:
@@ -114,11 +114,11 @@ def test_a_renewed_login_says_until_when() -> None:
 def test_operators_read_of_beginning_and_end() -> None:
     """Two kinds, so that one incident can have both."""
     kinds = {
-        compose_broker_trouble(ALICE, incident_id="inc_1", is_over=is_over, now=NOW, new_id=new_id).kind
+        compose_broker_outage(ALICE, incident_id="inc_1", is_over=is_over, now=NOW, new_id=new_id).kind
         for is_over in (False, True)
     }
 
-    assert kinds == {NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED}
+    assert kinds == {NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED}
 
 
 def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:

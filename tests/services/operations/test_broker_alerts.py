@@ -8,20 +8,20 @@ import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.notifications.notifications import BrokerSilence, NotificationKind
+from hullwatch.domain.notifications.notifications import BrokerOutageNotice, NotificationKind
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.services.operations.broker_alerts import (
     TOLD_AFTER,
     WELL_FOR,
-    BrokerNotices,
+    BrokerAlerts,
     BrokerSigns,
     silence_in,
 )
 from services.building import ALICE, BOB, FIVE, SBIN, House, candles_of, fyers_id, quote
 
 ADMIN = "usr_admin"
-TROUBLE, RECOVERED = NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED
+TROUBLE, RECOVERED = NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED
 QUIET = BrokerSigns((), {}, None, is_mass_refusal=False)
 
 
@@ -35,16 +35,16 @@ def circuit(name: str, state: CircuitState) -> CircuitReport:
     [
         ({}, None),
         ({WatchStatus.WATCHING: 3}, None),
-        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_TROUBLE: 2}, None),
-        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_TROUBLE: 3}, BrokerSilence.NO_ANSWER),
-        ({WatchStatus.NO_SESSION: 9, WatchStatus.FYERS_TROUBLE: 1}, BrokerSilence.NO_ANSWER),
+        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_UNAVAILABLE: 2}, None),
+        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_UNAVAILABLE: 3}, BrokerOutageNotice.NO_ANSWER),
+        ({WatchStatus.NO_SESSION: 9, WatchStatus.FYERS_UNAVAILABLE: 1}, BrokerOutageNotice.NO_ANSWER),
         ({WatchStatus.NO_SESSION: 9}, None),
         ({WatchStatus.MARKET_CLOSED: 9}, None),
-        ({WatchStatus.RATE_LIMITED: 2, WatchStatus.WATCHING: 1}, BrokerSilence.MUST_WAIT),
+        ({WatchStatus.RATE_LIMITED: 2, WatchStatus.WATCHING: 1}, BrokerOutageNotice.MUST_WAIT),
         ({WatchStatus.RATE_LIMITED: 1, WatchStatus.WATCHING: 1}, None),
     ],
 )
-def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerSilence | None) -> None:
+def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerOutageNotice | None) -> None:
     """One account's trouble among many is its own; those without a session say nothing of Fyers."""
     assert silence_in(replace(QUIET, statuses=statuses)) is silence
 
@@ -52,9 +52,11 @@ def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerS
 @pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])
 @pytest.mark.parametrize(
     ("name", "silence"),
-    [("circuit_open", BrokerSilence.NO_ANSWER), ("edge_blocked", BrokerSilence.TURNED_AWAY)],
+    [("circuit_open", BrokerOutageNotice.NO_ANSWER), ("edge_blocked", BrokerOutageNotice.TURNED_AWAY)],
 )
-def test_calls_held_back_for_all_decide_too(name: str, silence: BrokerSilence, state: CircuitState) -> None:
+def test_calls_held_back_for_all_decide_too(
+    name: str, silence: BrokerOutageNotice, state: CircuitState
+) -> None:
     """Before the bell nobody is watched yet, and calls are made all the same."""
     assert silence_in(replace(QUIET, circuits=(circuit(name, state),))) is silence
     assert silence_in(replace(QUIET, circuits=(circuit(name, CircuitState.CLOSED),))) is None
@@ -62,8 +64,8 @@ def test_calls_held_back_for_all_decide_too(name: str, silence: BrokerSilence, s
 
 def test_a_mass_refusal_is_told_of_elsewhere() -> None:
     """Its held sessions are blind as well."""
-    signs = replace(QUIET, statuses={WatchStatus.FYERS_TROUBLE: 4})
-    assert silence_in(signs) is BrokerSilence.NO_ANSWER
+    signs = replace(QUIET, statuses={WatchStatus.FYERS_UNAVAILABLE: 4})
+    assert silence_in(signs) is BrokerOutageNotice.NO_ANSWER
     assert silence_in(replace(signs, is_mass_refusal=True)) is None
 
 
@@ -74,10 +76,10 @@ class Watch:
         self.house = House()
         self.notices = self.service()
 
-    def service(self) -> BrokerNotices:
+    def service(self) -> BrokerAlerts:
         """Return a service as a new process would have it."""
         house = self.house
-        return BrokerNotices(
+        return BrokerAlerts(
             store=house.store, clock=house.clock, hub=house.hub, new_id=house.new_id, signs=self.signs
         )
 
@@ -126,7 +128,7 @@ async def watch() -> AsyncIterator[Watch]:
 
 async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     """To the admin, after two minutes, with how many are blind; nobody is logged out by it."""
-    watch.set_all(AccountState.TROUBLED)
+    watch.set_all(AccountState.UNAVAILABLE)
     await watch.go_on(TOLD_AFTER)
     assert watch.told() == []
     await watch.go_on(timedelta(minutes=20))
@@ -147,7 +149,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
 async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
     """Nor are several, each shorter than what is told."""
     for _ in range(4):
-        watch.set_all(AccountState.TROUBLED)
+        watch.set_all(AccountState.UNAVAILABLE)
         await watch.go_on(TOLD_AFTER - timedelta(seconds=20))
         watch.set_all(AccountState.ALIVE)
         await watch.go_on(timedelta(minutes=3))
@@ -158,7 +160,7 @@ async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
 async def test_a_flickering_outage_is_one(watch: Watch) -> None:
     """It is over when Fyers has been well for a minute, not at its first answer."""
     for _ in range(4):
-        watch.set_all(AccountState.TROUBLED)
+        watch.set_all(AccountState.UNAVAILABLE)
         await watch.go_on(TOLD_AFTER + timedelta(minutes=1))
         watch.set_all(AccountState.ALIVE)
         await watch.go_on(WELL_FOR - timedelta(seconds=30))
@@ -168,7 +170,7 @@ async def test_a_flickering_outage_is_one(watch: Watch) -> None:
 
 async def test_a_restart_goes_on_with_an_outage(watch: Watch) -> None:
     """It is not told again, and its end is."""
-    watch.set_all(AccountState.TROUBLED)
+    watch.set_all(AccountState.UNAVAILABLE)
     await watch.go_on(timedelta(minutes=4))
     watch.notices = watch.service()
     await watch.go_on(timedelta(minutes=4))
@@ -182,7 +184,7 @@ async def test_a_restart_goes_on_with_an_outage(watch: Watch) -> None:
 
 async def test_silence_alone_ends_no_outage(watch: Watch) -> None:
     """Where nobody is to be watched nobody asks, and that proves nothing; an answer does."""
-    watch.set_all(AccountState.TROUBLED)
+    watch.set_all(AccountState.UNAVAILABLE)
     await watch.go_on(timedelta(minutes=4))
     for user_id in (ALICE, BOB):
         await watch.house.monitoring.stop(user_id)

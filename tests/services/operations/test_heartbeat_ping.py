@@ -8,7 +8,7 @@ import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.monitoring.vitals import NotTaken, Taken
-from hullwatch.services.operations.heartbeat_ping import JOB, DeadMansSwitch
+from hullwatch.services.operations.heartbeat_ping import JOB, HeartbeatPing
 from services.building import (
     ALICE,
     BOB,
@@ -43,7 +43,7 @@ class Watched:
     def __init__(self, house: House) -> None:
         self.house = house
         self.outside = Outside()
-        self.switch = DeadMansSwitch(vitals=house.monitoring.vitals, port=self.outside)
+        self.switch = HeartbeatPing(vitals=house.monitoring.vitals, port=self.outside)
 
     async def pings_in(self, seconds: float) -> int:
         """Let time pass; return how many pings it brought."""
@@ -148,7 +148,7 @@ async def test_one_that_hangs_for_ever_is_missed(watched: Watched) -> None:
 async def test_it_is_silent_when_nobody_can_be_watched(watched: Watched) -> None:
     """Sessions gone or Fyers down in trading hours: whoever listens shall miss it, until most are watched again."""
     for user_id in PEOPLE:
-        watched.house.broker.set_state(fyers_id(user_id), AccountState.TROUBLED)
+        watched.house.broker.set_state(fyers_id(user_id), AccountState.UNAVAILABLE)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 

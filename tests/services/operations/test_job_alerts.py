@@ -13,7 +13,7 @@ from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
-from hullwatch.services.operations.job_alerts import AGAIN_WITHIN, BACK_WITHIN, WELL_FOR, OperatorNotices
+from hullwatch.services.operations.job_alerts import AGAIN_WITHIN, BACK_WITHIN, WELL_FOR, JobAlerts
 from services.building import ALICE, House
 
 ADMIN, OTHER_ADMIN = "usr_admin", "usr_other"
@@ -53,7 +53,7 @@ class Watch:
     ) -> None:
         """Forget everything that is not stored, as a new process does."""
         self.house.store = store or self.house.store
-        self.notices = OperatorNotices(
+        self.notices = JobAlerts(
             store=self.house.store,
             clock=self.house.clock,
             hub=self.house.hub,

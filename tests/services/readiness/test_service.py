@@ -263,7 +263,7 @@ async def test_an_outage_is_nobodys_fault_and_over_when_it_is_over() -> None:
 
     await house.clock.advance_to(ist("08:40"))
 
-    assert verdict(house) == verdict(house, BOB) == (Verdict.NOT_READY, Reason.FYERS_TROUBLE)
+    assert verdict(house) == verdict(house, BOB) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
     assert house.connections.connection(ALICE).state is LoginState.CONNECTED
     assert "do nothing" in (house.readiness.of(ALICE).line.do_this or "")
     house.broker.is_down = False
@@ -282,7 +282,7 @@ async def test_one_hanging_account_delays_and_ends_nobody() -> None:
 
     assert len(checks(house)) == 1
     assert verdict(house) == verdict(house, BOB) == (Verdict.READY, None)
-    assert verdict(house, CAROL) == (Verdict.NOT_READY, Reason.FYERS_TROUBLE)
+    assert verdict(house, CAROL) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
     assert titles(house, CAROL) == []
 
 
@@ -316,7 +316,7 @@ async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
     await house.start(with_readiness=True)
     await house.clock.advance(60)
     assert verdict(house)[0] is Verdict.NOT_READY
-    assert verdict(house)[1] in (Reason.RATE_LIMITED, Reason.FYERS_TROUBLE)
+    assert verdict(house)[1] in (Reason.RATE_LIMITED, Reason.FYERS_UNAVAILABLE)
 
     house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
     await house.clock.advance_to(ist("09:14"))

@@ -8,7 +8,7 @@ from fakes.broker import FakeBroker
 from hullwatch.domain.failures import InvalidInput, LinkRefused, NotAllowed, NotFound
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.services.login.oauth import LinkingService
+from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.renewal.consents import RenewalConsents
 from services.building import ALICE, APP, BOB, House, fyers_id
 from services.renewal.renewal_house import EARLY, PIN, end_of_day, lines, log_in_by_hand, renewing, tries
@@ -158,7 +158,7 @@ async def test_a_login_counts_although_its_refresh_token_cannot_be_stored() -> N
 async def test_a_round_trip_through_fyers_brings_the_refresh_token() -> None:
     """From the exchange of the auth code to the encrypted row, for who consented and for nobody else."""
     house = await House(offers_renewals=True).start(with_monitoring=False)
-    linking = LinkingService(
+    linking = FyersLoginService(
         store=house.store,
         broker=house.broker,
         connections=house.connections,

@@ -13,12 +13,12 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.renewal.outcomes import NEEDS_PIN, RenewalOutcome
 from hullwatch.domain.renewal.rules import AFTER_END, LEAD, SPREAD
 from hullwatch.domain.secrets import RefreshToken
-from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.services.renewal.renewal_asking import PATIENCE_S
 from services.building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 from services.renewal.renewal_house import end_of_day, lines, log_in_by_hand, renewing, tries
 
-ENDED, RENEWED = NotificationKind.SESSION_ENDED, NotificationKind.LOGIN_RENEWED
+ENDED, RENEWED = NotificationKind.SESSION_DISCONNECTED, NotificationKind.LOGIN_RENEWED
 DAYS = timedelta(days=1)
 LONG = timedelta(hours=30)
 """A lifetime with which a renewed session outlives the one before: not Fyers' today."""
@@ -28,7 +28,7 @@ async def revoke(house: House, user_id: str = ALICE) -> None:
     """End a session at Fyers and let an ordinary call find out."""
     house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     credential = house.credential(user_id)
-    house.connections.learned(credential, await house.broker.check_data(credential))
+    house.connections.record_result(credential, await house.broker.check_data(credential))
     await house.clock.settle()
 
 
@@ -47,7 +47,7 @@ async def test_a_session_is_renewed_before_its_end_and_nobody_is_told() -> None:
 
     connection = house.connections.connection(ALICE)
     assert (connection.generation, connection.state) == (2, LoginState.CONNECTED)
-    assert connection.standing is Standing.VERIFIED
+    assert connection.verification_state is VerificationState.VERIFIED
     assert house.stored(ALICE).generation == 2
     await house.clock.advance_to(end + timedelta(minutes=1))
     assert house.connections.connection(ALICE).has_session
@@ -118,7 +118,7 @@ async def test_a_failed_renewal_is_an_ordinary_expiry_that_says_why(
     over = house.connections.connection(ALICE)
     assert (over.state, over.reason, over.last_disconnect_at) == (
         LoginState.DISCONNECTED,
-        EndReason.EXPIRED,
+        DisconnectReason.EXPIRED,
         end,
     )
     assert len(tries(house)) == 1
@@ -140,7 +140,7 @@ async def test_fyers_taking_no_refresh_tokens_is_no_doubt_about_the_session() ->
     await house.clock.advance_to(end_of_day(house) - LEAD)
 
     connection = house.connections.connection(ALICE)
-    assert (connection.standing, connection.generation) == (before.standing, 1)
+    assert (connection.verification_state, connection.generation) == (before.verification_state, 1)
     assert house.connections.credential(ALICE) is not None
     assert [call.name for call in house.broker.calls] == ["renew_access_token"]
 
@@ -154,7 +154,7 @@ async def test_a_renewed_session_that_cannot_be_checked_counts_and_is_unverified
     await house.clock.advance_to(end_of_day(house) - LEAD)
 
     connection = house.connections.connection(ALICE)
-    assert (connection.generation, connection.standing) == (2, Standing.UNVERIFIED)
+    assert (connection.generation, connection.verification_state) == (2, VerificationState.UNVERIFIED)
 
 
 async def test_one_false_refusal_does_not_spoil_a_renewal() -> None:
@@ -166,7 +166,7 @@ async def test_one_false_refusal_does_not_spoil_a_renewal() -> None:
     await house.clock.advance_to(end_of_day(house) - LEAD)
 
     connection = house.connections.connection(ALICE)
-    assert (connection.generation, connection.standing) == (2, Standing.VERIFIED)
+    assert (connection.generation, connection.verification_state) == (2, VerificationState.VERIFIED)
 
 
 async def test_tries_do_not_come_in_one_burst() -> None:
@@ -245,7 +245,7 @@ async def test_day_after_day_with_one_login_by_hand() -> None:
     await house.clock.advance((3 * DAYS).total_seconds())
 
     ended = house.connections.connection(ALICE)
-    assert (ended.reason, ended.generation) == (EndReason.EXPIRED, 4)
+    assert (ended.reason, ended.generation) == (DisconnectReason.EXPIRED, 4)
     assert [notice.kind for notice in house.notices(ALICE)] == [ENDED]
     assert [call.at.hour for call in tries(house)] == [0, 0] * 2 + [0]
 
@@ -305,7 +305,7 @@ async def test_a_session_that_fyers_ended_is_renewed_once_and_nobody_is_alarmed(
 
     assert seen == [(LoginState.DISCONNECTED, 1), (LoginState.CONNECTED, 2)]
     connection = house.connections.connection(ALICE)
-    assert (connection.standing, connection.reason) == (Standing.VERIFIED, None)
+    assert (connection.verification_state, connection.reason) == (VerificationState.VERIFIED, None)
     assert house.audit(ALICE, "connection.")[1:] == ["connection.refusal_confirmed", "connection.logged_in"]
     assert house.notices(ALICE) == []
     assert len(tries(house)) == 1
@@ -346,7 +346,7 @@ async def test_a_refused_renewal_ends_an_early_end_like_any_other(
     await house.clock.advance(3 * 3600)
 
     over = house.connections.connection(ALICE)
-    assert (over.reason, over.generation) == (EndReason.REJECTED, 1)
+    assert (over.reason, over.generation) == (DisconnectReason.REJECTED, 1)
     [notice] = house.notices(ALICE)
     assert (notice.kind, notice.incident_id) == (ENDED, over.incident_id)
     assert "twice" in notice.text
@@ -423,8 +423,8 @@ async def test_ends_that_a_person_wanted_are_not_undone() -> None:
     await house.connections.disconnect_by_admin(BOB, actor="usr_admin")
     await house.clock.advance_to(end_of_day(house) + timedelta(minutes=1))
 
-    assert house.connections.connection(ALICE).reason is EndReason.SIGNED_OUT
-    assert house.connections.connection(BOB).reason is EndReason.BY_ADMIN
+    assert house.connections.connection(ALICE).reason is DisconnectReason.SIGNED_OUT
+    assert house.connections.connection(BOB).reason is DisconnectReason.BY_ADMIN
     assert [call.fyers_id for call in tries(house)] == [fyers_id(ALICE)]
     assert [notice.title for notice in house.notices(ALICE)] == ["You disconnected Fyers"]
 

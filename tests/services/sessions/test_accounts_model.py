@@ -17,7 +17,7 @@ from hullwatch.domain.failures import AlreadyExists, BrokerService, StorageUnava
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.notifications.notifications import NotificationKind
-from hullwatch.domain.sessions.connection import ConnectionChange, EndReason, LoginTrigger
+from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason, LoginTrigger
 from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule
 from services.building import (
@@ -119,9 +119,9 @@ class AccountLife(RuleBasedStateMachine):
             return
         life.ends += 1
         life.dead[after.generation] = len(self.house.broker.calls)
-        if after.reason is EndReason.REJECTED:
+        if after.reason is DisconnectReason.REJECTED:
             assert after.generation in life.revoked, "ended by something else than Fyers' own end"
-        if after.reason is EndReason.EXPIRED:
+        if after.reason is DisconnectReason.EXPIRED:
             assert after.expires_at == after.last_disconnect_at <= self.house.clock.now()
 
     # ---- what can happen
@@ -286,7 +286,7 @@ class AccountLife(RuleBasedStateMachine):
         """There is at most one notice of an end for each end, and each is announced at most once."""
         self._hear()
         for user_id, life in self.lives.items():
-            notices = self.house.notices(user_id, NotificationKind.SESSION_ENDED)
+            notices = self.house.notices(user_id, NotificationKind.SESSION_DISCONNECTED)
             assert len({notice.incident_id for notice in notices}) == len(notices) <= life.ends
         assert all(times == 1 for times in self.announced.values())
 

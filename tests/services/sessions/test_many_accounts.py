@@ -6,7 +6,7 @@ import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.failures import Answered
-from hullwatch.domain.sessions.connection import Standing
+from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.services.sessions.second_look import BUSY_HOUSE, LISTEN_S, SETTLE_S
 from services.building import ALICE, House, fyers_id
 
@@ -25,7 +25,7 @@ async def house() -> House:
 async def be_refused(house: House) -> None:
     """Make a call of the one whose session was revoked, and let the second look begin to listen."""
     credential = house.credential(ALICE)
-    house.connections.learned(credential, await house.broker.check_data(credential))
+    house.connections.record_result(credential, await house.broker.check_data(credential))
     await house.clock.settle()
 
 
@@ -35,7 +35,7 @@ async def test_fresh_answers_spare_the_others_from_being_asked(house: House) -> 
     asked = len(house.broker.calls)
     await house.clock.advance(LISTEN_S / 2)
     for user_id in OTHERS:
-        house.connections.learned(house.credential(user_id), Answered(None))
+        house.connections.record_result(house.credential(user_id), Answered(None))
 
     await house.clock.advance(LISTEN_S)
 
@@ -46,7 +46,7 @@ async def test_fresh_answers_spare_the_others_from_being_asked(house: House) -> 
 async def test_in_silence_others_are_asked(house: House) -> None:
     """Where nobody is heard of, what Fyers said before proves nothing: others are asked, and they are refused too."""
     for user_id in OTHERS:
-        house.connections.learned(house.credential(user_id), Answered(None))
+        house.connections.record_result(house.credential(user_id), Answered(None))
         house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     await house.clock.advance(1)
     await be_refused(house)
@@ -57,4 +57,7 @@ async def test_in_silence_others_are_asked(house: House) -> None:
 
     doubted = [user_id for user_id in OTHERS if not house.connections.connection(user_id).is_usable]
     assert doubted
-    assert house.connections.connection(ALICE).standing in (Standing.SUSPECTED, Standing.HELD)
+    assert house.connections.connection(ALICE).verification_state in (
+        VerificationState.UNDER_VERIFICATION,
+        VerificationState.HELD,
+    )

@@ -6,10 +6,10 @@ import pytest
 from fakes.broker import AccountState, refusal
 from fakes.store import FakeStore
 
-from hullwatch.domain.events import BrokerTroubleChanged
+from hullwatch.domain.events import BrokerOutageChanged
 from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.notifications.notifications import NotificationKind
-from hullwatch.domain.sessions.connection import EndReason, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.sessions.mass_refusal import ASK_EVERY_S, EVERYBODY
 from services.building import ALICE, BOB, CAROL, DAVE, House, fyers_id
@@ -36,13 +36,13 @@ async def ask(house: House, user_id: str) -> None:
     """Make an ordinary call, if one may be made."""
     credential = house.connections.credential(user_id)
     if credential is not None:
-        house.connections.learned(credential, await house.broker.check_data(credential))
+        house.connections.record_result(credential, await house.broker.check_data(credential))
         await house.clock.settle()
 
 
-def standings(house: House) -> set[Standing]:
+def standings(house: House) -> set[VerificationState]:
     """Return how sure we are of everybody's session."""
-    return {house.connections.connection(user_id).standing for user_id in EVERYONE}
+    return {house.connections.connection(user_id).verification_state for user_id in EVERYONE}
 
 
 async def fall_ill(house: House) -> None:
@@ -58,8 +58,8 @@ async def test_a_mass_refusal_logs_nobody_out(house: House) -> None:
     await fall_ill(house)
 
     assert house.connections.sessions_alive() == 4
-    assert standings(house) == {Standing.HELD}
-    assert house.connections.broker_trouble is not None
+    assert standings(house) == {VerificationState.HELD}
+    assert house.connections.broker_outage is not None
     assert all(house.connections.credential(user_id) is None for user_id in EVERYONE)
     assert all(house.notices(user_id) == [] for user_id in EVERYONE)
 
@@ -72,7 +72,7 @@ async def test_the_first_to_be_asked_is_not_logged_out_because_others_are_not_as
     await house.clock.advance(5)
 
     assert house.connections.sessions_alive() == 4
-    assert house.connections.broker_trouble is not None
+    assert house.connections.broker_outage is not None
 
 
 async def test_one_refused_among_many_is_logged_out_at_once(house: House) -> None:
@@ -81,9 +81,9 @@ async def test_one_refused_among_many_is_logged_out_at_once(house: House) -> Non
 
     await ask(house, BOB)
 
-    assert house.connections.connection(BOB).reason is EndReason.REJECTED
+    assert house.connections.connection(BOB).reason is DisconnectReason.REJECTED
     assert house.connections.sessions_alive() == 3
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
     assert len(house.notices(BOB)) == 1
 
 
@@ -96,7 +96,7 @@ async def test_two_refused_among_many_are_logged_out(house: House) -> None:
     await house.clock.advance(5)
 
     assert {user for user in EVERYONE if house.connections.connection(user).has_session} == {CAROL, DAVE}
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
 
 
 async def test_a_hanging_witness_delays_a_verdict_by_seconds_only(house: House) -> None:
@@ -107,7 +107,7 @@ async def test_a_hanging_witness_delays_a_verdict_by_seconds_only(house: House) 
     await ask(house, ALICE)
     await house.clock.advance(3)
 
-    assert house.connections.connection(ALICE).reason is EndReason.REJECTED
+    assert house.connections.connection(ALICE).reason is DisconnectReason.REJECTED
     assert house.connections.sessions_alive() == 3
 
 
@@ -120,14 +120,14 @@ async def test_the_trouble_is_told_once(house: House) -> None:
     listener.close()
 
     told = [delivery.message async for delivery in listener]
-    assert [(event.is_troubled, type(event)) for event in told] == [
-        (True, BrokerTroubleChanged),
-        (False, BrokerTroubleChanged),
+    assert [(event.is_ongoing, type(event)) for event in told] == [
+        (True, BrokerOutageChanged),
+        (False, BrokerOutageChanged),
     ]
     assert told[0].incident_id == told[1].incident_id
     assert house.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
     assert [notice.kind for notice in house.notices(ADMIN)] == [
-        NotificationKind.BROKER_TROUBLE,
+        NotificationKind.BROKER_OUTAGE,
         NotificationKind.BROKER_RECOVERED,
     ]
 
@@ -141,7 +141,7 @@ async def test_held_sessions_are_asked_about_slowly(house: House) -> None:
 
     slow = house.broker.calls[reached:]
     assert 2 * 8 <= len(slow) <= 2 * 12
-    assert all(call.is_second_look for call in slow)
+    assert all(call.is_for_verification for call in slow)
     assert len({call.user_id for call in slow}) == 4
 
 
@@ -151,14 +151,14 @@ async def test_the_first_answer_frees_everybody(house: House) -> None:
     set_all(house, AccountState.ALIVE)
     set_all(house, AccountState.REVOKED, DAVE)
     await house.clock.advance(3 * ASK_EVERY_S)
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
 
     for user_id in EVERYONE:
         await ask(house, user_id)
     await house.clock.advance(5)
 
     assert {user for user in EVERYONE if house.connections.connection(user).is_usable} == {ALICE, BOB, CAROL}
-    assert house.connections.connection(DAVE).reason is EndReason.REJECTED
+    assert house.connections.connection(DAVE).reason is DisconnectReason.REJECTED
 
 
 async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(house: House) -> None:
@@ -171,10 +171,10 @@ async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(house:
 
     assert house.connections.connection(ALICE).is_usable
     assert {house.connections.connection(user_id).reason for user_id in (BOB, CAROL, DAVE)} == {
-        EndReason.REJECTED
+        DisconnectReason.REJECTED
     }
     await house.clock.advance(2 * ASK_EVERY_S)
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
 
 
 async def test_the_last_one_held_is_judged_once_others_are_fine(house: House) -> None:
@@ -183,17 +183,17 @@ async def test_the_last_one_held_is_judged_once_others_are_fine(house: House) ->
     for user_id in EVERYONE:
         await ask(house, user_id)
     await house.clock.advance(5)
-    assert house.connections.broker_trouble is not None
+    assert house.connections.broker_outage is not None
     for user_id in (BOB, CAROL):
         await house.connections.sign_out(user_id, actor=user_id)
     await house.clock.advance(2 * ASK_EVERY_S)
-    assert house.connections.connection(ALICE).standing is Standing.HELD
+    assert house.connections.connection(ALICE).verification_state is VerificationState.HELD
     await ask(house, DAVE)
 
     await house.clock.advance(3 * ASK_EVERY_S)
 
-    assert house.connections.connection(ALICE).reason is EndReason.REJECTED
-    assert house.connections.broker_trouble is None
+    assert house.connections.connection(ALICE).reason is DisconnectReason.REJECTED
+    assert house.connections.broker_outage is None
     assert house.connections.connection(DAVE).is_usable
 
 
@@ -207,7 +207,7 @@ async def test_people_can_log_in_during_the_trouble(house: House) -> None:
     await ask(house, BOB)
     await house.clock.advance(5)
 
-    assert house.connections.connection(BOB).standing is Standing.HELD
+    assert house.connections.connection(BOB).verification_state is VerificationState.HELD
     assert house.connections.connection(BOB).generation == 2
 
 
@@ -219,21 +219,21 @@ async def test_the_known_end_ends_a_held_session(house: House) -> None:
 
     await house.clock.advance(13 * 60)
 
-    assert {house.connections.connection(user).reason for user in EVERYONE} == {EndReason.EXPIRED}
-    assert house.connections.broker_trouble is None
+    assert {house.connections.connection(user).reason for user in EVERYONE} == {DisconnectReason.EXPIRED}
+    assert house.connections.broker_outage is None
 
 
 async def test_a_notice_that_could_not_be_stored_is_stored_later(house: House) -> None:
     """With the database down everybody is told at once, and the operators' notice follows."""
     house.store.is_down = True
     await fall_ill(house)
-    assert house.connections.broker_trouble is not None
+    assert house.connections.broker_outage is not None
     assert house.notices(ADMIN) == []
     house.store.is_down = False
 
     await house.clock.advance(2 * ASK_EVERY_S)
 
-    assert [notice.kind for notice in house.notices(ADMIN)] == [NotificationKind.BROKER_TROUBLE]
+    assert [notice.kind for notice in house.notices(ADMIN)] == [NotificationKind.BROKER_OUTAGE]
 
 
 def told(house: House) -> list[NotificationKind]:
@@ -251,21 +251,21 @@ async def restarted(house: House, *, after_s: float = 0.0) -> House:
 async def test_a_restart_in_the_middle_is_the_same_trouble(house: House) -> None:
     """Nothing is told twice, the first one refused is held, and the recovery is told."""
     await fall_ill(house)
-    incident_id = house.connections.broker_trouble.incident_id
+    incident_id = house.connections.broker_outage.incident_id
     house = await restarted(house, after_s=30)
     await house.clock.advance(3 * ASK_EVERY_S)
-    assert house.connections.broker_trouble.incident_id == incident_id
+    assert house.connections.broker_outage.incident_id == incident_id
 
     for user_id in EVERYONE:
         await ask(house, user_id)
         await house.clock.advance(5)
-    assert standings(house) == {Standing.HELD}
-    assert told(house) == [NotificationKind.BROKER_TROUBLE]
+    assert standings(house) == {VerificationState.HELD}
+    assert told(house) == [NotificationKind.BROKER_OUTAGE]
 
     set_all(house, AccountState.ALIVE)
     await house.clock.advance(2 * ASK_EVERY_S)
-    assert house.connections.broker_trouble is None
-    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert house.connections.broker_outage is None
+    assert told(house) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
     assert {notice.incident_id for notice in house.notices(ADMIN)} == {incident_id}
 
 
@@ -278,8 +278,8 @@ async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over
     await ask(house, ALICE)
     await house.clock.advance(2 * ASK_EVERY_S)
 
-    assert house.connections.broker_trouble is None
-    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert house.connections.broker_outage is None
+    assert told(house) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
 
 
 async def test_a_trouble_of_sessions_that_are_gone_is_over(house: House) -> None:
@@ -290,7 +290,7 @@ async def test_a_trouble_of_sessions_that_are_gone_is_over(house: House) -> None
 
     await house.clock.advance(2 * ASK_EVERY_S)
 
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
     assert told(house)[-1] is NotificationKind.BROKER_RECOVERED
 
 
@@ -322,12 +322,12 @@ async def test_a_crash_while_it_is_told_tells_it_once(house: House, *, is_kept: 
     for user_id in EVERYONE:
         await ask(house, user_id)
     await house.clock.advance(5)
-    assert told(house) == [NotificationKind.BROKER_TROUBLE]
+    assert told(house) == [NotificationKind.BROKER_OUTAGE]
 
     house = await crash_at("broker.recovered")
     await ask(house, ALICE)
     await house.clock.advance(2 * ASK_EVERY_S)
-    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert told(house) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
 
 
 async def test_of_two_processes_one_tells(house: House) -> None:
@@ -336,14 +336,14 @@ async def test_of_two_processes_one_tells(house: House) -> None:
     await other.start(with_monitoring=False)
     await fall_ill(house)
     await fall_ill(other)
-    assert standings(other) == {Standing.HELD}
-    assert other.connections.broker_trouble.incident_id == house.connections.broker_trouble.incident_id
+    assert standings(other) == {VerificationState.HELD}
+    assert other.connections.broker_outage.incident_id == house.connections.broker_outage.incident_id
 
     set_all(house, AccountState.ALIVE)
     await house.clock.advance(3 * ASK_EVERY_S)
 
-    assert house.connections.broker_trouble is other.connections.broker_trouble is None
-    assert told(house) == [NotificationKind.BROKER_TROUBLE, NotificationKind.BROKER_RECOVERED]
+    assert house.connections.broker_outage is other.connections.broker_outage is None
+    assert told(house) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
     assert house.audit(prefix="broker.") == ["broker.mass_refusal", "broker.recovered"]
 
 
@@ -355,7 +355,7 @@ async def test_refusals_spread_over_hours_are_no_trouble(house: House) -> None:
         await house.clock.advance(600)
 
     assert house.connections.sessions_alive() == 0
-    assert house.connections.broker_trouble is None
+    assert house.connections.broker_outage is None
 
 
 async def test_a_doubt_that_was_long_undecided_counts_when_it_is_decided(house: House) -> None:
@@ -363,15 +363,17 @@ async def test_a_doubt_that_was_long_undecided_counts_when_it_is_decided(house: 
     three = (ALICE, BOB, CAROL)
     await house.connections.sign_out(DAVE, actor=DAVE)
     for user_id in three:
-        set_all(house, AccountState.TROUBLED, user_id)
+        set_all(house, AccountState.UNAVAILABLE, user_id)
         house.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
         await ask(house, user_id)
         await house.clock.advance(20)
     await house.clock.advance(100)
-    assert {house.connections.connection(user_id).standing for user_id in three} == {Standing.SUSPECTED}
+    assert {house.connections.connection(user_id).verification_state for user_id in three} == {
+        VerificationState.UNDER_VERIFICATION
+    }
     set_all(house, AccountState.REVOKED)
 
     await house.clock.advance(300)
 
     assert house.connections.sessions_alive() == 3
-    assert house.connections.broker_trouble is not None
+    assert house.connections.broker_outage is not None

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hullwatch.domain.failures import SessionOver
+from hullwatch.domain.failures import SessionDisconnected
 from hullwatch.domain.notifications.notifications import NotificationKind
-from hullwatch.domain.sessions.connection import EndReason, LoginState
-from hullwatch.services.sessions.service import STORED_ENDS_EVERY_S
-from hullwatch.services.sessions.stored_ends import disconnect_stored
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
+from hullwatch.services.sessions.service import STORED_DISCONNECTS_EVERY_S
+from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.building import ALICE, BOB, House
 
 
@@ -31,13 +31,13 @@ async def test_an_end_on_the_database_is_complete(house: House) -> None:
     stored = house.stored(ALICE)
     line = house.store.tables.audit[-1]
     assert change is not None
-    assert (stored.state, stored.reason) == (LoginState.DISCONNECTED, EndReason.BY_ADMIN)
+    assert (stored.state, stored.reason) == (LoginState.DISCONNECTED, DisconnectReason.BY_ADMIN)
     assert (line.kind, line.actor, line.incident_id) == (
         "connection.disconnected_by_admin",
         "command-line",
         stored.incident_id,
     )
-    assert len(house.notices(ALICE, NotificationKind.SESSION_ENDED)) == 1
+    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
     assert ALICE not in house.store.tables.tokens
 
 
@@ -60,15 +60,15 @@ async def test_a_running_server_takes_the_end_over(house: House) -> None:
     lines = len(house.store.tables.audit)
     assert house.connections.connection(ALICE).has_session
 
-    await house.clock.advance(STORED_ENDS_EVERY_S + 1)
+    await house.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
 
     answer = await house.broker.check_data(credential)
     assert house.connections.connection(ALICE) == house.stored(ALICE)
     assert house.connections.credential(ALICE) is None
-    assert isinstance(answer, SessionOver)
+    assert isinstance(answer, SessionDisconnected)
     assert house.connections.credential(BOB) is not None
     assert [change.after.user_id for change in changes] == [ALICE]
-    assert len(house.notices(ALICE, NotificationKind.SESSION_ENDED)) == 1
+    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
     assert len(house.store.tables.audit) == lines
 
 
@@ -77,7 +77,7 @@ async def test_a_login_after_the_end_counts(house: House) -> None:
     await disconnect(house)
     await house.log_in(ALICE)
 
-    await house.clock.advance(STORED_ENDS_EVERY_S * 3)
+    await house.clock.advance(STORED_DISCONNECTS_EVERY_S * 3)
 
     assert house.connections.connection(ALICE).state is LoginState.CONNECTED
     assert house.stored(ALICE).state is LoginState.CONNECTED
@@ -88,7 +88,7 @@ async def test_what_the_server_observes_meanwhile_does_not_revive_the_session(ho
     """An observation stored between the end and its take-over leaves the stored end as it is."""
     await disconnect(house)
     credential = house.credential(ALICE)
-    house.connections.learned(credential, await house.broker.check_data(credential))
+    house.connections.record_result(credential, await house.broker.check_data(credential))
 
     await house.connections.store_observations()
 
@@ -102,8 +102,8 @@ async def test_a_removed_user_is_forgotten(house: House) -> None:
         await work.users.remove(ALICE)
         await work.commit()
 
-    await house.clock.advance(STORED_ENDS_EVERY_S + 1)
+    await house.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
 
     assert ALICE not in {connection.user_id for connection in house.connections.connections()}
-    assert isinstance(await house.broker.check_data(credential), SessionOver)
+    assert isinstance(await house.broker.check_data(credential), SessionDisconnected)
     assert house.connections.credential(BOB) is not None

@@ -22,18 +22,18 @@ from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import (
     EXPIRING_BEFORE,
     ConnectionChange,
-    EndReason,
+    DisconnectReason,
     LoginState,
     LoginTrigger,
-    Standing,
+    VerificationState,
 )
 from hullwatch.domain.sessions.tokens import next_daily_end
 from hullwatch.services.sessions.service import ADMINS
-from hullwatch.services.sessions.stored_ends import disconnect_stored
+from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.building import ALICE, BOB, CAROL, DAVE, House, fyers_id
 
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
-ENDED = NotificationKind.SESSION_ENDED
+ENDED = NotificationKind.SESSION_DISCONNECTED
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def house() -> House:
 async def ask(house: House, user_id: str = ALICE) -> None:
     """Make an ordinary call and report what came of it."""
     credential = house.credential(user_id)
-    house.connections.learned(credential, await house.broker.check_data(credential))
+    house.connections.record_result(credential, await house.broker.check_data(credential))
 
 
 def asked(house: House, user_id: str = ALICE) -> list[str]:
@@ -68,7 +68,7 @@ async def test_a_session_ends_at_its_known_end_without_asking(house: House) -> N
     over = house.connections.connection(ALICE)
     assert (over.state, over.reason, over.last_disconnect_at) == (
         LoginState.DISCONNECTED,
-        EndReason.EXPIRED,
+        DisconnectReason.EXPIRED,
         end,
     )
     assert house.connections.credential(ALICE) is None
@@ -127,7 +127,7 @@ async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_s
     await again.connections.load()
 
     over = again.connections.connection(ALICE)
-    assert (over.reason, over.last_disconnect_at) == (EndReason.EXPIRED, end)
+    assert (over.reason, over.last_disconnect_at) == (DisconnectReason.EXPIRED, end)
     assert again.stored(ALICE) == over
     assert house.broker.calls == []
 
@@ -137,10 +137,10 @@ async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_s
 
 @pytest.mark.parametrize(
     ("state", "reason"),
-    [(AccountState.EXPIRED, EndReason.EXPIRED), (AccountState.REVOKED, EndReason.REJECTED)],
+    [(AccountState.EXPIRED, DisconnectReason.EXPIRED), (AccountState.REVOKED, DisconnectReason.REJECTED)],
 )
 async def test_a_refusal_seen_twice_ends_the_session(
-    house: House, state: AccountState, reason: EndReason
+    house: House, state: AccountState, reason: DisconnectReason
 ) -> None:
     """Another service confirms it; the reason is the one that Fyers gives."""
     house.broker.set_state(fyers_id(ALICE), state)
@@ -161,15 +161,15 @@ async def test_one_refusal_is_no_verdict(house: House) -> None:
     house.broker.queue(fyers_id(ALICE), refusal(DATA))
 
     await ask(house)
-    assert house.connections.connection(ALICE).standing is Standing.SUSPECTED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
     assert house.connections.credential(ALICE) is None
     await house.clock.settle()
 
     connection = house.connections.connection(ALICE)
-    assert (connection.standing, connection.generation) == (Standing.VERIFIED, 1)
+    assert (connection.verification_state, connection.generation) == (VerificationState.VERIFIED, 1)
     assert house.connections.credential(ALICE) is not None
     assert asked(house) == ["check_data", "profile_id", "check_trading"]
-    assert [call.is_second_look for call in house.broker.calls] == [False, True, True]
+    assert [call.is_for_verification for call in house.broker.calls] == [False, True, True]
     assert house.notices(ALICE) == []
 
 
@@ -179,10 +179,10 @@ async def test_what_refuses_at_one_address_is_confirmed_at_another(house: House)
         house.broker.always(fyers_id(ALICE), service, refusal(service))
     credential = house.credential(ALICE)
 
-    house.connections.learned(credential, refusal(BrokerService.HISTORY))
+    house.connections.record_result(credential, refusal(BrokerService.HISTORY))
     await house.clock.settle()
 
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
     assert asked(house) == ["profile_id", "check_trading"]
 
 
@@ -200,13 +200,13 @@ async def test_a_service_that_goes_on_refusing_is_asked_less_and_less(house: Hou
     calls = len(asked(house))
     await house.clock.advance(30)
 
-    assert (resting.standing, calls) == (Standing.SUSPECTED, 9)
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert (resting.verification_state, calls) == (VerificationState.UNDER_VERIFICATION, 9)
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
     await ask(house)
     await house.clock.settle()
     await house.log_in(ALICE)
     await house.clock.advance(200)
-    assert house.connections.connection(ALICE).standing is Standing.ASSUMED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.ASSUMED
     assert house.connections.credential(ALICE) is not None
 
 
@@ -218,7 +218,7 @@ async def test_a_profile_that_answers_proves_nothing(house: House) -> None:
     await ask(house)
     await house.clock.settle()
 
-    assert house.connections.connection(ALICE).reason is EndReason.REJECTED
+    assert house.connections.connection(ALICE).reason is DisconnectReason.REJECTED
     assert asked(house) == ["check_data", "profile_id", "check_trading"]
 
 
@@ -231,11 +231,11 @@ async def test_a_refusal_amid_trouble_stays_a_doubt_until_somebody_answers(house
 
     await ask(house)
     await house.clock.settle()
-    assert house.connections.connection(ALICE).standing is Standing.SUSPECTED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
     assert house.connections.credential(ALICE) is None
     await house.clock.advance(100)
 
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
     assert house.connections.credential(ALICE) is not None
 
 
@@ -249,7 +249,7 @@ async def test_an_app_without_trading_permission_gets_out_of_doubt(house: House)
     await ask(house)
     await house.clock.settle()
 
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
 async def test_a_second_look_heeds_the_wait_that_fyers_asks_for(house: House) -> None:
@@ -267,7 +267,7 @@ async def test_a_second_look_heeds_the_wait_that_fyers_asks_for(house: House) ->
     await house.clock.advance(2)
 
     assert len(asked(house)) > 4
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
 async def test_two_refusals_at_once_are_one_incident(house: House) -> None:
@@ -276,7 +276,7 @@ async def test_two_refusals_at_once_are_one_incident(house: House) -> None:
     all_sent = asyncio.Barrier(3)
 
     async def wait_for_each_other(call: Call) -> None:
-        if not call.is_second_look:
+        if not call.is_for_verification:
             await all_sent.wait()
 
     house.broker.before_answer = wait_for_each_other
@@ -295,7 +295,7 @@ async def test_an_old_session_s_refusal_never_touches_a_newer_one(house: House) 
     result = await house.broker.check_data(old)
     await house.log_in(ALICE)
 
-    house.connections.learned(old, result)
+    house.connections.record_result(old, result)
     await house.clock.settle()
 
     connection = house.connections.connection(ALICE)
@@ -309,9 +309,9 @@ async def test_an_old_session_s_answer_does_not_verify_a_newer_one(house: House)
     old = house.credential(ALICE)
     await house.log_in(ALICE)
 
-    house.connections.learned(old, Answered(None))
+    house.connections.record_result(old, Answered(None))
 
-    assert house.connections.connection(ALICE).standing is Standing.ASSUMED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.ASSUMED
 
 
 async def test_a_login_in_the_middle_of_a_second_look_wins(house: House) -> None:
@@ -347,7 +347,7 @@ async def test_a_login_while_the_second_look_clears_the_old_session_is_left_alon
     await house.clock.advance(5)
 
     connection = house.connections.connection(ALICE)
-    assert (connection.generation, connection.standing) == (2, Standing.ASSUMED)
+    assert (connection.generation, connection.verification_state) == (2, VerificationState.ASSUMED)
     assert all(job.last_error is None for job in house.supervisor.jobs())
 
 
@@ -364,7 +364,7 @@ async def test_the_known_end_in_the_middle_of_a_second_look_wins(house: House) -
     await house.clock.advance(600)
 
     over = house.connections.connection(BOB)
-    assert (over.reason, len(house.notices(BOB))) == (EndReason.EXPIRED, 1)
+    assert (over.reason, len(house.notices(BOB))) == (DisconnectReason.EXPIRED, 1)
     assert all(call.at < over.last_disconnect_at for call in house.broker.calls_of(BOB))
 
 
@@ -378,7 +378,7 @@ async def test_trouble_never_ends_a_session(house: House) -> None:
         NotPermitted(DATA, code=-403, http_status=403, message="no permission"),
     )
     for failure in failures * 20:
-        house.connections.learned(credential, failure, is_validation=True)
+        house.connections.record_result(credential, failure, is_validation=True)
         await house.clock.advance(60)
 
     connection = house.connections.connection(ALICE)
@@ -390,14 +390,14 @@ async def test_a_passing_trouble_does_not_shake_a_session_confirmed_lately(house
     """One failed quote within five minutes of a good answer changes nothing; later it does, and a good answer mends it."""
     credential = house.credential(ALICE)
     trouble = Unavailable(DATA, cause="timeout")
-    house.connections.learned(credential, Answered(None))
+    house.connections.record_result(credential, Answered(None))
 
-    house.connections.learned(credential, trouble)
+    house.connections.record_result(credential, trouble)
     assert house.connections.connection(ALICE).is_verified
     await house.clock.advance(301)
-    house.connections.learned(credential, trouble)
-    assert house.connections.connection(ALICE).standing is Standing.UNVERIFIED
-    house.connections.learned(credential, Answered(None))
+    house.connections.record_result(credential, trouble)
+    assert house.connections.connection(ALICE).verification_state is VerificationState.UNVERIFIED
+    house.connections.record_result(credential, Answered(None))
 
     assert house.connections.connection(ALICE).is_verified
 
@@ -425,7 +425,7 @@ async def test_a_call_that_waited_for_its_turn_is_not_sent_after_the_end(house: 
         await house.clock.settle()
     reached = len(house.broker.calls)
 
-    for copy in (held, held.for_second_look()):
+    for copy in (held, held.for_verification()):
         await house.broker.check_data(copy)
         await house.broker.check_trading(copy)
 
@@ -436,7 +436,7 @@ async def test_a_call_that_waited_for_its_turn_is_not_sent_after_the_end(house: 
 async def test_a_removed_user_s_second_look_stops(house: House) -> None:
     """Nobody goes on looking at a session that is forgotten."""
     house.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
-    house.connections.learned(house.credential(ALICE), refusal(DATA))
+    house.connections.record_result(house.credential(ALICE), refusal(DATA))
     await house.connections.forget(ALICE)
     await house.clock.advance(120)
     job = next(job for job in house.supervisor.jobs() if job.name == "second-look")
@@ -454,7 +454,7 @@ async def test_signing_out_ends_the_session_once(house: House) -> None:
     second = await house.connections.sign_out(ALICE, actor=ALICE)
 
     assert first == second == house.stored(ALICE)
-    assert first.reason is EndReason.SIGNED_OUT
+    assert first.reason is DisconnectReason.SIGNED_OUT
     assert house.audit(ALICE, "connection.signed_out") == ["connection.signed_out"]
 
 
@@ -468,7 +468,7 @@ async def test_an_admin_s_disconnect_says_who(house: House) -> None:
     """The audit trail names the operator, the notice says that it was one."""
     after = await house.connections.disconnect_by_admin(ALICE, actor="usr_admin")
 
-    assert after.reason is EndReason.BY_ADMIN
+    assert after.reason is DisconnectReason.BY_ADMIN
     assert house.store.tables.audit[-1].actor == "usr_admin"
     assert "administrator" in house.notices(ALICE)[0].title.lower()
 
@@ -481,7 +481,7 @@ async def test_a_login_after_an_end_is_told_with_the_incident_it_repairs(house: 
 
     assert (renewed.generation, renewed.incident_id) == (2, over.incident_id)
     assert {(notice.kind, notice.incident_id) for notice in house.notices(ALICE)} == {
-        (NotificationKind.SESSION_ENDED, over.incident_id),
+        (NotificationKind.SESSION_DISCONNECTED, over.incident_id),
         (NotificationKind.LOGIN_RENEWED, over.incident_id),
     }
     assert house.stored(ALICE) == renewed
@@ -648,7 +648,7 @@ async def test_confirmations_are_stored_in_one_transaction(house: House) -> None
     """When sessions were last confirmed is written once a minute, for all together."""
     await house.with_sessions(BOB)
     for user_id in (ALICE, BOB):
-        house.connections.learned(house.credential(user_id), Answered(None))
+        house.connections.record_result(house.credential(user_id), Answered(None))
     confirmed_at, before = house.clock.now(), house.store.commits
 
     await house.connections.store_observations()
@@ -661,7 +661,7 @@ async def test_confirmations_are_stored_in_one_transaction(house: House) -> None
 
 async def test_confirmations_survive_a_database_outage(house: House) -> None:
     """What could not be stored is stored at the next opportunity."""
-    house.connections.learned(house.credential(ALICE), Answered(None))
+    house.connections.record_result(house.credential(ALICE), Answered(None))
     house.store.is_down = True
     with pytest.raises(StorageUnavailable):
         await house.connections.store_observations()
@@ -677,13 +677,17 @@ async def test_confirmations_survive_a_database_outage(house: House) -> None:
 
 async def test_a_restart_keeps_sessions_and_generations(house: House) -> None:
     """The token is used again as before; how sure we were is asked anew."""
-    house.connections.learned(house.credential(ALICE), Answered(None))
+    house.connections.record_result(house.credential(ALICE), Answered(None))
     await house.connections.store_observations()
 
     again = await (await house.kill()).start(with_monitoring=False)
 
     connection = again.connections.connection(ALICE)
-    assert (connection.generation, connection.has_session, connection.standing) == (1, True, Standing.ASSUMED)
+    assert (connection.generation, connection.has_session, connection.verification_state) == (
+        1,
+        True,
+        VerificationState.ASSUMED,
+    )
     assert again.credential(ALICE).token.reveal()
     assert connection.last_validated_at is not None
 
@@ -708,7 +712,7 @@ async def test_an_end_stored_by_a_command_counts_in_a_running_server(house: Hous
     await house.clock.advance(11)
 
     over = house.connections.connection(ALICE)
-    assert (over.reason, held.lease.is_over) == (EndReason.BY_ADMIN, True)
+    assert (over.reason, held.lease.is_over) == (DisconnectReason.BY_ADMIN, True)
     assert over == house.stored(ALICE)
     assert len(house.notices(ALICE)) == 1
     assert house.audit(ALICE, "connection.disconnected_by_admin") == ["connection.disconnected_by_admin"]
@@ -749,14 +753,14 @@ async def test_everybody_who_listens_hears_of_each_change_once(house: House) -> 
     ]
     for reader in (tab, operator):
         states = [
-            (delivery.message.connection.state, delivery.message.connection.standing)
+            (delivery.message.connection.state, delivery.message.connection.verification_state)
             async for delivery in reader
             if isinstance(delivery.message, ConnectionChanged)
         ]
         assert states == [
-            (LoginState.CONNECTED, Standing.SUSPECTED),
-            (LoginState.DISCONNECTED, Standing.ASSUMED),
-            (LoginState.CONNECTED, Standing.ASSUMED),
+            (LoginState.CONNECTED, VerificationState.UNDER_VERIFICATION),
+            (LoginState.DISCONNECTED, VerificationState.ASSUMED),
+            (LoginState.CONNECTED, VerificationState.ASSUMED),
         ]
 
 
@@ -767,7 +771,7 @@ async def test_settled_waits_for_the_second_look(house: House) -> None:
 
     settled = await house.connections.settled(ALICE)
 
-    assert settled.reason is EndReason.REJECTED
+    assert settled.reason is DisconnectReason.REJECTED
 
 
 async def test_settled_does_not_wait_for_a_look_that_cannot_decide(house: House) -> None:
@@ -780,7 +784,7 @@ async def test_settled_does_not_wait_for_a_look_that_cannot_decide(house: House)
 
     settled = await house.connections.settled(ALICE)
 
-    assert settled.standing is Standing.SUSPECTED
+    assert settled.verification_state is VerificationState.UNDER_VERIFICATION
 
 
 async def test_a_second_look_that_breaks_is_begun_anew(house: House) -> None:
@@ -794,11 +798,11 @@ async def test_a_second_look_that_breaks_is_begun_anew(house: House) -> None:
     await ask(house)
     house.broker.before_answer = breaks
     await house.clock.settle()
-    assert house.connections.connection(ALICE).standing is Standing.SUSPECTED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
     await house.clock.advance(61)
 
-    assert house.connections.connection(ALICE).standing is Standing.VERIFIED
+    assert house.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
 async def test_no_secret_is_in_what_is_stored_or_told(house: House) -> None:

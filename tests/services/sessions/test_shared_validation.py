@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.failures import BrokerService
-from hullwatch.domain.sessions.connection import Standing
+from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.sessions.shared_checks import Confirmed, Unconfirmed
 from hullwatch.services.sessions.shared_validation import LONGEST_WAIT_S
 from hullwatch.services.sessions.validation import ValidationVerdict
@@ -192,7 +192,7 @@ async def test_one_that_is_cancelled_lets_go_of_its_turn(town: Town) -> None:
 
 async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
     """Only confirmations are shared: an outage that one process saw says nothing to the other."""
-    town.broker.set_state(fyers_id(ALICE), AccountState.TROUBLED)
+    town.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     assert (await town.one.validation.validate_fyers_token(ALICE)).verdict is UNVERIFIED
     town.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
 
@@ -205,11 +205,11 @@ async def test_a_confirmation_elsewhere_clears_no_doubt(town: Town) -> None:
     await town.one.validation.validate_fyers_token(ALICE)
     credential = town.other.credential(ALICE)
     town.broker.before_answer = lambda _: asyncio.Event().wait()
-    town.other.connections.learned(credential, refusal(BrokerService.DATA))
-    assert town.other.connections.connection(ALICE).standing is Standing.SUSPECTED
+    town.other.connections.record_result(credential, refusal(BrokerService.DATA))
+    assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
     assert not town.other.connections.confirmed_elsewhere(ALICE, 1, at=town.clock.now())
-    assert town.other.connections.connection(ALICE).standing is Standing.SUSPECTED
+    assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
 
 async def test_it_says_nothing_about_another_login(town: Town) -> None:
@@ -271,7 +271,7 @@ async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: l
             case "trouble" | "well":
                 is_well = step == "well"
                 town.broker.set_state(
-                    fyers_id(ALICE), AccountState.ALIVE if is_well else AccountState.TROUBLED
+                    fyers_id(ALICE), AccountState.ALIVE if is_well else AccountState.UNAVAILABLE
                 )
             case "later":
                 await town.clock.advance(130)

@@ -7,7 +7,7 @@ import pytest
 from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.failures import Answered, BrokerService, InvalidInput, NotPermitted, Unavailable
-from hullwatch.domain.sessions.connection import EndReason, LoginState
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.sessions.tokens import next_daily_end
 from hullwatch.services.sessions.validation import ValidationTotals, ValidationVerdict
 from services.building import ALICE, BOB, House, fyers_id
@@ -65,7 +65,7 @@ async def test_a_false_refusal_is_valid_after_the_second_look(house: House) -> N
     assert await verdict(house) is VALID
 
 
-@pytest.mark.parametrize("state", [AccountState.TROUBLED, AccountState.RATE_LIMITED])
+@pytest.mark.parametrize("state", [AccountState.UNAVAILABLE, AccountState.RATE_LIMITED])
 async def test_trouble_is_unverified_and_not_kept(house: House, state: AccountState) -> None:
     """Outages and limits are no answer: the session goes on, and the next question goes to Fyers again."""
     house.broker.set_state(fyers_id(ALICE), state)
@@ -267,7 +267,7 @@ async def test_a_sweep_counts_everybody_once(house: House) -> None:
     """Good, dead, silent and broken accounts each land in their own total."""
     names = await crowd(house)
     house.broker.set_state(fyers_id(names[0]), AccountState.REVOKED)
-    house.broker.set_state(fyers_id(names[1]), AccountState.TROUBLED)
+    house.broker.set_state(fyers_id(names[1]), AccountState.UNAVAILABLE)
 
     async def breaks(call: Call) -> None:
         if call.user_id == names[2]:
@@ -347,21 +347,23 @@ async def test_progress_that_breaks_is_counted_and_harms_nobody(house: House) ->
 
 async def test_people_end_sessions_only_for_reasons_of_their_own(house: House) -> None:
     """Signed out and by admin can be claimed, expired and rejected cannot."""
-    for reason in (EndReason.EXPIRED, EndReason.REJECTED):
+    for reason in (DisconnectReason.EXPIRED, DisconnectReason.REJECTED):
         with pytest.raises(InvalidInput):
             await house.validation.mark_user_as_disconnected(ALICE, reason, actor=ALICE)
     assert house.connections.connection(ALICE).has_session
 
-    after = await house.validation.mark_user_as_disconnected(ALICE, EndReason.SIGNED_OUT, actor=ALICE)
-    assert after.reason is EndReason.SIGNED_OUT
+    after = await house.validation.mark_user_as_disconnected(ALICE, DisconnectReason.SIGNED_OUT, actor=ALICE)
+    assert after.reason is DisconnectReason.SIGNED_OUT
     await house.log_in(ALICE)
-    after = await house.validation.mark_user_as_disconnected(ALICE, EndReason.BY_ADMIN, actor="usr_admin")
-    assert after.reason is EndReason.BY_ADMIN
+    after = await house.validation.mark_user_as_disconnected(
+        ALICE, DisconnectReason.BY_ADMIN, actor="usr_admin"
+    )
+    assert after.reason is DisconnectReason.BY_ADMIN
 
 
 async def test_answers_of_other_calls_do_not_fill_the_cache(house: House) -> None:
     """Only a validation is kept as one; what a quote confirmed shows in the connection."""
-    house.connections.learned(house.credential(ALICE), Answered(None))
+    house.connections.record_result(house.credential(ALICE), Answered(None))
 
     assert house.validation.status_from_cache(ALICE) is None
     assert house.connections.connection(ALICE).is_verified

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.services.texts.connection import connection_message
 
 SIX = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
@@ -13,7 +13,7 @@ def ended(at: datetime) -> Connection:
     return Connection(
         "u",
         state=LoginState.DISCONNECTED,
-        reason=EndReason.EXPIRED,
+        reason=DisconnectReason.EXPIRED,
         expires_at=SIX,
         last_disconnect_at=at,
     )

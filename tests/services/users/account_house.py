@@ -8,7 +8,7 @@ from fakes.hasher import FakeHasher
 from fakes.store import FakeStore
 
 from hullwatch.services.users.accounts import AccountService, Registration
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 
 PASSWORD = "correct horse battery"
 HERE = "10.0.0.1"
@@ -45,7 +45,9 @@ class AccountHouse:
         self.hasher = FakeHasher()
         self.sessions = SessionKeeper()
         new_id = ids()
-        self.logins = LoginService(store=self.store, clock=self.clock, new_id=new_id, hasher=self.hasher)
+        self.logins = AuthenticationService(
+            store=self.store, clock=self.clock, new_id=new_id, hasher=self.hasher
+        )
         self.accounts = AccountService(
             store=self.store,
             clock=self.clock,

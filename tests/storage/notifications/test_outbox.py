@@ -328,7 +328,7 @@ async def test_results_are_stored_together(house):
         house,
         result("n1.c1"),
         result("n2.c1", DeliveryState.WAITING, due_at=after(5), error="it did not answer in time"),
-        result("n3.c1", DeliveryState.SET_ASIDE, error="the server answered 400"),
+        result("n3.c1", DeliveryState.FAILED_PERMANENTLY, error="the server answered 400"),
         result("gone.c1"),
         c1=health,
         gone=health,
@@ -337,7 +337,7 @@ async def test_results_are_stored_together(house):
     async with house.begin(read_only=True) as work:
         found = {one.id: one for one in await work.outbox.of_user("asha")}
         [stored] = await work.channels.of_user("asha")
-        aside = await work.outbox.set_aside()
+        aside = await work.outbox.dead_letters()
     sent, waiting, refused = found["n1.c1"], found["n2.c1"], found["n3.c1"]
     assert (sent.state, sent.attempts, sent.ended_at, sent.last_error) == (
         DeliveryState.SENT,
@@ -347,7 +347,7 @@ async def test_results_are_stored_together(house):
     )
     assert (waiting.state, waiting.attempts, waiting.ended_at) == (DeliveryState.WAITING, 1, None)
     assert waiting.last_error == "it did not answer in time"
-    assert (refused.state, refused.ended_at) == (DeliveryState.SET_ASIDE, after(1))
+    assert (refused.state, refused.ended_at) == (DeliveryState.FAILED_PERMANENTLY, after(1))
     assert stored.health == health
     assert [(one.delivery.id, one.email, one.channel_hint) for one in aside] == [
         ("n3.c1", "asha@example.com", "https://x.in/…")
@@ -362,7 +362,7 @@ async def test_what_has_ended_does_not_end_again(house):
     await claim(house)
     await finish(house, result())
 
-    await finish(house, result(state=DeliveryState.SET_ASIDE, error="late"))
+    await finish(house, result(state=DeliveryState.FAILED_PERMANENTLY, error="late"))
 
     assert await deliveries(house) == {"n1.c1": DeliveryState.SENT}
 
@@ -381,7 +381,7 @@ async def test_a_set_aside_notice_is_tried_again_or_discarded(house):
     """As if new, and at once; what was not set aside is neither."""
     await add(house, notification("n1"), notification("n2"), notification("n3"))
     paused = ChannelHealth(failures=4, failing_since=NOW, paused_until=after(60))
-    aside = DeliveryState.SET_ASIDE
+    aside = DeliveryState.FAILED_PERMANENTLY
     await finish(house, result("n1.c1", aside, error="no"), result("n2.c1", aside, error="no"), c1=paused)
 
     async with house.begin() as work:
@@ -406,11 +406,11 @@ async def test_a_test_is_no_operators_business(house):
     async with house.begin() as work:
         await work.notifications.add(notice)
         await work.outbox.add(notice, "c1")
-        await work.outbox.finish([result(state=DeliveryState.SET_ASIDE, error="no")], {})
+        await work.outbox.finish([result(state=DeliveryState.FAILED_PERMANENTLY, error="no")], {})
         await work.commit()
 
     async with house.begin(read_only=True) as work:
-        assert await work.outbox.set_aside() == []
+        assert await work.outbox.dead_letters() == []
 
 
 async def test_old_lines_are_removed_and_live_ones_stay(house):
@@ -420,7 +420,7 @@ async def test_old_lines_are_removed_and_live_ones_stay(house):
     await finish(
         house,
         result("sent.c1"),
-        result("aside.c1", DeliveryState.SET_ASIDE, error="no", at=after(40)),
+        result("aside.c1", DeliveryState.FAILED_PERMANENTLY, error="no", at=after(40)),
         result("unread.c1"),
         result("young.c1", at=after(50)),
     )

@@ -7,12 +7,16 @@ import pytest
 
 from hullwatch.domain.failures import NotFound
 from hullwatch.domain.secrets import AccessToken, AppSecret
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.users.accounts import FyersApp
 from storage.samples import NOW, add_users, after, connected, pending
 
 TOKEN = AccessToken("header.claims.signature")
-ENDED = {"state": LoginState.DISCONNECTED, "standing": Standing.ASSUMED, "reason": EndReason.EXPIRED}
+ENDED = {
+    "state": LoginState.DISCONNECTED,
+    "verification_state": VerificationState.ASSUMED,
+    "reason": DisconnectReason.EXPIRED,
+}
 
 
 @pytest.fixture
@@ -70,9 +74,9 @@ async def test_what_was_learned_of_an_older_generation_is_not_stored(work):
 
 
 async def test_a_session_that_changes_keeps_its_token(work):
-    """Standing and expiry change; the token of the same generation stays."""
+    """VerificationState and expiry change; the token of the same generation stays."""
     await work.connections.save_login(connected(), TOKEN)
-    doubted = connected(state=LoginState.EXPIRING, standing=Standing.SUSPECTED)
+    doubted = connected(state=LoginState.EXPIRING, verification_state=VerificationState.UNDER_VERIFICATION)
 
     assert await work.connections.save(doubted)
 
@@ -86,7 +90,7 @@ async def test_a_session_that_ended_loses_its_token(work):
 
     assert await work.connections.save(connected(**ENDED))
 
-    assert (await work.connections.get("asha")).reason is EndReason.EXPIRED
+    assert (await work.connections.get("asha")).reason is DisconnectReason.EXPIRED
     assert await work.connections.token("asha", 1) is None
     assert await work.connections.tokens() == {}
 
@@ -96,7 +100,7 @@ async def test_a_session_that_ended_is_not_revived(work):
     await work.connections.save_login(connected(), TOKEN)
     await work.connections.save(connected(**ENDED))
 
-    assert not await work.connections.save(connected(standing=Standing.VERIFIED))
+    assert not await work.connections.save(connected(verification_state=VerificationState.VERIFIED))
     assert (await work.connections.get("asha")).state is LoginState.DISCONNECTED
 
     assert await work.connections.save_login(connected(generation=2), AccessToken("new"))
@@ -104,10 +108,14 @@ async def test_a_session_that_ended_is_not_revived(work):
 
 
 async def test_what_was_observed_is_stored_for_present_sessions_only(work):
-    """Standing, validation and interruption move; a session that ended, or that another one followed, is left as it is."""
+    """VerificationState, validation and interruption move; a session that ended, or that another one followed, is left as it is."""
     await work.connections.save_login(connected("asha"), TOKEN)
     await work.connections.save_login(connected("ravi", generation=2), TOKEN)
-    seen = {"standing": Standing.UNVERIFIED, "last_validated_at": after(minutes=7), "incident_id": "inc_7"}
+    seen = {
+        "verification_state": VerificationState.UNVERIFIED,
+        "last_validated_at": after(minutes=7),
+        "incident_id": "inc_7",
+    }
 
     await work.connections.save_observed(
         [

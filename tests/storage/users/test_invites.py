@@ -10,7 +10,7 @@ from fakes.hasher import FakeHasher
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.users.accounts import AccountService
-from hullwatch.services.users.authentication import LoginService
+from hullwatch.services.users.authentication import AuthenticationService
 from storage.samples import NOW, add_users, after, audit_entry
 
 
@@ -113,7 +113,7 @@ def accounts_over(store, numbers) -> AccountService:
     def new_id(prefix: str) -> str:
         return f"{prefix}_{next(numbers)}"
 
-    logins = LoginService(store=store, clock=clock, new_id=new_id, hasher=hasher)
+    logins = AuthenticationService(store=store, clock=clock, new_id=new_id, hasher=hasher)
     return AccountService(
         store=store, clock=clock, new_id=new_id, hasher=hasher, logins=logins, connections=Nobody()
     )

@@ -8,7 +8,7 @@ export type Connection = Schemas["ConnectionPayload"];
 export type MarketStatus = Schemas["MarketStatusPayload"];
 export type MonitoringState = Schemas["StatePayload"];
 export type Overview = Schemas["OverviewPayload"];
-export type Line = Schemas["GlancePayload"];
+export type Line = Schemas["WatchOverviewPayload"];
 export type Watch = Schemas["WatchPayload"];
 export type Quote = Schemas["QuotePayload"];
 export type Signal = Schemas["SignalPayload"];
@@ -30,7 +30,7 @@ export type Channel = Schemas["ChannelPayload"];
 export type Channels = Schemas["ChannelsPayload"];
 export type NewChannel = Schemas["NewChannelBody"];
 export type Delivery = Schemas["DeliveryPayload"];
-export type SetAside = Schemas["SetAsidePayload"];
+export type SetAside = Schemas["DeadLetterPayload"];
 export type TokenStatus = Schemas["TokenStatus"];
 
 type Method = "get" | "post" | "put" | "patch" | "delete";

@@ -15,7 +15,7 @@ export const market = signal<MarketStatus | null>(null);
 export const lines = signal<Line[] | null>(null);
 export const signals = signal<Signal[] | null>(null);
 export const notices = signal<Notice[] | null>(null);
-export const isBrokerTroubled = signal(false);
+export const isBrokerOutage = signal(false);
 export const trouble = signal(""); // why a snapshot could not be loaded
 /** The newest candle event, so that a chart knows when to ask. */
 export const closedCandle = signal<{ symbol: string; resolution: string; at: number } | null>(null);
@@ -65,7 +65,7 @@ export function signedOut(): void {
     user.value = null;
     connection.value = monitoring.value = market.value = null;
     lines.value = signals.value = notices.value = null;
-    isBrokerTroubled.value = false;
+    isBrokerOutage.value = false;
     trouble.value = "";
     sweep.value = null;
   });
@@ -115,7 +115,7 @@ async function readAll(): Promise<void> {
       connection.value = overview.connection;
       monitoring.value = overview.state;
       lines.value = overview.lines;
-      isBrokerTroubled.value = overview.isBrokerTroubled;
+      isBrokerOutage.value = overview.isBrokerOutage;
       market.value = status;
       signals.value = found.signals;
       notices.value = told.notifications;
@@ -169,7 +169,7 @@ function take(message: Message): void {
     }
     case "monitoring": readOverviewSoon(); break;
     case "readiness": readinessNews.value += 1; break;
-    case "brokerTrouble": isBrokerTroubled.value = (data as { isTroubled: boolean }).isTroubled; adminNews.value += 1; break;
+    case "brokerOutage": isBrokerOutage.value = (data as { isOngoing: boolean }).isOngoing; adminNews.value += 1; break;
     case "admin.sweep": sweep.value = data as { done: number; total: number }; break;
     default: if (type.startsWith("admin.")) adminNews.value += 1;
   }

@@ -12,7 +12,7 @@ const STEP = 200;
 const STATES = ["connected", "expiring", "disconnected", "never_connected"] as const;
 const COLUMNS: [string, string, (one: Account) => string | number][] = [
   ["name", "Account", (one) => one.fullName.toLowerCase()], ["state", "State", (one) => STATES.indexOf(one.state)],
-  ["reason", "Reason and evidence", (one) => one.reason ?? one.standing], ["checked", "Last check", (one) => Date.parse(one.lastValidatedAt ?? "") || 0],
+  ["reason", "Reason and evidence", (one) => one.reason ?? one.verificationState], ["checked", "Last check", (one) => Date.parse(one.lastValidatedAt ?? "") || 0],
   ["end", "End", (one) => Date.parse(one.expiresAt ?? "") || 0], ["calls", "Calls today", (one) => one.calls], ["refusals", "Refused", (one) => one.refusals],
 ];
 
@@ -38,7 +38,7 @@ export function HealthPage() {
   return (
     <div class="page">
       <div class="page-head"><h1>Token health</h1><CheckAll onDone={again} /></div>
-      {data.value.brokerTrouble && <p class="banner warn" role="status">Fyers refuses many sessions at once since {whenIst(data.value.brokerTrouble.beganAt, now.value)}; verdicts are held back.</p>}
+      {data.value.brokerOutage && <p class="banner warn" role="status">Fyers refuses many sessions at once since {whenIst(data.value.brokerOutage.beganAt, now.value)}; verdicts are held back.</p>}
       <div class="tiles" role="group" aria-label="Accounts by state">
         {[...STATES, "doubtful"].map((name) => (
           <button key={name} type="button" class="tile" data-state={name} aria-pressed={filter.value === name} onClick={() => { filter.value = filter.value === name ? "" : name; }}>
@@ -66,7 +66,7 @@ export function HealthPage() {
   );
 }
 
-const isDoubtful = (one: Account) => ["unverified", "suspected", "held"].includes(one.standing) && ["connected", "expiring"].includes(one.state);
+const isDoubtful = (one: Account) => ["unverified", "suspected", "held"].includes(one.verificationState) && ["connected", "expiring"].includes(one.state);
 
 function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" | "role") => void; onDone: () => void }) {
   const isAlive = one.state === "connected" || one.state === "expiring";
@@ -75,7 +75,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" 
     <tr data-account={one.email}>
       <th scope="row">{one.fullName}{one.role === "admin" && <span class="tag">admin</span>}<span class="sub">{one.email}{one.fyersId ? ` · ${one.fyersId}` : ""}</span></th>
       <td><span class="state" data-state={one.state}><i class="dot" aria-hidden="true" />{words(one.state)}</span><span class="sub">{words(one.monitoringStatus)} · {one.watchCount} {one.watchCount === 1 ? "line" : "lines"}</span></td>
-      <td>{one.reason ? words(one.reason) : isAlive ? words(one.standing) : "–"}
+      <td>{one.reason ? words(one.reason) : isAlive ? words(one.verificationState) : "–"}
         {evidence && <details class="evidence"><summary>{words(evidence.kind)}, {age(evidence.at, now.value)} ago</summary>
           <dl>{[["by", evidence.actor], ["incident", evidence.incidentId], ...Object.entries(evidence.evidence)].filter(([, value]) => value !== null && value !== undefined && value !== "")
             .map(([name, value]) => <div key={String(name)}><dt>{String(name)}</dt><dd>{typeof value === "string" ? value : JSON.stringify(value)}</dd></div>)}</dl></details>}</td>

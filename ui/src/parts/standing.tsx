@@ -3,7 +3,7 @@ import { computed } from "@preact/signals";
 import { now } from "../live/clock";
 import { dismiss, dismissed } from "../live/prefs";
 import { hasTooMany, line } from "../live/socket";
-import { connection, hasSession, isBrokerTroubled, monitoring, trouble } from "../live/store";
+import { connection, hasSession, isBrokerOutage, monitoring, trouble } from "../live/store";
 import { Action, Dialog } from "./bits";
 import { until, whenIst } from "./format";
 import { goToFyers } from "./login";
@@ -20,7 +20,7 @@ const incident = computed(() => {
 
 /** Fyers' trouble, not the person's. */
 const outage = computed(() => {
-  if (isBrokerTroubled.value && hasSession.value) {
+  if (isBrokerOutage.value && hasSession.value) {
     return "Fyers is refusing many sessions at once. Yours is kept; you need do nothing.";
   }
   const status = monitoring.value?.status ?? "";

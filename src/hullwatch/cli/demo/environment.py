@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from hullwatch.app import House, open_house
+from hullwatch.app import Application, open_application
 from hullwatch.cli.demo.options import DemoOptions
 from hullwatch.cli.demo.users import DemoTrouble, Simulator
 from hullwatch.domain.market.calendar import nse_calendar
@@ -28,11 +28,11 @@ SYNCHRONISE_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoEnvironment:
     """What stands when the play begins."""
 
     simulator: Simulator
-    house: House
+    house: Application
     clock: ScaledClock
 
     @property
@@ -54,7 +54,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(options: DemoOptions, data_dir: Path) -> AsyncIterator[Stage]:
+async def open_stage(options: DemoOptions, data_dir: Path) -> AsyncIterator[DemoEnvironment]:
     """Start the simulator, standing still, and build the house against its address.
 
     Raises:
@@ -68,8 +68,8 @@ async def open_stage(options: DemoOptions, data_dir: Path) -> AsyncIterator[Stag
             clock = ScaledClock(speed=0.0, starts_at=now)
             keeping_time = asyncio.create_task(_keep_time(simulator, clock), name="keep the simulator's time")
             try:
-                async with open_house(_settings(options, data_dir, base_url), clock=clock) as house:
-                    yield Stage(simulator, house, clock)
+                async with open_application(_settings(options, data_dir, base_url), clock=clock) as house:
+                    yield DemoEnvironment(simulator, house, clock)
             finally:
                 keeping_time.cancel()
                 with suppress(asyncio.CancelledError):
@@ -149,4 +149,4 @@ async def _simulated_now(simulator: Simulator) -> tuple[datetime, float]:
     return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
 
 
-__all__ = ["Stage", "UnusableConfig", "open_stage", "synchronise"]
+__all__ = ["DemoEnvironment", "UnusableConfig", "open_stage", "synchronise"]

@@ -7,7 +7,7 @@ from hullwatch.cli.demo.teller import Teller
 from hullwatch.cli.demo.users import Player
 from hullwatch.cli.demo.webhook_receiver import KINDS, Message
 from hullwatch.domain.events import (
-    BrokerTroubleChanged,
+    BrokerOutageChanged,
     CandleClosed,
     ConnectionChanged,
     Event,
@@ -16,7 +16,7 @@ from hullwatch.domain.events import (
     WatchStatusChanged,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import LoginState, Standing
+from hullwatch.domain.sessions.connection import LoginState, VerificationState
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Signal
 from hullwatch.runtime.broadcast import Broadcast
@@ -58,13 +58,13 @@ class Narrator:
                 self._say(user_id, describe_status(status), style)
             case CandleClosed(user_id):
                 self.candles[user_id] += 1
-            case BrokerTroubleChanged(is_troubled):
+            case BrokerOutageChanged(is_ongoing):
                 text = (
                     "Fyers refuses many logins at once: nobody is logged out, it is asked slowly"
-                    if is_troubled
+                    if is_ongoing
                     else "Fyers recovered"
                 )
-                self._teller.tell(self._clock.now(), "Fyers", text, "bad" if is_troubled else "good")
+                self._teller.tell(self._clock.now(), "Fyers", text, "bad" if is_ongoing else "good")
             case _:
                 pass  # quotes are for eyes on a page, not for a story
 
@@ -77,7 +77,7 @@ class Narrator:
     def _connection(self, event: ConnectionChanged) -> None:
         connection = event.connection
         if event.before is connection.state:
-            if connection.standing is Standing.SUSPECTED:
+            if connection.verification_state is VerificationState.UNDER_VERIFICATION:
                 self._say(
                     event.user_id,
                     "Fyers refused a call; its other services are asked before that is believed",

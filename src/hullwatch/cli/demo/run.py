@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from hullwatch.cli.demo.environment import Stage, open_stage
+from hullwatch.cli.demo.environment import DemoEnvironment, open_stage
 from hullwatch.cli.demo.narrator import Narrator
 from hullwatch.cli.demo.options import DemoOptions
-from hullwatch.cli.demo.scenario import Story
+from hullwatch.cli.demo.scenario import DemoScenario
 from hullwatch.cli.demo.teller import Teller
 from hullwatch.cli.demo.users import Door, make_players
 from hullwatch.cli.demo.webhook_receiver import Phones
-from hullwatch.cli.server import listen_on, serve_house
+from hullwatch.cli.server import listen_on, serve_application
 from hullwatch.runtime.logs import configure_logging
 
 _PASSWORD_FILE = "demo-password"  # noqa: S105 - a file's name
@@ -43,7 +43,7 @@ async def run_demo(options: DemoOptions, *, teller: Teller | None = None) -> Non
         is_up = asyncio.Event()
         web = stage.house.web(stage.house.web_config())
         serving = asyncio.create_task(
-            serve_house(
+            serve_application(
                 stage.house, web, sock, ready=lambda _: is_up.set(), within_s=10 * max(options.speed, 1)
             ),
             name="server",
@@ -62,7 +62,7 @@ async def run_demo(options: DemoOptions, *, teller: Teller | None = None) -> Non
 
 
 async def _play(
-    stage: Stage, options: DemoOptions, teller: Teller, is_up: asyncio.Event, data_dir: Path
+    stage: DemoEnvironment, options: DemoOptions, teller: Teller, is_up: asyncio.Event, data_dir: Path
 ) -> None:
     await is_up.wait()
     password = _password(data_dir)
@@ -73,7 +73,7 @@ async def _play(
         phones = Phones(narrator.hear_phone)
         await stack.enter_async_context(phones.switched_on())
         listening = asyncio.create_task(narrator.listen(stage.house.hub), name="narrator")
-        story = Story(stage, doors, narrator, phones)
+        story = DemoScenario(stage, doors, narrator, phones)
         try:
             _introduce(stage, options, teller, [door.player.email for door in doors], password)
             await story.set_up()
@@ -94,7 +94,9 @@ async def _doors(doors: list[Door]) -> AsyncIterator[list[Door]]:
             await door.close()
 
 
-def _introduce(stage: Stage, options: DemoOptions, teller: Teller, emails: list[str], password: str) -> None:
+def _introduce(
+    stage: DemoEnvironment, options: DemoOptions, teller: Teller, emails: list[str], password: str
+) -> None:
     market = f"candles from {options.candles}" if options.candles else "a synthetic market"
     teller.say()
     teller.say(f"  Address    {stage.base_url}   (API: {stage.base_url}/api/docs)", "bold")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hullwatch.cli.demo.environment import Stage
+from hullwatch.cli.demo.environment import DemoEnvironment
 from hullwatch.cli.demo.narrator import Narrator
 from hullwatch.cli.demo.users import Door, Player
 from hullwatch.cli.demo.webhook_receiver import KINDS, Phones, tap
@@ -50,10 +50,10 @@ class _Absence:
     calls: int
 
 
-class Story:
+class DemoScenario:
     """Plays days until there are none left or nobody wants more."""
 
-    def __init__(self, stage: Stage, doors: list[Door], narrator: Narrator, phones: Phones) -> None:
+    def __init__(self, stage: DemoEnvironment, doors: list[Door], narrator: Narrator, phones: Phones) -> None:
         self._stage = stage
         self._doors = doors
         self._narrator = narrator

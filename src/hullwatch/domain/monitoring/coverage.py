@@ -26,7 +26,7 @@ from typing import Final
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import Connection, EndReason
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason
 from hullwatch.domain.signals.signals import SETTLED_AFTER, Signal
 
 BEAT_EVERY: Final = timedelta(seconds=5)
@@ -56,7 +56,7 @@ class BlindReason(StrEnum):
     """There was no login session with Fyers."""
     CHECKING_LOGIN = "checking_login"
     """Fyers had refused once and was asked a second time."""
-    FYERS_TROUBLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_trouble"
     """Fyers did not answer usefully, or refused many sessions at once."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""
@@ -202,9 +202,9 @@ def known_end(connection: Connection) -> datetime | None:
     if connection.has_session or connection.last_disconnect_at is None:
         return None
     match connection.reason:
-        case EndReason.SIGNED_OUT | EndReason.BY_ADMIN:
+        case DisconnectReason.SIGNED_OUT | DisconnectReason.BY_ADMIN:
             return connection.last_disconnect_at
-        case EndReason.EXPIRED:
+        case DisconnectReason.EXPIRED:
             ends_at = connection.expires_at
             return ends_at if ends_at is not None and ends_at <= connection.last_disconnect_at else None
         case _:

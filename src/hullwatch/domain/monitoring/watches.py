@@ -52,7 +52,7 @@ class WatchStatus(StrEnum):
     """Wanted, but no login session with Fyers exists: blind until the user logs in."""
     CHECKING_LOGIN = "checking_login"
     """Fyers refused once and is being asked a second time: blind for a moment."""
-    FYERS_TROUBLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_trouble"
     """Fyers does not answer usefully: blind through no fault of the user."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait: blind until the wait is over."""
@@ -73,7 +73,7 @@ _BLIND = frozenset(
         WatchStatus.STARTING,
         WatchStatus.NO_SESSION,
         WatchStatus.CHECKING_LOGIN,
-        WatchStatus.FYERS_TROUBLE,
+        WatchStatus.FYERS_UNAVAILABLE,
         WatchStatus.RATE_LIMITED,
     }
 )

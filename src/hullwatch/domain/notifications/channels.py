@@ -109,7 +109,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class DeadLetter:
     """A notice that could not be delivered, as an operator sees it."""
 
     delivery: Delivery

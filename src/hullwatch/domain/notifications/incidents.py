@@ -26,7 +26,7 @@ class Incident:
     began_at: datetime
     bad_at: datetime
     """When it was last seen to be wrong."""
-    told_at: datetime | None = None
+    notified_at: datetime | None = None
     """When operators were told; `None` while it may be no more than a blip."""
 
 

@@ -11,7 +11,7 @@ class NotificationKind(StrEnum):
 
     SESSION_EXPIRING = "session_expiring"
     """The session will end before the market closes."""
-    SESSION_ENDED = "session_ended"
+    SESSION_DISCONNECTED = "session_ended"
     """The session is over and watching has stopped."""
     LOGIN_RENEWED = "login_renewed"
     """The recovery of a session that had ended."""
@@ -23,7 +23,7 @@ class NotificationKind(StrEnum):
     """A signal on the user's watchlist."""
     DAILY_SUMMARY = "daily_summary"
     """After the close: minutes watched and blind, and the day's signals."""
-    BROKER_TROUBLE = "broker_trouble"
+    BROKER_OUTAGE = "broker_trouble"
     """For operators: Fyers refuses many logins at once, or does not serve this server."""
     BROKER_RECOVERED = "broker_recovered"
     """For operators: that is over."""
@@ -35,7 +35,7 @@ class NotificationKind(StrEnum):
     """For operators: the table of trading days runs out."""
     CALENDAR_KNOWN = "calendar_known"
     """For operators: it no longer does."""
-    DELIVERY_SET_ASIDE = "delivery_set_aside"
+    DELIVERY_FAILED = "delivery_set_aside"
     """For operators: a notice could not be delivered and was set aside."""
     CHANNEL_FAILING = "channel_failing"
     """A channel of the user's has not worked for long; told in the page, since it is the page that still works."""
@@ -47,20 +47,20 @@ class NotificationKind(StrEnum):
 
 FOR_OPERATORS: Final = frozenset(
     {
-        NotificationKind.BROKER_TROUBLE,
+        NotificationKind.BROKER_OUTAGE,
         NotificationKind.BROKER_RECOVERED,
         NotificationKind.JOB_RESTARTING,
         NotificationKind.JOB_RECOVERED,
         NotificationKind.CALENDAR_ENDING,
         NotificationKind.CALENDAR_KNOWN,
-        NotificationKind.DELIVERY_SET_ASIDE,
+        NotificationKind.DELIVERY_FAILED,
     }
 )
 """Kinds that only admins get."""
 
 PAGE_ONLY: Final = frozenset(
     {
-        NotificationKind.DELIVERY_SET_ASIDE,
+        NotificationKind.DELIVERY_FAILED,
         NotificationKind.CHANNEL_FAILING,
         NotificationKind.CHANNEL_RECOVERED,
     }
@@ -68,12 +68,12 @@ PAGE_ONLY: Final = frozenset(
 """Kinds that speak of channels and travel on none: a failure to deliver must not breed further ones."""
 
 LEADS_TO_LOGIN: Final = frozenset(
-    {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_ENDED, NotificationKind.NOT_READY}
+    {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_DISCONNECTED, NotificationKind.NOT_READY}
 )
 """Kinds whose message, outside the page, carries a link to log in to Fyers again."""
 
 
-class BrokerSilence(StrEnum):
+class BrokerOutageNotice(StrEnum):
     """Why Fyers serves hardly anybody."""
 
     NO_ANSWER = "no_answer"
@@ -104,7 +104,7 @@ class DeliveryState(StrEnum):
     """Not delivered yet; it is tried when it is due."""
     SENT = "sent"
     """The receiver has taken it."""
-    SET_ASIDE = "set_aside"
+    FAILED_PERMANENTLY = "set_aside"
     """It cannot be delivered; an admin decides what becomes of it."""
 
 

@@ -14,7 +14,7 @@ from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, ist_date
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 
 
 class Phase(StrEnum):
@@ -98,7 +98,7 @@ class Reason(StrEnum):
     """Fyers serves none of the symbols."""
     CHECKING_LOGIN = "checking_login"
     """Fyers refused once and is being asked a second time."""
-    FYERS_TROUBLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_trouble"
     """Fyers cannot be asked."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""
@@ -195,10 +195,10 @@ class Facts:
 
     is_wanted: bool
     login: LoginState
-    end_reason: EndReason | None
+    end_reason: DisconnectReason | None
     expires_at: datetime | None
     ended_at: datetime | None
-    standing: Standing
+    verification_state: VerificationState
     status: WatchStatus
     lines: tuple[Line, ...]
 
@@ -236,18 +236,18 @@ class Readiness:
         return self.reason in FOR_USER
 
 
-_ENDED: Mapping[EndReason, Reason] = {
-    EndReason.EXPIRED: Reason.EXPIRED,
-    EndReason.REJECTED: Reason.REJECTED,
-    EndReason.SIGNED_OUT: Reason.SIGNED_OUT,
-    EndReason.BY_ADMIN: Reason.BY_ADMIN,
+_ENDED: Mapping[DisconnectReason, Reason] = {
+    DisconnectReason.EXPIRED: Reason.EXPIRED,
+    DisconnectReason.REJECTED: Reason.REJECTED,
+    DisconnectReason.SIGNED_OUT: Reason.SIGNED_OUT,
+    DisconnectReason.BY_ADMIN: Reason.BY_ADMIN,
 }
-_DOUBTS: Mapping[Standing, Reason | None] = {
-    Standing.VERIFIED: None,
-    Standing.ASSUMED: Reason.UNASKED,
-    Standing.UNVERIFIED: Reason.FYERS_TROUBLE,
-    Standing.SUSPECTED: Reason.CHECKING_LOGIN,
-    Standing.HELD: Reason.FYERS_TROUBLE,
+_DOUBTS: Mapping[VerificationState, Reason | None] = {
+    VerificationState.VERIFIED: None,
+    VerificationState.ASSUMED: Reason.UNASKED,
+    VerificationState.UNVERIFIED: Reason.FYERS_UNAVAILABLE,
+    VerificationState.UNDER_VERIFICATION: Reason.CHECKING_LOGIN,
+    VerificationState.HELD: Reason.FYERS_UNAVAILABLE,
 }
 _STATUSES: Mapping[WatchStatus, Reason | None] = {
     WatchStatus.WATCHING: None,
@@ -258,17 +258,17 @@ _STATUSES: Mapping[WatchStatus, Reason | None] = {
     WatchStatus.NOT_WANTED: Reason.NOT_STARTED,
     WatchStatus.NO_WATCHES: Reason.NO_WATCHES,
     WatchStatus.CHECKING_LOGIN: Reason.CHECKING_LOGIN,
-    WatchStatus.FYERS_TROUBLE: Reason.FYERS_TROUBLE,
+    WatchStatus.FYERS_UNAVAILABLE: Reason.FYERS_UNAVAILABLE,
     WatchStatus.RATE_LIMITED: Reason.RATE_LIMITED,
 }
 
 _Rule = tuple[Reason, Callable[[Facts, Bell], bool]]
 
 
-def _is_over(reason: EndReason) -> Callable[[Facts, Bell], bool]:
+def _is_over(reason: DisconnectReason) -> Callable[[Facts, Bell], bool]:
     # An end whose reason was not kept is called what most ends are.
     return lambda facts, _: (
-        facts.login is LoginState.DISCONNECTED and (facts.end_reason or EndReason.EXPIRED) is reason
+        facts.login is LoginState.DISCONNECTED and (facts.end_reason or DisconnectReason.EXPIRED) is reason
     )
 
 
@@ -290,12 +290,15 @@ OBSTACLES: tuple[_Rule, ...] = (
 """What only the user can put right, the most important first; it hinders before the opening and after."""
 
 DELAYS: tuple[_Rule, ...] = (
-    (Reason.CHECKING_LOGIN, lambda facts, _: _DOUBTS[facts.standing] is Reason.CHECKING_LOGIN),
-    (Reason.FYERS_TROUBLE, lambda facts, _: _DOUBTS[facts.standing] is Reason.FYERS_TROUBLE),
-    (Reason.FYERS_TROUBLE, _is_in(LineState.UNAVAILABLE)),
+    (Reason.CHECKING_LOGIN, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.CHECKING_LOGIN),
+    (
+        Reason.FYERS_UNAVAILABLE,
+        lambda facts, _: _DOUBTS[facts.verification_state] is Reason.FYERS_UNAVAILABLE,
+    ),
+    (Reason.FYERS_UNAVAILABLE, _is_in(LineState.UNAVAILABLE)),
     (Reason.RATE_LIMITED, _is_in(LineState.RATE_LIMITED)),
     (Reason.WARMING, _is_in(LineState.COLD)),
-    (Reason.UNASKED, lambda facts, _: _DOUBTS[facts.standing] is Reason.UNASKED),
+    (Reason.UNASKED, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.UNASKED),
 )
 """What passes without the user and keeps an account from being called ready until then; looked at before the opening."""
 

@@ -13,7 +13,7 @@ from typing import Final
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.renewal.outcomes import FAILED, NEEDS_PIN, RenewalOutcome
 from hullwatch.domain.secrets import Pin, RefreshToken
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, LoginTrigger
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, LoginTrigger
 
 LEAD: Final = timedelta(minutes=10)
 """No try before the end is begun later than this, unless it has to queue: time for the queue and for a slow answer."""
@@ -90,7 +90,7 @@ def due_at(connection: Connection, part: float) -> datetime | None:
 def occasion_of(trigger: LoginTrigger) -> Occasion | None:
     """Return what the end of a session is an occasion for; `None` for ends that a person wanted."""
     match trigger:
-        case LoginTrigger.REACHED_END:
+        case LoginTrigger.REACHED_EXPIRY:
             return Occasion.AT_END
         case LoginTrigger.REFUSAL_CONFIRMED:
             return Occasion.AT_REFUSAL
@@ -121,7 +121,7 @@ def may_try(renewal: Renewal, connection: Connection, occasion: Occasion, *, now
 
 def may_follow(connection: Connection, generation: int) -> bool:
     """Whether a renewal of this generation may still become the account's session: nothing newer came, and nobody wanted the end."""
-    is_wanted_end = connection.reason in (EndReason.SIGNED_OUT, EndReason.BY_ADMIN)
+    is_wanted_end = connection.reason in (DisconnectReason.SIGNED_OUT, DisconnectReason.BY_ADMIN)
     is_over = connection.state is LoginState.DISCONNECTED
     return connection.generation == generation and not (is_over and is_wanted_end)
 

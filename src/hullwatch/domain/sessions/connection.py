@@ -1,7 +1,7 @@
 """The session of a broker account: two state tables, a generation number, and the rules for ending it.
 
 *May we talk* and *how sure are we* are two machines. The first (`LOGIN_TABLE`) knows whether a login session exists at all; the
-second (`STANDING_TABLE`) knows what Fyers' last answers said about it. Only the first ends a session, and only by its own triggers:
+second (`VERIFICATION_TABLE`) knows what Fyers' last answers said about it. Only the first ends a session, and only by its own triggers:
 the known end, a refusal seen twice, the user, an admin. Doubt lives in the second and never leaks into the first.
 
 Every login raises the **generation**. What was learned about an older generation never touches a newer one.
@@ -40,14 +40,14 @@ class LoginTrigger(StrEnum):
     """What can move `LoginState`."""
 
     LOGGED_IN = "logged_in"
-    NEARED_END = "neared_end"
-    REACHED_END = "reached_end"
+    NEARED_EXPIRY = "neared_end"
+    REACHED_EXPIRY = "reached_end"
     REFUSAL_CONFIRMED = "refusal_confirmed"
     SIGNED_OUT = "signed_out"
     DISCONNECTED_BY_ADMIN = "disconnected_by_admin"
 
 
-class EndReason(StrEnum):
+class DisconnectReason(StrEnum):
     """Why a session ended, in the words of the connection object."""
 
     EXPIRED = "expired"
@@ -56,7 +56,7 @@ class EndReason(StrEnum):
     BY_ADMIN = "by_admin"
 
 
-class Standing(StrEnum):
+class VerificationState(StrEnum):
     """How sure we are of a session that exists."""
 
     ASSUMED = "assumed"
@@ -65,18 +65,18 @@ class Standing(StrEnum):
     """Fyers answered a call that needs the token; the session is used."""
     UNVERIFIED = "unverified"
     """Fyers could not be asked lately; the session is used."""
-    SUSPECTED = "suspected"
+    UNDER_VERIFICATION = "suspected"
     """Fyers refused once; nothing but the second look is sent."""
     HELD = "held"
     """Fyers refused, but it refuses many at once: its trouble, not the user's. Only a slow, single question is sent now and then."""
 
 
-class StandingTrigger(StrEnum):
-    """What can move `Standing`."""
+class VerificationTrigger(StrEnum):
+    """What can move `VerificationState`."""
 
     STARTED = "started"
     ANSWERED = "answered"
-    TROUBLED = "troubled"
+    UNAVAILABLE = "troubled"
     REFUSED = "refused"
     CLEARED = "cleared"
     HELD_BACK = "held_back"
@@ -87,39 +87,39 @@ _S, _T = LoginState, LoginTrigger
 LOGIN_TABLE: Mapping[tuple[LoginState, LoginTrigger], LoginState] = {
     (_S.NEVER_CONNECTED, _T.LOGGED_IN): _S.CONNECTED,
     (_S.CONNECTED, _T.LOGGED_IN): _S.CONNECTED,
-    (_S.CONNECTED, _T.NEARED_END): _S.EXPIRING,
-    (_S.CONNECTED, _T.REACHED_END): _S.DISCONNECTED,
+    (_S.CONNECTED, _T.NEARED_EXPIRY): _S.EXPIRING,
+    (_S.CONNECTED, _T.REACHED_EXPIRY): _S.DISCONNECTED,
     (_S.CONNECTED, _T.REFUSAL_CONFIRMED): _S.DISCONNECTED,
     (_S.CONNECTED, _T.SIGNED_OUT): _S.DISCONNECTED,
     (_S.CONNECTED, _T.DISCONNECTED_BY_ADMIN): _S.DISCONNECTED,
     (_S.EXPIRING, _T.LOGGED_IN): _S.CONNECTED,
-    (_S.EXPIRING, _T.REACHED_END): _S.DISCONNECTED,
+    (_S.EXPIRING, _T.REACHED_EXPIRY): _S.DISCONNECTED,
     (_S.EXPIRING, _T.REFUSAL_CONFIRMED): _S.DISCONNECTED,
     (_S.EXPIRING, _T.SIGNED_OUT): _S.DISCONNECTED,
     (_S.EXPIRING, _T.DISCONNECTED_BY_ADMIN): _S.DISCONNECTED,
     (_S.DISCONNECTED, _T.LOGGED_IN): _S.CONNECTED,
 }
 
-_D, _V = Standing, StandingTrigger
-STANDING_TABLE: Mapping[tuple[Standing, StandingTrigger], Standing] = {
-    **{(standing, _V.STARTED): _D.ASSUMED for standing in Standing},
+_D, _V = VerificationState, VerificationTrigger
+VERIFICATION_TABLE: Mapping[tuple[VerificationState, VerificationTrigger], VerificationState] = {
+    **{(standing, _V.STARTED): _D.ASSUMED for standing in VerificationState},
     (_D.ASSUMED, _V.ANSWERED): _D.VERIFIED,
-    (_D.ASSUMED, _V.TROUBLED): _D.UNVERIFIED,
-    (_D.ASSUMED, _V.REFUSED): _D.SUSPECTED,
+    (_D.ASSUMED, _V.UNAVAILABLE): _D.UNVERIFIED,
+    (_D.ASSUMED, _V.REFUSED): _D.UNDER_VERIFICATION,
     (_D.VERIFIED, _V.ANSWERED): _D.VERIFIED,
-    (_D.VERIFIED, _V.TROUBLED): _D.UNVERIFIED,
-    (_D.VERIFIED, _V.REFUSED): _D.SUSPECTED,
+    (_D.VERIFIED, _V.UNAVAILABLE): _D.UNVERIFIED,
+    (_D.VERIFIED, _V.REFUSED): _D.UNDER_VERIFICATION,
     (_D.UNVERIFIED, _V.ANSWERED): _D.VERIFIED,
-    (_D.UNVERIFIED, _V.TROUBLED): _D.UNVERIFIED,
-    (_D.UNVERIFIED, _V.REFUSED): _D.SUSPECTED,
+    (_D.UNVERIFIED, _V.UNAVAILABLE): _D.UNVERIFIED,
+    (_D.UNVERIFIED, _V.REFUSED): _D.UNDER_VERIFICATION,
     # A call that was under way when the first refusal came neither clears nor condemns: the second look decides.
-    (_D.SUSPECTED, _V.ANSWERED): _D.SUSPECTED,
-    (_D.SUSPECTED, _V.TROUBLED): _D.SUSPECTED,
-    (_D.SUSPECTED, _V.REFUSED): _D.SUSPECTED,
-    (_D.SUSPECTED, _V.CLEARED): _D.VERIFIED,
-    (_D.SUSPECTED, _V.HELD_BACK): _D.HELD,
+    (_D.UNDER_VERIFICATION, _V.ANSWERED): _D.UNDER_VERIFICATION,
+    (_D.UNDER_VERIFICATION, _V.UNAVAILABLE): _D.UNDER_VERIFICATION,
+    (_D.UNDER_VERIFICATION, _V.REFUSED): _D.UNDER_VERIFICATION,
+    (_D.UNDER_VERIFICATION, _V.CLEARED): _D.VERIFIED,
+    (_D.UNDER_VERIFICATION, _V.HELD_BACK): _D.HELD,
     (_D.HELD, _V.ANSWERED): _D.HELD,
-    (_D.HELD, _V.TROUBLED): _D.HELD,
+    (_D.HELD, _V.UNAVAILABLE): _D.HELD,
     (_D.HELD, _V.REFUSED): _D.HELD,
     (_D.HELD, _V.CLEARED): _D.VERIFIED,
     (_D.HELD, _V.HELD_BACK): _D.HELD,
@@ -158,10 +158,10 @@ class Connection:
 
     user_id: str
     state: LoginState = LoginState.NEVER_CONNECTED
-    standing: Standing = Standing.ASSUMED
+    verification_state: VerificationState = VerificationState.ASSUMED
     generation: int = 0
     """Counts this account's logins; 0 before the first."""
-    reason: EndReason | None = None
+    reason: DisconnectReason | None = None
     fyers_id: str | None = None
     app_id: str | None = None
     expires_at: datetime | None = None
@@ -180,12 +180,15 @@ class Connection:
     @property
     def is_usable(self) -> bool:
         """Whether ordinary calls may be made with this session."""
-        return self.has_session and self.standing not in (Standing.SUSPECTED, Standing.HELD)
+        return self.has_session and self.verification_state not in (
+            VerificationState.UNDER_VERIFICATION,
+            VerificationState.HELD,
+        )
 
     @property
     def is_verified(self) -> bool:
         """Whether Fyers itself confirmed the session when it was last asked."""
-        return self.has_session and self.standing is Standing.VERIFIED
+        return self.has_session and self.verification_state is VerificationState.VERIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +216,9 @@ class ConnectionChange:
 
 
 _REASONS = {
-    LoginTrigger.REACHED_END: EndReason.EXPIRED,
-    LoginTrigger.SIGNED_OUT: EndReason.SIGNED_OUT,
-    LoginTrigger.DISCONNECTED_BY_ADMIN: EndReason.BY_ADMIN,
+    LoginTrigger.REACHED_EXPIRY: DisconnectReason.EXPIRED,
+    LoginTrigger.SIGNED_OUT: DisconnectReason.SIGNED_OUT,
+    LoginTrigger.DISCONNECTED_BY_ADMIN: DisconnectReason.BY_ADMIN,
 }
 
 
@@ -233,7 +236,7 @@ def log_in(
     after = replace(
         connection,
         state=move(LOGIN_TABLE, connection.state, LoginTrigger.LOGGED_IN),
-        standing=Standing.ASSUMED,
+        verification_state=VerificationState.ASSUMED,
         generation=connection.generation + 1,
         reason=None,
         fyers_id=fyers_id,
@@ -245,10 +248,10 @@ def log_in(
     return ConnectionChange(connection, after, LoginTrigger.LOGGED_IN, now, Evidence(kind, actor))
 
 
-def near_end(connection: Connection, *, now: datetime) -> ConnectionChange:
+def mark_expiring(connection: Connection, *, now: datetime) -> ConnectionChange:
     """Mark a session as expiring."""
-    after = replace(connection, state=move(LOGIN_TABLE, connection.state, LoginTrigger.NEARED_END))
-    return ConnectionChange(connection, after, LoginTrigger.NEARED_END, now, Evidence("known_end"))
+    after = replace(connection, state=move(LOGIN_TABLE, connection.state, LoginTrigger.NEARED_EXPIRY))
+    return ConnectionChange(connection, after, LoginTrigger.NEARED_EXPIRY, now, Evidence("known_end"))
 
 
 def end(
@@ -261,13 +264,13 @@ def end(
     if trigger is LoginTrigger.REFUSAL_CONFIRMED:
         is_past = connection.expires_at is not None and now >= connection.expires_at
         is_expired = is_past or any(refusal.says_expired for refusal in evidence.refusals)
-        reason = EndReason.EXPIRED if is_expired else EndReason.REJECTED
+        reason = DisconnectReason.EXPIRED if is_expired else DisconnectReason.REJECTED
     else:
         reason = _REASONS[trigger]
     after = replace(
         connection,
         state=move(LOGIN_TABLE, connection.state, trigger),
-        standing=Standing.ASSUMED,
+        verification_state=VerificationState.ASSUMED,
         reason=reason,
         last_disconnect_at=now,
         incident_id=incident_id,
@@ -275,17 +278,17 @@ def end(
     return ConnectionChange(connection, after, trigger, now, evidence)
 
 
-def stand(connection: Connection, trigger: StandingTrigger, *, now: datetime) -> Connection:
+def stand(connection: Connection, trigger: VerificationTrigger, *, now: datetime) -> Connection:
     """Return the connection after an observation about its standing; never touches the login state."""
-    standing = move(STANDING_TABLE, connection.standing, trigger)
+    standing = move(VERIFICATION_TABLE, connection.verification_state, trigger)
     validated_at = (
         now
-        if trigger in (StandingTrigger.ANSWERED, StandingTrigger.CLEARED)
+        if trigger in (VerificationTrigger.ANSWERED, VerificationTrigger.CLEARED)
         else connection.last_validated_at
     )
-    if standing is connection.standing and validated_at is connection.last_validated_at:
+    if standing is connection.verification_state and validated_at is connection.last_validated_at:
         return connection
-    return replace(connection, standing=standing, last_validated_at=validated_at)
+    return replace(connection, verification_state=standing, last_validated_at=validated_at)
 
 
 @dataclass(slots=True)
@@ -297,7 +300,7 @@ class Lease:
     """
 
     is_over: bool = False
-    is_in_doubt: bool = False
+    is_under_verification: bool = False
     """While true only the second look may be sent."""
 
 
@@ -312,17 +315,17 @@ class Credential:
     token: AccessToken
     expires_at: datetime
     lease: Lease = field(default_factory=Lease, compare=False)
-    is_second_look: bool = False
+    is_for_verification: bool = False
 
     def may_call(self, now: datetime) -> bool:
         """Whether a call may be sent at this moment; to be asked right before sending, after every wait."""
         if self.lease.is_over or now >= self.expires_at:
             return False
-        return self.is_second_look or not self.lease.is_in_doubt
+        return self.is_for_verification or not self.lease.is_under_verification
 
-    def for_second_look(self) -> "Credential":
+    def for_verification(self) -> "Credential":
         """Return the same credential with the right to ask while in doubt."""
-        return replace(self, is_second_look=True)
+        return replace(self, is_for_verification=True)
 
 
 def credential_of(connection: Connection, token: AccessToken) -> Credential:
@@ -344,7 +347,7 @@ class Look(StrEnum):
 
     REFUSED = "refused"
     ANSWERED = "answered"
-    TROUBLED = "troubled"
+    UNAVAILABLE = "troubled"
 
 
 class Verdict(StrEnum):

@@ -36,7 +36,7 @@ class LoginLink:
     """Of the browser that pressed it."""
 
 
-class LinkStanding(StrEnum):
+class LinkState(StrEnum):
     """What a link is good for in one browser at one moment."""
 
     GOOD = "good"
@@ -49,15 +49,15 @@ class LinkStanding(StrEnum):
     """There has been a login since it was made."""
 
 
-def stand(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkStanding:
+def stand(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkState:
     """Return how a link stands for a browser, given its account's present generation."""
     if generation != link.generation:
-        return LinkStanding.VOID
+        return LinkState.VOID
     if now >= link.expires_at:
-        return LinkStanding.EXPIRED
+        return LinkState.EXPIRED
     if link.browser_hash not in (None, browser_hash):
-        return LinkStanding.TAKEN
-    return LinkStanding.GOOD
+        return LinkState.TAKEN
+    return LinkState.GOOD
 
 
 def masked_email(email: str) -> str:

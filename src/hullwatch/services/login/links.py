@@ -17,7 +17,7 @@ from hullwatch.domain.events import AuditEntry, Event
 from hullwatch.domain.failures import (
     LimitReached,
     LinkRefused,
-    LoginLinkOver,
+    LoginLinkExpired,
     LoginLinkTaken,
     NotAllowed,
     NotFound,
@@ -29,7 +29,7 @@ from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.sessions.login_links import (
     BY_HULLWATCH,
     BY_OLD_LINK,
-    LinkStanding,
+    LinkState,
     LoginLink,
     stand,
 )
@@ -62,7 +62,7 @@ class Sessions(Protocol):
 
 
 class RoundTrips(Protocol):
-    """What is needed of `LinkingService`."""
+    """What is needed of `FyersLoginService`."""
 
     async def app(self, user_id: str) -> LinkedApp | None:
         """Return the app that the user's logins go through."""
@@ -211,16 +211,16 @@ class LoginLinkService:
             address: the network address the request came from.
 
         Raises:
-            LoginLinkOver: it is unknown, used or over.
+            LoginLinkExpired: it is unknown, used or over.
             LoginLinkTaken: another browser has taken it.
             TooManyAttempts: too many from this network address, or with this link.
         """
         self._check_rate(value, address)
         link = await self._find(value, address)
         if link is None:
-            raise _refusal(LinkStanding.EXPIRED)
+            raise _refusal(LinkState.EXPIRED)
         standing = self._stand(link, browser_nonce)
-        if standing is not LinkStanding.GOOD:
+        if standing is not LinkState.GOOD:
             raise _refusal(standing)
         async with self._store.begin(read_only=True) as work:
             user = await work.users.get(link.user_id)
@@ -228,7 +228,7 @@ class LoginLinkService:
             if link.asked_by not in (BY_HULLWATCH, BY_OLD_LINK):
                 asker = await work.users.get(link.asked_by)
         if user is None:
-            raise _refusal(LinkStanding.EXPIRED)
+            raise _refusal(LinkState.EXPIRED)
         return SeenLink(link, user, self._connections.connection(user.id), asker)
 
     async def begin(self, value: str, *, browser_nonce: str, user_id: str | None, address: str) -> str:
@@ -241,7 +241,7 @@ class LoginLinkService:
             address: the network address the request came from.
 
         Raises:
-            LoginLinkOver: it is unknown, used or over.
+            LoginLinkExpired: it is unknown, used or over.
             LoginLinkTaken: another browser has taken it.
             NotAllowed: somebody else is signed in there.
             LinkRefused: there is no Fyers app any more to log in through.
@@ -250,18 +250,18 @@ class LoginLinkService:
         self._check_rate(value, address)
         link = await self._find(value, address)
         if link is None:
-            raise _refusal(LinkStanding.EXPIRED)
+            raise _refusal(LinkState.EXPIRED)
         if user_id not in (None, link.user_id):
             await self._note(link, "login_link.refused", reason="other_user")
             raise NotAllowed(
                 "Somebody else is signed in to hullwatch in this browser: sign out first, or open the link in another one."
             )
         standing = self._stand(link, browser_nonce)
-        url = None if standing is not LinkStanding.GOOD else await self._take(value, link, browser_nonce)
+        url = None if standing is not LinkState.GOOD else await self._take(value, link, browser_nonce)
         if url is not None:
             return url
-        if standing is LinkStanding.GOOD:  # another browser was first, between looking and taking
-            standing = LinkStanding.TAKEN if self._clock.now() < link.expires_at else LinkStanding.EXPIRED
+        if standing is LinkState.GOOD:  # another browser was first, between looking and taking
+            standing = LinkState.TAKEN if self._clock.now() < link.expires_at else LinkState.EXPIRED
         await self._note(link, "login_link.refused", reason=standing.value)
         raise _refusal(standing)
 
@@ -311,7 +311,7 @@ class LoginLinkService:
         # Behind the hash: browsers do not send it, so that it reaches no server's log and no referrer.
         return MadeLink(SecretText(f"{self._public_url}/reconnect#{value}"), link.expires_at)
 
-    def _stand(self, link: LoginLink, browser_nonce: str | None) -> LinkStanding:
+    def _stand(self, link: LoginLink, browser_nonce: str | None) -> LinkState:
         return stand(
             link,
             generation=self._connections.connection(link.user_id).generation,
@@ -350,13 +350,13 @@ class LoginLinkService:
         )
 
 
-def _refusal(standing: LinkStanding) -> LoginLinkOver | LoginLinkTaken:
+def _refusal(standing: LinkState) -> LoginLinkExpired | LoginLinkTaken:
     """Return what is said of a link that cannot be used; an unknown one is spoken of like one that is over."""
-    if standing is LinkStanding.TAKEN:
+    if standing is LinkState.TAKEN:
         return LoginLinkTaken(
             "This login link is in use in another browser: its button was pressed there, and only that browser may go on with it."
         )
-    return LoginLinkOver(
+    return LoginLinkExpired(
         "This login link is good no longer: it was used, its time is over, or it never was one."
     )
 

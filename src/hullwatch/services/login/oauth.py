@@ -89,7 +89,7 @@ class Renewals(Protocol):
         ...
 
 
-class LinkingService:
+class FyersLoginService:
     """Brings fresh access tokens to the connections."""
 
     def __init__(

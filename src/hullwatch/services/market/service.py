@@ -109,7 +109,7 @@ class MarketService:
             result = await self._broker.quotes(
                 credential, symbols[start : start + self._broker.quotes_per_call]
             )
-            self._connections.learned(credential, result)
+            self._connections.record_result(credential, result)
             if not isinstance(result, Answered):
                 return QuotesAnswer(self._outcome(user_id, result), (), self._connections.connection(user_id))
             quotes.extend(result.value)
@@ -133,7 +133,7 @@ class MarketService:
             if credential is None:
                 return self._no_candles(user_id, self._outcome_without_session(user_id))
             result = await self._broker.candles(credential, symbol, resolution, start=start, end=until)
-            self._connections.learned(credential, result)
+            self._connections.record_result(credential, result)
             if not isinstance(result, Answered):
                 return self._no_candles(user_id, self._outcome(user_id, result))
             rows.extend(self._usable(symbol, result.value))

@@ -21,7 +21,7 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.readiness.readiness import Line, line_state
-from hullwatch.domain.sessions.connection import Standing
+from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import (
     SETTLED_AFTER,
@@ -83,8 +83,8 @@ _STATUS_OF = {
     Outcome.NO_DATA: WatchStatus.WATCHING,
     # A symbol that Fyers refuses concerns that one watch; the account goes on being watched.
     Outcome.BAD_REQUEST: WatchStatus.WATCHING,
-    Outcome.NOT_PERMITTED: WatchStatus.FYERS_TROUBLE,
-    Outcome.UNAVAILABLE: WatchStatus.FYERS_TROUBLE,
+    Outcome.NOT_PERMITTED: WatchStatus.FYERS_UNAVAILABLE,
+    Outcome.UNAVAILABLE: WatchStatus.FYERS_UNAVAILABLE,
     Outcome.RATE_LIMITED: WatchStatus.RATE_LIMITED,
     Outcome.DISCONNECTED: WatchStatus.NO_SESSION,
 }
@@ -211,8 +211,8 @@ class Watcher:
         connection = self._tools.connections.connection(self.user_id)
         if not connection.has_session:
             return WatchStatus.NO_SESSION
-        if connection.standing is Standing.HELD:
-            return WatchStatus.FYERS_TROUBLE
+        if connection.verification_state is VerificationState.HELD:
+            return WatchStatus.FYERS_UNAVAILABLE
         return None if connection.is_usable else WatchStatus.CHECKING_LOGIN
 
     async def _judge_due_candles(self) -> Outcome:

@@ -32,7 +32,7 @@ class MonitoringState:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchGlance:
+class WatchOverview:
     """A line of the watchlist with what was last known of it; missing is `None`."""
 
     watch: Watch
@@ -76,12 +76,12 @@ def is_fed(run: Run) -> bool:
 
 def glances(
     watcher: Watcher, watches: Iterable[Watch], last_signals: Mapping[str, Signal]
-) -> list[WatchGlance]:
+) -> list[WatchOverview]:
     """Return what was last known of each of these lines; `last_signals` by watch id."""
     quotes = {quote.symbol: quote for quote in watcher.quotes}
     previews = watcher.previews()
     return [
-        WatchGlance(
+        WatchOverview(
             watch=watch,
             quote=quotes.get(watch.symbol),
             quoted_at=watcher.quoted_at if watch.symbol in quotes else None,

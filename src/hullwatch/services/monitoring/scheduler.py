@@ -20,7 +20,7 @@ from hullwatch.services.monitoring.cycle import Tools, Watcher
 from hullwatch.services.monitoring.rhythm import Rhythm
 from hullwatch.services.monitoring.run import Run
 from hullwatch.services.monitoring.schedule import Schedule
-from hullwatch.services.monitoring.status_log import Trail
+from hullwatch.services.monitoring.status_log import StatusLog
 
 DEADLINE_S = 25.0
 """For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""
@@ -28,7 +28,7 @@ _PARKED = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus
 """Statuses that only an event ends: a start, a new watch, a login."""
 
 
-class Runner:
+class Scheduler:
     """Schedules and runs cycles."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Runner:
         self._wire_clock = wire_clock
         self._phase = phase
         self._rhythm = Rhythm(tools.clock, wire_clock, self._interval)
-        self.trail = Trail(tools, self._rhythm, wire_clock)
+        self.trail = StatusLog(tools, self._rhythm, wire_clock)
         self.runs: dict[str, Run] = {}
         self._schedule = Schedule()
         self._schedule_changed = asyncio.Event()
@@ -186,7 +186,7 @@ class Runner:
         if error is not None:
             self._log.error("cycle.broke", user_id=run.watcher.user_id, error=_names(error), exc_info=error)
             self._tools.metrics.cycle("broke", 0.0)
-            self.trail.set_status(run, WatchStatus.FYERS_TROUBLE)
+            self.trail.set_status(run, WatchStatus.FYERS_UNAVAILABLE)
         self._schedule_next(run)
 
     async def run_cycle(self, run: Run) -> None:
@@ -204,7 +204,7 @@ class Runner:
                     return
                 status = await run.watcher.run_cycle()
         except TimeoutError:
-            status = WatchStatus.FYERS_TROUBLE
+            status = WatchStatus.FYERS_UNAVAILABLE
         if not self._is_wanted(user_id):
             status = WatchStatus.NOT_WANTED
         run.cycles += 1

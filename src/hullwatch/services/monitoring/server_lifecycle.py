@@ -18,11 +18,11 @@ from hullwatch.domain.monitoring.watches import MonitoringWish, WatchStatus
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.run import Run
-from hullwatch.services.monitoring.status_log import Trail
+from hullwatch.services.monitoring.status_log import StatusLog
 from hullwatch.services.ports import StorePort, UnitOfWork
 
 
-class ServerLife:
+class ServerLifecycle:
     """Leaves a sign of life every few seconds, after all that was noted before has been stored."""
 
     def __init__(self, store: StorePort, journal: Journal, clock: Clock, wire_clock: Clock) -> None:
@@ -81,7 +81,7 @@ class ServerLife:
 
 
 def resume_account(
-    trail: Trail, run: Run, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
+    trail: StatusLog, run: Run, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
 ) -> None:
     """Take up an account where the process before this one left it: its wish, and where its blind stretch began.
 

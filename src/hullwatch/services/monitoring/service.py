@@ -28,13 +28,13 @@ from hullwatch.services.monitoring.cycle import Tools, WatchingMetrics
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.overview import (
     MonitoringState,
-    WatchGlance,
+    WatchOverview,
     glances,
     is_fed,
     state_of,
 )
-from hullwatch.services.monitoring.scheduler import Runner
-from hullwatch.services.monitoring.server_lifecycle import ServerLife, resume_account
+from hullwatch.services.monitoring.scheduler import Scheduler
+from hullwatch.services.monitoring.server_lifecycle import ServerLifecycle, resume_account
 from hullwatch.services.ports import StorePort
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -75,14 +75,14 @@ class MonitoringService:
         self._metrics = metrics
         self._journal = Journal(store, self._announce)
         tools = Tools(connections, market, calendar, clock, self._journal, hub, metrics)
-        self._runner = Runner(
+        self._runner = Scheduler(
             tools=tools,
             is_wanted=self.is_wanted,
             interval_s=interval_s,
             wire_clock=wire_clock or clock,
             phase=random.random,
         )
-        self._life = ServerLife(store, self._journal, clock, wire_clock or clock)
+        self._life = ServerLifecycle(store, self._journal, clock, wire_clock or clock)
         self.days = CoverageReader(
             store=store,
             clock=clock,
@@ -334,7 +334,7 @@ class MonitoringService:
 
     # ---------------------------------------------------------------- what came of it
 
-    async def glance(self, user_id: str) -> list[WatchGlance]:
+    async def glance(self, user_id: str) -> list[WatchOverview]:
         """Return the watchlist with what was last known of each line; asks Fyers only for quotes that nobody else is fetching."""
         run = self._runner.run_of(user_id)
         if not is_fed(run) and run.watcher.watches:

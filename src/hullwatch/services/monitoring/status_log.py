@@ -27,7 +27,7 @@ from hullwatch.services.monitoring.rhythm import Rhythm
 from hullwatch.services.monitoring.run import Run
 
 
-class Trail:
+class StatusLog:
     """Tells of changes, once each."""
 
     def __init__(self, tools: Tools, rhythm: Rhythm, wire_clock: Clock) -> None:

@@ -15,9 +15,9 @@ from hullwatch.domain.notifications.channels import (
     MOST_CHANNELS,
     Channel,
     ChannelAddress,
+    DeadLetter,
     Delivery,
     Destination,
-    SetAside,
     SigningSecret,
     choosable_kinds,
     read_apprise_address,
@@ -204,10 +204,10 @@ class ChannelService:
 
     # ---- for operators
 
-    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Return everybody's notices that could not be delivered, newest first."""
         async with self._store.begin(read_only=True) as work:
-            return await work.outbox.set_aside(limit=limit)
+            return await work.outbox.dead_letters(limit=limit)
 
     async def retry(self, delivery_id: str, *, actor: str) -> None:
         """Try a notice again that was set aside, as if it were new.

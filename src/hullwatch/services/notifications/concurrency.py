@@ -65,7 +65,7 @@ class _Lane:
     """Attempts that have ended and are not stored yet; until then memory knows better than the database how the channel does."""
 
 
-class Lanes:
+class ConcurrencyLimits:
     """What this server has under way, by channel."""
 
     def __init__(self) -> None:

@@ -29,14 +29,14 @@ from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.notifications.concurrency import Lanes
+from hullwatch.services.notifications.concurrency import ConcurrencyLimits
 from hullwatch.services.notifications.retry_policy import Verdict, judge
 from hullwatch.services.ports import ChannelPort, LinkMaker, NotificationMetrics, StorePort, UnitOfWork
 from hullwatch.services.texts.channels import (
     channel_incident,
     compose_channel_failing,
     compose_channel_recovered,
-    compose_set_aside,
+    compose_delivery_failed,
 )
 from hullwatch.services.texts.notices import announce
 
@@ -94,7 +94,7 @@ class Outbox:
         self._metrics = metrics
         self._new_id = new_id
         self._links = links
-        self._lanes = Lanes()
+        self._lanes = ConcurrencyLimits()
         self._sends: set[asyncio.Task[SendOutcome]] = set()
         self._verdicts: list[Verdict] = []
         self._news = asyncio.Event()
@@ -178,12 +178,12 @@ class Outbox:
         notices: list[Notification] = []
         for verdict in verdicts:
             notices += await self._about_channel(work, verdict)
-        if any(verdict.is_poison for verdict in verdicts):
+        if any(verdict.is_dead_letter for verdict in verdicts):
             operators = [user.id for user in await work.users.list_all() if user.role is Role.ADMIN]
             notices += [
                 self._about_poison(operator_id, verdict)
                 for verdict in verdicts
-                if verdict.is_poison
+                if verdict.is_dead_letter
                 for operator_id in operators
             ]
         return [notice for notice in notices if await work.notifications.add(notice)]
@@ -206,7 +206,7 @@ class Outbox:
         """Tell of a set-aside notice: once while its channel fails, once a day where only messages are refused."""
         claimed, now = verdict.claimed, verdict.result.at
         since = verdict.after.failing_since or now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return compose_set_aside(
+        return compose_delivery_failed(
             operator_id,
             claimed,
             incident_id=channel_incident(claimed.channel_id, since),
@@ -279,8 +279,8 @@ class Outbox:
             log.warning("channel.failing", why=verdict.after.last_error)
         if verdict.is_recovery:
             log.info("channel.recovered", failures=verdict.before.failures)
-        if state is DeliveryState.SET_ASIDE:
-            log.warning("notice.set_aside", delivery_id=claimed.id, why=verdict.result.error)
+        if state is DeliveryState.FAILED_PERMANENTLY:
+            log.warning("notice.dead_letters", delivery_id=claimed.id, why=verdict.result.error)
 
     async def _wait(self, asked_to_stop: asyncio.Event) -> None:
         """Wait for news, for the next look, or for the end."""

@@ -40,16 +40,16 @@ class Verdict:
     result: DeliveryResult
 
     @property
-    def is_poison(self) -> bool:
+    def is_dead_letter(self) -> bool:
         """Whether an operator has to look at it; a failed test concerns only the one who asked for it."""
         is_test = self.claimed.notification.kind is NotificationKind.TEST
-        return self.result.state is DeliveryState.SET_ASIDE and not is_test
+        return self.result.state is DeliveryState.FAILED_PERMANENTLY and not is_test
 
     @property
     def is_told_to_user(self) -> bool:
         """Whether the channel has failed so long, or so surely, that its user should know."""
         since = self.after.failing_since
-        return since is not None and (self.is_poison or self.result.at - since >= TOLD_AFTER)
+        return since is not None and (self.is_dead_letter or self.result.at - since >= TOLD_AFTER)
 
     @property
     def is_recovery(self) -> bool:
@@ -71,7 +71,7 @@ def judge(
         case Refused(why, is_permanent, is_of_message):
             after = health if is_of_message else _failed(health, why, None, now, random)
             is_over, asked_s = is_permanent or claimed.attempts + 1 >= MOST_REFUSALS, None
-    state = DeliveryState.SET_ASIDE if is_over else DeliveryState.WAITING
+    state = DeliveryState.FAILED_PERMANENTLY if is_over else DeliveryState.WAITING
     due_at = now + _pause(claimed.attempts + 1, asked_s, random)
     return Verdict(claimed, health, after, DeliveryResult(claimed.id, state, now, due_at, why))
 

@@ -1,4 +1,4 @@
-"""AdministrationService: what an operator sees of everybody: token health and the audit trail. Acting on accounts is ``accounts.py``'s."""
+"""AdminService: what an operator sees of everybody: token health and the audit trail. Acting on accounts is ``accounts.py``'s."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class AccountHealth:
     """The newest line of the audit trail about its connection: why it stands as it does."""
 
 
-class AdministrationService:
+class AdminService:
     """Reads across all accounts; only for callers whose admin role was checked."""
 
     def __init__(self, *, store: StorePort, connections: Sessions) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from hullwatch.domain.events import AuditEntry, Event
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.incidents import BROKER_SILENCE, Incident
-from hullwatch.domain.notifications.notifications import BrokerSilence
+from hullwatch.domain.notifications.notifications import BrokerOutageNotice
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.runtime.clock import Clock
@@ -40,22 +40,22 @@ class BrokerSigns:
     is_mass_refusal: bool
 
 
-def silence_in(signs: BrokerSigns) -> BrokerSilence | None:
+def silence_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
     """Return what keeps Fyers from serving most accounts, if anything does."""
     if signs.is_mass_refusal:
         return None
     held_back = {one.name for one in signs.circuits if one.state is not CircuitState.CLOSED}
     watched = signs.statuses.get(WatchStatus.WATCHING, 0)
     if "edge_blocked" in held_back:
-        return BrokerSilence.TURNED_AWAY
-    if "circuit_open" in held_back or signs.statuses.get(WatchStatus.FYERS_TROUBLE, 0) > watched:
-        return BrokerSilence.NO_ANSWER
+        return BrokerOutageNotice.TURNED_AWAY
+    if "circuit_open" in held_back or signs.statuses.get(WatchStatus.FYERS_UNAVAILABLE, 0) > watched:
+        return BrokerOutageNotice.NO_ANSWER
     if signs.statuses.get(WatchStatus.RATE_LIMITED, 0) > watched:
-        return BrokerSilence.MUST_WAIT
+        return BrokerOutageNotice.MUST_WAIT
     return None
 
 
-class BrokerNotices:
+class BrokerAlerts:
     """Watches Fyers on behalf of the operators.
 
     Args:
@@ -111,10 +111,10 @@ class BrokerNotices:
             await work.commit()
 
     async def _tell_of_silence(
-        self, silence: BrokerSilence, signs: BrokerSigns, since: datetime, now: datetime
+        self, silence: BrokerOutageNotice, signs: BrokerSigns, since: datetime, now: datetime
     ) -> None:
         blind = sum(
-            signs.statuses.get(one, 0) for one in (WatchStatus.FYERS_TROUBLE, WatchStatus.RATE_LIMITED)
+            signs.statuses.get(one, 0) for one in (WatchStatus.FYERS_UNAVAILABLE, WatchStatus.RATE_LIMITED)
         )
         served = blind + signs.statuses.get(WatchStatus.WATCHING, 0)
         incident = Incident(BROKER_SILENCE, self._new_id("inc"), since, now, now)

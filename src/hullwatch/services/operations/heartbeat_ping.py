@@ -22,7 +22,7 @@ class PingPort(Protocol):
         ...
 
 
-class DeadMansSwitch:
+class HeartbeatPing:
     """Pings as long as monitoring lives."""
 
     def __init__(self, *, vitals: Callable[[], Vitals], port: PingPort) -> None:
@@ -44,7 +44,7 @@ class DeadMansSwitch:
         if is_silent:
             if not was_silent:
                 self._log.warning(
-                    "dead_mans_switch.silent",
+                    "heartbeat_ping.silent",
                     wanted=vitals.wanted,
                     expected=vitals.expected,
                     completed=vitals.completed,
@@ -53,14 +53,14 @@ class DeadMansSwitch:
                 )
             return
         if was_silent:
-            self._log.info("dead_mans_switch.pings_again")
+            self._log.info("heartbeat_ping.pings_again")
         self._note(await self._port.ping())
 
     def _note(self, outcome: Taken | NotTaken) -> None:
         """Log a ping that fails when it begins to, and when it arrives again."""
         cause = outcome.cause if isinstance(outcome, NotTaken) else None
         if cause is not None and cause != self._failed_by:
-            self._log.warning("dead_mans_switch.not_taken", cause=cause)
+            self._log.warning("heartbeat_ping.not_taken", cause=cause)
         elif cause is None and self._failed_by is not None:
-            self._log.info("dead_mans_switch.taken_again")
+            self._log.info("heartbeat_ping.taken_again")
         self._failed_by = cause

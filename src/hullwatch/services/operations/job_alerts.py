@@ -45,7 +45,7 @@ WELL_FOR: Final = timedelta(minutes=10)
 CALENDAR_EVERY: Final = timedelta(hours=6)
 
 
-class OperatorNotices:
+class JobAlerts:
     """Watches jobs and calendar on behalf of the operators."""
 
     def __init__(
@@ -107,10 +107,10 @@ class OperatorNotices:
             self._bad_since.setdefault(job.name, now)
         else:
             self._bad_since.pop(job.name, None)
-        if incident is not None and incident.told_at is None and now - incident.bad_at > AGAIN_WITHIN:
+        if incident is not None and incident.notified_at is None and now - incident.bad_at > AGAIN_WITHIN:
             await self._drop(incident)
             incident = None
-        if incident is not None and incident.told_at is not None:
+        if incident is not None and incident.notified_at is not None:
             await self._follow(job, incident, now, is_down=is_down)
         else:
             await self._judge(job, incident, now)
@@ -187,7 +187,7 @@ class OperatorNotices:
         job = job_of(incident.subject)
         if job is None or now - max(incident.bad_at, self._since or now) <= AGAIN_WITHIN:
             return
-        if incident.told_at is None:
+        if incident.notified_at is None:
             await self._drop(incident)
             return
         await self._end(

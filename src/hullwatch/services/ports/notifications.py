@@ -9,10 +9,10 @@ from hullwatch.domain.notifications.channels import (
     ChannelHealth,
     Claimed,
     ClaimWish,
+    DeadLetter,
     Delivery,
     DeliveryResult,
     Destination,
-    SetAside,
 )
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 
@@ -93,7 +93,7 @@ class OutboxRepository(Protocol):
         """Return newest first."""
         ...
 
-    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Return what could not be delivered, except tests, newest first."""
         ...
 

@@ -170,7 +170,7 @@ class ReadinessService:
                 end_reason=connection.reason,
                 expires_at=connection.expires_at,
                 ended_at=connection.last_disconnect_at,
-                standing=connection.standing,
+                verification_state=connection.verification_state,
                 status=state.status,
                 lines=self._monitoring.lines(user_id),
             ),

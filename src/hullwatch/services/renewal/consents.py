@@ -27,7 +27,7 @@ NOT_OFFERED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalStanding:
+class RenewalState:
     """How renewals stand for one user."""
 
     is_offered: bool
@@ -69,9 +69,9 @@ class RenewalConsents:
         """Return all consents, in no particular order."""
         return list(self._renewals.values())
 
-    def standing(self, user_id: str) -> RenewalStanding:
+    def standing(self, user_id: str) -> RenewalState:
         """Return how renewals stand for the user."""
-        return RenewalStanding(self._is_offered, self.get(user_id))
+        return RenewalState(self._is_offered, self.get(user_id))
 
     def will_try(self, connection: Connection) -> bool:
         """Return whether renewing this session will be tried before its known end or at it."""
@@ -86,7 +86,7 @@ class RenewalConsents:
 
     # ---------------------------------------------------------------- what users want
 
-    async def opt_in(self, user_id: str, pin_text: str) -> RenewalStanding:
+    async def opt_in(self, user_id: str, pin_text: str) -> RenewalState:
         """Let the user's sessions be renewed with this PIN, or take another PIN; the refresh token comes with the next login.
 
         Raises:

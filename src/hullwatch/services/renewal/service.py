@@ -18,7 +18,7 @@ from hullwatch.domain.renewal.rules import AFTER_END, Occasion, due_at, failure_
 from hullwatch.domain.sessions.connection import (
     Connection,
     ConnectionChange,
-    EndReason,
+    DisconnectReason,
     Evidence,
     LoginTrigger,
 )
@@ -95,9 +95,14 @@ class RenewalService:
         for user_id in self._consents.known_at_start - self._ended.keys():
             connection = self._connections.connection(user_id)
             ended_at = connection.last_disconnect_at
-            if connection.reason in (EndReason.EXPIRED, EndReason.REJECTED) and ended_at is not None:
+            if (
+                connection.reason in (DisconnectReason.EXPIRED, DisconnectReason.REJECTED)
+                and ended_at is not None
+            ):
                 evidence = Evidence("stored_end")
-                ended = ConnectionChange(connection, connection, LoginTrigger.REACHED_END, ended_at, evidence)
+                ended = ConnectionChange(
+                    connection, connection, LoginTrigger.REACHED_EXPIRY, ended_at, evidence
+                )
                 self._connections.tell_end(ended, RenewalOutcome.UNAVAILABLE)
 
     # ---------------------------------------------------------------- what is due
@@ -246,5 +251,5 @@ class RenewalService:
             return RenewalOutcome.UNAVAILABLE
         present = self._connections.credential(connection.user_id)
         if present is not None:
-            self._connections.learned(present, fresh.checked, is_validation=True)
+            self._connections.record_result(present, fresh.checked, is_validation=True)
         return RenewalOutcome.RENEWED

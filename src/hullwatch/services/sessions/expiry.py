@@ -25,19 +25,19 @@ def next_due_at(connections: Iterable[Connection]) -> datetime | None:
     return min(moments, default=None)
 
 
-def end_warnings(
+def expiry_warnings(
     is_wanted: Callable[[str], bool], calendar: MarketCalendar, clock: Clock
 ) -> Callable[[str, datetime], bool]:
     """Return what decides whether a user is warned that the session's known end is near."""
 
-    def warns_of_end(user_id: str, expires_at: datetime) -> bool:
+    def warns_of_expiry(user_id: str, expires_at: datetime) -> bool:
         renewed_until = next_daily_end(clock.now())
         return is_wanted(user_id) and ends_early(expires_at, calendar, renewed_until=renewed_until)
 
-    return warns_of_end
+    return warns_of_expiry
 
 
-class KnownEnds:
+class ExpiryTimer:
     """Calls back at each due moment, and again whenever the sessions have changed."""
 
     def __init__(self, clock: Clock) -> None:
@@ -49,12 +49,12 @@ class KnownEnds:
         self._changed.set()
 
     async def run(
-        self, connections: Callable[[], Iterable[Connection]], end_due_sessions: Callable[[], None]
+        self, connections: Callable[[], Iterable[Connection]], expire_due_sessions: Callable[[], None]
     ) -> None:
         """Let due sessions end, for ever."""
         while True:
             self._changed.clear()
-            end_due_sessions()
+            expire_due_sessions()
             await changed_or_due(self._changed, self._clock, next_due_at(connections()))
 
 

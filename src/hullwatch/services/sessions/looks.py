@@ -52,7 +52,7 @@ class Looks:
 
     async def _see_through(self, credential: Credential, look: _Look) -> None:
         try:
-            await self._second_look.run(credential.for_second_look(), look.first, look.came_to_result)
+            await self._second_look.run(credential.for_verification(), look.first, look.came_to_result)
         finally:
             look.is_under_way = False
             look.came_to_result.set()

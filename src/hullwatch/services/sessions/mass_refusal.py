@@ -9,17 +9,22 @@ from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry, BrokerTroubleChanged, Event
+from hullwatch.domain.events import AuditEntry, BrokerOutageChanged, Event
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
 from hullwatch.domain.notifications.incidents import MASS_REFUSAL, Incident
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.domain.sessions.connection import Connection, Credential, Standing, StandingTrigger
+from hullwatch.domain.sessions.connection import (
+    Connection,
+    Credential,
+    VerificationState,
+    VerificationTrigger,
+)
 from hullwatch.domain.sessions.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.notifications.admins import add_for_admins
 from hullwatch.services.ports import BrokerPort, StorePort
-from hullwatch.services.texts.notices import announce, compose_broker_trouble
+from hullwatch.services.texts.notices import announce, compose_broker_outage
 
 ASK_EVERY_S: Final = 60.0
 """During an outage, one account is asked this often: a question a minute cannot get the machine banned."""
@@ -30,7 +35,7 @@ EVERYBODY = "everybody"
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerTrouble:
+class BrokerOutage:
     """A mass refusal that is under way."""
 
     incident_id: str
@@ -44,11 +49,11 @@ class Sessions(Protocol):
         """Return all known connections."""
         ...
 
-    def credential_in_doubt(self, user_id: str) -> Credential | None:
+    def credential_for_probe(self, user_id: str) -> Credential | None:
         """Return what a held session may be asked about with."""
         ...
 
-    def release(self, user_id: str, trigger: StandingTrigger) -> None:
+    def release(self, user_id: str, trigger: VerificationTrigger) -> None:
         """Let a held session be used again."""
         ...
 
@@ -61,7 +66,7 @@ class Sessions(Protocol):
 class _Tale:
     """A beginning or an end that is to be stored and told to the operators."""
 
-    trouble: BrokerTrouble
+    trouble: BrokerOutage
     is_over: bool
     at: datetime
 
@@ -97,7 +102,7 @@ class OutageWatch:
         self._telling = asyncio.Lock()
         self._is_inherited = False
         """Whether the trouble began before this process: then nobody need be held yet, and it goes on all the same."""
-        self.trouble: BrokerTrouble | None = None
+        self.trouble: BrokerOutage | None = None
         self._log = structlog.get_logger(component="TokenValidationService")
 
     async def load(self) -> None:
@@ -109,7 +114,7 @@ class OutageWatch:
         async with self._store.begin(read_only=True) as work:
             known = await work.incidents.get(MASS_REFUSAL)
         if known is not None:
-            self.trouble = BrokerTrouble(known.id, known.began_at)
+            self.trouble = BrokerOutage(known.id, known.began_at)
             self._is_inherited = True
             self._log.warning("broker.mass_refusal_goes_on", incident_id=known.id)
 
@@ -132,7 +137,7 @@ class OutageWatch:
     async def begin(self) -> None:
         """Declare the trouble, once, to everybody, and to the operators in a notice."""
         if self.trouble is None:
-            self.trouble = BrokerTrouble(self._new_id("inc"), self._clock.now())
+            self.trouble = BrokerOutage(self._new_id("inc"), self._clock.now())
             self._log.warning("broker.mass_refusal", incident_id=self.trouble.incident_id)
             await self._tell(self.trouble, is_over=False)
 
@@ -149,7 +154,9 @@ class OutageWatch:
         """Ask about one held account and draw the conclusions."""
         self._is_draining = False
         held = [
-            connection for connection in self._sessions.connections() if connection.standing is Standing.HELD
+            connection
+            for connection in self._sessions.connections()
+            if connection.verification_state is VerificationState.HELD
         ]
         if not held:
             if not self._is_inherited or self._is_over_by_now():
@@ -157,7 +164,7 @@ class OutageWatch:
             return
         self._next_in_turn = (self._next_in_turn + 1) % len(held)
         connection = held[self._next_in_turn]
-        credential = self._sessions.credential_in_doubt(connection.user_id)
+        credential = self._sessions.credential_for_probe(connection.user_id)
         if credential is None:
             return
         answers = [await self._broker.check_data(credential), await self._broker.check_trading(credential)]
@@ -214,8 +221,8 @@ class OutageWatch:
         """Let every held session go on; whichever is refused again gets a second look of its own."""
         self._refusals = RefusalWatch()
         for connection in self._sessions.connections():
-            if connection.standing is Standing.HELD:
-                self._sessions.release(connection.user_id, StandingTrigger.RELEASED)
+            if connection.verification_state is VerificationState.HELD:
+                self._sessions.release(connection.user_id, VerificationTrigger.RELEASED)
         await self._end()
 
     async def _end(self) -> None:
@@ -225,9 +232,9 @@ class OutageWatch:
             self._log.info("broker.recovered", incident_id=trouble.incident_id)
             await self._tell(trouble, is_over=True)
 
-    async def _tell(self, trouble: BrokerTrouble, *, is_over: bool) -> None:
+    async def _tell(self, trouble: BrokerOutage, *, is_over: bool) -> None:
         now = self._clock.now()
-        self._hub.publish(EVERYBODY, BrokerTroubleChanged(not is_over, trouble.incident_id, now))
+        self._hub.publish(EVERYBODY, BrokerOutageChanged(not is_over, trouble.incident_id, now))
         self._tales.append(_Tale(trouble, is_over, now))
         await self._store_tales()
 
@@ -257,12 +264,12 @@ class OutageWatch:
                 known = await work.incidents.begin(new)
                 if known.id != incident_id:
                     if self.trouble == tale.trouble:
-                        self.trouble = BrokerTrouble(known.id, tale.trouble.began_at)
+                        self.trouble = BrokerOutage(known.id, tale.trouble.began_at)
                     return []
             await work.audit.add([AuditEntry(tale.at, None, kind, "fyers", incident_id=incident_id)])
             stored = await add_for_admins(
                 work,
-                lambda user_id: compose_broker_trouble(
+                lambda user_id: compose_broker_outage(
                     user_id, incident_id=incident_id, is_over=tale.is_over, now=tale.at, new_id=self._new_id
                 ),
             )

@@ -17,7 +17,7 @@ from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort, UnitOfWork
-from hullwatch.services.sessions.registry import KnownAccount
+from hullwatch.services.sessions.registry import RegisteredAccount
 from hullwatch.services.texts.notices import announce
 
 MOST_AT_ONCE: Final = 200
@@ -117,7 +117,7 @@ async def save_login(work: UnitOfWork, change: ConnectionChange, notification: N
     return notification is not None and await work.notifications.add(notification)
 
 
-async def save_observed(store: StorePort, observed: Sequence[KnownAccount]) -> None:
+async def save_observed(store: StorePort, observed: Sequence[RegisteredAccount]) -> None:
     """Store when these sessions were last confirmed.
 
     Raises:

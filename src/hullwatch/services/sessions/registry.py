@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from hullwatch.domain.sessions.connection import Connection, Credential, Standing
+from hullwatch.domain.sessions.connection import Connection, Credential, VerificationState
 
 
 @dataclass(slots=True)
-class KnownAccount:
+class RegisteredAccount:
     """One account."""
 
     connection: Connection
@@ -28,25 +28,25 @@ class KnownAccount:
             self.credential = None
 
 
-class KnownAccounts:
+class AccountRegistry:
     """All accounts, by user id."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, KnownAccount] = {}
+        self._accounts: dict[str, RegisteredAccount] = {}
 
-    def __iter__(self) -> Iterator[KnownAccount]:
+    def __iter__(self) -> Iterator[RegisteredAccount]:
         """Go through those that are known now, whatever is added or removed on the way."""
         return iter(list(self._accounts.values()))
 
-    def get(self, user_id: str) -> KnownAccount | None:
+    def get(self, user_id: str) -> RegisteredAccount | None:
         """Return the account, `None` for a user who never linked Fyers."""
         return self._accounts.get(user_id)
 
-    def put(self, account: KnownAccount) -> None:
+    def put(self, account: RegisteredAccount) -> None:
         """Hold this account."""
         self._accounts[account.connection.user_id] = account
 
-    def pop(self, user_id: str) -> KnownAccount | None:
+    def pop(self, user_id: str) -> RegisteredAccount | None:
         """Let go of the account and return it."""
         return self._accounts.pop(user_id, None)
 
@@ -66,17 +66,21 @@ class KnownAccounts:
             return None
         return account.credential
 
-    def credential_in_doubt(self, user_id: str) -> Credential | None:
+    def credential_for_probe(self, user_id: str) -> Credential | None:
         """Return what a held session may be asked about with, and nothing else."""
         account = self._accounts.get(user_id)
-        if account is None or account.credential is None or account.connection.standing is not Standing.HELD:
+        if (
+            account is None
+            or account.credential is None
+            or account.connection.verification_state is not VerificationState.HELD
+        ):
             return None
-        return account.credential.for_second_look()
+        return account.credential.for_verification()
 
     def witnesses(self, user_id: str) -> list[Credential]:
         """Return credentials of all others for asking whether the broker is well; those in doubt may be asked as well."""
         return [
-            account.credential if account.connection.is_usable else account.credential.for_second_look()
+            account.credential if account.connection.is_usable else account.credential.for_verification()
             for other, account in self._accounts.items()
             if other != user_id and account.credential is not None
         ]

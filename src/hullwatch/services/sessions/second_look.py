@@ -20,7 +20,7 @@ from hullwatch.domain.failures import (
     Unavailable,
 )
 from hullwatch.domain.sessions import connection as rules
-from hullwatch.domain.sessions.connection import Credential, Look, StandingTrigger, Verdict
+from hullwatch.domain.sessions.connection import Credential, Look, Verdict, VerificationTrigger
 from hullwatch.domain.sessions.mass_refusal import FEWEST, WITNESSES
 from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.clock import Clock, clock_timeout
@@ -51,11 +51,11 @@ class Sessions(Protocol):
         """Return credentials of all others for asking whether the broker is well."""
         ...
 
-    def learned(self, credential: Credential, result: BrokerResult[object]) -> None:
+    def record_result(self, credential: Credential, result: BrokerResult[object]) -> None:
         """Take note of an answer."""
         ...
 
-    def release(self, user_id: str, trigger: StandingTrigger) -> None:
+    def release(self, user_id: str, trigger: VerificationTrigger) -> None:
         """Let a doubted session be used again."""
         ...
 
@@ -103,7 +103,7 @@ class SecondLook:
                     came_to_result.set()
                     await self._clock.sleep(rest_s)
                 if self._sessions.is_present(credential):
-                    self._sessions.release(credential.user_id, StandingTrigger.CLEARED)
+                    self._sessions.release(credential.user_id, VerificationTrigger.CLEARED)
                 return
             if verdict is Verdict.CONFIRMED:
                 await self._judge(credential, refusals)
@@ -138,7 +138,7 @@ class SecondLook:
                     seen[step] = Look.REFUSED
                     refusals = (*refusals, result)
                 case _:
-                    seen[step] = Look.TROUBLED
+                    seen[step] = Look.UNAVAILABLE
                     wait_s = max(wait_s, _asked_to_wait(result))
         return step, refusals, wait_s
 
@@ -184,7 +184,7 @@ class SecondLook:
 
     async def _is_fine(self, witness: Credential) -> bool:
         result = await self._broker.check_data(witness)
-        self._sessions.learned(witness, result)
+        self._sessions.record_result(witness, result)
         if isinstance(result, LoginRefused):
             self._outages.note_refusal(witness.user_id)  # in doubt already, it would not count anew
         return isinstance(result, Answered)

@@ -1,6 +1,6 @@
 """ConnectionService: the one place that decides what follows when a session begins or ends.
 
-Everybody else only *reports* what Fyers answered (`learned`) and *asks* for a credential. How sure the server is of a session, and the way
+Everybody else only *reports* what Fyers answered (`record_result`) and *asks* for a credential. How sure the server is of a session, and the way
 from a refusal to a verdict, is in ``doubts.py``; what is held in memory in ``known_accounts.py``. The rules are in ``domain/``.
 
 Memory leads, the database follows: an end takes effect at once, whatever the database does, and is stored as soon as it answers
@@ -37,30 +37,33 @@ from hullwatch.domain.sessions.connection import (
     Evidence,
     LoginState,
     LoginTrigger,
-    Standing,
+    VerificationState,
     credential_of,
 )
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.ports import BrokerPort, StorePort
-from hullwatch.services.sessions.expiry import KnownEnds
-from hullwatch.services.sessions.mass_refusal import BrokerTrouble, OutageWatch
+from hullwatch.services.sessions.expiry import ExpiryTimer
+from hullwatch.services.sessions.mass_refusal import BrokerOutage, OutageWatch
 from hullwatch.services.sessions.persistence import ConnectionWriter, save_login, save_observed
-from hullwatch.services.sessions.registry import KnownAccount, KnownAccounts
-from hullwatch.services.sessions.stored_ends import change_of_stored_end, read_stored_ends
+from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
+from hullwatch.services.sessions.stored_disconnects import (
+    change_of_stored_disconnect,
+    read_stored_disconnects,
+)
 from hullwatch.services.sessions.verification import Doubts
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
     announce,
     compose_login_renewed,
-    compose_session_ended,
+    compose_session_disconnected,
 )
 from hullwatch.services.texts.readiness import compose_session_expiring
 
 ADMINS: Final = "admin"
 """Topic of the hub that carries every account's connection changes to operators."""
-STORED_ENDS_EVERY_S: Final = 10.0
+STORED_DISCONNECTS_EVERY_S: Final = 10.0
 """How soon an end that an operator made on the command line reaches a running server."""
 
 
@@ -90,24 +93,24 @@ class ConnectionService:
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
         wire_clock: Clock | None = None,
-        warns_of_end: Callable[[str, datetime], bool] | None = None,
+        warns_of_expiry: Callable[[str, datetime], bool] | None = None,
     ) -> None:
         """Keep what is needed.
 
-        `wire_clock` times what waits for the network, where `clock` runs faster than life. `warns_of_end` says, when a session nears its
+        `wire_clock` times what waits for the network, where `clock` runs faster than life. `warns_of_expiry` says, when a session nears its
         known end, whether its user is to be told.
         """
-        self._warns_of_end = warns_of_end
+        self._warns_of_expiry = warns_of_expiry
         self._store = store
         self._clock = clock
         self._supervisor = supervisor
         self._hub = hub
         self._new_id = new_id
-        self._accounts = KnownAccounts()
+        self._accounts = AccountRegistry()
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
         self._renewals: Renewals | None = None
-        self._known_ends = KnownEnds(clock)
+        self._known_ends = ExpiryTimer(clock)
         self._writer = ConnectionWriter(store=store, clock=clock, random=random, hub=hub)
         self._doubts = Doubts(
             self._accounts,
@@ -157,7 +160,7 @@ class ConnectionService:
         return self._doubts.outages
 
     @property
-    def broker_trouble(self) -> BrokerTrouble | None:
+    def broker_outage(self) -> BrokerOutage | None:
         """The mass refusal that is under way, if there is one."""
         return self.outages.trouble
 
@@ -168,14 +171,14 @@ class ConnectionService:
 
     # ---------------------------------------------------------------- what Fyers' answers say
 
-    def learned(
+    def record_result(
         self, credential: Credential, result: BrokerResult[object], *, is_validation: bool = False
     ) -> None:
         """Take note of what Fyers answered to a call with this credential; an older generation's news is void.
 
         A validation's trouble makes the session unverified at once, another call's only when Fyers has not confirmed it lately.
         """
-        self._doubts.learned(credential, result, is_validation=is_validation)
+        self._doubts.record_result(credential, result, is_validation=is_validation)
 
     def confirmed_elsewhere(self, user_id: str, generation: int, *, at: datetime) -> bool:
         """Let a confirmation that another process got at this moment count here; False where it may not."""
@@ -190,7 +193,7 @@ class ConnectionService:
             tokens = await work.connections.tokens()
         await self.outages.load()
         for stored in connections:
-            account = KnownAccount(replace(stored, standing=Standing.ASSUMED))
+            account = RegisteredAccount(replace(stored, verification_state=VerificationState.ASSUMED))
             self._accounts.put(account)
             generation, token = tokens.get(stored.user_id, (None, None))
             if not stored.has_session:
@@ -201,24 +204,26 @@ class ConnectionService:
             else:
                 account.credential = credential_of(account.connection, token)
         # Ends that near are left to the job: whether they are worth a warning is known only once everybody has loaded.
-        self._end_due_sessions(with_nearing=False)
+        self._expire_due_sessions(with_nearing=False)
         await self._writer.save()
 
     def start_jobs(self) -> None:
         """Begin the jobs that end sessions at their known end, store what could not be stored, and ask an ill broker slowly."""
         self._supervisor.spawn(
-            "session-ends", lambda: self._known_ends.run(self.connections, self._end_due_sessions)
+            "session-ends", lambda: self._known_ends.run(self.connections, self._expire_due_sessions)
         )
         self._supervisor.spawn(
             "connection-writer",
             lambda: self._writer.run(lambda: self._supervisor.heartbeat("connection-writer")),
         )
         self._supervisor.every("connection-observations", 60, self.store_observations, at_start=False)
-        self._supervisor.every("stored-ends", STORED_ENDS_EVERY_S, self.take_over_stored_ends, at_start=False)
+        self._supervisor.every(
+            "stored-ends", STORED_DISCONNECTS_EVERY_S, self.apply_stored_disconnects, at_start=False
+        )
         self._supervisor.every("second-look-care", 60, self._doubts.care_for_looks, at_start=False)
         self._supervisor.spawn("broker-outage", self.outages.run)
 
-    def _end_due_sessions(self, *, with_nearing: bool = True) -> None:
+    def _expire_due_sessions(self, *, with_nearing: bool = True) -> None:
         """Let all ends that have come take effect; storing them is the writer's job, which nobody waits for here."""
         now = self._clock.now()
         for account in self._accounts:
@@ -227,15 +232,15 @@ class ConnectionService:
                 continue
             is_near = with_nearing and now >= expires_at - EXPIRING_BEFORE
             if now >= expires_at:
-                self._end(account, LoginTrigger.REACHED_END, Evidence("known_end"), at=expires_at)
+                self._end(account, LoginTrigger.REACHED_EXPIRY, Evidence("known_end"), at=expires_at)
             elif account.connection.state is LoginState.CONNECTED and is_near:
                 self._take_effect(account, *self._near_end(account.connection, expires_at, now))
 
     def _near_end(
         self, connection: Connection, expires_at: datetime, now: datetime
     ) -> tuple[ConnectionChange, Notification | None]:
-        change = rules.near_end(connection, now=now)
-        is_told = self._warns_of_end is not None and self._warns_of_end(connection.user_id, expires_at)
+        change = rules.mark_expiring(connection, now=now)
+        is_told = self._warns_of_expiry is not None and self._warns_of_expiry(connection.user_id, expires_at)
         return change, compose_session_expiring(change, new_id=self._new_id) if is_told else None
 
     # ---------------------------------------------------------------- begin and end
@@ -263,7 +268,7 @@ class ConnectionService:
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
         async with self._login_locks.setdefault(user_id, asyncio.Lock()):
-            account = self._accounts.get(user_id) or KnownAccount(Connection(user_id))
+            account = self._accounts.get(user_id) or RegisteredAccount(Connection(user_id))
             async with self._store.begin() as work:
                 stored = await work.connections.get(user_id)
                 before = known = account.connection
@@ -295,7 +300,7 @@ class ConnectionService:
             return account.connection
 
     def _begin_session(
-        self, account: KnownAccount, change: ConnectionChange, token: AccessToken, known: Connection
+        self, account: RegisteredAccount, change: ConnectionChange, token: AccessToken, known: Connection
     ) -> None:
         """Let a login that is stored take effect; `known` is what was known of the account when it was decided on."""
         account.close_lease()
@@ -334,12 +339,17 @@ class ConnectionService:
             await self._writer.save()
         return self.connection(user_id)
 
-    async def _end_refused(self, account: KnownAccount, refusals: tuple[LoginRefused, ...]) -> None:
+    async def _end_refused(self, account: RegisteredAccount, refusals: tuple[LoginRefused, ...]) -> None:
         self._end(account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals))
         await self._writer.save()
 
     def _end(
-        self, account: KnownAccount, trigger: LoginTrigger, evidence: Evidence, *, at: datetime | None = None
+        self,
+        account: RegisteredAccount,
+        trigger: LoginTrigger,
+        evidence: Evidence,
+        *,
+        at: datetime | None = None,
     ) -> None:
         renewal = self._renewals.prospect(account.connection, trigger) if self._renewals else None
         change = rules.end(
@@ -351,7 +361,7 @@ class ConnectionService:
         )
         account.close_lease()
         if self._renewals is None or renewal is not RenewalOutcome.UNDER_WAY:
-            self._take_effect(account, change, compose_session_ended(change, new_id=self._new_id))
+            self._take_effect(account, change, compose_session_disconnected(change, new_id=self._new_id))
             return
         # It is over in any case; only its user is told when the try has failed, since a success repairs it within seconds.
         account.is_end_untold = True
@@ -364,10 +374,10 @@ class ConnectionService:
         if account and account.connection == ended.after:
             account.is_end_untold = False
             told = replace(ended, evidence=replace(ended.evidence, renewal=renewal))
-            self._writer.tell(compose_session_ended(told, new_id=self._new_id))
+            self._writer.tell(compose_session_disconnected(told, new_id=self._new_id))
 
     def _take_effect(
-        self, account: KnownAccount, change: ConnectionChange, notification: Notification | None
+        self, account: RegisteredAccount, change: ConnectionChange, notification: Notification | None
     ) -> None:
         """Let a change count at once and hand it over for storing, in one step that nothing can come between."""
         account.connection = change.after
@@ -407,10 +417,10 @@ class ConnectionService:
         await self._writer.save()
         await save_observed(self._store, [account for account in self._accounts if account.is_observed])
 
-    async def take_over_stored_ends(self) -> None:
+    async def apply_stored_disconnects(self) -> None:
         """Let ends that another process stored, such as an operator's command, count here too; they are told there already."""
         known = {connection.user_id: connection.generation for connection in self.connections()}
-        for user_id, ended in await read_stored_ends(self._store, known):
+        for user_id, ended in await read_stored_disconnects(self._store, known):
             account = self._accounts.get(user_id)
             # A login that was stored while this was read is newer than what was read.
             if account is None or account.connection.generation != known[user_id]:
@@ -418,7 +428,7 @@ class ConnectionService:
             if ended is None:
                 await self.forget(user_id)
             elif account.connection.has_session:
-                change = change_of_stored_end(account.connection, ended, now=self._clock.now())
+                change = change_of_stored_disconnect(account.connection, ended, now=self._clock.now())
                 account.connection = ended
                 account.close_lease()
                 self._tell(change)

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.sessions.connection import Connection, ConnectionChange, EndReason
+from hullwatch.domain.sessions.connection import Connection, ConnectionChange, DisconnectReason
 from hullwatch.domain.sessions.shared_checks import SharingReport
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
@@ -219,7 +219,7 @@ class TokenValidationService:
                 credential = self._connections.credential(user_id)
                 if credential is not None:
                     result = await self._broker.check_data(credential)
-                    self._connections.learned(credential, result, is_validation=True)
+                    self._connections.record_result(credential, result, is_validation=True)
                 await self._connections.settled(user_id)
         except TimeoutError:
             pass  # no verdict: the session stands as it stood
@@ -254,15 +254,17 @@ class TokenValidationService:
             connection.user_id, ValidationVerdict.INVALID, connection, self._clock.now(), from_cache=False
         )
 
-    async def mark_user_as_disconnected(self, user_id: str, reason: EndReason, *, actor: str) -> Connection:
+    async def mark_user_as_disconnected(
+        self, user_id: str, reason: DisconnectReason, *, actor: str
+    ) -> Connection:
         """End an account's session for a reason that a person gave.
 
         Raises:
             InvalidInput: The reason is one that only Fyers or the clock can give: nobody may claim it for them.
         """
-        if reason is EndReason.SIGNED_OUT:
+        if reason is DisconnectReason.SIGNED_OUT:
             return await self._connections.sign_out(user_id, actor=actor)
-        if reason is EndReason.BY_ADMIN:
+        if reason is DisconnectReason.BY_ADMIN:
             return await self._connections.disconnect_by_admin(user_id, actor=actor)
         raise InvalidInput(
             f"A session ends as {reason.value} by Fyers' answer or its known end, not by hand.",

@@ -15,14 +15,19 @@ import structlog
 from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Answered, BrokerResult, LoginRefused, RateLimited, Unavailable
 from hullwatch.domain.sessions import connection as rules
-from hullwatch.domain.sessions.connection import Connection, Credential, Standing, StandingTrigger
+from hullwatch.domain.sessions.connection import (
+    Connection,
+    Credential,
+    VerificationState,
+    VerificationTrigger,
+)
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.ports import BrokerPort, StorePort
 from hullwatch.services.sessions.looks import Looks
 from hullwatch.services.sessions.mass_refusal import OutageWatch
-from hullwatch.services.sessions.registry import KnownAccount, KnownAccounts
+from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
 from hullwatch.services.sessions.second_look import SecondLook
 
 UNSURE_AFTER_S: Final = 300.0
@@ -34,7 +39,7 @@ class Doubts:
 
     def __init__(
         self,
-        accounts: KnownAccounts,
+        accounts: AccountRegistry,
         *,
         store: StorePort,
         broker: BrokerPort,
@@ -45,7 +50,7 @@ class Doubts:
         hub: Broadcast[Event],
         new_id: Callable[[str], str],
         publish: Callable[[Connection, Connection], None],
-        end_refused: Callable[[KnownAccount, tuple[LoginRefused, ...]], Awaitable[None]],
+        end_refused: Callable[[RegisteredAccount, tuple[LoginRefused, ...]], Awaitable[None]],
     ) -> None:
         """Keep what is needed; `publish` tells of a moved standing, `end_refused` ends a session that Fyers has refused for good."""
         self._accounts = accounts
@@ -70,7 +75,7 @@ class Doubts:
 
     # ---------------------------------------------------------------- what Fyers' answers say
 
-    def learned(
+    def record_result(
         self, credential: Credential, result: BrokerResult[object], *, is_validation: bool = False
     ) -> None:
         """Take note of what Fyers answered to a call with this credential; an older generation's news is void.
@@ -86,11 +91,11 @@ class Doubts:
             case Answered():
                 if account.connection.is_usable:
                     self.outages.note_answer(credential.user_id)
-                self._stand(account, StandingTrigger.ANSWERED)
+                self._stand(account, VerificationTrigger.ANSWERED)
             case LoginRefused():
                 self._doubt(account, result)
             case RateLimited() | Unavailable() if is_validation or self._is_stale(account.connection):
-                self._stand(account, StandingTrigger.TROUBLED)
+                self._stand(account, VerificationTrigger.UNAVAILABLE)
             case _:
                 pass  # a refused request or a call that was not sent says nothing about the login
 
@@ -104,12 +109,12 @@ class Doubts:
             return False
         known_at = account.connection.last_validated_at
         if known_at is None or known_at < at:
-            self._stand(account, StandingTrigger.ANSWERED, at=at)
+            self._stand(account, VerificationTrigger.ANSWERED, at=at)
         return True
 
     async def settled(self, user_id: str) -> None:
         """Wait until a second look that is under way has come to its first result."""
-        if self._accounts.connection(user_id).standing is Standing.SUSPECTED:
+        if self._accounts.connection(user_id).verification_state is VerificationState.UNDER_VERIFICATION:
             await self._looks.first_result(user_id)
 
     async def care_for_looks(self) -> None:
@@ -117,7 +122,8 @@ class Doubts:
         self._looks.begin_broken_off(
             account.credential
             for account in self._accounts
-            if account.credential and account.connection.standing is Standing.SUSPECTED
+            if account.credential
+            and account.connection.verification_state is VerificationState.UNDER_VERIFICATION
         )
 
     def forget(self, user_id: str) -> None:
@@ -128,22 +134,29 @@ class Doubts:
         validated_at = connection.last_validated_at
         return validated_at is None or (self._clock.now() - validated_at).total_seconds() > UNSURE_AFTER_S
 
-    def _doubt(self, account: KnownAccount, refusal: LoginRefused) -> None:
-        if account.credential is None or account.connection.standing in (Standing.SUSPECTED, Standing.HELD):
+    def _doubt(self, account: RegisteredAccount, refusal: LoginRefused) -> None:
+        if account.credential is None or account.connection.verification_state in (
+            VerificationState.UNDER_VERIFICATION,
+            VerificationState.HELD,
+        ):
             return
-        account.credential.lease.is_in_doubt = True
-        self._stand(account, StandingTrigger.REFUSED)
+        account.credential.lease.is_under_verification = True
+        self._stand(account, VerificationTrigger.REFUSED)
         self.outages.note_refusal(account.connection.user_id)
         self._looks.begin(account.credential, refusal)
 
-    def _stand(self, account: KnownAccount, trigger: StandingTrigger, *, at: datetime | None = None) -> None:
+    def _stand(
+        self, account: RegisteredAccount, trigger: VerificationTrigger, *, at: datetime | None = None
+    ) -> None:
         before = account.connection
         account.connection = after = rules.stand(before, trigger, now=at or self._clock.now())
         if after.last_validated_at is not before.last_validated_at:
             account.is_observed = True
-        if after.standing is not before.standing:
+        if after.verification_state is not before.verification_state:
             self._log.info(
-                f"session.{after.standing.value}", user_id=after.user_id, was=before.standing.value
+                f"session.{after.verification_state.value}",
+                user_id=after.user_id,
+                was=before.verification_state.value,
             )
             self._publish(before, after)
 
@@ -153,9 +166,9 @@ class Doubts:
         """Return all known connections."""
         return self._accounts.connections()
 
-    def credential_in_doubt(self, user_id: str) -> Credential | None:
+    def credential_for_probe(self, user_id: str) -> Credential | None:
         """Return what a held session may be asked about with, and nothing else."""
-        return self._accounts.credential_in_doubt(user_id)
+        return self._accounts.credential_for_probe(user_id)
 
     def witnesses(self, user_id: str) -> list[Credential]:
         """Return credentials of all others for asking whether the broker is well."""
@@ -165,18 +178,18 @@ class Doubts:
         """Tell whether the credential still belongs to its account's present session."""
         return self._accounts.is_present(credential)
 
-    def release(self, user_id: str, trigger: StandingTrigger) -> None:
+    def release(self, user_id: str, trigger: VerificationTrigger) -> None:
         """Let a doubted session be used again: its second look cleared it, or the broker recovered."""
         account = self._accounts.get(user_id)
         if account and account.connection.has_session and account.credential:
-            account.credential.lease.is_in_doubt = False
+            account.credential.lease.is_under_verification = False
             self._stand(account, trigger)
 
     def hold(self, user_id: str) -> None:
         """Hold a verdict back: the broker is in trouble."""
         account = self._accounts.get(user_id)
         if account and account.connection.has_session:
-            self._stand(account, StandingTrigger.HELD_BACK)
+            self._stand(account, VerificationTrigger.HELD_BACK)
 
     async def confirm_refusal(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> None:
         """End the session that this credential belongs to, unless it ended already or a newer login has taken its place."""

@@ -54,7 +54,7 @@ def compose_channel_recovered(
     )
 
 
-def compose_set_aside(
+def compose_delivery_failed(
     operator_id: str,
     claimed: Claimed,
     *,
@@ -67,7 +67,7 @@ def compose_set_aside(
     return Notification(
         id=new_id("ntc"),
         user_id=operator_id,
-        kind=NotificationKind.DELIVERY_SET_ASIDE,
+        kind=NotificationKind.DELIVERY_FAILED,
         title="A notice could not be delivered",
         text=(
             f"A notice to a {claimed.channel_kind.value} channel was set aside at {in_ist(now)}. {why} The list of such notices is on "

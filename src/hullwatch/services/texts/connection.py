@@ -4,27 +4,27 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from hullwatch.domain.sessions.connection import Connection, EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.sessions.tokens import IST
 
 LOG_IN_AGAIN: Final = "Log in to Fyers again to go on."
 LOG_IN_NOW: Final = "You can log in again now."
 
-ENDED: Final[Mapping[EndReason, str]] = {
-    EndReason.EXPIRED: "Your Fyers session ended at {at}, as it does every day.",
-    EndReason.REJECTED: "Fyers ended your session early, at {at}; that happens when it is signed out elsewhere.",
-    EndReason.SIGNED_OUT: "You disconnected Fyers at {at}.",
-    EndReason.BY_ADMIN: "An admin disconnected your Fyers session at {at}.",
+ENDED: Final[Mapping[DisconnectReason, str]] = {
+    DisconnectReason.EXPIRED: "Your Fyers session ended at {at}, as it does every day.",
+    DisconnectReason.REJECTED: "Fyers ended your session early, at {at}; that happens when it is signed out elsewhere.",
+    DisconnectReason.SIGNED_OUT: "You disconnected Fyers at {at}.",
+    DisconnectReason.BY_ADMIN: "An admin disconnected your Fyers session at {at}.",
 }
 
 EXPIRED_EARLY: Final = "Fyers says that your session expired at {at}, earlier than its regular end."
 
-STANDING: Final[Mapping[Standing, str]] = {
-    Standing.ASSUMED: "Fyers has not been asked about it yet.",
-    Standing.VERIFIED: "Fyers confirms it.",
-    Standing.UNVERIFIED: "Fyers cannot be asked at the moment, so it is unconfirmed but still used.",
-    Standing.SUSPECTED: "Fyers has just refused it once, so it is being checked a second time.",
-    Standing.HELD: "Fyers is refusing many sessions at once; yours is kept until Fyers recovers.",
+STANDING: Final[Mapping[VerificationState, str]] = {
+    VerificationState.ASSUMED: "Fyers has not been asked about it yet.",
+    VerificationState.VERIFIED: "Fyers confirms it.",
+    VerificationState.UNVERIFIED: "Fyers cannot be asked at the moment, so it is unconfirmed but still used.",
+    VerificationState.UNDER_VERIFICATION: "Fyers has just refused it once, so it is being checked a second time.",
+    VerificationState.HELD: "Fyers is refusing many sessions at once; yours is kept until Fyers recovers.",
 }
 
 
@@ -45,7 +45,7 @@ def connection_message(connection: Connection) -> str:
             begin, then = f"Your Fyers session ends soon{_until(connection)}.", f" {LOG_IN_NOW}"
         case LoginState.CONNECTED:
             begin, then = f"You are connected to Fyers{_until(connection)}.", ""
-    return f"{begin} {STANDING[connection.standing]}{then}"
+    return f"{begin} {STANDING[connection.verification_state]}{then}"
 
 
 def _until(connection: Connection) -> str:
@@ -61,7 +61,7 @@ def _end(connection: Connection) -> str:
     ended_at, known = _ended_at(connection), connection.expires_at
     sentence = ENDED[connection.reason]
     if (
-        connection.reason is EndReason.EXPIRED
+        connection.reason is DisconnectReason.EXPIRED
         and ended_at is not None
         and known is not None
         and ended_at < known
@@ -73,6 +73,10 @@ def _end(connection: Connection) -> str:
 def _ended_at(connection: Connection) -> datetime | None:
     """Return when the session really ended: an expiry noticed late, such as after a restart, counts from the known end."""
     noticed, known = connection.last_disconnect_at, connection.expires_at
-    if connection.reason is EndReason.EXPIRED and known is not None and (noticed is None or known < noticed):
+    if (
+        connection.reason is DisconnectReason.EXPIRED
+        and known is not None
+        and (noticed is None or known < noticed)
+    ):
         return known
     return noticed

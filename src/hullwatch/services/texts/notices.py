@@ -8,22 +8,22 @@ from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.renewal.outcomes import FAILED, RenewalOutcome
-from hullwatch.domain.sessions.connection import ConnectionChange, EndReason
+from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
 from hullwatch.runtime.broadcast import Broadcast
 
 _WHAT_HAPPENED = {
-    EndReason.EXPIRED: (
+    DisconnectReason.EXPIRED: (
         "Your Fyers session has expired",
         "Fyers ended your login session at {at}, as it does every day.",
     ),
-    EndReason.REJECTED: (
+    DisconnectReason.REJECTED: (
         "Fyers ended your session early",
         "Fyers refused your login session twice at {at}, before its regular end. That happens when it is signed out elsewhere.",
     ),
-    EndReason.SIGNED_OUT: ("You disconnected Fyers", "Your Fyers session was signed out at {at}."),
-    EndReason.BY_ADMIN: (
+    DisconnectReason.SIGNED_OUT: ("You disconnected Fyers", "Your Fyers session was signed out at {at}."),
+    DisconnectReason.BY_ADMIN: (
         "An administrator disconnected you",
         "An administrator ended your Fyers session at {at}.",
     ),
@@ -58,13 +58,13 @@ def in_ist(moment: datetime) -> str:
     return moment.astimezone(IST).strftime("%d %b %Y, %H:%M IST")
 
 
-def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
+def compose_session_disconnected(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
     """Tell a user that the session ended, why, and what to do."""
     connection = change.after
     if connection.reason is None:
         raise ValueError("a session that did not end has no such notice")
     title, happened = _WHAT_HAPPENED[connection.reason]
-    if connection.reason is EndReason.EXPIRED and change.evidence.refusals:
+    if connection.reason is DisconnectReason.EXPIRED and change.evidence.refusals:
         title, happened = _EXPIRED_EARLY
     if change.evidence.kind == UNREADABLE_TOKEN:
         title, happened = _UNREADABLE
@@ -73,7 +73,7 @@ def compose_session_ended(change: ConnectionChange, *, new_id: Callable[[str], s
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
-        kind=NotificationKind.SESSION_ENDED,
+        kind=NotificationKind.SESSION_DISCONNECTED,
         title=title,
         text=f"{happened.format(at=in_ist(change.at))} {_WHAT_NOW}",
         created_at=change.at,
@@ -96,7 +96,7 @@ def compose_login_renewed(change: ConnectionChange, *, new_id: Callable[[str], s
     )
 
 
-def compose_broker_trouble(
+def compose_broker_outage(
     user_id: str, *, incident_id: str, is_over: bool, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
     """Tell an operator that Fyers refuses many logins at once, or that it no longer does."""
@@ -104,7 +104,7 @@ def compose_broker_trouble(
         kind, title = NotificationKind.BROKER_RECOVERED, "Fyers accepts logins again"
         text = f"Fyers answers again since {in_ist(now)}. The sessions that it had refused go on, except those it did end."
     else:
-        kind, title = NotificationKind.BROKER_TROUBLE, "Fyers refuses many logins at once"
+        kind, title = NotificationKind.BROKER_OUTAGE, "Fyers refuses many logins at once"
         text = (
             f"Since {in_ist(now)} Fyers refuses many sessions before their end. That is its trouble, not your users': nobody is "
             "logged out, and hullwatch asks slowly until Fyers answers."
@@ -178,7 +178,7 @@ _STATUS_TEXTS = {
     WatchStatus.NO_WATCHES: "Your watchlist is empty: add a symbol to be watched.",
     WatchStatus.NO_SESSION: "There is no Fyers session: log in to Fyers and watching goes on by itself.",
     WatchStatus.CHECKING_LOGIN: "Fyers refused a call; your login is being checked a second time.",
-    WatchStatus.FYERS_TROUBLE: "Fyers does not answer properly at the moment; hullwatch keeps trying and you need do nothing.",
+    WatchStatus.FYERS_UNAVAILABLE: "Fyers does not answer properly at the moment; hullwatch keeps trying and you need do nothing.",
     WatchStatus.RATE_LIMITED: "Fyers asked us to wait; watching goes on by itself.",
 }
 

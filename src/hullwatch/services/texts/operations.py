@@ -6,28 +6,28 @@ from hashlib import sha256
 from typing import Final
 
 from hullwatch.domain.notifications.incidents import Incident
-from hullwatch.domain.notifications.notifications import BrokerSilence, Notification, NotificationKind
+from hullwatch.domain.notifications.notifications import BrokerOutageNotice, Notification, NotificationKind
 from hullwatch.services.texts.notices import in_ist
 
-_SILENCES: Final[Mapping[BrokerSilence, tuple[str, str]]] = {
-    BrokerSilence.NO_ANSWER: ("Fyers does not answer", "Fyers does not answer, or not usefully"),
-    BrokerSilence.MUST_WAIT: ("Fyers makes most accounts wait", "Fyers asks most accounts to wait"),
-    BrokerSilence.TURNED_AWAY: (
+_SILENCES: Final[Mapping[BrokerOutageNotice, tuple[str, str]]] = {
+    BrokerOutageNotice.NO_ANSWER: ("Fyers does not answer", "Fyers does not answer, or not usefully"),
+    BrokerOutageNotice.MUST_WAIT: ("Fyers makes most accounts wait", "Fyers asks most accounts to wait"),
+    BrokerOutageNotice.TURNED_AWAY: (
         "Fyers turns this server away",
         "Fyers' edge turns away what comes from this server's address, whomever it is for",
     ),
 }
-_TO_DO: Final[Mapping[BrokerSilence, str]] = {
-    BrokerSilence.NO_ANSWER: "If others reach Fyers, look at this server's network.",
-    BrokerSilence.MUST_WAIT: "If this comes again, look whether something else uses the same Fyers apps.",
-    BrokerSilence.TURNED_AWAY: "If it does not end within the hour, ask Fyers about this server's address.",
+_TO_DO: Final[Mapping[BrokerOutageNotice, str]] = {
+    BrokerOutageNotice.NO_ANSWER: "If others reach Fyers, look at this server's network.",
+    BrokerOutageNotice.MUST_WAIT: "If this comes again, look whether something else uses the same Fyers apps.",
+    BrokerOutageNotice.TURNED_AWAY: "If it does not end within the hour, ask Fyers about this server's address.",
 }
 
 
 def compose_broker_silent(
     user_id: str,
     *,
-    silence: BrokerSilence,
+    silence: BrokerOutageNotice,
     blind: int,
     served: int,
     incident: Incident,
@@ -41,9 +41,7 @@ def compose_broker_silent(
         f"Since {in_ist(incident.began_at)} {what}.{accounts} Nobody is logged out; hullwatch asks slowly, and fetches what was missed once Fyers "
         f"answers. {_TO_DO[silence]}"
     )
-    return Notification(
-        new_id("ntc"), user_id, NotificationKind.BROKER_TROUBLE, title, text, now, incident.id
-    )
+    return Notification(new_id("ntc"), user_id, NotificationKind.BROKER_OUTAGE, title, text, now, incident.id)
 
 
 def compose_broker_answers(

@@ -40,7 +40,7 @@ _WORDS: Final[Mapping[Reason, tuple[str, str]]] = {
         "Fyers refused a call and your login is being checked a second time",
         f"{_NOTHING}: that takes a moment.",
     ),
-    Reason.FYERS_TROUBLE: (
+    Reason.FYERS_UNAVAILABLE: (
         "Fyers cannot be asked at the moment",
         f"{_NOTHING}: hullwatch keeps trying, and your login is kept.",
     ),

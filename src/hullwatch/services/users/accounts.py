@@ -17,7 +17,7 @@ from hullwatch.domain.users.accounts import Role, User, check_password, read_ema
 from hullwatch.domain.users.login_throttle import LoginThrottle, ThrottlePolicy
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import StorePort, UnitOfWork
-from hullwatch.services.users.authentication import BrowserLogin, LoginService, hash_value
+from hullwatch.services.users.authentication import AuthenticationService, BrowserLogin, hash_value
 from hullwatch.services.users.passwords import HasherPort
 
 INVITE_LIFETIME: Final = timedelta(days=7)
@@ -58,7 +58,7 @@ class AccountService:
         clock: Clock,
         new_id: Callable[[str], str],
         hasher: HasherPort,
-        logins: LoginService,
+        logins: AuthenticationService,
         connections: Keeper,
         registration: Registration = Registration.OPEN,
         new_secret: Callable[[], str] = secrets.token_urlsafe,

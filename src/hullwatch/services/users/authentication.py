@@ -54,7 +54,7 @@ class BrowserLogin:
     expires_at: datetime
 
 
-class LoginService:
+class AuthenticationService:
     """Signs users in and out, and says whose request it is."""
 
     def __init__(

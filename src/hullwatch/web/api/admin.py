@@ -9,7 +9,7 @@ from pydantic import Field
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import EndReason, LoginState, Standing
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitState
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
@@ -70,9 +70,9 @@ class AccountPayload(Payload):
     full_name: str
     role: Role
     state: LoginState
-    reason: EndReason | None
+    reason: DisconnectReason | None
     verified: bool
-    standing: Standing
+    verification_state: VerificationState
     expires_at: datetime | None
     connected_at: datetime | None
     last_validated_at: datetime | None
@@ -101,7 +101,7 @@ class AccountPayload(Payload):
             state=connection.state,
             reason=connection.reason,
             verified=connection.is_verified,
-            standing=connection.standing,
+            verification_state=connection.verification_state,
             expires_at=connection.expires_at,
             connected_at=connection.connected_at,
             last_validated_at=connection.last_validated_at,
@@ -118,7 +118,7 @@ class AccountPayload(Payload):
         )
 
 
-class BrokerTroublePayload(Payload):
+class BrokerOutagePayload(Payload):
     """Fyers refuses many sessions at once."""
 
     incident_id: str
@@ -129,7 +129,7 @@ class TokenHealthPayload(Payload):
     """Everybody's sessions."""
 
     accounts: list[AccountPayload]
-    broker_trouble: BrokerTroublePayload | None
+    broker_outage: BrokerOutagePayload | None
 
 
 class CircuitPayload(Payload):
@@ -147,7 +147,7 @@ class BrokerPayload(Payload):
     """How Fyers stands as a whole."""
 
     circuits: list[CircuitPayload]
-    trouble: BrokerTroublePayload | None
+    trouble: BrokerOutagePayload | None
 
 
 class JobPayload(Payload):
@@ -218,8 +218,8 @@ async def token_health(_: Admin, services: ServicesNeeded) -> TokenHealthPayload
             )
             for one in accounts
         ],
-        broker_trouble=trouble
-        and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
+        broker_outage=trouble
+        and BrokerOutagePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
 
 
@@ -252,7 +252,7 @@ async def broker(_: Admin, services: ServicesNeeded) -> BrokerPayload:
             )
             for one in services.circuits()
         ],
-        trouble=trouble and BrokerTroublePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
+        trouble=trouble and BrokerOutagePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
 
 

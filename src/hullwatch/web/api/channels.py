@@ -14,8 +14,8 @@ from hullwatch.domain.notifications.channels import (
     LONGEST_ADDRESS,
     MOST_CHANNELS,
     Channel,
+    DeadLetter,
     Delivery,
-    SetAside,
 )
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.users.accounts import LONGEST_NAME, User
@@ -169,7 +169,7 @@ class DeliveriesPayload(Payload):
     deliveries: list[DeliveryPayload]
 
 
-class SetAsidePayload(Payload):
+class DeadLetterPayload(Payload):
     """A notice that could not be delivered."""
 
     delivery: DeliveryPayload
@@ -179,7 +179,7 @@ class SetAsidePayload(Payload):
     channel_hint: str
 
     @classmethod
-    def of(cls, one: SetAside) -> "SetAsidePayload":
+    def of(cls, one: DeadLetter) -> "DeadLetterPayload":
         """Return the payload of a notice that was set aside."""
         return cls(
             delivery=DeliveryPayload.of(one.delivery),
@@ -190,10 +190,10 @@ class SetAsidePayload(Payload):
         )
 
 
-class SetAsideListPayload(Payload):
+class DeadLetterListPayload(Payload):
     """What could not be delivered, newest first; tests are their users' own business."""
 
-    deliveries: list[SetAsidePayload]
+    deliveries: list[DeadLetterPayload]
 
 
 @router.get("/channels")
@@ -251,10 +251,10 @@ async def deliveries(user: SignedIn, services: ServicesNeeded, *, limit: Limit =
 
 
 @operators_router.get("")
-async def set_aside(_: Admin, services: ServicesNeeded, *, limit: Limit = 200) -> SetAsideListPayload:
+async def dead_letters(_: Admin, services: ServicesNeeded, *, limit: Limit = 200) -> DeadLetterListPayload:
     """Return everybody's notices that could not be delivered."""
-    found = await services.channels.set_aside(limit=limit)
-    return SetAsideListPayload(deliveries=[SetAsidePayload.of(one) for one in found])
+    found = await services.channels.dead_letters(limit=limit)
+    return DeadLetterListPayload(deliveries=[DeadLetterPayload.of(one) for one in found])
 
 
 @operators_router.post("/{delivery_id}/retry", status_code=204)

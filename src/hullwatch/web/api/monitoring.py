@@ -10,7 +10,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
-from hullwatch.services.monitoring.overview import MonitoringState, WatchGlance
+from hullwatch.services.monitoring.overview import MonitoringState, WatchOverview
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
@@ -143,7 +143,7 @@ class SignalsPayload(Payload):
     signals: list[SignalPayload]
 
 
-class GlancePayload(Payload):
+class WatchOverviewPayload(Payload):
     """A line of the watchlist with what was last known of it."""
 
     watch: WatchPayload
@@ -156,7 +156,7 @@ class GlancePayload(Payload):
     last_signal: SignalPayload | None
 
     @classmethod
-    def of(cls, glance: WatchGlance) -> "GlancePayload":
+    def of(cls, glance: WatchOverview) -> "WatchOverviewPayload":
         """Return the payload of a line."""
         return cls(
             watch=WatchPayload.of(glance.watch),
@@ -171,10 +171,10 @@ class GlancePayload(Payload):
 class OverviewPayload(Payload):
     """The watchlist at one glance; numbers may be old, and say how old."""
 
-    lines: list[GlancePayload]
+    lines: list[WatchOverviewPayload]
     state: StatePayload
     connection: ConnectionPayload
-    is_broker_troubled: bool = Field(
+    is_broker_outage: bool = Field(
         description="Fyers refuses many sessions at once: its trouble, nobody's login."
     )
     at: datetime
@@ -185,10 +185,10 @@ async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
     """Return each line of the watchlist with what was last known of it, oldest line first."""
     lines = await services.monitoring.glance(user.id)
     return OverviewPayload(
-        lines=[GlancePayload.of(line) for line in lines],
+        lines=[WatchOverviewPayload.of(line) for line in lines],
         state=StatePayload.of(services.monitoring.state(user.id)),
         connection=ConnectionPayload.of(services.connections.connection(user.id)),
-        is_broker_troubled=services.connections.broker_trouble is not None,
+        is_broker_outage=services.connections.broker_outage is not None,
         at=services.clock.now(),
     )
 

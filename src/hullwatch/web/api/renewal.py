@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.services.renewal.consents import NOT_OFFERED, RenewalStanding
+from hullwatch.services.renewal.consents import NOT_OFFERED, RenewalState
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
@@ -33,7 +33,7 @@ class RenewalPayload(Payload):
     message: str
 
     @classmethod
-    def of(cls, standing: RenewalStanding) -> "RenewalPayload":
+    def of(cls, standing: RenewalState) -> "RenewalPayload":
         """Return the payload of a standing."""
         renewal = standing.renewal
         return cls(
@@ -60,7 +60,7 @@ OUTCOMES: Final = {
 }
 
 
-def _message(standing: RenewalStanding) -> str:
+def _message(standing: RenewalState) -> str:
     renewal = standing.renewal
     if not standing.is_offered:
         return NOT_OFFERED

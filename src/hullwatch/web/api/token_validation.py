@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from hullwatch.domain.events import SweepProgressed
-from hullwatch.domain.sessions.connection import EndReason, LoginState
+from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.sessions.service import ADMINS
 from hullwatch.services.sessions.validation import CacheStats, Validation, ValidationVerdict
@@ -46,7 +46,7 @@ class TokenStatus(Payload):
     is_connected: bool
     verified: bool
     state: LoginState
-    reason: EndReason | None
+    reason: DisconnectReason | None
     message: str
     expires_at: datetime | None
     last_validated_at: datetime | None

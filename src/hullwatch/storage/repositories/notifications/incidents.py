@@ -32,7 +32,7 @@ class Incidents:
             id=incident.id,
             began_at=incident.began_at,
             bad_at=incident.bad_at,
-            told_at=incident.told_at,
+            notified_at=incident.notified_at,
         )
         insert = self._transaction.insert(IncidentRow).values(values_of(row)).on_conflict_do_nothing()
         await self._transaction.execute(insert)
@@ -50,8 +50,8 @@ class Incidents:
         """Note that operators are told; False when they have been, even by another process at the same moment."""
         done = await self._transaction.execute(
             update(IncidentRow)
-            .where(IncidentRow.subject == subject, IncidentRow.told_at.is_(None))
-            .values(told_at=at)
+            .where(IncidentRow.subject == subject, IncidentRow.notified_at.is_(None))
+            .values(notified_at=at)
             .returning(IncidentRow.id)
         )
         return done.first() is not None
@@ -66,5 +66,5 @@ class Incidents:
 
 def _incident(row: IncidentRow) -> Incident:
     return Incident(
-        subject=row.subject, id=row.id, began_at=row.began_at, bad_at=row.bad_at, told_at=row.told_at
+        subject=row.subject, id=row.id, began_at=row.began_at, bad_at=row.bad_at, notified_at=row.notified_at
     )

@@ -10,9 +10,9 @@ from hullwatch.domain.notifications.channels import (
     ChannelHealth,
     Claimed,
     ClaimWish,
+    DeadLetter,
     Delivery,
     DeliveryResult,
-    SetAside,
 )
 from hullwatch.domain.notifications.notifications import DeliveryState, Notification, NotificationKind
 from hullwatch.storage.cipher import Cipher
@@ -106,7 +106,7 @@ class Outbox:
         query = query.order_by(DeliveryRow.created_at.desc(), DeliveryRow.id.desc()).limit(limit)
         return [_delivery(*row) for row in await self._transaction.execute(query)]
 
-    async def set_aside(self, *, limit: int = 200) -> list[SetAside]:
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Return what could not be delivered, except tests, newest first."""
         query = (
             _joined(DeliveryRow, NotificationRow, ChannelRow, UserRow.email)
@@ -116,7 +116,9 @@ class Outbox:
             .limit(limit)
         )
         return [
-            SetAside(_delivery(delivery, notice, channel), channel.user_id, email, channel.kind, channel.hint)
+            DeadLetter(
+                _delivery(delivery, notice, channel), channel.user_id, email, channel.kind, channel.hint
+            )
             for delivery, notice, channel, email in await self._transaction.execute(query)
         ]
 
@@ -124,7 +126,7 @@ class Outbox:
         """Let one that was set aside wait again, at once and as if new; False when there is none."""
         done = await self._transaction.execute(
             update(DeliveryRow)
-            .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.SET_ASIDE)
+            .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY)
             .values(
                 state=DeliveryState.WAITING,
                 created_at=now,
@@ -149,7 +151,7 @@ class Outbox:
         """Remove one that was set aside; False when there is none."""
         done = await self._transaction.execute(
             delete(DeliveryRow)
-            .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.SET_ASIDE)
+            .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY)
             .returning(DeliveryRow.id)
         )
         return done.first() is not None
@@ -158,7 +160,7 @@ class Outbox:
         """Remove old deliveries, and old notices that were read and wait on no channel: at most so many of each; return how many."""
         done_with = or_(
             and_(DeliveryRow.state == DeliveryState.SENT, DeliveryRow.ended_at < sent_before),
-            and_(DeliveryRow.state == DeliveryState.SET_ASIDE, DeliveryRow.ended_at < others_before),
+            and_(DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY, DeliveryRow.ended_at < others_before),
         )
         is_wanted = exists().where(
             DeliveryRow.notification_id == NotificationRow.id, DeliveryRow.state != DeliveryState.SENT
@@ -247,7 +249,9 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_set_aside() -> ColumnElement[bool]:
-    return and_(DeliveryRow.state == DeliveryState.SET_ASIDE, NotificationRow.kind != NotificationKind.TEST)
+    return and_(
+        DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY, NotificationRow.kind != NotificationKind.TEST
+    )
 
 
 def _delivery(delivery: DeliveryRow, notice: NotificationRow, channel: ChannelRow) -> Delivery:

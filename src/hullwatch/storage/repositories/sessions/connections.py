@@ -18,7 +18,7 @@ from hullwatch.storage.transaction import KEYS_LOCK, Transaction, table_of, valu
 _log = structlog.get_logger(component="Storage")
 _ROW = BrokerConnectionRow
 _STORED = table_of(_ROW).c
-_OBSERVED = ("standing", "last_validated_at", "last_disconnect_at", "incident_id")
+_OBSERVED = ("verification_state", "last_validated_at", "last_disconnect_at", "incident_id")
 
 
 class Connections:
@@ -197,7 +197,7 @@ def _row(connection: Connection) -> BrokerConnectionRow:
     return BrokerConnectionRow(
         user_id=connection.user_id,
         state=connection.state,
-        standing=connection.standing,
+        verification_state=connection.verification_state,
         generation=connection.generation,
         reason=connection.reason,
         fyers_id=connection.fyers_id,
@@ -214,7 +214,7 @@ def _connection(row: BrokerConnectionRow) -> Connection:
     return Connection(
         user_id=row.user_id,
         state=row.state,
-        standing=row.standing,
+        verification_state=row.verification_state,
         generation=row.generation,
         reason=row.reason,
         fyers_id=row.fyers_id,

@@ -1,6 +1,6 @@
 """Ends of sessions that are made on the database itself, such as on the command line, while a server may hold the session in memory.
 
-Making one, and finding those that others made; what the server that holds the session does then is `ConnectionService.take_over_stored_ends`.
+Making one, and finding those that others made; what the server that holds the session does then is `ConnectionService.apply_stored_disconnects`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,13 +10,13 @@ from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
     Connection,
     ConnectionChange,
-    EndReason,
+    DisconnectReason,
     Evidence,
     LoginTrigger,
 )
 from hullwatch.services.ports import StorePort
 from hullwatch.services.sessions.persistence import audit_entry
-from hullwatch.services.texts.notices import compose_session_ended
+from hullwatch.services.texts.notices import compose_session_disconnected
 
 
 async def disconnect_stored(
@@ -43,12 +43,14 @@ async def disconnect_stored(
         if not await work.connections.save(change.after):
             return None
         await work.audit.add([audit_entry(change)])
-        await work.notifications.add(compose_session_ended(change, new_id=new_id))
+        await work.notifications.add(compose_session_disconnected(change, new_id=new_id))
         await work.commit()
     return change
 
 
-async def read_stored_ends(store: StorePort, known: Mapping[str, int]) -> list[tuple[str, Connection | None]]:
+async def read_stored_disconnects(
+    store: StorePort, known: Mapping[str, int]
+) -> list[tuple[str, Connection | None]]:
     """Return which of these sessions, user id → generation, have ended in the database; `None` stands for a user who is gone."""
     async with store.begin(read_only=True) as work:
         stored = {connection.user_id: connection for connection in await work.connections.list_all()}
@@ -60,8 +62,8 @@ async def read_stored_ends(store: StorePort, known: Mapping[str, int]) -> list[t
     ]
 
 
-def change_of_stored_end(before: Connection, ended: Connection, *, now: datetime) -> ConnectionChange:
+def change_of_stored_disconnect(before: Connection, ended: Connection, *, now: datetime) -> ConnectionChange:
     """Return the change that somebody else made and stored."""
-    is_own = ended.reason is EndReason.SIGNED_OUT
+    is_own = ended.reason is DisconnectReason.SIGNED_OUT
     trigger = LoginTrigger.SIGNED_OUT if is_own else LoginTrigger.DISCONNECTED_BY_ADMIN
     return ConnectionChange(before, ended, trigger, ended.last_disconnect_at or now, Evidence("stored_end"))
