@@ -1,6 +1,7 @@
 """Bringing a database to the form this version needs. The steps are in ``migrations/``."""
 
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -12,6 +13,9 @@ from hullwatch.storage.failures import DatabaseUnusable
 from hullwatch.storage.opening import opened
 from hullwatch.storage.transaction import UPGRADE_LOCK
 
+_TOO_OLD: Final = frozenset({"0001"})
+"""Migrations that 0.1.0 can still run and this version cannot."""
+
 
 async def upgrade(url: str) -> None:
     """Bring the database to the newest form, creating it if needed: all pending steps in one transaction, or none.
@@ -19,7 +23,7 @@ async def upgrade(url: str) -> None:
     Raises:
         DatabaseUnusable: It cannot be opened, is damaged, is not hullwatch's, or comes from a newer version.
     """
-    async with opened(url) as connection:
+    async with opened(url, foreign_keys=False) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(UPGRADE_LOCK, BigInteger))))
         await connection.run_sync(_run_steps)
@@ -54,6 +58,10 @@ def _present_step(connection: Connection) -> str | None:
         if inspect(connection).get_table_names():
             raise DatabaseUnusable("The database holds something else: hullwatch needs one of its own.")
         return None
+    if present in _TOO_OLD:
+        raise DatabaseUnusable(
+            "The database comes from a hullwatch before 0.1.0: run hullwatch db upgrade with version 0.1.0 first, then this version."
+        )
     known = {step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()}
     if present not in known:
         raise DatabaseUnusable("The database comes from a newer version of hullwatch: install that version.")
