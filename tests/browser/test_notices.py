@@ -104,7 +104,7 @@ def test_a_webhook_from_adding_to_removing(people: People, stage: DemoEnvironmen
     expect(
         tab.locator("tr[data-delivery=sent]").filter(has_text="Fyers ended your session early")
     ).to_be_visible()
-    assert receiver.bodies[-1]["kind"] == "session_ended"
+    assert receiver.bodies[-1]["kind"] == "session_disconnected"
     assert serious_findings(tab) == []
 
     tab.reload()
@@ -141,7 +141,7 @@ def test_an_operator_decides_on_what_was_set_aside(newcomers: People, receiver: 
     body = {
         "kind": "webhook",
         "label": "his hook",
-        "kinds": ["session_ended", "login_renewed"],
+        "kinds": ["session_disconnected", "login_renewed"],
         "address": receiver.url,
     }
     ravi.call("POST", "/api/notifications/channels", body)

@@ -56,7 +56,7 @@ async def test_a_message_arrives_signed_with_its_time(receiver, hooks):
     assert headers["user-agent"] == "hullwatch/1.2.3"
     assert json.loads(body) == {
         "id": "ntc_1.chn_1",
-        "kind": "session_ended",
+        "kind": "session_disconnected",
         "title": "Session <ended> ₹",
         "text": "It is over & out.",
         "createdAt": "2026-11-23T08:35:00+00:00",

@@ -38,7 +38,7 @@ FINE = frozenset({"ok"})
 LIMITED = frozenset({"rate_limited"})
 TURNED_AWAY = frozenset({"unavailable", "rate_limited"})
 """A page of the edge says no at first; then the account rests, and in the end the whole machine does."""
-STATUS = {"ok": "watching", "unavailable": "fyers_trouble", "rate_limited": "rate_limited"}
+STATUS = {"ok": "watching", "unavailable": "fyers_unavailable", "rate_limited": "rate_limited"}
 
 
 TROUBLES = {
@@ -99,7 +99,7 @@ class Group:
         """There was no end of a session, neither now nor in between, and no notice of one."""
         for person in self.people:
             assert (await person.connection())["state"] == "connected"
-            assert await person.notices("session_ended") == []
+            assert await person.notices("session_disconnected") == []
         events = (await self.admin.get("/api/admin/events?kind=connection.&limit=500"))["events"]
         assert [event["kind"] for event in events] == ["connection.logged_in"] * len(self.people)
 
@@ -229,12 +229,12 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     """When Fyers refuses everybody at once, verdicts are held, the operators are told once, and Fyers is asked slowly."""
     await all_are_held(group)
 
-    await until(lambda: group.admin.notices("broker_trouble"), "the operators' notice")
+    await until(lambda: group.admin.notices("broker_outage"), "the operators' notice")
     for tab in group.tabs:
         await until(lambda tab=tab: _has_heard(tab, "brokerOutage"), "everybody hears of it")
     health = await group.admin.get("/api/admin/token-health")
     (begun,) = (await group.admin.get("/api/admin/events?kind=broker.mass_refusal"))["events"]
-    (notice,) = await group.admin.notices("broker_trouble")
+    (notice,) = await group.admin.notices("broker_outage")
     assert health["brokerOutage"]["incidentId"] == begun["incidentId"] == notice["incidentId"]
     assert await group.people[1].notices() == []
     assert [tab.data("brokerOutage")[0]["isOngoing"] for tab in group.tabs] == [True] * 3
@@ -247,7 +247,7 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     assert (totals["valid"], totals["invalid"], totals["unverified"]) == (0, 0, 3)
 
     await group.step()
-    assert await group.statuses() == ["fyers_trouble"] * 3
+    assert await group.statuses() == ["fyers_unavailable"] * 3
     await group.town.broker.forget_calls()
     began_at = group.town.clock.now()
     for _ in range(20):
@@ -266,7 +266,7 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
     assert (
         len(await group.admin.notices("broker_recovered"))
-        == len(await group.admin.notices("broker_trouble"))
+        == len(await group.admin.notices("broker_outage"))
         == 1
     )
 
@@ -290,8 +290,8 @@ async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> No
     await group.step(30, without=ended)
     assert await group.statuses() == ["watching", "watching", "no_session"]
     assert (await ended.connection())["reason"] == "rejected"
-    await until(lambda: ended.notices("session_ended"), "the notice")
-    assert [len(await person.notices("session_ended")) for person in group.people] == [0, 0, 1]
+    await until(lambda: ended.notices("session_disconnected"), "the notice")
+    assert [len(await person.notices("session_disconnected")) for person in group.people] == [0, 0, 1]
 
 
 async def test_a_mass_refusal_is_seen_in_a_market_that_runs_fast(group: Group) -> None:

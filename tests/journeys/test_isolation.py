@@ -43,7 +43,7 @@ async def _heard(tab, count: int) -> bool:
 
 async def _says_what_is_true(town: Town, hanging, garbled, limited) -> None:
     """The three are told what is wrong, and none of them is logged out."""
-    assert (await garbled.state())["status"] == "fyers_trouble"
+    assert (await garbled.state())["status"] == "fyers_unavailable"
     assert (await limited.state())["status"] == "rate_limited"
     for person in (hanging, garbled, limited):
         assert (await person.connection())["state"] == "connected"

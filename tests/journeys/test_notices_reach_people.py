@@ -10,7 +10,7 @@ from journeys.town import Town, until
 
 SYMBOL = "NSE:SBIN-EQ"
 CHANNELS, DELIVERIES = "/api/notifications/channels", "/api/notifications/deliveries"
-KINDS = ["session_ended", "login_renewed"]
+KINDS = ["session_disconnected", "login_renewed"]
 
 
 async def add(person: Browser, kind: str, address: str) -> str:

@@ -131,7 +131,7 @@ async def test_sessions_that_end_at_six_are_there_before_the_bell(open_here) -> 
         outcomes = [
             (line["reason"], line["evidence"]["occasion"]) for line in await lines(asha, "renewal.tried")
         ]
-        assert outcomes == [("ends_no_later", "before_end"), ("renewed", "at_end")]
+        assert outcomes == [("expires_no_later", "before_expiry"), ("renewed", "at_expiry")]
 
 
 async def _is_disconnected(asha: Browser) -> bool:
@@ -156,7 +156,7 @@ async def test_where_fyers_refuses_it_is_an_ordinary_expiry_with_its_sentence(to
     await until(lambda: _has_outcome(asha), "the try")
     assert (await asha.connection())["state"] == "expiring"
     await town.advance(31)
-    await until(lambda: asha.notices("session_ended"), "the notice")
+    await until(lambda: asha.notices("session_disconnected"), "the notice")
     await town.broker.forget_calls()
     await town.advance(3600)
 
@@ -165,7 +165,7 @@ async def test_where_fyers_refuses_it_is_an_ordinary_expiry_with_its_sentence(to
     assert datetime.fromisoformat(connection["lastDisconnectTime"]) == end
     [notice] = await asha.notices()
     assert "Fyers refused to renew it" in notice["text"]
-    [line] = await lines(asha, "connection.reached_end")
+    [line] = await lines(asha, "connection.reached_expiry")
     assert (line["reason"], line["evidence"]["renewal"]) == ("expired", "refused_by_fyers")
     assert len(await lines(asha, "renewal.tried")) == 1
     assert await town.broker.total() == 0
@@ -196,7 +196,7 @@ async def test_a_revoked_session_is_renewed_and_watching_goes_on(town: Town) -> 
 
     await town.broker.revoke(asha.fyers_id)
     await town.advance(5)
-    await until(lambda: asha.notices("session_ended"), "the end of the renewed session")
+    await until(lambda: asha.notices("session_disconnected"), "the end of the renewed session")
     await town.advance(600)
     assert len(await asha.notices()) == 1
     assert await tries(town) == 1
@@ -221,7 +221,7 @@ async def test_a_revoked_session_that_cannot_be_renewed_is_told_once(
 
     await town.broker.revoke(asha.fyers_id)
     await town.advance(5)
-    await until(lambda: asha.notices("session_ended"), "the notice")
+    await until(lambda: asha.notices("session_disconnected"), "the notice")
     assert await tries(town) == 1
     await town.broker.forget_calls()
     await town.advance(3600)
@@ -247,12 +247,12 @@ async def test_off_means_off(open_here) -> None:
         refused = await asha.ask("PUT", "/api/fyers/renewal", {"pin": "1234"})
         standing = await asha.get("/api/fyers/renewal")
         await town.advance(LIFETIME.total_seconds() + 60)
-        await until(lambda: asha.notices("session_ended"), "an ordinary end")
+        await until(lambda: asha.notices("session_disconnected"), "an ordinary end")
 
         assert (refused.status, "SEBI" in refused.text) == (403, True)
         assert (standing["isOffered"], standing["isOptedIn"]) == (False, False)
         [line] = await lines(asha, "renewal.removed")
         assert (line["actor"], line["reason"]) == ("hullwatch", "not_offered")
         assert await tries(town) == 0
-        [notice] = await asha.notices("session_ended")
+        [notice] = await asha.notices("session_disconnected")
         assert "renew" not in notice["text"]

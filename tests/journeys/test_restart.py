@@ -72,11 +72,11 @@ async def test_a_session_whose_end_came_while_down(open_here) -> None:
         connection = await asha.connection()
         assert (connection["state"], connection["reason"]) == ("disconnected", "expired")
         assert connection["lastDisconnectTime"] == ends_at
-        assert len(await asha.notices("session_ended")) == 1
+        assert len(await asha.notices("session_disconnected")) == 1
         assert await town.broker.total() == 0
         await town.stop_house()
         await town.start_house()
-        assert len(await asha.notices("session_ended")) == 1
+        assert len(await asha.notices("session_disconnected")) == 1
 
         await town.broker.person(asha.fyers_id)
         await asha.connect()

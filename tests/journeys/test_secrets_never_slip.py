@@ -111,7 +111,9 @@ class Walk:
             "/api/v3/validate-refresh-token", 400, -4711, f"{refresh} with {PIN} of {APP_SECRET}"
         )
         await self.town.broker.revoke(self.asha.fyers_id)
-        await self.town.patiently(until(lambda: self.asha.notices("session_ended"), "the session's end"))
+        await self.town.patiently(
+            until(lambda: self.asha.notices("session_disconnected"), "the session's end")
+        )
         await self.town.broker.end_faults()
         assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
         await self.connects()

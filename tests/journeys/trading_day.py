@@ -170,8 +170,8 @@ class TradingDay:
         connection = await player.browser.connection()
         assert connection["reason"] == reason
         assert moment(connection["lastDisconnectTime"]) == began_at
-        await until(lambda: player.browser.notices("session_ended"), f"{name}'s notice")
-        (notice,) = await player.browser.notices("session_ended")
+        await until(lambda: player.browser.notices("session_disconnected"), f"{name}'s notice")
+        (notice,) = await player.browser.notices("session_disconnected")
         assert notice["incidentId"] == connection["incidentId"]
         assert moment(notice["createdAt"]) == began_at
         await self.everything_agrees()
@@ -189,7 +189,7 @@ class TradingDay:
         await self.town.cycles_done([player.browser])
 
         (renewed,) = await player.browser.notices("login_renewed")
-        assert len(await player.browser.notices("session_ended")) == 1
+        assert len(await player.browser.notices("session_disconnected")) == 1
         assert renewed["incidentId"] == (await player.browser.connection())["incidentId"]
         await self.nothing_is_missing(name)
         await self.everything_agrees()

@@ -1,3 +1,5 @@
+"""What several processes share: in memory, and in a real Redis."""
+
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -17,16 +19,16 @@ SALT = SecretText("a salt that only this installation knows")
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisProcess]:
-    """Return a real and empty Redis."""
-    # Not pytest's own folder: the path of a socket must be short.
+    """A real Redis with nothing in it."""
+    # Not pytest's own folder: a socket's path has to be short.
     with tempfile.TemporaryDirectory(prefix="hullwatch-redis-") as folder:
         server = RedisProcess(Path(folder)).start()
         yield server
         server.kill()
 
 
-class RedisClients:
-    """Opens a client for each process and closes all of them after the test."""
+class Doors:
+    """Opens processes' doors to one Redis and closes them in the end."""
 
     def __init__(self, server: RedisProcess, stack: AsyncExitStack) -> None:
         self.server = server
@@ -35,7 +37,7 @@ class RedisClients:
     def open(
         self, process: str, *, good_for_s: float = 300.0, wire_clock=None, url: str = "", **limits
     ) -> RedisChecks:
-        """Return a client of this Redis, or of another address."""
+        """Return a door, to this Redis or to another address."""
         checks = RedisChecks(
             SecretText(url or self.server.url),
             salt=SALT,
@@ -50,13 +52,13 @@ class RedisClients:
 
 
 @pytest.fixture
-async def clients(redis_server: RedisProcess) -> AsyncIterator[RedisClients]:
-    """Return clients of a real Redis."""
+async def doors(redis_server: RedisProcess) -> AsyncIterator[Doors]:
+    """Doors to a real Redis."""
     async with AsyncExitStack() as stack:
-        yield RedisClients(redis_server, stack)
+        yield Doors(redis_server, stack)
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Return a clock that only the test advances."""
+    """Time under the test's control."""
     return FakeClock()

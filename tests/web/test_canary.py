@@ -93,7 +93,7 @@ async def walk(house, witness: Witness) -> dict[str, str]:
 class Links:
     """Makes one link."""
 
-    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText:
+    async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText:
         """Return it."""
         return SecretText(LINK)
 
@@ -103,7 +103,7 @@ async def channels(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -
     path = "/api/notifications/channels"
     house.outbox._links = Links()
     house.outbox.start_jobs(house.supervisor)
-    kinds = ["session_ended", "signal"]
+    kinds = ["session_disconnected", "signal"]
 
     def broken(message):
         raise RuntimeError(HOOK, message.login_link.reveal() if message.login_link else BOT)

@@ -10,7 +10,7 @@ from hullwatch.domain.users.accounts import Role
 HOOK = {
     "kind": "webhook",
     "label": "my hook",
-    "kinds": ["session_ended"],
+    "kinds": ["session_disconnected"],
     "address": "https://hooks.example/canary-path?key=canary-key",
 }
 CHANNELS, DELIVERIES = "/api/notifications/channels", "/api/notifications/deliveries"
@@ -46,7 +46,7 @@ async def test_the_list_says_what_can_be_chosen_and_added(house):
 
     assert for_trader["channels"] == []
     assert set(for_admin["availableKinds"]) - set(for_trader["availableKinds"]) == {
-        "broker_trouble", "broker_recovered", "job_restarting", "job_recovered", "calendar_ending", "calendar_known",
+        "broker_outage", "broker_recovered", "job_restarting", "job_recovered", "calendar_ending", "calendar_known",
     }  # fmt: skip
     assert "signal" in for_trader["availableKinds"]
     assert for_trader["availableChannels"] == ["webhook", "telegram", "slack", "apprise"]
@@ -68,7 +68,7 @@ async def test_a_webhook_is_added_and_its_secret_is_answered_once(house):
     channel = listed.json()["channels"][0]
     assert (channel["hint"], channel["kinds"], channel["isOn"]) == (
         "https://hooks.example/…",
-        ["session_ended"],
+        ["session_disconnected"],
         True,
     )
     assert channel["health"] == {
@@ -82,7 +82,7 @@ async def test_a_webhook_is_added_and_its_secret_is_answered_once(house):
     [
         ({"address": "https://inside.example/"}, "address"),
         ({"address": "ftp://x"}, "address"),
-        ({"kinds": ["broker_trouble"]}, "kinds"),
+        ({"kinds": ["broker_outage"]}, "kinds"),
         ({"kinds": ["test"]}, "kinds"),
         ({"label": " "}, "label"),
         ({"kind": "telegram"}, "botToken"),
@@ -217,7 +217,7 @@ async def test_operators_see_what_was_set_aside_and_decide(sending):
     assert (retried.status_code, discarded.status_code, gone.status_code) == (204, 204, 404)
     assert after.json()["deliveries"] == []
     assert [message.id for _, message in house.channels.arrived] == [first["delivery"]["id"]]
-    assert [notice["kind"] for notice in notices].count("delivery_set_aside") == 1
+    assert [notice["kind"] for notice in notices].count("delivery_failed") == 1
 
 
 async def test_attempts_are_counted_by_channel_and_outcome(sending):

@@ -131,7 +131,7 @@ def test_reasons_on_the_wire_are_fixed():
         "starting",
         "no_session",
         "checking_login",
-        "fyers_trouble",
+        "fyers_unavailable",
         "rate_limited",
         "server_down",
         "server_busy",

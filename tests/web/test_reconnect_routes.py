@@ -106,7 +106,7 @@ async def test_looking_tells_whose_login_it_is_in_part(house, link):
     seen = answer.json()
     assert house.store.tables == before
     assert seen == {
-        "askedBy": "hullwatch",
+        "requestedBy": "hullwatch",
         "askedAt": "2026-11-23T04:00:00Z",
         "message": "You disconnected Fyers at 09:30 IST on 23 November. Log in to Fyers again to go on.",
         "email": "a•••@b.in",
@@ -285,7 +285,7 @@ async def test_users_make_links_for_their_phones(house):
     assert kind(early) == (400, "link-refused")
     assert made.status_code == 201
     assert made.json()["expiresAt"] == "2026-11-23T05:00:00Z"
-    assert seen.json()["askedBy"] == "You, from the dashboard"
+    assert seen.json()["requestedBy"] == "You, from the dashboard"
     assert asha(house).has_session
 
 
@@ -299,7 +299,7 @@ async def test_admins_ask_without_seeing_the_link(house, link):
         foreign = await trader.post(path)
         nobody = await admin.post("/api/admin/users/usr_none/login-link")
         admin_id = (await admin.get("/api/auth/me")).json()["id"]
-    address = await house.login_links.link_for(user_id, asked_by=admin_id)
+    address = await house.login_links.link_for(user_id, requested_by=admin_id)
     async with house.client() as phone:
         seen = await ask(phone, "look", address.reveal().partition("#")[2])
 
@@ -307,7 +307,7 @@ async def test_admins_ask_without_seeing_the_link(house, link):
     assert "reconnect" not in asked.text
     assert kind(again) == (429, "too-many-attempts")
     assert (foreign.status_code, nobody.status_code) == (403, 404)
-    assert seen.json()["askedBy"] == "Admin, an administrator"
+    assert seen.json()["requestedBy"] == "Admin, an administrator"
     titles = [one.title for one in house.store.tables.notifications.values() if one.user_id == user_id]
     assert "An administrator asks you to log in to Fyers" in titles
 

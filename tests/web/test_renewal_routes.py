@@ -27,7 +27,7 @@ async def test_a_user_opts_in_logs_in_and_opts_out(house):
         "isOffered": True,
         "isOptedIn": False,
         "hasRefreshToken": False,
-        "refreshTokenEndsAt": None,
+        "refreshTokenExpiresAt": None,
         "lastTriedAt": None,
         "lastOutcome": None,
         "message": "",
@@ -35,7 +35,7 @@ async def test_a_user_opts_in_logs_in_and_opts_out(house):
     assert (opted_in.status_code, opted_in.json()["isOptedIn"]) == (200, True)
     assert "Log in to Fyers once more" in opted_in.json()["message"]
     assert ready.json()["hasRefreshToken"] is True
-    assert ready.json()["refreshTokenEndsAt"] is not None
+    assert ready.json()["refreshTokenExpiresAt"] is not None
     assert (out.status_code, out.content) == (204, b"")
     assert all("739146" not in answer.text for answer in (opted_in, ready, after))
 

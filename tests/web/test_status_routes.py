@@ -284,5 +284,5 @@ async def test_notices_are_read_by_their_user(house):
         own = await client.post(address)
         unread = (await client.get("/api/notifications?unreadOnly=true")).json()["notifications"]
 
-    assert [notice["kind"] for notice in notices] == ["session_ended"]
+    assert [notice["kind"] for notice in notices] == ["session_disconnected"]
     assert (foreign.status_code, own.status_code, unread) == (404, 204, [])

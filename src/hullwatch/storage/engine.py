@@ -39,6 +39,8 @@ SQLITE_PATIENCE_S: Final = 5.0
 """How long SQLite waits for another process's lock before it gives up; below `LIMIT_S`, so that its own answer is heard."""
 READ_ONLY: Final = "hullwatch_read_only"
 """Name of the execution option of a connection that only reads."""
+WITHOUT_FOREIGN_KEYS: Final = "hullwatch_without_foreign_keys"
+"""Name of the execution option of an SQLite connection that changes tables."""
 
 FOREIGN_ERRORS: Final = (
     SQLAlchemyError,
@@ -114,6 +116,10 @@ def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> As
         if connection.info.get(READ_ONLY, False) != is_read_only:
             connection.info[READ_ONLY] = is_read_only
             connection.exec_driver_sql(f"PRAGMA query_only={is_read_only:d}")
+        if connection.get_execution_options().get(WITHOUT_FOREIGN_KEYS, False):
+            # A changed table is copied and dropped, and dropping it would delete the rows that refer to it. Inside a transaction
+            # SQLite ignores this statement.
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("BEGIN" if is_read_only else "BEGIN IMMEDIATE")
 
     return engine

@@ -105,7 +105,7 @@ class BrokerConnectionRow(Base):
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), primary_key=True)
     state: Mapped[LoginState] = mapped_column(word_of(LoginState, "state"))
     verification_state: Mapped[VerificationState] = mapped_column(
-        "standing", word_of(VerificationState, "standing")
+        word_of(VerificationState, "verification_state")
     )
     generation: Mapped[int]
     reason: Mapped[DisconnectReason | None] = mapped_column(word_of(DisconnectReason, "reason"))
@@ -155,11 +155,11 @@ class LoginLinkRow(Base):
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner(), index=True)
     generation: Mapped[int]
     """The account's generation when it was made: a later login makes the link void."""
-    asked_by: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
+    requested_by: Mapped[str] = mapped_column(PlainText(LONGEST_ID))
     """Who asked for it: ``hullwatch`` for a notice, or a user id."""
     created_at: Mapped[datetime] = mapped_column(UtcMoment)
     expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
-    taken_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    used_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     """When its button was pressed; after that no other browser may."""
     browser_hash: Mapped[str | None] = mapped_column(PlainText(LONGEST_HASH), repr=False, default=None)
     """Hash of the nonce that the browser which pressed the button holds in a cookie."""
@@ -178,7 +178,7 @@ class RenewalRow(Base):
     login_generation: Mapped[int | None] = mapped_column(default=None)
     """The login that brought the refresh token."""
     refresh_token: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False, default=None)
-    refresh_token_ends_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
+    refresh_token_expires_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     tried_generation: Mapped[int | None] = mapped_column(default=None)
     """The session for which the last try was made, noted before it is made."""
     last_tried_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
@@ -353,10 +353,10 @@ class AuditEventRow(Base):
     evidence: Mapped[Mapping[str, object]] = mapped_column(JsonText)
 
 
-class SignOfLifeRow(Base):
+class HeartbeatRow(Base):
     """When something that runs was last known to run; overwritten, since only the last one says anything."""
 
-    __tablename__ = "signs_of_life"
+    __tablename__ = "heartbeats"
 
     name: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcMoment)
@@ -372,7 +372,7 @@ class IncidentRow(Base):
     began_at: Mapped[datetime] = mapped_column(UtcMoment)
     bad_at: Mapped[datetime] = mapped_column(UtcMoment)
     """When it was last seen to be wrong."""
-    notified_at: Mapped[datetime | None] = mapped_column("told_at", UtcMoment, default=None)
+    notified_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     """When operators were told; empty while it may be no more than a blip."""
 
 

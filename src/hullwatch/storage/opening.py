@@ -6,7 +6,15 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hullwatch.storage.engine import FOREIGN_ERRORS, READ_ONLY, code_of, driver_error, fault_of, open_engine
+from hullwatch.storage.engine import (
+    FOREIGN_ERRORS,
+    READ_ONLY,
+    WITHOUT_FOREIGN_KEYS,
+    code_of,
+    driver_error,
+    fault_of,
+    open_engine,
+)
 from hullwatch.storage.failures import DatabaseUnusable
 
 UPKEEP_LIMIT_S: Final = 600.0
@@ -34,14 +42,20 @@ _SENTENCES: Final = {
 
 @asynccontextmanager
 async def opened(
-    url: str, *, read_only: bool = False, patience_s: float = UPKEEP_PATIENCE_S
+    url: str,
+    *,
+    read_only: bool = False,
+    foreign_keys: bool = True,
+    patience_s: float = UPKEEP_PATIENCE_S,
 ) -> AsyncIterator[AsyncConnection]:
     """Open one connection outside any pool; whatever goes wrong in the block is said as `DatabaseUnusable`."""
     engine = open_engine(url, pooled=False, limit_s=UPKEEP_LIMIT_S, patience_s=patience_s)
     problem = fault = None
     try:
         async with engine.connect() as connection:
-            await connection.execution_options(**{READ_ONLY: True} if read_only else {})
+            await connection.execution_options(
+                **{READ_ONLY: read_only, WITHOUT_FOREIGN_KEYS: not foreign_keys}
+            )
             await connection.begin()
             yield connection
     except FOREIGN_ERRORS as error:

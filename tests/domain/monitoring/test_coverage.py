@@ -75,7 +75,7 @@ def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
         (at(13), WatchStatus.WATCHING),
     )
 
-    assert [stretch.reason for stretch in day.stretches] == ["no_session", "fyers_trouble"]
+    assert [stretch.reason for stretch in day.stretches] == ["no_session", "fyers_unavailable"]
     assert day.stretches[0] == BlindStretch(at(10), at(12), BlindReason.NO_SESSION)
 
 
@@ -144,9 +144,9 @@ def test_a_server_that_did_not_run_comes_before_other_reasons() -> None:
     day = covered((at(9), WatchStatus.FYERS_UNAVAILABLE), down=[(at(10), at(11))], until=at(12))
 
     assert [stretch.reason.value for stretch in day.stretches] == [
-        "fyers_trouble",
+        "fyers_unavailable",
         "server_down",
-        "fyers_trouble",
+        "fyers_unavailable",
     ]
     assert list(day.blind_by_reason) == [BlindReason.FYERS_UNAVAILABLE, BlindReason.SERVER_DOWN]
 
@@ -183,7 +183,7 @@ def test_a_line_counts_from_where_it_says_but_never_before_the_line_before() -> 
     """What a failed cycle ends is the time since the last good one."""
     lines = [
         line_of(at(9, 20), "monitoring.status", to="watching"),
-        line_of(at(10), "monitoring.status", to="fyers_trouble", since=at(9, 59)),
+        line_of(at(10), "monitoring.status", to="fyers_unavailable", since=at(9, 59)),
         line_of(at(10, 5), "monitoring.status", to="slow_cycle", since=at(9)),
     ]
 

@@ -123,8 +123,8 @@ def test_of_several_obstacles_the_first_to_be_put_right_is_named() -> None:
 
     assert found(refused) == (Verdict.NOT_READY, Reason.ALL_REFUSED)
     assert found(forbidden) == (Verdict.NOT_READY, Reason.NOT_PERMITTED)
-    assert found(ending) == (Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN)
-    assert found(replace(refused, expires_at=ist("09:00"))) == (Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN)
+    assert found(ending) == (Verdict.NOT_READY, Reason.EXPIRES_BEFORE_OPEN)
+    assert found(replace(refused, expires_at=ist("09:00"))) == (Verdict.NOT_READY, Reason.EXPIRES_BEFORE_OPEN)
     assert found(replace(ENDED, lines=refused.lines)) == (Verdict.NOT_READY, Reason.EXPIRED)
 
 
@@ -156,11 +156,14 @@ def test_an_ended_session_is_the_users_to_renew(reason: DisconnectReason) -> Non
 
 def test_an_end_before_the_opening_is_not_ready_and_one_before_the_close_is_a_yes_but() -> None:
     """At the bell the second is watched; the warning comes with it, and the first will not be."""
-    assert found(replace(GOOD, expires_at=ist("09:15"))) == (Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN)
+    assert found(replace(GOOD, expires_at=ist("09:15"))) == (Verdict.NOT_READY, Reason.EXPIRES_BEFORE_OPEN)
     early = replace(GOOD, expires_at=ist("11:20"))
-    assert found(early) == (Verdict.READY, Reason.ENDS_EARLY)
+    assert found(early) == (Verdict.READY, Reason.EXPIRES_BEFORE_CLOSE)
     assert assess(early, BEFORE).end_at == ist("11:20")
-    assert found(replace(early, status=WatchStatus.WATCHING), WITHIN) == (Verdict.WATCHING, Reason.ENDS_EARLY)
+    assert found(replace(early, status=WatchStatus.WATCHING), WITHIN) == (
+        Verdict.WATCHING,
+        Reason.EXPIRES_BEFORE_CLOSE,
+    )
     assert found(replace(GOOD, expires_at=ist("15:30"))) == (Verdict.READY, None)
 
 
@@ -170,7 +173,7 @@ def test_an_end_before_the_opening_is_not_ready_and_one_before_the_close_is_a_ye
         (VerificationState.UNVERIFIED, Reason.FYERS_UNAVAILABLE),
         (VerificationState.HELD, Reason.FYERS_UNAVAILABLE),
         (VerificationState.UNDER_VERIFICATION, Reason.CHECKING_LOGIN),
-        (VerificationState.ASSUMED, Reason.UNASKED),
+        (VerificationState.ASSUMED, Reason.NOT_VERIFIED),
     ],
 )
 def test_doubt_is_not_ready_and_nobodys_fault(standing: VerificationState, reason: Reason) -> None:

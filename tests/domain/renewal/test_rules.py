@@ -46,7 +46,7 @@ READY = Renewal(
     has_refresh_token=True,
     app_id=APP_ID,
     login_generation=3,
-    refresh_token_ends_at=END + timedelta(days=14),
+    refresh_token_expires_at=END + timedelta(days=14),
 )
 
 
@@ -76,7 +76,7 @@ def test_without_a_session_nothing_is_due():
         {"has_refresh_token": False},
         {"app_id": "OTHER-100"},
         {"app_id": None},
-        {"refresh_token_ends_at": NOW},
+        {"refresh_token_expires_at": NOW},
         *({"last_outcome": outcome, "tried_generation": 1} for outcome in NEEDS_PIN),
         {"tried_generation": 3, "last_outcome": RenewalOutcome.REFUSED_BY_FYERS},
         {"tried_generation": 3, "last_outcome": None},
@@ -90,16 +90,16 @@ def test_what_forbids_every_try(occasion, change):
 
 def test_a_refresh_token_that_does_not_say_when_it_ends_is_tried():
     """Fyers knows."""
-    assert may_try(replace(READY, refresh_token_ends_at=None), ALIVE, Occasion.BEFORE_END, now=NOW)
+    assert may_try(replace(READY, refresh_token_expires_at=None), ALIVE, Occasion.BEFORE_EXPIRY, now=NOW)
 
 
 def test_only_at_the_end_a_try_follows_one_that_gained_nothing():
     """At a refusal and before the end it is the only one."""
-    tried = replace(READY, tried_generation=3, last_outcome=RenewalOutcome.ENDS_NO_LATER)
+    tried = replace(READY, tried_generation=3, last_outcome=RenewalOutcome.EXPIRES_NO_LATER)
 
     allowed = {occasion for occasion in Occasion if may_try(tried, ALIVE, occasion, now=NOW)}
 
-    assert allowed == {Occasion.AT_END}
+    assert allowed == {Occasion.AT_EXPIRY}
 
 
 def test_a_renewed_session_that_is_refused_is_not_renewed():
@@ -108,7 +108,7 @@ def test_a_renewed_session_that_is_refused_is_not_renewed():
 
     allowed = {occasion for occasion in Occasion if may_try(READY, renewed, occasion, now=NOW)}
 
-    assert allowed == {Occasion.BEFORE_END, Occasion.AT_END}
+    assert allowed == {Occasion.BEFORE_EXPIRY, Occasion.AT_EXPIRY}
 
 
 def test_ends_that_a_person_wanted_are_no_occasion():
@@ -116,7 +116,7 @@ def test_ends_that_a_person_wanted_are_no_occasion():
     occasions = {trigger: occasion_of(trigger) for trigger in LoginTrigger}
 
     assert {trigger: occasion for trigger, occasion in occasions.items() if occasion} == {
-        LoginTrigger.REACHED_EXPIRY: Occasion.AT_END,
+        LoginTrigger.REACHED_EXPIRY: Occasion.AT_EXPIRY,
         LoginTrigger.REFUSAL_CONFIRMED: Occasion.AT_REFUSAL,
     }
 

@@ -149,7 +149,7 @@ def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> No
 
 def test_a_late_answer_does_not_clear_a_refusal() -> None:
     """A call that was under way when the refusal came neither clears nor condemns."""
-    suspected = rules.stand(logged_in(), VerificationTrigger.REFUSED, now=NOW)
+    under_verification = rules.stand(logged_in(), VerificationTrigger.REFUSED, now=NOW)
 
     for trigger in (
         VerificationTrigger.ANSWERED,
@@ -157,7 +157,7 @@ def test_a_late_answer_does_not_clear_a_refusal() -> None:
         VerificationTrigger.REFUSED,
     ):
         assert (
-            rules.stand(suspected, trigger, now=NOW).verification_state
+            rules.stand(under_verification, trigger, now=NOW).verification_state
             is VerificationState.UNDER_VERIFICATION
         )
 

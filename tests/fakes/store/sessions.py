@@ -17,7 +17,7 @@ _NO_TOKEN = {
     "has_refresh_token": False,
     "app_id": None,
     "login_generation": None,
-    "refresh_token_ends_at": None,
+    "refresh_token_expires_at": None,
 }
 
 
@@ -139,14 +139,14 @@ class LoginLinks(Repository):
         link = self.tables.login_links.get(value_hash)
         if link is None or now >= link.expires_at or link.browser_hash not in (None, browser_hash):
             return None
-        taken = kept(replace(link, taken_at=link.taken_at or now, browser_hash=browser_hash))
+        taken = kept(replace(link, used_at=link.used_at or now, browser_hash=browser_hash))
         self.tables.login_links[value_hash] = taken
         return taken
 
-    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+    async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
         """Count links that have not expired."""
         return sum(
-            (link.user_id, link.asked_by) == (user_id, asked_by) and link.expires_at > now
+            (link.user_id, link.requested_by) == (user_id, requested_by) and link.expires_at > now
             for link in self.tables.login_links.values()
         )
 
@@ -195,7 +195,7 @@ class Renewals(Repository):
             has_refresh_token=True,
             app_id=app_id,
             login_generation=generation,
-            refresh_token_ends_at=ends_at,
+            refresh_token_expires_at=ends_at,
         )
 
     async def drop_token(self, user_id: str, *, generation: int | None) -> None:

@@ -136,7 +136,7 @@ async def test_users_may_have_a_link_whenever_they_want(house, phone):
     seen = await house.look(value_of(made[0].address), phone)
     await house.clock.advance(LIFETIME.total_seconds())
 
-    assert seen.link.asked_by == "asha"
+    assert seen.link.requested_by == "asha"
     assert made[0].expires_at == house.clock.now()
     assert await house.links.own_link("asha")
 
@@ -154,7 +154,7 @@ async def test_looking_says_what_it_is_about_and_changes_nothing(house, phone):
 
     assert house.store.tables == before
     assert (seen.user.id, seen.connection.fyers_id) == ("asha", fyers_id("asha"))
-    assert (seen.link.asked_by, seen.asker) == ("hullwatch", None)
+    assert (seen.link.requested_by, seen.asker) == ("hullwatch", None)
     assert seen.link.created_at == house.clock.now()
     assert seen.link.expires_at == house.clock.now() + LIFETIME
 
@@ -166,7 +166,7 @@ async def test_the_button_leads_to_a_login_without_being_signed_in(house, phone)
     assert connection.state is LoginState.CONNECTED
     assert (connection.user_id, connection.fyers_id) == ("asha", fyers_id("asha"))
     kinds = [(entry.kind, entry.actor) for entry in house.audit()]
-    assert kinds == [("login_link.made", "hullwatch"), ("login_link.taken", "hullwatch")]
+    assert kinds == [("login_link.created", "hullwatch"), ("login_link.used", "hullwatch")]
     assert house.audit("connection.")[-1].actor == "asha"
 
 
@@ -188,7 +188,7 @@ async def test_the_browser_that_pressed_may_press_again(house, phone):
     connection = await house.come_back(await house.press(value, phone), phone)
 
     assert connection.has_session
-    assert [entry.kind for entry in house.audit()].count("login_link.taken") == 1
+    assert [entry.kind for entry in house.audit()].count("login_link.used") == 1
 
 
 async def test_another_browser_is_refused_once_it_is_taken(house, phone):
@@ -201,7 +201,7 @@ async def test_another_browser_is_refused_once_it_is_taken(house, phone):
     with pytest.raises(LoginLinkTaken):
         await house.press(value, other)
 
-    assert house.audit()[-1].reason == "taken"
+    assert house.audit()[-1].reason == "used"
     assert await house.press(value, phone)
 
 
@@ -375,7 +375,9 @@ async def test_an_admin_asks_and_the_user_is_told(house, phone):
     assert asker_of(notice) == "admin"
     assert (await asyncio.wait_for(anext(tab), 1)).message == NotificationStored(notice)
     assert house.store.tables.login_links == {}
-    seen = await house.look(value_of(await house.links.link_for("asha", asked_by=asker_of(notice))), phone)
+    seen = await house.look(
+        value_of(await house.links.link_for("asha", requested_by=asker_of(notice))), phone
+    )
     assert seen.asker is not None
     assert seen.asker.full_name == "Admin"
 
@@ -390,7 +392,7 @@ async def test_an_admin_asks_only_where_it_makes_sense(house):
         with pytest.raises(LinkRefused):
             await house.links.ask(user_id, actor="admin")
 
-    assert house.audit("login_link.asked") == []
+    assert house.audit("login_link.requested") == []
 
 
 async def test_nobody_is_asked_all_the_time(house):
@@ -400,7 +402,7 @@ async def test_nobody_is_asked_all_the_time(house):
     asked = []
     for _ in range(40):
         await house.links.again(value, address=HERE)
-        asked.append(len(house.audit("login_link.asked")))
+        asked.append(len(house.audit("login_link.requested")))
         await house.clock.advance(150)
     with pytest.raises(TooManyAttempts):
         await house.links.ask("asha", actor="admin")
@@ -409,7 +411,7 @@ async def test_nobody_is_asked_all_the_time(house):
     assert asked[-1] == 5
     await house.clock.advance(86_400)
     await house.links.again(value, address=HERE)
-    assert len(house.audit("login_link.asked")) == 6
+    assert len(house.audit("login_link.requested")) == 6
 
 
 async def test_an_ended_link_asks_for_a_new_one_over_the_users_own_ways(house):
@@ -436,7 +438,7 @@ async def test_asking_again_is_silent_about_what_it_did(house):
     for value in (asha, biren, "made up"):
         assert await house.links.again(value, address=HERE) is None
 
-    assert house.audit("login_link.asked") == []
+    assert house.audit("login_link.requested") == []
 
 
 # ---------------------------------------------------------------- limits

@@ -303,7 +303,7 @@ async def test_an_outage_is_blind_from_the_last_good_cycle_to_the_first_one_afte
     await house.clock.advance(5)
     back = house.monitoring.state(ALICE).last_cycle_at
 
-    assert await stretches(house) == [("fyers_trouble", good, back)]
+    assert await stretches(house) == [("fyers_unavailable", good, back)]
 
 
 async def test_a_session_s_known_end_is_where_blindness_begins() -> None:

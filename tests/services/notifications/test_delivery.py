@@ -42,7 +42,7 @@ class Links:
         self.has_session: set[str] = set()
         self.is_down = False
 
-    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText | None:
+    async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
         """Return a link."""
         if self.is_down:
             raise StorageUnavailable("down")

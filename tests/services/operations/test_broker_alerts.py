@@ -36,11 +36,11 @@ def circuit(name: str, state: CircuitState) -> CircuitReport:
         ({}, None),
         ({WatchStatus.WATCHING: 3}, None),
         ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_UNAVAILABLE: 2}, None),
-        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_UNAVAILABLE: 3}, BrokerOutageNotice.NO_ANSWER),
-        ({WatchStatus.NO_SESSION: 9, WatchStatus.FYERS_UNAVAILABLE: 1}, BrokerOutageNotice.NO_ANSWER),
+        ({WatchStatus.WATCHING: 2, WatchStatus.FYERS_UNAVAILABLE: 3}, BrokerOutageNotice.NO_RESPONSE),
+        ({WatchStatus.NO_SESSION: 9, WatchStatus.FYERS_UNAVAILABLE: 1}, BrokerOutageNotice.NO_RESPONSE),
         ({WatchStatus.NO_SESSION: 9}, None),
         ({WatchStatus.MARKET_CLOSED: 9}, None),
-        ({WatchStatus.RATE_LIMITED: 2, WatchStatus.WATCHING: 1}, BrokerOutageNotice.MUST_WAIT),
+        ({WatchStatus.RATE_LIMITED: 2, WatchStatus.WATCHING: 1}, BrokerOutageNotice.RATE_LIMITED),
         ({WatchStatus.RATE_LIMITED: 1, WatchStatus.WATCHING: 1}, None),
     ],
 )
@@ -52,7 +52,7 @@ def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerO
 @pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])
 @pytest.mark.parametrize(
     ("name", "silence"),
-    [("circuit_open", BrokerOutageNotice.NO_ANSWER), ("edge_blocked", BrokerOutageNotice.TURNED_AWAY)],
+    [("circuit_open", BrokerOutageNotice.NO_RESPONSE), ("edge_blocked", BrokerOutageNotice.ADDRESS_BLOCKED)],
 )
 def test_calls_held_back_for_all_decide_too(
     name: str, silence: BrokerOutageNotice, state: CircuitState
@@ -65,7 +65,7 @@ def test_calls_held_back_for_all_decide_too(
 def test_a_mass_refusal_is_told_of_elsewhere() -> None:
     """Its held sessions are blind as well."""
     signs = replace(QUIET, statuses={WatchStatus.FYERS_UNAVAILABLE: 4})
-    assert silence_in(signs) is BrokerOutageNotice.NO_ANSWER
+    assert silence_in(signs) is BrokerOutageNotice.NO_RESPONSE
     assert silence_in(replace(signs, is_mass_refusal=True)) is None
 
 
@@ -142,7 +142,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     assert begun.incident_id == over.incident_id is not None
     assert "does not answer" in begun.title
     assert "2 of 2 accounts" in begun.text
-    assert watch.house.audit(prefix="broker.") == ["broker.not_answering", "broker.answers"]
+    assert watch.house.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
     assert watch.house.connections.sessions_alive() == 2
 
 

@@ -120,7 +120,7 @@ async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_sessio
     assert not in_prospect()
     await log_in_by_hand(house)
     await house.clock.advance_to(end_of_day(house) - timedelta(minutes=1))
-    assert house.renewals.get(ALICE).last_outcome is RenewalOutcome.ENDS_NO_LATER
+    assert house.renewals.get(ALICE).last_outcome is RenewalOutcome.EXPIRES_NO_LATER
     assert in_prospect()  # at the end it is tried once more
     await house.renewals.opt_out(ALICE)
     assert not in_prospect()
@@ -176,7 +176,7 @@ async def test_a_round_trip_through_fyers_brings_the_refresh_token() -> None:
 
     renewal = house.renewals.get(ALICE)
     assert (renewal.has_refresh_token, renewal.login_generation) == (True, 1)
-    assert renewal.refresh_token_ends_at > end_of_day(house)
+    assert renewal.refresh_token_expires_at > end_of_day(house)
     assert set(house.store.tables.refresh_tokens) == {ALICE}
 
 

@@ -56,7 +56,7 @@ async def test_a_session_is_renewed_before_its_end_and_nobody_is_told() -> None:
     [line] = lines(house, "connection.logged_in")[1:]
     assert (line.actor, line.evidence["kind"]) == ("hullwatch", "renewal")
     [line] = lines(house, "renewal.tried")
-    assert (line.reason, line.evidence["occasion"]) == ("renewed", "before_end")
+    assert (line.reason, line.evidence["occasion"]) == ("renewed", "before_expiry")
 
 
 async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> None:
@@ -125,7 +125,7 @@ async def test_a_failed_renewal_is_an_ordinary_expiry_that_says_why(
     [notice] = house.notices(ALICE)
     assert notice.kind is ENDED
     assert words in notice.text
-    [line] = lines(house, "connection.reached_end")
+    [line] = lines(house, "connection.reached_expiry")
     assert (line.reason, line.evidence["renewal"]) == ("expired", outcome.value)
     [line] = lines(house, "renewal.tried")
     assert line.reason == outcome.value
@@ -230,10 +230,10 @@ async def test_a_session_that_ends_no_later_is_not_taken_and_the_try_is_made_aft
     assert (connection.generation, connection.expires_at) == (2, end + DAYS)
     assert house.notices(ALICE) == []
     assert [(line.reason, line.evidence["occasion"]) for line in lines(house, "renewal.tried")] == [
-        ("ends_no_later", "before_end"),
-        ("renewed", "at_end"),
+        ("expires_no_later", "before_expiry"),
+        ("renewed", "at_expiry"),
     ]
-    [line] = lines(house, "connection.reached_end")
+    [line] = lines(house, "connection.reached_expiry")
     assert line.evidence["renewal"] == "under_way"
 
 

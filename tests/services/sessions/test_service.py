@@ -115,7 +115,7 @@ async def test_many_sessions_end_in_the_same_moment_whatever_the_database_does(h
     for user_id in (ALICE, BOB, CAROL, DAVE):
         assert house.stored(user_id) == house.connections.connection(user_id)
         assert len(house.notices(user_id, ENDED)) == 1
-        assert house.audit(user_id, "connection.reached_end") == ["connection.reached_end"]
+        assert house.audit(user_id, "connection.reached_expiry") == ["connection.reached_expiry"]
 
 
 async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_start(house: House) -> None:

@@ -80,7 +80,7 @@ def test_the_lines_of_a_bad_one() -> None:
     assert line(expired) == (
         "Not ready for the opening at 09:15 IST, because your Fyers session expired at 06:00 IST. Log in to Fyers."
     )
-    early = readiness(Verdict.READY, Reason.ENDS_EARLY, end_at=ist("11:20"))
+    early = readiness(Verdict.READY, Reason.EXPIRES_BEFORE_CLOSE, end_at=ist("11:20"))
     assert line(early) == (
         "Ready for the opening at 09:15 IST, but your Fyers session ends at 11:20 IST, before the market closes. "
         "Log in to Fyers again before then."
@@ -94,8 +94,8 @@ def test_the_lines_of_a_bad_one() -> None:
 
 def test_nobody_is_sent_to_log_in_before_an_end_that_would_take_the_new_login_with_it() -> None:
     """The daily end is waited for; any other is not."""
-    daily = readiness(Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN, end_at=ist("06:00"))
-    other = readiness(Verdict.NOT_READY, Reason.ENDS_BEFORE_OPEN, end_at=ist("09:05"))
+    daily = readiness(Verdict.NOT_READY, Reason.EXPIRES_BEFORE_OPEN, end_at=ist("06:00"))
+    other = readiness(Verdict.NOT_READY, Reason.EXPIRES_BEFORE_OPEN, end_at=ist("09:05"))
 
     assert line(daily).endswith("Log in to Fyers again once it has ended.")
     assert line(other).endswith("Log in to Fyers again now.")

@@ -40,7 +40,7 @@ async def find(store, value_hash: str = "hash-1") -> LoginLink | None:
 
 async def test_a_link_comes_back_as_stored(links):
     """With the optional fields empty and filled; an unknown one is none."""
-    whole = replace(LINK, asked_by="biren", taken_at=after(1), browser_hash="browser")
+    whole = replace(LINK, requested_by="biren", used_at=after(1), browser_hash="browser")
     async with links.begin() as work:
         assert await work.login_links.add("hash-2", whole)
         await work.commit()
@@ -54,7 +54,7 @@ async def test_the_first_browser_takes_it_and_may_again(links):
     """Another browser gets nothing; the moment of the first time stays."""
     first = await take(links, "phone", minutes=1)
 
-    assert first == replace(LINK, taken_at=after(1), browser_hash="phone")
+    assert first == replace(LINK, used_at=after(1), browser_hash="phone")
     assert await take(links, "laptop", minutes=2) is None
     assert await take(links, "phone", minutes=3) == first
     assert await find(links) == first
@@ -99,12 +99,12 @@ async def test_links_of_nobody_are_not_stored(links):
 async def test_open_links_are_counted_by_who_asked(links):
     """Only those that the same person asked for and that have not ended."""
     async with links.begin() as work:
-        await work.login_links.add("hash-2", replace(LINK, asked_by="asha"))
-        await work.login_links.add("hash-3", replace(LINK, asked_by="asha", expires_at=after(5)))
-        await work.login_links.add("hash-4", replace(LINK, user_id="biren", asked_by="asha"))
+        await work.login_links.add("hash-2", replace(LINK, requested_by="asha"))
+        await work.login_links.add("hash-3", replace(LINK, requested_by="asha", expires_at=after(5)))
+        await work.login_links.add("hash-4", replace(LINK, user_id="biren", requested_by="asha"))
         await work.commit()
         counts = [
-            await work.login_links.count_open("asha", asked_by="asha", now=after(minutes))
+            await work.login_links.count_open("asha", requested_by="asha", now=after(minutes))
             for minutes in (1, 5, 60)
         ]
 

@@ -82,7 +82,7 @@ async def test_latest_line_of_each_account(store):
     line = audit_entry()
     entries = [
         replace(line, user_id="asha", kind="connection.logged_in", at=after(1)),
-        replace(line, user_id="asha", kind="connection.reached_end", at=after(2)),
+        replace(line, user_id="asha", kind="connection.reached_expiry", at=after(2)),
         replace(line, user_id="asha", kind="monitoring.status", at=after(3)),
         replace(line, user_id="biren", kind="connection.logged_in", at=after(2)),
         replace(line, user_id="chitra", kind="monitoring.status", at=after(2)),

@@ -66,7 +66,7 @@ export function HealthPage() {
   );
 }
 
-const isDoubtful = (one: Account) => ["unverified", "suspected", "held"].includes(one.verificationState) && ["connected", "expiring"].includes(one.state);
+const isDoubtful = (one: Account) => ["unverified", "under_verification", "held"].includes(one.verificationState) && ["connected", "expiring"].includes(one.state);
 
 function Row({ one, onAct, onDone }: { one: Account; onAct: (what: "disconnect" | "role") => void; onDone: () => void }) {
   const isAlive = one.state === "connected" || one.state === "expiring";

@@ -7,7 +7,7 @@ import { KindBoxes } from "./channel_card";
 import { CHANNELS } from "./channel_words";
 
 type Added = { channel: Channel; signingSecret: string | null };
-const FIRST: Channel["kinds"] = ["session_expiring", "session_ended", "login_renewed", "not_ready"];
+const FIRST: Channel["kinds"] = ["session_expiring", "session_disconnected", "login_renewed", "not_ready"];
 
 const ADDRESS: Partial<Record<Channel["kind"], { label: string; hint: string; placeholder: string; type: "email" | "url" | "password" }>> = {
   email: { label: "E-mail address", hint: "Where you read it on your phone.", placeholder: "you@example.com", type: "email" },

@@ -8,7 +8,7 @@ import { goToFyers } from "./login";
 
 const EVERY_MS = 15_000;
 /** The reason that a login ends; where the session is over, dialog or banner offer that already. */
-const LOGIN_HELPS = "ends_early";
+const LOGIN_HELPS = "expires_before_close";
 /** In trading hours the line beside the watchlist says why nothing is watched; these it does not know. */
 const SAID_NOWHERE_ELSE = new Set(["not_permitted", "all_refused"]);
 

@@ -21,7 +21,7 @@ export function RenewalPanel() {
       <p class="lead" data-renewal={standing.isOptedIn ? "on" : "off"}>{standing.message}</p>
       {standing.isOptedIn && (
         <dl class="facts">
-          <dt>Refresh token</dt><dd class="num">{standing.hasRefreshToken ? `good until ${whenIst(standing.refreshTokenEndsAt, now.value)}` : "comes with your next login"}</dd>
+          <dt>Refresh token</dt><dd class="num">{standing.hasRefreshToken ? `good until ${whenIst(standing.refreshTokenExpiresAt, now.value)}` : "comes with your next login"}</dd>
           <dt>Last tried</dt><dd class="num">{whenIst(standing.lastTriedAt, now.value)}</dd>
         </dl>
       )}

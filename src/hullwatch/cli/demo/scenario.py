@@ -176,9 +176,9 @@ class DemoScenario:
         await self._make_account(player, None)
         link = await self._phones.wait_for_link(player, after=0, patience_s=PHONE_PATIENCE_S)
 
-        def tell(asked_by: str) -> None:  # before the login, which the server tells of at once
+        def tell(requested_by: str) -> None:  # before the login, which the server tells of at once
             self._narrator.tell(
-                player.name, f"taps the link that {asked_by} sent, and logs in on Fyers' page", "plain"
+                player.name, f"taps the link that {requested_by} sent, and logs in on Fyers' page", "plain"
             )
 
         await tap(link, player, on_seen=tell)

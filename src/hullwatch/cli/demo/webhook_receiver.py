@@ -20,7 +20,7 @@ from hullwatch.cli.demo.users import DemoTrouble, Player
 
 KINDS: Final = (
     "session_expiring",
-    "session_ended",
+    "session_disconnected",
     "login_renewed",
     "not_ready",
     "now_ready",
@@ -150,7 +150,7 @@ async def tap(link: str, player: Player, *, on_seen: Callable[[str], None]) -> N
         await _step(http, "GET", link)
         body = {"link": parts.fragment}
         shown = await _step(http, "POST", f"{base_url}/api/reconnect/look", body)
-        on_seen(str(shown["askedBy"]))
+        on_seen(str(shown["requestedBy"]))
         url = (await _step(http, "POST", f"{base_url}/api/reconnect/begin", body))["url"]
         await _step(http, "GET", f"{url}&fyersId={player.fyers_id}")
 

@@ -56,7 +56,7 @@ class BlindReason(StrEnum):
     """There was no login session with Fyers."""
     CHECKING_LOGIN = "checking_login"
     """Fyers had refused once and was asked a second time."""
-    FYERS_UNAVAILABLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_unavailable"
     """Fyers did not answer usefully, or refused many sessions at once."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""

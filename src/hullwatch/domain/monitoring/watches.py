@@ -52,7 +52,7 @@ class WatchStatus(StrEnum):
     """Wanted, but no login session with Fyers exists: blind until the user logs in."""
     CHECKING_LOGIN = "checking_login"
     """Fyers refused once and is being asked a second time: blind for a moment."""
-    FYERS_UNAVAILABLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_unavailable"
     """Fyers does not answer usefully: blind through no fault of the user."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait: blind until the wait is over."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-MASS_REFUSAL: Final = "broker refusals"
+MASS_REFUSAL: Final = "mass refusal"
 """Fyers refuses many sessions at once."""
-BROKER_SILENCE: Final = "broker silence"
+BROKER_UNAVAILABLE: Final = "broker unavailable"
 """Fyers serves hardly any account."""
 CALENDAR: Final = "calendar"
 """Days that come are not known."""

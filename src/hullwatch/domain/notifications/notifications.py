@@ -11,7 +11,7 @@ class NotificationKind(StrEnum):
 
     SESSION_EXPIRING = "session_expiring"
     """The session will end before the market closes."""
-    SESSION_DISCONNECTED = "session_ended"
+    SESSION_DISCONNECTED = "session_disconnected"
     """The session is over and watching has stopped."""
     LOGIN_RENEWED = "login_renewed"
     """The recovery of a session that had ended."""
@@ -23,7 +23,7 @@ class NotificationKind(StrEnum):
     """A signal on the user's watchlist."""
     DAILY_SUMMARY = "daily_summary"
     """After the close: minutes watched and blind, and the day's signals."""
-    BROKER_OUTAGE = "broker_trouble"
+    BROKER_OUTAGE = "broker_outage"
     """For operators: Fyers refuses many logins at once, or does not serve this server."""
     BROKER_RECOVERED = "broker_recovered"
     """For operators: that is over."""
@@ -35,7 +35,7 @@ class NotificationKind(StrEnum):
     """For operators: the table of trading days runs out."""
     CALENDAR_KNOWN = "calendar_known"
     """For operators: it no longer does."""
-    DELIVERY_FAILED = "delivery_set_aside"
+    DELIVERY_FAILED = "delivery_failed"
     """For operators: a notice could not be delivered and was set aside."""
     CHANNEL_FAILING = "channel_failing"
     """A channel of the user's has not worked for long; told in the page, since it is the page that still works."""
@@ -76,11 +76,11 @@ LEADS_TO_LOGIN: Final = frozenset(
 class BrokerOutageNotice(StrEnum):
     """Why Fyers serves hardly anybody."""
 
-    NO_ANSWER = "no_answer"
+    NO_RESPONSE = "no_response"
     """It does not answer, or not usefully."""
-    MUST_WAIT = "must_wait"
+    RATE_LIMITED = "rate_limited"
     """It asks most accounts to wait."""
-    TURNED_AWAY = "turned_away"
+    ADDRESS_BLOCKED = "address_blocked"
     """Its edge turns this server's address away, whomever a call is for."""
 
 
@@ -104,7 +104,7 @@ class DeliveryState(StrEnum):
     """Not delivered yet; it is tried when it is due."""
     SENT = "sent"
     """The receiver has taken it."""
-    FAILED_PERMANENTLY = "set_aside"
+    FAILED_PERMANENTLY = "failed"
     """It cannot be delivered; an admin decides what becomes of it."""
 
 

@@ -90,7 +90,7 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     SIGNED_OUT = "signed_out"
     BY_ADMIN = "by_admin"
-    ENDS_BEFORE_OPEN = "ends_before_open"
+    EXPIRES_BEFORE_OPEN = "expires_before_open"
     """The session lives, but its known end comes before the opening."""
     NOT_PERMITTED = "not_permitted"
     """The Fyers app lacks the permission to read market data."""
@@ -98,17 +98,17 @@ class Reason(StrEnum):
     """Fyers serves none of the symbols."""
     CHECKING_LOGIN = "checking_login"
     """Fyers refused once and is being asked a second time."""
-    FYERS_UNAVAILABLE = "fyers_trouble"
+    FYERS_UNAVAILABLE = "fyers_unavailable"
     """Fyers cannot be asked."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""
-    UNASKED = "unasked"
+    NOT_VERIFIED = "not_verified"
     """Nobody has asked Fyers about the session yet."""
     WARMING = "warming"
     """History is still to be loaded."""
     STARTING = "starting"
     """The first cycle of the session has not completed yet."""
-    ENDS_EARLY = "ends_early"
+    EXPIRES_BEFORE_CLOSE = "expires_before_close"
     """The known end comes before the close."""
     SOME_REFUSED = "some_refused"
     """Fyers serves not all of the symbols."""
@@ -127,10 +127,10 @@ FOR_USER = frozenset(
         Reason.REJECTED,
         Reason.SIGNED_OUT,
         Reason.BY_ADMIN,
-        Reason.ENDS_BEFORE_OPEN,
+        Reason.EXPIRES_BEFORE_OPEN,
         Reason.NOT_PERMITTED,
         Reason.ALL_REFUSED,
-        Reason.ENDS_EARLY,
+        Reason.EXPIRES_BEFORE_CLOSE,
         Reason.SOME_REFUSED,
         Reason.NOT_STARTED,
         Reason.NO_WATCHES,
@@ -244,7 +244,7 @@ _ENDED: Mapping[DisconnectReason, Reason] = {
 }
 _DOUBTS: Mapping[VerificationState, Reason | None] = {
     VerificationState.VERIFIED: None,
-    VerificationState.ASSUMED: Reason.UNASKED,
+    VerificationState.ASSUMED: Reason.NOT_VERIFIED,
     VerificationState.UNVERIFIED: Reason.FYERS_UNAVAILABLE,
     VerificationState.UNDER_VERIFICATION: Reason.CHECKING_LOGIN,
     VerificationState.HELD: Reason.FYERS_UNAVAILABLE,
@@ -283,7 +283,7 @@ def _ends_by(facts: Facts, moment: datetime) -> bool:
 OBSTACLES: tuple[_Rule, ...] = (
     (Reason.NEVER_CONNECTED, lambda facts, _: facts.login is LoginState.NEVER_CONNECTED),
     *((reason, _is_over(end)) for end, reason in _ENDED.items()),
-    (Reason.ENDS_BEFORE_OPEN, lambda facts, bell: _ends_by(facts, bell.opens_at)),
+    (Reason.EXPIRES_BEFORE_OPEN, lambda facts, bell: _ends_by(facts, bell.opens_at)),
     (Reason.NOT_PERMITTED, _is_in(LineState.NOT_PERMITTED)),
     (Reason.ALL_REFUSED, lambda facts, _: facts.all_lines(LineState.REFUSED)),
 )
@@ -298,12 +298,15 @@ DELAYS: tuple[_Rule, ...] = (
     (Reason.FYERS_UNAVAILABLE, _is_in(LineState.UNAVAILABLE)),
     (Reason.RATE_LIMITED, _is_in(LineState.RATE_LIMITED)),
     (Reason.WARMING, _is_in(LineState.COLD)),
-    (Reason.UNASKED, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.UNASKED),
+    (Reason.NOT_VERIFIED, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.NOT_VERIFIED),
 )
 """What passes without the user and keeps an account from being called ready until then; looked at before the opening."""
 
 CAVEATS: tuple[_Rule, ...] = (
-    (Reason.ENDS_EARLY, lambda facts, bell: _ends_by(facts, bell.closes_at) and not _at_close(facts, bell)),
+    (
+        Reason.EXPIRES_BEFORE_CLOSE,
+        lambda facts, bell: _ends_by(facts, bell.closes_at) and not _at_close(facts, bell),
+    ),
     (Reason.SOME_REFUSED, _is_in(LineState.REFUSED)),
     (Reason.TOO_YOUNG, _is_in(LineState.TOO_YOUNG)),
 )
@@ -344,7 +347,7 @@ _SPOKEN_OF: Mapping[Reason, LineState] = {
     Reason.NOT_PERMITTED: LineState.NOT_PERMITTED,
     Reason.WARMING: LineState.COLD,
 }
-_TELL_THE_END = frozenset({*_ENDED.values(), Reason.ENDS_BEFORE_OPEN, Reason.ENDS_EARLY})
+_TELL_THE_END = frozenset({*_ENDED.values(), Reason.EXPIRES_BEFORE_OPEN, Reason.EXPIRES_BEFORE_CLOSE})
 
 
 def _readiness(verdict: Verdict, reason: Reason | None, facts: Facts, bell: Bell) -> Readiness:

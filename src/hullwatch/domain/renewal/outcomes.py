@@ -14,7 +14,7 @@ class RenewalOutcome(StrEnum):
     """It has begun; nobody knows yet."""
     RENEWED = "renewed"
     """A new session has begun."""
-    ENDS_NO_LATER = "ends_no_later"
+    EXPIRES_NO_LATER = "expires_no_later"
     """Fyers gave a session that ends when the present one does: its sessions end at the next 06:00 IST after their issue, whenever that is."""
     REFUSED_BY_FYERS = "refused_by_fyers"
     """Fyers renews no sessions, or not this app's."""

@@ -28,9 +28,9 @@ _PIN: Final = re.compile(r"[0-9]{4,6}", re.ASCII)
 class Occasion(StrEnum):
     """Why a renewal is tried."""
 
-    BEFORE_END = "before_end"
+    BEFORE_EXPIRY = "before_expiry"
     """The session lives and its known end is near."""
-    AT_END = "at_end"
+    AT_EXPIRY = "at_expiry"
     """The known end has come, and nothing was tried before it or what was got would have ended with it."""
     AT_REFUSAL = "at_refusal"
     """Fyers ended the session early."""
@@ -47,7 +47,7 @@ class Renewal:
     """The app that the refresh token belongs to."""
     login_generation: int | None = None
     """The login, always one by hand, that brought the refresh token."""
-    refresh_token_ends_at: datetime | None = None
+    refresh_token_expires_at: datetime | None = None
     tried_generation: int | None = None
     """The session for which the last try was made."""
     last_tried_at: datetime | None = None
@@ -91,7 +91,7 @@ def occasion_of(trigger: LoginTrigger) -> Occasion | None:
     """Return what the end of a session is an occasion for; `None` for ends that a person wanted."""
     match trigger:
         case LoginTrigger.REACHED_EXPIRY:
-            return Occasion.AT_END
+            return Occasion.AT_EXPIRY
         case LoginTrigger.REFUSAL_CONFIRMED:
             return Occasion.AT_REFUSAL
         case _:
@@ -105,16 +105,16 @@ def may_try(renewal: Renewal, connection: Connection, occasion: Occasion, *, now
     """
     if not renewal.has_refresh_token or renewal.app_id != connection.app_id:
         return False
-    if renewal.refresh_token_ends_at is not None and now >= renewal.refresh_token_ends_at:
+    if renewal.refresh_token_expires_at is not None and now >= renewal.refresh_token_expires_at:
         return False
     if renewal.last_outcome in NEEDS_PIN:
         return False
     is_tried = renewal.tried_generation == connection.generation
     match occasion:
-        case Occasion.BEFORE_END:
+        case Occasion.BEFORE_EXPIRY:
             return not is_tried
-        case Occasion.AT_END:
-            return not is_tried or renewal.last_outcome is RenewalOutcome.ENDS_NO_LATER
+        case Occasion.AT_EXPIRY:
+            return not is_tried or renewal.last_outcome is RenewalOutcome.EXPIRES_NO_LATER
         case Occasion.AT_REFUSAL:
             return not is_tried and renewal.login_generation == connection.generation
 

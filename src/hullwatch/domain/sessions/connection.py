@@ -40,8 +40,8 @@ class LoginTrigger(StrEnum):
     """What can move `LoginState`."""
 
     LOGGED_IN = "logged_in"
-    NEARED_EXPIRY = "neared_end"
-    REACHED_EXPIRY = "reached_end"
+    NEARED_EXPIRY = "neared_expiry"
+    REACHED_EXPIRY = "reached_expiry"
     REFUSAL_CONFIRMED = "refusal_confirmed"
     SIGNED_OUT = "signed_out"
     DISCONNECTED_BY_ADMIN = "disconnected_by_admin"
@@ -65,7 +65,7 @@ class VerificationState(StrEnum):
     """Fyers answered a call that needs the token; the session is used."""
     UNVERIFIED = "unverified"
     """Fyers could not be asked lately; the session is used."""
-    UNDER_VERIFICATION = "suspected"
+    UNDER_VERIFICATION = "under_verification"
     """Fyers refused once; nothing but the second look is sent."""
     HELD = "held"
     """Fyers refused, but it refuses many at once: its trouble, not the user's. Only a slow, single question is sent now and then."""
@@ -76,7 +76,7 @@ class VerificationTrigger(StrEnum):
 
     STARTED = "started"
     ANSWERED = "answered"
-    UNAVAILABLE = "troubled"
+    UNAVAILABLE = "unavailable"
     REFUSED = "refused"
     CLEARED = "cleared"
     HELD_BACK = "held_back"
@@ -251,7 +251,7 @@ def log_in(
 def mark_expiring(connection: Connection, *, now: datetime) -> ConnectionChange:
     """Mark a session as expiring."""
     after = replace(connection, state=move(LOGIN_TABLE, connection.state, LoginTrigger.NEARED_EXPIRY))
-    return ConnectionChange(connection, after, LoginTrigger.NEARED_EXPIRY, now, Evidence("known_end"))
+    return ConnectionChange(connection, after, LoginTrigger.NEARED_EXPIRY, now, Evidence("expiry"))
 
 
 def end(
@@ -347,7 +347,7 @@ class Look(StrEnum):
 
     REFUSED = "refused"
     ANSWERED = "answered"
-    UNAVAILABLE = "troubled"
+    UNAVAILABLE = "unavailable"
 
 
 class Verdict(StrEnum):

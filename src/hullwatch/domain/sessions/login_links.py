@@ -26,11 +26,11 @@ class LoginLink:
     user_id: str
     generation: int
     """The account's generation when it was made; with it the Fyers account, which changes by logins only."""
-    asked_by: str
+    requested_by: str
     """`BY_HULLWATCH`, `BY_OLD_LINK` or a user id."""
     created_at: datetime
     expires_at: datetime
-    taken_at: datetime | None = None
+    used_at: datetime | None = None
     """When its button was pressed first."""
     browser_hash: str | None = None
     """Of the browser that pressed it."""
@@ -41,7 +41,7 @@ class LinkState(StrEnum):
 
     GOOD = "good"
     """Its button may be pressed in this browser."""
-    TAKEN = "taken"
+    USED = "used"
     """Another browser has pressed it."""
     EXPIRED = "expired"
     """Its life is over."""
@@ -56,7 +56,7 @@ def stand(link: LoginLink, *, generation: int, browser_hash: str | None, now: da
     if now >= link.expires_at:
         return LinkState.EXPIRED
     if link.browser_hash not in (None, browser_hash):
-        return LinkState.TAKEN
+        return LinkState.USED
     return LinkState.GOOD
 
 
@@ -73,13 +73,13 @@ def masked_fyers_id(fyers_id: str) -> str:
     return f"{fyers_id[:2]}{_HIDDEN}{fyers_id[-2:]}"
 
 
-def asked_incident(unique: str, asked_by: str) -> str:
+def asked_incident(unique: str, requested_by: str) -> str:
     """Return the incident of a notice that somebody asked for; `asker_of` reads it again."""
-    return f"{_ASKED}.{unique}.{asked_by}"
+    return f"{_ASKED}.{unique}.{requested_by}"
 
 
 def asker_of(notification: Notification) -> str:
     """Return who caused a notice that leads to a login, for the link in its message."""
     kind, _, rest = (notification.incident_id or "").partition(".")
-    asked_by = rest.partition(".")[2]
-    return asked_by if kind == _ASKED and asked_by else BY_HULLWATCH
+    requested_by = rest.partition(".")[2]
+    return requested_by if kind == _ASKED and requested_by else BY_HULLWATCH

@@ -124,7 +124,7 @@ class LoginLinkService:
 
     # ---------------------------------------------------------------- making
 
-    async def link_for(self, user_id: str, *, asked_by: str = BY_HULLWATCH) -> SecretText | None:
+    async def link_for(self, user_id: str, *, requested_by: str = BY_HULLWATCH) -> SecretText | None:
         """Return the address of a new link, or `None` when none makes sense.
 
         None does while the session lasts past the next close of the market, before the first login, for a user who is gone, and where the
@@ -135,7 +135,7 @@ class LoginLinkService:
         """
         if not self._needs_login(user_id) or await self._why_impossible(user_id) is not None:
             return None
-        made = await self._make(user_id, asked_by)
+        made = await self._make(user_id, requested_by)
         return None if made is None else made.address
 
     async def own_link(self, user_id: str) -> MadeLink:
@@ -148,7 +148,7 @@ class LoginLinkService:
         if (why := await self._why_impossible(user_id)) is not None:
             raise LinkRefused(why)
         async with self._store.begin(read_only=True) as work:
-            count = await work.login_links.count_open(user_id, asked_by=user_id, now=self._clock.now())
+            count = await work.login_links.count_open(user_id, requested_by=user_id, now=self._clock.now())
         if count >= MOST_OPEN:
             raise LimitReached(f"You have {MOST_OPEN} login links that are still good; use one of them.")
         made = await self._make(user_id, user_id)
@@ -174,7 +174,7 @@ class LoginLinkService:
             raise LinkRefused(
                 "This user's session lasts past the next close of the market: there is nothing to log in for."
             )
-        if not await self._asking.tell(user_id, asked_by=actor):
+        if not await self._asking.tell(user_id, requested_by=actor):
             raise TooManyAttempts(
                 "This user was asked a moment ago, or often enough for a day.",
                 retry_after_s=ASK_AGAIN_AFTER.total_seconds(),
@@ -192,7 +192,7 @@ class LoginLinkService:
         if link is None or not self._needs_login(link.user_id):
             return
         if await self._why_impossible(link.user_id) is None:
-            await self._asking.tell(link.user_id, asked_by=BY_OLD_LINK)
+            await self._asking.tell(link.user_id, requested_by=BY_OLD_LINK)
 
     async def purge(self) -> None:
         """Forget links that ended long ago; run now and then."""
@@ -225,8 +225,8 @@ class LoginLinkService:
         async with self._store.begin(read_only=True) as work:
             user = await work.users.get(link.user_id)
             asker = None
-            if link.asked_by not in (BY_HULLWATCH, BY_OLD_LINK):
-                asker = await work.users.get(link.asked_by)
+            if link.requested_by not in (BY_HULLWATCH, BY_OLD_LINK):
+                asker = await work.users.get(link.requested_by)
         if user is None:
             raise _refusal(LinkState.EXPIRED)
         return SeenLink(link, user, self._connections.connection(user.id), asker)
@@ -261,7 +261,7 @@ class LoginLinkService:
         if url is not None:
             return url
         if standing is LinkState.GOOD:  # another browser was first, between looking and taking
-            standing = LinkState.TAKEN if self._clock.now() < link.expires_at else LinkState.EXPIRED
+            standing = LinkState.USED if self._clock.now() < link.expires_at else LinkState.EXPIRED
         await self._note(link, "login_link.refused", reason=standing.value)
         raise _refusal(standing)
 
@@ -273,8 +273,8 @@ class LoginLinkService:
             if taken is None:
                 return None
             url = await self._linking.begin_by_link(work, taken, browser_hash)
-            if link.taken_at is None:
-                await work.audit.add([self._line(taken, "login_link.taken")])
+            if link.used_at is None:
+                await work.audit.add([self._line(taken, "login_link.used")])
             await work.commit()
         return url
 
@@ -298,15 +298,15 @@ class LoginLinkService:
             return "The Fyers app's redirect address does not lead to this server, so a login by link could not come back."
         return None
 
-    async def _make(self, user_id: str, asked_by: str) -> MadeLink | None:
+    async def _make(self, user_id: str, requested_by: str) -> MadeLink | None:
         """Store a link of the account's present generation; None when the user has been removed."""
         now, value = self._clock.now(), self._new_secret()
         generation = self._connections.connection(user_id).generation
-        link = LoginLink(user_id, generation, asked_by, now, now + self._lifetime)
+        link = LoginLink(user_id, generation, requested_by, now, now + self._lifetime)
         async with self._store.begin() as work:
             if not await work.login_links.add(hash_value(value), link):
                 return None
-            await work.audit.add([self._line(link, "login_link.made")])
+            await work.audit.add([self._line(link, "login_link.created")])
             await work.commit()
         # Behind the hash: browsers do not send it, so that it reaches no server's log and no referrer.
         return MadeLink(SecretText(f"{self._public_url}/reconnect#{value}"), link.expires_at)
@@ -338,21 +338,21 @@ class LoginLinkService:
             await work.commit()
 
     def _line(self, link: LoginLink, kind: str, *, reason: str | None = None) -> AuditEntry:
-        made_by = BY_HULLWATCH if link.asked_by == BY_OLD_LINK else link.asked_by
+        made_by = BY_HULLWATCH if link.requested_by == BY_OLD_LINK else link.requested_by
         return AuditEntry(
             self._clock.now(),
             link.user_id,
             kind,
-            made_by if kind == "login_link.made" else BY_HULLWATCH,
+            made_by if kind == "login_link.created" else BY_HULLWATCH,
             reason=reason,
             generation=link.generation,
-            evidence={"askedBy": link.asked_by},
+            evidence={"requestedBy": link.requested_by},
         )
 
 
 def _refusal(standing: LinkState) -> LoginLinkExpired | LoginLinkTaken:
     """Return what is said of a link that cannot be used; an unknown one is spoken of like one that is over."""
-    if standing is LinkState.TAKEN:
+    if standing is LinkState.USED:
         return LoginLinkTaken(
             "This login link is in use in another browser: its button was pressed there, and only that browser may go on with it."
         )

@@ -14,7 +14,7 @@ from hullwatch.services.texts.notices import announce, compose_login_asked
 
 ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
 MOST_ASKS_A_DAY: Final = 5
-ASKED: Final = "login_link.asked"
+ASKED: Final = "login_link.requested"
 
 
 class LoginAsking:
@@ -29,7 +29,7 @@ class LoginAsking:
         self._new_id = new_id
         self._turn = asyncio.Lock()
 
-    async def tell(self, user_id: str, *, asked_by: str) -> bool:
+    async def tell(self, user_id: str, *, requested_by: str) -> bool:
         """Store the notice; False when there was one a moment ago, or enough of them today."""
         async with self._turn, self._store.begin() as work:
             now = self._clock.now()
@@ -38,15 +38,15 @@ class LoginAsking:
             )
             if len(asks) >= MOST_ASKS_A_DAY or (asks and now - asks[0].at < ASK_AGAIN_AFTER):
                 return False
-            is_by_admin = asked_by != BY_OLD_LINK
-            incident_id = asked_incident(self._new_id("ask"), asked_by)
+            is_by_admin = requested_by != BY_OLD_LINK
+            incident_id = asked_incident(self._new_id("ask"), requested_by)
             notice = compose_login_asked(
                 user_id, incident_id=incident_id, is_by_admin=is_by_admin, now=now, new_id=self._new_id
             )
             is_new = await work.notifications.add(notice)
-            actor = asked_by if is_by_admin else BY_HULLWATCH
+            actor = requested_by if is_by_admin else BY_HULLWATCH
             line = AuditEntry(
-                now, user_id, ASKED, actor, incident_id=incident_id, evidence={"askedBy": asked_by}
+                now, user_id, ASKED, actor, incident_id=incident_id, evidence={"requestedBy": requested_by}
             )
             await work.audit.add([line])
             await work.commit()

@@ -243,8 +243,8 @@ class Outbox:
         link = None
         if self._links is not None and claimed.notification.kind in LEADS_TO_LOGIN:
             try:
-                asked_by = asker_of(claimed.notification)
-                link = await self._links.link_for(claimed.notification.user_id, asked_by=asked_by)
+                requested_by = asker_of(claimed.notification)
+                link = await self._links.link_for(claimed.notification.user_id, requested_by=requested_by)
             except StorageUnavailable:
                 link = None  # that it has to be known matters more than that it is convenient
         return Message(claimed.id, claimed.notification, link)

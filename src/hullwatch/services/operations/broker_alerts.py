@@ -10,7 +10,7 @@ from typing import Final
 
 from hullwatch.domain.events import AuditEntry, Event
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.notifications.incidents import BROKER_SILENCE, Incident
+from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, Incident
 from hullwatch.domain.notifications.notifications import BrokerOutageNotice
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
@@ -47,11 +47,11 @@ def silence_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
     held_back = {one.name for one in signs.circuits if one.state is not CircuitState.CLOSED}
     watched = signs.statuses.get(WatchStatus.WATCHING, 0)
     if "edge_blocked" in held_back:
-        return BrokerOutageNotice.TURNED_AWAY
+        return BrokerOutageNotice.ADDRESS_BLOCKED
     if "circuit_open" in held_back or signs.statuses.get(WatchStatus.FYERS_UNAVAILABLE, 0) > watched:
-        return BrokerOutageNotice.NO_ANSWER
+        return BrokerOutageNotice.NO_RESPONSE
     if signs.statuses.get(WatchStatus.RATE_LIMITED, 0) > watched:
-        return BrokerOutageNotice.MUST_WAIT
+        return BrokerOutageNotice.RATE_LIMITED
     return None
 
 
@@ -96,7 +96,7 @@ class BrokerAlerts:
         silence = silence_in(signs)
         self._silent_since = None if silence is None else self._silent_since or now
         async with self._store.begin(read_only=True) as work:
-            incident = await work.incidents.get(BROKER_SILENCE)
+            incident = await work.incidents.get(BROKER_UNAVAILABLE)
         if silence is None:
             if incident is not None and _is_over(incident, signs, now):
                 await self._tell_of_end(incident, now)
@@ -107,7 +107,7 @@ class BrokerAlerts:
 
     async def _note_silence(self, now: datetime) -> None:
         async with self._store.begin() as work:
-            await work.incidents.note_bad(BROKER_SILENCE, at=now)
+            await work.incidents.note_bad(BROKER_UNAVAILABLE, at=now)
             await work.commit()
 
     async def _tell_of_silence(
@@ -117,7 +117,7 @@ class BrokerAlerts:
             signs.statuses.get(one, 0) for one in (WatchStatus.FYERS_UNAVAILABLE, WatchStatus.RATE_LIMITED)
         )
         served = blind + signs.statuses.get(WatchStatus.WATCHING, 0)
-        incident = Incident(BROKER_SILENCE, self._new_id("inc"), since, now, now)
+        incident = Incident(BROKER_UNAVAILABLE, self._new_id("inc"), since, now, now)
         async with self._store.begin() as work:
             if (await work.incidents.begin(incident)).id != incident.id:
                 return  # another process was first
@@ -133,7 +133,7 @@ class BrokerAlerts:
                     new_id=self._new_id,
                 ),
             )
-            await work.audit.add([_line(now, "broker.not_answering", silence.value, incident)])
+            await work.audit.add([_line(now, "broker.unavailable", silence.value, incident)])
             await work.commit()
         announce(self._hub, *told)
 
@@ -147,7 +147,7 @@ class BrokerAlerts:
                     user_id, incident=incident, now=now, new_id=self._new_id
                 ),
             )
-            await work.audit.add([_line(now, "broker.answers", None, incident)])
+            await work.audit.add([_line(now, "broker.available", None, incident)])
             await work.commit()
         announce(self._hub, *told)
 

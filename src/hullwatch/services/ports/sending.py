@@ -33,7 +33,7 @@ class ChannelPort(Protocol):
 class LinkMaker(Protocol):
     """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
 
-    async def link_for(self, user_id: str, *, asked_by: str = "hullwatch") -> SecretText | None:
+    async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
         """Return the address of a new link, or `None` when none makes sense: the session lives on, nothing is linked, the user is gone.
 
         Raises:

@@ -55,7 +55,7 @@ class LoginLinkRepository(Protocol):
         """Take it for this browser; None when it is unknown, has expired, or another browser was first, even at the same moment."""
         ...
 
-    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+    async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
         """Count the user's links that somebody asked for and that have not expired."""
         ...
 

@@ -78,7 +78,7 @@ class RenewalConsents:
         renewal = self.get(connection.user_id)
         if renewal is None or connection.expires_at is None or not connection.has_session:
             return False
-        return may_try(renewal, connection, Occasion.AT_END, now=connection.expires_at)
+        return may_try(renewal, connection, Occasion.AT_EXPIRY, now=connection.expires_at)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change of a consent."""

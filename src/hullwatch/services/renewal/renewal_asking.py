@@ -56,9 +56,9 @@ class RenewalAsking:
             return RenewalOutcome.UNAVAILABLE
         if connection.fyers_id is None or claims.fyers_id not in (None, connection.fyers_id):
             return RenewalOutcome.BAD_REFRESH_TOKEN
-        present_end = connection.expires_at if occasion is Occasion.BEFORE_END else None
+        present_end = connection.expires_at if occasion is Occasion.BEFORE_EXPIRY else None
         if claims.ends_at <= max(now, present_end or now):
-            return RenewalOutcome.ENDS_NO_LATER
+            return RenewalOutcome.EXPIRES_NO_LATER
         credential = Credential(
             user_id=connection.user_id,
             generation=connection.generation + 1,

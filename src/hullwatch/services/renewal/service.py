@@ -99,7 +99,7 @@ class RenewalService:
                 connection.reason in (DisconnectReason.EXPIRED, DisconnectReason.REJECTED)
                 and ended_at is not None
             ):
-                evidence = Evidence("stored_end")
+                evidence = Evidence("stored_disconnect")
                 ended = ConnectionChange(
                     connection, connection, LoginTrigger.REACHED_EXPIRY, ended_at, evidence
                 )
@@ -121,7 +121,7 @@ class RenewalService:
     def _next_due(self) -> _Due | None:
         now = self._clock.now()
         found = [
-            _Due(ended.at + AFTER_END, _Try(ended.before, Occasion.AT_END))
+            _Due(ended.at + AFTER_END, _Try(ended.before, Occasion.AT_EXPIRY))
             for user_id, ended in self._ended.items()
             if user_id not in self._under_way
         ]
@@ -130,8 +130,8 @@ class RenewalService:
             at = due_at(connection, self._place(connection))
             if at is None or renewal.user_id in self._under_way:
                 continue
-            if may_try(renewal, connection, Occasion.BEFORE_END, now=max(now, at)):
-                found.append(_Due(at, _Try(connection, Occasion.BEFORE_END)))
+            if may_try(renewal, connection, Occasion.BEFORE_EXPIRY, now=max(now, at)):
+                found.append(_Due(at, _Try(connection, Occasion.BEFORE_EXPIRY)))
         return min(found, key=lambda due: due.at, default=None)
 
     def _place(self, connection: Connection) -> float:
@@ -190,7 +190,7 @@ class RenewalService:
         """Tell the end that was kept back for this try, unless there is a session again or another try follows."""
         self._under_way.pop(what.user_id, None)
         self._changed.set()
-        if what.occasion is Occasion.BEFORE_END and outcome is RenewalOutcome.ENDS_NO_LATER:
+        if what.occasion is Occasion.BEFORE_EXPIRY and outcome is RenewalOutcome.EXPIRES_NO_LATER:
             return
         ended = self._ended.pop(what.user_id, None)
         if ended is not None and outcome is not RenewalOutcome.RENEWED:

@@ -232,7 +232,7 @@ class ConnectionService:
                 continue
             is_near = with_nearing and now >= expires_at - EXPIRING_BEFORE
             if now >= expires_at:
-                self._end(account, LoginTrigger.REACHED_EXPIRY, Evidence("known_end"), at=expires_at)
+                self._end(account, LoginTrigger.REACHED_EXPIRY, Evidence("expiry"), at=expires_at)
             elif account.connection.state is LoginState.CONNECTED and is_near:
                 self._take_effect(account, *self._near_end(account.connection, expires_at, now))
 

@@ -66,4 +66,6 @@ def change_of_stored_disconnect(before: Connection, ended: Connection, *, now: d
     """Return the change that somebody else made and stored."""
     is_own = ended.reason is DisconnectReason.SIGNED_OUT
     trigger = LoginTrigger.SIGNED_OUT if is_own else LoginTrigger.DISCONNECTED_BY_ADMIN
-    return ConnectionChange(before, ended, trigger, ended.last_disconnect_at or now, Evidence("stored_end"))
+    return ConnectionChange(
+        before, ended, trigger, ended.last_disconnect_at or now, Evidence("stored_disconnect")
+    )

@@ -39,7 +39,7 @@ _UNREADABLE = (
     "At {at} this server could not open your stored Fyers session, because its encryption key was changed or lost.",
 )
 _NOT_RENEWED = {
-    RenewalOutcome.ENDS_NO_LATER: "Fyers renewed it only up to the moment at which it ended anyway.",
+    RenewalOutcome.EXPIRES_NO_LATER: "Fyers renewed it only up to the moment at which it ended anyway.",
     RenewalOutcome.REFUSED_BY_FYERS: "Fyers refused to renew it: it takes no refresh tokens for this app.",
     RenewalOutcome.WRONG_PIN: "Fyers refused to renew it: the PIN is wrong. Enter it again on the Fyers page if you want renewals; until then none is tried.",
     RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers refused to renew it: the refresh token of your last login is not good. The next login brings another.",

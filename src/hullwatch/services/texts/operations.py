@@ -10,17 +10,17 @@ from hullwatch.domain.notifications.notifications import BrokerOutageNotice, Not
 from hullwatch.services.texts.notices import in_ist
 
 _SILENCES: Final[Mapping[BrokerOutageNotice, tuple[str, str]]] = {
-    BrokerOutageNotice.NO_ANSWER: ("Fyers does not answer", "Fyers does not answer, or not usefully"),
-    BrokerOutageNotice.MUST_WAIT: ("Fyers makes most accounts wait", "Fyers asks most accounts to wait"),
-    BrokerOutageNotice.TURNED_AWAY: (
+    BrokerOutageNotice.NO_RESPONSE: ("Fyers does not answer", "Fyers does not answer, or not usefully"),
+    BrokerOutageNotice.RATE_LIMITED: ("Fyers makes most accounts wait", "Fyers asks most accounts to wait"),
+    BrokerOutageNotice.ADDRESS_BLOCKED: (
         "Fyers turns this server away",
         "Fyers' edge turns away what comes from this server's address, whomever it is for",
     ),
 }
 _TO_DO: Final[Mapping[BrokerOutageNotice, str]] = {
-    BrokerOutageNotice.NO_ANSWER: "If others reach Fyers, look at this server's network.",
-    BrokerOutageNotice.MUST_WAIT: "If this comes again, look whether something else uses the same Fyers apps.",
-    BrokerOutageNotice.TURNED_AWAY: "If it does not end within the hour, ask Fyers about this server's address.",
+    BrokerOutageNotice.NO_RESPONSE: "If others reach Fyers, look at this server's network.",
+    BrokerOutageNotice.RATE_LIMITED: "If this comes again, look whether something else uses the same Fyers apps.",
+    BrokerOutageNotice.ADDRESS_BLOCKED: "If it does not end within the hour, ask Fyers about this server's address.",
 }
 
 

@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.REJECTED: ("Fyers ended your session early{end}", "Log in to Fyers."),
     Reason.SIGNED_OUT: ("you disconnected Fyers{end}", "Log in to Fyers."),
     Reason.BY_ADMIN: ("an administrator ended your Fyers session{end}", "Log in to Fyers."),
-    Reason.ENDS_BEFORE_OPEN: (
+    Reason.EXPIRES_BEFORE_OPEN: (
         "your Fyers session ends{end}, before the market opens",
         "Log in to Fyers again {when}.",
     ),
@@ -45,7 +45,7 @@ _WORDS: Final[Mapping[Reason, tuple[str, str]]] = {
         f"{_NOTHING}: hullwatch keeps trying, and your login is kept.",
     ),
     Reason.RATE_LIMITED: ("Fyers asked hullwatch to wait", f"{_NOTHING}: it goes on by itself."),
-    Reason.UNASKED: (
+    Reason.NOT_VERIFIED: (
         "Fyers has not been asked about your session yet",
         f"{_NOTHING}: it is asked at the next check.",
     ),
@@ -54,7 +54,7 @@ _WORDS: Final[Mapping[Reason, tuple[str, str]]] = {
         f"{_NOTHING}: it is loaded before the opening.",
     ),
     Reason.STARTING: ("the first cycle has not completed yet", f"{_NOTHING}: it comes within seconds."),
-    Reason.ENDS_EARLY: (
+    Reason.EXPIRES_BEFORE_CLOSE: (
         "your Fyers session ends{end}, before the market closes",
         "Log in to Fyers again before then.",
     ),

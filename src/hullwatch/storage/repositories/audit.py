@@ -8,7 +8,7 @@ from sqlalchemy import func, select, true
 from sqlalchemy.orm import aliased
 
 from hullwatch.domain.events import AuditEntry
-from hullwatch.storage.models import AuditEventRow, SignOfLifeRow, UserRow
+from hullwatch.storage.models import AuditEventRow, HeartbeatRow, UserRow
 from hullwatch.storage.transaction import Transaction, table_of, values_of
 
 _AT_ONCE = 1000
@@ -96,14 +96,14 @@ class Audit:
 
     async def beat(self, at: datetime) -> None:
         """Remember that the server ran at this moment, in place of the last one."""
-        insert = self._transaction.insert(SignOfLifeRow).values(values_of(SignOfLifeRow(name=_SERVER, at=at)))
+        insert = self._transaction.insert(HeartbeatRow).values(values_of(HeartbeatRow(name=_SERVER, at=at)))
         await self._transaction.execute(
-            insert.on_conflict_do_update(index_elements=[SignOfLifeRow.name], set_={"at": at})
+            insert.on_conflict_do_update(index_elements=[HeartbeatRow.name], set_={"at": at})
         )
 
     async def last_beat(self) -> datetime | None:
         """Return when the server was last known to run, or None before the first time."""
-        row = await self._transaction.row(select(SignOfLifeRow).where(SignOfLifeRow.name == _SERVER))
+        row = await self._transaction.row(select(HeartbeatRow).where(HeartbeatRow.name == _SERVER))
         return None if row is None else row.at
 
     async def latest_by_user(

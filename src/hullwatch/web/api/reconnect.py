@@ -44,7 +44,7 @@ class LinkBody(Payload):
 class LinkPayload(Payload):
     """What a link is about; fit for whoever holds it."""
 
-    asked_by: str = Field(description="Who asked for the login, in words.")
+    requested_by: str = Field(description="Who asked for the login, in words.")
     asked_at: datetime
     message: str = Field(description="How the connection stands, in a sentence; times in IST.")
     email: str = Field(description="Whose login it is; masked.")
@@ -55,7 +55,7 @@ class LinkPayload(Payload):
     def of(cls, seen: SeenLink) -> "LinkPayload":
         """Return the payload of a link."""
         return cls(
-            asked_by=_asker(seen),
+            requested_by=_asker(seen),
             asked_at=seen.link.created_at,
             message=connection_message(seen.connection),
             email=masked_email(seen.user.email),
@@ -109,11 +109,11 @@ def _keep(nonce: str, response: Response, config: WebConfig) -> None:
 
 
 def _asker(seen: SeenLink) -> str:
-    asked_by = seen.link.asked_by
-    if asked_by == BY_HULLWATCH:
+    requested_by = seen.link.requested_by
+    if requested_by == BY_HULLWATCH:
         return "hullwatch"
-    if asked_by == BY_OLD_LINK:
+    if requested_by == BY_OLD_LINK:
         return "Whoever opened an older login link of yours"
-    if asked_by == seen.user.id:
+    if requested_by == seen.user.id:
         return "You, from the dashboard"
     return f"{seen.asker.full_name}, an administrator" if seen.asker else "An administrator"

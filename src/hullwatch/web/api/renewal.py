@@ -27,7 +27,7 @@ class RenewalPayload(Payload):
     is_offered: bool = Field(description="Whether this server lets users opt in.")
     is_opted_in: bool
     has_refresh_token: bool = Field(description="It comes with the next login at Fyers after opting in.")
-    refresh_token_ends_at: datetime | None
+    refresh_token_expires_at: datetime | None
     last_tried_at: datetime | None
     last_outcome: RenewalOutcome | None
     message: str
@@ -40,7 +40,7 @@ class RenewalPayload(Payload):
             is_offered=standing.is_offered,
             is_opted_in=renewal is not None,
             has_refresh_token=renewal is not None and renewal.has_refresh_token,
-            refresh_token_ends_at=renewal.refresh_token_ends_at if renewal else None,
+            refresh_token_expires_at=renewal.refresh_token_expires_at if renewal else None,
             last_tried_at=renewal.last_tried_at if renewal else None,
             last_outcome=renewal.last_outcome if renewal else None,
             message=_message(standing),
@@ -50,7 +50,7 @@ class RenewalPayload(Payload):
 OUTCOMES: Final = {
     RenewalOutcome.UNDER_WAY: "Your session is being renewed just now.",
     RenewalOutcome.RENEWED: "Your session was renewed when it was last tried.",
-    RenewalOutcome.ENDS_NO_LATER: "The last renewal would have ended with the session itself; it is tried again right after that end.",
+    RenewalOutcome.EXPIRES_NO_LATER: "The last renewal would have ended with the session itself; it is tried again right after that end.",
     RenewalOutcome.REFUSED_BY_FYERS: "When it was last tried, Fyers took no refresh tokens for this app.",
     RenewalOutcome.WRONG_PIN: "Fyers says that the PIN is wrong. Enter it again; until then nothing is tried.",
     RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers did not take the refresh token; your next login brings another.",

@@ -56,7 +56,7 @@ async function look() {
   show("Looking at your link …", "");
   try {
     const seen = await ask("look");
-    part("asked-by").textContent = seen.askedBy;
+    part("asked-by").textContent = seen.requestedBy;
     part("asked-at").textContent = `${inIst.format(new Date(seen.askedAt))} IST`;
     part("email").textContent = seen.email;
     part("fyers-id").textContent = seen.fyersId;

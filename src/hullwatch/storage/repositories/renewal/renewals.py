@@ -17,7 +17,7 @@ from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 _log = structlog.get_logger(component="Storage")
 _NO_TOKEN: Final = {
     "refresh_token": None,
-    "refresh_token_ends_at": None,
+    "refresh_token_expires_at": None,
     "app_id": None,
     "login_generation": None,
 }
@@ -70,7 +70,7 @@ class Renewals:
         return await self._change(
             user_id,
             refresh_token=self._cipher.seal(token.reveal(), refresh_token_place(user_id)),
-            refresh_token_ends_at=ends_at,
+            refresh_token_expires_at=ends_at,
             app_id=app_id,
             login_generation=generation,
         )
@@ -126,7 +126,7 @@ def _renewal(row: RenewalRow) -> Renewal:
         has_refresh_token=row.refresh_token is not None,
         app_id=row.app_id,
         login_generation=row.login_generation,
-        refresh_token_ends_at=row.refresh_token_ends_at,
+        refresh_token_expires_at=row.refresh_token_expires_at,
         tried_generation=row.tried_generation,
         last_tried_at=row.last_tried_at,
         last_outcome=row.last_outcome,

@@ -23,10 +23,10 @@ class LoginLinks:
             value_hash=value_hash,
             user_id=link.user_id,
             generation=link.generation,
-            asked_by=link.asked_by,
+            requested_by=link.requested_by,
             created_at=link.created_at,
             expires_at=link.expires_at,
-            taken_at=link.taken_at,
+            used_at=link.used_at,
             browser_hash=link.browser_hash,
         )
         insert = self._transaction.insert_for_user(row, link.user_id)
@@ -49,21 +49,21 @@ class LoginLinks:
                 or_(table.c.browser_hash.is_(None), table.c.browser_hash == browser_hash),
             )
             .values(
-                browser_hash=browser_hash, taken_at=func.coalesce(table.c.taken_at, literal(now, UtcMoment))
+                browser_hash=browser_hash, used_at=func.coalesce(table.c.used_at, literal(now, UtcMoment))
             )
             .returning(table)
         )
         row = taken.first()
         return None if row is None else _link(row)
 
-    async def count_open(self, user_id: str, *, asked_by: str, now: datetime) -> int:
+    async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
         """Count the user's links that somebody asked for and that have not expired."""
         query = (
             select(func.count())
             .select_from(LoginLinkRow)
             .where(
                 LoginLinkRow.user_id == user_id,
-                LoginLinkRow.asked_by == asked_by,
+                LoginLinkRow.requested_by == requested_by,
                 LoginLinkRow.expires_at > now,
             )
         )
@@ -79,9 +79,9 @@ def _link(row: Any) -> LoginLink:
     return LoginLink(
         user_id=row.user_id,
         generation=row.generation,
-        asked_by=row.asked_by,
+        requested_by=row.requested_by,
         created_at=row.created_at,
         expires_at=row.expires_at,
-        taken_at=row.taken_at,
+        used_at=row.used_at,
         browser_hash=row.browser_hash,
     )
