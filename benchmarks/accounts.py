@@ -18,7 +18,7 @@ from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.clock import Clock, SystemClock
-from hullwatch.runtime.garbage import collect_seldom
+from hullwatch.runtime.garbage import reduce_garbage_collection
 from hullwatch.runtime.logs import configure_logging
 from hullwatch.settings import Settings, read_settings
 
@@ -76,7 +76,7 @@ async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> 
         async with open_application(
             settings_for(broker, Path(folder)), clock=clock or SystemClock()
         ) as house:
-            collect_seldom()  # as the server does
+            reduce_garbage_collection()  # as the server does
             try:
                 yield house
             finally:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hullwatch.runtime.backoff import Backoff
 
 
-def test_delays_grow_to_the_ceiling():
+def test_delays_grow_to_the_limit():
     """Without jitter each delay is `factor` times the last, up to `max_s`."""
     backoff = Backoff(first_s=1, factor=2, max_s=10, jitter=0)
 
@@ -16,7 +16,7 @@ def test_delays_grow_to_the_ceiling():
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.integers())
 def test_a_delay_stays_within_its_bounds(attempt, jitter, seed):
-    """However long an outage lasts, a delay is at most `max_s` and loses at most its jittered part."""
+    """A delay is at most `max_s` and loses at most its jittered part, also after a long outage."""
     backoff = Backoff(first_s=1, factor=2, max_s=60, jitter=jitter)
 
     delay = backoff.delay(attempt, Random(seed))
@@ -27,12 +27,12 @@ def test_a_delay_stays_within_its_bounds(attempt, jitter, seed):
 
 @pytest.mark.parametrize("backoff", [Backoff(factor=1), Backoff(first_s=0)])
 def test_a_constant_backoff_is_quick_to_compute(backoff):
-    """Delays that never grow cost nothing to compute for a late attempt."""
+    """A late attempt must not cost a long loop."""
     assert backoff.delay(10**12, Random(1)) <= 1
 
 
 def test_jitter_spreads_delays():
-    """Two waiters with different luck do not come back together."""
+    """Two callers with different random numbers do not return together."""
     backoff = Backoff()
 
     assert backoff.delay(5, Random(1)) != backoff.delay(5, Random(2))
@@ -40,12 +40,12 @@ def test_jitter_spreads_delays():
 
 @pytest.mark.parametrize("wrong", [{"factor": 0.5}, {"jitter": 1.5}, {"first_s": 61}, {"first_s": -1}])
 def test_an_impossible_backoff_is_refused(wrong):
-    """Delays neither shrink nor become negative."""
+    """A delay neither shrinks nor becomes negative."""
     with pytest.raises(ValueError, match="impossible backoff"):
         Backoff(**wrong)
 
 
 def test_attempts_count_from_one():
-    """Attempt 0 is a caller's mistake."""
+    """Attempt 0 is a mistake of the caller."""
     with pytest.raises(ValueError, match="count from 1"):
         Backoff().delay(0, Random(1))

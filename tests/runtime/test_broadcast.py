@@ -8,7 +8,7 @@ from hullwatch.runtime.broadcast import Broadcast
 
 
 def read_all(subscription):
-    """Return what the subscription has queued, as messages, without waiting."""
+    """Return the queued messages of the subscription without waiting."""
 
     async def read():
         return [(await anext(subscription)).message for _ in range(subscription.pending)]
@@ -17,7 +17,7 @@ def read_all(subscription):
 
 
 async def test_followers_of_a_topic_get_its_messages_in_order():
-    """Each follower sees every message of its topics, numbered in the order of publishing, and no others."""
+    """The numbers follow the order of publishing; messages of other topics do not come."""
     hub = Broadcast[str]()
 
     async with hub.subscribe("a", "b") as both, hub.subscribe("a") as one:
@@ -34,7 +34,7 @@ async def test_followers_of_a_topic_get_its_messages_in_order():
 
 
 async def test_a_waiting_reader_is_woken():
-    """A reader that waits gets the message when it is published."""
+    """A reader may wait before the first message is published."""
     hub = Broadcast[str]()
     async with hub.subscribe("a") as subscription:
         reader = asyncio.create_task(anext(subscription))
@@ -46,7 +46,7 @@ async def test_a_waiting_reader_is_woken():
 
 
 async def test_a_cancelled_reader_loses_nothing():
-    """A read that was cancelled leaves the next message to the next read."""
+    """A cancelled read leaves the next message to the next read."""
     hub = Broadcast[str]()
     async with hub.subscribe("a") as subscription:
         reader = asyncio.create_task(anext(subscription))
@@ -57,8 +57,8 @@ async def test_a_cancelled_reader_loses_nothing():
         assert (await anext(subscription)).message == "kept"
 
 
-async def test_a_newer_quote_takes_the_place_of_an_unread_one():
-    """Of replaceable messages with one key a slow reader finds the newest only, in its place in the order."""
+async def test_a_newer_quote_replaces_an_unread_one():
+    """A slow reader gets the newest message of a key only, at its own number in the order."""
     hub = Broadcast[str]()
     async with hub.subscribe("quotes") as subscription:
         hub.publish("quotes", "SBIN 1", replaceable_key="SBIN")
@@ -71,7 +71,7 @@ async def test_a_newer_quote_takes_the_place_of_an_unread_one():
 
 
 async def test_a_full_queue_drops_old_quotes_first():
-    """What must arrive pushes out the oldest replaceable messages."""
+    """Messages that must arrive push out the oldest replaceable ones."""
     hub = Broadcast[str](queue_bound=2)
     async with hub.subscribe("t") as subscription:
         hub.publish("t", "quote 1", replaceable_key=1)
@@ -84,8 +84,8 @@ async def test_a_full_queue_drops_old_quotes_first():
         assert (subscription.dropped, subscription.overrun) == (3, False)
 
 
-async def test_a_reader_too_slow_for_what_must_arrive_is_told():
-    """More undroppable messages than the bound end the subscription, saying so, and free its memory."""
+async def test_a_reader_that_is_too_slow_is_overrun():
+    """More messages than the bound close the subscription and free its memory."""
     hub = Broadcast[str](queue_bound=2)
     async with hub.subscribe("t") as subscription:
         for number in range(3):
@@ -96,8 +96,8 @@ async def test_a_reader_too_slow_for_what_must_arrive_is_told():
         assert hub.listeners("t") == 0
 
 
-async def test_an_overrun_reader_can_come_back():
-    """After an overrun a new subscription after the last seen number brings what was lost."""
+async def test_an_overrun_reader_can_subscribe_again():
+    """A new subscription after the last seen number replays the lost messages."""
     hub = Broadcast[str](queue_bound=2)
     async with hub.subscribe("t") as subscription:
         hub.publish("t", "0")
@@ -109,8 +109,8 @@ async def test_an_overrun_reader_can_come_back():
         assert await read_all(again) == ["1", "2", "3", "4"]
 
 
-async def test_a_reconnecting_reader_gets_what_it_missed_across_topics():
-    """A replay holds the undroppable messages of all its topics after the given number, in order, then new ones."""
+async def test_a_replay_covers_all_topics_in_order():
+    """The messages after the given number come first, then new ones."""
     hub = Broadcast[str]()
     seen = hub.publish("a", "seen")
     hub.publish("b", "b2")
@@ -125,8 +125,8 @@ async def test_a_reconnecting_reader_gets_what_it_missed_across_topics():
         assert await read_all(subscription) == ["b2", "a5", "new"]
 
 
-async def test_a_reader_who_was_away_too_long_is_told():
-    """When the memory does not reach back far enough nothing is replayed and the reader is told."""
+async def test_a_replay_that_is_too_old_is_refused():
+    """Without the oldest messages nothing is replayed, and `missed` is set."""
     hub = Broadcast[str](replay_bound=2)
     for number in range(4):
         hub.publish("t", str(number))
@@ -139,8 +139,8 @@ async def test_a_reader_who_was_away_too_long_is_told():
 
 
 @pytest.mark.parametrize("after", [5, 99, 1001])
-async def test_a_reader_of_another_life_is_told(after):
-    """Numbers from before this broadcast began, or from beyond its last, cannot be replayed from."""
+async def test_a_number_of_another_process_is_refused(after):
+    """A number below the first or above the last one belongs to another broadcast."""
     hub = Broadcast[str](first_sequence=100)
     hub.publish("t", "only")
 
@@ -149,7 +149,7 @@ async def test_a_reader_of_another_life_is_told(after):
 
 
 async def test_topics_can_change_while_reading():
-    """A subscription can follow further topics and leave others."""
+    """A dashboard follows other symbols without a new subscription."""
     hub = Broadcast[str]()
     async with hub.subscribe("a") as subscription:
         subscription.follow("b")
@@ -161,8 +161,8 @@ async def test_topics_can_change_while_reading():
         assert subscription.topics == {"b"}
 
 
-async def test_a_subscription_that_was_left_costs_nothing():
-    """After the block the hub has forgotten the reader and, if nothing is kept of it, the topic."""
+async def test_a_closed_subscription_uses_no_memory():
+    """The hub drops the reader and, when it has no kept messages, the topic."""
     hub = Broadcast[str]()
     async with hub.subscribe("a"):
         assert hub.listeners("a") == 1
@@ -171,8 +171,8 @@ async def test_a_subscription_that_was_left_costs_nothing():
     assert not hub._topics
 
 
-async def test_closing_ends_readers_after_what_is_queued():
-    """On close readers finish what they have, and nobody can publish or follow any more."""
+async def test_readers_end_after_the_queued_messages():
+    """After `close` of the hub nothing can be published or followed."""
     hub = Broadcast[str]()
     async with hub.subscribe("a") as subscription, hub.subscribe("a") as waiting:
         reader = asyncio.create_task(anext(waiting, None))
@@ -189,7 +189,7 @@ async def test_closing_ends_readers_after_what_is_queued():
 
 
 async def test_a_subscription_has_one_reader():
-    """A second reader would take half of the messages, so it is refused."""
+    """A second reader would take half of the messages."""
     hub = Broadcast[str]()
     async with hub.subscribe("a") as subscription:
         reader = asyncio.create_task(anext(subscription))
@@ -217,8 +217,8 @@ STEPS = st.lists(
 )
 
 
-class ObedientReader:
-    """A slow reader that comes back after an overrun, and starts afresh when it is told that it missed something."""
+class CarefulReader:
+    """A slow reader that subscribes again after an overrun and starts anew when `missed` is set."""
 
     def __init__(self, hub):
         self.hub = hub
@@ -228,7 +228,7 @@ class ObedientReader:
         self.newest_quote = {}
 
     async def read(self, most):
-        """Read up to so many deliveries, checking their order and that quotes are the newest."""
+        """Read up to so many deliveries; check their order and that each quote is the newest."""
         for _ in range(min(most, self.subscription.pending)):
             delivery = await anext(self.subscription)
             assert delivery.sequence > self.last_seen
@@ -239,7 +239,7 @@ class ObedientReader:
                 assert self.newest_quote.pop(delivery.message) == delivery.sequence
 
     def reconnect(self):
-        """Subscribe again after what was seen last; take a snapshot when that is too long ago."""
+        """Subscribe again after the last seen number; start anew when that is too long ago."""
         self.subscription.close()
         self.newest_quote.clear()
         self.subscription = self.hub.subscribe("a", "b", after=self.last_seen)
@@ -248,12 +248,12 @@ class ObedientReader:
 
 
 @given(STEPS, st.integers(1, 4), st.integers(0, 4))
-def test_nothing_that_must_arrive_is_lost_without_a_word(steps, queue_bound, replay_bound):
-    """A reader that obeys `overrun` and `missed` has every state message in order, or was told to start afresh."""
+def test_no_message_is_lost_silently(steps, queue_bound, replay_bound):
+    """A reader that obeys `overrun` and `missed` has all state messages in order, or started anew."""
 
     async def play():
         hub = Broadcast[str](queue_bound=queue_bound, replay_bound=replay_bound)
-        reader = ObedientReader(hub)
+        reader = CarefulReader(hub)
         for step, topic, number in steps:
             if step == "state":
                 reader.expected.append(hub.publish(topic, "state"))

@@ -14,24 +14,24 @@ COOL_DOWN = Backoff(first_s=10, factor=2, max_s=40, jitter=0)
 
 @pytest.fixture
 def clock():
-    """Time under the test's control."""
+    """Return a clock that only the test advances."""
     return FakeClock()
 
 
 @pytest.fixture
 def circuit(clock):
-    """A circuit that opens after three failures from two sources."""
+    """Return a circuit that opens after three failures from two sources."""
     return Circuit(clock, opens_after=3, min_sources=2, cool_down=COOL_DOWN, random=Random(1))
 
 
-def open_it(circuit):
-    """Fail often enough, from enough sources."""
+def open_circuit(circuit):
+    """Report enough failures from enough sources."""
     for source in ("a", "a", "b"):
         circuit.failed(source)
 
 
 def test_it_opens_after_enough_failures_in_a_row(circuit, clock):
-    """The third failure, the second source among them, opens it and says since when and for how long."""
+    """The report says since when it is open and for how long."""
     circuit.failed("a")
     circuit.failed("a")
     assert circuit.permit() is Permit.ALLOWED
@@ -45,7 +45,7 @@ def test_it_opens_after_enough_failures_in_a_row(circuit, clock):
 
 
 def test_one_source_alone_does_not_open_it(circuit):
-    """However often one source fails, the others may go on."""
+    """The failures of one account must not stop the others."""
     for _ in range(50):
         circuit.failed("a")
 
@@ -53,8 +53,8 @@ def test_one_source_alone_does_not_open_it(circuit):
     assert circuit.retry_after_s == 0
 
 
-def test_a_success_in_between_starts_the_count_anew(circuit):
-    """Failures count only while nothing succeeds."""
+def test_a_success_resets_the_count(circuit):
+    """Only failures in a row are a sign of an outage."""
     circuit.failed("a")
     circuit.failed("b")
     circuit.succeeded()
@@ -64,9 +64,9 @@ def test_a_success_in_between_starts_the_count_anew(circuit):
     assert circuit.state is CircuitState.CLOSED
 
 
-async def test_after_the_cool_down_one_probe_goes_out(circuit, clock):
-    """Of all who ask when the cool-down is over, one may call."""
-    open_it(circuit)
+async def test_after_the_cool_down_one_call_is_the_probe(circuit, clock):
+    """All other calls are still refused, so that a weak service is not overrun."""
+    open_circuit(circuit)
     await clock.advance(10)
 
     permits = [circuit.permit() for _ in range(20)]
@@ -76,9 +76,9 @@ async def test_after_the_cool_down_one_probe_goes_out(circuit, clock):
     assert circuit.retry_after_s > 0
 
 
-async def test_a_probe_that_succeeds_closes_it(circuit, clock):
-    """After a good probe everyone may call again and the outage is over."""
-    open_it(circuit)
+async def test_a_successful_probe_closes_it(circuit, clock):
+    """All calls are allowed again and the outage has no start any more."""
+    open_circuit(circuit)
     await clock.advance(10)
     circuit.permit()
 
@@ -88,9 +88,9 @@ async def test_a_probe_that_succeeds_closes_it(circuit, clock):
     assert circuit.opened_at is None
 
 
-async def test_a_probe_that_fails_opens_it_for_longer(circuit, clock):
-    """Each failed probe lengthens the cool-down; the outage is still the same one."""
-    open_it(circuit)
+async def test_a_failed_probe_lengthens_the_cool_down(circuit, clock):
+    """The outage keeps its start."""
+    open_circuit(circuit)
     opened_at = circuit.opened_at
     await clock.advance(10)
     circuit.permit()
@@ -101,9 +101,9 @@ async def test_a_probe_that_fails_opens_it_for_longer(circuit, clock):
     assert circuit.opened_at == opened_at
 
 
-async def test_an_abandoned_probe_lets_the_next_one_out(circuit, clock):
-    """A probe that was cancelled is replaced at once."""
-    open_it(circuit)
+async def test_an_abandoned_probe_is_replaced_at_once(circuit, clock):
+    """A cancelled call proves nothing about the service."""
+    open_circuit(circuit)
     await clock.advance(10)
     circuit.permit()
 
@@ -112,9 +112,9 @@ async def test_an_abandoned_probe_lets_the_next_one_out(circuit, clock):
     assert circuit.permit() is Permit.PROBE
 
 
-async def test_stragglers_are_not_taken_for_the_probe(circuit, clock):
-    """Calls that set out before the opening change nothing while the probe is out."""
-    open_it(circuit)
+async def test_a_call_from_before_is_not_taken_for_the_probe(circuit, clock):
+    """Calls that began before the opening change nothing while the probe is under way."""
+    open_circuit(circuit)
     await clock.advance(10)
     circuit.permit()
 
@@ -127,8 +127,8 @@ async def test_stragglers_are_not_taken_for_the_probe(circuit, clock):
 
 
 async def test_late_failures_do_not_prolong_the_cool_down(circuit, clock):
-    """Calls that fail while it is open were under way before; the cool-down goes on as it was."""
-    open_it(circuit)
+    """Calls that fail while it is open began before it opened."""
+    open_circuit(circuit)
     await clock.advance(6)
 
     circuit.failed("a", Permit.ALLOWED)
@@ -136,20 +136,20 @@ async def test_late_failures_do_not_prolong_the_cool_down(circuit, clock):
     assert circuit.retry_after_s == 4
 
 
-async def test_a_row_of_failures_that_came_by_chance_does_not_open_it(clock):
-    """Where nothing has to succeed for a while, many failures within less time are not taken for an outage."""
+async def test_many_failures_in_a_short_time_do_not_open_it(clock):
+    """With `min_row_s`, a burst of failures by chance is not taken for an outage."""
     circuit = Circuit(
         clock, opens_after=3, min_sources=2, min_row_s=10, cool_down=COOL_DOWN, random=Random(1)
     )
     for _ in range(20):
-        open_it(circuit)
+        open_circuit(circuit)
         await clock.advance(1)
         circuit.succeeded()
     assert circuit.state is CircuitState.CLOSED
 
-    open_it(circuit)
+    open_circuit(circuit)
     await clock.advance(9)
-    open_it(circuit)
+    open_circuit(circuit)
     assert circuit.permit() is Permit.ALLOWED
 
     await clock.advance(1)
@@ -159,7 +159,7 @@ async def test_a_row_of_failures_that_came_by_chance_does_not_open_it(clock):
 
 
 @pytest.mark.parametrize("wrong", [{"opens_after": 0}, {"opens_after": 1, "min_sources": 0}])
-def test_a_circuit_that_opens_by_itself_is_refused(clock, wrong):
+def test_a_circuit_without_failures_is_refused(clock, wrong):
     """At least one failure from one source is needed."""
     with pytest.raises(ValueError, match="at least one failure"):
         Circuit(clock, cool_down=COOL_DOWN, random=Random(1), **wrong)
@@ -175,8 +175,8 @@ def test_a_circuit_that_opens_by_itself_is_refused(clock, wrong):
         max_size=60,
     )
 )
-def test_never_two_probes_and_closed_after_a_probes_success(steps):
-    """Under any order of calls and results at most one probe is out, and its success closes the circuit."""
+def test_there_is_at_most_one_probe(steps):
+    """This holds for any order of calls and results, and a successful probe closes the circuit."""
 
     async def play():
         clock = FakeClock()

@@ -16,7 +16,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 class RealTime:
-    """Real seconds under a test's control, for `ScaledClock`."""
+    """Real seconds that only the test advances, for `ScaledClock`."""
 
     def __init__(self):
         self.seconds = 100.0
@@ -28,7 +28,7 @@ class RealTime:
 
 @dataclass
 class Case:
-    """A clock, and how to let a moment of its time (`nap_s`) pass."""
+    """A clock, and a way to let a moment of its time (`nap_s`) pass."""
 
     clock: Clock
     nap_s: float
@@ -36,34 +36,34 @@ class Case:
 
 
 def fake_case() -> Case:
-    """A clock moved by hand."""
+    """Return a clock that is advanced by hand."""
     clock = FakeClock(NOON)
     return Case(clock, 90.0, lambda task: clock.advance(90))
 
 
 def scaled_case() -> Case:
-    """Another party's clock, a million times faster than life."""
+    """Return a clock a million times faster than real time."""
     return Case(ScaledClock(speed=1e6, starts_at=NOON), 90.0, lambda task: task)
 
 
 def system_case() -> Case:
-    """The machine's clock, in naps too short to notice."""
+    """Return the machine's clock with short sleeps."""
     return Case(SystemClock(), 0.0001, lambda task: task)
 
 
 @pytest.fixture(params=[fake_case, scaled_case, system_case], ids=["fake", "scaled", "system"])
 def case(request):
-    """One kind of clock."""
+    """Return one kind of clock."""
     return request.param()
 
 
 async def test_the_present_is_aware_and_in_utc(case):
-    """Every clock speaks UTC and says so."""
+    """Local times would make stored moments ambiguous."""
     assert case.clock.now().utcoffset() == timedelta(0)
 
 
 async def test_a_sleep_lasts_at_least_its_length(case):
-    """After a sleep the monotonic scale has moved by no less than was asked."""
+    """A job that wakes early would find nothing due."""
     before = case.clock.monotonic()
 
     sleep = asyncio.create_task(case.clock.sleep(case.nap_s))
@@ -85,8 +85,8 @@ async def test_sleeping_until_a_moment_reaches_it(case):
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
-async def test_a_sleep_of_nothing_lets_others_run(case, seconds):
-    """A sleep of zero or less returns without time passing, yet gives way once."""
+async def test_a_sleep_of_zero_lets_others_run(case, seconds):
+    """A loop that sleeps for zero or less must not block the event loop."""
     ran = asyncio.Event()
     asyncio.get_running_loop().call_soon(ran.set)
 
@@ -97,7 +97,7 @@ async def test_a_sleep_of_nothing_lets_others_run(case, seconds):
 
 
 async def test_a_cancelled_sleep_ends(case):
-    """Cancelling a sleeper ends its sleep with the cancellation."""
+    """The cancellation reaches the sleeper."""
     sleep = asyncio.create_task(case.clock.sleep(1e9))
     await asyncio.sleep(0)
 
@@ -108,7 +108,7 @@ async def test_a_cancelled_sleep_ends(case):
 
 
 async def test_monotonic_does_not_run_backwards(case):
-    """Later readings of the monotonic scale are never smaller."""
+    """Intervals are measured with it, so it must never decrease."""
     readings = []
     for _ in range(20):
         readings.append(case.clock.monotonic())
@@ -117,8 +117,8 @@ async def test_monotonic_does_not_run_backwards(case):
     assert readings == sorted(readings)
 
 
-async def test_a_timeout_ends_what_takes_too_long(case):
-    """A block that overlasts its time ends with TimeoutError."""
+async def test_a_timeout_ends_a_slow_block(case):
+    """A block that takes longer ends with TimeoutError."""
 
     async def overlast():
         async with clock_timeout(case.clock, case.nap_s):
@@ -132,8 +132,8 @@ async def test_a_timeout_ends_what_takes_too_long(case):
         await task
 
 
-async def test_a_timeout_leaves_quick_work_alone(case):
-    """A block that ends in time is not disturbed, and its watchdog is gone afterwards."""
+async def test_a_timeout_does_not_disturb_a_quick_block(case):
+    """Its watchdog task is gone afterwards."""
     async with clock_timeout(case.clock, 1e9):
         await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -142,7 +142,7 @@ async def test_a_timeout_leaves_quick_work_alone(case):
 
 
 async def test_a_cancellation_from_outside_is_not_a_timeout(case):
-    """Cancelling the task that waits inside a timeout cancels it, rather than timing it out."""
+    """The caller must see CancelledError, or a stopping job would go on."""
 
     async def wait():
         async with clock_timeout(case.clock, 1e9):
@@ -156,15 +156,15 @@ async def test_a_cancellation_from_outside_is_not_a_timeout(case):
         await task
 
 
-async def test_a_timeout_passes_on_the_blocks_own_error(case):
-    """An error of the block itself comes out as it is."""
+async def test_a_timeout_raises_the_error_of_its_block(case):
+    """An error of the block itself is not replaced."""
     with pytest.raises(KeyError):
         async with clock_timeout(case.clock, 1e9):
             raise KeyError
 
 
-async def test_advancing_wakes_sleepers_in_order_at_their_own_moment():
-    """Each sleeper wakes at its deadline, in the order of deadlines, chains of sleeps included."""
+async def test_sleepers_wake_in_order_at_their_own_moment():
+    """Chains of sleeps within one `advance` are included."""
     clock = FakeClock(NOON)
     woken = []
 
@@ -185,7 +185,7 @@ async def test_advancing_wakes_sleepers_in_order_at_their_own_moment():
 
 
 async def test_a_cancelled_sleeper_is_not_counted():
-    """Only sleeps under way are counted."""
+    """Tests wait for a number of sleepers, so only running sleeps count."""
     clock = FakeClock()
     task = asyncio.create_task(clock.sleep(5))
     await clock.settle()
@@ -197,7 +197,7 @@ async def test_a_cancelled_sleeper_is_not_counted():
 
 
 async def test_the_fake_clock_advances_to_a_moment():
-    """Time can be moved to a moment as well as by seconds, and never backwards."""
+    """It can be moved to a moment as well as by seconds, and never backwards."""
     clock = FakeClock(NOON)
 
     await clock.advance_to(NOON + timedelta(hours=1))
@@ -207,8 +207,8 @@ async def test_the_fake_clock_advances_to_a_moment():
         await clock.advance(-1)
 
 
-def test_scaled_time_runs_faster_than_life():
-    """One real second is `speed` seconds of the scaled clock, on both of its scales."""
+def test_scaled_time_runs_faster_than_real_time():
+    """One real second is `speed` seconds on both scales of the clock."""
     real = RealTime()
     clock = ScaledClock(speed=60.0, starts_at=NOON, real_monotonic=real)
     before = clock.monotonic()
@@ -219,8 +219,8 @@ def test_scaled_time_runs_faster_than_life():
     assert clock.monotonic() - before == pytest.approx(120)
 
 
-async def test_an_advanced_clock_wakes_its_sleepers():
-    """A jump forward wakes those whose time has come and leaves the others asleep."""
+async def test_a_jump_forward_wakes_due_sleepers():
+    """Sleepers with a later deadline stay asleep."""
     clock = ScaledClock(speed=1.0, starts_at=NOON, real_monotonic=RealTime())
     short, long = asyncio.create_task(clock.sleep(600)), asyncio.create_task(clock.sleep(6000))
     moment = asyncio.create_task(clock.sleep_until(NOON + timedelta(minutes=5)))
@@ -233,8 +233,8 @@ async def test_an_advanced_clock_wakes_its_sleepers():
     long.cancel()
 
 
-async def test_a_stopped_clock_wakes_when_it_runs_again():
-    """At speed 0 a sleeper waits for the clock to be moved."""
+async def test_a_sleeper_of_a_stopped_clock_wakes_after_a_jump():
+    """At speed 0 only `synchronise` moves the time."""
     clock = ScaledClock(speed=0.0, starts_at=NOON)
     sleeper = asyncio.create_task(clock.sleep(60))
     await asyncio.sleep(0)
@@ -247,8 +247,8 @@ async def test_a_stopped_clock_wakes_when_it_runs_again():
     assert clock.speed == 1e6
 
 
-def test_a_jump_backwards_does_not_turn_the_monotonic_scale():
-    """When the other party's time is set back, the present follows and the monotonic scale stays."""
+def test_a_jump_backwards_leaves_the_monotonic_scale():
+    """The present follows the other clock, and monotonic time never decreases."""
     clock = ScaledClock(speed=1.0, starts_at=NOON, real_monotonic=RealTime())
     before = clock.monotonic()
 
@@ -258,8 +258,8 @@ def test_a_jump_backwards_does_not_turn_the_monotonic_scale():
     assert clock.monotonic() == before
 
 
-def test_corrections_to_and_fro_do_not_make_time_run_ahead():
-    """Readings that jitter with the line's delay leave the monotonic scale close to the other party's time."""
+def test_small_corrections_do_not_make_time_run_ahead():
+    """Readings vary with the network delay; the monotonic scale stays close to the other clock."""
     clock = ScaledClock(speed=60.0, starts_at=NOON, real_monotonic=RealTime())
 
     for _ in range(100):
@@ -270,8 +270,8 @@ def test_corrections_to_and_fro_do_not_make_time_run_ahead():
 
 
 @given(st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(0, 1000), st.floats(0, 60)), max_size=20))
-def test_synchronising_never_turns_the_monotonic_scale(steps):
-    """Whatever the other party's clock is set to, the monotonic scale only moves forward."""
+def test_synchronising_never_decreases_the_monotonic_scale(steps):
+    """This holds for every sequence of readings."""
     real = RealTime()
     clock = ScaledClock(speed=60.0, starts_at=NOON, real_monotonic=real)
     readings = [clock.monotonic()]
@@ -287,6 +287,6 @@ def test_synchronising_never_turns_the_monotonic_scale(steps):
 
 @pytest.mark.parametrize("speed", [-1.0, float("inf"), float("nan")])
 def test_an_impossible_speed_is_refused(speed):
-    """A clock runs forward at a finite pace, or stands still."""
+    """A clock runs forward at a finite speed, or is stopped."""
     with pytest.raises(ValueError, match="clock cannot run"):
         ScaledClock(speed=speed, starts_at=NOON, real_monotonic=time.monotonic)

@@ -2,23 +2,23 @@ import gc
 
 import pytest
 
-from hullwatch.runtime.garbage import THRESHOLDS, collect_seldom
+from hullwatch.runtime.garbage import THRESHOLDS, reduce_garbage_collection
 
 
 @pytest.fixture
 def collector():
-    """The collector as it was, whatever a test does to it."""
+    """Restore the collector's settings after the test."""
     before = gc.get_threshold()
     yield gc
     gc.unfreeze()
     gc.set_threshold(*before)
 
 
-def test_what_is_in_memory_is_searched_no_more(collector):
-    """Objects that live already are set aside, and new ones are looked at seldom."""
+def test_existing_objects_are_not_searched_again(collector):
+    """New objects are searched less often."""
     kept = [[] for _ in range(100)]
 
-    collect_seldom()
+    reduce_garbage_collection()
 
     assert collector.get_threshold() == THRESHOLDS
     assert collector.get_freeze_count() >= len(kept)

@@ -9,7 +9,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hullwatch.runtime.logs import component_log, configure_logging, redact
+from hullwatch.runtime.logs import configure_logging, redact
 from hullwatch.runtime.redaction import is_secret_name, redact_value
 
 PAYLOAD = "eyJzdWIiOiJjYW5hcnkiLCJleHAiOjE3OTUwMDAwMDB9"
@@ -19,16 +19,16 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that is a terminal."""
 
     def isatty(self):
-        """Say so."""
+        """Return that it is one."""
         return True
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was():
-    """Logging is the process's own: leave it as it was found."""
+def _restore_logging():
+    """Restore the logging of the process after each test."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -39,21 +39,23 @@ def _as_it_was():
 
 
 def configured(stream, **settings):
-    """Log to the stream, at noon."""
+    """Configure logging to the stream, with the time at noon."""
     configure_logging(stream=stream, now=lambda: NOON, **settings)
     return stream
 
 
 def lines(stream):
-    """Return the JSON objects written."""
+    """Return the written JSON objects."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_a_line_is_one_json_object():
-    """Off a terminal each entry is an object with time, level, speaker and event first, fields in camelCase."""
+    """Time, level, component and event come first; field names are in camelCase."""
     out = configured(io.StringIO())
 
-    component_log("TokenValidationService").warning("access_token.expired", user_id="u1", incident_id=7)
+    structlog.get_logger(component="TokenValidationService").warning(
+        "access_token.expired", user_id="u1", incident_id=7
+    )
 
     assert lines(out) == [
         {
@@ -68,12 +70,12 @@ def test_a_line_is_one_json_object():
     assert list(lines(out)[0])[:4] == ["at", "level", "component", "event"]
 
 
-def test_a_terminal_gets_coloured_text_with_the_component_in_brackets(monkeypatch):
-    """On a terminal a line is for people."""
+def test_a_terminal_gets_coloured_text(monkeypatch):
+    """The component is in brackets, as the README shows."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = configured(Terminal())
 
-    component_log("HMAService").info("signal.found", symbol="NSE:SBIN-EQ", note="two words")
+    structlog.get_logger(component="HMAService").info("signal.found", symbol="NSE:SBIN-EQ", note="two words")
 
     text = out.getvalue()
     assert "\x1b[36m[HMAService]\x1b[0m" in text
@@ -82,19 +84,19 @@ def test_a_terminal_gets_coloured_text_with_the_component_in_brackets(monkeypatc
 
 
 def test_text_in_a_pipe_has_no_colours():
-    """Text can be asked for where there is no terminal; then it is plain."""
+    """Colour codes would disturb programs that read the pipe."""
     out = configured(io.StringIO(), json=False)
 
-    component_log("Api").info("started", port=8000)
+    structlog.get_logger(component="Api").info("started", port=8000)
 
     assert out.getvalue() == "12:00:00.000 info [Api] started port=8000\n"
 
 
 def test_lines_below_the_level_are_not_written():
-    """The level is the least that is written, and an unknown one is refused."""
+    """An unknown level is refused at the start."""
     out = configured(io.StringIO(), level="warning")
 
-    component_log("Api").info("quiet")
+    structlog.get_logger(component="Api").info("quiet")
 
     assert out.getvalue() == ""
     with pytest.raises(ValueError, match="chatty"):
@@ -102,8 +104,8 @@ def test_lines_below_the_level_are_not_written():
 
 
 def test_a_log_made_before_the_configuration_follows_it():
-    """A component may fetch its log first."""
-    log = component_log("Api")
+    """Modules may create their logger at import."""
+    log = structlog.get_logger(component="Api")
 
     out = configured(io.StringIO())
     log.info("started")
@@ -111,8 +113,8 @@ def test_a_log_made_before_the_configuration_follows_it():
     assert lines(out)[0]["component"] == "Api"
 
 
-def test_libraries_take_the_same_way():
-    """What a library logs has the same form and passes the redactor, whatever handlers it brought."""
+def test_library_lines_are_redacted_too():
+    """They get the same form, even when the library installed its own handlers."""
     uvicorn = logging.getLogger("uvicorn.error")
     uvicorn.addHandler(logging.StreamHandler(io.StringIO()))
     out = configured(io.StringIO())
@@ -131,8 +133,8 @@ def test_libraries_take_the_same_way():
     assert uvicorn.handlers == []
 
 
-def test_statements_with_their_parameters_are_never_logged():
-    """The database library's account of each statement stays off, even at DEBUG."""
+def test_sql_statements_are_never_logged():
+    """Their parameters hold secrets, so they stay off even at DEBUG."""
     out = configured(io.StringIO(), level="DEBUG")
 
     logging.getLogger("sqlalchemy.engine.Engine").info("INSERT … [generated in 0.1s] ('plain secret',)")
@@ -141,8 +143,8 @@ def test_statements_with_their_parameters_are_never_logged():
     assert [line["event"] for line in lines(out)] == ["seen at DEBUG"]
 
 
-def test_a_librarys_wrong_log_call_is_written_as_it_is():
-    """A log call whose arguments do not fit does not raise, and is not lost."""
+def test_a_wrong_log_call_is_written_as_it_is():
+    """Arguments that do not fit must neither raise nor lose the line."""
     out = configured(io.StringIO())
 
     logging.getLogger("asyncio").warning("%d and %d", 1)  # noqa: PLE1206 - the mistake under test
@@ -152,7 +154,7 @@ def test_a_librarys_wrong_log_call_is_written_as_it_is():
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_traceback_has_no_locals_and_no_secrets(as_json):
-    """An exception is told by its messages, redacted, its causes and notes included; never by its variables."""
+    """It has the redacted messages of an exception, its causes and notes, and no variables."""
     out = configured(io.StringIO(), json=as_json)
 
     def fail():
@@ -169,7 +171,7 @@ def test_a_traceback_has_no_locals_and_no_secrets(as_json):
     try:
         fail()
     except ValueError:
-        component_log("FyersClient").exception("call.failed")
+        structlog.get_logger(component="FyersClient").exception("call.failed")
         logging.getLogger("aiohttp").exception("also here")
 
     text = out.getvalue()
@@ -180,72 +182,74 @@ def test_a_traceback_has_no_locals_and_no_secrets(as_json):
 
 
 def test_contextual_fields_join_every_line():
-    """What was bound for a request appears in our lines and the libraries'."""
+    """Fields bound for a request appear in our lines and those of libraries."""
     out = configured(io.StringIO())
     structlog.contextvars.bind_contextvars(request_id="r1")
 
-    component_log("Api").info("ours")
+    structlog.get_logger(component="Api").info("ours")
     logging.getLogger("uvicorn").warning("theirs")
 
     assert [line["requestId"] for line in lines(out)] == ["r1", "r1"]
 
 
-def test_one_entry_is_one_line_whatever_it_holds():
-    """Line breaks and terminal codes in what is logged neither start a line nor steer the terminal."""
+def test_one_entry_is_one_line():
+    """A value with line breaks or terminal codes could forge lines."""
     as_json, as_text = io.StringIO(), io.StringIO()
     for out, json_wanted in ((as_json, True), (as_text, False)):
         configured(out, json=json_wanted)
-        component_log("Api").info("one\nforged \x1b[2J", field="a\r\nb\u2028c\x9b", नाम="\ud800")
+        structlog.get_logger(component="Api").info(
+            "one\nforged \x1b[2J", field="a\r\nb\u2028c\x9b", नाम="\ud800"
+        )
 
     assert len(as_json.getvalue().splitlines()) == 1
     assert len(as_text.getvalue().splitlines()) == 1
     assert "\x1b" not in as_text.getvalue()
 
 
-def test_a_stream_that_is_gone_stops_no_work(capfd):
-    """Whoever logs to a closed stream goes on, through our loggers and a library's, and nothing is said elsewhere."""
+def test_a_closed_stream_stops_no_work(capfd):
+    """Nothing is written elsewhere instead, neither for our loggers nor for a library's."""
     out = configured(io.StringIO())
-    component_log("Api").info("heard")
-    assert [line["event"] for line in lines(out)] == ["heard"]
+    structlog.get_logger(component="Api").info("written")
+    assert [line["event"] for line in lines(out)] == ["written"]
     out.close()
 
-    component_log("Api").info("nobody hears")
-    logging.getLogger("a.library").warning("nobody hears")
+    structlog.get_logger(component="Api").info("not written")
+    logging.getLogger("a.library").warning("not written")
 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_stream_of_few_characters_still_gets_the_line():
-    """What an encoding cannot say is escaped."""
+def test_unencodable_characters_are_escaped():
+    """A terminal with an ASCII locale must not lose the line."""
     raw = io.BytesIO()
     configured(io.TextIOWrapper(raw, encoding="ascii"), json=False)
 
-    component_log("Api").info("✓ done")
+    structlog.get_logger(component="Api").info("✓ done")
 
     assert raw.getvalue().endswith(b"\\u2713 done\n")
 
 
 class Plan(StrEnum):
-    """Something a field may hold."""
+    """A value of a field."""
 
     FREE = "free"
 
 
 class Unshowable:
-    """An object whose repr fails."""
+    """An object whose repr raises."""
 
     def __repr__(self):
-        """Fail."""
+        """Raise an error."""
         raise RuntimeError
 
 
 def test_any_object_can_be_logged():
-    """Values become plain JSON: moments in ISO, durations in seconds, what cannot be shown by its class."""
+    """Moments become ISO text, durations seconds, and objects without a repr their class."""
     endless = {}
     endless["again"] = endless
     out = configured(io.StringIO())
 
-    component_log("Api").info(
+    structlog.get_logger(component="Api").info(
         "all", at_noon=NOON, took=timedelta(seconds=1.5), plan=Plan.FREE, odd=Unshowable(), nan=float("nan"),
         raw=b"access_token=abc", some={1}, endless=endless, error_seen=OSError("token: abc"),
     )  # fmt: skip
@@ -283,7 +287,7 @@ def test_any_object_can_be_logged():
     ],
 )
 def test_secrets_are_masked_in_text(text, expected):
-    """Each shape in which a secret has been seen in text is masked, and its surroundings stay readable."""
+    """Each form in which a secret was seen in text is masked; the rest stays readable."""
     assert redact(text) == expected
 
 
@@ -300,8 +304,8 @@ def test_secrets_are_masked_in_text(text, expected):
         "KeyError: 'token'",
     ],
 )
-def test_harmless_text_is_left_alone(text):
-    """What merely speaks of tokens is not mangled."""
+def test_harmless_text_is_not_changed(text):
+    """Text about tokens has to stay readable for operators."""
     assert redact(text) == text
 
 
@@ -317,12 +321,12 @@ def test_harmless_text_is_left_alone(text):
     ],
 )  # fmt: skip
 def test_secret_fields_are_known_by_name(name, is_secret):
-    """However it is spelled, a secret's name is recognised, and what is only about one is not."""
+    """Every spelling of a secret's name counts; names such as `token_state` do not."""
     assert is_secret_name(name) == is_secret
 
 
 def test_secret_fields_are_masked_at_any_depth():
-    """Fields and headers named like a secret are masked inside whatever holds them."""
+    """Fields and headers can be nested in lists, tuples and mappings."""
     value = {
         "a": [{"pin": 1234}, ("Authorization", "opaque")],
         "b": {"c": {"app_secret": ["x"], "has_token": True}},
@@ -348,18 +352,18 @@ FIELD_VALUES = st.recursive(
 
 
 class Holder:
-    """An object that shows what it holds."""
+    """An object whose repr shows a text."""
 
     def __init__(self, text):
         self.text = text
 
     def __repr__(self):
-        """Show it."""
+        """Return the text."""
         return f"Holder({self.text})"
 
 
 def planted(shape, text):
-    """Put the text wherever the shape says."""
+    """Put the text into a value of the given shape."""
     if isinstance(shape, list):
         return [planted(inner, text) for inner in shape]
     if isinstance(shape, dict):
@@ -369,13 +373,15 @@ def planted(shape, text):
 
 @given(st.text(max_size=19), URL_SAFE, URL_SAFE, st.text(max_size=19), FIELD_VALUES, st.booleans())
 def test_no_signed_token_survives(before, payload, signature, after, shape, as_json):
-    """Wherever a token hides, in an event, a field at any depth or an exception, no part of it is written."""
+    """No part of a token is written, in an event, in fields of any depth or in an exception."""
     out = configured(io.StringIO(), json=as_json)
     text = f"{before}eyJhbGciOiJIUzI1NiJ9.eyJ{payload}.{signature}{after}"
 
     error = ValueError(text)
     error.__cause__ = OSError(text)
-    component_log("Api").error(text.replace("%", ""), field=planted(shape, text), exc_info=error)
+    structlog.get_logger(component="Api").error(
+        text.replace("%", ""), field=planted(shape, text), exc_info=error
+    )
     logging.getLogger("uvicorn").warning(text)
 
     written = out.getvalue()
@@ -401,8 +407,8 @@ def test_redacting_twice_changes_nothing(text):
 )  # fmt: skip
 @pytest.mark.parametrize("start", ["", "token='", 'token=\\"', "cookie: b'"])
 @pytest.mark.timeout(20)
-def test_long_text_is_no_trap(start, part):
-    """A long hostile text is read in one go: with two ways to read a part, this would take longer than anybody waits."""
+def test_long_text_is_redacted_in_linear_time(start, part):
+    """A pattern with two ways to match would take minutes on a long hostile text."""
     redacted = redact(start + part * 10_000)
 
     assert redact(redacted) == redacted

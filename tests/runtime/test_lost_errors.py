@@ -1,4 +1,4 @@
-"""The guard that fails a test which loses an error; `lost_errors`."""
+"""The plugin `lost_errors` fails a test that loses an error."""
 
 import os
 import subprocess
@@ -76,8 +76,8 @@ def test_shared_fixture(shared):
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
-def test_whoever_loses_something_fails_by_name(tmp_path: Path, processes: str) -> None:
-    """Each of the ways to lose an error fails the test that lost it and no other, in one process or several."""
+def test_the_test_that_loses_an_error_fails(tmp_path: Path, processes: str) -> None:
+    """Each way to lose an error fails this test and no other, in one process or several."""
     (tmp_path / "conftest.py").write_text(
         "from lost_errors import *\nfrom lost_errors import _nothing_is_lost\n"
     )

@@ -7,7 +7,7 @@ from hullwatch.runtime.single_flight import SingleFlight
 
 
 class Work:
-    """A piece of work that waits for its release, and remembers what happened to it."""
+    """A task that waits for its release and counts its starts and cancellations."""
 
     def __init__(self, result="done"):
         self.release = asyncio.Event()
@@ -16,7 +16,7 @@ class Work:
         self.cancelled = 0
 
     async def __call__(self):
-        """Wait for the release, then give the result, or raise it."""
+        """Wait for the release, then return or raise the result."""
         self.started += 1
         try:
             await self.release.wait()
@@ -29,13 +29,13 @@ class Work:
 
 
 async def settle():
-    """Let everything that can run do so."""
+    """Let everything run that can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 async def test_callers_of_one_key_share_one_run():
-    """Ten who ask at once start the work once and all get its result."""
+    """Ten concurrent callers start the task once and all get its result."""
     flight, work = SingleFlight[str, str](), Work()
     callers = [asyncio.create_task(flight.run("key", work)) for _ in range(10)]
     await settle()
@@ -47,8 +47,8 @@ async def test_callers_of_one_key_share_one_run():
     assert len(flight) == 0
 
 
-async def test_keys_do_not_share():
-    """Different keys are different work."""
+async def test_keys_do_not_share_a_task():
+    """A result of one account must not reach another."""
     flight, one, two = SingleFlight[int, str](), Work("one"), Work("two")
     one.release.set()
     two.release.set()
@@ -56,8 +56,8 @@ async def test_keys_do_not_share():
     assert await asyncio.gather(flight.run(1, one), flight.run(2, two)) == ["one", "two"]
 
 
-async def test_the_next_caller_starts_anew():
-    """A result is not remembered once the work has ended."""
+async def test_a_later_caller_starts_a_new_task():
+    """A result is not cached after the task has ended."""
     flight, work = SingleFlight[str, str](), Work()
     work.release.set()
 
@@ -67,8 +67,8 @@ async def test_the_next_caller_starts_anew():
     assert work.started == 2
 
 
-async def test_an_error_goes_to_everyone():
-    """Work that fails fails for all who waited, and the key is free again."""
+async def test_an_error_reaches_all_callers():
+    """The key is free again afterwards."""
     flight, work = SingleFlight[str, str](), Work(KeyError("no"))
     callers = [asyncio.create_task(flight.run("key", work)) for _ in range(3)]
     await settle()
@@ -80,8 +80,8 @@ async def test_an_error_goes_to_everyone():
     assert len(flight) == 0
 
 
-async def test_one_cancelled_caller_leaves_the_work_to_the_others():
-    """Whoever started the work may go: the others still get the result."""
+async def test_a_cancelled_caller_does_not_cancel_the_task():
+    """The caller that started the task may leave; the others still get the result."""
     flight, work = SingleFlight[str, str](), Work()
     first, second = (asyncio.create_task(flight.run("key", work)) for _ in range(2))
     await settle()
@@ -95,8 +95,8 @@ async def test_one_cancelled_caller_leaves_the_work_to_the_others():
     assert work.cancelled == 0
 
 
-async def test_work_nobody_waits_for_is_cancelled():
-    """When the last caller has gone the work is cancelled, and the next caller starts anew."""
+async def test_a_task_without_callers_is_cancelled():
+    """The next caller starts a new one."""
     flight, work = SingleFlight[str, str](), Work()
     callers = [asyncio.create_task(flight.run("key", work)) for _ in range(2)]
     await settle()
@@ -112,8 +112,8 @@ async def test_work_nobody_waits_for_is_cancelled():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ask", "leave", "finish"]), st.integers(0, 2)), max_size=30))
-def test_whatever_callers_do_no_key_leaks_and_no_work_doubles(steps):
-    """One key never has two wanted runs at a time, and nothing is left when all have gone."""
+def test_no_key_leaks_and_no_task_runs_twice(steps):
+    """This holds for any order of calls, cancellations and results."""
 
     async def play():
         flight = SingleFlight[int, str]()

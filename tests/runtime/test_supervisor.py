@@ -10,7 +10,7 @@ from hullwatch.runtime.supervisor import JobKind, JobState, StopReport, Supervis
 
 
 class Job:
-    """A job that does what its list says, one entry a run: an exception, seconds to last, or for ever (None)."""
+    """A job with one entry for each run: an exception, seconds to last, or None for ever."""
 
     def __init__(self, clock, *runs, then=None):
         self.clock = clock
@@ -36,29 +36,29 @@ class Job:
 
 @pytest.fixture
 def clock():
-    """Time under the test's control."""
+    """Return a clock that only the test advances."""
     return FakeClock()
 
 
 @pytest.fixture
 def log():
-    """What was logged, as a logger that keeps its entries."""
+    """Return a logger that keeps its entries."""
     return structlog.testing.CapturingLogger()
 
 
 @pytest.fixture
 def restarted():
-    """The names of the jobs that were restarted, as reported to a metric."""
+    """Return the names of restarted jobs, as reported to a metric."""
     return []
 
 
 @pytest.fixture
 async def supervisor(clock, log, restarted):
-    """A supervisor whose backoff is 1, 2, 4 … 60 seconds."""
+    """Yield a supervisor whose backoff is 1, 2, 4 … 60 seconds."""
     logger = structlog.wrap_logger(log, processors=[])
     supervisor = Supervisor(clock, Random(1), logger, Backoff(jitter=0), restarted.append)
     yield supervisor
-    await supervisor.stop(within_s=0)  # nobody advances the clock any more
+    await supervisor.stop(within_s=0)  # the clock does not advance any more
 
 
 def report(supervisor, name):
@@ -67,11 +67,11 @@ def report(supervisor, name):
 
 
 def events(log):
-    """Return the names of what was logged, in order."""
+    """Return the names of the logged events in order."""
     return [call.kwargs["event"] for call in log.calls]
 
 
-async def test_a_job_that_dies_is_restarted_later_each_time(supervisor, clock, restarted):
+async def test_a_failed_job_is_restarted_later_each_time(supervisor, clock, restarted):
     """Restarts follow the backoff and are counted and reported."""
     job = Job(clock, OSError(), OSError(), OSError())
     supervisor.spawn("stream", job)
@@ -85,8 +85,8 @@ async def test_a_job_that_dies_is_restarted_later_each_time(supervisor, clock, r
     assert (found.restarts, found.failures, found.last_error) == (3, 3, "OSError")
 
 
-async def test_a_job_that_ends_is_restarted_too(supervisor, clock):
-    """A long-running job that simply returns has not done its work."""
+async def test_a_job_that_returns_is_restarted_too(supervisor, clock):
+    """A long-running job that returns has not done its work."""
     job = Job(clock, 5.0)
     supervisor.spawn("stream", job)
 
@@ -96,8 +96,8 @@ async def test_a_job_that_ends_is_restarted_too(supervisor, clock):
     assert report(supervisor, "stream").last_error == "returned"
 
 
-async def test_a_job_that_ran_well_is_forgiven(supervisor, clock):
-    """After a minute of running the backoff begins anew."""
+async def test_a_minute_of_running_resets_the_backoff(supervisor, clock):
+    """An old failure must not lengthen the restart after a new one."""
     job = Job(clock, OSError(), OSError(), 100.0, OSError())
     supervisor.spawn("stream", job)
 
@@ -106,21 +106,21 @@ async def test_a_job_that_ran_well_is_forgiven(supervisor, clock):
     assert job.started_at == [0, 1, 3, 104, 106]
 
 
-async def test_a_streak_of_deaths_is_logged_once_and_so_is_the_recovery(supervisor, clock, log):
-    """Logs tell of the change, not of each repeat: died, and later runs again."""
+async def test_failures_in_a_row_and_their_recovery_are_logged_once(supervisor, clock, log):
+    """The log has one line at each change and none for repeats."""
     supervisor.spawn("stream", Job(clock, OSError(), OSError(), OSError()))
 
     await clock.advance(50)
-    assert events(log) == ["job.died"]
+    assert events(log) == ["job.failed"]
     await clock.advance(50)
 
-    assert events(log) == ["job.died", "job.restarted"]
+    assert events(log) == ["job.failed", "job.recovered"]
     assert log.calls[1].kwargs["failures"] == 3
     assert {call.kwargs["component"] for call in log.calls} == {"Supervisor"}
 
 
-async def test_another_kind_of_death_is_news(supervisor, clock, log):
-    """Within a streak, an error of another class is logged."""
+async def test_another_error_in_a_row_is_logged(supervisor, clock, log):
+    """An operator must see that the cause has changed."""
     supervisor.spawn("stream", Job(clock, OSError(), KeyError(), KeyError()))
 
     await clock.advance(10)
@@ -129,7 +129,7 @@ async def test_another_kind_of_death_is_news(supervisor, clock, log):
 
 
 async def test_the_report_never_shows_an_errors_text(supervisor, clock):
-    """Only the class of an error is reported, as its text may hold a secret."""
+    """The text may hold a secret, so only the class is reported."""
     supervisor.spawn("stream", Job(clock, ValueError("access_token=canary")))
 
     await clock.advance(0)
@@ -138,8 +138,8 @@ async def test_the_report_never_shows_an_errors_text(supervisor, clock):
     assert report(supervisor, "stream").last_error == "ValueError"
 
 
-async def test_a_job_is_unhealthy_from_its_third_death_until_it_makes_progress(supervisor, clock):
-    """Two deaths are forgiven; after three the job has to show that it is back."""
+async def test_a_job_is_unhealthy_from_its_third_failure_on(supervisor, clock):
+    """After three failures only a heartbeat makes it healthy again, not the restart."""
     supervisor.spawn("stream", Job(clock, OSError(), OSError(), OSError()))
     await clock.advance(2.5)
     assert supervisor.is_healthy()
@@ -154,8 +154,8 @@ async def test_a_job_is_unhealthy_from_its_third_death_until_it_makes_progress(s
     assert supervisor.is_healthy()
 
 
-async def test_running_well_makes_a_job_healthy_without_heartbeats(supervisor, clock):
-    """A restarted job that has run for a minute has recovered."""
+async def test_a_minute_of_running_makes_a_job_healthy(supervisor, clock):
+    """A job without heartbeats must be able to recover."""
     supervisor.spawn("stream", Job(clock, *[OSError()] * 5))
 
     await clock.advance(31 + 60)
@@ -164,48 +164,18 @@ async def test_running_well_makes_a_job_healthy_without_heartbeats(supervisor, c
     assert report(supervisor, "stream").last_success_at == clock.now()
 
 
-async def test_a_side_issue_does_not_make_the_whole_unhealthy(supervisor, clock):
-    """Only essential jobs count for the whole."""
-    supervisor.spawn("nice to have", Job(clock, then=OSError()), essential=False)
+async def test_only_essential_jobs_count_for_the_process(supervisor, clock):
+    """A failing optional job must not restart the server."""
+    supervisor.spawn("optional", Job(clock, then=OSError()), essential=False)
 
     await clock.advance(20)
 
-    assert not supervisor.is_healthy("nice to have")
+    assert not supervisor.is_healthy("optional")
     assert supervisor.is_healthy()
 
 
-async def test_a_job_says_when_it_is_ready(supervisor, clock):
-    """Waiting for readiness ends with the first heartbeat."""
-
-    async def job():
-        await clock.sleep(5)
-        supervisor.heartbeat("stream")
-        await asyncio.Event().wait()
-
-    supervisor.spawn("stream", job)
-    ready = asyncio.create_task(supervisor.wait_ready("stream"))
-    await clock.advance(4)
-    assert not ready.done()
-    await clock.advance(1)
-
-    await ready
-    assert report(supervisor, "stream").last_success_at == clock.now()
-
-
-async def test_waiting_for_a_job_that_was_stopped_ends(supervisor, clock):
-    """Readiness that can no longer come is an error, not a wait for ever."""
-    supervisor.spawn("stream", Job(clock))
-    ready = asyncio.create_task(supervisor.wait_ready("stream"))
-    await clock.settle()
-
-    await supervisor.stop()
-
-    with pytest.raises(SupervisorStopped):
-        await ready
-
-
-async def test_a_job_killed_by_a_strangers_cancellation_is_restarted(supervisor, clock):
-    """A CancelledError that leaks out of something the job waited for is a death like any other."""
+async def test_a_leaked_cancellation_is_a_failure(supervisor, clock):
+    """A CancelledError of something that the job awaited is a failure like any other."""
     job = Job(clock, asyncio.CancelledError())
     supervisor.spawn("stream", job)
 
@@ -215,8 +185,8 @@ async def test_a_job_killed_by_a_strangers_cancellation_is_restarted(supervisor,
     assert report(supervisor, "stream").last_error == "CancelledError"
 
 
-async def test_a_job_cancelled_from_outside_ends_and_says_so(supervisor, clock, log):
-    """A real cancellation is never swallowed: the job is stopped, unhealthy, and in the log."""
+async def test_a_cancelled_job_ends_and_is_logged(supervisor, clock, log):
+    """A real cancellation is never swallowed: the job is stopped and unhealthy."""
     supervisor.spawn("stream", Job(clock))
     await clock.settle()
 
@@ -228,8 +198,8 @@ async def test_a_job_cancelled_from_outside_ends_and_says_so(supervisor, clock, 
     assert events(log) == ["job.stopped"]
 
 
-def test_an_interrupt_gets_through():
-    """Ctrl-C inside a job ends the program rather than restarting the job."""
+def test_an_interrupt_ends_the_program():
+    """Ctrl-C inside a job must not restart the job."""
 
     async def interrupted():
         raise KeyboardInterrupt
@@ -247,8 +217,8 @@ def test_an_interrupt_gets_through():
     assert [type(job.exception()) for job in jobs] == [KeyboardInterrupt]
 
 
-async def test_names_are_unique(supervisor, clock):
-    """Two jobs cannot share a name."""
+async def test_job_names_are_unique(supervisor, clock):
+    """Two jobs of one name would share a report."""
     supervisor.spawn("stream", Job(clock))
 
     with pytest.raises(ValueError, match="already a job named stream"):
@@ -280,8 +250,8 @@ async def test_a_periodic_job_may_start_later(supervisor, clock):
     assert report(supervisor, "monitor").state is JobState.WAITING
 
 
-async def test_a_run_that_overlasts_its_interval_skips_ticks(supervisor, clock, log):
-    """Runs never overlap; the ticks a long run covered are counted, and logged once."""
+async def test_a_long_run_skips_ticks(supervisor, clock, log):
+    """Runs never overlap; skipped ticks are counted, and logged once."""
     job = Job(clock, 12.0, 7.0, 5.0, then=1.0)
     supervisor.every("monitor", 5, job)
 
@@ -289,11 +259,11 @@ async def test_a_run_that_overlasts_its_interval_skips_ticks(supervisor, clock, 
 
     assert job.started_at == [0, 15, 25, 30, 35]
     assert report(supervisor, "monitor").missed_ticks == 3
-    assert events(log) == ["job.overran"]
+    assert events(log) == ["job.interval_exceeded"]
 
 
-async def test_a_failing_run_does_not_end_the_period(supervisor, clock, log):
-    """The next run comes at its time; failure and recovery are each logged once."""
+async def test_a_failed_run_does_not_end_a_periodic_job(supervisor, clock, log):
+    """The next run comes at its time; failure and recovery are logged once."""
     job = Job(clock, OSError(), OSError(), then=0.0)
     supervisor.every("monitor", 5, job)
 
@@ -305,7 +275,7 @@ async def test_a_failing_run_does_not_end_the_period(supervisor, clock, log):
 
 
 async def test_a_periodic_job_without_success_for_three_intervals_is_unhealthy(supervisor, clock):
-    """Failing or hanging, a job that has not succeeded for three intervals is reported."""
+    """A job that hangs has no failures, so the last success counts."""
     supervisor.every("monitor", 5, Job(clock, 0.0, then=None))
 
     await clock.advance(15)
@@ -316,7 +286,7 @@ async def test_a_periodic_job_without_success_for_three_intervals_is_unhealthy(s
 
 
 async def test_a_periodic_job_that_is_not_due_yet_is_healthy(supervisor, clock):
-    """Before its first tick nothing can be expected of a job."""
+    """Three intervals count from its first tick."""
     supervisor.every("backup", 100, Job(clock, then=None), at_start=False)
 
     await clock.advance(399)
@@ -341,13 +311,13 @@ async def test_jitter_delays_runs_without_moving_ticks(supervisor, clock):
 
 @pytest.mark.parametrize(("interval_s", "jitter_s"), [(0, 0), (5, 6), (5, -1)])
 async def test_an_impossible_period_is_refused(supervisor, clock, interval_s, jitter_s):
-    """A period is positive and its jitter lies within it."""
+    """A period is positive and its jitter is not longer."""
     with pytest.raises(ValueError, match="cannot run every"):
         supervisor.every("monitor", interval_s, Job(clock), jitter_s=jitter_s)
 
 
 async def test_a_side_tasks_failure_is_not_lost(supervisor, clock, log):
-    """A side task that fails is logged and counted under its name, the next of that name clears it."""
+    """It is logged and counted under its name; the next task of that name clears it."""
     supervisor.run_once("notify", Job(clock, OSError())())
     await clock.settle()
     assert events(log) == ["job.failed"]
@@ -361,8 +331,8 @@ async def test_a_side_tasks_failure_is_not_lost(supervisor, clock, log):
     assert supervisor.is_healthy("notify")
 
 
-async def test_finished_side_tasks_are_forgotten_in_the_end(supervisor, clock):
-    """The record of side tasks does not grow for ever."""
+async def test_old_side_tasks_are_removed(supervisor, clock):
+    """The records of side tasks must not grow for ever."""
     for number in range(150):
         supervisor.run_once(f"task {number}", Job(clock, 0.0)())
     await clock.settle()
@@ -371,7 +341,7 @@ async def test_finished_side_tasks_are_forgotten_in_the_end(supervisor, clock):
 
 
 async def test_stopping_ends_jobs_in_reverse_order(supervisor, clock):
-    """What was started last, and may need the others, ends first; nobody had to be cut short."""
+    """The newest job may need the older ones, so it ends first."""
     ended = []
 
     def job(name):
@@ -394,7 +364,7 @@ async def test_stopping_ends_jobs_in_reverse_order(supervisor, clock):
 
 
 async def test_work_under_way_may_finish(supervisor, clock):
-    """Runs of periodic jobs and side tasks, even one just begun, have time to end; no further run starts."""
+    """Running periodic jobs and side tasks get time; no further run starts."""
     periodic, side = Job(clock, then=3.0), Job(clock, 2.0)
     supervisor.every("monitor", 5, periodic)
     await clock.settle()
@@ -409,7 +379,7 @@ async def test_work_under_way_may_finish(supervisor, clock):
 
 
 async def test_a_waiting_job_ends_at_once(supervisor, clock):
-    """Between two runs, or while backing off, there is nothing to wait for."""
+    """Between two runs and during a backoff there is no work to interrupt."""
     supervisor.every("monitor", 5, Job(clock, then=0.0))
     supervisor.spawn("stream", Job(clock, then=OSError()))
     await clock.advance(2)
@@ -418,8 +388,8 @@ async def test_a_waiting_job_ends_at_once(supervisor, clock):
     assert clock.monotonic() == 2
 
 
-async def test_a_job_that_heeds_the_request_ends_by_itself(supervisor, clock):
-    """A job that watches for the request finishes what it has to before it ends."""
+async def test_a_job_can_stop_itself(supervisor, clock):
+    """A job that waits for the stop request finishes its work first."""
     flushed = []
 
     async def writer():
@@ -427,7 +397,7 @@ async def test_a_job_that_heeds_the_request_ends_by_itself(supervisor, clock):
         await clock.sleep(1)
         flushed.append("all")
 
-    supervisor.spawn("writer", writer, heeds_stop=True)
+    supervisor.spawn("writer", writer, stops_itself=True)
     await clock.settle()
     stopping = asyncio.create_task(supervisor.stop())
     await clock.advance(1)
@@ -436,8 +406,8 @@ async def test_a_job_that_heeds_the_request_ends_by_itself(supervisor, clock):
     assert flushed == ["all"]
 
 
-async def test_what_does_not_end_in_time_is_cancelled_and_named(supervisor, clock):
-    """A run that takes too long is cut short and appears in the report."""
+async def test_a_job_that_does_not_stop_in_time_is_cancelled(supervisor, clock):
+    """The report names the job, so that the operator can see it."""
     job = Job(clock, then=None)
     supervisor.every("monitor", 5, job)
     await clock.settle()
@@ -449,29 +419,29 @@ async def test_what_does_not_end_in_time_is_cancelled_and_named(supervisor, cloc
     assert job.cancelled == 1
 
 
-async def test_a_job_that_ignores_its_cancellation_is_named(supervisor, clock):
-    """Stopping does not wait for ever for a job that swallows its cancellation."""
-    let_go = asyncio.Event()
+async def test_a_job_that_ignores_its_cancellation_is_reported(supervisor, clock):
+    """Stopping must not wait for ever for a job that swallows it."""
+    released = asyncio.Event()
 
-    async def stubborn():
-        while not let_go.is_set():
+    async def ignoring():
+        while not released.is_set():
             try:
-                await let_go.wait()
+                await released.wait()
             except asyncio.CancelledError:
                 continue
 
-    supervisor.spawn("stubborn", stubborn)
+    supervisor.spawn("ignoring", ignoring)
     await clock.settle()
     stopping = asyncio.create_task(supervisor.stop(within_s=10))
     await clock.advance(20)
 
-    assert await stopping == StopReport(ignored=("stubborn",))
-    let_go.set()
+    assert await stopping == StopReport(ignored=("ignoring",))
+    released.set()
     await clock.settle()
 
 
 async def test_nothing_starts_after_the_stop(supervisor, clock):
-    """A stopped supervisor is not revived by a late caller, and stopping it twice is harmless."""
+    """A late caller gets an error, and a second stop is harmless."""
     first = await supervisor.stop()
 
     with pytest.raises(SupervisorStopped):
@@ -483,7 +453,7 @@ async def test_nothing_starts_after_the_stop(supervisor, clock):
 
 
 async def test_leaving_the_block_stops_the_jobs(clock):
-    """As an `async with` block no job outlives it."""
+    """No job outlives the `async with` block."""
     job = Job(clock)
 
     async with Supervisor(clock, Random(1), structlog.get_logger()) as supervisor:
@@ -493,8 +463,8 @@ async def test_leaving_the_block_stops_the_jobs(clock):
     assert job.cancelled == 1
 
 
-async def test_a_stop_that_is_cut_short_still_cancels_everyone(supervisor, clock):
-    """When the stop itself is cancelled no job is left running."""
+async def test_a_cancelled_stop_still_cancels_all_jobs(supervisor, clock):
+    """A cancelled stop must leave no job running."""
     job = Job(clock, then=None)
     supervisor.every("monitor", 5, job)
     await clock.settle()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hullwatch.runtime.ttl_cache import TtlCache
 
 
-async def test_an_entry_is_found_until_its_time_is_over():
-    """A value is returned before `ttl_s` have passed and gone from then on."""
+async def test_an_entry_is_found_until_it_expires():
+    """It is gone from exactly `ttl_s` seconds on."""
     clock = FakeClock()
     cache = TtlCache[str, int](clock, ttl_s=300, max_entries=10)
     cache.put("a", 1)
@@ -22,7 +22,7 @@ async def test_an_entry_is_found_until_its_time_is_over():
     assert len(cache) == 0
 
 
-async def test_putting_again_starts_a_new_life():
+async def test_put_renews_an_entry():
     """The age of an entry counts from its last `put`."""
     clock = FakeClock()
     cache = TtlCache[str, int](clock, ttl_s=300, max_entries=10)
@@ -36,8 +36,8 @@ async def test_putting_again_starts_a_new_life():
     assert [(item.key, item.value, item.age_s) for item in cache.items()] == [("a", 3, 200.0)]
 
 
-def test_the_oldest_makes_room():
-    """A full cache drops what was put longest ago."""
+def test_a_full_cache_drops_the_oldest_entry():
+    """The age counts from the last `put`, not from the last `get`."""
     cache = TtlCache[str, int](FakeClock(), ttl_s=300, max_entries=2)
 
     for number, key in enumerate("abac"):
@@ -46,8 +46,8 @@ def test_the_oldest_makes_room():
     assert list(cache) == ["a", "c"]
 
 
-def test_looks_are_counted():
-    """Hits and misses are counted by `get` alone, and survive `clear`."""
+def test_hits_and_misses_are_counted():
+    """Only `get` counts, and the counts survive `clear`."""
     cache = TtlCache[str, int](FakeClock(), ttl_s=300, max_entries=2)
     cache.put("a", 1)
     cache.get("a")
@@ -59,7 +59,7 @@ def test_looks_are_counted():
 
 
 def test_a_discarded_key_is_gone():
-    """Discarding forgets one key, and does not mind an unknown one."""
+    """Discarding an unknown key raises nothing."""
     cache = TtlCache[str, int](FakeClock(), ttl_s=300, max_entries=2)
     cache.put("a", 1)
     cache.put("b", 2)
@@ -71,9 +71,9 @@ def test_a_discarded_key_is_gone():
 
 
 @pytest.mark.parametrize(("ttl_s", "max_entries"), [(0, 1), (1, 0)])
-def test_a_cache_that_can_hold_nothing_is_refused(ttl_s, max_entries):
-    """A cache without time or room is a wrong setting."""
-    with pytest.raises(ValueError, match="at least one entry"):
+def test_a_cache_without_time_or_room_is_refused(ttl_s, max_entries):
+    """Such a setting would disable the cache silently."""
+    with pytest.raises(ValueError, match="room for one entry"):
         TtlCache(FakeClock(), ttl_s, max_entries)
 
 
@@ -90,7 +90,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(1, 4))
 def test_it_agrees_with_a_plain_model(steps, max_entries):
-    """Never over its bound, never an expired value, and never a live one lost but to make room."""
+    """It is never over its bound, returns no expired value and drops a live one only for room."""
 
     async def play():
         clock = FakeClock()

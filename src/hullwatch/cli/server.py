@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from hullwatch.app import Application
 from hullwatch.cli.listening import address_of, listen_on, url_of
-from hullwatch.runtime.garbage import collect_seldom
+from hullwatch.runtime.garbage import reduce_garbage_collection
 
 __all__ = ["StopSignals", "address_of", "listen_on", "serve_application", "url_of"]
 
@@ -78,7 +78,7 @@ async def serve_application(
         signals: Where signals are noted, if somebody has begun to note them before.
         within_s: How long jobs may take to end, in seconds of the house's clock, which may run faster than life.
     """
-    collect_seldom()
+    reduce_garbage_collection()
     server = _Server(_config(app))
     host, port = address_of(sock)
     with contextlib.ExitStack() as stack:

@@ -1,1 +1,1 @@
-"""Running things in time: clock, supervision, backoff, broadcast. Knows nothing of markets."""
+"""Clock, supervisor, backoff, broadcast, logging: technical parts without domain knowledge."""

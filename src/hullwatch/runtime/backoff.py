@@ -1,4 +1,4 @@
-"""How long to wait before trying again. Who tries, and what counts as a failure, is decided elsewhere."""
+"""Delays between repeated attempts."""
 
 from dataclasses import dataclass
 from random import Random
@@ -6,13 +6,13 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays that grow by a factor up to a ceiling, spread so that many waiters do not return as one.
+    """Delays that grow by a factor up to a limit, with jitter so that many callers do not return together.
 
     Attributes:
-        first_s: the longest first delay.
-        factor: by how much each further delay may grow.
-        max_s: no delay is longer.
-        jitter: the part of a delay that is left to chance, 0 (none) to 1 (all of it).
+        first_s: the first delay without jitter.
+        factor: growth of each further delay.
+        max_s: the longest delay.
+        jitter: the random part of a delay, from 0 (none) to 1 (all of it).
     """
 
     first_s: float = 1.0

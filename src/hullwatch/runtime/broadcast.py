@@ -1,7 +1,4 @@
-"""A hub that hands messages to whoever follows a topic, and never lets a slow reader hold anyone up.
-
-What the messages are, and how they reach a browser, belongs to those who publish and read.
-"""
+"""Publishes messages to the subscribers of a topic. A slow reader delays nobody."""
 
 import asyncio
 import heapq
@@ -16,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Generic[T]):
-    """A published message with its place in the order of everything published by one broadcast."""
+    """A published message with its number in the order of all messages of one broadcast."""
 
     sequence: int
     topic: Hashable
@@ -33,15 +30,15 @@ class _Topic(Generic[T]):
 
 
 class Subscription(Generic[T]):
-    """One reader's view: iterate over it inside `async with`; leaving that block ends it.
+    """The deliveries for one reader. Iterate over it inside `async with`; leaving the block closes it.
 
-    Deliveries come in the order of their sequence numbers. The iteration ends when the subscription or the
-    broadcast is closed, after what had been queued; or at once when the reader was overrun.
+    Deliveries come in the order of their sequence numbers. After `close` of the subscription or the broadcast,
+    the iteration ends once the queued deliveries are read. After an overrun it ends at once.
 
     Attributes:
-        missed: the replay asked for is not possible: messages were forgotten, so read everything afresh.
-        overrun: closed because more messages that must not be dropped piled up than fit.
-        dropped: how many replaceable messages were dropped, or overwritten by a newer one, unread.
+        missed: the requested replay is impossible, because older messages are gone. Read everything anew.
+        overrun: closed because more messages that must not be dropped were queued than fit.
+        dropped: replaceable messages that were dropped or replaced by a newer one before they were read.
     """
 
     __slots__ = (
@@ -66,7 +63,7 @@ class Subscription(Generic[T]):
 
     @property
     def topics(self) -> frozenset[Hashable]:
-        """What is being followed."""
+        """The topics that are followed."""
         return frozenset(self._topics)
 
     @property
@@ -76,7 +73,7 @@ class Subscription(Generic[T]):
 
     @property
     def pending(self) -> int:
-        """How many deliveries wait to be read."""
+        """Deliveries that are not read yet."""
         return len(self._replay) + len(self._must_arrive) + len(self._replaceable)
 
     def follow(self, *topics: Hashable) -> None:
@@ -86,12 +83,12 @@ class Subscription(Generic[T]):
             self._broadcast._add(self, topics)  # noqa: SLF001 - the two halves of one hub
 
     def unfollow(self, *topics: Hashable) -> None:
-        """Stop following topics; what is queued of them is still delivered."""
+        """Stop following topics; their queued messages are still delivered."""
         self._topics.difference_update(topics)
         self._broadcast._remove(self, topics)  # noqa: SLF001 - the two halves of one hub
 
     def close(self) -> None:
-        """End the subscription: what is queued can still be read."""
+        """End the subscription; queued messages can still be read."""
         if not self._closed:
             self._closed = True
             self.unfollow(*self._topics)
@@ -144,8 +141,8 @@ class Subscription(Generic[T]):
         self._wake()
 
     def _put_replaceable(self, key: tuple[Hashable, Hashable], delivery: Delivery[T]) -> None:
-        # The new one goes to the end, not to the old one's place: a reader that reports the last sequence it
-        # saw must have been given everything before it.
+        # The new one goes to the end and not to the old one's place: a reader reports the last sequence that it
+        # saw, and must have received everything before it.
         if self._replaceable.pop(key, None) is not None:
             self.dropped += 1
         self._make_room(self._bound - 1)
@@ -172,13 +169,13 @@ class Subscription(Generic[T]):
 
 
 class Broadcast(Generic[T]):
-    """Topics, their followers and a short memory. Everything but reading is synchronous, in the loop's thread.
+    """Topics with their subscribers and recent messages. All but reading is synchronous, in the loop's thread.
 
     Args:
-        queue_bound: how many unread deliveries a reader may have.
-        replay_bound: how many messages that must not be dropped are remembered per topic.
-        first_sequence: the number of the first message. Start a new process above the last one's numbers
-            (microseconds since 1970 will do) and a reader of the old process is told that it missed something.
+        queue_bound: most unread deliveries of a reader.
+        replay_bound: messages kept per topic for a replay; replaceable messages are not kept.
+        first_sequence: the number of the first message. A new process starts above the numbers of the last one
+            (for example with microseconds since 1970), so that a reader of the old process sees `missed`.
     """
 
     def __init__(self, *, queue_bound: int = 256, replay_bound: int = 256, first_sequence: int = 1) -> None:
@@ -193,25 +190,25 @@ class Broadcast(Generic[T]):
 
     @property
     def last_sequence(self) -> int:
-        """The number of the newest message; one below the first when there was none yet."""
+        """The number of the newest message; one below the first number before any message."""
         return self._sequence
 
     def listeners(self, topic: Hashable) -> int:
-        """Return how many subscriptions follow the topic."""
+        """Return the number of subscriptions that follow the topic."""
         found = self._topics.get(topic)
         return len(found.followers) if found else 0
 
     def publish(self, topic: Hashable, message: T, *, replaceable_key: Hashable | None = None) -> int:
-        """Hand the message to all who follow the topic, and return its sequence number.
+        """Deliver the message to all followers of the topic and return its sequence number.
 
         Args:
-            topic: what the message belongs to.
+            topic: the topic.
             message: shared by all readers, so it must not change.
-            replaceable_key: given for messages of which only the newest matters, such as one symbol's quote:
-                a newer one of the same topic and key takes the place of an unread one, and a full queue drops
-                them first. Without it the message is never dropped: it arrives, or the reader is told.
+            replaceable_key: for messages of which only the newest matters, such as the quote of one symbol. A
+                newer message of the same topic and key replaces an unread one, and a full queue drops such
+                messages first. A message without a key is never dropped silently: the reader is overrun.
 
-        After `close` nothing is published, as nobody can be listening.
+        After `close` nothing is published, since no reader is left.
         """
         if self._closed:
             return self._sequence
@@ -222,7 +219,7 @@ class Broadcast(Generic[T]):
             found = found or self._topic(topic)
             self._remember(found, delivery)
         if found:
-            for subscription in tuple(found.followers):  # an overrun one leaves the set
+            for subscription in tuple(found.followers):  # an overrun subscription leaves the set
                 subscription._put(delivery, replaceable_key)  # noqa: SLF001 - the two halves of one hub
         return self._sequence
 
@@ -230,9 +227,9 @@ class Broadcast(Generic[T]):
         """Follow topics from this call on. Use it in `async with` or close it: an open one keeps filling.
 
         Args:
-            topics: what to follow.
-            after: the last sequence the reader has seen. What must not be dropped and came later is replayed
-                first; when that is no longer possible nothing is, and the subscription says `missed`.
+            topics: the topics.
+            after: the last sequence that the reader has seen. Later messages without a replaceable key are
+                replayed first. When some of them are gone, nothing is replayed and `missed` is set.
         """
         missed, replay = False, list[Delivery[T]]()
         if after is not None:
@@ -249,7 +246,7 @@ class Broadcast(Generic[T]):
         return subscription
 
     def close(self) -> None:
-        """End every subscription after what it has queued; nothing can be published or followed any more."""
+        """Close every subscription; nothing can be published or followed any more."""
         self._closed = True
         for topic in tuple(self._topics.values()):
             for subscription in tuple(topic.followers):

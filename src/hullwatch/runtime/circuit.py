@@ -1,6 +1,6 @@
-"""A circuit breaker: when everyone's calls fail, stop calling, and let one probe find out when it is over.
+"""A circuit breaker: stops all calls to a failing service and tests with one probe whether it is back.
 
-What counts as a failure of the other side is decided by the caller; a refusal meant for one person is none.
+The caller decides what counts as a failure of the service. A refusal for one account is not one.
 """
 
 from collections.abc import Hashable
@@ -14,42 +14,42 @@ from hullwatch.runtime.clock import Clock
 
 
 class Permit(Enum):
-    """What a caller may do now."""
+    """The answer to a request to call."""
 
-    ALLOWED = "allowed"  # call; report how it went
-    PROBE = "probe"  # call on behalf of all; must be reported as succeeded, failed or abandoned
-    REFUSED = "refused"  # do not call; ask again after `retry_after_s`
+    ALLOWED = "allowed"  # call, and report the result
+    PROBE = "probe"  # call on behalf of all; report success, failure or abandonment
+    REFUSED = "refused"  # do not call; request a permit again after `retry_after_s`
 
 
 class CircuitState(Enum):
-    """Where the breaker stands."""
+    """The state of a breaker."""
 
     CLOSED = "closed"  # calls pass
-    OPEN = "open"  # calls are refused until the cool-down is over
-    HALF_OPEN = "half_open"  # one probe is out, everyone else is refused
+    OPEN = "open"  # calls are refused until the cool-down has passed
+    HALF_OPEN = "half_open"  # one probe is under way, all other calls are refused
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitReport:
-    """How a circuit stands, for people."""
+    """The state of a circuit, for people."""
 
     name: str
     state: CircuitState
     opened_at: datetime | None
     retry_after_s: float
-    """Seconds until it is worth asking again; 0 when it is now."""
+    """Seconds until a call is allowed as a probe; 0 when one is allowed now."""
 
 
 class Circuit:
-    """Opens after enough failures in a row from enough distinct sources; any success in between starts anew.
+    """Opens after enough failures in a row from enough distinct sources; a success resets the count.
 
     Args:
-        clock: what the cool-down is measured by.
+        clock: measures the cool-down.
         opens_after: failures in a row that open it.
-        min_sources: how many distinct sources these must come from, so that one account's trouble
-            does not stop the others.
-        cool_down: how long it stays open, growing with each probe that fails.
-        random: where the cool-down's jitter comes from.
+        min_sources: distinct sources of these failures, so that the failure of one account does not stop others.
+        min_row_s: seconds between the first and the last of these failures.
+        cool_down: how long it stays open; grows with each failed probe.
+        random: the source of the cool-down's jitter.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class Circuit:
 
     @property
     def state(self) -> CircuitState:
-        """Where the breaker stands; a cool-down that is over shows as open until someone asks for a permit."""
+        """The state; after the cool-down it stays open until a permit is requested."""
         return self._state
 
     @property
     def opened_at(self) -> datetime | None:
-        """When the present outage was noticed, in UTC; None while closed."""
+        """When the present outage was detected, in UTC; None while closed."""
         return self._opened_at
 
     @property
     def retry_after_s(self) -> float:
-        """Seconds until it is worth asking for a permit again; 0 when it is now."""
+        """Seconds until a permit can be granted; 0 when one can be granted now."""
         match self._state:
             case CircuitState.CLOSED:
                 return 0.0
@@ -100,11 +100,11 @@ class Circuit:
                 return self._cool_down.first_s
 
     def report(self, name: str) -> CircuitReport:
-        """Return how it stands, under a name."""
+        """Return the state with a name."""
         return CircuitReport(name, self._state, self._opened_at, self.retry_after_s)
 
     def permit(self) -> Permit:
-        """Ask whether to call now."""
+        """Return whether the caller may call now."""
         if self._state is CircuitState.CLOSED:
             return Permit.ALLOWED
         if self._state is CircuitState.OPEN and self._clock.monotonic() >= self._probe_at:
@@ -116,15 +116,15 @@ class Circuit:
         """Report an answer: the circuit closes.
 
         Args:
-            permit: what the call was made under. Naming it keeps calls that set out before the circuit
-                opened from being taken for the probe; without it, whoever reports is the probe.
+            permit: the permit of the call. With it, a call that began before the circuit opened is not taken
+                for the probe. Without it, every report counts as the probe's.
         """
-        if not self._is_straggler(permit):
+        if not self._began_before_opening(permit):
             self._close()
 
     def failed(self, source: Hashable, permit: Permit | None = None) -> None:
-        """Report that the other side did not answer this source. See `succeeded` for `permit`."""
-        if self._state is CircuitState.HALF_OPEN and not self._is_straggler(permit):
+        """Report that the service did not answer this source. See `succeeded` for `permit`."""
+        if self._state is CircuitState.HALF_OPEN and not self._began_before_opening(permit):
             self._open()
         elif self._state is CircuitState.CLOSED:
             if self._failures == 0:
@@ -132,24 +132,24 @@ class Circuit:
             self._failures += 1
             if len(self._sources) < self._min_sources:
                 self._sources.add(source)
-            if self._speaks_for_all():
+            if self._has_enough_failures():
                 self._opened_at = self._clock.now()
                 self._open()
 
     def abandoned(self, permit: Permit | None = None) -> None:
-        """Report that a call was cancelled before it told anything: the next to ask becomes the probe."""
-        if self._state is CircuitState.HALF_OPEN and not self._is_straggler(permit):
+        """Report a call that was cancelled without a result: the next call becomes the probe."""
+        if self._state is CircuitState.HALF_OPEN and not self._began_before_opening(permit):
             self._state = CircuitState.OPEN
             self._probe_at = self._clock.monotonic()
 
-    def _speaks_for_all(self) -> bool:
+    def _has_enough_failures(self) -> bool:
         return (
             self._failures >= self._opens_after
             and len(self._sources) >= self._min_sources
             and self._clock.monotonic() - self._row_began_at >= self._min_row_s
         )
 
-    def _is_straggler(self, permit: Permit | None) -> bool:
+    def _began_before_opening(self, permit: Permit | None) -> bool:
         return self._state is CircuitState.HALF_OPEN and permit is Permit.ALLOWED
 
     def _close(self) -> None:

@@ -1,16 +1,16 @@
-"""How seldom a large house is searched for cyclic garbage. What is in it belongs to the other rooms."""
+"""Makes Python search for cyclic garbage less often."""
 
 import gc
 from typing import Final
 
 THRESHOLDS: Final = (50_000, 20, 100)
-"""Python's own, (700, 10, 10), are made for small programs: with 2,000 watched accounts, nearly a million objects that live on, each full
-search stops everything for half a second, every few seconds, and takes half of all CPU. Reference counting frees almost everything here; what
-is left for the collector are a few cycles a minute, such as those of connections that broke."""
+"""Python's defaults, (700, 10, 10), suit small programs. With 2,000 watched accounts nearly a million objects stay in
+memory: each full search stops everything for half a second, every few seconds, and takes half of the CPU time.
+Reference counting frees almost everything here. A few cycles a minute are left, such as those of broken connections."""
 
 
-def collect_seldom() -> None:
-    """Search for garbage seldom from now on, and never again among what is in memory at this moment; for the whole process."""
+def reduce_garbage_collection() -> None:
+    """Search less often, and never among the objects that exist now. This holds for the whole process."""
     gc.set_threshold(*THRESHOLDS)
     gc.collect()
     gc.freeze()

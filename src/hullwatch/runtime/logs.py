@@ -1,8 +1,4 @@
-"""How everything that is logged gets written: one JSON object a line, or coloured text on a terminal.
-
-Our own lines and those of the libraries take the same way, through the redactor. What is worth logging is
-decided where it happens; what counts as a secret, in `redaction`.
-"""
+"""Writes all log lines, ours and those of libraries: redacted, as JSON objects or as text on a terminal."""
 
 import logging
 import os
@@ -15,20 +11,19 @@ from json import dumps
 from typing import Any, TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger
 
 from hullwatch.runtime.redaction import redact, redact_fields
 
-__all__ = ["component_log", "configure_logging", "redact"]
+__all__ = ["configure_logging", "redact"]
 
 Event = MutableMapping[str, Any]
 Renderer = Callable[[Event], str]
 
 LIBRARIES_WITH_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "aiohttp", "sqlalchemy", "asyncio")
-"""Loggers that may have been given handlers of their own, which would bypass the redactor."""
+"""Loggers that may have handlers of their own, which would bypass the redaction."""
 
-TELLTALE_LIBRARIES = ("sqlalchemy.engine", "sqlalchemy.pool", "aiosqlite")
-"""Loggers that write whole statements and their parameters below WARNING."""
+STATEMENT_LOGGERS = ("sqlalchemy.engine", "sqlalchemy.pool", "aiosqlite")
+"""Loggers that write SQL statements with their parameters below WARNING."""
 
 _LEVEL_COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _LEADING = ("at", "level", "component", "event")
@@ -41,13 +36,13 @@ def configure_logging(
     stream: TextIO | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Send all logging of this process, ours and the libraries', to one stream.
+    """Send all log lines of this process, those of libraries included, to one stream.
 
     Args:
         json: one JSON object a line, or text; None chooses text on a terminal only.
-        level: what our own lines must reach; libraries speak from WARNING up, from INFO up when this is DEBUG.
-        stream: standard error unless given. A stream that cannot be written to any more loses lines silently.
-        now: where the time of a line comes from.
+        level: the lowest level of our own lines. Libraries log from WARNING, and from INFO when this is DEBUG.
+        stream: standard error unless given. A stream that cannot be written to loses lines silently.
+        now: returns the time of a line.
     """
     out = sys.stderr if stream is None else stream
     is_terminal = out.isatty()
@@ -62,12 +57,7 @@ def configure_logging(
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
-    _take_over_libraries(_LibraryHandler(finish, writer), number)
-
-
-def component_log(component: str) -> FilteringBoundLogger:
-    """Return the log of one speaker. May be called before `configure_logging`, which then still applies."""
-    return cast(FilteringBoundLogger, structlog.get_logger(component=component))
+    _redirect_libraries(_LibraryHandler(finish, writer), number)
 
 
 class _Finish:
@@ -92,11 +82,11 @@ class _Finish:
 
 
 def _as_json(event: Event) -> str:
-    return dumps(event)  # escaping all but ASCII: no reader finds a second line in one
+    return dumps(event)  # escapes all but ASCII, so that a value cannot start a second line
 
 
 class _TextRenderer:
-    """`12:00:01.000 warning [Supervisor] job.died job=stream`, an exception on lines of its own."""
+    """`12:00:01.000 warning [Supervisor] job.failed job=stream`; an exception has lines of its own."""
 
     def __init__(self, *, coloured: bool) -> None:
         self._coloured = coloured
@@ -124,25 +114,25 @@ class _TextRenderer:
 
 
 class _Lines:
-    """What structlog and the libraries' handler write to; a line that cannot be written stops no work."""
+    """The stream for structlog and the library handler. A line that cannot be written stops no work."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write one line, or as much of it as the stream's encoding has characters for."""
+        """Write one line; characters that the encoding lacks are escaped."""
         try:
             encoding = self._stream.encoding or "utf-8"
             self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self._stream.flush()
-        except (OSError, ValueError):  # a closed or broken stream: there is nowhere left to say so
+        except (OSError, ValueError):  # a closed or broken stream: the failure cannot be logged either
             return
 
     debug = info = warning = error = critical = exception = msg = write
 
 
 class _LibraryHandler(logging.Handler):
-    """Gives what libraries log through the standard library the same form, the logger's name as component."""
+    """Writes records of the standard library in the same form, with the logger's name as component."""
 
     def __init__(self, finish: _Finish, writer: _Lines) -> None:
         super().__init__()
@@ -156,7 +146,7 @@ class _LibraryHandler(logging.Handler):
         self._writer.write(self._finish(None, record.levelname.lower(), event))
 
 
-def _take_over_libraries(handler: logging.Handler, level: int) -> None:
+def _redirect_libraries(handler: logging.Handler, level: int) -> None:
     root = logging.getLogger()
     for other in tuple(root.handlers):
         root.removeHandler(other)
@@ -167,26 +157,26 @@ def _take_over_libraries(handler: logging.Handler, level: int) -> None:
         library.handlers.clear()
         library.propagate = True
         library.setLevel(logging.NOTSET)
-    for name in TELLTALE_LIBRARIES:
+    for name in STATEMENT_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _level_number(level: int | str) -> int:
     number = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
     if number is None:
-        raise ValueError(f"no log level is called {level}")
+        raise ValueError(f"there is no log level {level}")
     return number
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - a library's wrong log call must not raise in the work it describes
+    except Exception:  # noqa: BLE001 - a wrong log call of a library must not stop its work
         return str(record.msg)
 
 
 def _exception_in(exc_info: Any) -> BaseException | None:
-    """Find the exception in whatever `exc_info` may be: an exception, a triple, or true for the present one."""
+    """Return the exception of `exc_info`: an exception, a triple, or true for the current one."""
     if isinstance(exc_info, BaseException):
         return exc_info
     if isinstance(exc_info, tuple):
@@ -207,5 +197,5 @@ def _shown(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Keep what a line says from starting another one, or from steering the terminal."""
+    """Escape characters that would start another line or control the terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

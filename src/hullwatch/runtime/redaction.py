@@ -1,6 +1,6 @@
-"""Taking secrets out of whatever is about to be written down: text by its patterns, fields by their names.
+"""Masks secrets in log lines: in text by patterns, in fields by their names.
 
-A last line of defence. Secrets are kept out of messages where these are made; this catches the one that slips.
+This is the last line of defence. Code that composes a message must leave secrets out of it.
 """
 
 import re
@@ -14,19 +14,20 @@ from typing import Any
 
 MASK = "***"
 SHORTEST = 5
-"""Every shape below is at least so long (`pin=1`), and has something in it that no identifier has."""
+"""Every pattern below is at least so long (`pin=1`) and has a character that no identifier has."""
 
 DEEPEST = 8
-"""Fields nested deeper than this are not written: they may refer to themselves."""
+"""Fields nested deeper than this are not written, since they may refer to themselves."""
 
-# What stands between a name and its value: `=`, `:`, both percent-encoded, or the comma of a pair, with the
-# quotes of JSON, of JSON inside JSON, or of a Python repr around it.
+# Between a name and its value: `=`, `:`, both percent-encoded, or the comma of a pair, with the quotes of
+# JSON, of JSON inside JSON, or of a Python repr around it.
 _BETWEEN = r"""(?:\\{0,2}["']?\s{0,4}(?:=|:|%3[AaDd])|["']\s{0,4},)\s{0,4}"""
-# A backslash goes with what follows it and is never given back: with two ways to read each, a value that is not closed takes for ever.
+# A backslash and its next character match as one, without backtracking: otherwise a value without a closing
+# quote takes exponential time.
 _QUOTED = r"""b?(?P<quote>\\{0,2}["'])(?:(?!(?P=quote))(?:\\.|[^\\\n]))*+(?P=quote)"""
 _UNCLOSED = r"""b?\\{0,2}["'][^\r\n]+"""
 _BARE = r"""(?:(?:bearer|basic|token)\s+)?[^\s"'&,;<>(){}\[\]\\]+"""
-_NOTHING = r"""(?!["']?(?:none|null|true|false)\b)"""
+_NOT_EMPTY_VALUE = r"""(?!["']?(?:none|null|true|false)\b)"""
 
 _SENSITIVE_NAME = (
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|(?<![a-z])pin|(?-i:(?<=[a-z])Pin)|auth[_-]?code|credential"
@@ -35,15 +36,17 @@ _SENSITIVE_NAME = (
 _HEADER_NAME = r"(?:authorization|cookie)"
 
 _NAMED_VALUES = tuple(
-    re.compile(rf"(?P<name>{name}{_BETWEEN}){_NOTHING}(?:{_QUOTED}|{_UNCLOSED}|{bare})", re.IGNORECASE)
+    re.compile(
+        rf"(?P<name>{name}{_BETWEEN}){_NOT_EMPTY_VALUE}(?:{_QUOTED}|{_UNCLOSED}|{bare})", re.IGNORECASE
+    )
     for name, bare in ((_HEADER_NAME, r"[^\r\n\"']+"), (_SENSITIVE_NAME, _BARE))
 )
 
-_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # a database or proxy address with its password
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+(?=@)"), rf"\g<1>{MASK}"),
     (re.compile(r"(?i)(\bbearer\s+)[\w.~+/=:-]{8,}"), rf"\g<1>{MASK}"),
-    # signed tokens: three base64url parts, of which the first is nearly always `{"` and so `eyJ`; cut ones too
+    # signed tokens: three base64url parts, the first usually `{"` and so `eyJ`; truncated ones too
     (re.compile(r"eyJ[A-Za-z0-9_-]{4,2000}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"), MASK),
     (
         re.compile(
@@ -52,9 +55,9 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         MASK,
     ),
-    # an app's id and its token in one, as in `ABCDEF1234-100:…`
+    # an app id with its token, as in `ABCDEF1234-100:…`
     (re.compile(r"(\b[A-Za-z0-9]{3,}-\d{2,3}(?::|%3[Aa]))[\w.~+/=-]{8,}"), rf"\g<1>{MASK}"),
-    # values that libraries quote in their errors: SQL parameters, rejected input
+    # values quoted in errors of libraries: SQL parameters, rejected input
     (re.compile(r"(\[parameters: )[^\n]+"), rf"\g<1>{MASK}]"),
     (re.compile(r"(\binput_value=)[^\n]*?(?=, input_type=|\n|$)"), rf"\g<1>{MASK}"),
 )
@@ -65,22 +68,22 @@ _ALWAYS_SECRET = frozenset(
     | {"authorization", "authcode", "jwt", "credential", "credentials", "appidhash"}
     | {"apikey", "privatekey", "signingkey", "encryptionkey", "encryptionkeys"}
 )
-_SECRET_AT_THE_END = frozenset({"token", "tokens"})  # `token_state` and `token_expires_at` are none
+_SECRET_AT_THE_END = frozenset({"token", "tokens"})  # `token_state` and `token_expires_at` are no secrets
 
 
 def redact(text: str) -> str:
-    """Return the text with everything that looks like a secret replaced by `***`."""
+    """Replace everything that looks like a secret by `***`."""
     if text.isidentifier() or len(text) < SHORTEST:
         return text
     for pattern in _NAMED_VALUES:
         text = pattern.sub(_mask_value, text)
-    for shape, replacement in _SHAPES:
-        text = shape.sub(replacement, text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def redact_value(value: Any, depth: int = 0) -> Any:
-    """Return the value made of plain JSON types alone, secrets masked at any depth."""
+    """Return the value in plain JSON types, with secrets masked at any depth."""
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, int | float):
@@ -93,13 +96,13 @@ def redact_value(value: Any, depth: int = 0) -> Any:
 
 
 def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
-    """Return the fields with the values of secret names masked, and those of all others redacted."""
+    """Mask the values of secret names and redact all other values."""
     return {redact(str(name)): _redact_field(str(name), value, depth) for name, value in fields.items()}
 
 
 @lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
-    """Tell whether a field of this name holds a secret, however the name is spelled."""
+    """Return whether a field of this name holds a secret, in any spelling of the name."""
     words = [word.lower() for word in _WORDS.findall(name)]
     pairs = {"".join(words[at : at + length]) for length in (2, 3) for at in range(len(words) - length + 1)}
     while len(words) > 1 and words[-1] in {"value", "hash", "header"}:
@@ -110,7 +113,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _redact_field(name: str, value: Any, depth: int) -> Any:
-    # `has_pin`, `pin_changed_at` and a missing token tell nothing.
+    # `has_pin`, `pin_changed_at` and a missing token reveal no secret.
     if value is None or isinstance(value, bool | date | timedelta) or not is_secret_name(name):
         return redact_value(value, depth)
     return MASK
@@ -131,10 +134,10 @@ def _redact_container(value: Any, depth: int) -> Any:
     return redact(_text(repr, value))
 
 
-def _text(how: Any, value: Any) -> str:
+def _text(convert: Any, value: Any) -> str:
     try:
-        return str(how(value))
-    except Exception:  # noqa: BLE001 - an object that cannot be shown must not stop the work that mentions it
+        return str(convert(value))
+    except Exception:  # noqa: BLE001 - an object without a text must not stop the work that logs it
         return f"<{type(value).__name__}>"
 
 

@@ -1,4 +1,4 @@
-"""One piece of work for all who ask for the same thing at once. Remembering its result is a cache's work."""
+"""Runs a task once for all concurrent callers of the same key."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -17,52 +17,52 @@ class _Flight(Generic[V]):
 
 
 class SingleFlight(Generic[K, V]):
-    """Callers of one key share one running task; a call that comes after its end starts a new one."""
+    """Callers of one key share one running task; a call after its end starts a new one."""
 
     def __init__(self) -> None:
         self._flights: dict[K, _Flight[V]] = {}
-        self._abandoned: set[asyncio.Task[V]] = set()  # the loop alone would not keep them alive
+        self._abandoned: set[asyncio.Task[V]] = set()  # the event loop keeps only weak references
 
     def __len__(self) -> int:
-        """How many keys are being worked on."""
+        """Return the number of keys with a running task."""
         return len(self._flights)
 
     async def run(self, key: K, coroutine_function: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """Return what the work for this key gives, joining it if it is already under way.
+        """Return the result of the task for this key; start the task unless it is running.
 
-        A caller that is cancelled leaves the work to the others; when the last has left, it is cancelled.
+        The task is cancelled when all of its callers were cancelled.
 
         Raises:
-            Exception: whatever the work raised, to everyone who waited for it.
+            Exception: what the task raised, for all of its callers.
         """
         flight = self._flights.get(key)
         if flight is None or flight.task.done():
-            flight = self._take_off(key, coroutine_function)
+            flight = self._start(key, coroutine_function)
         flight.waiters += 1
         try:
             return await asyncio.shield(flight.task)
         finally:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
-                self._abandon(key, flight)
+                self._cancel(key, flight)
 
-    def _take_off(self, key: K, coroutine_function: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
+    def _start(self, key: K, coroutine_function: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
         flight = self._flights[key] = _Flight(
             asyncio.create_task(coroutine_function(), name=f"flight {key!r}")
         )
 
-        def land(task: asyncio.Task[V]) -> None:
+        def finished(task: asyncio.Task[V]) -> None:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             self._abandoned.discard(task)
             if not task.cancelled():
-                task.exception()  # seen, even when everyone who would have received it has left
+                task.exception()  # retrieved even when all callers were cancelled
 
-        flight.task.add_done_callback(land)
+        flight.task.add_done_callback(finished)
         return flight
 
-    def _abandon(self, key: K, flight: _Flight[V]) -> None:
-        # The key is free at once: whoever comes next must not join work that is being cancelled.
+    def _cancel(self, key: K, flight: _Flight[V]) -> None:
+        # The key is free at once: the next caller must not join a task that is being cancelled.
         if self._flights.get(key) is flight:
             del self._flights[key]
         self._abandoned.add(flight.task)

@@ -1,8 +1,7 @@
-"""Named jobs that are kept alive: whoever starts work in the background starts it here.
+"""Runs all background work as named jobs.
 
-A job that dies is logged on the change, counted and restarted with backoff; a failing run does not end its
-period; a side task's failure is never lost. This is the one place where any exception is caught. The record
-of a job, and when it counts as healthy, are in `jobs`.
+A failed job is logged at the change, counted and restarted with backoff. A failed run does not end a periodic
+job. The failure of a side task is never lost.
 """
 
 import asyncio
@@ -23,34 +22,34 @@ from hullwatch.runtime.jobs import RETURNED, Job, JobFunction, JobKind, JobRepor
 __all__ = ["JobKind", "JobReport", "JobState", "StopReport", "Supervisor", "SupervisorStopped"]
 
 REMEMBERED_SIDE_TASKS = 100
-"""How many finished side tasks are still reported."""
+"""Finished side tasks that are still reported."""
 
 CANCEL_GRACE_S = 2.0
-"""How long a cancelled job may take to clean up before it counts as ignoring its cancellation."""
+"""Seconds that a cancelled job may take to clean up before it counts as ignoring its cancellation."""
 
 
 class SupervisorStopped(RuntimeError):  # noqa: N818 - a fact, like every failure here
-    """Nothing can be started any more: the supervisor is stopping or has stopped."""
+    """No job can be started: the supervisor is stopping or has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReport:
-    """Who did not end by themselves: `cancelled` had to be cut short, `ignored` did not heed even that."""
+    """The jobs that did not end in time: `cancelled` ones, and those that `ignored` their cancellation."""
 
     cancelled: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
 
 class Supervisor:
-    """Runs jobs until it is stopped; as an `async with` block, until that block ends.
+    """Runs jobs until it is stopped, or until its `async with` block ends.
 
     Args:
-        clock: what intervals, backoff and stopping are measured by.
-        random: where jitter comes from.
+        clock: measures intervals, backoff and stopping.
+        random: the source of jitter.
         log: a structlog logger.
-        backoff: how long a job that died waits for its restart.
-        on_restart: called with the name of each long-running job that is started again.
-        ran_well_after_s: after so many seconds a restarted job has recovered, and its backoff begins anew.
+        backoff: how long a failed job waits for its restart.
+        on_restart: called with the name of each long-running job that is restarted.
+        ran_well_after_s: a restarted job that runs for so many seconds has recovered; its backoff begins anew.
     """
 
     def __init__(
@@ -83,21 +82,25 @@ class Supervisor:
         await self.stop()
 
     def spawn(
-        self, name: str, coroutine_function: JobFunction, *, essential: bool = True, heeds_stop: bool = False
+        self,
+        name: str,
+        coroutine_function: JobFunction,
+        *,
+        essential: bool = True,
+        stops_itself: bool = False,
     ) -> None:
-        """Keep a long-running job running: whenever it ends it is restarted, later after each failure.
+        """Start a long-running job and restart it whenever it ends, with growing delays after failures.
 
         Args:
             name: unique among the jobs.
             coroutine_function: starts one run.
-            essential: whether the whole is unhealthy when this job is.
-            heeds_stop: whether the job watches `stop_requested` and ends by itself; others are cancelled
-                as soon as their turn to stop comes.
+            essential: whether this job counts for the health of the process.
+            stops_itself: whether the job watches `stop_requested` and ends by itself. Other jobs are cancelled.
         """
         job = self._add(
-            Job(name, JobKind.LONG_RUNNING, essential, self._clock.monotonic(), heeds_stop=heeds_stop)
+            Job(name, JobKind.LONG_RUNNING, essential, self._clock.monotonic(), stops_itself=stops_itself)
         )
-        self._launch(job, self._keep_alive(job, coroutine_function))
+        self._launch(job, self._run_forever(job, coroutine_function))
 
     def every(
         self,
@@ -109,83 +112,70 @@ class Supervisor:
         at_start: bool = True,
         essential: bool = True,
     ) -> None:
-        """Run a job every so many seconds, counted from start to start, never two runs at once.
+        """Run a job at an interval, counted from start to start, never two runs at once.
 
         Args:
             name: unique among the jobs.
-            interval_s: seconds between ticks. A run that overlasts it makes the ticks it covers be skipped.
-            coroutine_function: starts one run; a run under way when the supervisor stops may finish.
+            interval_s: seconds between ticks. Ticks during a longer run are skipped.
+            coroutine_function: starts one run. A run under way when the supervisor stops may finish.
             jitter_s: each run starts up to so many seconds after its tick.
-            at_start: whether the first tick is now, or one interval from now.
-            essential: whether the whole is unhealthy when this job is.
+            at_start: whether the first tick is now or one interval from now.
+            essential: whether this job counts for the health of the process.
         """
         if interval_s <= 0 or not 0 <= jitter_s <= interval_s:
             raise ValueError(f"job {name} cannot run every {interval_s} s with a jitter of {jitter_s} s")
         due_in_s = 0.0 if at_start else interval_s
         job = Job(name, JobKind.PERIODIC, essential, self._clock.monotonic(), interval_s, due_in_s + jitter_s)
         self._launch(
-            self._add(job), self._keep_period(job, coroutine_function, interval_s, jitter_s, due_in_s)
+            self._add(job), self._run_periodically(job, coroutine_function, interval_s, jitter_s, due_in_s)
         )
 
     def run_once(self, name: str, coro: Coroutine[Any, Any, None]) -> None:
-        """Watch a side task to its end; several may share a name, and then share a report.
+        """Run a side task to its end. Tasks of the same name share a report.
 
         Raises:
-            SupervisorStopped: it was not started.
+            SupervisorStopped: the task was not started.
         """
         job = self._jobs.get(name)
         try:
             if job is None or job.kind is not JobKind.ONCE or self._is_stopping:
-                job = self._add(Job(name, JobKind.ONCE, is_essential=False, born_s=self._clock.monotonic()))
+                job = self._add(Job(name, JobKind.ONCE, is_essential=False, added_s=self._clock.monotonic()))
         except (ValueError, SupervisorStopped):
             coro.close()
             raise
-        task = self._launch(job, self._see_through(job, coro))
-        task.add_done_callback(
-            lambda _: coro.close()
-        )  # cancelled early, it would complain of never being awaited
+        task = self._launch(job, self._run_side_task(job, coro))
+        # Python warns about a coroutine that was never awaited, as after an early cancellation.
+        task.add_done_callback(lambda _: coro.close())
 
     def heartbeat(self, name: str) -> None:
-        """Report that a job makes progress.
+        """Record that a job makes progress.
 
         Raises:
             KeyError: there is no such job.
         """
         self._succeeded(self._jobs[name])
 
-    async def wait_ready(self, name: str) -> None:
-        """Wait until a job has had its first good run, or has reported progress for the first time.
-
-        Raises:
-            KeyError: there is no such job.
-            SupervisorStopped: it was stopped before.
-        """
-        job = self._jobs[name]
-        await job.became_ready.wait()
-        if job.last_success_at is None:
-            raise SupervisorStopped(f"job {name} was stopped before it was ready")
-
     def stop_requested(self, name: str) -> asyncio.Event:
-        """Return what is set when this job is asked to end; for jobs that heed it."""
-        return self._jobs[name].asked_to_stop
+        """Return the event that is set when this job has to end, for jobs with `stops_itself`."""
+        return self._jobs[name].stop_requested
 
     def jobs(self) -> tuple[JobReport, ...]:
-        """Return every job as it is now, in the order of their making."""
+        """Return the state of every job, in the order in which they were added."""
         now_s = self._clock.monotonic()
         return tuple(job.report(now_s) for job in self._jobs.values())
 
     def is_healthy(self, name: str | None = None) -> bool:
-        """Tell whether one job, or every essential one, is healthy; `Job.is_healthy` has the rules."""
+        """Return whether one job, or every essential job, is healthy by the rules of `Job.is_healthy`."""
         now_s = self._clock.monotonic()
         if name is not None:
             return self._jobs[name].is_healthy(now_s)
         return all(job.is_healthy(now_s) for job in self._jobs.values() if job.is_essential)
 
     async def stop(self, within_s: float = 10.0) -> StopReport:
-        """End all jobs, the last made first: each is asked, given what is left of the time, then cancelled.
+        """Stop all jobs, the newest first. Each may use the time that is left, and is cancelled after it.
 
-        Runs of periodic jobs, side tasks and jobs that heed the request may finish. Calling again returns
-        the same report.
+        Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the same
+        report.
         """
         self._is_stopping = True
         async with self._stop_lock:
@@ -193,14 +183,14 @@ class Supervisor:
                 try:
                     self._stop_report = await self._stop_all(self._clock.monotonic() + within_s)
                 finally:
-                    for task in self._all_tasks():  # this stop itself was cut short, or they ignored it
+                    for (
+                        task
+                    ) in self._all_tasks():  # this call was cancelled, or they ignored their cancellation
                         task.cancel()
             return self._stop_report
 
-    # ---- running ------------------------------------------------------------------------------------------
-
-    async def _keep_alive(self, job: Job, run: JobFunction) -> None:
-        while not job.asked_to_stop.is_set():
+    async def _run_forever(self, job: Job, run: JobFunction) -> None:
+        while not job.stop_requested.is_set():
             started_s = self._clock.monotonic()
             recovery = asyncio.create_task(self._recover(job)) if job.streak else None
             try:
@@ -208,62 +198,64 @@ class Supervisor:
             finally:
                 if recovery is not None:
                     recovery.cancel()
-            if job.asked_to_stop.is_set() and error is None:
-                return  # as asked: no death
+            if job.stop_requested.is_set() and error is None:
+                return  # it ended as requested
             if self._clock.monotonic() - started_s >= self._ran_well_after_s:
                 job.streak = 0
-            self._failed(job, "job.died", error)
-            if job.asked_to_stop.is_set():
+            self._failed(job, error)
+            if job.stop_requested.is_set():
                 return
             job.state = JobState.BACKING_OFF
             await self._clock.sleep(self._backoff.delay(job.streak, self._random))
             job.restarts += 1
 
     async def _recover(self, job: Job) -> None:
-        """Declare a restarted job well once it has run for a while, so that recovery is logged when it happens."""
+        """Log the recovery of a restarted job once it has run for a while."""
         await self._clock.sleep(self._ran_well_after_s)
-        self._log.info("job.restarted", job=job.name, failures=job.streak)
+        self._log.info("job.recovered", job=job.name, failures=job.streak)
         job.streak = 0
         self._succeeded(job)
 
-    async def _keep_period(
+    async def _run_periodically(
         self, job: Job, run: JobFunction, interval_s: float, jitter_s: float, due_in_s: float
     ) -> None:
         tick_s = self._clock.monotonic() + due_in_s
-        while not job.asked_to_stop.is_set():
+        while not job.stop_requested.is_set():
             job.state = JobState.STARTING if job.last_started_at is None else JobState.WAITING
             start_s = tick_s + jitter_s * self._random.random()
             if (wait_s := start_s - self._clock.monotonic()) > 0:
                 await self._clock.sleep(wait_s)
             error = await self._attempt(job, run)
             if error is not None:
-                self._failed(job, "job.failed", error)
+                self._failed(job, error)
             elif job.streak:
                 self._log.info("job.recovered", job=job.name, failures=job.streak)
                 job.streak = 0
             tick_s = self._next_tick(job, tick_s, interval_s)
 
     def _next_tick(self, job: Job, tick_s: float, interval_s: float) -> float:
-        """Return the first tick that is not past, counting those that are."""
+        """Return the first tick that is not past, and count the missed ones."""
         missed = max(0, math.ceil((self._clock.monotonic() - tick_s) / interval_s - 1e-9) - 1)
         job.missed_ticks += missed
         if missed and not job.is_overrunning:
-            self._log.warning("job.overran", job=job.name, missed_ticks=missed, interval_s=interval_s)
+            self._log.warning(
+                "job.interval_exceeded", job=job.name, missed_ticks=missed, interval_s=interval_s
+            )
         job.is_overrunning = missed > 0
         return tick_s + (missed + 1) * interval_s
 
-    async def _see_through(self, job: Job, coro: Coroutine[Any, Any, None]) -> None:
+    async def _run_side_task(self, job: Job, coro: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
             await coro
 
         error = await self._attempt(job, run)
         if error is not None:
-            self._failed(job, "job.failed", error)
+            self._failed(job, error)
         elif job.streak:
             job.streak = 0
 
     async def _attempt(self, job: Job, run: JobFunction) -> Exception | asyncio.CancelledError | None:
-        """Run a job once; return what it raised. Only the cancellation of the job itself gets through."""
+        """Run a job once and return its exception. Only the cancellation of the job itself is raised."""
         job.started(self._clock.now())
         job.has_progressed = False
         try:
@@ -274,9 +266,9 @@ class Supervisor:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody cancelled this job: something it waited for was. Passed on, it would end the job silently.
+            # Not this job was cancelled, but something that it awaited. Raised, the error would end the job silently.
             return error
-        except Exception as error:  # noqa: BLE001 - the supervisor is where every failure ends up
+        except Exception as error:  # noqa: BLE001 - every failure of a job is logged and counted here
             return error
         if job.kind is not JobKind.LONG_RUNNING:
             self._succeeded(job)
@@ -285,12 +277,10 @@ class Supervisor:
     def _succeeded(self, job: Job) -> None:
         job.succeeded(self._clock.now(), self._clock.monotonic())
 
-    def _failed(self, job: Job, event: str, error: BaseException | None) -> None:
+    def _failed(self, job: Job, error: BaseException | None) -> None:
         name = RETURNED if error is None else type(error).__name__
         if job.failed(self._clock.now(), name):
-            self._log.warning(event, job=job.name, error=name, failures=job.streak, exc_info=error)
-
-    # ---- keeping the books --------------------------------------------------------------------------------
+            self._log.warning("job.failed", job=job.name, error=name, failures=job.streak, exc_info=error)
 
     def _add(self, job: Job) -> Job:
         if self._is_stopping:
@@ -309,7 +299,6 @@ class Supervisor:
             if job.tasks:
                 return
             job.state = JobState.STOPPED
-            job.became_ready.set()
             if job.kind is JobKind.ONCE:
                 self._forget_old_side_tasks()
             elif not self._is_stopping:
@@ -326,16 +315,14 @@ class Supervisor:
     def _all_tasks(self) -> list[asyncio.Task[None]]:
         return [task for job in self._jobs.values() for task in job.tasks]
 
-    # ---- stopping -----------------------------------------------------------------------------------------
-
     async def _stop_all(self, deadline_s: float) -> StopReport:
         cancelled: list[str] = []
         ignored: list[str] = []
         for job in reversed(tuple(self._jobs.values())):
             if not job.tasks:
                 continue
-            job.asked_to_stop.set()
-            if job.heeds_stop and not job.is_idle:
+            job.stop_requested.set()
+            if job.stops_itself and not job.is_idle:
                 await self._wait(job, deadline_s - self._clock.monotonic())
                 if job.tasks:
                     cancelled.append(job.name)
@@ -350,9 +337,9 @@ class Supervisor:
         return StopReport(tuple(cancelled), tuple(ignored))
 
     async def _wait(self, job: Job, seconds: float) -> None:
-        """Wait until a job's tasks have ended, but no longer than so many seconds."""
+        """Wait until a job's tasks have ended, at most for so many seconds."""
         with suppress(TimeoutError):
             async with clock_timeout(self._clock, seconds):
                 while job.tasks:
                     await asyncio.wait(job.tasks)
-                    await asyncio.sleep(0)  # lets `finished` take them off the books
+                    await asyncio.sleep(0)  # lets `finished` remove them from the job

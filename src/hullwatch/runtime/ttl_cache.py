@@ -1,4 +1,4 @@
-"""Answers remembered for a while, in bounded memory. What may be remembered is the caller's judgement."""
+"""A cache with a time limit and a size limit."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class CachedItem(NamedTuple, Generic[K, V]):
-    """One remembered value and the seconds since it was put."""
+    """A cached value and the seconds since it was put."""
 
     key: K
     value: V
@@ -19,26 +19,26 @@ class CachedItem(NamedTuple, Generic[K, V]):
 
 
 class TtlCache(Generic[K, V]):
-    """A map whose entries are gone `ttl_s` seconds after they were put; when full, the oldest makes room.
+    """A map whose entries expire `ttl_s` seconds after they were put; when it is full, the oldest is dropped.
 
     Attributes:
-        hits: how many `get` calls found a value.
-        misses: how many did not.
+        hits: `get` calls that found a value.
+        misses: `get` calls that did not.
     """
 
     def __init__(self, clock: Clock, ttl_s: float, max_entries: int) -> None:
         if ttl_s <= 0 or max_entries < 1:
-            raise ValueError("a cache keeps at least one entry for some time")
+            raise ValueError("a cache needs room for one entry and a time above 0")
         self._clock = clock
         self._ttl_s = ttl_s
         self._max_entries = max_entries
-        # All entries live equally long, so the order of putting is the order of expiry.
+        # All entries have the same lifetime, so they expire in the order of `put`.
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
     def get(self, key: K) -> V | None:
-        """Return the value put under the key, or None when there is none or it has expired."""
+        """Return the value of the key; None when there is none or it has expired."""
         self._drop_expired()
         entry = self._entries.get(key)
         if entry is None:
@@ -48,7 +48,7 @@ class TtlCache(Generic[K, V]):
         return entry[1]
 
     def put(self, key: K, value: V) -> None:
-        """Remember the value from now on."""
+        """Cache the value from now on."""
         self._drop_expired()
         self._entries.pop(key, None)
         if len(self._entries) >= self._max_entries:
@@ -56,15 +56,15 @@ class TtlCache(Generic[K, V]):
         self._entries[key] = (self._clock.monotonic(), value)
 
     def discard(self, key: K) -> None:
-        """Forget the key, if it is there."""
+        """Remove the key, if it is there."""
         self._entries.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything; hits and misses go on counting."""
+        """Remove everything; hits and misses keep their counts."""
         self._entries.clear()
 
     def items(self) -> tuple[CachedItem[K, V], ...]:
-        """Return what is remembered now, oldest first, without counting as a look."""
+        """Return the present entries, oldest first; this counts as neither hit nor miss."""
         self._drop_expired()
         now = self._clock.monotonic()
         return tuple(CachedItem(key, value, now - put_at) for key, (put_at, value) in self._entries.items())
@@ -78,7 +78,7 @@ class TtlCache(Generic[K, V]):
         return iter(tuple(self._entries))
 
     def _drop_expired(self) -> None:
-        """Drop from the old end; every entry is dropped once, so the cost a call is constant on average."""
+        """Drop expired entries from the old end; each is dropped once, so a call costs constant time on average."""
         expired_before = self._clock.monotonic() - self._ttl_s
         while self._entries:
             key = next(iter(self._entries))

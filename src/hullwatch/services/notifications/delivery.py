@@ -104,7 +104,7 @@ class Outbox:
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin to send, and to remove what is old."""
         beat = partial(supervisor.heartbeat, JOB)
-        supervisor.spawn(JOB, lambda: self.run(supervisor.stop_requested(JOB), beat), heeds_stop=True)
+        supervisor.spawn(JOB, lambda: self.run(supervisor.stop_requested(JOB), beat), stops_itself=True)
         supervisor.every("outbox-purge", 3600, self.purge, essential=False)
 
     async def run(self, asked_to_stop: asyncio.Event, heartbeat: Callable[[], None]) -> None:
