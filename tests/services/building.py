@@ -72,7 +72,7 @@ class Metrics:
     def __init__(self) -> None:
         self.validations: Counter[str] = Counter()
         self.cache_hits = 0
-        self.shared_looks: Counter[str] = Counter()
+        self.shared_checks: Counter[str] = Counter()
         self.cycles: Counter[str] = Counter()
         self.signals = 0
         self.notifications: Counter[tuple[str, str]] = Counter()
@@ -85,9 +85,9 @@ class Metrics:
         """Count a hit."""
         self.cache_hits += 1
 
-    def shared_look(self, outcome: str) -> None:
-        """Count a look."""
-        self.shared_looks[outcome] += 1
+    def shared_check(self, outcome: str) -> None:
+        """Count a read of a shared confirmation."""
+        self.shared_checks[outcome] += 1
 
     def cycle(self, outcome: str, seconds: float) -> None:
         """Count a cycle."""

@@ -1,5 +1,3 @@
-"""What several processes share: in memory, and in a real Redis."""
-
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -19,16 +17,16 @@ SALT = SecretText("a salt that only this installation knows")
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisProcess]:
-    """A real Redis with nothing in it."""
-    # Not pytest's own folder: a socket's path has to be short.
+    """Return a real and empty Redis."""
+    # Not pytest's own folder: the path of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="hullwatch-redis-") as folder:
         server = RedisProcess(Path(folder)).start()
         yield server
         server.kill()
 
 
-class Doors:
-    """Opens processes' doors to one Redis and closes them in the end."""
+class RedisClients:
+    """Opens a client for each process and closes all of them after the test."""
 
     def __init__(self, server: RedisProcess, stack: AsyncExitStack) -> None:
         self.server = server
@@ -37,7 +35,7 @@ class Doors:
     def open(
         self, process: str, *, good_for_s: float = 300.0, wire_clock=None, url: str = "", **limits
     ) -> RedisChecks:
-        """Return a door, to this Redis or to another address."""
+        """Return a client of this Redis, or of another address."""
         checks = RedisChecks(
             SecretText(url or self.server.url),
             salt=SALT,
@@ -52,13 +50,13 @@ class Doors:
 
 
 @pytest.fixture
-async def doors(redis_server: RedisProcess) -> AsyncIterator[Doors]:
-    """Doors to a real Redis."""
+async def clients(redis_server: RedisProcess) -> AsyncIterator[RedisClients]:
+    """Return clients of a real Redis."""
     async with AsyncExitStack() as stack:
-        yield Doors(redis_server, stack)
+        yield RedisClients(redis_server, stack)
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Time under the test's control."""
+    """Return a clock that only the test advances."""
     return FakeClock()

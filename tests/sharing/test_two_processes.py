@@ -1,4 +1,4 @@
-"""Two validating services over one real Redis that is killed, frozen and revived in the middle."""
+"""Two processes validate over one real Redis that is killed, stopped and started again."""
 
 import asyncio
 from datetime import timedelta
@@ -10,18 +10,18 @@ from services.building import ALICE, BOB, CAROL, OPENING, House
 
 from hullwatch.runtime.clock import SystemClock
 from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
-from sharing.conftest import Doors
+from sharing.conftest import RedisClients
 from sharing.redis_process import RedisProcess
 
 EVERYBODY = (ALICE, BOB, CAROL)
 
 
 class Process:
-    """One server process' validating; sessions live in a fake clock's time, the wire in real time."""
+    """The validation of one server process. Sessions use a fake clock, the network real time."""
 
-    def __init__(self, name: str, house: House, doors: Doors) -> None:
+    def __init__(self, name: str, house: House, clients: RedisClients) -> None:
         self.house = house
-        self.door = doors.open(name)
+        self.shared = clients.open(name)
         self.validation = TokenValidationService(
             connections=house.connections,
             broker=house.broker,
@@ -29,22 +29,22 @@ class Process:
             random=Random(1),
             metrics=house.metrics,
             wire_clock=SystemClock(),
-            shared=self.door,
+            shared=self.shared,
         )
 
 
 @pytest.fixture
-async def processes(doors: Doors) -> list[Process]:
-    """Two of them on one database and one Fyers, with three live sessions."""
+async def processes(clients: RedisClients) -> list[Process]:
+    """Return two processes on one database and one broker, with three valid sessions."""
     first = House(clock=FakeClock(OPENING + timedelta(minutes=30)))
     await (await first.start(with_monitoring=False)).with_sessions(*EVERYBODY)
     second = House(clock=first.clock, store=first.store, broker=first.broker)
     await second.start(with_monitoring=False)
-    return [Process("one", first, doors), Process("other", second, doors)]
+    return [Process("one", first, clients), Process("other", second, clients)]
 
 
-async def ask_everybody(processes: list[Process], *, fresh: bool = False) -> set[ValidationVerdict]:
-    """Let both processes ask about all three, ten tabs each, at once; return the verdicts."""
+async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[ValidationVerdict]:
+    """Validate all three accounts in both processes, ten times each, at once; return the verdicts."""
     found = await asyncio.gather(
         *(
             process.validation.validate_fyers_token(user_id, fresh=fresh)
@@ -56,33 +56,33 @@ async def ask_everybody(processes: list[Process], *, fresh: bool = False) -> set
     return {validation.verdict for validation in found}
 
 
-async def test_sixty_askers_are_three_questions(processes: list[Process]) -> None:
-    """One for each account, whichever process it is asked by."""
-    assert await ask_everybody(processes) == {ValidationVerdict.VALID}
+async def test_sixty_validations_make_three_calls(processes: list[Process]) -> None:
+    """One call for each account, from whichever process comes first."""
+    assert await validate_all(processes) == {ValidationVerdict.VALID}
 
     assert len(processes[0].house.broker.calls) == 3
 
 
-async def test_the_loss_of_redis_in_the_middle_costs_questions_and_nothing_else(
+async def test_a_failing_redis_costs_calls_and_nothing_else(
     processes: list[Process], redis_server: RedisProcess
 ) -> None:
-    """Killed, hung and back with nothing in it: everybody stays valid and connected, and sharing goes on by itself."""
+    """Killed, stopped or empty again: all accounts stay valid and connected, and sharing resumes by itself."""
     house = processes[0].house
-    assert await ask_everybody(processes) == {ValidationVerdict.VALID}
+    assert await validate_all(processes) == {ValidationVerdict.VALID}
 
-    for harm, mend in (
+    for fail, repair in (
         (redis_server.kill, redis_server.start),
         (redis_server.freeze, redis_server.thaw),
         (lambda: (redis_server.freeze(), redis_server.kill()), redis_server.start),
     ):
-        asking = asyncio.create_task(ask_everybody(processes, fresh=True))
+        validating = asyncio.create_task(validate_all(processes, fresh=True))
         await asyncio.sleep(0)
-        harm()
-        assert await asking == {ValidationVerdict.VALID}
-        assert await ask_everybody(processes, fresh=True) == {ValidationVerdict.VALID}
-        mend()
+        fail()
+        assert await validating == {ValidationVerdict.VALID}
+        assert await validate_all(processes, fresh=True) == {ValidationVerdict.VALID}
+        repair()
         async with asyncio.timeout(60):
-            while not all([await process.door.ping() for process in processes]):  # noqa: ASYNC110 - a process outside has no event
+            while not all([await process.shared.ping() for process in processes]):  # noqa: ASYNC110 - a process outside has no event
                 await asyncio.sleep(0)
         for process in processes:
             assert process.validation.get_cache_stats().shared.is_answering
@@ -92,7 +92,7 @@ async def test_the_loss_of_redis_in_the_middle_costs_questions_and_nothing_else(
     for process in processes:
         for user_id in EVERYBODY:
             await process.validation.clear_user_cache(user_id)
-    assert await ask_everybody(processes) == {ValidationVerdict.VALID}
+    assert await validate_all(processes) == {ValidationVerdict.VALID}
     assert len(house.broker.calls) == before + 3
     assert all(
         process.house.connections.connection(user_id).is_verified

@@ -33,9 +33,9 @@ class PrometheusMetrics:
         self._cache_hits = Counter(
             "hullwatch_validation_cache_hits_total", "Validations answered from memory.", registry=registry
         )
-        self._shared_looks = Counter(
+        self._shared_checks = Counter(
             "hullwatch_validation_shared_total",
-            "Looks for another process' confirmation, where Redis is used.",
+            "Reads of another process' confirmation, where Redis is used.",
             ["outcome"],
             registry=registry,
         )
@@ -92,9 +92,9 @@ class PrometheusMetrics:
         """Count a validation that was answered from memory."""
         self._cache_hits.inc()
 
-    def shared_look(self, outcome: str) -> None:
-        """Count a look for another process' confirmation of a session."""
-        self._shared_looks.labels(outcome).inc()
+    def shared_check(self, outcome: str) -> None:
+        """Count a read of another process' confirmation of a session."""
+        self._shared_checks.labels(outcome).inc()
 
     def fyers_call(self, path: str, outcome: str, seconds: float) -> None:
         """Count a call to Fyers; `path` is the name of the call, without ids or query."""

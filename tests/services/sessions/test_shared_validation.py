@@ -67,7 +67,7 @@ async def test_what_one_process_learned_the_other_need_not_ask(town: Town) -> No
     assert found.checked_at == confirmed_at
     assert town.other.connections.connection(ALICE).is_verified
     assert town.other.connections.connection(ALICE).last_validated_at == confirmed_at
-    assert town.other.metrics.shared_looks == {"found": 1}
+    assert town.other.metrics.shared_checks == {"found": 1}
 
 
 async def test_a_confirmation_never_counts_longer_than_its_time(town: Town) -> None:
@@ -110,8 +110,8 @@ async def test_a_slow_question_about_an_old_session_confirms_nothing_of_it(town:
     await slow
 
     assert (new.verdict, new.connection.generation) == (VALID, old + 1)
-    assert isinstance(await town.other_door.look(ALICE, old + 1), Confirmed)
-    assert await town.other_door.look(ALICE, old) == Unconfirmed()
+    assert isinstance(await town.other_door.confirmation(ALICE, old + 1), Confirmed)
+    assert await town.other_door.confirmation(ALICE, old) == Unconfirmed()
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -136,12 +136,12 @@ async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fres
 async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fresh: bool) -> None:
     """Between looking in vain and taking the turn the other process may have confirmed and let go."""
     door = town.other_door
-    door.before_turn = lambda: town.one.validation.validate_fyers_token(ALICE)
+    door.before_claim = lambda: town.one.validation.validate_fyers_token(ALICE)
 
     found = await town.other.validation.validate_fyers_token(ALICE, fresh=fresh)
 
     assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
-    assert town.memory.turns == {}
+    assert town.memory.claims == {}
 
 
 async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town) -> None:
@@ -152,7 +152,7 @@ async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town
         looked.append(user_id)
         await town.clock.sleep(len(looked))
 
-    town.other_door.before_look = drags_on
+    town.other_door.before_confirmation = drags_on
     tabs = [asyncio.create_task(town.other.validation.validate_fyers_token(ALICE)) for _ in range(20)]
     await town.clock.advance(30)
 
@@ -165,7 +165,7 @@ async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: 
     town.broker.before_answer = lambda _: asyncio.Event().wait()
     dying = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
     await town.clock.settle()
-    town.memory.turns[ALICE, 1] = ("one", town.clock.monotonic() + 20)
+    town.memory.claims[ALICE, 1] = ("one", town.clock.monotonic() + 20)
     town.broker.before_answer = None
     waiting = asyncio.create_task(town.other.validation.validate_fyers_token(ALICE))
 
@@ -187,7 +187,7 @@ async def test_one_that_is_cancelled_lets_go_of_its_turn(town: Town) -> None:
     town.broker.before_answer = None
 
     assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
-    assert town.memory.turns == {}
+    assert town.memory.claims == {}
 
 
 async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
@@ -277,4 +277,4 @@ async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: l
                 await town.clock.advance(130)
             case _:
                 town.memory.confirmations.clear()
-                town.memory.turns.clear()
+                town.memory.claims.clear()

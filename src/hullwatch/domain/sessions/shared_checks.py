@@ -1,6 +1,6 @@
-"""What one server process may learn from another about a session: that Fyers confirmed it, so many seconds ago. Nothing else is shared.
+"""What server processes share about a session: when Fyers confirmed it. A refusal is never shared.
 
-There is no value for "invalid": a refusal is each process' own to see, twice, and the database tells the others of its end.
+Each process sees a refusal itself, twice. The database tells the others when that ends a session.
 """
 
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ class Confirmed:
     """Fyers confirmed this session to another process, or to this one."""
 
     age_s: float
-    """Seconds since it was written down, by the clock of whoever keeps it: processes' own clocks may differ."""
+    """Seconds since the confirmation was stored, by the clock of the store: clocks of processes may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """Nobody has written a confirmation down lately."""
+    """No process stored a confirmation lately."""
 
 
 @dataclass(frozen=True, slots=True)
-class NotAnswering:
-    """Whoever keeps confirmations could not be asked, or there is nobody: this process is on its own."""
+class SharingUnavailable:
+    """The shared store did not answer, or there is none: this process acts as if it were alone."""
 
 
-SharedAnswer = Confirmed | Unconfirmed | NotAnswering
+SharedAnswer = Confirmed | Unconfirmed | SharingUnavailable
 
 
-class Turn(StrEnum):
-    """Who asks Fyers about a session now."""
+class Claim(StrEnum):
+    """Which process calls Fyers about a session now."""
 
     OURS = "ours"
-    """This process; the others wait for a moment."""
+    """This process; the others wait for its result for a moment."""
     OTHERS = "others"
-    """Another process does."""
+    """Another process."""
     UNKNOWN = "unknown"
-    """It could not be settled, so this process asks."""
+    """The shared store did not answer, so this process calls Fyers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharingReport:
-    """How sharing stands, for operators."""
+    """Whether sharing works, for operators."""
 
     is_used: bool
     is_answering: bool

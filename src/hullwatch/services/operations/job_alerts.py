@@ -4,7 +4,7 @@ What is wrong is an incident in the database, changed in the transaction that te
 process sees it, whatever is restarted or killed in between; and a database that does not answer delays a notice and loses none.
 
 Nobody is called for a blip. A job that died once and runs again is in the log, the metrics and ``/readyz``; what makes it an incident stands in
-``docs/decisions/0019-when-to-ping.md``.
+``docs/decisions/0019-when-the-heartbeat-is-sent.md``.
 """
 
 from collections.abc import Callable, Sequence

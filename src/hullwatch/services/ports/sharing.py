@@ -2,26 +2,29 @@
 
 from typing import Protocol
 
-from hullwatch.domain.sessions.shared_checks import SharedAnswer, SharingReport, Turn
+from hullwatch.domain.sessions.shared_checks import Claim, SharedAnswer, SharingReport
 
 
 class SharedChecks(Protocol):
-    """Confirmations of sessions that several processes share, by user and generation. No method raises, and each answers soon."""
+    """Confirmations of sessions, by user and generation. No method raises, and each answers soon."""
 
-    async def look(self, user_id: str, generation: int) -> SharedAnswer:
+    async def confirmation(self, user_id: str, generation: int) -> SharedAnswer:
         """Return the latest confirmation that is not outdated."""
         ...
 
-    async def take_turn(self, user_id: str, generation: int) -> Turn:
-        """Say who asks Fyers about this session now; a turn ends with `end_turn`, or by itself when its process dies."""
+    async def claim(self, user_id: str, generation: int) -> Claim:
+        """Claim the right to call Fyers about this session.
+
+        A claim lasts until `release`. It expires by itself when its process is killed.
+        """
         ...
 
-    async def end_turn(self, user_id: str, generation: int) -> None:
-        """Let another process ask, if this one had the turn."""
+    async def release(self, user_id: str, generation: int) -> None:
+        """Release the claim of this process, if it has one."""
         ...
 
     async def confirm(self, user_id: str, generation: int) -> None:
-        """Write down that Fyers has just confirmed the session."""
+        """Store that Fyers has just confirmed the session."""
         ...
 
     async def forget(self, user_id: str, generation: int) -> None:
@@ -29,5 +32,5 @@ class SharedChecks(Protocol):
         ...
 
     def report(self) -> SharingReport:
-        """Return how sharing stands."""
+        """Return whether sharing works."""
         ...

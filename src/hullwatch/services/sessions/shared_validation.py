@@ -1,55 +1,54 @@
-"""One question to Fyers for all processes: whether another one has asked lately, or is asking now. What an answer means is ``token_validation.py``'s.
-
-Everything here may fail to answer, and then this process asks Fyers itself, as if it were alone.
-"""
+"""Lets several processes share one call to Fyers. When sharing fails, each process calls Fyers itself."""
 
 from random import Random
 from typing import Final, Protocol
 
 from hullwatch.domain.sessions.shared_checks import (
+    Claim,
     Confirmed,
-    NotAnswering,
     SharedAnswer,
     SharingReport,
-    Turn,
+    SharingUnavailable,
 )
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.ports import SharedChecks
 
 LONGEST_WAIT_S: Final = 3.0
-"""Real seconds to wait for another process' answer: three times what Fyers usually needs; then two questions are better than no answer."""
-_LOOK_EVERY_S: Final = 0.1
+"""Real seconds to wait for another process' result: three times what Fyers usually needs.
+
+After that, two calls to Fyers are better than no answer."""
+_READ_EVERY_S: Final = 0.1
 _AGE_STEP_S: Final = 0.002
-"""By which an age may be wrong that is told in whole milliseconds."""
+"""The error of an age that is stored in whole milliseconds."""
 
 
 class SharingMetrics(Protocol):
-    """Where it is counted what sharing brought."""
+    """Counts what sharing saved."""
 
-    def shared_look(self, outcome: str) -> None:
-        """Count one look: ``found``, ``awaited`` (another process was asking), ``absent`` or ``not_answering``."""
+    def shared_check(self, outcome: str) -> None:
+        """Count one read: ``found``, ``awaited`` (another process was calling), ``absent`` or ``not_answering``."""
         ...
 
 
 class NotShared:
     """Satisfies `SharedChecks` for a process that is alone."""
 
-    async def look(self, user_id: str, generation: int) -> SharedAnswer:  # noqa: ARG002 - the port's signature
-        """Nobody can be asked."""
-        return NotAnswering()
+    async def confirmation(self, user_id: str, generation: int) -> SharedAnswer:  # noqa: ARG002 - the port's signature
+        """There is no other process."""
+        return SharingUnavailable()
 
-    async def take_turn(self, user_id: str, generation: int) -> Turn:  # noqa: ARG002 - the port's signature
-        """This process asks."""
-        return Turn.UNKNOWN
+    async def claim(self, user_id: str, generation: int) -> Claim:  # noqa: ARG002 - the port's signature
+        """Let this process call Fyers."""
+        return Claim.UNKNOWN
 
-    async def end_turn(self, user_id: str, generation: int) -> None:
-        """Nobody waits."""
+    async def release(self, user_id: str, generation: int) -> None:
+        """Do nothing: no process waits."""
 
     async def confirm(self, user_id: str, generation: int) -> None:
-        """Nobody wants to know."""
+        """Do nothing: no process reads it."""
 
     async def forget(self, user_id: str, generation: int) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is stored."""
 
     def report(self) -> SharingReport:
         """Return that nothing is shared."""
@@ -57,7 +56,15 @@ class NotShared:
 
 
 class SharedValidation:
-    """Looks and waits for other processes' confirmations."""
+    """Reads other processes' confirmations and waits for those under way.
+
+    Args:
+        checks: the shared store.
+        wire_clock: real time, since the network does not follow a faster clock.
+        random: source of jitter.
+        metrics: counts the reads.
+        good_for_s: how old a confirmation may be when no fresh one is wanted.
+    """
 
     def __init__(
         self,
@@ -68,15 +75,6 @@ class SharedValidation:
         metrics: SharingMetrics,
         good_for_s: float,
     ) -> None:
-        """Keep what is needed.
-
-        Args:
-            checks: What is shared.
-            wire_clock: Real time, since other processes are waited for over the network.
-            random: Source of jitter.
-            metrics: Where looks are counted.
-            good_for_s: How old a confirmation may be where no fresh one is wanted.
-        """
         self._checks = checks
         self._wire_clock = wire_clock
         self._random = random
@@ -84,57 +82,58 @@ class SharedValidation:
         self._good_for_s = good_for_s
 
     def report(self) -> SharingReport:
-        """Return how sharing stands."""
+        """Return whether sharing works."""
         return self._checks.report()
 
-    async def known(self, user_id: str, generation: int) -> float | None:
-        """Return the age in seconds of a confirmation that is still good; `None` where there is none, or it cannot be asked for."""
-        answer = await self._checks.look(user_id, generation)
+    async def recent_confirmation(self, user_id: str, generation: int) -> float | None:
+        """Return the age in seconds of a confirmation that still counts; `None` without one."""
+        answer = await self._checks.confirmation(user_id, generation)
         if isinstance(answer, Confirmed) and answer.age_s <= self._good_for_s:
-            self._metrics.shared_look("found")
+            self._metrics.shared_check("found")
             return answer.age_s
         self._count_failure(answer)
         return None
 
-    async def awaited(self, user_id: str, generation: int, *, since_s: float) -> float | None:
-        """Take the turn to ask Fyers, or wait a moment for a confirmation by the process that has it.
+    async def claim_or_await(self, user_id: str, generation: int, *, since_s: float) -> float | None:
+        """Claim the call to Fyers, or wait a moment for the result of the process that has the claim.
 
         Args:
-            user_id: Whose session.
-            generation: Which of them.
-            since_s: When the question was put, by the wire clock's `monotonic`: an earlier confirmation is no answer to it.
+            user_id: the owner of the session.
+            generation: which of the user's sessions.
+            since_s: the start of the request, by `monotonic` of the wire clock. Earlier confirmations do not count.
 
         Returns:
-            The age in seconds of a confirmation; `None` when this process has to ask. Either way `asked` is to be said afterwards.
+            The age in seconds of a confirmation; `None` when this process has to call Fyers. The caller calls
+            `record_result` afterwards in both cases.
         """
         began_s = self._wire_clock.monotonic()
         while True:
-            turn = await self._checks.take_turn(user_id, generation)
-            if turn is Turn.UNKNOWN or self._wire_clock.monotonic() - began_s >= LONGEST_WAIT_S:
+            claim = await self._checks.claim(user_id, generation)
+            if claim is Claim.UNKNOWN or self._wire_clock.monotonic() - began_s >= LONGEST_WAIT_S:
                 return None
-            if turn is Turn.OTHERS:
-                await self._wire_clock.sleep(_LOOK_EVERY_S * self._random.uniform(0.5, 1.5))
-            # Also with the turn in hand: whoever had it may have confirmed and let go since we last looked.
+            if claim is Claim.OTHERS:
+                await self._wire_clock.sleep(_READ_EVERY_S * self._random.uniform(0.5, 1.5))
+            # Read with our own claim too: the last owner may have confirmed and released since our last read.
             passed_s = self._wire_clock.monotonic() - since_s
-            answer = await self._checks.look(user_id, generation)
+            answer = await self._checks.confirmation(user_id, generation)
             if isinstance(answer, Confirmed) and answer.age_s <= passed_s + _AGE_STEP_S:
-                self._metrics.shared_look("awaited")
+                self._metrics.shared_check("awaited")
                 return answer.age_s
-            if turn is Turn.OURS:
+            if claim is Claim.OURS:
                 return None
 
-    async def asked(self, user_id: str, generation: int, *, is_confirmed: bool) -> None:
-        """Tell the other processes what asking brought: a confirmation, or that somebody else may ask; without the turn it ends nobody's."""
+    async def record_result(self, user_id: str, generation: int, *, is_confirmed: bool) -> None:
+        """Store a confirmation for the other processes and release this process' claim, if it has one."""
         if is_confirmed:
             await self._checks.confirm(user_id, generation)
-        await self._checks.end_turn(user_id, generation)
+        await self._checks.release(user_id, generation)
 
     async def forget(self, user_id: str, generation: int) -> None:
-        """Let nobody take an earlier confirmation for an answer."""
+        """Remove the shared confirmation, so that the next validation calls Fyers."""
         await self._checks.forget(user_id, generation)
 
     def _count_failure(self, answer: SharedAnswer) -> None:
-        if not isinstance(answer, NotAnswering):
-            self._metrics.shared_look("absent")
+        if not isinstance(answer, SharingUnavailable):
+            self._metrics.shared_check("absent")
         elif self._checks.report().is_used:
-            self._metrics.shared_look("not_answering")
+            self._metrics.shared_check("not_answering")

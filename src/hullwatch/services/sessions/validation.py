@@ -192,7 +192,7 @@ class TokenValidationService:
 
     async def _look_or_ask(self, key: tuple[str, int], since_s: float) -> Validation:
         """Take an earlier confirmation of another process', or ask. Callers who want a fresh answer do not join here, but in asking."""
-        known = self._take_over(key, await self._shared.known(*key))
+        known = self._take_over(key, await self._shared.recent_confirmation(*key))
         # Somebody who wanted a fresh answer may have got it meanwhile.
         known = known or self._remembered(self._connections.connection(key[0]))
         return known or await self._flights.run(key, lambda: self._ask(key, since_s))
@@ -201,14 +201,14 @@ class TokenValidationService:
         """Ask Fyers, unless another process has asked since the question was put, or its answer comes soon."""
         is_confirmed = False
         try:
-            taken_over = self._take_over(key, await self._shared.awaited(*key, since_s=since_s))
+            taken_over = self._take_over(key, await self._shared.claim_or_await(*key, since_s=since_s))
             if taken_over is not None:
                 return taken_over
             validation = await self._ask_fyers(key[0])
             is_valid = validation.verdict is ValidationVerdict.VALID
             is_confirmed = is_valid and validation.connection.generation == key[1]
         finally:
-            await self._shared.asked(*key, is_confirmed=is_confirmed)
+            await self._shared.record_result(*key, is_confirmed=is_confirmed)
         self._metrics.validation(validation.verdict.value)
         return validation
 
