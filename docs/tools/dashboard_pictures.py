@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser.conftest import FLAGS  # noqa: E402 - found by the line above
-from browser.people import NOTHING, PHONE, People, wait_for_another_price  # noqa: E402
-from browser.stage import DemoEnvironment  # noqa: E402
+from browser.environment import BrowserEnvironment  # noqa: E402
+from browser.users import NO_VALUE, PHONE, BrowserUsers, wait_for_another_price  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 SYMBOLS = (
@@ -22,15 +22,15 @@ ENOUGH_SIGNALS = 9
 
 def take(browser: Browser, folder: Path) -> None:
     """Play a little, and take the pictures."""
-    stage = DemoEnvironment(folder, speed=60.0)
-    people = People(browser, stage)
+    environment = BrowserEnvironment(folder, speed=60.0)
+    users = BrowserUsers(browser, environment)
     try:
-        asha = people.trader("Asha", viewport={"width": 1500, "height": 900}, device_scale_factor=1.5)
+        asha = users.trader("Asha", viewport={"width": 1500, "height": 900}, device_scale_factor=1.5)
         asha.watch(*SYMBOLS, resolution="5", period=21)
-        others = [people.trader(name, SYMBOLS[1]) for name in OTHERS]
-        people.stranger("Nikhil").register()
+        others = [users.trader(name, SYMBOLS[1]) for name in OTHERS]
+        users.register_later("Nikhil").register()
         tab = asha.open()
-        wait_for_another_price(tab, SYMBOLS[0], NOTHING)
+        wait_for_another_price(tab, SYMBOLS[0], NO_VALUE)
         tab.get_by_role("button", name="RELIANCE", exact=True).click()
         tab.wait_for_selector(".chart .canvas[data-ready=true]", timeout=60_000)
         tab.wait_for_function(
@@ -38,25 +38,25 @@ def take(browser: Browser, folder: Path) -> None:
             arg=ENOUGH_SIGNALS,
             timeout=90_000,
         )
-        stage.control("POST", "/clock", {"speed": 5})
+        environment.control("POST", "/clock", {"speed": 5})
         tab.screenshot(path=ROOT / "docs" / "dashboard.png")
-        phone = people.elsewhere(asha, viewport=PHONE, device_scale_factor=2, color_scheme="light").open()
-        wait_for_another_price(phone, SYMBOLS[0], NOTHING)
+        phone = users.second_browser(asha, viewport=PHONE, device_scale_factor=2, color_scheme="light").open()
+        wait_for_another_price(phone, SYMBOLS[0], NO_VALUE)
         phone.screenshot(path=ROOT / "docs" / "dashboard-phone.png")
-        stage.control("POST", f"/accounts/{others[1].fyers_id}/revoke")
-        tab.goto(f"{stage.url}/#/health")
+        environment.control("POST", f"/accounts/{others[1].fyers_id}/revoke")
+        tab.goto(f"{environment.url}/#/health")
         tab.emulate_media(color_scheme="light")
         tab.get_by_text("rejected").wait_for(timeout=60_000)
         tab.screenshot(path=ROOT / "docs" / "dashboard-health.png")
-        stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
-        tab.goto(f"{stage.url}/#/watch")
+        environment.control("POST", f"/accounts/{asha.fyers_id}/revoke")
+        tab.goto(f"{environment.url}/#/watch")
         tab.emulate_media(color_scheme="dark")
         tab.get_by_role("dialog").wait_for(timeout=60_000)
         tab.wait_for_timeout(600)  # the dialog rises softly
         tab.screenshot(path=ROOT / "docs" / "dashboard-reconnect.png")
     finally:
-        people.close()
-        stage.close()
+        users.close()
+        environment.close()
 
 
 def main() -> None:

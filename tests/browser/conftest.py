@@ -1,4 +1,4 @@
-"""A browser, and a stage for each test."""
+"""The browser, and a simulator and server for each test."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from browser.people import PATIENCE_MS, People
-from browser.stage import DemoEnvironment
+from browser.environment import BrowserEnvironment
+from browser.users import TIMEOUT_MS, BrowserUsers
 from hullwatch.web.built_pages import built_pages
 
 FLAGS = [
@@ -19,11 +19,11 @@ FLAGS = [
 ]  # fmt: skip
 
 
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 def missing(what: str) -> None:
-    """Skip by name; where everything has to be there, fail."""
+    """Skip with the name of the missing part; under CI a missing part is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing")
     pytest.skip(f"{what} is missing")
@@ -44,55 +44,55 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoEnvironment]:
-    """Simulator and server for all tests that leave no mark on them: starting both takes seconds."""
-    made = DemoEnvironment(tmp_path_factory.mktemp("stage"))
+def shared_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnvironment]:
+    """Simulator and server for all tests that leave them unchanged, because a start takes seconds."""
+    made = BrowserEnvironment(tmp_path_factory.mktemp("environment"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def stage(shared_stage: DemoEnvironment) -> Iterator[DemoEnvironment]:
-    """Simulator and server, both well."""
-    yield shared_stage
-    shared_stage.control("DELETE", "/faults")
+def environment(shared_environment: BrowserEnvironment) -> Iterator[BrowserEnvironment]:
+    """The shared simulator and server; faults are removed after the test."""
+    yield shared_environment
+    shared_environment.control("DELETE", "/faults")
 
 
 @pytest.fixture
-def people(browser: Browser, stage: DemoEnvironment) -> Iterator[People]:
-    """Whoever a test brings in, each with windows of their own."""
-    made = People(browser, stage)
+def users(browser: Browser, environment: BrowserEnvironment) -> Iterator[BrowserUsers]:
+    """Creates the users of a test, each with browser windows of their own."""
+    made = BrowserUsers(browser, environment)
     yield made
     made.close()
 
 
 @pytest.fixture
-def fresh_stage(tmp_path: Path) -> Iterator[DemoEnvironment]:
-    """Simulator and server that nobody has used: the first account becomes the admin."""
-    made = DemoEnvironment(tmp_path)
+def fresh_environment(tmp_path: Path) -> Iterator[BrowserEnvironment]:
+    """An unused simulator and server: the first account becomes the admin."""
+    made = BrowserEnvironment(tmp_path)
     yield made
     made.close()
 
 
 @pytest.fixture
-def early_stage(tmp_path: Path) -> Iterator[DemoEnvironment]:
-    """Simulator and server that nobody has used, at 08:50 on a trading day, as fast as life."""
-    made = DemoEnvironment(tmp_path, speed=1.0, after_open=timedelta(minutes=-25))
+def early_environment(tmp_path: Path) -> Iterator[BrowserEnvironment]:
+    """An unused simulator and server at 08:50 on a trading day, at the speed of real time."""
+    made = BrowserEnvironment(tmp_path, speed=1.0, after_open=timedelta(minutes=-25))
     yield made
     made.close()
 
 
 @pytest.fixture
-def early_birds(browser: Browser, early_stage: DemoEnvironment) -> Iterator[People]:
-    """Whoever a test brings in before the opening."""
-    made = People(browser, early_stage)
+def early_users(browser: Browser, early_environment: BrowserEnvironment) -> Iterator[BrowserUsers]:
+    """Creates users before the market opens."""
+    made = BrowserUsers(browser, early_environment)
     yield made
     made.close()
 
 
 @pytest.fixture
-def newcomers(browser: Browser, fresh_stage: DemoEnvironment) -> Iterator[People]:
-    """Whoever a test brings in to a fresh stage."""
-    made = People(browser, fresh_stage)
+def new_users(browser: Browser, fresh_environment: BrowserEnvironment) -> Iterator[BrowserUsers]:
+    """Creates users on an unused server."""
+    made = BrowserUsers(browser, fresh_environment)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""The page "Coverage": a day's gaps with their reasons, the last days, and everybody's day for admins."""
+"""The Coverage page: gaps of a day with their reasons, the last days, and all accounts for admins."""
 
 import os
 import re
@@ -6,32 +6,32 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser.people import PHONE, People, serious_findings, wait_until
-from browser.stage import DemoEnvironment
+from browser.environment import BrowserEnvironment
+from browser.users import PHONE, BrowserUsers, accessibility_findings, wait_until
 
 pytestmark = pytest.mark.browser
 
 SBIN = "NSE:SBIN-EQ"
 OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 PICTURES = os.environ.get("HULLWATCH_TEST_PICTURES")
-"""A folder for pictures, where somebody wants to look."""
+"""The folder for pictures, if they are wanted."""
 
 
 def picture(tab: Page, name: str) -> None:
-    """Take a picture of the whole page, if pictures are wanted."""
+    """Take a picture of the whole page, if a folder is set."""
     if PICTURES:
         tab.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
 
 
-def test_a_gap_is_told_with_its_reason(fresh_stage: DemoEnvironment, newcomers: People):
-    """A session that was away shows as a stretch on the bar and in the table; the Watch page leads here; admins see everybody."""
-    asha, ravi = newcomers.trader("Asha", SBIN), newcomers.trader("Ravi", SBIN)
+def test_a_gap_is_shown_with_its_reason(fresh_environment: BrowserEnvironment, new_users: BrowserUsers):
+    """A lost session appears on the bar, in the table, in the last days and, for admins, in the list of accounts."""
+    asha, ravi = new_users.trader("Asha", SBIN), new_users.trader("Ravi", SBIN)
     expect(asha.open().locator(".coverage")).to_contain_text("watched")
-    fresh_stage.control("POST", f"/accounts/{ravi.fyers_id}/revoke")
+    fresh_environment.control("POST", f"/accounts/{ravi.fyers_id}/revoke")
     his = ravi.open()
     expect(his.get_by_role("dialog")).to_be_visible()
     his.keyboard.press("Escape")
-    fresh_stage.control("POST", "/clock", {"advanceSeconds": 120})
+    fresh_environment.control("POST", "/clock", {"advanceSeconds": 120})
     ravi.connect()
     expect(his.locator(".pill")).to_have_attribute("data-state", "connected")
 
@@ -40,7 +40,7 @@ def test_a_gap_is_told_with_its_reason(fresh_stage: DemoEnvironment, newcomers: 
     line = his.locator("tr[data-reason=no_session]")
     expect(line).to_contain_text("There was no Fyers session")
     expect(line.locator("th")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
-    expect(his.locator(".day-sum")).to_contain_text(re.compile(r"Watched .* of .* \(.* %\), blind "))
+    expect(his.locator(".day-summary")).to_contain_text(re.compile(r"Watched .* of .* \(.* %\), blind "))
     expect(his.locator(".timeline")).to_have_attribute(
         "aria-label", re.compile("^From 09:15 to 15:30 IST: blind ")
     )
@@ -48,12 +48,12 @@ def test_a_gap_is_told_with_its_reason(fresh_stage: DemoEnvironment, newcomers: 
     assert blind.first.bounding_box()["width"] >= 2
     expect(his.get_by_role("region", name="Last days table")).to_contain_text("no session")
     expect(his.get_by_role("heading", name=re.compile("All accounts"))).to_have_count(0)
-    findings = serious_findings(his)
+    findings = accessibility_findings(his)
     picture(his, "coverage-trader")
 
     days = his.get_by_role("region", name="Last days table").get_by_role("button")
     days.nth(3).click()
-    expect(his.locator(".day-sum")).to_contain_text("Nothing was to be watched")
+    expect(his.locator(".day-summary")).to_contain_text("Monitoring was off")
     expect(his.locator("tr[aria-current=true]")).to_have_count(1)
     his.get_by_role("button", name="Latest").click()
     expect(line).to_be_visible()
@@ -63,20 +63,20 @@ def test_a_gap_is_told_with_its_reason(fresh_stage: DemoEnvironment, newcomers: 
     expect(accounts).to_have_count(2)
     expect(accounts.first).to_contain_text("Ravi")
     expect(accounts.first).to_contain_text("no session")
-    findings += serious_findings(hers)
+    findings += accessibility_findings(hers)
     picture(hers, "coverage-admin")
 
     assert findings == []
-    assert newcomers.complaints == []
+    assert new_users.page_errors == []
 
 
-def test_it_fits_a_phone_in_both_colours(fresh_stage: DemoEnvironment, newcomers: People):
-    """With a gap on it nothing sticks out, and nothing is hard to read."""
-    asha = newcomers.trader("Asha", SBIN, viewport=PHONE)
+def test_coverage_fits_a_phone_in_both_themes(fresh_environment: BrowserEnvironment, new_users: BrowserUsers):
+    """A gap makes the page widest: it must not overflow, and axe must find nothing serious."""
+    asha = new_users.trader("Asha", SBIN, viewport=PHONE)
     asha.call("POST", "/api/fyers/disconnect")
     tab = asha.open("/#/coverage")
     tab.keyboard.press("Escape")
-    fresh_stage.control("POST", "/clock", {"advanceSeconds": 60})
+    fresh_environment.control("POST", "/clock", {"advanceSeconds": 60})
     asha.connect()
     tab.reload()
     expect(tab.locator("tr[data-reason=no_session]")).to_be_visible()
@@ -84,9 +84,9 @@ def test_it_fits_a_phone_in_both_colours(fresh_stage: DemoEnvironment, newcomers
     for colours in ("dark", "light"):
         tab.emulate_media(color_scheme=colours)
         wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
-        findings += serious_findings(tab)
+        findings += accessibility_findings(tab)
         picture(tab, f"coverage-phone-{colours}")
 
     assert not tab.evaluate(OVERFLOWS)
     assert findings == []
-    assert newcomers.complaints == []
+    assert new_users.page_errors == []

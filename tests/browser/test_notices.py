@@ -1,4 +1,4 @@
-"""The page of notices: a channel is added, tested, chosen for and removed, with a real receiver at its other end."""
+"""The Notices page, with a real webhook receiver."""
 
 import json
 import threading
@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
-from browser.people import PHONE, People, serious_findings, stored
-from browser.stage import PATIENCE_S, DemoEnvironment
+from browser.environment import TIMEOUT_S, BrowserEnvironment
+from browser.users import PHONE, BrowserUsers, accessibility_findings, readable_by_scripts
 
 pytestmark = pytest.mark.browser
 
 
 class Receiver:
-    """A webhook's other end: keeps what it is sent, and answers with a status of the test's choice."""
+    """A webhook receiver that records the bodies and answers with the status that the test sets."""
 
     def __init__(self) -> None:
         self.bodies: list[dict] = []
@@ -31,7 +31,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Write no access log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(
@@ -41,51 +41,53 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}/canary-path"
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
 
 
 def wait_until_posted(receiver: Receiver, number: int) -> None:
-    """Wait until so many messages have come."""
-    ends_at = time.monotonic() + PATIENCE_S
-    while len(receiver.bodies) < number and time.monotonic() < ends_at:
+    """Wait until this number of messages has arrived."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(receiver.bodies) < number and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(receiver.bodies) == number
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver."""
+    """A receiver that is stopped after the test."""
     made = Receiver()
     yield made
     made.close()
 
 
-def test_a_webhook_from_adding_to_removing(people: People, stage: DemoEnvironment, receiver: Receiver):
-    """Its secret is shown once, a test says how it went, the end of a session arrives, and its address is never shown again."""
-    asha = people.trader("Asha", "NSE:SBIN-EQ")
+def test_a_webhook_from_adding_to_removing(
+    users: BrowserUsers, environment: BrowserEnvironment, receiver: Receiver
+):
+    """The secret is shown once, a test shows its result, a disconnect is delivered, and the address is never shown again."""
+    asha = users.trader("Asha", "NSE:SBIN-EQ")
     tab = asha.open("/#/notices")
     expect(tab.get_by_text("No channels yet")).to_be_visible()
     tab.get_by_label("Kind").select_option("webhook")
-    tab.get_by_label("What you call it").fill("my hook")
+    tab.get_by_label("Channel name").fill("my hook")
     tab.get_by_label("Address").fill(receiver.url)
     tab.get_by_role("button", name="Add channel").click()
-    secret = tab.locator("[data-once]").inner_text()
+    secret = tab.locator("[data-shown-once]").inner_text()
     assert len(secret) > 30
     tab.get_by_role("button", name="Done").click()
 
     card = tab.get_by_role("region", name="my hook")
-    expect(card.get_by_label("Session ended")).to_be_checked()
+    expect(card.get_by_label("Session disconnected")).to_be_checked()
     expect(card.get_by_label("Signals")).not_to_be_checked()
-    expect(card.locator("[data-proven=false]")).to_contain_text("Not proven: nothing was ever delivered here")
+    expect(card.locator("[data-proven=false]")).to_contain_text("Not tested yet.")
     card.get_by_role("button", name="Send a test").click()
-    expect(card.get_by_role("status")).to_have_text("Delivered: look there.")
+    expect(card.get_by_role("status")).to_have_text("Delivered. Check that it arrived.")
     expect(card.locator("[data-proven=true]")).to_contain_text("Last delivered")
     assert [body["kind"] for body in receiver.bodies] == ["test"]
-    assert secret not in stored(tab)
-    assert "canary" not in stored(tab)
+    assert secret not in readable_by_scripts(tab)
+    assert "canary" not in readable_by_scripts(tab)
 
     receiver.status = 410
     card.get_by_role("button", name="Send a test").click()
@@ -94,49 +96,49 @@ def test_a_webhook_from_adding_to_removing(people: People, stage: DemoEnvironmen
     expect(card.locator("[data-proven=true]")).to_contain_text("Last delivered")
     receiver.status = 200
     card.get_by_role("button", name="Send a test").click()
-    expect(card.get_by_role("status")).to_have_text("Delivered: look there.")
+    expect(card.get_by_role("status")).to_have_text("Delivered. Check that it arrived.")
 
     card.get_by_label("Signals").check()
     expect(card.get_by_label("Signals")).to_be_checked()
-    stage.control("POST", f"/accounts/{asha.fyers_id}/revoke")
+    environment.control("POST", f"/accounts/{asha.fyers_id}/revoke")
     expect(tab.locator("dialog[open]")).to_be_visible()
     tab.keyboard.press("Escape")
     expect(
         tab.locator("tr[data-delivery=sent]").filter(has_text="Fyers ended your session early")
     ).to_be_visible()
     assert receiver.bodies[-1]["kind"] == "session_disconnected"
-    assert serious_findings(tab) == []
+    assert accessibility_findings(tab) == []
 
     tab.reload()
     expect(card.get_by_label("Signals")).to_be_checked()
     card.get_by_role("button", name="Remove my hook").click()
     expect(tab.get_by_text("No channels yet")).to_be_visible()
-    assert people.complaints == []
+    assert users.page_errors == []
 
 
-def test_what_cannot_be_used_is_said_where_it_was_typed(people: People):
-    """Each kind asks for what it needs."""
-    tab = people.stranger("Ravi", viewport=PHONE)
+def test_a_wrong_address_is_explained_at_its_field(users: BrowserUsers):
+    """The fields change with the kind, and the error is not repeated below the form."""
+    tab = users.register_later("Ravi", viewport=PHONE)
     tab.register()
     page = tab.open("/#/notices")
     page.get_by_label("Kind").select_option("slack")
-    page.get_by_label("What you call it").fill("team")
+    page.get_by_label("Channel name").fill("team")
     page.get_by_label("Incoming webhook").fill("https://example.com/services/T/A/secret")
     page.get_by_role("button", name="Add channel").click()
     expect(page.locator(".field.wrong .hint")).to_contain_text("hooks.slack.com")
-    said = page.locator("form .problem").inner_text()
-    assert said.count("hooks.slack.com") == 1  # the field's sentence is the problem's own
+    error = page.locator("form .problem").inner_text()
+    assert error.count("hooks.slack.com") == 1  # the form shows the message of its only field once
     page.get_by_label("Kind").select_option("telegram")
     expect(page.get_by_label("Bot token")).to_be_visible()
     expect(page.get_by_label("Incoming webhook")).to_have_count(0)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert serious_findings(page) == []
+    assert accessibility_findings(page) == []
 
 
-def test_an_operator_decides_on_what_was_set_aside(newcomers: People, receiver: Receiver):
-    """It is tried again, or discarded; the address is not shown to operators either."""
-    admin, ravi = newcomers.trader("Asha"), newcomers.trader("Ravi")
+def test_an_admin_retries_and_discards_undelivered_notices(new_users: BrowserUsers, receiver: Receiver):
+    """A retry delivers the notice, and the address of a user's channel stays hidden from admins."""
+    admin, ravi = new_users.trader("Asha"), new_users.trader("Ravi")
     receiver.status = 410
     body = {
         "kind": "webhook",
@@ -146,25 +148,27 @@ def test_an_operator_decides_on_what_was_set_aside(newcomers: People, receiver: 
     }
     ravi.call("POST", "/api/notifications/channels", body)
     tab = admin.open("/#/notices")
-    expect(tab.get_by_text("Nothing was set aside")).to_be_visible()
+    expect(tab.get_by_text("No undelivered notices")).to_be_visible()
 
     ravi.call("POST", "/api/fyers/disconnect")
     ravi.connect()
-    lines = tab.locator("tr[data-set-aside]")
+    lines = tab.locator("tr[data-dead-letter]")
     expect(lines).to_have_count(2)
     expect(lines.first).to_contain_text("The server answered 410.")
     expect(lines.first).to_contain_text(ravi.email)
-    assert "canary" not in stored(tab)
-    findings = serious_findings(tab)
+    assert "canary" not in readable_by_scripts(tab)
+    findings = accessibility_findings(tab)
     receiver.status = 200
-    lines.filter(has_text="You disconnected").get_by_role("button", name="Try again").click()
+    lines.filter(has_text="You disconnected").get_by_role("button", name="Retry").click()
     expect(lines).to_have_count(1)
     lines.get_by_role("button", name="Discard").click()
-    expect(tab.get_by_text("Nothing was set aside")).to_be_visible()
+    expect(tab.get_by_text("No undelivered notices")).to_be_visible()
 
     wait_until_posted(receiver, 3)
     assert [one["title"] for one in receiver.bodies].count("You disconnected Fyers") == 2
     tab.get_by_role("button", name="Notices").click()
-    expect(tab.get_by_role("region", name="Notices")).to_contain_text("A notice could not be delivered")
+    expect(tab.get_by_role("region", name="Notices", exact=True)).to_contain_text(
+        "A notice could not be delivered"
+    )
     assert findings == []
-    assert newcomers.complaints == []
+    assert new_users.page_errors == []

@@ -1,17 +1,17 @@
-// Begins the pages.
+// Starts the pages.
 import { render } from "preact";
 import { App } from "./app";
 import { startClock } from "./live/clock";
-import { keepPrefs } from "./live/prefs";
-import { watchLine } from "./live/socket";
-import { begin, keepMarketCurrent } from "./live/store";
+import { startPreferences } from "./live/preferences";
+import { startSocketChecks } from "./live/socket";
+import { loadUser, startMarketRefresh } from "./live/store";
 
 const root = document.getElementById("app");
 if (root) {
-  keepPrefs();
+  startPreferences();
   startClock();
-  watchLine();
-  keepMarketCurrent();
+  startSocketChecks();
+  startMarketRefresh();
   render(<App />, root);
-  void begin();
+  void loadUser();
 }

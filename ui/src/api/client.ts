@@ -1,4 +1,4 @@
-// Asks the server. What can be asked, and what comes back, is generated from its OpenAPI document.
+// Calls the server. The types of requests and answers are generated from its OpenAPI document.
 import type { components, paths } from "./schema";
 
 type Schemas = components["schemas"];
@@ -8,7 +8,7 @@ export type Connection = Schemas["ConnectionPayload"];
 export type MarketStatus = Schemas["MarketStatusPayload"];
 export type MonitoringState = Schemas["StatePayload"];
 export type Overview = Schemas["OverviewPayload"];
-export type Line = Schemas["WatchOverviewPayload"];
+export type WatchRow = Schemas["WatchOverviewPayload"];
 export type Watch = Schemas["WatchPayload"];
 export type Quote = Schemas["QuotePayload"];
 export type Signal = Schemas["SignalPayload"];
@@ -23,14 +23,14 @@ export type Health = Schemas["TokenHealthPayload"];
 export type Broker = Schemas["BrokerPayload"];
 export type Job = Schemas["JobPayload"];
 export type CacheStats = Schemas["CacheStatsPayload"];
-export type AuditLine = Schemas["EventPayload"];
+export type AuditEvent = Schemas["EventPayload"];
 export type Readiness = Schemas["ReadinessPayload"];
 export type AccountReadiness = Schemas["AccountReadinessPayload"];
 export type Channel = Schemas["ChannelPayload"];
 export type Channels = Schemas["ChannelsPayload"];
 export type NewChannel = Schemas["NewChannelBody"];
 export type Delivery = Schemas["DeliveryPayload"];
-export type SetAside = Schemas["DeadLetterPayload"];
+export type DeadLetter = Schemas["DeadLetterPayload"];
 export type TokenStatus = Schemas["TokenStatus"];
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -43,60 +43,60 @@ type Answer<O> = O extends { responses: infer R }
   : never;
 type Body<O> = O extends { requestBody?: { content: { "application/json": infer T } } } ? T : undefined;
 
-interface Ask<B> {
+interface CallOptions<B> {
   path?: Record<string, string>;
   query?: Record<string, string | number | boolean | null | undefined>;
   body?: B;
 }
 
-/** The server did not do what was asked; the text is a sentence for people. */
-export class Refused extends Error {
-  constructor(readonly status: number, readonly kind: string, sentence: string, readonly fields: Record<string, string> = {}) {
-    super(sentence);
+/** A failed call; the message is a sentence for the user. */
+export class ApiError extends Error {
+  constructor(readonly status: number, readonly kind: string, message: string, readonly fields: Record<string, string> = {}) {
+    super(message);
   }
 }
 
-const UNREACHABLE = new Refused(0, "unreachable", "The server cannot be reached; this page keeps trying.");
-let whose = "";
+const UNREACHABLE = new ApiError(0, "unreachable", "The server cannot be reached. This page keeps trying.");
+let userId = "";
 let onSignedOut: () => void = () => undefined;
 
-/** Say whose page this is: answers meant for anybody else are refused from then on. */
-export function belongsTo(userId: string, signedOut: () => void): void {
-  whose = userId;
+/** Set the user of this page. The server refuses calls when another user has signed in to this browser. */
+export function setCurrentUser(id: string, signedOut: () => void): void {
+  userId = id;
   onSignedOut = signedOut;
 }
 
-/** Make one call. Throws `Refused`. */
+/** Make one call. Throws `ApiError`. */
 export async function call<M extends Method, P extends PathsWith<M>>(
-  method: M, path: P, ask: Ask<Body<paths[P][M]>> = {},
+  method: M, path: P, options: CallOptions<Body<paths[P][M]>> = {},
 ): Promise<Answer<paths[P][M]>> {
   let address = String(path);
-  for (const [name, value] of Object.entries(ask.path ?? {})) {
+  for (const [name, value] of Object.entries(options.path ?? {})) {
     address = address.replace(`{${name}}`, encodeURIComponent(value));
   }
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(ask.query ?? {})) {
+  for (const [name, value] of Object.entries(options.query ?? {})) {
     if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
   }
   const headers: Record<string, string> = { Accept: "application/json" };
-  if (whose) headers["X-Hullwatch-User"] = whose;
-  if (ask.body !== undefined) headers["Content-Type"] = "application/json";
+  if (userId) headers["X-Hullwatch-User"] = userId;
+  if (options.body !== undefined) headers["Content-Type"] = "application/json";
   let response: Response;
   try {
     response = await fetch(query.size ? `${address}?${query}` : address, {
-      method: method.toUpperCase(), headers, body: ask.body === undefined ? null : JSON.stringify(ask.body),
+      method: method.toUpperCase(), headers, body: options.body === undefined ? null : JSON.stringify(options.body),
     });
   } catch {
     throw UNREACHABLE;
   }
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) throw await readError(response);
   return (response.status === 204 ? undefined : await response.json()) as Answer<paths[P][M]>;
 }
 
-async function refusal(response: Response): Promise<Refused> {
+async function readError(response: Response): Promise<ApiError> {
   const problem = await response.json().catch(() => ({})) as Partial<Schemas["Problem"]>;
   const kind = (problem.type ?? "").replace("urn:hullwatch:problem:", "");
-  if (response.status === 401 && kind === "not-signed-in" && whose) onSignedOut();
+  if (response.status === 401 && kind === "not-signed-in" && userId) onSignedOut();
   const fields = Object.fromEntries((problem.errors ?? []).map((one) => [one.field, one.detail]));
-  return new Refused(response.status, kind, problem.detail ?? `The server answered with ${response.status}.`, fields);
+  return new ApiError(response.status, kind, problem.detail ?? `The server answered with status ${response.status}. Try again.`, fields);
 }

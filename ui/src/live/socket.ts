@@ -1,44 +1,44 @@
-// The push channel: one socket a tab, which comes back by itself and says what it last heard, so that nothing is missed.
+// The push channel: one socket a tab, which comes back by itself and says what it last setServerTime, so that nothing is missed.
 import { signal } from "@preact/signals";
-import { heard } from "./clock";
+import { setServerTime } from "./clock";
 
 export interface Message { seq: number; type: string; at: string; data: unknown }
 
-/** `open`: pushed; `reconnecting`: the page may be behind; `off`: nobody is signed in. */
-export const line = signal<"off" | "connecting" | "open" | "reconnecting">("off");
+/** `open`: updates arrive; `reconnecting`: the page may be out of date; `off`: nobody is signed in. */
+export const pushState = signal<"off" | "connecting" | "open" | "reconnecting">("off");
 
 const SIGNED_OUT = 4401;
 const TOO_MANY = 4429;
 const TOO_MANY_PAUSE_MS = 20_000;
-/** The server holds no more sockets of this user: other tabs have them. */
-export const hasTooMany = signal(false);
+/** The server refused this socket because the user has too many tabs open. */
+export const hasTooManyTabs = signal(false);
 
-const SILENCE_MS = 50_000; // the server says every 20 s that it lives
-const LONGEST_PAUSE_MS = 10_000;
+const NO_MESSAGE_MS = 50_000; // the server sends a heartbeat every 20 s
+const MAX_PAUSE_MS = 10_000;
 
-interface Listener { message(message: Message): void; caughtUp(isWhole: boolean): void; signedOut(): void }
+interface Listener { message(message: Message): void; caughtUp(isFirst: boolean): void; signedOut(): void }
 
 let socket: WebSocket | undefined;
 let listener: Listener | undefined;
 let user = "";
 let lastSeq: number | undefined;
 let failures = 0;
-let lastHeard = 0;
+let lastMessageAt = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-export function openLine(userId: string, told: Listener): void {
-  closeLine();
+export function openSocket(userId: string, newListener: Listener): void {
+  closeSocket();
   user = userId;
-  listener = told;
+  listener = newListener;
   lastSeq = undefined;
-  line.value = "connecting";
+  pushState.value = "connecting";
   connect();
 }
 
-export function closeLine(): void {
+export function closeSocket(): void {
   clearTimeout(timer);
   listener = undefined;
-  line.value = "off";
+  pushState.value = "off";
   drop();
 }
 
@@ -56,61 +56,61 @@ function connect(): void {
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.searchParams.set("user", user);
   if (lastSeq !== undefined) address.searchParams.set("after", String(lastSeq));
-  const mine = socket = new WebSocket(address);
-  lastHeard = Date.now();
-  mine.onmessage = (event) => { if (mine === socket) take(JSON.parse(String(event.data)) as Message); };
-  mine.onclose = (event) => { if (mine === socket) closed(event.code); };
+  const opened = socket = new WebSocket(address);
+  lastMessageAt = Date.now();
+  opened.onmessage = (event) => { if (opened === socket) handleMessage(JSON.parse(String(event.data)) as Message); };
+  opened.onclose = (event) => { if (opened === socket) handleClose(event.code); };
 }
 
-function take(message: Message): void {
-  lastHeard = Date.now();
-  heard(message.at);
+function handleMessage(message: Message): void {
+  lastMessageAt = Date.now();
+  setServerTime(message.at);
   lastSeq = message.seq;
   if (message.type === "hello" || message.type === "missed") {
-    const isReturn = line.value === "reconnecting";
+    const isReturn = pushState.value === "reconnecting";
     failures = 0;
-    line.value = "open";
-    hasTooMany.value = false;
+    pushState.value = "open";
+    hasTooManyTabs.value = false;
     listener?.caughtUp(message.type === "hello" && !isReturn);
   } else if (message.type !== "heartbeat") {
     listener?.message(message);
   }
 }
 
-function closed(code: number): void {
+function handleClose(code: number): void {
   socket = undefined;
   if (code === SIGNED_OUT) {
     listener?.signedOut();
     return;
   }
-  line.value = "reconnecting";
+  pushState.value = "reconnecting";
   failures += 1;
-  hasTooMany.value = code === TOO_MANY;
-  const pause = code === TOO_MANY ? TOO_MANY_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
+  hasTooManyTabs.value = code === TOO_MANY;
+  const pause = code === TOO_MANY ? TOO_MANY_PAUSE_MS : Math.min(MAX_PAUSE_MS, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
   clearTimeout(timer);
   timer = setTimeout(connect, pause);
 }
 
-/** Look after the line: a machine that slept, or a network that fell silent, is noticed here and not by the socket. */
-function look(): void {
-  if (!listener || line.value === "off") return;
-  if (socket && Date.now() - lastHeard > SILENCE_MS) {
-    line.value = "reconnecting";
+/** Reconnect when no message has arrived for too long: after sleep or a network loss the socket itself reports nothing. */
+function checkMessages(): void {
+  if (!listener || pushState.value === "off") return;
+  if (socket && Date.now() - lastMessageAt > NO_MESSAGE_MS) {
+    pushState.value = "reconnecting";
     connect();
   }
 }
 
-function again(): void {
-  if (listener && line.value === "reconnecting") connect();
+function retryNow(): void {
+  if (listener && pushState.value === "reconnecting") connect();
 }
 
-export function watchLine(): void {
-  setInterval(look, 5000);
-  addEventListener("online", again);
+export function startSocketChecks(): void {
+  setInterval(checkMessages, 5000);
+  addEventListener("online", retryNow);
   addEventListener("offline", () => {
     if (!listener) return;
     drop();
-    closed(0);
+    handleClose(0);
   });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) { look(); again(); } });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { checkMessages(); retryNow(); } });
 }

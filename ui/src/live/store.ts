@@ -1,72 +1,72 @@
-// What this tab knows, in signals: filled by snapshots, kept true by what is pushed. Who may see what is the server's business.
+// The data of this tab as signals: loaded from the API, then updated by pushed messages.
 import { batch, computed, signal } from "@preact/signals";
 import {
-  type Connection, type Line, type MarketStatus, type Meta, type MonitoringState, type Notice, type Quote,
-  type Signal, type User, Refused, belongsTo, call,
+  type Connection, type WatchRow, type MarketStatus, type Meta, type MonitoringState, type Notice, type Quote,
+  type Signal, type User, ApiError, setCurrentUser, call,
 } from "../api/client";
-import { heard, serverNow } from "./clock";
-import { type Message, closeLine, openLine } from "./socket";
+import { setServerTime, serverNow } from "./clock";
+import { type Message, closeSocket, openSocket } from "./socket";
 
 export const meta = signal<Meta | null>(null);
-export const user = signal<User | null | undefined>(undefined); // undefined: not known yet
+export const user = signal<User | null | undefined>(undefined); // undefined while it is being loaded
 export const connection = signal<Connection | null>(null);
 export const monitoring = signal<MonitoringState | null>(null);
 export const market = signal<MarketStatus | null>(null);
-export const lines = signal<Line[] | null>(null);
+export const watchRows = signal<WatchRow[] | null>(null);
 export const signals = signal<Signal[] | null>(null);
 export const notices = signal<Notice[] | null>(null);
 export const isBrokerOutage = signal(false);
-export const trouble = signal(""); // why a snapshot could not be loaded
-/** The newest candle event, so that a chart knows when to ask. */
+export const loadError = signal(""); // why the data could not be loaded
+/** The newest candle event; a chart reloads when it matches. */
 export const closedCandle = signal<{ symbol: string; resolution: string; at: number } | null>(null);
-/** Counts what operators were told; pages of theirs look again when it moves. */
-export const adminNews = signal(0);
-/** Counts what was pushed about the own readiness; whoever shows it asks again when it moves. */
-export const readinessNews = signal(0);
+/** Counts pushed admin events; admin pages reload when it changes. */
+export const adminChanges = signal(0);
+/** Counts pushed readiness events; the readiness line reloads when it changes. */
+export const readinessChanges = signal(0);
 export const sweep = signal<{ done: number; total: number } | null>(null);
 
 export const unread = computed(() => (notices.value ?? []).filter((notice) => !notice.readAt).length);
 export const hasSession = computed(() => ["connected", "expiring"].includes(connection.value?.state ?? ""));
 
 const tabs = new BroadcastChannel("hullwatch");
-let checking: ReturnType<typeof setInterval> | undefined;
+let statusTimer: ReturnType<typeof setInterval> | undefined;
 
-/** Find out who is signed in. */
-export async function begin(): Promise<void> {
+/** Load the signed-in user. */
+export async function loadUser(): Promise<void> {
   try {
     meta.value = await call("get", "/api/dashboard");
-    heard(meta.value.now);
+    setServerTime(meta.value.now);
     signedIn(await call("get", "/api/auth/me"));
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) {
+    if (error instanceof ApiError && error.status === 401) {
       user.value = null;
       return;
     }
-    trouble.value = error instanceof Error ? error.message : "";
-    setTimeout(() => void begin(), 2000);
+    loadError.value = error instanceof Error ? error.message : "";
+    setTimeout(() => void loadUser(), 2000);
   }
 }
 
-export function signedIn(who: User): void {
-  trouble.value = "";
-  belongsTo(who.id, signedOut);
-  user.value = who;
-  openLine(who.id, { message: take, caughtUp: (isFirst) => void (isFirst ? refresh(true) : refresh(false)), signedOut });
+export function signedIn(signedInUser: User): void {
+  loadError.value = "";
+  setCurrentUser(signedInUser.id, signedOut);
+  user.value = signedInUser;
+  openSocket(signedInUser.id, { message: handleMessage, caughtUp: (isFirst) => void (isFirst ? refresh(true) : refresh(false)), signedOut });
   void refresh(true);
-  clearInterval(checking);
-  checking = setInterval(() => void check(), (meta.value?.checkMinutes ?? 15) * 60_000);
+  clearInterval(statusTimer);
+  statusTimer = setInterval(() => void checkStatus(), (meta.value?.checkMinutes ?? 15) * 60_000);
 }
 
 export function signedOut(): void {
-  clearInterval(checking);
-  closeLine();
-  belongsTo("", signedOut);
+  clearInterval(statusTimer);
+  closeSocket();
+  setCurrentUser("", signedOut);
   batch(() => {
     user.value = null;
     connection.value = monitoring.value = market.value = null;
-    lines.value = signals.value = notices.value = null;
+    watchRows.value = signals.value = notices.value = null;
     isBrokerOutage.value = false;
-    trouble.value = "";
+    loadError.value = "";
     sweep.value = null;
   });
 }
@@ -79,20 +79,20 @@ export async function signOut(): Promise<void> {
 
 tabs.onmessage = () => { if (user.value) void call("get", "/api/auth/me").catch(() => undefined); };
 
-/** Ask whether the session is good: what makes the page right even without the push channel. */
-async function check(): Promise<void> {
+/** Check the Fyers session by polling, so that the page is right without the push channel too. */
+async function checkStatus(): Promise<void> {
   try {
     const status = await call("get", "/api/token-validation/status");
     const known = connection.value;
     if (known && (known.state !== status.state || known.verified !== status.verified)) {
       connection.value = await call("get", "/api/fyers/status");
     }
-  } catch { /* said by the line */ }
+  } catch { /* the push status shows that the server cannot be reached */ }
 }
 
 let loading: Promise<void> | undefined;
 
-/** Read everything afresh; while that is under way nobody else asks. */
+/** Reload all data. A first load reuses a reload that is under way. */
 export function refresh(isFirst = false): Promise<void> {
   if (!isFirst || !loading) {
     loading = readAll().finally(() => { loading = undefined; });
@@ -101,95 +101,95 @@ export function refresh(isFirst = false): Promise<void> {
 }
 
 async function readAll(): Promise<void> {
-  const who = user.value?.id;
+  const userId = user.value?.id;
   try {
-    const [overview, status, found, told] = await Promise.all([
+    const [overview, status, signalList, noticeList] = await Promise.all([
       call("get", "/api/monitoring/overview"),
       call("get", "/api/market/status"),
       call("get", "/api/monitoring/signals", { query: { limit: 200 } }),
       call("get", "/api/notifications", { query: { limit: 50 } }),
     ]);
-    if (who === undefined || user.value?.id !== who) return;
-    heard(overview.at);
+    if (userId === undefined || user.value?.id !== userId) return;
+    setServerTime(overview.at);
     batch(() => {
       connection.value = overview.connection;
       monitoring.value = overview.state;
-      lines.value = overview.lines;
+      watchRows.value = overview.lines;
       isBrokerOutage.value = overview.isBrokerOutage;
       market.value = status;
-      signals.value = found.signals;
-      notices.value = told.notifications;
-      trouble.value = "";
+      signals.value = signalList.signals;
+      notices.value = noticeList.notifications;
+      loadError.value = "";
     });
   } catch (error) {
-    if (user.value) trouble.value = error instanceof Error ? error.message : "";
+    if (user.value) loadError.value = error instanceof Error ? error.message : "";
   }
 }
 
-const AGAIN_MS = 300;
+const OVERVIEW_PAUSE_MS = 300;
 let overviewTimer: ReturnType<typeof setTimeout> | undefined;
 
-/** Read the watchlist afresh soon; several reasons at once make one call. */
+/** Reload the watchlist soon; several requests within the pause make one call. */
 export function readOverviewSoon(): void {
   clearTimeout(overviewTimer);
-  overviewTimer = setTimeout(() => void refresh(), AGAIN_MS);
+  overviewTimer = setTimeout(() => void refresh(), OVERVIEW_PAUSE_MS);
 }
 
-/** Read what hours the market keeps once the known ones have passed. */
-export function keepMarketCurrent(): void {
+/** Reload the market status when the known hours have passed. */
+export function startMarketRefresh(): void {
   setInterval(() => {
     const known = market.value;
     if (!known || !user.value) return;
-    const turns = Math.min(Date.parse(known.changesAt), Date.parse(known.derivatives.changesAt));
-    if (serverNow() < turns) return;
+    const changesAt = Math.min(Date.parse(known.changesAt), Date.parse(known.derivatives.changesAt));
+    if (serverNow() < changesAt) return;
     void call("get", "/api/market/status").then((status) => { market.value = status; }, () => undefined);
   }, 2000);
 }
 
 interface Quotes { quotes: Quote[]; previews: Record<string, number>; at: string }
 
-function take(message: Message): void {
+function handleMessage(message: Message): void {
   const { type, data } = message;
   switch (type) {
     case "connection":
       connection.value = data as Connection;
       readOverviewSoon();
       break;
-    case "quotes": takeQuotes(data as Quotes); break;
+    case "quotes": applyQuotes(data as Quotes); break;
     case "candle": {
       const { symbol, resolution } = data as { symbol: string; resolution: string };
       closedCandle.value = { symbol, resolution, at: serverNow() };
       break;
     }
-    case "signal": takeSignal(data as Signal); break;
+    case "signal": applySignal(data as Signal); break;
     case "notification": {
       const notice = data as Notice;
       notices.value = [notice, ...(notices.value ?? []).filter((other) => other.id !== notice.id)].slice(0, 100);
       break;
     }
     case "monitoring": readOverviewSoon(); break;
-    case "readiness": readinessNews.value += 1; break;
-    case "brokerOutage": isBrokerOutage.value = (data as { isOngoing: boolean }).isOngoing; adminNews.value += 1; break;
+    case "readiness": readinessChanges.value += 1; break;
+    case "brokerOutage": isBrokerOutage.value = (data as { isOngoing: boolean }).isOngoing; adminChanges.value += 1; break;
     case "admin.sweep": sweep.value = data as { done: number; total: number }; break;
-    default: if (type.startsWith("admin.")) adminNews.value += 1;
+    default: if (type.startsWith("admin.")) adminChanges.value += 1;
   }
 }
 
-function takeQuotes(news: Quotes): void {
-  const found = new Map(news.quotes.map((quote) => [quote.symbol, quote]));
-  lines.value = (lines.value ?? []).map((one) => {
+function applyQuotes(update: Quotes): void {
+  const found = new Map(update.quotes.map((quote) => [quote.symbol, quote]));
+  watchRows.value = (watchRows.value ?? []).map((one) => {
     const quote = found.get(one.watch.symbol);
-    return quote ? { ...one, quote, quotedAt: news.at, preview: news.previews[one.watch.id] ?? null } : one;
+    return quote ? { ...one, quote, quotedAt: update.at, preview: update.previews[one.watch.id] ?? null } : one;
   });
 }
 
-function takeSignal(one: Signal): void {
+function applySignal(one: Signal): void {
   const isSame = (other: Signal) =>
     other.watchId === one.watchId && other.rule === one.rule && other.resolution === one.resolution && other.candleOpenedAt === one.candleOpenedAt;
   batch(() => {
     signals.value = [one, ...(signals.value ?? []).filter((other) => !isSame(other))]
       .sort((a, b) => Date.parse(b.candleOpenedAt) - Date.parse(a.candleOpenedAt)).slice(0, 500);
-    lines.value = (lines.value ?? []).map((known) => {
+    watchRows.value = (watchRows.value ?? []).map((known) => {
       const last = known.lastSignal;
       const isNewer = !last || Date.parse(last.candleOpenedAt) <= Date.parse(one.candleOpenedAt);
       return known.watch.id === one.watchId && isNewer ? { ...known, lastSignal: one } : known;

@@ -1,13 +1,13 @@
-// One's own Fyers app and connection.
+// The user's Fyers connection and Fyers app.
 import { useSignal } from "@preact/signals";
 import { call } from "../api/client";
 import { now } from "../live/clock";
-import { dismiss } from "../live/prefs";
+import { dismiss } from "../live/preferences";
 import { connection, hasSession } from "../live/store";
 import { AppForm, Guide, WithApp } from "../parts/app_form";
-import { Action, Dialog, Field, Form, Loading } from "../parts/bits";
+import { Action, Dialog, Field, Form, Loading } from "../parts/elements";
 import { until, whenIst } from "../parts/format";
-import { goToFyers } from "../parts/login";
+import { openFyersLogin } from "../parts/fyers_login";
 import { RenewalPanel } from "../parts/renewal";
 
 export function FyersPage() {
@@ -16,41 +16,41 @@ export function FyersPage() {
   return (
     <div class="page narrow">
       <h1>Fyers</h1>
-      <section class="panel" aria-labelledby="standing">
-        <h2 id="standing">Your connection</h2>
+      <section class="panel" aria-labelledby="connection">
+        <h2 id="connection">Your connection</h2>
         {!known ? <Loading rows={2} /> : <>
           <p class="lead" data-state={known.state}>{known.message}</p>
           <dl class="facts">
             <dt>Fyers account</dt><dd>{known.fyersId ?? "–"}</dd>
             <dt>Connected since</dt><dd class="num">{whenIst(known.connectedAt, now.value)}</dd>
-            <dt>Lasts at most until</dt><dd class="num">{hasSession.value ? `${whenIst(known.expiresAt, now.value)} (${until(known.expiresAt, now.value) || "ending"})` : "–"}</dd>
+            <dt>Expires at</dt><dd class="num">{hasSession.value ? `${whenIst(known.expiresAt, now.value)} (${until(known.expiresAt, now.value) || "now"})` : "–"}</dd>
             <dt>Last confirmed by Fyers</dt><dd class="num">{whenIst(known.lastValidatedAt, now.value)}</dd>
           </dl>
           <div class="buttons">
-            <Action class="primary" run={() => goToFyers()}>{hasSession.value ? "Log in again" : "Log in to Fyers"}</Action>
+            <Action class="primary" run={() => openFyersLogin()}>{hasSession.value ? "Log in again" : "Log in to Fyers"}</Action>
             {hasSession.value && <Action run={disconnect}>Disconnect</Action>}
-            {known.fyersId && <button type="button" onClick={() => { isSwitching.value = true; }}>Switch account …</button>}
+            {known.fyersId && <button type="button" onClick={() => { isSwitching.value = true; }}>Switch account</button>}
           </div>
-          {known.fyersId && <details><summary>Log in on my phone instead</summary><PhoneLink /></details>}
-          <details><summary>My app’s redirect address leads elsewhere: paste the code by hand</summary><Paste /></details>
+          {known.fyersId && <details><summary>Log in on my phone</summary><PhoneLink /></details>}
+          <details><summary>Paste the auth code by hand</summary><PasteForm /></details>
         </>}
       </section>
       <section class="panel" aria-labelledby="app">
         <h2 id="app">Your Fyers app</h2>
         <WithApp>{(app, setApp) => <>
-          {app ? <p class="lead">{app.isOwn ? <>You log in through your own app <code>{app.appId}</code>.</> : <>You log in through this server’s app <code>{app.appId}</code>; you may store your own instead.</>}</p>
-            : <p class="lead">None yet.</p>}
-          <details open={!app}><summary>{app?.isOwn ? "Change it" : "Set up your own"}</summary><Guide /><AppForm app={app} onSaved={setApp} /></details>
-          {app?.isOwn && <div class="buttons"><Action run={async () => { await call("delete", "/api/fyers/app"); setApp(null); location.reload(); }}>Forget this app</Action></div>}
+          {app ? <p class="lead">{app.isOwn ? <>You log in with your own app <code>{app.appId}</code>.</> : <>You log in with this server’s app <code>{app.appId}</code>. You can store your own instead.</>}</p>
+            : <p class="lead">No Fyers app is stored yet. Set up your own below.</p>}
+          <details open={!app}><summary>{app?.isOwn ? "Change the app" : "Set up your own app"}</summary><Guide /><AppForm app={app} onSaved={setApp} /></details>
+          {app?.isOwn && <div class="buttons"><Action run={async () => { await call("delete", "/api/fyers/app"); setApp(null); location.reload(); }}>Remove this app</Action></div>}
         </>}</WithApp>
       </section>
       <RenewalPanel />
       {isSwitching.value && (
         <Dialog title="Switch to another Fyers account?" onClose={() => { isSwitching.value = false; }}>
-          <p>Linked now: <b>{known?.fyersId ?? "none"}</b>. If you log in at Fyers as somebody else, that account takes its place; your watchlist and signals stay.
-            If you came back as the wrong one by mistake, log out at Fyers first.</p>
+          <p>Linked now: <b>{known?.fyersId ?? "none"}</b>. The account you log in to at Fyers replaces it; your watchlist and signals stay.</p>
+          <p class="hint">Did you log in with the wrong account by mistake? Log out at Fyers first.</p>
           <div class="buttons">
-            <Action class="primary" run={() => goToFyers(true)}>Log in as another account</Action>
+            <Action class="primary" run={() => openFyersLogin(true)}>Log in with another account</Action>
             <button type="button" onClick={() => { isSwitching.value = false; }}>Keep {known?.fyersId ?? "it"}</button>
           </div>
         </Dialog>
@@ -59,38 +59,38 @@ export function FyersPage() {
   );
 }
 
-/** A link that leads to one's own login on a device that is not signed in here; shown once. */
+/** Creates a login link for a device that is not signed in here. The link is shown once. */
 function PhoneLink() {
-  const made = useSignal<{ url: string; expiresAt: string } | null>(null);
+  const link = useSignal<{ url: string; expiresAt: string } | null>(null);
   return (
     <>
-      <p class="hint">Open it on the phone. It leads to Fyers’ login for your account and does nothing else; it does not sign the phone in here.</p>
-      {made.value ? (
-        <div class="once" role="status">
-          <p>Good until {whenIst(made.value.expiresAt, now.value)}; it is shown this once.</p>
-          <p class="copy"><code data-once>{made.value.url}</code><Action class="small" run={() => navigator.clipboard.writeText(made.value?.url ?? "")}>Copy</Action>
-            <button type="button" class="small" onClick={() => { made.value = null; }}>Done</button></p>
+      <p class="hint">Open the link on your phone to log in to Fyers. It does not sign the phone in to hullwatch.</p>
+      {link.value ? (
+        <div class="shown-once" role="status">
+          <p>Copy the link now. It is shown only once and expires at {whenIst(link.value.expiresAt, now.value)}.</p>
+          <p class="copy"><code data-shown-once>{link.value.url}</code><Action class="small" run={() => navigator.clipboard.writeText(link.value?.url ?? "")}>Copy</Action>
+            <button type="button" class="small" onClick={() => { link.value = null; }}>Done</button></p>
         </div>
-      ) : <div class="buttons"><Action run={async () => { made.value = await call("post", "/api/fyers/link"); }}>Make a link</Action></div>}
+      ) : <div class="buttons"><Action run={async () => { link.value = await call("post", "/api/fyers/link"); }}>Create a link</Action></div>}
     </>
   );
 }
 
 async function disconnect(): Promise<void> {
-  const ended = await call("post", "/api/fyers/disconnect");
-  if (ended.incidentId) dismiss(ended.incidentId); // whoever ends it by hand needs no dialog about it
-  connection.value = ended;
+  const disconnected = await call("post", "/api/fyers/disconnect");
+  if (disconnected.incidentId) dismiss(disconnected.incidentId); // the user pressed Disconnect and needs no dialog about it
+  connection.value = disconnected;
 }
 
-const Paste = () => (
-  <Form label="Use this code" busyLabel="Asking Fyers …" onSend={async ({ authCode = "", switchAccount }, form) => {
+const PasteForm = () => (
+  <Form label="Connect" busyLabel="Checking with Fyers …" onSend={async ({ authCode = "", switchAccount }, form) => {
     connection.value = await call("post", "/api/fyers/authorize", { body: { authCode, switchAccount: switchAccount === "on" } });
     form.reset();
-    return "Connected.";
+    return "Connected to Fyers.";
   }}>
     {() => <>
-      <Field label="Auth code, or the whole address Fyers sent you to" input={{ name: "authCode", required: true, autocomplete: "off", spellcheck: false }} />
-      <label class="check"><input type="checkbox" name="switchAccount" /> It is another Fyers account than before, and I mean it</label>
+      <Field label="Auth code, or the full address Fyers redirected you to" input={{ name: "authCode", required: true, autocomplete: "off", spellcheck: false }} />
+      <label class="check"><input type="checkbox" name="switchAccount" /> Switch to another Fyers account</label>
     </>}
   </Form>
 );

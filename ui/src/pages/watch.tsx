@@ -1,26 +1,26 @@
-// The trader's page: watchlist, chart, signals.
+// The Watch page: watchlist, chart, signals, coverage of the day.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "../api/client";
 import { now } from "../live/clock";
-import { type ChartChoice, chartChoice } from "../live/prefs";
-import { lines, market, meta } from "../live/store";
-import { Dialog, Empty, Icon, Loading } from "../parts/bits";
-import { FirstSteps, isNewcomer } from "../parts/first_steps";
-import { dayName, resolutionName, rupees, shortSymbol, signed, span, when, words } from "../parts/format";
-import { ReadinessLine } from "../parts/readiness";
+import { type ChartChoice, chartChoice } from "../live/preferences";
+import { watchRows, market, meta } from "../live/store";
+import { Dialog, Empty, Icon, Loading } from "../parts/elements";
+import { FirstSteps, isNewUser } from "../parts/first_steps";
+import { dayName, resolutionName, rupees, shortSymbol, signed, span, when, codeText } from "../parts/format";
+import { ReadinessStatus } from "../parts/readiness";
 import { Signals } from "../parts/signals";
 import { SymbolSearch } from "../parts/symbol_search";
 import { RULES } from "../parts/watch_form";
 import { Watchlist, isStale } from "../parts/watchlist";
 
 export function WatchPage() {
-  if (!lines.value) return <Loading rows={8} label="Loading your watchlist" />;
-  if (isNewcomer()) return <FirstSteps />;
+  if (!watchRows.value) return <Loading rows={8} label="Loading your watchlist" />;
+  if (isNewUser()) return <FirstSteps />;
   return (
     <div class="watch-page">
-      <h1 class="away">Watch</h1>
-      <ReadinessLine />
+      <h1 class="visually-hidden">Watch</h1>
+      <ReadinessStatus />
       <Watchlist />
       <ChartPanel />
       <Signals />
@@ -32,15 +32,15 @@ export function WatchPage() {
 function ChartPanel() {
   const isSearching = useSignal(false);
   const choice = chosen();
-  if (!choice) return <section class="panel chart-panel" aria-label="Chart"><Empty title="No chart yet">Choose a symbol of your watchlist.</Empty></section>;
-  const line = lines.value?.find((one) => one.watch.symbol === choice.symbol);
+  if (!choice) return <section class="panel chart-panel" aria-label="Chart"><Empty title="No chart yet">Add a symbol to your watchlist.</Empty></section>;
+  const row = watchRows.value?.find((one) => one.watch.symbol === choice.symbol);
   const set = (change: Partial<typeof choice>) => { chartChoice.value = { ...choice, ...change }; };
   const codes = meta.value?.resolutions ?? [choice.resolution];
   return (
     <section class="panel chart-panel" aria-label="Chart">
       <header class="panel-head">
-        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {line?.quote && <span class="num big-price" data-stale={isStale(line)}>{rupees(line.quote.ltp)}
-          <small data-tone={isStale(line) ? undefined : (line.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(line.quote.changePercent, " %")}</small></span>}</h2>
+        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {row?.quote && <span class="num big-price" data-stale={isStale(row)}>{rupees(row.quote.ltp)}
+          <small data-tone={isStale(row) ? undefined : (row.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(row.quote.changePercent, " %")}</small></span>}</h2>
         <div class="filters">
           <select aria-label="Candles" value={choice.resolution} onChange={(event) => set({ resolution: event.currentTarget.value })}>
             {codes.map((code) => <option key={code} value={code}>{resolutionName(code)}</option>)}
@@ -50,11 +50,11 @@ function ChartPanel() {
           <select aria-label="Signal when" value={choice.rule} onChange={(event) => set({ rule: event.currentTarget.value === "turn" ? "turn" : "cross" })}>
             {Object.entries(RULES).map(([rule, text]) => <option key={rule} value={rule}>{text}</option>)}
           </select>
-          <button type="button" class="small" onClick={() => { isSearching.value = true; }}>Other symbol</button>
+          <button type="button" class="small" onClick={() => { isSearching.value = true; }}>Show another symbol</button>
         </div>
       </header>
       <LazyChart choice={choice} />
-      <p class="hint foot">Times are IST. {market.value?.isOpen && "The newest candle is still forming. "}Only closed candles give signals.</p>
+      <p class="hint chart-note">Times are IST. {market.value?.isOpen && "The newest candle is still forming. "}Only closed candles give signals.</p>
       {isSearching.value && (
         <Dialog title="Show another symbol" onClose={() => { isSearching.value = false; }}>
           <form class="form" onSubmit={(event) => {
@@ -71,39 +71,39 @@ function ChartPanel() {
   );
 }
 
-/** Return which line is shown; the first when nobody has chosen one. */
+/** Return the chosen chart, or that of the first watch. */
 function chosen(): ChartChoice | null {
-  const first = lines.value?.[0]?.watch;
+  const first = watchRows.value?.[0]?.watch;
   return chartChoice.value ?? (first ? { symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule } : null);
 }
 
-type Drawn = typeof import("../parts/chart").Chart;
-let drawn: Drawn | undefined;
+type ChartComponent = typeof import("../parts/chart").Chart;
+let loadedChart: ChartComponent | undefined;
 
-/** The chart comes in a file of its own, so that numbers are on the screen before it. */
+/** Loads the chart code after the page, so that prices appear first. */
 function LazyChart({ choice }: { choice: ChartChoice }) {
-  const isHere = useSignal(drawn !== undefined);
+  const isLoaded = useSignal(loadedChart !== undefined);
   useEffect(() => {
-    if (!drawn) void import("../parts/chart").then((found) => { drawn = found.Chart; isHere.value = true; }, () => undefined);
+    if (!loadedChart) void import("../parts/chart").then((found) => { loadedChart = found.Chart; isLoaded.value = true; }, () => undefined);
   }, []);
-  const Chart = drawn;
-  return isHere.value && Chart ? <Chart choice={choice} /> : <div class="chart"><div class="canvas"><Loading rows={6} label="Loading the chart" /></div></div>;
+  const Chart = loadedChart;
+  return isLoaded.value && Chart ? <Chart choice={choice} /> : <div class="chart"><div class="canvas"><Loading rows={6} label="Loading the chart" /></div></div>;
 }
 
-type Day = Awaited<ReturnType<typeof readCoverage>>;
-const readCoverage = () => call("get", "/api/monitoring/coverage");
+type Day = Awaited<ReturnType<typeof loadCoverage>>;
+const loadCoverage = () => call("get", "/api/monitoring/coverage");
 
-/** How much of the day was watched. */
+/** One line about the watched and blind time of the day. */
 function Coverage() {
   const day = useSignal<Day | null>(null);
   const minute = Math.floor(now.value / 60_000);
-  useEffect(() => { readCoverage().then((found) => { day.value = found; }, () => undefined); }, [Math.floor(minute / 5)]);
+  useEffect(() => { loadCoverage().then((found) => { day.value = found; }, () => undefined); }, [Math.floor(minute / 5)]);
   const known = day.value;
   if (!known) return null;
   const blind = known.stretches.filter((one) => one.minutes >= 1);
   return (
     <p class="coverage num"><Icon name="refresh" />{dayName(known.day)}: watched {span(known.watchedMinutes)}, blind {span(known.blindMinutes)}
-      {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${words(one.reason)}`).join("; ")}; IST)</>}
-      <a href="#/coverage">All of it</a></p>
+      {blind.length > 0 && <> ({blind.slice(-3).map((one) => `${when(one.beganAt, now.value)}–${when(one.endedAt, now.value)} ${codeText(one.reason)}`).join("; ")}; IST)</>}
+      <a href="#/coverage">Show coverage</a></p>
   );
 }

@@ -1,16 +1,16 @@
-// A person's own Fyers app: what to create at Fyers, the pair to enter, and its check.
+// The form for the user's own Fyers app, with instructions and a check at Fyers.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { type FyersApp, Refused, call } from "../api/client";
+import { type FyersApp, ApiError, call } from "../api/client";
 import { meta } from "../live/store";
-import { Action, Field, Form, Loading } from "./bits";
+import { Action, Field, Form, Loading } from "./elements";
 
-/** Read the app that logins go through; `null` where there is none. */
-export async function readApp(): Promise<FyersApp | null> {
+/** Load the Fyers app that logins use; `null` if there is none. */
+export async function loadApp(): Promise<FyersApp | null> {
   try {
     return await call("get", "/api/fyers/app");
   } catch (error) {
-    if (error instanceof Refused && error.status === 404) return null;
+    if (error instanceof ApiError && error.status === 404) return null;
     throw error;
   }
 }
@@ -24,9 +24,9 @@ export function Guide() {
       <li>Log in at <b>myapi.fyers.in/dashboard</b> and press <b>Create App</b>.</li>
       <li>Enter this redirect address, exactly: <span class="copy"><code>{address}</code>
         <Action class="small" run={() => navigator.clipboard.writeText(address)}>Copy</Action></span>
-        {isLoopback() && <span class="hint"> It leads to this computer, which is right while hullwatch runs on it.</span>}</li>
-      <li>Permissions: <b>historical data</b> and <b>quotes</b> are enough. hullwatch never trades.</li>
-      <li>Note the <b>App ID</b>, with its suffix, as in <code>ABCD1234XY-100</code>, and the <b>Secret ID</b>, and enter both here.</li>
+        {isLoopback() && <span class="hint"> It points to this computer. That is right while hullwatch runs here.</span>}</li>
+      <li>Allow <b>historical data</b> and <b>quotes</b>. hullwatch needs nothing else and never trades.</li>
+      <li>Copy the <b>App ID</b> with its suffix, such as <code>ABCD1234XY-100</code>, and the <b>Secret ID</b> into this form.</li>
     </ol>
   );
 }
@@ -37,33 +37,33 @@ export function AppForm({ app, onSaved }: { app: FyersApp | null; onSaved: (app:
     const secretField = form.elements.namedItem("secret");
     if (secretField instanceof HTMLInputElement) secretField.value = "";
     const { message, outcome } = await call("post", "/api/fyers/app/check");
-    if (outcome === "refused") throw new Refused(400, "app-refused", message);
+    if (outcome === "refused") throw new ApiError(400, "app-refused", message);
     onSaved(saved);
-    return `Stored. ${message}`;
+    return `Saved. ${message}`;
   };
   return (
-    <Form label="Store and check" busyLabel="Asking Fyers …" onSend={save}>
+    <Form label="Save and check" busyLabel="Checking with Fyers …" onSend={save}>
       {(fields) => <>
         <div class="row">
           <Field label="App ID" error={fields.appId} input={{ name: "appId", required: true, autocomplete: "off", spellcheck: false, placeholder: "ABCD1234XY-100", defaultValue: app?.isOwn ? app.appId : "" }} />
-          <input type="text" class="away" name="username" autocomplete="username" tabIndex={-1} aria-hidden="true" />
-          <Field label="Secret ID" error={fields.secret} hint="Stored encrypted, never shown again." input={{ name: "secret", type: "password", required: true, autocomplete: "off" }} />
+          <input type="text" class="visually-hidden" name="username" autocomplete="username" tabIndex={-1} aria-hidden="true" />
+          <Field label="Secret ID" error={fields.secret} hint="Stored encrypted and never shown again." input={{ name: "secret", type: "password", required: true, autocomplete: "off" }} />
         </div>
-        <Field label="Redirect address" error={fields.redirectUri} hint="The one you entered at Fyers. Another one than above works too: you paste the code by hand then."
+        <Field label="Redirect address" error={fields.redirectUri} hint="The redirect address you entered at Fyers. If it differs from the one above, paste the auth code by hand after each login."
           input={{ name: "redirectUri", type: "url", required: true, defaultValue: app?.isOwn ? app.redirectUri : meta.value?.callbackUrl ?? "" }} />
       </>}
     </Form>
   );
 }
 
-/** Calls `show` with the app once it is known. */
+/** Loads the Fyers app and passes it to its children. */
 export function WithApp({ children }: { children: (app: FyersApp | null, set: (app: FyersApp | null) => void) => preact.ComponentChildren }) {
   const app = useSignal<FyersApp | null | undefined>(undefined);
   const problem = useSignal("");
   useEffect(() => {
-    readApp().then((found) => { app.value = found; }, (error: unknown) => { problem.value = error instanceof Error ? error.message : "It could not be read."; });
+    loadApp().then((found) => { app.value = found; }, (error: unknown) => { problem.value = error instanceof Error ? error.message : "The data could not be loaded. Try again."; });
   }, []);
   if (problem.value) return <p class="problem" role="alert">{problem.value}</p>;
-  if (app.value === undefined) return <Loading rows={2} label="Looking for your Fyers app" />;
+  if (app.value === undefined) return <Loading rows={2} label="Loading your Fyers app" />;
   return <>{children(app.value, (changed) => { app.value = changed; })}</>;
 }

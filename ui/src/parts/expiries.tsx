@@ -1,4 +1,4 @@
-// When sessions end, over the day, as a picture: one bar a half hour, IST.
+// A chart of session expiries over the next 24 hours, one bar per half hour, IST.
 import type { Account } from "../api/client";
 
 const SLOTS = 48;
@@ -14,17 +14,17 @@ export function Expiries({ accounts, at }: { accounts: Account[]; at: number }) 
   const slots = Array.from({ length: SLOTS }, () => 0);
   for (const one of accounts) {
     if (!one.expiresAt || !["connected", "expiring"].includes(one.state)) continue;
-    const ends = Date.parse(one.expiresAt);
-    if (ends - at > SLOTS * HALF_HOUR_MS) continue;
-    const slot = Math.floor((ends + IST_MS) / HALF_HOUR_MS) % SLOTS;
+    const expiresAt = Date.parse(one.expiresAt);
+    if (expiresAt - at > SLOTS * HALF_HOUR_MS) continue;
+    const slot = Math.floor((expiresAt + IST_MS) / HALF_HOUR_MS) % SLOTS;
     slots[slot] = (slots[slot] ?? 0) + 1;
   }
   const total = slots.reduce((sum, number) => sum + number, 0);
   const most = Math.max(1, ...slots);
   const step = WIDTH / SLOTS;
-  const present = (((at + IST_MS) / HALF_HOUR_MS) % SLOTS) * step;
+  const nowX = (((at + IST_MS) / HALF_HOUR_MS) % SLOTS) * step;
   const busiest = slots.indexOf(Math.max(...slots));
-  const text = total ? `${total} sessions end within a day, most at ${clock(busiest)} IST.` : "No session ends within a day.";
+  const text = total ? `${total} ${total === 1 ? "session expires" : "sessions expire"} within 24 hours, most at ${clock(busiest)} IST.` : "No session expires within 24 hours.";
   return (
     <figure class="expiries">
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT + FOOT}`} role="img" aria-label={text}>
@@ -35,10 +35,10 @@ export function Expiries({ accounts, at }: { accounts: Account[]; at: number }) 
             <text class="bar-count" x={slot * step + step / 2} y={HEIGHT - (number / most) * (HEIGHT - 22) - 5}>{number}</text>
           </g>
         ))}
-        <line class="present" x1={present} x2={present} y1="0" y2={HEIGHT} />
+        <line class="now" x1={nowX} x2={nowX} y1="0" y2={HEIGHT} />
         {[0, 6, 12, 18].map((hour) => <text key={hour} class="tick" x={(hour * 2 * step) + 2} y={HEIGHT + 16}>{clock(hour * 2)}</text>)}
       </svg>
-      <figcaption class="hint">{text} The line is now.</figcaption>
+      <figcaption class="hint">{text} The dashed line is the current time.</figcaption>
     </figure>
   );
 }

@@ -1,4 +1,4 @@
-// Numbers and times as people in India read them; the zone is said wherever a time stands alone.
+// Indian number formats and IST times.
 const PRICE = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const COUNT = new Intl.NumberFormat("en-IN");
 const zone = "Asia/Kolkata";
@@ -19,14 +19,14 @@ export const rupees = (value: number | null | undefined): string =>
   value === null || value === undefined ? NONE : `₹\u00a0${price(value)}`;
 
 export const signed = (value: number | null | undefined, unit = ""): string =>
-  value === null || value === undefined ? NONE : `${isNothing(value) ? "" : value > 0 ? "+" : MINUS}${price(Math.abs(value))}${unit}`;
+  value === null || value === undefined ? NONE : `${isZero(value) ? "" : value > 0 ? "+" : MINUS}${price(Math.abs(value))}${unit}`;
 
-/** Whether a number is shown as zero, which has no sign. */
-const isNothing = (value: number): boolean => Math.abs(value) < 0.005;
+/** Whether the rounded number is zero, which has no sign. */
+const isZero = (value: number): boolean => Math.abs(value) < 0.005;
 
 export const count = (value: number): string => COUNT.format(value);
 
-/** `14:05` today, `22 Nov, 14:05` else; `at` is what today is told by. */
+/** `14:05` for today, `22 Nov, 14:05` for other days; `at` is the current time. */
 export function when(moment: Moment, at: number, withSeconds = false): string {
   const then = ms(moment);
   if (Number.isNaN(then)) return NONE;
@@ -39,11 +39,11 @@ export const whenIst = (moment: Moment, at: number, withSeconds = false): string
 
 export const clockIst = (moment: Moment): string => `${SECONDS.format(ms(moment))} IST`;
 
-const NAMED = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
-/** A day of the exchange as people say it: `Mon, 23 Nov 2026`. */
-export const dayName = (day: string): string => NAMED.format(Date.parse(day));
+const DAY_NAME = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
+/** A trading day: `Mon, 23 Nov 2026`. */
+export const dayName = (day: string): string => DAY_NAME.format(Date.parse(day));
 
-/** How long ago, short: `3 s`, `12 min`, `5 h`, `2 d`. */
+/** The time since a moment: `3 s`, `12 min`, `5 h`, `2 d`. */
 export function age(moment: Moment, at: number): string {
   const seconds = Math.max(0, Math.floor((at - ms(moment)) / 1000));
   if (Number.isNaN(seconds)) return NONE;
@@ -53,7 +53,7 @@ export function age(moment: Moment, at: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** How long until: `7 h 05 min`, `4:59`; empty when it has passed. */
+/** The time until a moment: `7 h 05 min`, `4:59`; empty when it has passed. */
 export function until(moment: Moment, at: number): string {
   const seconds = Math.ceil((ms(moment) - at) / 1000);
   if (Number.isNaN(seconds) || seconds <= 0) return "";
@@ -66,9 +66,9 @@ export function until(moment: Moment, at: number): string {
 
 export const resolutionName = (code: string): string => (code === "1D" ? "1 day" : `${code} min`);
 export const shortSymbol = (symbol: string): string => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");
-export const words = (code: string): string => code.replaceAll("_", " ").replaceAll(".", " · ");
+export const codeText = (code: string): string => code.replaceAll("_", " ").replaceAll(".", " · ");
 
-/** Minutes as people say them, to the second. */
+/** A duration in minutes and seconds. */
 export const span = (minutes: number): string => {
   const seconds = minutes > 0 ? Math.max(1, Math.round(minutes * 60)) : 0;
   const [whole, rest] = [Math.floor(seconds / 60), seconds % 60];

@@ -1,13 +1,13 @@
-// The bar on top: where one is, how the market and the connection stand, notices, looks.
+// The header: pages, market status, connection status, notices, theme, sign out.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { call, type MarketStatus } from "../api/client";
 import { now } from "../live/clock";
-import { isDark, theme } from "../live/prefs";
+import { isDark, theme } from "../live/preferences";
 import { market, notices, signOut, unread, user } from "../live/store";
-import { Empty, Icon } from "./bits";
+import { Empty, Icon } from "./elements";
 import { age, clockIst, until, when } from "./format";
-import { LineState, Pill } from "./standing";
+import { PushStatus, ConnectionPill } from "./connection_status";
 
 const PAGES: [string, string, boolean][] = [
   ["watch", "Watch", false], ["coverage", "Coverage", false], ["fyers", "Fyers", false], ["notices", "Notices", false], ["account", "Account", false],
@@ -17,13 +17,13 @@ const PAGES: [string, string, boolean][] = [
 export function Header({ page }: { page: string }) {
   const isAdmin = user.value?.role === "admin";
   const pages = useRef<HTMLElement | null>(null);
-  // On a phone the names of the pages scroll sideways; the present one must not be out of sight.
+  // On a phone the page names scroll sideways, and the current one must be visible.
   useEffect(() => {
     const bar = pages.current, name = bar?.querySelector<HTMLElement>("[aria-current]");
     if (bar && name) bar.scrollLeft = name.offsetLeft - bar.offsetLeft - (bar.clientWidth - name.offsetWidth) / 2;
   }, [page, isAdmin]);
   return (
-    <header class="top">
+    <header class="header">
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to content</a>
       <a class="brand" href="#/watch"><img src="/icon.svg" alt="" width="24" height="24" />hullwatch</a>
       <nav aria-label="Pages" ref={pages}>
@@ -31,11 +31,11 @@ export function Header({ page }: { page: string }) {
           <a key={name} href={`#/${name}`} aria-current={page === name ? "page" : undefined}>{label}</a>
         ))}
       </nav>
-      <div class="top-end">
+      <div class="header-end">
         <Market />
-        <Pill />
-        <LineState />
-        <Bell />
+        <ConnectionPill />
+        <PushStatus />
+        <NoticesMenu />
         <button type="button" class="quiet square" aria-label={isDark.value ? "Use light colours" : "Use dark colours"}
           onClick={() => { theme.value = isDark.value ? "light" : "dark"; }}><Icon name="sun" /></button>
         <button type="button" class="quiet small" title={user.value?.email} onClick={() => void signOut()}>Sign out</button>
@@ -47,10 +47,10 @@ export function Header({ page }: { page: string }) {
 function Market() {
   const known = market.value;
   if (!known) return null;
-  // Derivatives trade on for some minutes after the cash market has closed.
+  // Derivatives trade for some minutes after the cash market has closed.
   const trading = !known.isOpen && known.derivatives.isOpen ? known.derivatives : known;
-  const turn = trading.isOpen ? trading.nextCloseAt : trading.nextOpenAt;
-  const left = until(turn, now.value);
+  const changesAt = trading.isOpen ? trading.nextCloseAt : trading.nextOpenAt;
+  const left = until(changesAt, now.value);
   const hints = [
     left && `${trading.isOpen ? "closes" : "opens"} in ${left}`,
     known.phase === "closing_auction" && "stocks with derivatives are in their closing auction",
@@ -60,7 +60,7 @@ function Market() {
   return (
     <span class="market" data-open={trading.isOpen} data-phase={known.phase} title={hints.filter(Boolean).join("; ")}>
       <b>{marketName(known)}</b>
-      <span class="num long">{trading.isOpen ? "closes" : "opens"} {when(turn, now.value)}</span>
+      <span class="num long">{trading.isOpen ? "closes" : "opens"} {when(changesAt, now.value)}</span>
       <span class="num clock">{clockIst(now.value)}</span>
     </span>
   );
@@ -71,24 +71,24 @@ function marketName(known: MarketStatus): string {
   return known.derivatives.isOpen ? "Derivatives open" : known.holidayName ?? "Market closed";
 }
 
-function Bell() {
+function NoticesMenu() {
   const isOpen = useSignal(false);
   const box = useRef<HTMLDivElement | null>(null);
   useEffect(() => {
-    const leave = (event: Event) => {
+    const closeOutside = (event: Event) => {
       const isOutside = event instanceof KeyboardEvent ? event.key === "Escape" : !box.current?.contains(event.target as Node);
       if (isOutside) isOpen.value = false;
     };
-    addEventListener("pointerdown", leave);
-    addEventListener("keydown", leave);
-    return () => { removeEventListener("pointerdown", leave); removeEventListener("keydown", leave); };
+    addEventListener("pointerdown", closeOutside);
+    addEventListener("keydown", closeOutside);
+    return () => { removeEventListener("pointerdown", closeOutside); removeEventListener("keydown", closeOutside); };
   }, [isOpen]);
   const number = unread.value;
   return (
-    <div class="bell" ref={box}>
+    <div class="notices-menu" ref={box}>
       <button type="button" class="quiet square" aria-expanded={isOpen.value} aria-haspopup="true"
         aria-label={number ? `Notices, ${number} unread` : "Notices"} onClick={() => { isOpen.value = !isOpen.value; }}>
-        <Icon name="bell" />{number > 0 && <span class="badge num">{number > 99 ? "99+" : number}</span>}
+        <Icon name="notices" />{number > 0 && <span class="badge num">{number > 99 ? "99+" : number}</span>}
       </button>
       {isOpen.value && <Notices />}
     </div>
@@ -103,14 +103,14 @@ async function markRead(ids: string[]): Promise<void> {
 
 function Notices() {
   const all = notices.value ?? [];
-  const open = all.filter((one) => !one.readAt).map((one) => one.id);
+  const unreadIds = all.filter((one) => !one.readAt).map((one) => one.id);
   return (
     <section class="popover" aria-label="Notices">
       <header><h2>Notices</h2>
-        <a href="#/notices">Where they go</a>
-        {open.length > 0 && <button type="button" class="small" onClick={() => void markRead(open)}>Mark all read</button>}
+        <a href="#/notices">Notification settings</a>
+        {unreadIds.length > 0 && <button type="button" class="small" onClick={() => void markRead(unreadIds)}>Mark all read</button>}
       </header>
-      {all.length === 0 ? <Empty title="Nothing yet">What happens to your session is told here.</Empty> : (
+      {all.length === 0 ? <Empty title="No notices yet">You will see here when your Fyers session changes.</Empty> : (
         <ul>{all.map((one) => (
           <li key={one.id} data-unread={!one.readAt}>
             <h3>{one.title}</h3>

@@ -1,4 +1,4 @@
-// A day's trading sessions as a bar: what was watched and what was blind. The table beside it says the same in words.
+// A bar of a day's trading sessions with watched and blind times. The table below it shows the same as text.
 import { when } from "./format";
 
 interface Stretch { beganAt: string; endedAt: string }
@@ -11,19 +11,19 @@ export function Timeline({ sessions, watched, blind }: { sessions: Session[]; wa
   const opensAt = Math.min(...sessions.map((one) => Date.parse(one.opensAt)));
   const closesAt = Math.max(...sessions.map((one) => Date.parse(one.closesAt)));
   const percent = (moment: number) => `${(100 * (moment - opensAt)) / (closesAt - opensAt)}%`;
-  const place = (from: string, to: string) => ({ left: percent(Date.parse(from)), width: percent(opensAt + Date.parse(to) - Date.parse(from)) });
+  const position = (from: string, to: string) => ({ left: percent(Date.parse(from)), width: percent(opensAt + Date.parse(to) - Date.parse(from)) });
   const clock = (moment: number) => when(moment, moment);
-  // Full hours in India lie half an hour beside those of UTC; one next to an end would stand on its figures.
+  // India is half an hour off UTC's full hours. An hour close to an end is left out, because its label would overlap.
   const hours: number[] = [];
   for (let hour = Math.ceil((opensAt + HALF_HOUR_MS) / HOUR_MS) * HOUR_MS - HALF_HOUR_MS; hour < closesAt; hour += HOUR_MS) {
     if (Math.min(hour - opensAt, closesAt - hour) > (closesAt - opensAt) / 12) hours.push(hour);
   }
-  const label = `From ${clock(opensAt)} to ${clock(closesAt)} IST: ${blind.length === 0 ? "no blind stretch" : `blind ${blind.map((one) => `${clock(Date.parse(one.beganAt))} to ${clock(Date.parse(one.endedAt))}`).slice(0, 10).join(", ")}${blind.length > 10 ? ` and ${blind.length - 10} more` : ""}`}.`;
+  const label = `From ${clock(opensAt)} to ${clock(closesAt)} IST: ${blind.length === 0 ? "no gaps" : `blind ${blind.map((one) => `${clock(Date.parse(one.beganAt))} to ${clock(Date.parse(one.endedAt))}`).slice(0, 10).join(", ")}${blind.length > 10 ? ` and ${blind.length - 10} more` : ""}`}.`;
   return (
     <div class="timeline" role="img" aria-label={label}>
-      {sessions.map((one) => <i key={one.opensAt} class="track" style={place(one.opensAt, one.closesAt)} />)}
-      {watched.map((one) => <i key={one.beganAt} class="part" data-part="watched" style={place(one.beganAt, one.endedAt)} />)}
-      {blind.map((one) => <i key={one.beganAt} class="part" data-part="blind" style={place(one.beganAt, one.endedAt)} />)}
+      {sessions.map((one) => <i key={one.opensAt} class="track" style={position(one.opensAt, one.closesAt)} />)}
+      {watched.map((one) => <i key={one.beganAt} class="part" data-part="watched" style={position(one.beganAt, one.endedAt)} />)}
+      {blind.map((one) => <i key={one.beganAt} class="part" data-part="blind" style={position(one.beganAt, one.endedAt)} />)}
       {[opensAt, ...hours, closesAt].map((hour, number) => (
         <span key={hour} class="tick num" data-every={number % 2 && hour !== closesAt ? "second" : undefined} style={{ left: percent(hour) }}>{clock(hour)}</span>
       ))}

@@ -1,9 +1,9 @@
-// Adding a line to the watchlist, or changing one.
+// The form that adds a symbol to the watchlist or changes one.
 import { useSignal } from "@preact/signals";
 import { type Watch, call } from "../api/client";
-import { chartChoice } from "../live/prefs";
+import { chartChoice } from "../live/preferences";
 import { meta, refresh } from "../live/store";
-import { Dialog, Field, Form } from "./bits";
+import { Dialog, Field, Form } from "./elements";
 import { resolutionName } from "./format";
 import { SymbolSearch } from "./symbol_search";
 
@@ -45,14 +45,14 @@ export function WatchForm({ watch, onDone }: { watch?: Watch; onDone?: () => voi
             </select>}
           </Field>
         </div>
-        {watch && <p class="hint">A changed line begins anew, for candles that close from now on.</p>}
+        {watch && <p class="hint">The change applies to candles that close from now on.</p>}
       </>}
     </Form>
   );
 }
 
 export const WatchDialog = ({ watch, onClose }: { watch?: Watch | undefined; onClose: () => void }) => (
-  <Dialog title={watch ? "Change this line" : "Watch a symbol"} onClose={onClose}>
+  <Dialog title={watch ? "Change this symbol" : "Add a symbol"} onClose={onClose}>
     {watch ? <WatchForm watch={watch} onDone={onClose} /> : <WatchForm onDone={onClose} />}
   </Dialog>
 );

@@ -1,18 +1,18 @@
-// The watchlist: one line a watch. A number that is old, or whose session is over, never looks alive.
+// The watchlist, one row per watch. Old numbers, and numbers without a Fyers session, are shown as stale.
 import { computed, useSignal } from "@preact/signals";
-import { type Line, type Watch, call } from "../api/client";
+import { type WatchRow, type Watch, call } from "../api/client";
 import { now } from "../live/clock";
-import { chartChoice } from "../live/prefs";
-import { hasSession, lines, meta, monitoring, readOverviewSoon, refresh } from "../live/store";
-import { Action, Dialog, Empty, Icon, Loading } from "./bits";
+import { chartChoice } from "../live/preferences";
+import { hasSession, watchRows, meta, monitoring, readOverviewSoon, refresh } from "../live/store";
+import { Action, Dialog, Empty, Icon, Loading } from "./elements";
 import { age, price, resolutionName, shortSymbol, signed, whenIst } from "./format";
 import { isBeforeOpen } from "./readiness";
 import { WatchDialog } from "./watch_form";
 
 const staleMs = computed(() => (meta.value?.staleAfterSeconds ?? 15) * 1000);
 
-export const isStale = (line: Line): boolean =>
-  !hasSession.value || !line.quotedAt || now.value - Date.parse(line.quotedAt) > staleMs.value;
+export const isStale = (row: WatchRow): boolean =>
+  !hasSession.value || !row.quotedAt || now.value - Date.parse(row.quotedAt) > staleMs.value;
 
 const tone = (value: number | null | undefined): string | undefined =>
   value ? (value > 0 ? "up" : "down") : undefined;
@@ -21,16 +21,16 @@ export function Watchlist() {
   const isAdding = useSignal(false);
   const edited = useSignal<Watch | null>(null);
   const removed = useSignal<Watch | null>(null);
-  const all = lines.value;
+  const all = watchRows.value;
   return (
     <section class="panel watchlist" aria-label="Watchlist">
       <header class="panel-head">
         <h2>Watchlist</h2>
-        <Monitoring />
+        <MonitoringStatus />
         <button type="button" class="small" onClick={() => { isAdding.value = true; }}><Icon name="plus" />Add symbol</button>
       </header>
       {!all ? <Loading rows={5} label="Loading the watchlist" />
-        : all.length === 0 ? <Empty title="Nothing is watched yet"><button type="button" class="primary" onClick={() => { isAdding.value = true; }}>Add your first symbol</button></Empty>
+        : all.length === 0 ? <Empty title="Your watchlist is empty"><button type="button" class="primary" onClick={() => { isAdding.value = true; }}>Add your first symbol</button></Empty>
         : <Table all={all} onEdit={(watch) => { edited.value = watch; }} onRemove={(watch) => { removed.value = watch; }} />}
       {isAdding.value && <WatchDialog onClose={() => { isAdding.value = false; }} />}
       {edited.value && <WatchDialog watch={edited.value} onClose={() => { edited.value = null; }} />}
@@ -39,7 +39,7 @@ export function Watchlist() {
   );
 }
 
-function Monitoring() {
+function MonitoringStatus() {
   const state = monitoring.value;
   if (!state) return null;
   const change = async (path: "/api/monitoring/start" | "/api/monitoring/stop") => {
@@ -56,25 +56,25 @@ function Monitoring() {
   );
 }
 
-function Table({ all, onEdit, onRemove }: { all: Line[]; onEdit: (watch: Watch) => void; onRemove: (watch: Watch) => void }) {
+function Table({ all, onEdit, onRemove }: { all: WatchRow[]; onEdit: (watch: Watch) => void; onRemove: (watch: Watch) => void }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Watchlist table">
       <table>
         <thead><tr>
-          <th scope="col">Symbol</th><th scope="col" class="n">LTP ₹</th><th scope="col" class="n">Change</th><th scope="col" class="n">HMA ₹</th>
-          <th scope="col" class="n">To HMA</th><th scope="col">Last signal</th><th scope="col" class="n">Age</th><th scope="col"><span class="away">Actions</span></th>
+          <th scope="col">Symbol</th><th scope="col" class="align-right">LTP ₹</th><th scope="col" class="align-right">Change</th><th scope="col" class="align-right">HMA ₹</th>
+          <th scope="col" class="align-right">To HMA</th><th scope="col">Last signal</th><th scope="col" class="align-right">Age</th><th scope="col"><span class="visually-hidden">Actions</span></th>
         </tr></thead>
-        <tbody>{all.map((line) => <Row key={line.watch.id} line={line} onEdit={onEdit} onRemove={onRemove} />)}</tbody>
+        <tbody>{all.map((row) => <Row key={row.watch.id} row={row} onEdit={onEdit} onRemove={onRemove} />)}</tbody>
       </table>
     </div>
   );
 }
 
-function Row({ line, onEdit, onRemove }: { line: Line; onEdit: (watch: Watch) => void; onRemove: (watch: Watch) => void }) {
-  const { watch, quote } = line;
-  const hma = line.preview ?? line.hma;
+function Row({ row, onEdit, onRemove }: { row: WatchRow; onEdit: (watch: Watch) => void; onRemove: (watch: Watch) => void }) {
+  const { watch, quote } = row;
+  const hma = row.preview ?? row.hma;
   const distance = quote?.ltp != null && hma != null ? ((quote.ltp - hma) / hma) * 100 : null;
-  const stale = isStale(line);
+  const stale = isStale(row);
   const chosen = chartChoice.value;
   const isChosen = chosen?.symbol === watch.symbol && chosen.resolution === watch.resolution && chosen.period === watch.period;
   const show = () => { chartChoice.value = { symbol: watch.symbol, resolution: watch.resolution, period: watch.period, rule: watch.rule }; };
@@ -83,18 +83,18 @@ function Row({ line, onEdit, onRemove }: { line: Line; onEdit: (watch: Watch) =>
     <tr data-stale={stale} data-symbol={watch.symbol} aria-current={isChosen ? "true" : undefined}>
       <th scope="row">
         <button type="button" class="symbol" onClick={show}>{shortSymbol(watch.symbol)}</button>
-        <span class="sub">{watch.symbol.split(":")[0]} · HMA {watch.period} · {resolutionName(watch.resolution).replace(" ", "\u00a0")}{watch.rule === "turn" ? " · turn" : ""}</span>
-        {isRefused && <span class="sub problem">Fyers does not serve it</span>}
+        <span class="detail">{watch.symbol.split(":")[0]} · HMA {watch.period} · {resolutionName(watch.resolution).replace(" ", "\u00a0")}{watch.rule === "turn" ? " · turn" : ""}</span>
+        {isRefused && <span class="detail problem">Fyers does not know this symbol</span>}
       </th>
-      <td class="n price">{price(quote?.ltp)}</td>
-      <td class="n" data-tone={stale ? undefined : tone(quote?.change)}>{signed(quote?.change)}<span class="sub">{signed(quote?.changePercent, " %")}</span></td>
-      <td class="n">{price(hma)}</td>
-      <td class="n" data-tone={stale ? undefined : tone(distance)}>{signed(distance, " %")}</td>
-      <td>{line.lastSignal ? <span class="sig" data-tone={line.lastSignal.direction}>
-        <Icon name={line.lastSignal.direction} />{line.lastSignal.direction} <span class="num sub">{whenIst(line.lastSignal.candleClosedAt, now.value)}{line.lastSignal.isLate ? ", late" : ""}</span>
-      </span> : <span class="sub">none yet</span>}</td>
-      <td class="n age">{line.quotedAt ? age(line.quotedAt, now.value) : "–"}{stale && line.quotedAt && <span class="sub">old</span>}</td>
-      <td class="acts">
+      <td class="align-right price">{price(quote?.ltp)}</td>
+      <td class="align-right" data-tone={stale ? undefined : tone(quote?.change)}>{signed(quote?.change)}<span class="detail">{signed(quote?.changePercent, " %")}</span></td>
+      <td class="align-right">{price(hma)}</td>
+      <td class="align-right" data-tone={stale ? undefined : tone(distance)}>{signed(distance, " %")}</td>
+      <td>{row.lastSignal ? <span class="signal" data-tone={row.lastSignal.direction}>
+        <Icon name={row.lastSignal.direction} />{row.lastSignal.direction} <span class="num detail">{whenIst(row.lastSignal.candleClosedAt, now.value)}{row.lastSignal.isLate ? ", late" : ""}</span>
+      </span> : <span class="detail">none yet</span>}</td>
+      <td class="align-right age">{row.quotedAt ? age(row.quotedAt, now.value) : "–"}{stale && row.quotedAt && <span class="detail">old</span>}</td>
+      <td class="actions">
         <button type="button" class="quiet square" aria-label={`Change ${watch.symbol}`} onClick={() => onEdit(watch)}><Icon name="edit" /></button>
         <button type="button" class="quiet square" aria-label={`Remove ${watch.symbol}`} onClick={() => onRemove(watch)}><Icon name="trash" /></button>
       </td>
@@ -111,8 +111,8 @@ function RemoveDialog({ watch, onClose }: { watch: Watch; onClose: () => void })
   };
   return (
     <Dialog title={`Stop watching ${shortSymbol(watch.symbol)}?`} onClose={onClose}>
-      <p>The line leaves your watchlist; its signals stay in the list.</p>
-      <div class="buttons"><Action class="primary danger" run={remove}>Remove</Action><button type="button" onClick={onClose}>Keep it</button></div>
+      <p>It leaves your watchlist. Its past signals stay in the list.</p>
+      <div class="buttons"><Action class="primary danger" run={remove}>Remove</Action><button type="button" onClick={onClose}>Cancel</button></div>
     </Dialog>
   );
 }

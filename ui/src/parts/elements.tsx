@@ -1,11 +1,11 @@
-// The smallest parts that all pages share.
+// Elements that all pages share: icons, fields, forms, dialogs, buttons, empty and loading states.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
-import { Refused } from "../api/client";
+import { ApiError } from "../api/client";
 
 const PATHS: Record<string, string> = {
-  bell: "M12 4a5 5 0 0 0-5 5v4l-2 3h14l-2-3V9a5 5 0 0 0-5-5Zm-2 14a2 2 0 0 0 4 0",
+  notices: "M12 4a5 5 0 0 0-5 5v4l-2 3h14l-2-3V9a5 5 0 0 0-5-5Zm-2 14a2 2 0 0 0 4 0",
   close: "M6 6l12 12M18 6 6 18",
   edit: "M5 19l1-4L16 5l3 3L9 18l-4 1Z",
   trash: "M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13",
@@ -28,7 +28,7 @@ interface FieldProps {
   input?: JSX.IntrinsicElements["input"];
 }
 
-/** A labelled input with its hint and what is wrong with it. */
+/** A labelled input with its hint, or its error instead of the hint. */
 export function Field({ label, hint, error, children, input }: FieldProps) {
   const id = useId();
   const describedBy = hint || error ? `${id}-about` : undefined;
@@ -42,14 +42,14 @@ export function Field({ label, hint, error, children, input }: FieldProps) {
   );
 }
 
-/** A form that says what it is doing and, in the server's words, why it could not. */
-export function Form({ onSend, label, busyLabel = "One moment …", children, extra }: {
+/** A form that shows its progress and the server's error message. */
+export function Form({ onSend, label, busyLabel = "Please wait …", children, extra }: {
   onSend: (values: Record<string, string>, form: HTMLFormElement) => Promise<string | void>;
   label: string; busyLabel?: string; extra?: ComponentChildren;
   children: (fields: Record<string, string>) => ComponentChildren;
 }) {
   const isBusy = useSignal(false);
-  const problem = useSignal<Refused | null>(null);
+  const problem = useSignal<ApiError | null>(null);
   const done = useSignal("");
   const send = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -62,7 +62,7 @@ export function Form({ onSend, label, busyLabel = "One moment …", children, ex
     try {
       done.value = (await onSend(values, form)) ?? "";
     } catch (error) {
-      problem.value = error instanceof Refused ? error : new Refused(0, "page", "This page made a mistake; reload it.");
+      problem.value = error instanceof ApiError ? error : new ApiError(0, "page", "This page has a fault. Reload it and try again.");
     } finally {
       isBusy.value = false;
     }
@@ -71,7 +71,7 @@ export function Form({ onSend, label, busyLabel = "One moment …", children, ex
   return (
     <form class="form" onSubmit={(event) => void send(event)} noValidate={false}>
       {children(fields)}
-      {problem.value && <p class="problem" role="alert">{problem.value.message}{sentences(fields, problem.value.message)}</p>}
+      {problem.value && <p class="problem" role="alert">{problem.value.message}{otherErrors(fields, problem.value.message)}</p>}
       {done.value && <p class="done" role="status">{done.value}</p>}
       <div class="buttons">
         <button class="primary" type="submit" disabled={isBusy.value}>{isBusy.value ? busyLabel : label}</button>
@@ -81,14 +81,14 @@ export function Form({ onSend, label, busyLabel = "One moment …", children, ex
   );
 }
 
-/** What the fields say beyond the problem's own sentence, which is often that of its only field. */
-const sentences = (fields: Record<string, string>, said: string) => {
-  const all = Object.values(fields).filter((one) => one && !said.toLowerCase().includes(one.toLowerCase()));
+/** Return the field errors that the message does not already contain. */
+const otherErrors = (fields: Record<string, string>, message: string) => {
+  const all = Object.values(fields).filter((one) => one && !message.toLowerCase().includes(one.toLowerCase()));
   return all.length ? ` ${all.join(" ")}` : "";
 };
 
 /** A native modal dialog: the browser keeps the focus inside and closes it on Escape. */
-export function Dialog({ title, onClose, children, class: kind = "" }: {
+export function Dialog({ title, onClose, children, class: className = "" }: {
   title: string; onClose: () => void; children: ComponentChildren; class?: string;
 }) {
   const element = useRef<HTMLDialogElement | null>(null);
@@ -100,7 +100,7 @@ export function Dialog({ title, onClose, children, class: kind = "" }: {
     return () => dialog?.close();
   }, []);
   return (
-    <dialog ref={element} class={kind} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); onClose(); }}>
+    <dialog ref={element} class={className} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); onClose(); }}>
       <header class="dialog-head">
         <h2 id={id}>{title}</h2>
         <button type="button" class="quiet square" aria-label="Close" onClick={onClose}><Icon name="close" /></button>
@@ -118,27 +118,27 @@ export const Loading = ({ rows = 4, label = "Loading" }: { rows?: number; label?
   <div class="loading" role="status" aria-label={label}>{Array.from({ length: rows }, (_, row) => <i key={row} />)}</div>
 );
 
-export const Problem = ({ text, onAgain }: { text: string; onAgain?: () => void }) => (
+export const Problem = ({ text, onRetry }: { text: string; onRetry?: () => void }) => (
   <div class="empty problem" role="alert"><strong>{text}</strong>
-    {onAgain && <button type="button" onClick={onAgain}>Try again</button>}</div>
+    {onRetry && <button type="button" onClick={onRetry}>Try again</button>}</div>
 );
 
-/** A button that does something on the server; says what went wrong beside itself. */
-export function Action({ run, children, class: kind = "", label }: {
+/** A button for one API call; an error appears beside it. */
+export function Action({ run, children, class: className = "", label }: {
   run: () => Promise<unknown>; children: ComponentChildren; class?: string; label?: string;
 }) {
   const isBusy = useSignal(false);
   const problem = useSignal("");
-  const go = async () => {
+  const start = async () => {
     if (isBusy.value) return;
     isBusy.value = true;
     problem.value = "";
-    try { await run(); } catch (error) { problem.value = error instanceof Error ? error.message : "It did not work."; }
+    try { await run(); } catch (error) { problem.value = error instanceof Error ? error.message : "The action failed. Try again."; }
     isBusy.value = false;
   };
   return (
     <>
-      <button type="button" class={kind} aria-label={label} title={label} aria-busy={isBusy.value} onClick={() => void go()}>{children}</button>
+      <button type="button" class={className} aria-label={label} title={label} aria-busy={isBusy.value} onClick={() => void start()}>{children}</button>
       {problem.value && <span class="problem small" role="alert">{problem.value}</span>}
     </>
   );

@@ -1,4 +1,4 @@
-"""The people of the browser tests: each has a browser window or more, walks through Fyers' login page, and looks at pages."""
+"""Users of the browser tests: their browser windows, logins and watchlists, and helpers that read a page."""
 
 from dataclasses import dataclass, field
 from itertools import count
@@ -7,26 +7,26 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
-from browser.stage import PATIENCE_S, DemoEnvironment
+from browser.environment import TIMEOUT_S, BrowserEnvironment
 
 PASSWORD = "correct horse battery"
 APP = {"appId": "HULLWATCH-100", "secret": "simulator"}
 AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
-PATIENCE_MS = 30_000
-NOTHING = "\N{EN DASH}"
-"""Stands where there is no number."""
+TIMEOUT_MS = 30_000
+NO_VALUE = "\N{EN DASH}"
+"""What a page shows instead of a missing number."""
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
 _NUMBERS = count(1)
-"""A stage is used by several tests in turn: nobody of one test may be met in the next."""
+"""Tests share an environment, so each user gets a Fyers id of its own."""
 
 
 @dataclass
-class Person:
-    """Somebody with an account here and one at Fyers."""
+class BrowserUser:
+    """A user with an account here and one at Fyers."""
 
-    stage: DemoEnvironment
+    environment: BrowserEnvironment
     name: str
     fyers_id: str
     context: BrowserContext
@@ -38,30 +38,32 @@ class Person:
         return f"{self.name.lower()}.{self.fyers_id.lower()}@demo.example"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the API with this window's login, as no page does it."""
-        answer = self.context.request.fetch(f"{self.stage.url}{path}", method=method, data=body)
+        """Call the API directly with this window's login."""
+        answer = self.context.request.fetch(f"{self.environment.url}{path}", method=method, data=body)
         assert answer.ok, f"{method} {path}: {answer.status} {answer.text()}"
         return answer.json() if answer.status != 204 else None
 
     def register(self) -> None:
-        """Make the accounts on both sides, and store the Fyers app."""
-        self.stage.add_person(self.fyers_id, self.name)
+        """Create the accounts here and at Fyers, and store the Fyers app."""
+        self.environment.add_account(self.fyers_id, self.name)
         self.call(
             "POST", "/api/auth/register", {"email": self.email, "password": PASSWORD, "fullName": self.name}
         )
-        self.call("PUT", "/api/fyers/app", {**APP, "redirectUri": f"{self.stage.url}/api/fyers/callback"})
+        self.call(
+            "PUT", "/api/fyers/app", {**APP, "redirectUri": f"{self.environment.url}/api/fyers/callback"}
+        )
 
     def sign_in(self) -> None:
         """Sign this window in."""
         self.call("POST", "/api/auth/login", {"email": self.email, "password": PASSWORD})
 
     def connect(self) -> None:
-        """Walk Fyers' login without looking at its page."""
+        """Log in to Fyers without opening its page."""
         url = self.call("POST", "/api/fyers/connect")["url"]
         assert self.context.request.get(f"{url}&fyersId={self.fyers_id}").ok
 
     def watch(self, *symbols: str, resolution: str = "5", period: int = 9) -> None:
-        """Fill the watchlist and start."""
+        """Add symbols to the watchlist and start monitoring."""
         for symbol in symbols:
             body = {"symbol": symbol, "resolution": resolution, "period": period, "rule": "cross"}
             self.call("POST", "/api/monitoring/watches", body)
@@ -70,52 +72,52 @@ class Person:
     def open(self, path: str = "/") -> Page:
         """Open a tab."""
         tab = self.context.new_page()
-        tab.set_default_timeout(PATIENCE_MS)
+        tab.set_default_timeout(TIMEOUT_MS)
         self.tabs.append(tab)
-        tab.goto(f"{self.stage.url}{path}")
+        tab.goto(f"{self.environment.url}{path}")
         return tab
 
 
-class People:
-    """Everybody in a test; they leave together, and nobody may have met a fault on the way."""
+class BrowserUsers:
+    """Creates the users of a test, records their requests and page errors, and closes their windows."""
 
-    def __init__(self, browser: Browser, stage: DemoEnvironment) -> None:
+    def __init__(self, browser: Browser, environment: BrowserEnvironment) -> None:
         self._browser = browser
-        self._stage = stage
+        self._environment = environment
         self._contexts: list[BrowserContext] = []
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.page_errors: list[str] = []
 
     def window(self, **options: Any) -> BrowserContext:
-        """Open a window with cookies of its own, in which every request and complaint is noted."""
+        """Open a window with its own cookies, and record its requests and page errors."""
         context = self._browser.new_context(**{"viewport": WIDE, "color_scheme": "dark", **options})
         context.on("request", lambda request: self.requests.append(request.url))
-        context.on("console", lambda message: self._hear(message.type, message.text))
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("console", lambda message: self._record_console(message.type, message.text))
+        context.on("weberror", lambda error: self.page_errors.append(str(error.error)))
         self._contexts.append(context)
         return context
 
-    def _hear(self, kind: str, text: str) -> None:
-        # Chromium says of every answer of 400 and more that it failed to load; those are looked at where they matter.
+    def _record_console(self, kind: str, text: str) -> None:
+        # Chromium reports every answer of 400 and above; the tests that expect one check it themselves.
         if kind in ("error", "warning") and "Failed to load resource" not in text and "WebSocket" not in text:
-            self.complaints.append(text)
+            self.page_errors.append(text)
 
-    def stranger(self, name: str, **options: Any) -> Person:
-        """Bring in somebody who is not known yet."""
-        return Person(self._stage, name, f"FY{next(_NUMBERS):05d}", self.window(**options))
+    def register_later(self, name: str, **options: Any) -> BrowserUser:
+        """Return a user who has no account yet."""
+        return BrowserUser(self._environment, name, f"FY{next(_NUMBERS):05d}", self.window(**options))
 
-    def trader(self, name: str, *symbols: str, **options: Any) -> Person:
-        """Bring in somebody who is connected and watches."""
-        person = self.stranger(name, **options)
+    def trader(self, name: str, *symbols: str, **options: Any) -> BrowserUser:
+        """Return a connected user who watches the symbols."""
+        person = self.register_later(name, **options)
         person.register()
         person.connect()
         if symbols:
             person.watch(*symbols)
         return person
 
-    def elsewhere(self, person: Person, **options: Any) -> Person:
-        """Give the same person a second browser, signed in."""
-        other = Person(self._stage, person.name, person.fyers_id, self.window(**options))
+    def second_browser(self, person: BrowserUser, **options: Any) -> BrowserUser:
+        """Return the same user, signed in with a second browser."""
+        other = BrowserUser(self._environment, person.name, person.fyers_id, self.window(**options))
         other.sign_in()
         return other
 
@@ -126,22 +128,22 @@ class People:
 
 
 def row(tab: Page, symbol: str) -> Locator:
-    """Return a line of the watchlist."""
+    """Return a row of the watchlist."""
     return tab.locator(f'.watchlist tr[data-symbol="{symbol}"]')
 
 
 def price_of(tab: Page, symbol: str) -> str:
-    """Return the price that a line shows."""
+    """Return the price that a row shows."""
     return row(tab, symbol).locator("td.price").inner_text()
 
 
 def wait_until(tab: Page, script: str, argument: Any = None) -> None:
-    """Wait until the page itself finds something true."""
-    tab.wait_for_function(script, arg=argument, timeout=PATIENCE_S * 1000)
+    """Wait until the script is true in the page."""
+    tab.wait_for_function(script, arg=argument, timeout=TIMEOUT_S * 1000)
 
 
 def wait_for_another_price(tab: Page, symbol: str, old: str) -> None:
-    """Wait until a line shows another price and looks alive."""
+    """Wait until a row shows another price and is not stale."""
     wait_until(
         tab,
         """([symbol, old]) => {
@@ -153,8 +155,8 @@ def wait_for_another_price(tab: Page, symbol: str, old: str) -> None:
     )
 
 
-def serious_findings(tab: Page) -> list[str]:
-    """Return what axe finds serious or critical on the page as it stands."""
+def accessibility_findings(tab: Page) -> list[str]:
+    """Return the serious and critical findings of axe on the current page."""
     tab.evaluate(AXE.read_text(encoding="utf-8"))
     found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
@@ -164,7 +166,7 @@ def serious_findings(tab: Page) -> list[str]:
     ]
 
 
-def stored(tab: Page) -> str:
+def readable_by_scripts(tab: Page) -> str:
     """Return everything that a script on the page could read: the document, storage, cookies."""
     return tab.evaluate(
         "JSON.stringify([document.documentElement.outerHTML, {...localStorage}, {...sessionStorage}, document.cookie, location.href])"

@@ -1,4 +1,4 @@
-"""The stage of the browser tests: simulator and server as processes of their own, and hands to move both."""
+"""Runs the simulator and the server of the browser tests as separate processes."""
 
 import json
 import os
@@ -16,19 +16,19 @@ from typing import Any
 
 from hullwatch.domain.market.calendar import IST, nse_calendar
 
-PATIENCE_S = 60.0
-"""Cold starts on a busy machine have taken 18 s."""
+TIMEOUT_S = 60.0
+"""A cold start on a busy machine has taken 18 s."""
 HERE = Path(__file__).parent
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+def request_json(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
     """Make one HTTP call and return its JSON."""
     request = urllib.request.Request(
         url, method=method, headers={"Content-Type": "application/json", **(headers or {})}
@@ -40,21 +40,21 @@ def ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None 
 
 
 def wait_for(url: str, process: subprocess.Popen) -> None:
-    """Wait until something answers at the address."""
-    ends_at = time.monotonic() + PATIENCE_S
+    """Wait until the process answers at the address."""
+    ends_at = time.monotonic() + TIMEOUT_S
     while True:
         try:
-            ask("GET", url)
+            request_json("GET", url)
         except (urllib.error.URLError, OSError):
             assert process.poll() is None, f"the process behind {url} ended with {process.returncode}"
-            assert time.monotonic() < ends_at, f"nothing answered at {url} for {PATIENCE_S} s"
+            assert time.monotonic() < ends_at, f"nothing answered at {url} for {TIMEOUT_S} s"
             time.sleep(0.05)
         else:
             return
 
 
-class DemoEnvironment:
-    """Simulator, server, and what tests do to them."""
+class BrowserEnvironment:
+    """A simulator and a server, and calls that control them."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DemoEnvironment:
         after_open: timedelta = timedelta(minutes=25),
         **settings: str,
     ) -> None:
-        """Start both; `settings` reach the server as its environment."""
+        """Start both; `settings` become environment variables of the server."""
         self.folder = folder
         self._environment = {**os.environ, **settings}
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
@@ -82,12 +82,12 @@ class DemoEnvironment:
             "--start",
             self._begin(after_open).isoformat(),
         )
-        self.start_server()  # it waits for the simulator itself
+        self.start_server()  # the server waits for the simulator
         self.control("POST", "/clock", {"speed": speed})
 
     @staticmethod
     def _begin(after_open: timedelta) -> datetime:
-        """Return 09:40 IST, if not told otherwise, of the last trading day before today: hours of trading lie ahead, and days behind."""
+        """Return a time on the last trading day before today, so that trading hours lie ahead and past days exist."""
         midnight = datetime.combine(datetime.now(IST).date(), day_time(), IST)
         return nse_calendar().previous_session(midnight).opens_at + after_open
 
@@ -110,11 +110,11 @@ class DemoEnvironment:
         wait_for(f"{self.url}/healthz", self._server)
 
     def stop_server(self) -> None:
-        """Stop it in order."""
+        """Stop the server with SIGTERM."""
         self._end(self._server)
 
     def close(self) -> None:
-        """End both."""
+        """Stop both processes."""
         self._end(self._server)
         self._end(self._simulator)
 
@@ -128,16 +128,14 @@ class DemoEnvironment:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(5)
 
-    # ---------------------------------------------------------------- what tests do
-
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Make a control call to the simulator."""
-        return ask(method, f"{self.simulator_url}/simulator{path}", body)
+        return request_json(method, f"{self.simulator_url}/simulator{path}", body)
 
-    def add_person(self, fyers_id: str, name: str) -> None:
-        """Let somebody exist at Fyers."""
+    def add_account(self, fyers_id: str, name: str) -> None:
+        """Create an account at Fyers."""
         self.control("POST", "/accounts", {"fyersId": fyers_id, "name": name})
 
     def calls_of(self, fyers_id: str) -> int:
-        """Return how many calls Fyers has had from this person."""
+        """Return how many calls Fyers has received for this account."""
         return self.control("GET", f"/calls?fyersId={fyers_id}")["total"]

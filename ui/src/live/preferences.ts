@@ -1,4 +1,4 @@
-// What this browser remembers for its person: looks and choices, never anything secret.
+// Theme, chart choice and closed dialogs, kept in this browser.
 import { effect, signal } from "@preact/signals";
 
 const PREFIX = "hullwatch.";
@@ -8,11 +8,11 @@ function read(name: string): string | null {
 }
 
 function write(name: string, value: string): void {
-  try { localStorage.setItem(PREFIX + name, value); } catch { /* a browser that keeps nothing: so be it */ }
+  try { localStorage.setItem(PREFIX + name, value); } catch { /* storage is turned off in this browser */ }
 }
 
 export const theme = signal<"auto" | "dark" | "light">((read("theme") as "dark" | "light" | null) ?? "auto");
-/** The incident whose dialog was closed by hand. */
+/** The incident whose dialog the user has closed. */
 export const dismissed = signal(read("dismissed") ?? "");
 
 export interface ChartChoice { symbol: string; resolution: string; period: number; rule: "cross" | "turn" }
@@ -30,7 +30,7 @@ export function dismiss(incidentId: string): void {
 
 export const isDark = signal(true);
 
-export function keepPrefs(): void {
+export function startPreferences(): void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {
     const chosen = theme.value;

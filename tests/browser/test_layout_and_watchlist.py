@@ -1,4 +1,4 @@
-"""Looks and habits: phone width, both colours, the keyboard, numbers and times as India writes them, and the trader's daily handiwork."""
+"""Layout on phones, themes, keyboard use, Indian number formats, watchlist, signals and API tokens."""
 
 import re
 from datetime import datetime
@@ -6,17 +6,17 @@ from datetime import datetime
 import pytest
 from playwright.sync_api import Locator, expect
 
-from browser.people import (
-    NOTHING,
+from browser.environment import BrowserEnvironment
+from browser.users import (
+    NO_VALUE,
     PHONE,
-    People,
+    BrowserUsers,
+    accessibility_findings,
+    readable_by_scripts,
     row,
-    serious_findings,
-    stored,
     wait_for_another_price,
     wait_until,
 )
-from browser.stage import DemoEnvironment
 from hullwatch.domain.market.calendar import IST
 
 pytestmark = pytest.mark.browser
@@ -26,17 +26,17 @@ OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.cli
 SCROLLS = "box => box.scrollWidth > box.clientWidth"
 
 
-def enter(button: Locator) -> None:
-    """Press a button with the keyboard; what it does may take it away while the key is still down."""
+def press_enter(button: Locator) -> None:
+    """Press a button with the keyboard; the button may disappear while the key is still down."""
     button.focus()
     button.page.keyboard.press("Enter")
 
 
-def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
-    """On 360 pixels nothing sticks out sideways, and axe finds nothing serious, in dark and in light."""
-    asha = newcomers.trader("Asha", SBIN, NIFTY, viewport=PHONE)
+def test_every_page_fits_a_phone(new_users: BrowserUsers):
+    """No page overflows at 360 pixels, and axe finds nothing serious in either theme."""
+    asha = new_users.trader("Asha", SBIN, NIFTY, viewport=PHONE)
     tab = asha.open()
-    wait_for_another_price(tab, SBIN, NOTHING)
+    wait_for_another_price(tab, SBIN, NO_VALUE)
     findings, wide = [], []
     for page in (
         "watch",
@@ -49,14 +49,14 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
         "server",
         "audit",
     ):
-        tab.goto(f"{asha.stage.url}/#/{page}")
+        tab.goto(f"{asha.environment.url}/#/{page}")
         expect(tab.locator("main .panel").first).to_be_visible()
         expect(tab.locator("main .loading")).to_have_count(0)
         expect(tab.locator("nav [aria-current]")).to_be_in_viewport(ratio=0.9)
         for colours in ("dark", "light"):
             tab.emulate_media(color_scheme=colours)
             wait_until(tab, "theme => document.documentElement.dataset.theme === theme", colours)
-            findings += [f"{page}, {colours}: {found}" for found in serious_findings(tab)]
+            findings += [f"{page}, {colours}: {found}" for found in accessibility_findings(tab)]
         wide += [page] if tab.evaluate(OVERFLOWS) else []
         if page == "watch":
             expect(tab.locator(".signals tbody tr").first).to_be_visible()
@@ -66,16 +66,16 @@ def test_every_page_fits_a_phone_and_reads_well(newcomers: People):
     assert wide == []
 
 
-def test_the_header_follows_the_end_of_the_trading_day(newcomers: People):
-    """Open, then in the closing auction, then only derivatives trade; what is beside the word says until when."""
-    asha = newcomers.trader("Asha", SBIN)
-    stage, market = asha.stage, asha.open().locator(".market")
-    stage.control("POST", "/clock", {"speed": 1})
+def test_the_header_follows_the_end_of_the_trading_day(new_users: BrowserUsers):
+    """The phases are market open, closing auction, derivatives only and closed; the tooltip gives their times."""
+    asha = new_users.trader("Asha", SBIN)
+    environment, market = asha.environment, asha.open().locator(".market")
+    environment.control("POST", "/clock", {"speed": 1})
 
     def go_to(hour: int, minute: int) -> None:
-        now = datetime.fromisoformat(stage.control("GET", "/clock")["now"]).astimezone(IST)
+        now = datetime.fromisoformat(environment.control("GET", "/clock")["now"]).astimezone(IST)
         ahead = now.replace(hour=hour, minute=minute, second=0) - now
-        stage.control("POST", "/clock", {"advanceSeconds": ahead.total_seconds()})
+        environment.control("POST", "/clock", {"advanceSeconds": ahead.total_seconds()})
 
     expect(market).to_contain_text("Market open")
     expect(market).to_have_attribute("title", re.compile(r"derivatives trade until 15:40"))
@@ -90,16 +90,16 @@ def test_the_header_follows_the_end_of_the_trading_day(newcomers: People):
     expect(market).to_have_attribute("data-open", "false")
 
 
-def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: People):
-    """A line is added, shown, changed and removed without a mouse; lakhs are grouped, the zone is said, monitoring is stopped and started."""
-    asha = people.trader("Asha", NIFTY)
+def test_the_watchlist_works_by_keyboard(users: BrowserUsers):
+    """A symbol is added, changed and removed without a mouse; numbers have Indian grouping and times name IST."""
+    asha = users.trader("Asha", NIFTY)
     tab = asha.open()
-    wait_for_another_price(tab, NIFTY, NOTHING)
+    wait_for_another_price(tab, NIFTY, NO_VALUE)
     expect(row(tab, NIFTY).locator("td.price")).to_have_text(re.compile(r"^\d\d,\d\d\d\.\d\d$"))
     expect(tab.locator(".market")).to_contain_text(re.compile(r"\d\d:\d\d:\d\d IST"))
     assert tab.evaluate("new Intl.NumberFormat('en-IN').format(12345678)") == "1,23,45,678"
 
-    enter(tab.get_by_role("button", name="Add symbol"))
+    press_enter(tab.get_by_role("button", name="Add symbol"))
     search = tab.get_by_role("dialog").get_by_role("combobox", name="Symbol")
     expect(search).to_be_focused()
     search.press_sequentially("tcs")
@@ -111,17 +111,17 @@ def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: Pe
     expect(row(tab, TCS)).to_have_attribute("data-stale", "false")
     expect(tab.get_by_role("dialog")).to_have_count(0)
 
-    enter(tab.get_by_role("button", name=f"Change {TCS}"))
+    press_enter(tab.get_by_role("button", name=f"Change {TCS}"))
     tab.get_by_role("dialog").get_by_label("HMA period").fill("21")
-    enter(tab.get_by_role("button", name="Save"))
+    press_enter(tab.get_by_role("button", name="Save"))
     expect(row(tab, TCS)).to_contain_text("HMA 21")
-    enter(tab.get_by_role("button", name=f"Remove {TCS}"))
+    press_enter(tab.get_by_role("button", name=f"Remove {TCS}"))
     expect(tab.get_by_role("dialog").get_by_role("button", name="Remove")).to_be_focused()
     tab.keyboard.press("Escape")
     expect(tab.get_by_role("dialog")).to_have_count(0)
     expect(row(tab, TCS)).to_be_visible()
-    enter(tab.get_by_role("button", name=f"Remove {TCS}"))
-    enter(tab.get_by_role("dialog").get_by_role("button", name="Remove"))
+    press_enter(tab.get_by_role("button", name=f"Remove {TCS}"))
+    press_enter(tab.get_by_role("dialog").get_by_role("button", name="Remove"))
     expect(row(tab, TCS)).to_have_count(0)
 
     tab.get_by_role("button", name="Stop monitoring").click()
@@ -130,14 +130,14 @@ def test_the_watchlist_is_kept_by_keyboard_and_its_numbers_are_indian(people: Pe
     expect(tab.get_by_text("Your watchlist is being watched.")).to_be_visible()
 
 
-def test_signals_arrive_by_themselves_and_can_be_filtered(stage: DemoEnvironment, people: People):
-    """Signals of live candles appear in the list, on the line and on the chart; filters choose among them."""
-    asha = people.stranger("Asha")
+def test_signals_arrive_live_and_can_be_filtered(environment: BrowserEnvironment, users: BrowserUsers):
+    """Signals of live candles appear in the list and on the chart without a reload."""
+    asha = users.register_later("Asha")
     asha.register()
     asha.connect()
     asha.watch(SBIN, TCS, NIFTY, resolution="1", period=4)
     tab = asha.open()
-    wait_for_another_price(tab, SBIN, NOTHING)
+    wait_for_another_price(tab, SBIN, NO_VALUE)
     expect(tab.locator(".signals tbody tr").first).to_be_visible()
     first = tab.locator(".signals tbody tr").first
     expect(first).to_contain_text(re.compile(r"\d\d:\d\d IST"))
@@ -147,25 +147,25 @@ def test_signals_arrive_by_themselves_and_can_be_filtered(stage: DemoEnvironment
 
     expect(tab.locator(".signals tbody tr").first).to_be_visible()
     other = "down" if direction == "up" else "up"
-    expect(tab.locator(f".signals tbody .sig[data-tone={other}]")).to_have_count(0)
+    expect(tab.locator(f".signals tbody .signal[data-tone={other}]")).to_have_count(0)
     expect(tab.locator(".chart .canvas[data-ready=true]")).to_have_attribute(
         "aria-label", re.compile(r"\d+ signals")
     )
-    assert people.complaints == []
-    del stage
+    assert users.page_errors == []
+    del environment
 
 
-def test_an_api_token_is_shown_once_and_kept_nowhere(people: People):
-    """A new token stands on the page until it is taken note of, and in no storage; afterwards the page does not know it."""
-    tab = people.trader("Asha").open("/#/account")
-    tab.get_by_label("What it is for").fill("my laptop")
-    tab.get_by_role("button", name="Make a token").click()
-    value = tab.locator("[data-once]").inner_text()
+def test_an_api_token_is_shown_only_once(users: BrowserUsers):
+    """The value disappears with Done, and neither the page nor the browser's storage keeps it."""
+    tab = users.trader("Asha").open("/#/account")
+    tab.get_by_label("Token name").fill("my laptop")
+    tab.get_by_role("button", name="Create a token").click()
+    value = tab.locator("[data-shown-once]").inner_text()
     tab.get_by_role("button", name="Done").click()
     expect(tab.get_by_role("rowheader", name="my laptop")).to_be_visible()
 
     assert len(value) > 20
-    assert value not in stored(tab)
+    assert value not in readable_by_scripts(tab)
     tab.reload()
     expect(tab.get_by_role("rowheader", name="my laptop")).to_be_visible()
-    assert value not in stored(tab)
+    assert value not in readable_by_scripts(tab)
