@@ -1,4 +1,4 @@
-"""Many linked accounts at once: users, their sessions with the simulated broker, and their watchlists, put into a house's store."""
+"""Many linked accounts at once: users, their sessions with the simulated broker, and their watchlists, put into a application's store."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -70,17 +70,17 @@ def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Set
 
 @asynccontextmanager
 async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[Application]:
-    """Open a house with an empty SQLite database in a folder of its own, logging to a file as a service would."""
+    """Open a application with an empty SQLite database in a folder of its own, logging to a file as a service would."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
         configure_logging(level="info", stream=log)
         async with open_application(
             settings_for(broker, Path(folder)), clock=clock or SystemClock()
-        ) as house:
+        ) as application:
             reduce_garbage_collection()  # as the server does
             try:
-                yield house
+                yield application
             finally:
-                await house.stop(5.0)
+                await application.stop(5.0)
 
 
 def _log_file(folder: Path) -> TextIO:
@@ -88,13 +88,13 @@ def _log_file(folder: Path) -> TextIO:
 
 
 async def link_accounts(
-    house: Application, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
+    application: Application, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
 ) -> list[Account]:
     """Store so many users with a session each, and with a watchlist that is wanted if one is given; nothing is read into memory."""
     accounts = [Account(f"usr_{number:05d}", f"FB{number:05d}") for number in range(count)]
     sessions = await for_each(accounts, lambda account: broker.new_session(account.fyers_id))
-    now = house.clock.now()
-    async with house.store.begin() as work:
+    now = application.services.context.clock.now()
+    async with application.services.context.store.begin() as work:
         for account, (token, expires_at) in zip(accounts, sessions, strict=True):
             email = f"{account.user_id}@example.com"
             await work.users.add(User(account.user_id, email, "Bench Mark", Role.TRADER, now), NO_PASSWORD)
@@ -120,10 +120,10 @@ def linked(account: Account, expires_at: datetime, now: datetime) -> Connection:
     ).after
 
 
-async def log_in_again(house: Application, broker: BrokerProcess, account: Account) -> None:
+async def log_in_again(application: Application, broker: BrokerProcess, account: Account) -> None:
     """Give an account a new session, the way the callback of a login does."""
     token, expires_at = await broker.new_session(account.fyers_id)
-    await house.connections.log_in(
+    await application.services.connections.log_in(
         account.user_id,
         token=AccessToken(token.reveal()),
         fyers_id=account.fyers_id,

@@ -14,17 +14,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from random import Random
 
 import psutil
 
 from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, link_accounts, log_in_again
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, spread, tell
-from hullwatch.app import Application, new_id
+from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.runtime.clock import SystemClock
 from hullwatch.services.monitoring.service import MonitoringService
 
 TARGET_ACCOUNTS = 2_000
@@ -50,8 +48,8 @@ class Cycle:
 class CycleMetrics:
     """Notes whose cycle took how long: the runner reports from within the task that it named after the account."""
 
-    def __init__(self, house: Application) -> None:
-        self._metrics = house.metrics
+    def __init__(self, application: Application) -> None:
+        self._metrics = application.metrics
         self.cycles: list[Cycle] = []
 
     def cycle(self, outcome: str, seconds: float) -> None:
@@ -84,9 +82,9 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A running house with everybody being watched."""
+    """A running application with everybody being watched."""
 
-    house: Application
+    application: Application
     broker: BrokerProcess
     monitoring: MonitoringService
     metrics: CycleMetrics
@@ -123,36 +121,30 @@ class Scene:
 
 @asynccontextmanager
 async def watched(count: int, interval_s: float) -> AsyncIterator[Scene]:
-    """Have so many accounts watched by the house's own parts, warmed up."""
+    """Have so many accounts watched by the application's own parts, warmed up."""
     starts_at = trading_moment(STARTS_AFTER_OPEN)
     async with broker_process(starts_at=starts_at) as broker:
         answer = await broker.control("GET", "/clock")
         clock = ShiftedClock(starts_at.fromisoformat(answer["now"]))
-        async with benchmark_house(broker, clock) as house:
-            accounts = await link_accounts(house, broker, count, Watchlist(resolution=RESOLUTION))
-            await house.connections.load()
-            house.connections.start_jobs()
-            metrics = CycleMetrics(house)
+        async with benchmark_house(broker, clock) as application:
+            accounts = await link_accounts(application, broker, count, Watchlist(resolution=RESOLUTION))
+            await application.services.connections.load()
+            application.services.connections.start_jobs()
+            metrics = CycleMetrics(application)
             monitoring = MonitoringService(
-                store=house.store,
-                connections=house.connections,
-                market=house.market,
-                calendar=house.calendar,
-                clock=clock,
-                random=Random(2),
-                hub=house.hub,
+                application.services.context,
+                connections=application.services.connections,
+                market=application.services.market,
                 metrics=metrics,
-                new_id=new_id,
                 interval_s=interval_s,
-                wire_clock=SystemClock(),
             )
             await monitoring.load()
             began, cpu_began = time.monotonic(), time.process_time()
-            monitoring.start_jobs(house.supervisor)
-            scene = Scene(house, broker, monitoring, metrics, accounts, 0.0, 0.0)
+            monitoring.start_jobs(application.services.supervisor)
+            scene = Scene(application, broker, monitoring, metrics, accounts, 0.0, 0.0)
             await scene.all_watching()
             warm_s, warm_cpu_s = time.monotonic() - began, time.process_time() - cpu_began
-            yield Scene(house, broker, monitoring, metrics, accounts, warm_cpu_s, warm_s)
+            yield Scene(application, broker, monitoring, metrics, accounts, warm_cpu_s, warm_s)
             await monitoring.close()
 
 
@@ -171,7 +163,7 @@ async def trouble(scene: Scene, cohort: Sequence[Account]) -> None:
     )
     # The figure is about living beside accounts that are expired, hanging or failing, not about the moment in which they all become so.
     while any(  # noqa: ASYNC110 - nobody tells when the last of them has ended
-        scene.house.connections.connection(account.user_id).has_session for account in ended
+        scene.application.services.connections.connection(account.user_id).has_session for account in ended
     ):
         await asyncio.sleep(0.5)
     await asyncio.sleep(5.0)
@@ -180,7 +172,7 @@ async def trouble(scene: Scene, cohort: Sequence[Account]) -> None:
 async def relief(scene: Scene, cohort: Sequence[Account]) -> None:
     """End the trouble: no faults, new logins for those whose sessions ended, everybody watched again."""
     await scene.broker.clear_faults()
-    await for_each(cohort[0::3], lambda account: log_in_again(scene.house, scene.broker, account))
+    await for_each(cohort[0::3], lambda account: log_in_again(scene.application, scene.broker, account))
     await scene.all_watching()
     await asyncio.sleep(5.0)
 

@@ -58,33 +58,38 @@ async def measure(tabs: int) -> list[Figure]:
     """Return the figures for so many tabs."""
     async with broker_process(starts_at=TRADING) as broker:
         clock = ScaledClock(speed=1.0, starts_at=TRADING)
-        async with benchmark_house(broker, clock) as house:
-            accounts = await link_accounts(house, broker, -(-tabs // TABS_EACH))
-            await house.start()
+        async with benchmark_house(broker, clock) as application:
+            accounts = await link_accounts(application, broker, -(-tabs // TABS_EACH))
+            await application.start()
             for account in accounts:
-                await house.monitoring.add_watch(
+                await application.services.monitoring.add_watch(
                     account.user_id, symbol=SYMBOLS[0], resolution=Resolution("5"), period=55, rule=Rule.CROSS
                 )
-            return await _measure_served(house, accounts, tabs)
+            return await _measure_served(application, accounts, tabs)
 
 
-async def _measure_served(house: Application, accounts: list[Account], tabs: int) -> list[Figure]:
+async def _measure_served(application: Application, accounts: list[Account], tabs: int) -> list[Figure]:
     ready = asyncio.get_running_loop().create_future()
     with listen_on("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         config = WebConfig(public_url=f"http://127.0.0.1:{port}", pages=built_pages())
         serving = asyncio.create_task(
-            serve_application(house, house.web(config), sock, ready=ready.set_result, within_s=5.0)
+            serve_application(
+                application, application.web(config), sock, ready=ready.set_result, within_s=5.0
+            )
         )
         try:
-            return await _measure_at(house, await ready, accounts, tabs)
+            return await _measure_at(application, await ready, accounts, tabs)
         finally:
             serving.cancel()
             await asyncio.wait({serving})
 
 
-async def _measure_at(house: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
-    values = [(await house.logins.add_token(account.user_id, "bench"))[1].reveal() for account in accounts]
+async def _measure_at(application: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
+    values = [
+        (await application.services.authentication.add_token(account.user_id, "bench"))[1].reveal()
+        for account in accounts
+    ]
     me = psutil.Process()
     before = me.memory_info().rss
     load = await asyncio.create_subprocess_exec(
@@ -96,11 +101,11 @@ async def _measure_at(house: Application, url: str, accounts: list[Account], tab
         if line.strip() != "open":
             raise RuntimeError(f"the sockets did not open: {line!r}")
         for account in accounts:
-            _publish(house, account.user_id, 1.0)
+            _publish(application, account.user_id, 1.0)
         await asyncio.sleep(2)
         tab_kb = (me.memory_info().rss - before) / 1024 / tabs
         return [
-            *await _in_browser(house, url, accounts, tabs),
+            *await _in_browser(application, url, accounts, tabs),
             Figure("memory a connected tab, on the server", f"{tab_kb:.0f} kB"),
         ]
     finally:
@@ -108,16 +113,18 @@ async def _measure_at(house: Application, url: str, accounts: list[Account], tab
         await load.wait()
 
 
-def _publish(house: Application, user_id: str, price: float) -> None:
+def _publish(application: Application, user_id: str, price: float) -> None:
     quote = Quote(SYMBOLS[0], price, change=1.0, change_percent=0.1)
-    event = QuotesArrived(user_id, (quote,), {}, house.clock.now())
-    house.hub.publish(user_id, event, replaceable_key="quotes")
+    event = QuotesArrived(user_id, (quote,), {}, application.services.context.clock.now())
+    application.services.context.hub.publish(user_id, event, replaceable_key="quotes")
 
 
-async def _in_browser(house: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
+async def _in_browser(application: Application, url: str, accounts: list[Account], tabs: int) -> list[Figure]:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only here, and slow to import
 
-    login = await house.logins.open_browser(await house.accounts.get(accounts[0].user_id))
+    login = await application.services.authentication.open_browser(
+        await application.services.accounts.get(accounts[0].user_id)
+    )
     cookie: Any = {"name": LOGIN_COOKIE, "value": login.value.reveal(), "url": url, "httpOnly": True}
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS])
@@ -135,7 +142,7 @@ async def _in_browser(house: Application, url: str, accounts: list[Account], tab
             weight = int(await page.evaluate(_WEIGHT))
             if len(paints) < LOADS:
                 await context.close()
-        delays = await _event_to_pixel(house, page, accounts)
+        delays = await _event_to_pixel(application, page, accounts)
         await chromium.close()
     worst = percentile(delays, 95)
     return [
@@ -151,7 +158,7 @@ async def _in_browser(house: Application, url: str, accounts: list[Account], tab
     ]
 
 
-async def _event_to_pixel(house: Application, page: Any, accounts: list[Account]) -> list[float]:
+async def _event_to_pixel(application: Application, page: Any, accounts: list[Account]) -> list[float]:
     await page.evaluate(_WATCH_PRICE)
     published: dict[str, float] = {}
     for number in range(ROUNDS):
@@ -160,7 +167,7 @@ async def _event_to_pixel(house: Application, page: Any, accounts: list[Account]
         for place, account in enumerate([*accounts[1:], accounts[0]]):
             if account is accounts[0]:
                 published[f"{price:,.2f}"] = time.time() * 1000
-            _publish(house, account.user_id, float(price))
+            _publish(application, account.user_id, float(price))
             if place % 10 == 9:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(1)

@@ -32,12 +32,12 @@ WARM_WITHIN_S = 120.0
 class Delays:
     """Seconds of market time from each candle's close to its being judged, and to its signal being stored and told."""
 
-    def __init__(self, house: Application, user_ids: list[str], since: datetime) -> None:
-        self._house = house
+    def __init__(self, application: Application, user_ids: list[str], since: datetime) -> None:
+        self._house = application
         self._since = since
         self.judged: list[float] = []
         self.signalled: list[float] = []
-        self._subscription = house.hub.subscribe(*user_ids)
+        self._subscription = application.services.context.hub.subscribe(*user_ids)
 
     async def listen(self) -> None:
         """Note what is told, until cancelled."""
@@ -66,18 +66,18 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
     watchlist = Watchlist(resolution=RESOLUTION, period=PERIOD, rules=(Rule.CROSS, Rule.TURN))
     async with broker_process(starts_at=starts_at, speed=0.0) as broker:
         clock = ScaledClock(speed=0.0, starts_at=starts_at)
-        async with benchmark_house(broker, clock) as house:
-            linked = await link_accounts(house, broker, accounts, watchlist)
+        async with benchmark_house(broker, clock) as application:
+            linked = await link_accounts(application, broker, accounts, watchlist)
             await broker.control("POST", "/clock", {"speed": speed})
             told = await broker.control("GET", "/clock")
             clock.synchronise(datetime.fromisoformat(told["now"]).astimezone(UTC), speed)
-            await house.connections.load()
-            await house.monitoring.load()
-            house.connections.start_jobs()
-            house.monitoring.start_jobs(house.supervisor)
+            await application.services.connections.load()
+            await application.services.monitoring.load()
+            application.services.connections.start_jobs()
+            application.services.monitoring.start_jobs(application.services.supervisor)
             users = [account.user_id for account in linked]
-            await _all_watching(house, users)
-            delays = Delays(house, users, since=clock.now())
+            await _all_watching(application, users)
+            delays = Delays(application, users, since=clock.now())
             listening = asyncio.create_task(delays.listen(), name="delays")
             await clock.sleep(closes * CANDLE.total_seconds())
             await clock.sleep(20.0)
@@ -103,9 +103,11 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
     ]
 
 
-async def _all_watching(house: Application, users: list[str]) -> None:
+async def _all_watching(application: Application, users: list[str]) -> None:
     deadline = time.monotonic() + WARM_WITHIN_S
-    while any(house.monitoring.state(user).status is not WatchStatus.WATCHING for user in users):
+    while any(
+        application.services.monitoring.state(user).status is not WatchStatus.WATCHING for user in users
+    ):
         if time.monotonic() > deadline:
             raise TimeoutError("not everybody is watched")
         await asyncio.sleep(0.05)
@@ -122,7 +124,7 @@ def main(args: list[str]) -> None:
     closes, speed = (8, 10.0) if chosen.quick else (chosen.closes, chosen.speed)
     figures = run(measure(chosen.accounts, closes, speed))
     method = (
-        f"the house's own parts against the simulator in another process, both at {speed:g} market seconds a second, so that "
+        f"the application's own parts against the simulator in another process, both at {speed:g} market seconds a second, so that "
         f"CPU and network weigh {speed:g} times; {chosen.accounts} account(s) with {len(SYMBOLS)} symbols, resolution "
         f"{RESOLUTION} and both rules, HMA {PERIOD}; {closes} closes after the first ones; from the candle's close to the "
         "moment at which its signal is stored and told to the event stream. Waiting until the candle has settled (1 s) and "

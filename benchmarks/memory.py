@@ -77,8 +77,8 @@ async def measure(count: int) -> list[Figure]:
 
 async def _server_at_rest(broker: BrokerProcess, data_dir: Path, count: int) -> Rest:
     settings = settings_for(broker, data_dir)
-    async with open_application(settings, clock=SystemClock()) as house:
-        await link_accounts(house, broker, count)
+    async with open_application(settings, clock=SystemClock()) as application:
+        await link_accounts(application, broker, count)
     environment = os.environ | {
         "HULLWATCH_DATA_DIR": str(data_dir),
         "HULLWATCH_DATABASE_URL": "",
@@ -136,15 +136,15 @@ async def _sample(server: psutil.Process) -> Rest:
 
 async def _traced_kb(broker: BrokerProcess, count: int) -> float:
     """Return how much more is allocated an account after loading them and validating each once."""
-    async with benchmark_house(broker) as house:
-        await link_accounts(house, broker, count)
+    async with benchmark_house(broker) as application:
+        await link_accounts(application, broker, count)
         gc.collect()
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
-            await house.connections.load()
-            await house.monitoring.load()
-            await house.validation.validate_all_active_users()
+            await application.services.connections.load()
+            await application.services.monitoring.load()
+            await application.services.validation.validate_all_active_users()
             await asyncio.sleep(AT_REST_AFTER_S)
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()

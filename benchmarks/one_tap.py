@@ -117,9 +117,9 @@ class Browser:
 
 @dataclass
 class Round:
-    """The house under test, everybody's links, and the counts."""
+    """The application under test, everybody's links, and the counts."""
 
-    house: Application
+    application: Application
     clock: MovedClock
     url: str
     accounts: list[Account]
@@ -137,7 +137,7 @@ class Round:
 
     async def link(self, account: Account) -> str:
         """Make a link as a notice does."""
-        address = await self.house.login_links.link_for(account.user_id)
+        address = await self.application.services.login_links.link_for(account.user_id)
         if address is None:
             raise RuntimeError("an account without a session has no link")
         return address.reveal().partition("#")[2]
@@ -148,7 +148,9 @@ class Round:
 
     def generations(self) -> int:
         """Count all logins there have been."""
-        return sum(connection.generation for connection in self.house.connections.connections())
+        return sum(
+            connection.generation for connection in self.application.services.connections.connections()
+        )
 
     # ---------------------------------------------------------------- wrong uses
 
@@ -178,11 +180,11 @@ class Round:
         """Press, or come back, in a browser in which somebody else is signed in."""
         account, stranger = self.accounts[number], self.accounts[number - 1]
         link = await self.link(account)
-        async with self.house.store.begin(read_only=True) as work:
+        async with self.application.services.context.store.begin(read_only=True) as work:
             user = await work.users.get(stranger.user_id)
         if user is None:
             raise LookupError("a stored user is not there")
-        cookie = (await self.house.logins.open_browser(user)).value.reveal()
+        cookie = (await self.application.services.authentication.open_browser(user)).value.reveal()
         async with self.browser() as theirs, self.browser() as person:
             theirs.sign_in(cookie)
             status, said = await theirs.ask("begin", link)
@@ -220,21 +222,21 @@ class Round:
                     self.note("expired", status, is_accepted=status == 200 or "url" in said)
 
             await for_each(range(0, len(links), 2), begin)
-            self.clock.moved += timedelta(minutes=self.house.settings.login_link_minutes)
+            self.clock.moved += timedelta(minutes=self.application.settings.login_link_minutes)
             await self.each(use)
 
     async def right_and_replayed(self, number: int) -> None:
         """Log in by link as people do; then use the link and the way back again, in the same browser and in another one."""
         account = self.accounts[number]
         link = await self.link(account)
-        before = self.house.connections.connection(account.user_id).generation
+        before = self.application.services.connections.connection(account.user_id).generation
         async with self.browser() as person, self.browser() as other:
             began = time.perf_counter()
             await person.ask("look", link)
             back = await person.log_in_at_fyers(await person.press(link), account.fyers_id)
             status, leads_to = await person.come_back(back)
             self.taps_s.append(time.perf_counter() - began)
-            connection = self.house.connections.connection(account.user_id)
+            connection = self.application.services.connections.connection(account.user_id)
             is_right = leads_to == "/reconnect/done" and connection.has_session
             self.note("right", status, is_accepted=is_right and connection.generation == before + 1)
             for browser in (person, other):
@@ -252,7 +254,7 @@ class Round:
 
 
 async def give_apps(
-    house: Application, broker: BrokerProcess, accounts: list[Account], leads_to: str
+    application: Application, broker: BrokerProcess, accounts: list[Account], leads_to: str
 ) -> None:
     """Give each account a Fyers app of its own: logins through one app are paced together, 170 a minute."""
     apps = [
@@ -267,7 +269,7 @@ async def give_apps(
             {"appId": app.app_id, "secret": app.secret.reveal(), "redirectUri": app.redirect_uri},
         ),
     )
-    async with house.store.begin() as work:
+    async with application.services.context.store.begin() as work:
         for account, app in zip(accounts, apps, strict=True):
             await work.connections.put_app(account.user_id, app)
         await work.commit()
@@ -275,7 +277,7 @@ async def give_apps(
 
 @contextlib.asynccontextmanager
 async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
-    """Serve a house with so many linked accounts whose sessions are over."""
+    """Serve a application with so many linked accounts whose sessions are over."""
     with (
         TemporaryDirectory(prefix="hullwatch-bench-") as folder,
         (Path(folder) / "log").open("w") as log,
@@ -284,21 +286,21 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
         configure_logging(level="info", stream=log)
         clock, signals, url = MovedClock(), StopSignals(), url_of(*address_of(sock))
         settings = settings_for(broker, Path(folder), public_url=url)
-        async with open_application(settings, clock=clock) as house:
-            accounts = await link_accounts(house, broker, count)
-            await give_apps(house, broker, accounts, f"{url}/api/fyers/callback")
-            await house.connections.load()
+        async with open_application(settings, clock=clock) as application:
+            accounts = await link_accounts(application, broker, count)
+            await give_apps(application, broker, accounts, f"{url}/api/fyers/callback")
+            await application.services.connections.load()
             for account in accounts:
-                await house.connections.disconnect_by_admin(account.user_id, actor="bench")
+                await application.services.connections.disconnect_by_admin(account.user_id, actor="bench")
             ready = asyncio.Event()
-            web = house.web(house.web_config())
+            web = application.web(application.web_config())
             serving = asyncio.create_task(
-                serve_application(house, web, sock, ready=lambda _: ready.set(), signals=signals),
+                serve_application(application, web, sock, ready=lambda _: ready.set(), signals=signals),
                 name="server",
             )
             await ready.wait()
             async with aiohttp.TCPConnector(limit=64) as connector:
-                yield Round(house, clock, url, accounts, connector)
+                yield Round(application, clock, url, accounts, connector)
             signals.asked.set()
             await serving
 

@@ -29,7 +29,7 @@ SIGNAL = NotificationKind.SIGNAL
 
 @asynccontextmanager
 async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterator[Application]:
-    """Open a house whose outbox reaches the receivers, and nothing else."""
+    """Open a application whose outbox reaches the receivers, and nothing else."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, (Path(folder) / "log").open("w") as log:
         configure_logging(level="error", stream=log)
         settings = read_settings(
@@ -48,15 +48,15 @@ async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterato
             smtp_password="",
             notify_private_addresses=True,
         )
-        async with open_application(settings) as house:
-            yield house
+        async with open_application(settings) as application:
+            yield application
 
 
-async def add_users(house: Application, count: int, webhook_port: int) -> list[str]:
+async def add_users(application: Application, count: int, webhook_port: int) -> list[str]:
     """Store users with a mailbox and a webhook each; return their ids."""
     users = [new_id("usr") for _ in range(count)]
-    now = house.clock.now()
-    async with house.store.begin() as work:
+    now = application.services.context.clock.now()
+    async with application.services.context.store.begin() as work:
         for user_id in users:
             await work.users.add(User(user_id, f"{user_id}@bench.example", user_id, Role.TRADER, now), "!")
             for kind, address, secret in (
@@ -78,26 +78,26 @@ async def add_users(house: Application, count: int, webhook_port: int) -> list[s
     return users
 
 
-async def store_notices(house: Application, users: list[str], count: int) -> float:
+async def store_notices(application: Application, users: list[str], count: int) -> float:
     """Store notices, users in turn; return how long it took."""
     began = time.monotonic()
     for first in range(0, count, AT_ONCE):
-        async with house.store.begin() as work:
+        async with application.services.context.store.begin() as work:
             for number in range(first, min(first + AT_ONCE, count)):
                 notice = Notification(
                     new_id("ntc"), users[number % len(users)], SIGNAL, "NSE:SBIN-EQ crossed above its average",
-                    "The candle that closed at 14:05 IST ended at 812.35; HMA(55) was 811.90.", house.clock.now(), f"i{number}",
+                    "The candle that closed at 14:05 IST ended at 812.35; HMA(55) was 811.90.", application.services.context.clock.now(), f"i{number}",
                 )  # fmt: skip
                 await work.notifications.add(notice)
             await work.commit()
     return time.monotonic() - began
 
 
-async def outcome(house: Application, users: list[str]) -> tuple[set[str], int, list[float]]:
+async def outcome(application: Application, users: list[str]) -> tuple[set[str], int, list[float]]:
     """Return the ids in the outbox, how many of them are not sent, and the seconds from storing to sent of the others."""
     ids: set[str] = set()
     open_ones, delays = 0, []
-    async with house.store.begin(read_only=True) as work:
+    async with application.services.context.store.begin(read_only=True) as work:
         for user_id in users:
             for one in await work.outbox.of_user(user_id, limit=10 * EACH_USER):
                 ids.add(one.id)
@@ -108,12 +108,12 @@ async def outcome(house: Application, users: list[str]) -> tuple[set[str], int, 
     return ids, open_ones, delays
 
 
-async def all_sent(house: Application, expected: int) -> None:
+async def all_sent(application: Application, expected: int) -> None:
     """Wait until every delivery was sent, by what the metrics count."""
     sent = 'hullwatch_notifications_total{{channel="{}",outcome="sent"}}'
     ends_at = time.monotonic() + LONGEST_S
     while time.monotonic() < ends_at:
-        text = house.metrics.render().decode()
+        text = application.metrics.render().decode()
         lines = [
             line.rpartition(" ")
             for line in text.splitlines()
@@ -128,15 +128,15 @@ async def all_sent(house: Application, expected: int) -> None:
 async def measure(count: int, database_url: str) -> list[Figure]:
     """Store, send, and compare what was taken with what should have been."""
     async with receivers_process() as receivers:
-        async with sending_house(receivers, database_url) as house:
-            users = await add_users(house, max(1, count // EACH_USER), receivers.webhook_port)
-            house.outbox.start_jobs(house.supervisor)
+        async with sending_house(receivers, database_url) as application:
+            users = await add_users(application, max(1, count // EACH_USER), receivers.webhook_port)
+            application.services.outbox.start_jobs(application.services.supervisor)
             cpu, began = time.process_time(), time.monotonic()
-            storing_s = await store_notices(house, users, count)
-            await all_sent(house, 2 * count)
+            storing_s = await store_notices(application, users, count)
+            await all_sent(application, 2 * count)
             took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
-            await house.supervisor.stop(30)
-            ids, open_ones, delays = await outcome(house, users)
+            await application.services.supervisor.stop(30)
+            ids, open_ones, delays = await outcome(application, users)
         told = await receivers.close()
     takings: dict[str, list[bool]] = told["takings"]
     lost = len(ids - takings.keys())
@@ -184,7 +184,7 @@ def main(args: list[str]) -> None:
     count = 1_000 if chosen.quick else chosen.notices
     figures = run(measure(count, chosen.database))
     method = (
-        "The outbox of a whole house, real SMTP (aiosmtpd) and HTTP receivers in another process on loopback. Each notice goes to its user's "
+        "The outbox of a whole application, real SMTP (aiosmtpd) and HTTP receivers in another process on loopback. Each notice goes to its user's "
         f"mailbox and webhook; a user has {EACH_USER}. Of all attempts {FAILING:.0%} fail: refused (451, 503), connection cut before or after the "
         "message was taken, or no answer for 12 s. Lost is what no receiver took; a repetition is excused when the receiver's answer to the "
         "taking before was cut off."

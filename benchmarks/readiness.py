@@ -71,14 +71,14 @@ async def cold_house(
     async with broker_process(starts_at=starts_at) as broker:
         answer = await broker.control("GET", "/clock")
         clock = ShiftedClock(starts_at.fromisoformat(answer["now"]))
-        async with benchmark_house(broker, clock) as house:
-            accounts = await link_accounts(house, broker, count, Watchlist())
+        async with benchmark_house(broker, clock) as application:
+            accounts = await link_accounts(application, broker, count, Watchlist())
             dead = accounts[:: round(1 / DEAD_SHARE)]
-            await house.connections.load()
+            await application.services.connections.load()
             for account in dead:
-                await house.connections.sign_out(account.user_id, actor=account.user_id)
+                await application.services.connections.sign_out(account.user_id, actor=account.user_id)
             await broker.control("DELETE", "/calls")
-            yield house, broker, accounts, dead
+            yield application, broker, accounts, dead
 
 
 class Counting:
@@ -112,17 +112,17 @@ class Counting:
 
 async def observe(count: int, *, is_whole_server: bool) -> Seen:
     """Let a check be made and return what it showed."""
-    async with cold_house(count) as (house, broker, accounts, dead):
+    async with cold_house(count) as (application, broker, accounts, dead):
         began, cpu_began = time.monotonic(), time.process_time()
         async with Counting(broker) as counting:
             if is_whole_server:
-                await house.start()
+                await application.start()
             else:
-                house.connections.start_jobs()
-                await house.monitoring.load()  # its cycles do not run: the check alone fetches
-                house.account_readiness.start_jobs()
-            told_s = await _until_told(house, len(dead), began)
-            ready_s = await _until_ready(house, count - len(dead), began)
+                application.services.connections.start_jobs()
+                await application.services.monitoring.load()  # its cycles do not run: the check alone fetches
+                application.services.readiness.start_jobs()
+            told_s = await _until_told(application, len(dead), began)
+            ready_s = await _until_ready(application, count - len(dead), began)
         cpu_s = time.process_time() - cpu_began
         total = await broker.control("GET", "/calls")
         reports = await for_each(
@@ -131,7 +131,7 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
         by_account = dict(zip(accounts, reports, strict=True))
         looking = time.process_time()
         verdicts = Counter(
-            one.readiness.verdict for one in (await house.account_readiness.overview()).accounts
+            one.readiness.verdict for one in (await application.services.readiness.overview()).accounts
         )
         return Seen(
             ready_s=ready_s,
@@ -149,14 +149,14 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
         )
 
 
-async def _until_told(house: Application, dead: int, began: float) -> float:
+async def _until_told(application: Application, dead: int, began: float) -> float:
     """Wait until everybody without a session has been told, and return how long that took."""
-    incident_id = incident_of(house.clock.now().astimezone(IST).date())
+    incident_id = incident_of(application.services.context.clock.now().astimezone(IST).date())
     told: set[str] = set()
     while time.monotonic() - began < WARM_WITHIN_S:
         # On a small machine that does all this at once the database may be late; then it is asked again.
         with suppress(StorageUnavailable):
-            async with house.store.begin(read_only=True) as work:
+            async with application.services.context.store.begin(read_only=True) as work:
                 told = await work.notifications.users_told(NotificationKind.NOT_READY, incident_id)
         if len(told) >= dead:
             return time.monotonic() - began
@@ -164,13 +164,15 @@ async def _until_told(house: Application, dead: int, began: float) -> float:
     raise TimeoutError(f"only {len(told)} of {dead} were told")
 
 
-async def _until_ready(house: Application, alive: int, began: float) -> float:
+async def _until_ready(application: Application, alive: int, began: float) -> float:
     """Wait until everybody with a session is ready, and return how long that took."""
     while time.monotonic() - began < WARM_WITHIN_S:
-        if (await house.account_readiness.overview()).good >= alive:
+        if (await application.services.readiness.overview()).good >= alive:
             return time.monotonic() - began
         await asyncio.sleep(5.0)
-    found = Counter(one.readiness.reason for one in (await house.account_readiness.overview()).accounts)
+    found = Counter(
+        one.readiness.reason for one in (await application.services.readiness.overview()).accounts
+    )
     raise TimeoutError(f"not everybody is ready: {found}")
 
 

@@ -1,7 +1,7 @@
 """The throughput of the token status, from cache, beside that of a bare Starlette JSON route on the same server.
 
-The server is a process with a real house, served as ``hullwatch serve`` serves it; one path is answered by a bare Starlette app before
-the house's app sees it. The load comes from this process: plain keep-alive connections that send the next request when the last one is
+The server is a process with a real application, served as ``hullwatch serve`` serves it; one path is answered by a bare Starlette app before
+the application's app sees it. The load comes from this process: plain keep-alive connections that send the next request when the last one is
 answered. Both routes take turns.
 """
 
@@ -54,20 +54,20 @@ async def bare(_: Request) -> JSONResponse:
 
 
 async def serve_both() -> None:
-    """Serve a house with one linked, validated account, and the bare route, until told to stop; print address and cookie."""
+    """Serve a application with one linked, validated account, and the bare route, until told to stop; print address and cookie."""
     from hullwatch.cli.server import StopSignals, listen_on, serve_application  # noqa: PLC0415 - the server's part only
     from hullwatch.web.dependencies import LOGIN_COOKIE  # noqa: PLC0415
 
     bare_app = Starlette(routes=[Route(BARE_PATH, bare)])
-    async with broker_process() as broker, benchmark_house(broker) as house:
-        (account,) = await link_accounts(house, broker, 1)
-        await house.start()
-        async with house.store.begin(read_only=True) as work:
+    async with broker_process() as broker, benchmark_house(broker) as application:
+        (account,) = await link_accounts(application, broker, 1)
+        await application.start()
+        async with application.services.context.store.begin(read_only=True) as work:
             user = await work.users.get(account.user_id)
         if user is None:
             raise LookupError("the account that was stored is not there")
-        login = await house.logins.open_browser(user)
-        app = house.web(house.web_config())
+        login = await application.services.authentication.open_browser(user)
+        app = application.web(application.web_config())
 
         async def either(scope: Any, receive: Any, send: Any) -> None:
             await (bare_app if scope.get("path") == BARE_PATH else app)(scope, receive, send)
@@ -76,7 +76,7 @@ async def serve_both() -> None:
             print(json.dumps({"url": url, "cookie": f"{LOGIN_COOKIE}={login.value.reveal()}"}), flush=True)
 
         with listen_on("127.0.0.1", 0) as sock, StopSignals() as signals:
-            await serve_application(house, either, sock, ready=ready, signals=signals)
+            await serve_application(application, either, sock, ready=ready, signals=signals)
 
 
 def serve() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import time
+from dataclasses import replace
 from random import Random
 
 from benchmarks.accounts import Account, benchmark_house, link_accounts
@@ -44,15 +45,15 @@ class SlotClock(SystemClock):
 
 async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
     """Return the figures of one sweep, and its totals as the service tells them."""
-    async with broker_process() as broker, benchmark_house(broker) as house:
-        accounts = await link_accounts(house, broker, count)
-        await house.connections.load()
-        house.connections.start_jobs()
+    async with broker_process() as broker, benchmark_house(broker) as application:
+        accounts = await link_accounts(application, broker, count)
+        await application.services.connections.load()
+        application.services.connections.start_jobs()
         hanging = {account.user_id for account in Random(3).sample(accounts, round(count * HANGING_SHARE))}
         await _put_faults(broker, [account for account in accounts if account.user_id in hanging])
         clock = SlotClock()
         verdicts: dict[str, tuple[float, Validation]] = {}
-        service = _service(house, clock)
+        service = _service(application, clock)
         cpu_began, began = time.process_time(), time.monotonic()
         totals = await service.validate_all_active_users(
             on_progress=lambda validation: verdicts.__setitem__(
@@ -89,14 +90,12 @@ async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
     return figures, totals
 
 
-def _service(house: Application, clock: SlotClock) -> TokenValidationService:
+def _service(application: Application, clock: SlotClock) -> TokenValidationService:
     return TokenValidationService(
-        connections=house.connections,
-        broker=house.broker,
-        clock=house.clock,
-        random=Random(5),
-        metrics=house.metrics,
-        wire_clock=clock,
+        replace(application.services.context, clock=clock),
+        connections=application.services.connections,
+        broker=application.services.broker,
+        metrics=application.metrics,
     )
 
 

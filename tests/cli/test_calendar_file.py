@@ -64,8 +64,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 async def test_the_house_keeps_the_operators_days(tmp_path: Path) -> None:
     """An opened house knows them; with an unusable file it does not open, and makes nothing."""
     async with open_application(settings_with(tmp_path, GOOD)) as house:
-        assert not house.calendar.is_trading_day(date(2027, 1, 26))
-        assert house.calendar.is_known(date(2027, 1, 27))
+        assert not house.services.context.calendar.is_trading_day(date(2027, 1, 26))
+        assert house.services.context.calendar.is_known(date(2027, 1, 27))
 
     other = tmp_path / "other"
     other.mkdir()

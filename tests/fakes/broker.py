@@ -28,6 +28,7 @@ from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_end
 from hullwatch.domain.users.accounts import FyersApp
+from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 
 
@@ -95,6 +96,7 @@ class FakeBroker:
         self.unsent: list[Call] = []
         self.before_answer: Callable[[Call], Awaitable[None]] | None = None
         self.is_down = False
+        self.circuit_reports: Sequence[CircuitReport] = ()
         self.is_market_open_now = True
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
@@ -197,6 +199,10 @@ class FakeBroker:
         return [call for call in self.calls if call.user_id == user_id]
 
     # ---- the port
+
+    def circuits(self) -> Sequence[CircuitReport]:
+        """Return what the test put there."""
+        return self.circuit_reports
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return Fyers' limits: 100 days of minutes, 366 days of days."""

@@ -15,11 +15,17 @@ class FakeClock:
     Counts whole microseconds, so a sleeper never wakes a rounding error before its moment.
     """
 
-    def __init__(self, now: datetime = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)) -> None:
+    def __init__(self, now: datetime = datetime(2026, 11, 23, 4, 0, tzinfo=UTC), *, real=None) -> None:
+        self._real = real
         self._start = now.astimezone(UTC)
         self._elapsed_us = 0
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    @property
+    def real(self):
+        """The clock of the network: this one, unless a test gave another."""
+        return self._real or self
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""

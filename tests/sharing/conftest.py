@@ -33,7 +33,7 @@ class RedisClients:
         self._stack = stack
 
     def open(
-        self, process: str, *, good_for_s: float = 300.0, wire_clock=None, url: str = "", **limits
+        self, process: str, *, good_for_s: float = 300.0, clock=None, url: str = "", **limits
     ) -> RedisChecks:
         """Return a client of this Redis, or of another address."""
         checks = RedisChecks(
@@ -41,7 +41,7 @@ class RedisClients:
             salt=SALT,
             process=process,
             good_for_s=good_for_s,
-            wire_clock=wire_clock or SystemClock(),
+            clock=clock or SystemClock(),
             random=Random(1),
             **limits,
         )

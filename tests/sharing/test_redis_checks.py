@@ -123,7 +123,7 @@ async def test_one_call_tests_a_failed_redis_after_the_cool_down(
 ) -> None:
     """During the cool-down Redis is not called, even when it is back already."""
     clock = FakeClock()
-    checks = clients.open("a", wire_clock=clock)
+    checks = clients.open("a", clock=clock)
     redis_server.kill()
     for _ in range(3):
         await checks.confirmation("asha", 1)
@@ -260,7 +260,7 @@ async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, 
     server = await asyncio.start_server(reply_anything, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     clock = FakeClock()
-    checks = clients.open("a", url=f"redis://127.0.0.1:{port}", wire_clock=clock, answer_within_s=0.02)
+    checks = clients.open("a", url=f"redis://127.0.0.1:{port}", clock=clock, answer_within_s=0.02)
 
     for _ in range(2):
         assert isinstance(await checks.confirmation("asha", 1), Confirmed | Unconfirmed | SharingUnavailable)
@@ -292,7 +292,7 @@ def test_an_impossible_address_is_refused_at_once(url: str) -> None:
             salt=SALT,
             process="a",
             good_for_s=300,
-            wire_clock=FakeClock(),
+            clock=FakeClock(),
             random=Random(1),
         )
     assert "hunter2" not in repr(caught.value)

@@ -2,11 +2,10 @@
 
 import asyncio
 from datetime import timedelta
-from random import Random
 
 import pytest
 from fakes.clock import FakeClock
-from services.building import ALICE, BOB, CAROL, OPENING, House
+from services.environment import ALICE, BOB, CAROL, OPENING, Environment
 
 from hullwatch.runtime.clock import SystemClock
 from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
@@ -19,16 +18,14 @@ EVERYBODY = (ALICE, BOB, CAROL)
 class Process:
     """The validation of one server process. Sessions use a fake clock, the network real time."""
 
-    def __init__(self, name: str, house: House, clients: RedisClients) -> None:
-        self.house = house
+    def __init__(self, name: str, env: Environment, clients: RedisClients) -> None:
+        self.env = env
         self.shared = clients.open(name)
         self.validation = TokenValidationService(
-            connections=house.connections,
-            broker=house.broker,
-            clock=house.clock,
-            random=Random(1),
-            metrics=house.metrics,
-            wire_clock=SystemClock(),
+            env.context,
+            connections=env.connections,
+            broker=env.broker,
+            metrics=env.metrics,
             shared=self.shared,
         )
 
@@ -36,9 +33,9 @@ class Process:
 @pytest.fixture
 async def processes(clients: RedisClients) -> list[Process]:
     """Return two processes on one database and one broker, with three valid sessions."""
-    first = House(clock=FakeClock(OPENING + timedelta(minutes=30)))
+    first = Environment(clock=FakeClock(OPENING + timedelta(minutes=30), real=SystemClock()))
     await (await first.start(with_monitoring=False)).with_sessions(*EVERYBODY)
-    second = House(clock=first.clock, store=first.store, broker=first.broker)
+    second = Environment(clock=first.clock, store=first.store, broker=first.broker)
     await second.start(with_monitoring=False)
     return [Process("one", first, clients), Process("other", second, clients)]
 
@@ -60,14 +57,14 @@ async def test_sixty_validations_make_three_calls(processes: list[Process]) -> N
     """One call for each account, from whichever process comes first."""
     assert await validate_all(processes) == {ValidationVerdict.VALID}
 
-    assert len(processes[0].house.broker.calls) == 3
+    assert len(processes[0].env.broker.calls) == 3
 
 
 async def test_a_failing_redis_costs_calls_and_nothing_else(
     processes: list[Process], redis_server: RedisProcess
 ) -> None:
     """Killed, stopped or empty again: all accounts stay valid and connected, and sharing resumes by itself."""
-    house = processes[0].house
+    env = processes[0].env
     assert await validate_all(processes) == {ValidationVerdict.VALID}
 
     for fail, repair in (
@@ -87,16 +84,16 @@ async def test_a_failing_redis_costs_calls_and_nothing_else(
         for process in processes:
             assert process.validation.get_cache_stats().shared.is_answering
 
-    before = len(house.broker.calls)
-    await house.clock.advance(301)
+    before = len(env.broker.calls)
+    await env.clock.advance(301)
     for process in processes:
         for user_id in EVERYBODY:
             await process.validation.clear_user_cache(user_id)
     assert await validate_all(processes) == {ValidationVerdict.VALID}
-    assert len(house.broker.calls) == before + 3
+    assert len(env.broker.calls) == before + 3
     assert all(
-        process.house.connections.connection(user_id).is_verified
+        process.env.connections.connection(user_id).is_verified
         for process in processes
         for user_id in EVERYBODY
     )
-    assert house.metrics.validations.keys() == {"valid"}
+    assert env.metrics.validations.keys() == {"valid"}

@@ -6,12 +6,12 @@ import pytest
 from fakes.clock import FakeClock
 
 from hullwatch.web.config import WebConfig
-from web.web_house import WebHouse, make_supervisor
+from web.web_environment import WebEnvironment, make_supervisor
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[WebHouse]:
+async def env() -> AsyncIterator[WebEnvironment]:
     """The web over fakes, without accounts."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
-        yield WebHouse(supervisor, clock, WebConfig(heartbeat_s=30.0))
+        yield WebEnvironment(supervisor, clock, WebConfig(heartbeat_s=30.0))

@@ -3,14 +3,14 @@
 import pytest
 
 from hullwatch.domain.users.accounts import Role
-from web.web_house import PASSWORD
+from web.web_environment import PASSWORD
 
 NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}
 
 
-async def test_registering_signs_in(house):
+async def test_registering_signs_in(env):
     """Who registers is signed in; the first account is admin, and nothing secret is answered."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.post("/api/auth/register", json=NEW)
         me = await client.get("/api/auth/me")
 
@@ -24,10 +24,10 @@ async def test_registering_signs_in(house):
     }
 
 
-async def test_login_cookie_is_kept_from_scripts_and_other_sites(house):
+async def test_login_cookie_is_kept_from_scripts_and_other_sites(env):
     """The cookie is HttpOnly and SameSite=Lax, and Secure only where users come by https."""
-    await house.add_user("asha")
-    async with house.client() as client:
+    await env.add_user("asha")
+    async with env.client() as client:
         answer = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
 
     cookie = answer.headers["set-cookie"]
@@ -36,10 +36,10 @@ async def test_login_cookie_is_kept_from_scripts_and_other_sites(house):
     assert "Secure" not in cookie
 
 
-async def test_wrong_password_is_a_problem_document(house):
+async def test_wrong_password_is_a_problem_document(env):
     """A wrong password and an unknown address are told in the same words, with status 401."""
-    await house.add_user("asha")
-    async with house.client() as client:
+    await env.add_user("asha")
+    async with env.client() as client:
         wrong = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"})
         unknown = await client.post("/api/auth/login", json={"email": "who@b.in", "password": "guess guess"})
 
@@ -49,10 +49,10 @@ async def test_wrong_password_is_a_problem_document(house):
     assert wrong.json()["type"] == "urn:hullwatch:problem:wrong-credentials"
 
 
-async def test_guessing_is_answered_with_a_wait(house):
+async def test_guessing_is_answered_with_a_wait(env):
     """Too many guesses are answered 429 with the seconds to wait."""
-    await house.add_user("asha")
-    async with house.client() as client:
+    await env.add_user("asha")
+    async with env.client() as client:
         for _ in range(6):
             answer = await client.post(
                 "/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"}
@@ -62,22 +62,22 @@ async def test_guessing_is_answered_with_a_wait(house):
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_logout_ends_the_login(house):
+async def test_logout_ends_the_login(env):
     """After a logout neither the browser nor a copy of its cookie is signed in."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         stolen = dict(client.cookies)
         answer = await client.post("/api/auth/logout")
         after = await client.get("/api/auth/me")
-        async with house.client(cookies=stolen) as thief:
+        async with env.client(cookies=stolen) as thief:
             copied = await thief.get("/api/auth/me")
 
     assert answer.status_code == 204
     assert after.status_code == copied.status_code == 401
 
 
-async def test_api_token_works_as_bearer(house):
+async def test_api_token_works_as_bearer(env):
     """A program signs in by its token alone; the list shows no value; a deleted one is refused."""
-    async with house.browser("asha") as browser, house.client() as program:
+    async with env.browser("asha") as browser, env.client() as program:
         made = await browser.post("/api/auth/tokens", json={"name": "script"})
         bearer = {"Authorization": f"Bearer {made.json()['token']}"}
         me = await program.get("/api/auth/me", headers=bearer)
@@ -93,18 +93,18 @@ async def test_api_token_works_as_bearer(house):
 
 
 @pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer", "Basic YTpi", "", "Bearer \xff"])
-async def test_bad_authorization_is_not_helped_by_a_cookie(house, header):
+async def test_bad_authorization_is_not_helped_by_a_cookie(env, header):
     """An Authorization header that is wrong is refused even with a good cookie beside it."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.get("/api/auth/me", headers={"Authorization": header.encode("latin-1")})
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_password_change_signs_other_browsers_out(house):
+async def test_password_change_signs_other_browsers_out(env):
     """The browser that changes the password stays signed in; others do not."""
-    async with house.browser("asha") as here, house.client() as there:
+    async with env.browser("asha") as here, env.client() as there:
         await there.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
         body = {"currentPassword": PASSWORD, "newPassword": "another good one"}
         answer = await here.put("/api/auth/password", json=body)
@@ -114,9 +114,9 @@ async def test_password_change_signs_other_browsers_out(house):
         assert (await there.get("/api/auth/me")).status_code == 401
 
 
-async def test_name_is_changed(house):
+async def test_name_is_changed(env):
     """A user changes the own name."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.patch("/api/auth/me", json={"fullName": "Asha R."})
         me = await client.get("/api/auth/me")
 
@@ -124,9 +124,9 @@ async def test_name_is_changed(house):
     assert me.json()["fullName"] == "Asha R."
 
 
-async def test_roles_and_invites_are_for_admins(house):
+async def test_roles_and_invites_are_for_admins(env):
     """An admin makes invites and changes roles; a trader may not, and the last admin stays."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         user_id = (await trader.get("/api/auth/me")).json()["id"]
         admin_id = (await admin.get("/api/auth/me")).json()["id"]
         refused = await trader.post("/api/admin/invites")
@@ -141,9 +141,9 @@ async def test_roles_and_invites_are_for_admins(house):
     assert me.json()["role"] == "admin"
 
 
-async def test_admin_removes_an_account(house):
+async def test_admin_removes_an_account(env):
     """A removed account is signed out at once; nobody removes the own one."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         user_id = (await trader.get("/api/auth/me")).json()["id"]
         admin_id = (await admin.get("/api/auth/me")).json()["id"]
         gone = await admin.delete(f"/api/admin/users/{user_id}")

@@ -9,7 +9,7 @@ from fakes.clock import FakeClock
 
 from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig
-from web.web_house import WebHouse, make_supervisor
+from web.web_environment import WebEnvironment, make_supervisor
 
 SCRIPT = b"console.log('hullwatch');" * 20
 
@@ -31,8 +31,8 @@ async def client(folder: Path):
     """A browser in front of a web that has these pages."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
-        house = WebHouse(supervisor, clock, WebConfig(pages=folder))
-        async with house.client() as client:
+        env = WebEnvironment(supervisor, clock, WebConfig(pages=folder))
+        async with env.client() as client:
             yield client
 
 
@@ -73,9 +73,9 @@ async def test_nothing_beside_the_assets_is_served(client: httpx2.AsyncClient, p
     assert "immutable" not in answer.headers.get("cache-control", "")
 
 
-async def test_a_package_without_pages_says_so(house, tmp_path: Path):
+async def test_a_package_without_pages_says_so(env, tmp_path: Path):
     """Without a build the server runs, and its home page says plainly what is missing."""
-    async with house.client() as client:
+    async with env.client() as client:
         page = await client.get("/")
 
     assert built_pages(tmp_path) is None

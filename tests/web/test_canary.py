@@ -12,7 +12,7 @@ from hullwatch.domain.notifications.notifications import Notification, Notificat
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role
 from web.live_client import live
-from web.web_house import APP_SECRET
+from web.web_environment import APP_SECRET
 
 PASSWORD = "canary-password-1"
 NEW_PASSWORD = "canary-password-2"
@@ -53,10 +53,10 @@ class Witness:
         return [request for request, text in self.answers if secret in text]
 
 
-async def walk(house, witness: Witness) -> dict[str, str]:
+async def walk(env, witness: Witness) -> dict[str, str]:
     """Use everything once, well and badly; return the secrets that came into being on the way."""
     secrets: dict[str, str] = {}
-    async with house.client(event_hooks={"response": [witness.note]}) as client:
+    async with env.client(event_hooks={"response": [witness.note]}) as client:
         new = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha"}
         await client.post("/api/auth/register", json=new)
         await client.post("/api/auth/register", json=new)
@@ -71,9 +71,9 @@ async def walk(house, witness: Witness) -> dict[str, str]:
         await client.get("/api/auth/tokens")
         await client.get("/api/auth/me", headers={"Authorization": f"Basic {secrets['token']}"})
         secrets["invite"] = (await client.post("/api/admin/invites")).json()["url"].rpartition("=")[2]
-        await fyers(client, house, secrets)
-        await login_link(client, house, secrets)
-        await channels(client, house, secrets)
+        await fyers(client, env, secrets)
+        await login_link(client, env, secrets)
+        await channels(client, env, secrets)
         for address in ("", "?limit=500"):
             await client.get(f"/api/admin/events{address}")
         for address in (
@@ -82,8 +82,8 @@ async def walk(house, witness: Witness) -> dict[str, str]:
             "/api/monitoring/state", "/api/hma/NSE:SBIN-EQ", "/api/market/quotes?symbols=NSE:SBIN-EQ",
         ):  # fmt: skip
             await client.get(address)
-        async with live(house.app, cookie=secrets["cookie"], query="after=0") as socket:
-            await house.clock.settle()
+        async with live(env.app, cookie=secrets["cookie"], query="after=0") as socket:
+            await env.clock.settle()
             witness.answers += [("WS /api/events", repr(message)) for message in socket.waiting]
         await client.post("/api/fyers/disconnect")
         await client.post("/api/auth/logout")
@@ -98,18 +98,18 @@ class Links:
         return SecretText(LINK)
 
 
-async def channels(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
     """Add channels of all kinds, well and badly; let one take its messages, one refuse them and one break over them."""
     path = "/api/notifications/channels"
-    house.outbox._links = Links()
-    house.outbox.start_jobs(house.supervisor)
+    env.outbox._links = Links()
+    env.outbox.start_jobs(env.supervisor)
     kinds = ["session_disconnected", "signal"]
 
     def broken(message):
         raise RuntimeError(HOOK, message.login_link.reveal() if message.login_link else BOT)
 
-    house.channels.behaviours[HOOK] = broken
-    house.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
+    env.channels.behaviours[HOOK] = broken
+    env.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
     for body in (
         {"kind": "webhook", "address": HOOK},
         {"kind": "telegram", "botToken": BOT, "chat": "42"},
@@ -119,28 +119,28 @@ async def channels(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -
         added = await client.post(path, json={"label": "mine", "kinds": kinds, **body})
         secrets.setdefault("signing secret", added.json().get("signingSecret") or "")
         await client.post(f"{path}/{added.json()['channel']['id']}/test")
-        await house.clock.advance(61)
+        await env.clock.advance(61)
     await client.post(path, json={"kind": "webhook", "label": WRONG, "kinds": kinds, "address": WRONG})
     await client.post(path, json={"kind": "email", "label": "x", "kinds": [HOOK], "address": {"x": MAIL}})
-    held = next(iter(house.store.tables.users))
-    async with house.store.begin() as work:
+    held = next(iter(env.store.tables.users))
+    async with env.store.begin() as work:
         notice = Notification(
-            "ntc_canary", held, NotificationKind.SESSION_DISCONNECTED, "Over", "Text", house.clock.now()
+            "ntc_canary", held, NotificationKind.SESSION_DISCONNECTED, "Over", "Text", env.clock.now()
         )
         await work.notifications.add(notice)
         await work.commit()
-    await house.clock.advance(600)
-    assert any(message.login_link for _, message in house.channels.arrived)
+    await env.clock.advance(600)
+    assert any(message.login_link for _, message in env.channels.arrived)
     for address in (path, "/api/notifications/deliveries", "/api/admin/deliveries", "/api/notifications"):
         await client.get(address)
 
 
-async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+async def fyers(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
     """Link, fail to link, and link again."""
     secrets["state"] = httpx2.URL((await client.post("/api/fyers/connect")).json()["url"]).params["state"]
     secrets["nonce"] = client.cookies["hullwatch_link"]
     secrets["code"] = "canary-code-of-the-redirect"
-    house.broker._auth_codes[secrets["code"]] = "XA001"
+    env.broker._auth_codes[secrets["code"]] = "XA001"
     query = {"s": "ok", "auth_code": secrets["code"], "state": secrets["state"]}
     await client.get("/api/fyers/callback", params=query)
     await client.get("/api/fyers/callback", params=query, headers={"Accept": "text/html"})
@@ -152,22 +152,22 @@ async def fyers(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> N
     for pin in (WRONG_PIN, {"x": WRONG_PIN}, [WRONG_PIN], WRONG_PIN * 9, PIN):
         await client.put("/api/fyers/renewal", json={"pin": pin})
     await client.get("/api/fyers/renewal")
-    again = house.broker.issue_auth_code("XA001").reveal()
+    again = env.broker.issue_auth_code("XA001").reveal()
     await client.post("/api/fyers/authorize", json={"authCode": again})
-    secrets["refresh token"] = next(iter(house.store.tables.refresh_tokens.values())).reveal()
+    secrets["refresh token"] = next(iter(env.store.tables.refresh_tokens.values())).reveal()
     await client.get("/api/fyers/renewal")
     for pasted in (PASTED, f"https://x.in/?auth_code={PASTED}", {"code": PASTED}):
         await client.post("/api/fyers/authorize", json={"authCode": pasted})
-    held = house.connections.credential(next(iter(house.store.tables.users)))
+    held = env.connections.credential(next(iter(env.store.tables.users)))
     secrets["access token"] = held.token.reveal()
 
 
-async def login_link(client: httpx2.AsyncClient, house, secrets: dict[str, str]) -> None:
+async def login_link(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
     """Make a login link, use it well and badly on another device, and after its end."""
     await client.delete("/api/fyers/app")  # it sends browsers elsewhere
     link = (await client.post("/api/fyers/link")).json()["url"].rpartition("#")[2]
     secrets["login link"] = link
-    async with house.client(event_hooks=client.event_hooks) as phone:
+    async with env.client(event_hooks=client.event_hooks) as phone:
         for body in ({"link": link}, {"link": f"{link}x"}, {"link": {"x": link}}, [link], link):
             await phone.post("/api/reconnect/look", json=body)
         secrets["link nonce"] = phone.cookies["hullwatch_reconnect"]
@@ -176,7 +176,7 @@ async def login_link(client: httpx2.AsyncClient, house, secrets: dict[str, str])
         for address in (f"/reconnect?link={link}", f"/reconnect/{link}", f"/api/reconnect/{link}"):
             await phone.get(address)
         secrets["link code"] = "canary-code-of-the-link"
-        house.broker._auth_codes[secrets["link code"]] = "XA001"
+        env.broker._auth_codes[secrets["link code"]] = "XA001"
         query = {"s": "ok", "auth_code": secrets["link code"], "state": secrets["link state"]}
         for headers in ({}, {"Accept": "text/html"}):
             await phone.get("/api/fyers/callback", params=query, headers=headers)
@@ -186,13 +186,13 @@ async def login_link(client: httpx2.AsyncClient, house, secrets: dict[str, str])
     await client.post(f"/api/admin/users/{link}/login-link")
 
 
-async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, capsys):
+async def test_secrets_appear_only_where_they_are_handed_out(env, caplog, capsys):
     """A secret is answered once, to whom it belongs, and is in no other answer and in no log."""
     witness = Witness()
     caplog.set_level(logging.DEBUG)
 
     with structlog.testing.capture_logs() as lines:
-        secrets = await walk(house, witness)
+        secrets = await walk(env, witness)
 
     printed = capsys.readouterr()
     ours = [
@@ -237,11 +237,11 @@ async def test_secrets_appear_only_where_they_are_handed_out(house, caplog, caps
     assert len(lines) > 30
 
 
-async def test_stored_values_are_hashes_of_what_is_handed_out(house):
+async def test_stored_values_are_hashes_of_what_is_handed_out(env):
     """The rows hold neither passwords nor the values of logins, tokens, states, nonces and invites."""
-    secrets = await walk(house, Witness())
+    secrets = await walk(env, Witness())
 
-    rows = repr(house.store.tables)
+    rows = repr(env.store.tables)
 
     for name in (
         "cookie",
@@ -263,15 +263,15 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(house):
 
 
 @pytest.mark.parametrize("place", ["exchange_auth_code", "login_url"])
-async def test_exceptions_with_secrets_in_their_text_are_not_repeated(house, place):
+async def test_exceptions_with_secrets_in_their_text_are_not_repeated(env, place):
     """An exception whose text holds the auth code or the app's secret, deep in a chain, is answered and logged without it."""
 
     def broken(app, value):
         given = value.reveal() if hasattr(value, "reveal") else value
         raise RuntimeError(given + app.secret.reveal()) from KeyError(given)
 
-    setattr(house.broker, place, broken)
-    async with house.browser("asha", role=Role.ADMIN) as client:
+    setattr(env.broker, place, broken)
+    async with env.browser("asha", role=Role.ADMIN) as client:
         with structlog.testing.capture_logs() as lines:
             connected = await client.post("/api/fyers/connect")
             pasted = await client.post("/api/fyers/authorize", json={"authCode": PASTED})
@@ -282,10 +282,10 @@ async def test_exceptions_with_secrets_in_their_text_are_not_repeated(house, pla
         assert APP_SECRET not in text
 
 
-async def test_tracebacks_show_no_secret(house):
+async def test_tracebacks_show_no_secret(env):
     """A traceback printed with its frames' values, as some loggers do, masks secrets that are in our types."""
     try:
-        app = house.services.linking._apps._server_app
+        app = env.services.fyers_login._apps._server_app
         app.secret.missing  # noqa: B018 - meant to fail
     except AttributeError as error:
         frames = traceback.TracebackException.from_exception(error, capture_locals=True)

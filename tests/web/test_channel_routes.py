@@ -31,16 +31,16 @@ async def add(client, **changes) -> dict:
 
 
 @pytest.fixture
-async def sending(house):
+async def sending(env):
     """Let the outbox send."""
-    house.outbox.start_jobs(house.supervisor)
-    return house
+    env.outbox.start_jobs(env.supervisor)
+    return env
 
 
-async def test_the_list_says_what_can_be_chosen_and_added(house):
+async def test_the_list_says_what_can_be_chosen_and_added(env):
     """Operators can choose more; mail is there where a mail server is."""
-    house.channels.can_mail = False
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    env.channels.can_mail = False
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         for_admin = (await admin.get(CHANNELS)).json()
         for_trader = (await trader.get(CHANNELS)).json()
 
@@ -53,9 +53,9 @@ async def test_the_list_says_what_can_be_chosen_and_added(house):
     assert FOR_OPERATORS
 
 
-async def test_a_webhook_is_added_and_its_secret_is_answered_once(house):
+async def test_a_webhook_is_added_and_its_secret_is_answered_once(env):
     """Its address never."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         added = await client.post(CHANNELS, json=HOOK)
         listed = await client.get(CHANNELS)
         chat = await client.post(CHANNELS, json=TELEGRAM)
@@ -90,10 +90,10 @@ async def test_a_webhook_is_added_and_its_secret_is_answered_once(house):
         ({"kind": "pigeon"}, "kind"),
     ],
 )
-async def test_what_cannot_be_used_is_said_by_its_field(house, changes, field):
+async def test_what_cannot_be_used_is_said_by_its_field(env, changes, field):
     """Never with what was given."""
-    house.channels.refused.add("https://inside.example/")
-    async with house.browser("asha") as client:
+    env.channels.refused.add("https://inside.example/")
+    async with env.browser("asha") as client:
         answer = await client.post(CHANNELS, json=HOOK | changes)
 
     assert answer.status_code == 422
@@ -101,9 +101,9 @@ async def test_what_cannot_be_used_is_said_by_its_field(house, changes, field):
     assert "canary" not in answer.text
 
 
-async def test_one_call_chooses_for_several_channels(house):
+async def test_one_call_chooses_for_several_channels(env):
     """All or nothing; others' channels are not found."""
-    async with house.browser("asha") as client, house.browser("biren") as other:
+    async with env.browser("asha") as client, env.browser("biren") as other:
         first, second = await add(client), await add(client, label="second")
         foreign = await add(other)
         choices = [
@@ -124,9 +124,9 @@ async def test_one_call_chooses_for_several_channels(house):
     assert after.json() == done.json()
 
 
-async def test_a_channel_is_renamed_and_removed_by_its_user(house):
+async def test_a_channel_is_renamed_and_removed_by_its_user(env):
     """By nobody else."""
-    async with house.browser("asha") as client, house.browser("biren") as other:
+    async with env.browser("asha") as client, env.browser("biren") as other:
         channel = await add(client)
         address = f"{CHANNELS}/{channel['id']}"
         foreign = [
@@ -145,17 +145,17 @@ async def test_a_channel_is_renamed_and_removed_by_its_user(house):
 
 async def test_a_test_tells_how_it_went(sending):
     """By the same list in which every notice's way is told."""
-    house = sending
-    async with house.browser("asha") as client, house.browser("biren") as other:
+    env = sending
+    async with env.browser("asha") as client, env.browser("biren") as other:
         channel = await add(client)
         begun = await client.post(f"{CHANNELS}/{channel['id']}/test")
-        await house.clock.settle()
+        await env.clock.settle()
         [found] = (await client.get(DELIVERIES)).json()["deliveries"]
         theirs = (await other.get(DELIVERIES)).json()["deliveries"]
 
-        house.channels.behaviours[HOOK["address"]] = lambda _: TryLater("The server answered 503.")
+        env.channels.behaviours[HOOK["address"]] = lambda _: TryLater("The server answered 503.")
         again = await client.post(f"{CHANNELS}/{channel['id']}/test")
-        await house.clock.settle()
+        await env.clock.settle()
         newest = (await client.get(f"{DELIVERIES}?limit=1")).json()["deliveries"][0]
         health = (await client.get(CHANNELS)).json()["channels"][0]["health"]
 
@@ -167,9 +167,9 @@ async def test_a_test_tells_how_it_went(sending):
     assert newest["lastError"] == health["lastError"] == "The server answered 503."
 
 
-async def test_tests_are_limited(house):
+async def test_tests_are_limited(env):
     """With a word on when to come again."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         channel = await add(client)
         answers = [await client.post(f"{CHANNELS}/{channel['id']}/test") for _ in range(8)]
 
@@ -180,21 +180,21 @@ async def test_tests_are_limited(house):
 
 async def test_operators_see_what_was_set_aside_and_decide(sending):
     """Whose it is, why and where to by its hint; they try it again or discard it; nobody else does."""
-    house = sending
-    house.channels.behaviours[HOOK["address"]] = lambda _: Refused(
+    env = sending
+    env.channels.behaviours[HOOK["address"]] = lambda _: Refused(
         "The server answered 410.", is_permanent=True
     )
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         await add(trader)
         for _ in range(2):
-            await house.link(trader, "XA002")
-            house.broker.set_state("XA002", AccountState.REVOKED)
+            await env.link(trader, "XA002")
+            env.broker.set_state("XA002", AccountState.REVOKED)
             await trader.get("/api/token-validation/status")
-            await house.clock.advance(30)
-            house.broker.set_state("XA002", AccountState.ALIVE)
+            await env.clock.advance(30)
+            env.broker.set_state("XA002", AccountState.ALIVE)
         listed = await admin.get("/api/admin/deliveries")
         first, second = listed.json()["deliveries"]
-        house.channels.behaviours.clear()
+        env.channels.behaviours.clear()
         addresses = [f"/api/admin/deliveries/{one['delivery']['id']}" for one in (first, second)]
         refused = [
             (await trader.get("/api/admin/deliveries")).status_code,
@@ -203,7 +203,7 @@ async def test_operators_see_what_was_set_aside_and_decide(sending):
         ]
         retried = await admin.post(f"{addresses[0]}/retry")
         discarded = await admin.delete(addresses[1])
-        await house.clock.settle()
+        await env.clock.settle()
         after = await admin.get("/api/admin/deliveries")
         gone = await admin.post(f"{addresses[0]}/retry")
         notices = (await admin.get("/api/notifications")).json()["notifications"]
@@ -216,16 +216,16 @@ async def test_operators_see_what_was_set_aside_and_decide(sending):
     assert "canary" not in listed.text
     assert (retried.status_code, discarded.status_code, gone.status_code) == (204, 204, 404)
     assert after.json()["deliveries"] == []
-    assert [message.id for _, message in house.channels.arrived] == [first["delivery"]["id"]]
+    assert [message.id for _, message in env.channels.arrived] == [first["delivery"]["id"]]
     assert [notice["kind"] for notice in notices].count("delivery_failed") == 1
 
 
 async def test_attempts_are_counted_by_channel_and_outcome(sending):
     """In the number whose name is promised."""
-    house = sending
-    async with house.browser("asha") as client:
+    env = sending
+    async with env.browser("asha") as client:
         channel = await add(client)
         await client.post(f"{CHANNELS}/{channel['id']}/test")
-        await house.clock.settle()
+        await env.clock.settle()
 
-    assert b'hullwatch_notifications_total{channel="webhook",outcome="sent"} 1.0' in house.metrics.render()
+    assert b'hullwatch_notifications_total{channel="webhook",outcome="sent"} 1.0' in env.metrics.render()

@@ -19,11 +19,11 @@ def at(minutes: float) -> datetime:
     return OPENING + timedelta(minutes=minutes)
 
 
-async def a_day_with_a_gap(house, user_id: str) -> None:
+async def a_day_with_a_gap(env, user_id: str) -> None:
     """Have the trail say: watched from the opening, without a session from 60 to 90 minutes, signed out of it at 120."""
     lines = [(0, "watching"), (60, "no_session"), (90, "watching"), (120, "not_wanted")]
     late = [(10, True), (80, True), (90, True), (100, False)]
-    async with house.store.begin() as work:
+    async with env.store.begin() as work:
         await work.audit.add(
             AuditEntry(at(minutes), user_id, "monitoring.status", "hullwatch", to_state=state)
             for minutes, state in lines
@@ -45,11 +45,11 @@ async def me(client) -> str:
     return (await client.get("/api/auth/me")).json()["id"]
 
 
-async def test_a_day_is_told_to_the_minute(house):
+async def test_a_day_is_told_to_the_minute(env):
     """Sums, stretches with a sentence each, and the late signals of a stretch; 375 minutes of trading."""
-    await house.clock.advance_to(at(600))
-    async with house.browser("asha") as client:
-        await a_day_with_a_gap(house, await me(client))
+    await env.clock.advance_to(at(600))
+    async with env.browser("asha") as client:
+        await a_day_with_a_gap(env, await me(client))
         answer = (await client.get(f"/api/monitoring/coverage?day={DAY}")).json()
 
     sums = {name: answer[name] for name in answer if name.endswith("Minutes") or name in ("day", "percent")}
@@ -75,11 +75,11 @@ async def test_a_day_is_told_to_the_minute(house):
     assert answer["sessions"] == [{"opensAt": "2026-11-23T03:45:00Z", "closesAt": "2026-11-23T10:00:00Z"}]
 
 
-async def test_days_are_told_newest_first(house):
+async def test_days_are_told_newest_first(env):
     """Trading days alone, up to the present one."""
-    await house.clock.advance_to(at(600))
-    async with house.browser("asha") as client:
-        await a_day_with_a_gap(house, await me(client))
+    await env.clock.advance_to(at(600))
+    async with env.browser("asha") as client:
+        await a_day_with_a_gap(env, await me(client))
         answer = await client.get("/api/monitoring/coverage/days?from=2026-11-19&to=2026-12-01")
 
     days = answer.json()["days"]
@@ -98,22 +98,22 @@ async def test_days_are_told_newest_first(house):
         "?from=x&to=y",
     ],
 )
-async def test_more_than_a_month_is_refused(house, query):
+async def test_more_than_a_month_is_refused(env, query):
     """So are days the wrong way round, and no days."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.get(f"/api/monitoring/coverage/days{query}")
 
     assert answer.status_code == 422
 
 
-async def test_an_admin_sees_everybody_worst_first(house):
+async def test_an_admin_sees_everybody_worst_first(env):
     """With names, so that somebody can be called; others may not."""
-    await house.clock.advance_to(at(600))
+    await env.clock.advance_to(at(600))
     async with (
-        house.browser("asha", role=Role.ADMIN) as admin,
-        house.browser("biren") as client,
+        env.browser("asha", role=Role.ADMIN) as admin,
+        env.browser("biren") as client,
     ):
-        await a_day_with_a_gap(house, await me(client))
+        await a_day_with_a_gap(env, await me(client))
         answer = (await admin.get(f"/api/admin/coverage?day={DAY}")).json()
         refused = await client.get("/api/admin/coverage")
         today = (await admin.get("/api/admin/coverage")).json()

@@ -6,22 +6,22 @@ import structlog
 from fakes.clock import FakeClock
 
 from hullwatch.web.config import WebConfig
-from web.web_house import BASE, PASSWORD, WebHouse, make_supervisor
+from web.web_environment import BASE, PASSWORD, WebEnvironment, make_supervisor
 
 LOGIN = "/api/auth/login"
 JSON = {"Content-Type": "application/json"}
 
 
-async def post_raw(house: WebHouse, body: bytes, headers: dict[str, str] = JSON) -> httpx2.Response:
+async def post_raw(env: WebEnvironment, body: bytes, headers: dict[str, str] = JSON) -> httpx2.Response:
     """Send a body as it is to the login."""
-    async with house.client() as client:
+    async with env.client() as client:
         return await client.post(LOGIN, content=body, headers=headers)
 
 
 @pytest.mark.parametrize("address", ["/", "/api/docs", "/api/auth/me", "/healthz", "/nowhere", "/plain.css"])
-async def test_every_answer_carries_the_security_headers(house, address):
+async def test_every_answer_carries_the_security_headers(env, address):
     """Pages, API answers and refusals alike forbid framing, sniffing, referrers and foreign content."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.get(address)
 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -33,9 +33,9 @@ async def test_every_answer_carries_the_security_headers(house, address):
     assert "strict-transport-security" not in answer.headers
 
 
-async def test_api_answers_are_not_stored(house):
+async def test_api_answers_are_not_stored(env):
     """No cache keeps an answer of the API."""
-    async with house.client() as client:
+    async with env.client() as client:
         for address in ("/api/auth/me", "/api/token-validation/status", "/api/nowhere"):
             assert (await client.get(address)).headers["cache-control"] == "no-store"
 
@@ -43,18 +43,18 @@ async def test_api_answers_are_not_stored(house):
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:8000", "localhost.:8000"]
 )
-async def test_foreign_host_is_refused(house, host):
+async def test_foreign_host_is_refused(env, host):
     """A name that is not ours reaches nothing, not even the health answer."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.get("/healthz", headers={"Host": host})
 
     assert answer.status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:9", "[::1]:8000"])
-async def test_own_hosts_are_served(house, host):
+async def test_own_hosts_are_served(env, host):
     """Loopback names are served on any port."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.get("/healthz", headers={"Host": host})
 
     assert answer.status_code == 200
@@ -64,9 +64,9 @@ async def test_public_name_is_served_securely():
     """Under its https address the install knows its name, marks cookies Secure and asks for https from then on."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
-        house = WebHouse(supervisor, clock, WebConfig(public_url="https://watch.example.in"))
-        await house.add_user("asha")
-        async with house.client() as client:
+        env = WebEnvironment(supervisor, clock, WebConfig(public_url="https://watch.example.in"))
+        await env.add_user("asha")
+        async with env.client() as client:
             headers = {"Host": "watch.example.in", "Origin": "https://watch.example.in"}
             answer = await client.post(
                 LOGIN, json={"email": "asha@b.in", "password": PASSWORD}, headers=headers
@@ -92,9 +92,9 @@ async def test_public_name_is_served_securely():
         ({"Sec-Fetch-Site": "same-site", "Origin": BASE}, 403),
     ],
 )
-async def test_changes_come_from_our_own_pages(house, headers, status):
+async def test_changes_come_from_our_own_pages(env, headers, status):
     """A request that a browser sends for another site's page changes nothing, cookie or not."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.post("/api/auth/logout", headers=headers)
         me = await client.get("/api/auth/me")
 
@@ -102,9 +102,9 @@ async def test_changes_come_from_our_own_pages(house, headers, status):
     assert me.status_code == (401 if status == 204 else 200)
 
 
-async def test_api_tokens_need_no_origin(house):
+async def test_api_tokens_need_no_origin(env):
     """A program with a bearer token is not asked where it comes from: no page can send that header for it."""
-    async with house.browser("asha") as browser, house.client() as program:
+    async with env.browser("asha") as browser, env.client() as program:
         token = (await browser.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
         headers = {"Authorization": f"Bearer {token}", "Origin": "https://evil.example"}
         answer = await program.post("/api/monitoring/stop", headers=headers)
@@ -112,15 +112,15 @@ async def test_api_tokens_need_no_origin(house):
     assert answer.status_code == 200
 
 
-async def test_large_bodies_are_refused_before_they_are_read(house):
+async def test_large_bodies_are_refused_before_they_are_read(env):
     """More than 256 kB is refused, whether the length is announced or not."""
 
     async def endless():
         for _ in range(100):
             yield b" " * 10_000
 
-    announced = await post_raw(house, b" " * 300_000)
-    async with house.client() as client:
+    announced = await post_raw(env, b" " * 300_000)
+    async with env.client() as client:
         unannounced = await client.post(LOGIN, content=endless(), headers=JSON)
 
     assert announced.status_code == unannounced.status_code == 413
@@ -141,9 +141,9 @@ DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b',"password":"x"}'
     ],
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
-async def test_malformed_bodies_are_the_senders_fault(house, body):
+async def test_malformed_bodies_are_the_senders_fault(env, body):
     """Whatever stands in a body, the answer is a problem document with a status of 400 to 499."""
-    answer = await post_raw(house, body)
+    answer = await post_raw(env, body)
 
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"] == "application/problem+json"
@@ -152,21 +152,21 @@ async def test_malformed_bodies_are_the_senders_fault(house, body):
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
-async def test_only_json_is_read(house, content_type):
+async def test_only_json_is_read(env, content_type):
     """A form that another page could post is not taken for JSON."""
-    await house.add_user("asha")
+    await env.add_user("asha")
     body = f'{{"email": "asha@b.in", "password": "{PASSWORD}"}}'.encode()
 
-    answer = await post_raw(house, body, {"Content-Type": content_type})
+    answer = await post_raw(env, body, {"Content-Type": content_type})
 
     assert answer.status_code == 422
     assert "Content-Type: application/json" in answer.json()["detail"]
 
 
-async def test_complaints_name_fields_and_no_values(house):
+async def test_complaints_name_fields_and_no_values(env):
     """A value in the wrong place is not quoted back."""
     secret = "canary-" + "x" * 2000
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.post(
             "/api/auth/register", json={"email": 5, "password": secret, "fullName": [secret]}
         )
@@ -179,18 +179,18 @@ async def test_complaints_name_fields_and_no_values(house):
 @pytest.mark.parametrize(
     "address", ["/nowhere", "/api/nowhere", "/api/auth/me/", "/api/hma/a/b", "/..%2f..%2fetc", "/%00"]
 )
-async def test_unknown_addresses_are_problems(house, address):
+async def test_unknown_addresses_are_problems(env, address):
     """What is not there is a 404 in the same form as every other refusal."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.get(address)
 
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:hullwatch:problem:no-such-address"
 
 
-async def test_unknown_methods_are_problems(house):
+async def test_unknown_methods_are_problems(env):
     """A method that an address does not take is a 405 that names the others."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.put(LOGIN, json={})
 
     assert answer.status_code == 405
@@ -198,14 +198,14 @@ async def test_unknown_methods_are_problems(house):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_unforeseen_exception_says_nothing(house):
+async def test_unforeseen_exception_says_nothing(env):
     """An exception's text reaches neither the answer nor the log; its place does reach the log."""
 
     async def broken(user_id):
         raise LookupError("canary-in-the-exception")
 
-    async with house.browser("asha") as client:
-        object.__setattr__(house.services.linking, "app", broken)
+    async with env.browser("asha") as client:
+        object.__setattr__(env.services.fyers_login, "app", broken)
         with structlog.testing.capture_logs() as lines:
             answer = await client.get("/api/fyers/app")
 
@@ -219,9 +219,9 @@ async def test_unforeseen_exception_says_nothing(house):
     assert any("broken" in place for place in broke["at"])
 
 
-async def test_request_log_names_routes_only(house):
+async def test_request_log_names_routes_only(env):
     """The log has method, route, status and time, but no address, query, id or cookie."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         with structlog.testing.capture_logs() as lines:
             await client.get("/api/hma/NSE:SBIN-EQ?period=54321&canary=1")
             await client.delete("/api/auth/tokens/canary-id")
@@ -236,10 +236,10 @@ async def test_request_log_names_routes_only(house):
     assert "canary" not in repr(lines)
 
 
-async def test_dead_database_is_503(house):
+async def test_dead_database_is_503(env):
     """While the database does not answer, calls that need it say so and when to come back."""
-    async with house.browser("asha") as client:
-        house.store.is_down = True
+    async with env.browser("asha") as client:
+        env.store.is_down = True
         answer = await client.get("/api/fyers/app")
         known = await client.get("/api/fyers/status")
 

@@ -5,7 +5,7 @@ import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.failures import BrokerService, Unavailable
-from web.web_house import APP_SECRET
+from web.web_environment import APP_SECRET
 
 
 async def begin(client: httpx2.AsyncClient) -> str:
@@ -13,21 +13,21 @@ async def begin(client: httpx2.AsyncClient) -> str:
     return httpx2.URL((await client.post("/api/fyers/connect")).json()["url"]).params["state"]
 
 
-def redirect(house, state: str, fyers_id: str = "XA001") -> dict[str, str]:
+def redirect(env, state: str, fyers_id: str = "XA001") -> dict[str, str]:
     """Return the query of Fyers' redirect."""
     return {
         "s": "ok",
         "code": "200",
-        "auth_code": house.broker.issue_auth_code(fyers_id).reveal(),
+        "auth_code": env.broker.issue_auth_code(fyers_id).reveal(),
         "state": state,
     }
 
 
-async def test_round_trip_ends_on_the_dashboard(house):
+async def test_round_trip_ends_on_the_dashboard(env):
     """A finished login leads to the dashboard by 303, so that a reload does not repeat it, and the session stands."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         before = (await client.get("/api/fyers/status")).json()
-        answer = await client.get("/api/fyers/callback", params=redirect(house, await begin(client)))
+        answer = await client.get("/api/fyers/callback", params=redirect(env, await begin(client)))
         after = (await client.get("/api/fyers/status")).json()
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -40,30 +40,30 @@ async def test_round_trip_ends_on_the_dashboard(house):
     }  # fmt: skip
 
 
-async def test_nonce_cookie_goes_to_the_callback_only(house):
+async def test_nonce_cookie_goes_to_the_callback_only(env):
     """The cookie that binds a login to its browser is HttpOnly and sent nowhere else."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.post("/api/fyers/connect")
 
     parts = {part.strip() for part in answer.headers["set-cookie"].split(";")}
     assert {"HttpOnly", "SameSite=lax", "Path=/api/fyers/callback"} <= parts
 
 
-async def test_browser_that_was_signed_out_meanwhile_may_finish(house):
+async def test_browser_that_was_signed_out_meanwhile_may_finish(env):
     """A login of the browser that ended during the round trip does not spoil it."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         state = await begin(client)
         await client.post("/api/auth/logout")
-        answer = await client.get("/api/fyers/callback", params=redirect(house, state))
+        answer = await client.get("/api/fyers/callback", params=redirect(env, state))
 
     assert answer.status_code == 303
 
 
-async def test_strangers_browser_is_refused(house):
+async def test_strangers_browser_is_refused(env):
     """An address with a state of somebody else is refused in a browser that did not begin it, signed in or not."""
-    async with house.browser("asha") as client, house.browser("biren") as other, house.client() as nobody:
+    async with env.browser("asha") as client, env.browser("biren") as other, env.client() as nobody:
         for stranger in (other, nobody):
-            answer = await stranger.get("/api/fyers/callback", params=redirect(house, await begin(client)))
+            answer = await stranger.get("/api/fyers/callback", params=redirect(env, await begin(client)))
             assert answer.status_code == 400
             assert answer.json()["type"] == "urn:hullwatch:problem:link-refused"
         status = await client.get("/api/fyers/status")
@@ -74,9 +74,9 @@ async def test_strangers_browser_is_refused(house):
 @pytest.mark.parametrize(
     "query", ["", "state=x", "state=x&auth_code=y&s=ok", "s=error&code=-1&message=<b>no</b>"]
 )
-async def test_refused_callback_is_a_page_for_people(house, query):
+async def test_refused_callback_is_a_page_for_people(env, query):
     """A browser gets a page in plain words, which quotes nothing from the address and runs no script."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.get(f"/api/fyers/callback?{query}", headers={"Accept": "text/html,*/*"})
 
     assert answer.status_code == 400
@@ -86,26 +86,24 @@ async def test_refused_callback_is_a_page_for_people(house, query):
     assert "<script" not in answer.text
 
 
-async def test_wrong_account_is_told_and_can_be_meant(house):
+async def test_wrong_account_is_told_and_can_be_meant(env):
     """Another Fyers id than before is refused with 409 unless the switch was announced."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
-        refused = await client.get(
-            "/api/fyers/callback", params=redirect(house, await begin(client), "XB002")
-        )
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        refused = await client.get("/api/fyers/callback", params=redirect(env, await begin(client), "XB002"))
         url = (await client.post("/api/fyers/connect", json={"switchAccount": True})).json()["url"]
         state = httpx2.URL(url).params["state"]
-        done = await client.get("/api/fyers/callback", params=redirect(house, state, "XB002"))
+        done = await client.get("/api/fyers/callback", params=redirect(env, state, "XB002"))
 
     assert refused.status_code == 409
     assert refused.json()["type"] == "urn:hullwatch:problem:wrong-account"
     assert done.status_code == 303
 
 
-async def test_pasted_code_connects(house):
+async def test_pasted_code_connects(env):
     """A code pasted by hand answers the connection."""
-    async with house.browser("asha") as client:
-        code = house.broker.issue_auth_code("XA001").reveal()
+    async with env.browser("asha") as client:
+        code = env.broker.issue_auth_code("XA001").reveal()
         answer = await client.post("/api/fyers/authorize", json={"authCode": code})
         again = await client.post("/api/fyers/authorize", json={"authCode": code})
 
@@ -113,14 +111,14 @@ async def test_pasted_code_connects(house):
     assert again.status_code == 400
 
 
-async def test_fyers_in_trouble_is_503(house):
+async def test_fyers_in_trouble_is_503(env):
     """When Fyers cannot be reached for the exchange, the person is told so and may try again."""
 
     async def down(app, code):
         return Unavailable(BrokerService.LOGIN, cause="timeout", retry_after_s=7)
 
-    house.broker.exchange_auth_code = down
-    async with house.browser("asha") as client:
+    env.broker.exchange_auth_code = down
+    async with env.browser("asha") as client:
         answer = await client.post("/api/fyers/authorize", json={"authCode": "some-code"})
 
     assert answer.status_code == 503
@@ -128,10 +126,10 @@ async def test_fyers_in_trouble_is_503(house):
     assert answer.json()["type"] == "urn:hullwatch:problem:fyers-unavailable"
 
 
-async def test_app_is_stored_and_read_without_its_secret(house):
+async def test_app_is_stored_and_read_without_its_secret(env):
     """Reads of the Fyers app give its id and address, never its secret."""
     body = {"appId": "OWNAPP1-100", "secret": "ownsecret99", "redirectUri": "https://own.in/back"}
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         server = await client.get("/api/fyers/app")
         put = await client.put("/api/fyers/app", json=body)
         own = await client.get("/api/fyers/app")
@@ -159,11 +157,11 @@ async def test_app_is_stored_and_read_without_its_secret(house):
     assert APP_SECRET not in server.text
 
 
-async def test_disconnect_answers_the_end(house):
+async def test_disconnect_answers_the_end(env):
     """Disconnecting answers the connection as it is then, whatever Fyers does."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.HANGING)
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        env.broker.set_state("XA001", AccountState.HANGING)
         answer = (await client.post("/api/fyers/disconnect")).json()
 
     assert (answer["state"], answer["reason"]) == ("disconnected", "signed_out")
@@ -171,12 +169,12 @@ async def test_disconnect_answers_the_end(house):
     assert "Log in to Fyers again" in answer["message"]
 
 
-async def test_expired_session_says_so(house):
+async def test_expired_session_says_so(env):
     """At 06:00 IST the session is over, and the sentence says when and why and what to do."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
-        house.connections.start_jobs()
-        await house.clock.advance(24 * 3600)
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        env.connections.start_jobs()
+        await env.clock.advance(24 * 3600)
         answer = (await client.get("/api/fyers/status")).json()
 
     assert (answer["state"], answer["reason"]) == ("disconnected", "expired")

@@ -8,7 +8,7 @@ from fakes.clock import FakeClock
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.web.config import WebConfig
-from web.web_house import WebHouse, make_supervisor
+from web.web_environment import WebEnvironment, make_supervisor
 
 
 def job(*, is_healthy: bool = True, is_essential: bool = True) -> JobReport:
@@ -30,10 +30,10 @@ def job(*, is_healthy: bool = True, is_essential: bool = True) -> JobReport:
     )
 
 
-async def test_alive_and_ready(house):
+async def test_alive_and_ready(env):
     """A server whose database answers and whose jobs are well is ready."""
-    house.reports = [job(), job(is_healthy=False, is_essential=False)]
-    async with house.client() as client:
+    env.reports = [job(), job(is_healthy=False, is_essential=False)]
+    async with env.client() as client:
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
 
     assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
@@ -44,12 +44,12 @@ async def test_alive_and_ready(house):
     ]
 
 
-async def test_not_ready_without_database_or_job(house):
+async def test_not_ready_without_database_or_job(env):
     """A dead database or an ill essential job makes the server not ready, and alive all the same."""
-    async with house.client() as client:
-        house.reports = [job(is_healthy=False)]
+    async with env.client() as client:
+        env.reports = [job(is_healthy=False)]
         ill = await client.get("/readyz")
-        house.reports, house.store.is_down = [job()], True
+        env.reports, env.store.is_down = [job()], True
         dead = await client.get("/readyz")
         alive = await client.get("/healthz")
 
@@ -67,13 +67,13 @@ PROMISED = {
 }  # fmt: skip
 
 
-async def test_metrics_have_their_promised_names(house):
+async def test_metrics_have_their_promised_names(env):
     """All promised numbers are there, and sessions are counted by state."""
-    house.reports = [job()]
-    house.metrics.fyers_call("quotes", "ok", 0.2)
-    house.metrics.readiness(total=3, ready=0)
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
+    env.reports = [job()]
+    env.metrics.fyers_call("quotes", "ok", 0.2)
+    env.metrics.readiness(total=3, ready=0)
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
         answer = await client.get("/metrics")
 
     names = {line.split()[2] for line in answer.text.splitlines() if line.startswith("# TYPE")}
@@ -82,7 +82,7 @@ async def test_metrics_have_their_promised_names(house):
     assert 'hullwatch_fyers_calls_total{outcome="ok",path="quotes"} 1.0' in answer.text
     assert 'hullwatch_ready_accounts{state="ready"} 0.0' in answer.text
     assert 'hullwatch_ready_accounts{state="not_ready"} 3.0' in answer.text
-    assert f'hullwatch_job_restarts_total{{job="{house.reports[0].name}"}} 0.0' in answer.text
+    assert f'hullwatch_job_restarts_total{{job="{env.reports[0].name}"}} 0.0' in answer.text
     assert "asha" not in answer.text
 
 
@@ -90,18 +90,18 @@ async def test_metrics_can_be_elsewhere():
     """Where metrics are bound to another address, this one does not have them."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
-        house = WebHouse(supervisor, clock, WebConfig(serves_metrics=False))
-        async with house.client() as client:
+        env = WebEnvironment(supervisor, clock, WebConfig(serves_metrics=False))
+        async with env.client() as client:
             assert (await client.get("/metrics")).status_code == 404
 
 
-async def test_token_health_tells_of_everybody(house):
+async def test_token_health_tells_of_everybody(env):
     """An operator sees each account's state, why it is so, and what is watched; traders do not."""
     watch = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 55, "rule": "cross"}
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
-        await house.link(trader, "XB001")
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
+        await env.link(trader, "XB001")
         await trader.post("/api/monitoring/watches", json=watch)
-        house.broker.set_state("XB001", AccountState.REVOKED)
+        env.broker.set_state("XB001", AccountState.REVOKED)
         await trader.get("/api/token-validation/status")
         refused = await trader.get("/api/admin/token-health")
         answer = await admin.get("/api/admin/token-health")
@@ -117,12 +117,12 @@ async def test_token_health_tells_of_everybody(house):
     assert answer.json()["brokerOutage"] is None
 
 
-async def test_audit_trail_is_read_and_filtered(house):
+async def test_audit_trail_is_read_and_filtered(env):
     """The trail is newest first, and can be narrowed to a user, a kind and a time."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         user_id = (await trader.get("/api/auth/me")).json()["id"]
-        await house.clock.advance(60)
-        await house.link(trader, "XB001")
+        await env.clock.advance(60)
+        await env.link(trader, "XB001")
         events = "/api/admin/events"
         own = (await admin.get(events, params={"userId": user_id})).json()["events"]
         kinds = (await admin.get(events, params={"kind": "connection."})).json()["events"]
@@ -135,10 +135,10 @@ async def test_audit_trail_is_read_and_filtered(house):
     assert len(one) == 1
 
 
-async def test_admin_disconnects_an_account(house):
+async def test_admin_disconnects_an_account(env):
     """An operator ends a session; the user is told by whom; an unknown user is a 404."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
-        await house.link(trader, "XB001")
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
+        await env.link(trader, "XB001")
         user_id = (await trader.get("/api/auth/me")).json()["id"]
         answer = await admin.post(f"/api/admin/users/{user_id}/disconnect")
         unknown = await admin.post("/api/admin/users/nobody/disconnect")
@@ -150,10 +150,10 @@ async def test_admin_disconnects_an_account(house):
     assert (unknown.status_code, odd.status_code) == (404, 422)
 
 
-async def test_jobs_are_shown_to_admins(house):
+async def test_jobs_are_shown_to_admins(env):
     """An operator sees every job with the class of its last failure, never its text."""
-    house.reports = [job()]
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    env.reports = [job()]
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         shown = (await admin.get("/api/admin/jobs")).json()["jobs"]
         refused = await trader.get("/api/admin/jobs")
 
@@ -163,11 +163,11 @@ async def test_jobs_are_shown_to_admins(house):
     assert refused.status_code == 403
 
 
-async def test_home_says_who_and_how(house):
+async def test_home_says_who_and_how(env):
     """The plain home page tells a visitor to sign in, and a user how the connection stands, escaped."""
-    async with house.client() as nobody, house.browser("asha") as client:
+    async with env.client() as nobody, env.browser("asha") as client:
         await client.patch("/api/auth/me", json={"fullName": "<script>alert(1)</script>"})
-        await house.link(client, "XA001")
+        await env.link(client, "XA001")
         out, signed_in = await nobody.get("/"), await client.get("/")
 
     assert "not signed in" in out.text
@@ -176,9 +176,9 @@ async def test_home_says_who_and_how(house):
     assert signed_in.headers["cache-control"] == "no-store"
 
 
-async def test_docs_list_every_operation_offline(house):
+async def test_docs_list_every_operation_offline(env):
     """The page of the API names each operation and loads nothing foreign."""
-    async with house.client() as client:
+    async with env.client() as client:
         page = (await client.get("/api/docs")).text
         document = (await client.get("/api/openapi.json")).json()
 

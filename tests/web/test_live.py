@@ -14,7 +14,7 @@ from hullwatch.domain.users.accounts import Role
 from hullwatch.services.sessions.mass_refusal import EVERYBODY
 from hullwatch.web.config import WebConfig
 from web.live_client import Closed, live
-from web.web_house import BASE, WebHouse, make_supervisor
+from web.web_environment import BASE, WebEnvironment, make_supervisor
 
 
 def cookie_of(client: httpx2.AsyncClient) -> str:
@@ -27,48 +27,48 @@ async def id_of(client: httpx2.AsyncClient) -> str:
     return (await client.get("/api/auth/me")).json()["id"]
 
 
-async def code_of_refusal(house: WebHouse, **options) -> int:
+async def code_of_refusal(env: WebEnvironment, **options) -> int:
     """Open a socket that is refused and return its code."""
-    async with live(house.app, **options) as socket:
+    async with live(env.app, **options) as socket:
         with pytest.raises(Closed) as closed:
             await socket.receive()
     return closed.value.code
 
 
 def status_event(
-    house: WebHouse, user_id: str, status: WatchStatus = WatchStatus.WATCHING
+    env: WebEnvironment, user_id: str, status: WatchStatus = WatchStatus.WATCHING
 ) -> WatchStatusChanged:
     """Return an event of one user."""
-    return WatchStatusChanged(user_id, status, house.clock.now())
+    return WatchStatusChanged(user_id, status, env.clock.now())
 
 
-async def test_events_of_the_user_arrive(house):
+async def test_events_of_the_user_arrive(env):
     """A signed-in reader is greeted and gets the user's events with number, type, time and data."""
-    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         hello = await socket.receive()
-        await house.link(client, "XA001")
+        await env.link(client, "XA001")
         event = await socket.receive()
 
     assert (hello["type"], hello["data"]) == ("hello", None)
     assert event["type"] == "connection"
-    assert event["seq"] == house.hub.last_sequence - 1 or event["seq"] == house.hub.last_sequence
+    assert event["seq"] == env.hub.last_sequence - 1 or event["seq"] == env.hub.last_sequence
     assert event["at"].endswith("Z")
     assert (event["data"]["state"], event["data"]["fyersId"]) == ("connected", "XA001")
 
 
-async def test_events_of_others_never_arrive(house):
+async def test_events_of_others_never_arrive(env):
     """Another user's connection, quotes, signals and notices reach nobody else's socket."""
     async with (
-        house.browser("asha") as asha,
-        house.browser("biren") as biren,
-        live(house.app, cookie=cookie_of(asha)) as hers,
-        live(house.app, cookie=cookie_of(biren)) as his,
+        env.browser("asha") as asha,
+        env.browser("biren") as biren,
+        live(env.app, cookie=cookie_of(asha)) as hers,
+        live(env.app, cookie=cookie_of(biren)) as his,
     ):
         await hers.receive()
         await his.receive()
-        await house.link(biren, "XB001")
+        await env.link(biren, "XB001")
         await biren.post("/api/fyers/disconnect")
-        house.hub.publish(await id_of(asha), status_event(house, await id_of(asha)))
+        env.hub.publish(await id_of(asha), status_event(env, await id_of(asha)))
         seen = await hers.receive()
         await his.receive_until("connection")
 
@@ -76,15 +76,15 @@ async def test_events_of_others_never_arrive(house):
         assert hers.waiting == []
 
 
-async def test_admin_hears_of_everybody_and_traders_do_not(house):
+async def test_admin_hears_of_everybody_and_traders_do_not(env):
     """Operators get others' connection changes under a type of their own that says whom it concerns."""
     async with (
-        house.browser("asha", role=Role.ADMIN) as admin,
-        house.browser("biren") as trader,
-        live(house.app, cookie=cookie_of(admin)) as socket,
+        env.browser("asha", role=Role.ADMIN) as admin,
+        env.browser("biren") as trader,
+        live(env.app, cookie=cookie_of(admin)) as socket,
     ):
         await socket.receive()
-        await house.link(trader, "XB001")
+        await env.link(trader, "XB001")
         event = await socket.receive()
 
         assert event["type"] == "admin.connection"
@@ -92,52 +92,52 @@ async def test_admin_hears_of_everybody_and_traders_do_not(house):
         assert event["data"]["state"] == "connected"
 
 
-async def test_everybody_hears_of_fyers_trouble(house):
+async def test_everybody_hears_of_fyers_trouble(env):
     """Fyers' own trouble is told to every open tab."""
-    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
-        house.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", house.clock.now()))
+        env.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", env.clock.now()))
         event = await socket.receive()
 
     assert (event["type"], event["data"]["isOngoing"]) == ("brokerOutage", True)
 
 
 @pytest.mark.parametrize("options", [{}, {"cookie": "made-up"}, {"authorization": "Bearer hw_made-up"}])
-async def test_without_login_it_closes_4401(house, options):
+async def test_without_login_it_closes_4401(env, options):
     """Who is not signed in is told so by the code, after the socket was accepted."""
-    assert await code_of_refusal(house, **options) == 4401
+    assert await code_of_refusal(env, **options) == 4401
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:8001", ""])
-async def test_foreign_page_is_closed_4403(house, origin):
+async def test_foreign_page_is_closed_4403(env, origin):
     """Another site's page cannot open the socket with its visitor's cookie."""
-    async with house.browser("asha") as client:
-        assert await code_of_refusal(house, cookie=cookie_of(client), origin=origin) == 4403
+    async with env.browser("asha") as client:
+        assert await code_of_refusal(env, cookie=cookie_of(client), origin=origin) == 4403
 
 
-async def test_foreign_host_is_closed_4403(house):
+async def test_foreign_host_is_closed_4403(env):
     """A foreign name that points here cannot open the socket either."""
-    async with house.browser("asha") as client:
-        assert await code_of_refusal(house, cookie=cookie_of(client), host="evil.example:8000") == 4403
+    async with env.browser("asha") as client:
+        assert await code_of_refusal(env, cookie=cookie_of(client), host="evil.example:8000") == 4403
 
 
-async def test_own_page_and_program_are_served(house):
+async def test_own_page_and_program_are_served(env):
     """Our own page comes with our origin; a program comes with a token and whatever origin."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
-        async with live(house.app, cookie=cookie_of(client), origin=BASE) as page:
+        async with live(env.app, cookie=cookie_of(client), origin=BASE) as page:
             assert (await page.receive())["type"] == "hello"
-        async with live(house.app, authorization=f"Bearer {token}", origin="https://x.example") as program:
+        async with live(env.app, authorization=f"Bearer {token}", origin="https://x.example") as program:
             assert (await program.receive())["type"] == "hello"
 
 
-async def test_missed_events_are_replayed(house):
+async def test_missed_events_are_replayed(env):
     """A reader that comes back with the last number it saw gets what came since, and nothing twice."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         user_id = await id_of(client)
-        first = house.hub.publish(user_id, status_event(house, user_id, WatchStatus.STARTING))
-        second = house.hub.publish(user_id, status_event(house, user_id))
-        async with live(house.app, cookie=cookie_of(client), query=f"after={first}") as socket:
+        first = env.hub.publish(user_id, status_event(env, user_id, WatchStatus.STARTING))
+        second = env.hub.publish(user_id, status_event(env, user_id))
+        async with live(env.app, cookie=cookie_of(client), query=f"after={first}") as socket:
             assert (await socket.receive())["type"] == "hello"
             replayed = await socket.receive()
 
@@ -146,28 +146,28 @@ async def test_missed_events_are_replayed(house):
 
 
 @pytest.mark.parametrize("after", ["999999999", "-5", "nonsense", "%00", "9" * 40, "\u0663"])
-async def test_reader_that_missed_too_much_is_told(house, after):
+async def test_reader_that_missed_too_much_is_told(env, after):
     """A number that cannot be replayed from, nonsense included, is answered with 'missed', not with silence."""
-    async with house.browser("asha") as client:
-        house.hub.publish(await id_of(client), status_event(house, await id_of(client)))
-        async with live(house.app, cookie=cookie_of(client), query=f"after={after}") as socket:
+    async with env.browser("asha") as client:
+        env.hub.publish(await id_of(client), status_event(env, await id_of(client)))
+        async with live(env.app, cookie=cookie_of(client), query=f"after={after}") as socket:
             assert (await socket.receive())["type"] == "missed"
 
 
-async def test_slow_reader_loses_old_quotes_only(house):
+async def test_slow_reader_loses_old_quotes_only(env):
     """A reader that falls behind gets the newest quotes and every other event, in order."""
-    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         user_id = await id_of(client)
         await socket.receive()
         socket.gate.clear()
         for price in range(1, 1001):
             quotes = QuotesArrived(
-                user_id, (Quote(Symbol("NSE:SBIN-EQ"), float(price)),), {}, house.clock.now()
+                user_id, (Quote(Symbol("NSE:SBIN-EQ"), float(price)),), {}, env.clock.now()
             )
-            house.hub.publish(user_id, quotes, replaceable_key="quotes")
+            env.hub.publish(user_id, quotes, replaceable_key="quotes")
             if price % 100 == 0:
-                house.hub.publish(user_id, status_event(house, user_id))
-                await house.clock.settle()
+                env.hub.publish(user_id, status_event(env, user_id))
+                await env.clock.settle()
         socket.gate.set()
         events = []
         while len([event for event in events if event["type"] == "monitoring"]) < 10:
@@ -180,17 +180,17 @@ async def test_slow_reader_loses_old_quotes_only(house):
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
 
 
-async def test_overrun_reader_is_sent_away_to_come_back(house):
+async def test_overrun_reader_is_sent_away_to_come_back(env):
     """A reader that lets too much pile up is closed with 1013; its return with the last number finds it missed."""
-    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         user_id = await id_of(client)
         await socket.receive()
         socket.gate.clear()
         for _ in range(600):
-            house.hub.publish(user_id, status_event(house, user_id))
+            env.hub.publish(user_id, status_event(env, user_id))
         socket.gate.set()
         code, last = await socket.until_closed()
-        async with live(house.app, cookie=cookie_of(client), query=f"after={last}") as again:
+        async with live(env.app, cookie=cookie_of(client), query=f"after={last}") as again:
             assert (await again.receive())["type"] == "missed"
 
     assert code == 1013
@@ -201,7 +201,7 @@ async def hasty():
     """A web whose silence lasts a moment only."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
-        yield WebHouse(supervisor, clock, WebConfig(heartbeat_s=0.01))
+        yield WebEnvironment(supervisor, clock, WebConfig(heartbeat_s=0.01))
 
 
 async def test_silence_is_broken_by_heartbeats(hasty):
@@ -235,42 +235,42 @@ async def test_demoted_admin_stops_hearing_of_others(hasty):
     assert code == 4401
 
 
-async def test_sockets_of_one_user_are_limited(house):
+async def test_sockets_of_one_user_are_limited(env):
     """One user opens at most twenty sockets; leaving one makes room."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         cookie = cookie_of(client)
         done = asyncio.Event()
 
         async def hold() -> None:
-            async with live(house.app, cookie=cookie) as socket:
+            async with live(env.app, cookie=cookie) as socket:
                 await socket.receive()
                 await done.wait()
 
         holders = [asyncio.create_task(hold()) for _ in range(20)]
-        await house.clock.settle()
-        refused = await code_of_refusal(house, cookie=cookie)
+        await env.clock.settle()
+        refused = await code_of_refusal(env, cookie=cookie)
         done.set()
         await asyncio.gather(*holders)
-        async with live(house.app, cookie=cookie) as socket:
+        async with live(env.app, cookie=cookie) as socket:
             assert (await socket.receive())["type"] == "hello"
 
     assert refused == 4429
 
 
-async def test_leaving_ends_the_subscription(house):
+async def test_leaving_ends_the_subscription(env):
     """A reader that leaves costs nothing afterwards."""
-    async with house.browser("asha") as client:
-        async with live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client:
+        async with live(env.app, cookie=cookie_of(client)) as socket:
             await socket.receive()
-            assert house.hub.listeners(await id_of(client)) == 1
-        assert house.hub.listeners(await id_of(client)) == 0
+            assert env.hub.listeners(await id_of(client)) == 1
+        assert env.hub.listeners(await id_of(client)) == 0
 
 
-async def test_stopping_server_closes_sockets(house):
+async def test_stopping_server_closes_sockets(env):
     """When the hub closes at the end of the server, sockets are closed as going away."""
-    async with house.browser("asha") as client, live(house.app, cookie=cookie_of(client)) as socket:
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
-        house.hub.close()
+        env.hub.close()
         with pytest.raises(Closed) as closed:
             await socket.receive()
 

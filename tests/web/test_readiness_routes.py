@@ -8,7 +8,7 @@ from fakes.clock import FakeClock
 
 from hullwatch.domain.users.accounts import Role
 from hullwatch.web.config import WebConfig
-from web.web_house import WebHouse, make_supervisor
+from web.web_environment import WebEnvironment, make_supervisor
 
 EARLY = datetime(2026, 11, 23, 3, 10, tzinfo=UTC)
 """08:40 IST of a Monday."""
@@ -16,11 +16,11 @@ WATCH = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 4, "rule": "cross
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[WebHouse]:
+async def env() -> AsyncIterator[WebEnvironment]:
     """The web over fakes, shortly before the opening."""
     clock = FakeClock(EARLY)
     async with make_supervisor(clock) as supervisor:
-        yield WebHouse(supervisor, clock, WebConfig(heartbeat_s=30.0))
+        yield WebEnvironment(supervisor, clock, WebConfig(heartbeat_s=30.0))
 
 
 async def wish(client) -> None:
@@ -29,9 +29,9 @@ async def wish(client) -> None:
     assert (await client.post("/api/monitoring/start")).status_code == 200
 
 
-async def test_the_own_line_says_why_and_what_to_do(house):
+async def test_the_own_line_says_why_and_what_to_do(env):
     """Before a login; nobody else's is shown."""
-    async with house.browser("asha") as asha:
+    async with env.browser("asha") as asha:
         await wish(asha)
         answer = await asha.get("/api/monitoring/readiness")
 
@@ -52,20 +52,20 @@ async def test_the_own_line_says_why_and_what_to_do(house):
     }
 
 
-async def test_who_wants_nothing_has_a_line_too(house):
+async def test_who_wants_nothing_has_a_line_too(env):
     """Without a wish nothing is missed."""
-    async with house.browser("asha") as asha:
+    async with env.browser("asha") as asha:
         answer = await asha.get("/api/monitoring/readiness")
 
     assert (answer.json()["verdict"], answer.json()["reason"]) == ("not_wanted", "not_started")
 
 
-async def test_the_operators_list_has_the_percentage_and_names(house):
+async def test_the_operators_list_has_the_percentage_and_names(env):
     """Only for admins; the worst first."""
     async with (
-        house.browser("asha") as asha,
-        house.browser("boss", role=Role.ADMIN) as boss,
-        house.client() as nobody,
+        env.browser("asha") as asha,
+        env.browser("boss", role=Role.ADMIN) as boss,
+        env.client() as nobody,
     ):
         await wish(asha)
         refused, strange = await asha.get("/api/admin/readiness"), await nobody.get("/api/admin/readiness")
@@ -79,14 +79,14 @@ async def test_the_operators_list_has_the_percentage_and_names(house):
     assert account["reason"] == "never_connected"
 
 
-async def test_a_check_by_hand_is_taken_and_not_at_once_again(house):
+async def test_a_check_by_hand_is_taken_and_not_at_once_again(env):
     """202, then 429 with the time to wait; others may not ask at all."""
-    async with house.browser("asha") as asha, house.browser("boss", role=Role.ADMIN) as boss:
+    async with env.browser("asha") as asha, env.browser("boss", role=Role.ADMIN) as boss:
         await wish(asha)
         refused = await asha.post("/api/admin/readiness/check")
         begun = await boss.post("/api/admin/readiness/check")
         again = await boss.post("/api/admin/readiness/check")
-        await house.clock.advance(1)
+        await env.clock.advance(1)
         found = (await boss.get("/api/admin/readiness")).json()
 
     assert refused.status_code == 403

@@ -8,21 +8,21 @@ from fakes.clock import FakeClock
 
 from hullwatch.domain.users.accounts import Role
 from hullwatch.web.config import WebConfig
-from web.web_house import BASE, WebHouse, make_supervisor
+from web.web_environment import BASE, WebEnvironment, make_supervisor
 
 FYERS = "XA00123"
 AS_PAGE = {"Accept": "text/html"}
 
 
 @pytest.fixture
-async def link(house) -> str:
+async def link(env) -> str:
     """The value of a link for Asha, whose session is over."""
-    async with house.browser("asha") as client:
-        await house.link(client, FYERS)
+    async with env.browser("asha") as client:
+        await env.link(client, FYERS)
         await client.post("/api/fyers/disconnect")
         await client.post("/api/auth/logout")
-    (user_id,) = house.store.tables.users
-    address = await house.login_links.link_for(user_id)
+    (user_id,) = env.store.tables.users
+    address = await env.login_links.link_for(user_id)
     place, _, value = address.reveal().partition("#")
     assert place == f"{BASE}/reconnect"
     return value
@@ -40,16 +40,16 @@ async def press(client: httpx2.AsyncClient, link: str) -> str:
     return httpx2.URL(answer.json()["url"]).params["state"]
 
 
-async def come_back(house, client: httpx2.AsyncClient, state: str, fyers_id: str = FYERS, **options):
+async def come_back(env, client: httpx2.AsyncClient, state: str, fyers_id: str = FYERS, **options):
     """Come back from Fyers."""
-    code = house.broker.issue_auth_code(fyers_id).reveal()
+    code = env.broker.issue_auth_code(fyers_id).reveal()
     query = {"s": "ok", "code": "200", "auth_code": code, "state": state}
     return await client.get("/api/fyers/callback", params=query, **options)
 
 
-def asha(house):
+def asha(env):
     """Return the connection of the link's user."""
-    (found,) = (one for one in house.connections.connections() if one.fyers_id == FYERS)
+    (found,) = (one for one in env.connections.connections() if one.fyers_id == FYERS)
     return found
 
 
@@ -63,22 +63,22 @@ def kind(answer: httpx2.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/reconnect", "/reconnect/done", "/reconnect.js", "/reconnect.css"])
-async def test_opening_the_page_changes_nothing(house, link, method, path):
+async def test_opening_the_page_changes_nothing(env, link, method, path):
     """Whoever fetches it, with whatever behind the path, is given the same page and leaves no trace."""
-    before = house.store.tables.copy()
-    async with house.client() as client:
+    before = env.store.tables.copy()
+    async with env.client() as client:
         plain = await client.request(method, path)
         with_query = await client.request(method, f"{path}?link={link}")
 
     assert plain.status_code == 200
     assert plain.text == with_query.text
     assert "set-cookie" not in plain.headers
-    assert house.store.tables == before
+    assert env.store.tables == before
 
 
-async def test_the_page_runs_under_the_strict_policy(house):
+async def test_the_page_runs_under_the_strict_policy(env):
     """It brings its own script and style from here, has nothing inline and nothing foreign, and says what to do without JavaScript."""
-    async with house.client() as client:
+    async with env.client() as client:
         page = await client.get("/reconnect")
 
     assert "unsafe" not in page.headers["content-security-policy"]
@@ -97,14 +97,14 @@ async def test_the_page_runs_under_the_strict_policy(house):
 # ---------------------------------------------------------------- the link
 
 
-async def test_looking_tells_whose_login_it_is_in_part(house, link):
+async def test_looking_tells_whose_login_it_is_in_part(env, link):
     """Who asked, when, why, until when; address and Fyers id are masked, and nothing is changed."""
-    before = house.store.tables.copy()
-    async with house.client() as client:
+    before = env.store.tables.copy()
+    async with env.client() as client:
         answer = await ask(client, "look", link)
 
     seen = answer.json()
-    assert house.store.tables == before
+    assert env.store.tables == before
     assert seen == {
         "requestedBy": "hullwatch",
         "askedAt": "2026-11-23T04:00:00Z",
@@ -116,11 +116,11 @@ async def test_looking_tells_whose_login_it_is_in_part(house, link):
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_a_phone_that_is_not_signed_in_connects(house, link):
+async def test_a_phone_that_is_not_signed_in_connects(env, link):
     """The whole way ends on a page of its own, which says until when, and signs nobody in to hullwatch."""
-    async with house.client() as client:
+    async with env.client() as client:
         await ask(client, "look", link)
-        back = await come_back(house, client, await press(client, link))
+        back = await come_back(env, client, await press(client, link))
         done = await client.get(back.headers["location"])
         me = await client.get("/api/auth/me")
 
@@ -130,12 +130,12 @@ async def test_a_phone_that_is_not_signed_in_connects(house, link):
     assert "You are connected until 06:00 IST on 24 November" in done.text
     assert "You may close this page" in done.text
     assert me.status_code == 401
-    assert asha(house).has_session
+    assert asha(env).has_session
 
 
-async def test_the_last_page_says_no_time_that_it_does_not_know(house):
+async def test_the_last_page_says_no_time_that_it_does_not_know(env):
     """Without the cookie of a finished login, or with nonsense in it, it names no time and quotes nothing."""
-    async with house.client() as client:
+    async with env.client() as client:
         plain = await client.get("/reconnect/done")
         odd = await client.get("/reconnect/done", headers={"Cookie": "hullwatch_until=<b>2099"})
 
@@ -143,21 +143,21 @@ async def test_the_last_page_says_no_time_that_it_does_not_know(house):
     assert "You are connected." in plain.text
 
 
-async def test_who_is_signed_in_lands_on_the_dashboard(house, link):
+async def test_who_is_signed_in_lands_on_the_dashboard(env, link):
     """A browser in which the link's user is signed in goes on to the dashboard."""
-    async with house.client() as client:
+    async with env.client() as client:
         login = {"email": "asha@b.in", "password": "correct horse battery"}
         await client.post("/api/auth/login", json=login)
-        back = await come_back(house, client, await press(client, link))
+        back = await come_back(env, client, await press(client, link))
 
     assert (back.status_code, back.headers["location"]) == (303, "/")
 
 
-async def test_a_failed_login_leads_back_to_the_link(house, link):
+async def test_a_failed_login_leads_back_to_the_link(env, link):
     """Another Fyers account is refused by a page that offers no switch; the same link goes on."""
-    async with house.client() as client:
-        wrong = await come_back(house, client, await press(client, link), "XB00999", headers=AS_PAGE)
-        right = await come_back(house, client, await press(client, link))
+    async with env.client() as client:
+        wrong = await come_back(env, client, await press(client, link), "XB00999", headers=AS_PAGE)
+        right = await come_back(env, client, await press(client, link))
 
     assert wrong.status_code == 409
     assert "href='/reconnect'" in wrong.text
@@ -166,51 +166,51 @@ async def test_a_failed_login_leads_back_to_the_link(house, link):
     assert right.status_code == 303
 
 
-async def test_a_used_link_is_over_everywhere(house, link):
+async def test_a_used_link_is_over_everywhere(env, link):
     """After the login nothing of it can be used again: not the link, not the way back, in no browser."""
-    async with house.client() as client, house.client() as other:
+    async with env.client() as client, env.client() as other:
         state = await press(client, link)
-        assert (await come_back(house, client, state)).status_code == 303
-        generation = asha(house).generation
+        assert (await come_back(env, client, state)).status_code == 303
+        generation = asha(env).generation
         replays = [
             kind(await ask(browser, what, link)) for browser in (client, other) for what in ("look", "begin")
         ]
-        back = [kind(await come_back(house, browser, state)) for browser in (client, other)]
+        back = [kind(await come_back(env, browser, state)) for browser in (client, other)]
 
     assert set(replays) == {(410, "login-link-over")}
     assert set(back) == {(400, "link-refused")}
-    assert asha(house).generation == generation
+    assert asha(env).generation == generation
 
 
-async def test_another_browser_is_told_that_the_link_is_in_use(house, link):
+async def test_another_browser_is_told_that_the_link_is_in_use(env, link):
     """Once pressed in one browser, the other one can neither look nor press, nor finish what the first one began."""
-    async with house.client() as client, house.client() as other:
+    async with env.client() as client, env.client() as other:
         state = await press(client, link)
         refused = [kind(await ask(other, what, link)) for what in ("look", "begin")]
-        back = await come_back(house, other, state)
+        back = await come_back(env, other, state)
 
     assert set(refused) == {(409, "login-link-taken")}
     assert kind(back) == (400, "link-refused")
-    assert not asha(house).has_session
+    assert not asha(env).has_session
 
 
-async def test_a_press_whose_answer_was_lost_can_be_repeated(house, link):
+async def test_a_press_whose_answer_was_lost_can_be_repeated(env, link):
     """The browser is given what it is known by when it looks, so that it is known again even if the answer to its press never came."""
-    async with house.client() as client:
+    async with env.client() as client:
         await ask(client, "look", link)
         known = client.cookies["hullwatch_reconnect"]
         await press(client, link)
         client.cookies.clear()
         client.cookies.set("hullwatch_reconnect", known, domain="127.0.0.1", path="/api/reconnect")
 
-        back = await come_back(house, client, await press(client, link))
+        back = await come_back(env, client, await press(client, link))
 
     assert back.status_code == 303
 
 
-async def test_somebody_else_who_is_signed_in_is_refused(house, link):
+async def test_somebody_else_who_is_signed_in_is_refused(env, link):
     """With a sentence that says what to do, and the link stays free."""
-    async with house.browser("biren") as foreign, house.client() as client:
+    async with env.browser("biren") as foreign, env.client() as client:
         refused = await ask(foreign, "begin", link)
         assert await press(client, link)
 
@@ -218,10 +218,10 @@ async def test_somebody_else_who_is_signed_in_is_refused(house, link):
     assert "sign out" in refused.json()["detail"]
 
 
-async def test_an_ended_link_and_an_unknown_one_answer_the_same(house, link):
+async def test_an_ended_link_and_an_unknown_one_answer_the_same(env, link):
     """Neither says which it is; a new one is promised for both, and sent for one, to the user only."""
-    await house.clock.advance(3600)
-    async with house.client() as client:
+    await env.clock.advance(3600)
+    async with env.client() as client:
         answers = [
             [(await ask(client, what, value)) for value in (link, "made-up-value")]
             for what in ("look", "begin", "again")
@@ -232,14 +232,14 @@ async def test_an_ended_link_and_an_unknown_one_answer_the_same(house, link):
         assert ended.text == unknown.text
         assert "set-cookie" not in ended.headers
     assert [pair[0].status_code for pair in answers] == [410, 410, 202]
-    asked = [one for one in house.store.tables.notifications.values() if one.kind == "not_ready"]
+    asked = [one for one in env.store.tables.notifications.values() if one.kind == "not_ready"]
     assert len(asked) == 1
     assert link not in repr(asked)
 
 
-async def test_cookies_of_the_link_page_go_nowhere_else(house, link):
+async def test_cookies_of_the_link_page_go_nowhere_else(env, link):
     """They are HttpOnly, and are sent to the routes of the page and to the callback alone."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await ask(client, "begin", link)
 
     cookies = answer.headers.get_list("set-cookie")
@@ -250,18 +250,18 @@ async def test_cookies_of_the_link_page_go_nowhere_else(house, link):
     ]
 
 
-async def test_a_foreign_page_cannot_press(house, link):
+async def test_a_foreign_page_cannot_press(env, link):
     """What another site's page sends on its own is refused before it is looked at."""
-    async with house.client(headers={"Origin": "https://evil.example"}) as client:
+    async with env.client(headers={"Origin": "https://evil.example"}) as client:
         answers = [await ask(client, what, link) for what in ("look", "begin", "again")]
 
     assert {answer.status_code for answer in answers} == {403}
-    assert house.store.tables.pending == {}
+    assert env.store.tables.pending == {}
 
 
-async def test_guessing_is_locked_by_address(house):
+async def test_guessing_is_locked_by_address(env):
     """After thirty unknown links the address has to wait, and is told how long."""
-    async with house.client() as client:
+    async with env.client() as client:
         for number in range(30):
             assert (await ask(client, "look", f"guess-{number}")).status_code == 410
         locked = await ask(client, "look", "one-more")
@@ -273,34 +273,34 @@ async def test_guessing_is_locked_by_address(house):
 # ---------------------------------------------------------------- asking
 
 
-async def test_users_make_links_for_their_phones(house):
+async def test_users_make_links_for_their_phones(env):
     """A link of one's own is shown once, with its end; without a linked account there is none."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         early = await client.post("/api/fyers/link")
-        await house.link(client, FYERS)
+        await env.link(client, FYERS)
         made = await client.post("/api/fyers/link")
-    async with house.client() as phone:
+    async with env.client() as phone:
         seen = await ask(phone, "look", made.json()["url"].partition("#")[2])
 
     assert kind(early) == (400, "link-refused")
     assert made.status_code == 201
     assert made.json()["expiresAt"] == "2026-11-23T05:00:00Z"
     assert seen.json()["requestedBy"] == "You, from the dashboard"
-    assert asha(house).has_session
+    assert asha(env).has_session
 
 
-async def test_admins_ask_without_seeing_the_link(house, link):
+async def test_admins_ask_without_seeing_the_link(env, link):
     """The user is told by a notice; the admin's answer holds no link; asking again at once is refused, and traders may not ask."""
-    (user_id,) = house.store.tables.users
+    (user_id,) = env.store.tables.users
     path = f"/api/admin/users/{user_id}/login-link"
-    async with house.browser("admin", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("admin", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         asked = await admin.post(path)
         again = await admin.post(path)
         foreign = await trader.post(path)
         nobody = await admin.post("/api/admin/users/usr_none/login-link")
         admin_id = (await admin.get("/api/auth/me")).json()["id"]
-    address = await house.login_links.link_for(user_id, requested_by=admin_id)
-    async with house.client() as phone:
+    address = await env.login_links.link_for(user_id, requested_by=admin_id)
+    async with env.client() as phone:
         seen = await ask(phone, "look", address.reveal().partition("#")[2])
 
     assert asked.status_code == 200
@@ -308,24 +308,24 @@ async def test_admins_ask_without_seeing_the_link(house, link):
     assert kind(again) == (429, "too-many-attempts")
     assert (foreign.status_code, nobody.status_code) == (403, 404)
     assert seen.json()["requestedBy"] == "Admin, an administrator"
-    titles = [one.title for one in house.store.tables.notifications.values() if one.user_id == user_id]
+    titles = [one.title for one in env.store.tables.notifications.values() if one.user_id == user_id]
     assert "An administrator asks you to log in to Fyers" in titles
 
 
 async def test_a_server_under_https_makes_https_links_and_secure_cookies(clock_and_supervisor):
     """Links follow the public address, and the cookies of the page do not travel over http."""
     clock, supervisor = clock_and_supervisor
-    house = WebHouse(supervisor, clock, WebConfig(public_url="https://127.0.0.1:8000"))
-    user = await house.add_user("asha")
+    env = WebEnvironment(supervisor, clock, WebConfig(public_url="https://127.0.0.1:8000"))
+    user = await env.add_user("asha")
     app = {
         "app_id": "OWNAPP1-100",
         "secret": "ownsecret",
         "redirect_uri": "https://127.0.0.1:8000/api/fyers/callback",
     }
-    await house.services.linking.put_app(user.id, *app.values())
-    await house.services.linking.authorize(user.id, house.broker.issue_auth_code(FYERS).reveal())
-    made = await house.login_links.own_link(user.id)
-    async with house.client() as client:
+    await env.services.fyers_login.put_app(user.id, *app.values())
+    await env.services.fyers_login.authorize(user.id, env.broker.issue_auth_code(FYERS).reveal())
+    made = await env.login_links.own_link(user.id)
+    async with env.client() as client:
         answer = await ask(client, "begin", made.address.reveal().partition("#")[2])
 
     assert made.address.reveal().startswith("https://127.0.0.1:8000/reconnect#")
@@ -334,7 +334,7 @@ async def test_a_server_under_https_makes_https_links_and_secure_cookies(clock_a
 
 @pytest.fixture
 async def clock_and_supervisor():
-    """What a house of another configuration is made with."""
+    """What an environment of another configuration is made with."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
         yield clock, supervisor

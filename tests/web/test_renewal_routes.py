@@ -12,12 +12,12 @@ from hullwatch.web.api.renewal import OUTCOMES, RenewalPayload
 RENEWAL = "/api/fyers/renewal"
 
 
-async def test_a_user_opts_in_logs_in_and_opts_out(house):
+async def test_a_user_opts_in_logs_in_and_opts_out(env):
     """Each step shows in the answer, with a sentence; the PIN is in none."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         before = await client.get(RENEWAL)
         opted_in = await client.put(RENEWAL, json={"pin": "739146"})
-        await house.link(client, "XA001")
+        await env.link(client, "XA001")
         ready = await client.get(RENEWAL)
         out = await client.delete(RENEWAL)
         after = await client.get(RENEWAL)
@@ -43,21 +43,21 @@ async def test_a_user_opts_in_logs_in_and_opts_out(house):
 @pytest.mark.parametrize(
     "body", [{"pin": "12"}, {"pin": "abcd"}, {"pin": 1234}, {"pin": None}, {}, {"pin": "1" * 65}]
 )
-async def test_what_is_no_pin_is_refused_by_name(house, body):
+async def test_what_is_no_pin_is_refused_by_name(env, body):
     """The field is named and nothing is kept."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         refused = await client.put(RENEWAL, json=body)
 
     assert refused.status_code == 422
     assert [error["field"] for error in refused.json()["errors"]] == ["pin"]
-    assert house.store.tables.renewals == {}
+    assert env.store.tables.renewals == {}
 
 
-async def test_where_it_is_not_offered_the_refusal_names_the_rule(house):
+async def test_where_it_is_not_offered_the_refusal_names_the_rule(env):
     """403 with a sentence about SEBI's rule; reading says so too, and opting out is harmless."""
-    off = RenewalConsents(store=house.store, clock=house.clock, is_offered=False)
-    object.__setattr__(house.services, "renewals", off)
-    async with house.browser("asha") as client:
+    off = RenewalConsents(store=env.store, clock=env.clock, is_offered=False)
+    object.__setattr__(env.services, "renewals", off)
+    async with env.browser("asha") as client:
         refused = await client.put(RENEWAL, json={"pin": "1234"})
         read = await client.get(RENEWAL)
         out = await client.delete(RENEWAL)
@@ -68,15 +68,15 @@ async def test_where_it_is_not_offered_the_refusal_names_the_rule(house):
     assert out.status_code == 204
 
 
-async def test_nobody_asks_for_others(house):
+async def test_nobody_asks_for_others(env):
     """Without a login there is no answer, and one user's consent is not another's."""
-    async with house.client() as nobody:
+    async with env.client() as nobody:
         statuses = [
             (await nobody.get(RENEWAL)).status_code,
             (await nobody.put(RENEWAL, json={"pin": "1234"})).status_code,
             (await nobody.delete(RENEWAL)).status_code,
         ]
-    async with house.browser("asha") as asha, house.browser("biren") as biren:
+    async with env.browser("asha") as asha, env.browser("biren") as biren:
         await asha.put(RENEWAL, json={"pin": "1234"})
         await biren.delete(RENEWAL)
 

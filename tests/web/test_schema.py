@@ -14,7 +14,7 @@ from schemathesis.checks import CHECKS
 from hullwatch.domain.users.accounts import Role
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
-from web.web_house import WebHouse, make_supervisor
+from web.web_environment import WebEnvironment, make_supervisor
 
 # Left out: those that take any refusal of well-formed data for a fault, such as a symbol that no exchange has, and the one that
 # cannot tell its own made-up login from a good one; the last test here does its work.
@@ -32,28 +32,26 @@ EXAMPLES = 10
 """Per operation; forty operations take a few seconds."""
 
 
-def make_house() -> WebHouse:
+def make_house() -> WebEnvironment:
     """Return a web with one admin."""
     clock = FakeClock()
-    return WebHouse(make_supervisor(clock), clock, WebConfig(extra_hosts=frozenset({"testserver"})))
+    return WebEnvironment(make_supervisor(clock), clock, WebConfig(extra_hosts=frozenset({"testserver"})))
 
 
-async def sign_in(house: WebHouse) -> str:
+async def sign_in(env: WebEnvironment) -> str:
     """Add the admin, link Fyers, and return an API token."""
-    user = await house.add_user("asha", role=Role.ADMIN)
-    await house.services.linking.authorize(user.id, house.broker.issue_auth_code("XA001").reveal())
-    _, value = await house.logins.add_token(user.id, "schema")
+    user = await env.add_user("asha", role=Role.ADMIN)
+    await env.services.fyers_login.authorize(user.id, env.broker.issue_auth_code("XA001").reveal())
+    _, value = await env.logins.add_token(user.id, "schema")
     return value.reveal()
 
 
 @pytest.fixture(scope="module")
 def api() -> Any:
     """The document of a running web, and the headers of a signed-in admin."""
-    house = make_house()
-    token = asyncio.run(sign_in(house))
-    return schemathesis.openapi.from_asgi("/api/openapi.json", house.app), {
-        "Authorization": f"Bearer {token}"
-    }
+    env = make_house()
+    token = asyncio.run(sign_in(env))
+    return schemathesis.openapi.from_asgi("/api/openapi.json", env.app), {"Authorization": f"Bearer {token}"}
 
 
 OPERATIONS = [
@@ -102,12 +100,12 @@ OPEN = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
-async def test_every_other_operation_needs_a_login(house, operation):
+async def test_every_other_operation_needs_a_login(env, operation):
     """An operation answers 401 to nobody and to a made-up token, or stands in the list of open ones, and says so."""
     method, path = operation
-    says_so = "security" in house.app.openapi()["paths"][path][method]
+    says_so = "security" in env.app.openapi()["paths"][path][method]
     statuses = set()
-    async with house.client() as client:
+    async with env.client() as client:
         for headers in ({}, {"Authorization": "Bearer hw_made-up"}, {"Cookie": "hullwatch_session=made-up"}):
             answer = await client.request(method, path.replace("{", "").replace("}", ""), headers=headers)
             statuses.add(answer.status_code)

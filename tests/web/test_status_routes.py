@@ -26,9 +26,9 @@ async def status_of(client: httpx2.AsyncClient) -> dict:
     return answer.json()
 
 
-async def test_status_without_a_session(house):
+async def test_status_without_a_session(env):
     """Who never linked Fyers has no valid token, and Fyers is not asked."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         status = await status_of(client)
 
     assert (status["success"], status["isValid"], status["hasToken"], status["isConnected"]) == (
@@ -38,27 +38,27 @@ async def test_status_without_a_session(house):
         False,
     )
     assert status["state"] == "never_connected"
-    assert not house.broker.calls
+    assert not env.broker.calls
 
 
-async def test_status_asks_fyers_once_and_then_memory(house):
+async def test_status_asks_fyers_once_and_then_memory(env):
     """The first status asks Fyers; the next ones are answered from memory and say so."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
         first, second = await status_of(client), await status_of(client)
         await client.post("/api/token-validation/clear-cache")
         third = await status_of(client)
 
     assert [status["fromCache"] for status in (first, second, third)] == [False, True, False]
     assert all(status["isValid"] and status["verified"] for status in (first, second, third))
-    assert [call.name for call in house.broker.calls].count("check_data") == 2
+    assert [call.name for call in env.broker.calls].count("check_data") == 2
 
 
-async def test_status_of_a_revoked_token(house):
+async def test_status_of_a_revoked_token(env):
     """A token that Fyers refuses twice is told as invalid, with reason and time."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.REVOKED)
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        env.broker.set_state("XA001", AccountState.REVOKED)
         status = await status_of(client)
 
     assert (status["isValid"], status["isConnected"], status["state"]) == (False, False, "disconnected")
@@ -66,20 +66,20 @@ async def test_status_of_a_revoked_token(house):
     assert status["lastDisconnectTime"] is not None
 
 
-async def test_status_in_trouble_is_unverified_and_still_valid(house):
+async def test_status_in_trouble_is_unverified_and_still_valid(env):
     """When Fyers cannot be asked the session goes on, honestly called unverified."""
-    async with house.browser("asha") as client:
-        await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.UNAVAILABLE)
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        env.broker.set_state("XA001", AccountState.UNAVAILABLE)
         status = await status_of(client)
 
     assert (status["isValid"], status["isConnected"], status["verified"]) == (True, True, False)
     assert status["state"] == "connected"
 
 
-async def test_status_needs_a_login(house):
+async def test_status_needs_a_login(env):
     """Nobody's status is a problem document with 401."""
-    async with house.client() as client:
+    async with env.client() as client:
         answer = await client.get(STATUS)
         posted = await client.post(STATUS)
 
@@ -88,10 +88,10 @@ async def test_status_needs_a_login(house):
     assert posted.status_code == 405
 
 
-async def test_sweep_is_for_admins(house):
+async def test_sweep_is_for_admins(env):
     """An admin validates everybody and gets the totals; a trader may not."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
-        await house.link(trader, "XB001")
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
+        await env.link(trader, "XB001")
         refused = await trader.post("/api/token-validation/validate-all")
         answer = await admin.post("/api/token-validation/validate-all")
 
@@ -103,11 +103,11 @@ async def test_sweep_is_for_admins(house):
     }  # fmt: skip
 
 
-async def test_cache_is_shown_to_whom_it_concerns(house):
+async def test_cache_is_shown_to_whom_it_concerns(env):
     """An admin sees everybody's entries, a user the own one; no token is among them."""
-    async with house.browser("asha", role=Role.ADMIN) as admin, house.browser("biren") as trader:
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         for client, fyers_id in ((admin, "XA001"), (trader, "XB001")):
-            await house.link(client, fyers_id)
+            await env.link(client, fyers_id)
             await status_of(client)
         everybody = (await admin.get("/api/token-validation/cache-stats")).json()["stats"]
         own = (await trader.get("/api/token-validation/cache-stats")).json()["stats"]
@@ -118,9 +118,9 @@ async def test_cache_is_shown_to_whom_it_concerns(house):
     assert set(own["entries"][0]) == {"userId", "isValid", "ageSeconds"}
 
 
-async def test_market_status_comes_from_the_calendar(house):
+async def test_market_status_comes_from_the_calendar(env):
     """Whether the exchange trades is told without asking Fyers; Monday 09:30 IST is open."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         status = (await client.get("/api/market/status")).json()
 
     assert status["isOpen"] is True
@@ -130,13 +130,13 @@ async def test_market_status_comes_from_the_calendar(house):
     assert status["changesAt"] == "2026-11-23T09:45:00Z"
     assert status["session"]["settlesAt"] == "2026-11-23T10:05:00Z"
     assert set(status) >= {"nextOpenAt", "holidayName"}
-    assert not house.broker.calls
+    assert not env.broker.calls
 
 
-async def test_market_status_tells_of_derivatives_too(house):
+async def test_market_status_tells_of_derivatives_too(env):
     """At 15:32 IST the cash market's auction is being matched while derivatives trade on until 15:40."""
-    await house.clock.advance_to(datetime(2026, 11, 23, 10, 2, tzinfo=UTC))
-    async with house.browser("asha") as client:
+    await env.clock.advance_to(datetime(2026, 11, 23, 10, 2, tzinfo=UTC))
+    async with env.browser("asha") as client:
         status = (await client.get("/api/market/status")).json()
 
     assert (status["isOpen"], status["phase"], status["session"]) == (False, "closing_auction", None)
@@ -147,12 +147,12 @@ async def test_market_status_tells_of_derivatives_too(house):
     assert derivatives["session"]["kind"] == "regular"
 
 
-async def test_quotes_say_how_they_ended(house):
+async def test_quotes_say_how_they_ended(env):
     """Quotes carry an outcome: an empty list never stands for an error."""
-    house.broker.serve_quotes([Quote(Symbol("NSE:M&M-EQ"), 3011.5)])
-    async with house.browser("asha") as client:
+    env.broker.serve_quotes([Quote(Symbol("NSE:M&M-EQ"), 3011.5)])
+    async with env.browser("asha") as client:
         dead = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ"})).json()
-        await house.link(client, "XA001")
+        await env.link(client, "XA001")
         alive = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ,NSE:SBIN-EQ"})).json()
         bad = await client.get("/api/market/quotes", params={"symbols": "SBIN"})
 
@@ -167,9 +167,9 @@ async def test_quotes_say_how_they_ended(house):
     assert bad.json()["type"] == "urn:hullwatch:problem:unknown-symbol"
 
 
-async def test_hma_without_session_is_disconnected(house):
+async def test_hma_without_session_is_disconnected(env):
     """Without a session there is no average, and the reason is told; the symbol's & travels encoded."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         reading = (await client.get("/api/hma/NSE%3AM%26M-EQ?period=21&resolution=15")).json()
         default = (await client.get("/api/hma/NSE:SBIN-EQ")).json()
         bad = await client.get("/api/hma/NSE:SBIN-EQ?resolution=7")
@@ -184,10 +184,10 @@ async def test_hma_without_session_is_disconnected(house):
     assert bad.status_code == 422
 
 
-async def test_watchlist_lives(house):
+async def test_watchlist_lives(env):
     """A line is added, read, changed and removed; a second one of the same kind is refused."""
     body = {"symbol": "NSE:SBIN-EQ", "resolution": 5, "period": 55, "rule": "cross"}
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         added = await client.post("/api/monitoring/watches", json=body)
         twice = await client.post("/api/monitoring/watches", json=body)
         address = f"/api/monitoring/watches/{added.json()['id']}"
@@ -207,10 +207,10 @@ async def test_watchlist_lives(house):
     assert (removed.status_code, again.status_code) == (204, 404)
 
 
-async def test_watches_of_others_do_not_exist(house):
+async def test_watches_of_others_do_not_exist(env):
     """Nobody reads, changes or removes somebody else's watchlist."""
     body = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 55, "rule": "cross"}
-    async with house.browser("asha") as client, house.browser("biren") as other:
+    async with env.browser("asha") as client, env.browser("biren") as other:
         address = f"/api/monitoring/watches/{(await client.post('/api/monitoring/watches', json=body)).json()['id']}"
         seen = (await other.get("/api/monitoring/watches")).json()
         changed = await other.patch(address, json={"period": 21})
@@ -220,9 +220,9 @@ async def test_watches_of_others_do_not_exist(house):
     assert changed.status_code == removed.status_code == 404
 
 
-async def test_monitoring_is_wanted_until_stopped(house):
+async def test_monitoring_is_wanted_until_stopped(env):
     """Start and stop answer what is wanted, what runs, and why not."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         before = (await client.get("/api/monitoring/state")).json()
         started = (await client.post("/api/monitoring/start")).json()
         stopped = (await client.post("/api/monitoring/stop")).json()
@@ -236,9 +236,9 @@ async def test_monitoring_is_wanted_until_stopped(house):
 @pytest.mark.parametrize(
     "address", ["/signals", "/coverage", "/coverage?day=2026-11-20", "/signals?limit=5&symbol=NSE:SBIN-EQ"]
 )
-async def test_history_of_nothing_is_empty(house, address):
+async def test_history_of_nothing_is_empty(env, address):
     """A user without history gets empty lists, not errors."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.get(f"/api/monitoring{address}")
 
     assert answer.status_code == 200
@@ -263,20 +263,20 @@ async def test_history_of_nothing_is_empty(house, address):
         "/api/hma/%00",
     ],
 )
-async def test_impossible_questions_are_422(house, address):
+async def test_impossible_questions_are_422(env, address):
     """Moments out of range or without zone, empty lists and impossible numbers are the caller's mistake."""
-    async with house.browser("asha") as client:
+    async with env.browser("asha") as client:
         answer = await client.get(address)
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_notices_are_read_by_their_user(house):
+async def test_notices_are_read_by_their_user(env):
     """The end of a session leaves a notice for its user, who alone can mark it read."""
-    async with house.browser("asha") as client, house.browser("biren") as other:
-        await house.link(client, "XA001")
-        house.broker.set_state("XA001", AccountState.REVOKED)
+    async with env.browser("asha") as client, env.browser("biren") as other:
+        await env.link(client, "XA001")
+        env.broker.set_state("XA001", AccountState.REVOKED)
         await status_of(client)
         notices = (await client.get("/api/notifications")).json()["notifications"]
         address = f"/api/notifications/{notices[0]['id']}/read"

@@ -1,9 +1,10 @@
-"""What the house stands on: whatever is opened, in order, and closed in reverse. The services on it are built in ``furnishing``."""
+"""What the services are built on: the adapters that are opened, in order, and closed in reverse."""
 
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random, SystemRandom
 
 import stamina
@@ -11,19 +12,27 @@ import structlog
 
 from hullwatch import __version__
 from hullwatch.app.calendar_file import read_calendar
-from hullwatch.app.given import make_data_dir, server_app, smtp_server
+from hullwatch.app.options import ServiceOptions
 from hullwatch.channels.carriers import Carriers
 from hullwatch.channels.guard import AddressGuard
+from hullwatch.channels.ping import HttpPing
+from hullwatch.channels.smtp import SmtpServer
 from hullwatch.domain.events import Event
+from hullwatch.domain.failures import Refusal
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.users.accounts import FyersApp
+from hullwatch.domain.users.accounts import FyersApp, read_fyers_app
 from hullwatch.fyers.client import FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock, SystemClock
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.operations.call_counts import CallCounts
+from hullwatch.services.operations.heartbeat_ping import PingPort
+from hullwatch.services.ports import BrokerPort, ChannelPort, SharedChecks
+from hullwatch.services.ports.metrics import MetricsPort
+from hullwatch.services.users.passwords import ArgonHasher, HasherPort
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.sharing.redis_checks import RedisChecks
 from hullwatch.storage.cipher import Cipher
@@ -35,71 +44,65 @@ from hullwatch.web.metrics import PrometheusMetrics
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What all services are built on."""
+    """Every port that `build_services` needs: adapters in the product, fakes in tests."""
 
-    settings: Settings
-    server_app: FyersApp | None
-    """The Fyers app that all users share, if there is one."""
-    clock: Clock
-    """The time that markets and tokens live in."""
-    wire_clock: Clock
-    """The network lives in real time, whatever time the market keeps."""
-    calendar: MarketCalendar
-    random: Random
-    store: Store
-    metrics: PrometheusMetrics
-    hub: Broadcast[Event]
+    context: Context
+    options: ServiceOptions
+    broker: BrokerPort
+    channels: ChannelPort
+    hasher: HasherPort
+    metrics: MetricsPort
     supervisor: Supervisor
     call_counts: CallCounts
-    broker: FyersClient
-    shared: RedisChecks | None
-    carriers: Carriers
+    server_app: FyersApp | None = None
+    """The Fyers app that all users share, if there is one."""
+    shared: SharedChecks | None = None
+    ping: PingPort | None = None
 
 
 def new_id(prefix: str) -> str:
-    """Return an unguessable id that tells what it names: ``usr_…``, ``inc_…``."""
+    """Return an unguessable id with its prefix: ``usr_…``, ``inc_…``."""
     return f"{prefix}_{secrets.token_hex(10)}"
 
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, *, clock: Clock | None, calendar: MarketCalendar | None, random: Random | None
+    settings: Settings,
+    *,
+    metrics: PrometheusMetrics,
+    clock: Clock | None = None,
+    calendar: MarketCalendar | None = None,
+    random: Random | None = None,
 ) -> AsyncIterator[Resources]:
-    """Open everything, with the database at its newest form; close it in reverse.
+    """Open every adapter, with the database at its newest version; close them in reverse.
 
     Raises:
         SettingsRefused: A setting cannot be used.
         DatabaseUnusable: The database cannot be used.
         KeysUnusable: The encryption keys cannot be used.
     """
-    clock = clock or SystemClock()
-    wire_clock = SystemClock()
+    clock, random = clock or SystemClock(), random or SystemRandom()
     calendar = calendar or read_calendar(settings)
-    random = random or SystemRandom()
     async with AsyncExitStack() as stack:
         store = await _store(stack, settings)
-        metrics = PrometheusMetrics()
-        # Readers from before a restart say a smaller number and are told that they missed something.
-        hub: Broadcast[Event] = Broadcast(first_sequence=int(wire_clock.now().timestamp() * 1_000_000))
+        # A reader that reconnects after a restart sends a smaller number and learns that it missed events.
+        hub: Broadcast[Event] = Broadcast(first_sequence=int(clock.real.now().timestamp() * 1_000_000))
         stack.callback(hub.close)
+        context = Context(store, clock, calendar, hub, random, new_id, secrets.token_urlsafe)
         call_counts = CallCounts(clock)
+        ping_url = settings.ping_url.get_secret_value()
         yield Resources(
-            settings=settings,
-            server_app=server_app(settings),
-            clock=clock,
-            wire_clock=wire_clock,
-            calendar=calendar,
-            random=random,
-            store=store,
+            context=context,
+            options=ServiceOptions.of(settings),
+            broker=_broker(stack, settings, context, metrics, call_counts),
+            channels=_carriers(stack, settings, clock.real),
+            hasher=ArgonHasher(),
             metrics=metrics,
-            hub=hub,
             supervisor=Supervisor(clock, random, structlog.get_logger(), on_restart=metrics.job_restart),
             call_counts=call_counts,
-            broker=_broker(
-                stack, settings, clock=clock, random=random, metrics=metrics, call_counts=call_counts
-            ),
-            shared=await _shared_checks(stack, settings, store, wire_clock, random),
-            carriers=_carriers(stack, settings, wire_clock),
+            server_app=server_app(settings),
+            shared=await _shared_checks(stack, settings, store, clock.real, random),
+            ping=HttpPing(SecretText(ping_url)) if ping_url else None,
         )
 
 
@@ -116,9 +119,7 @@ async def _store(stack: AsyncExitStack, settings: Settings) -> Store:
 def _broker(
     stack: AsyncExitStack,
     settings: Settings,
-    *,
-    clock: Clock,
-    random: Random,
+    context: Context,
     metrics: PrometheusMetrics,
     call_counts: CallCounts,
 ) -> FyersClient:
@@ -128,8 +129,8 @@ def _broker(
         base_url=settings.fyers_base_url,
         data_url=settings.fyers_data_url,
         public_url=settings.fyers_public_url,
-        clock=clock,
-        random=random,
+        clock=context.clock,
+        random=context.random,
         pacing=PacingLimits(
             per_second=settings.fyers_calls_per_second,
             per_minute=settings.fyers_calls_per_minute,
@@ -146,9 +147,9 @@ def _broker(
 
 
 async def _shared_checks(
-    stack: AsyncExitStack, settings: Settings, store: Store, wire_clock: Clock, random: Random
+    stack: AsyncExitStack, settings: Settings, store: Store, clock: Clock, random: Random
 ) -> RedisChecks | None:
-    """Return what is shared with other processes, if anything is."""
+    """Return the adapter for validations shared with other processes, if Redis is set."""
     url = settings.redis_url.get_secret_value()
     if not url:
         return None
@@ -159,7 +160,7 @@ async def _shared_checks(
             salt=salt,
             process=new_id("prc"),
             good_for_s=settings.validation_cache_seconds,
-            wire_clock=wire_clock,
+            clock=clock,
             random=random,
         )
     except ValueError as problem:
@@ -168,13 +169,57 @@ async def _shared_checks(
     return shared
 
 
-def _carriers(stack: AsyncExitStack, settings: Settings, wire_clock: Clock) -> Carriers:
+def _carriers(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Carriers:
     carriers = Carriers(
         guard=AddressGuard(allows_private=settings.notify_private_addresses),
-        clock=wire_clock,
+        clock=clock,
         server=smtp_server(settings),
         public_url=settings.public_url,
         version=__version__,
     )
     stack.push_async_callback(carriers.close)
     return carriers
+
+
+def make_data_dir(path: Path) -> None:
+    """Make the data folder, readable by its owner alone.
+
+    Raises:
+        SettingsRefused: It cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsRefused(f"HULLWATCH_DATA_DIR cannot be used: {error.strerror} ({path}).") from None
+
+
+def server_app(settings: Settings) -> FyersApp | None:
+    """Return the Fyers app that all users share, if one is set.
+
+    Raises:
+        SettingsRefused: It cannot be used.
+    """
+    if not settings.fyers_app_id:
+        return None
+    try:
+        return read_fyers_app(
+            settings.fyers_app_id, settings.fyers_secret_key.get_secret_value(), settings.fyers_redirect_uri
+        )
+    except Refusal as refusal:
+        raise SettingsRefused(
+            f"FYERS_APP_ID, FYERS_SECRET_KEY or FYERS_REDIRECT_URI cannot be used: {refusal}"
+        ) from None
+
+
+def smtp_server(settings: Settings) -> SmtpServer | None:
+    """Return the operator's mail server, if one is set."""
+    if not settings.smtp_host:
+        return None
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        sender=settings.smtp_from,
+        user=settings.smtp_user,
+        password=SecretText(settings.smtp_password.get_secret_value()),
+    )

@@ -37,7 +37,7 @@ async def application_for_command() -> AsyncIterator["Application"]:
         try:
             yield house
         finally:
-            await house.supervisor.stop(JOBS_END_WITHIN_S)
+            await house.services.supervisor.stop(JOBS_END_WITHIN_S)
 
 
 def explained_failures() -> tuple[type[Exception], ...]:

@@ -118,7 +118,7 @@ async def _end(
     log = structlog.get_logger(component="Supervisor")
     log.info("stop.began")
     hurry = asyncio.create_task(_hurry(server, signals), name="stop hurried")
-    house.hub.close()  # event sockets say goodbye to their tabs, which come back by themselves
+    house.services.context.hub.close()  # event sockets say goodbye to their tabs, which come back by themselves
     server.should_exit = True
     try:
         await asyncio.wait({serving})

@@ -40,9 +40,9 @@ def _validate(
 async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
     async with application_for_command() as house:
         asked = await _asked_about(house, names)
-        await house.connections.load()
+        await house.services.connections.load()
         if not names:
-            asked = [user for user in asked if house.connections.connection(user.id).generation]
+            asked = [user for user in asked if house.services.connections.connection(user.id).generation]
         found: dict[str, Validation] = {}
         with progress("Asking Fyers", len(asked)) as tell:
 
@@ -50,10 +50,10 @@ async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
                 found[validation.user_id] = validation
                 tell(len(found))
 
-            totals = await house.validation.validate_users(
+            totals = await house.services.validation.validate_users(
                 [user.id for user in asked], on_progress=on_progress
             )
-        await house.connections.store_observations()
+        await house.services.connections.store_observations()
     if as_json:
         print_json(_as_json(asked, found, totals))
     else:
@@ -62,8 +62,8 @@ async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
 
 async def _asked_about(house: "Application", names: list[str]) -> list[User]:
     if not names:
-        return await house.accounts.list_all()
-    users = [await find_user(house.accounts, name) for name in names]
+        return await house.services.accounts.list_all()
+    users = [await find_user(house.services.accounts, name) for name in names]
     return list({user.id: user for user in users}.values())
 
 

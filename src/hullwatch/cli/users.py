@@ -64,9 +64,9 @@ def _add(
 
 async def _add_user(email: str, role: Role, name: str, password: str) -> None:
     async with application_for_command() as house:
-        user = await house.accounts.add(email, password, name, role=role, actor=ACTOR)
+        user = await house.services.accounts.add(email, password, name, role=role, actor=ACTOR)
         say(f"Added {user.email} as {user.role.value}, id {user.id}.")
-        if not any(other.role is Role.ADMIN for other in await house.accounts.list_all()):
+        if not any(other.role is Role.ADMIN for other in await house.services.accounts.list_all()):
             note("There is no admin yet: add one with --role admin.")
 
 
@@ -124,7 +124,7 @@ def _list(
 
 
 async def _lines() -> list[_Line]:
-    async with application_for_command() as house, house.store.begin(read_only=True) as work:
+    async with application_for_command() as house, house.services.context.store.begin(read_only=True) as work:
         found = await work.users.list_all()
         stored = {connection.user_id: connection for connection in await work.connections.list_all()}
     now = datetime.now(UTC)
@@ -204,9 +204,13 @@ async def _disconnect_user(name: str) -> None:
     from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 
     async with application_for_command() as house:
-        user = await find_user(house.accounts, name)
+        user = await find_user(house.services.accounts, name)
         change = await disconnect_stored(
-            house.store, user.id, actor=ACTOR, now=house.clock.now(), new_id=new_id
+            house.services.context.store,
+            user.id,
+            actor=ACTOR,
+            now=house.services.context.clock.now(),
+            new_id=new_id,
         )
         if change is None:
             say(f"{user.email} has no Fyers session; nothing was changed.")
@@ -228,12 +232,12 @@ def _remove(
 
 async def _found(name: str) -> User:
     async with application_for_command() as house:
-        return await find_user(house.accounts, name)
+        return await find_user(house.services.accounts, name)
 
 
 async def _remove_user(user: User) -> None:
     async with application_for_command() as house:
-        await house.accounts.remove(user.id, actor=ACTOR)
+        await house.services.accounts.remove(user.id, actor=ACTOR)
     say(f"Removed {user.email}.")
 
 

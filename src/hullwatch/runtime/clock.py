@@ -1,7 +1,4 @@
-"""Time as a dependency: the port every room asks for the time and waits by, and its real keepers.
-
-A fake one that tests advance by hand lives with the tests. What a market day is belongs to the domain.
-"""
+"""Time as a dependency: the clock port, the machine's clock, and a clock that runs faster than real time."""
 
 import asyncio
 import time
@@ -18,7 +15,12 @@ SYNC_NOISE_REAL_S = 2.0
 
 
 class Clock(Protocol):
-    """What a part needs from time: the present, a scale that never runs backwards, and waiting by it."""
+    """The present, a scale that never runs backwards, and waiting by it."""
+
+    @property
+    def real(self) -> "Clock":
+        """The machine's time, which times the network; the clock itself unless it runs faster than real time."""
+        ...
 
     def now(self) -> datetime:
         """Return the present moment, aware and in UTC. May be corrected backwards."""
@@ -39,6 +41,11 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's own time."""
+
+    @property
+    def real(self) -> "SystemClock":
+        """This clock."""
+        return self
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""
@@ -61,7 +68,7 @@ class SystemClock:
 
 
 class ScaledClock:
-    """Another party's time, running `speed` times faster than life; speed 0 is a stopped clock.
+    """Another party's time, running `speed` times faster than real time; speed 0 is a stopped clock.
 
     Args:
         speed: seconds of this clock in one real second.
@@ -84,6 +91,11 @@ class ScaledClock:
         self._monotonic_anchor = 0.0
         self._owed_s = 0.0  # how far small backward corrections left monotonic ahead of now
         self._re_anchored = asyncio.Event()
+
+    @property
+    def real(self) -> SystemClock:
+        """The machine's time."""
+        return SystemClock()
 
     @property
     def speed(self) -> float:
@@ -145,7 +157,7 @@ class ScaledClock:
 
 def _require_speed(speed: float) -> None:
     if not 0 <= speed < float("inf"):
-        raise ValueError(f"a clock cannot run {speed} times as fast as life")
+        raise ValueError(f"a clock cannot run {speed} times as fast as real time")
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class RedisChecks:
         salt: the installation's secret that keys are hashed with.
         process: a name that no other process has.
         good_for_s: seconds after which a confirmation is outdated.
-        wire_clock: real time.
+        clock: real time.
         random: source of jitter.
         answer_within_s: real seconds that an exchange may take.
         free_within_s: real seconds to wait for a free connection.
@@ -92,7 +92,7 @@ class RedisChecks:
         salt: SecretText,
         process: str,
         good_for_s: float,
-        wire_clock: Clock,
+        clock: Clock,
         random: Random,
         answer_within_s: float = ANSWER_WITHIN_S,
         free_within_s: float = FREE_WITHIN_S,
@@ -105,7 +105,7 @@ class RedisChecks:
         self._process = process
         self._good_for_ms = max(1, round(good_for_s * 1000))
         self._answer_within_s = answer_within_s
-        self._circuit = Circuit(wire_clock, opens_after=2, cool_down=_COOL_DOWN, random=random)
+        self._circuit = Circuit(clock, opens_after=2, cool_down=_COOL_DOWN, random=random)
         self._log = structlog.get_logger(component="TokenValidationService")
 
     async def confirmation(self, user_id: str, generation: int) -> SharedAnswer:

@@ -4,9 +4,9 @@ import json
 import sys
 from typing import cast
 
+from hullwatch.services.services import Services
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import Services
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.responses import Response
 
 from hullwatch.domain.failures import NotSignedIn
+from hullwatch.services.services import Services
 from hullwatch.web import errors, openapi
 from hullwatch.web.api import (
     admin,
@@ -29,7 +30,7 @@ from hullwatch.web.api import (
 from hullwatch.web.api.token_validation import STATUS_PATH
 from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import Services, services_of, who_asks
+from hullwatch.web.dependencies import services_of, who_asks
 from hullwatch.web.edge import Edge, PlainRoute
 from hullwatch.web.link_page import link_page_routes
 from hullwatch.web.live import events_route

@@ -1,38 +1,15 @@
 """What routes work with: the services, and who asks. Everything is handed in when the app is made; nothing is global."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from hullwatch.domain.events import Event
 from hullwatch.domain.failures import NotAllowed, NotSignedIn
 from hullwatch.domain.users.accounts import Role, User
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.circuit import CircuitReport
-from hullwatch.runtime.clock import Clock
-from hullwatch.runtime.jobs import JobReport
-from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import FyersLoginService
-from hullwatch.services.market.chart import ChartService
-from hullwatch.services.market.hma import HMAService
-from hullwatch.services.market.service import MarketService
-from hullwatch.services.monitoring.service import MonitoringService
-from hullwatch.services.notifications.channels import ChannelService
-from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.operations.admin import AdminService
-from hullwatch.services.operations.call_counts import CallCounts
-from hullwatch.services.readiness.service import ReadinessService
-from hullwatch.services.renewal.consents import RenewalConsents
-from hullwatch.services.sessions.service import ConnectionService
-from hullwatch.services.sessions.validation import TokenValidationService
-from hullwatch.services.users.accounts import AccountService
-from hullwatch.services.users.authentication import AuthenticationService
+from hullwatch.services.services import Services
 from hullwatch.web.config import WebConfig
-from hullwatch.web.metrics import PrometheusMetrics
 
 LOGIN_COOKIE: Final = "hullwatch_session"
 NONCE_COOKIE: Final = "hullwatch_link"
@@ -41,45 +18,6 @@ LINK_COOKIE: Final = "hullwatch_reconnect"
 """The same for the page of login links, which the other cookie is not sent to."""
 EXPECTED_USER: Final = "x-hullwatch-user"
 """Header in which an open page says whose it is, since its browser's cookie may be somebody else's by now; sockets say it as ``?user=``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether one thing that the server depends on is there; `detail` holds no secret and is shown to anyone."""
-
-    name: str
-    is_ready: bool
-    detail: str = ""
-    is_essential: bool = True
-    """False for what the server goes on without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything that routes may ask."""
-
-    accounts: AccountService
-    logins: AuthenticationService
-    linking: FyersLoginService
-    login_links: LoginLinkService
-    renewals: RenewalConsents
-    connections: ConnectionService
-    validation: TokenValidationService
-    market: MarketService
-    hma: HMAService
-    chart: ChartService
-    call_counts: CallCounts
-    circuits: Callable[[], Sequence[CircuitReport]]
-    monitoring: MonitoringService
-    account_readiness: ReadinessService
-    notifications: NotificationService
-    channels: ChannelService
-    administration: AdminService
-    hub: Broadcast[Event]
-    clock: Clock
-    jobs: Callable[[], Sequence[JobReport]]
-    readiness: Callable[[], Awaitable[Sequence[Readiness]]]
-    metrics: PrometheusMetrics
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -120,13 +58,15 @@ async def who_asks(connection: HTTPConnection, services: Services) -> User:
     """
     header = connection.headers.get("authorization")
     if header is None:
-        user = await services.logins.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
+        user = await services.authentication.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
         expected = connection.headers.get(EXPECTED_USER) or connection.query_params.get("user")
         if expected and expected != user.id:
             raise NotSignedIn("Somebody else has signed in to this browser meanwhile.")
         return user
     scheme, _, value = header.partition(" ")
-    return await services.logins.authenticate(bearer=value.strip() if scheme.lower() == "bearer" else "")
+    return await services.authentication.authenticate(
+        bearer=value.strip() if scheme.lower() == "bearer" else ""
+    )
 
 
 async def _signed_in(

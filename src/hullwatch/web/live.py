@@ -17,10 +17,11 @@ from hullwatch.domain.events import Event
 from hullwatch.domain.failures import NotSignedIn, StorageUnavailable
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.broadcast import Subscription
+from hullwatch.services.services import Services
 from hullwatch.services.sessions.mass_refusal import EVERYBODY
 from hullwatch.services.sessions.service import ADMINS
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import Services, config_of, services_of, who_asks
+from hullwatch.web.dependencies import config_of, services_of, who_asks
 from hullwatch.web.edge import is_foreign, is_own_host
 from hullwatch.web.feed import render
 
@@ -55,10 +56,10 @@ async def _serve(socket: WebSocket, services: Services, config: WebConfig) -> in
         return NOT_SIGNED_IN
     except StorageUnavailable:
         return TRY_AGAIN
-    if services.hub.listeners(user.id) >= MOST_PER_USER:
+    if services.context.hub.listeners(user.id) >= MOST_PER_USER:
         return TOO_MANY
     topics = [user.id, EVERYBODY, *([ADMINS] if user.role is Role.ADMIN else [])]
-    async with services.hub.subscribe(*topics, after=_after(socket)) as subscription:
+    async with services.context.hub.subscribe(*topics, after=_after(socket)) as subscription:
         listener = asyncio.create_task(_listen(socket), name="events listener")
         pusher = asyncio.create_task(
             _Pusher(socket, services, config, user).push(subscription), name="events pusher"
@@ -103,7 +104,7 @@ class _Pusher:
 
     async def push(self, subscription: Subscription[Event]) -> int | None:
         """Send events as they come and a heartbeat in silence; return the code to close with."""
-        hub = self._services.hub
+        hub = self._services.context.hub
         await self._send(hub.last_sequence, "missed" if subscription.missed else "hello", None)
         while True:
             try:
@@ -130,6 +131,6 @@ class _Pusher:
         return user.id == self._user.id and user.role is self._user.role
 
     async def _send(self, sequence: int, kind: str, data: object) -> None:
-        message = {"seq": sequence, "type": kind, "at": self._services.clock.now(), "data": data}
+        message = {"seq": sequence, "type": kind, "at": self._services.context.clock.now(), "data": data}
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.send_text(orjson.dumps(message, option=orjson.OPT_UTC_Z).decode())

@@ -7,10 +7,11 @@ it says nothing, and the request takes the ordinary way through ``api/token_vali
 from starlette.types import Scope
 
 from hullwatch.domain.sessions.connection import Connection
+from hullwatch.services.services import Services
 from hullwatch.services.sessions.validation import Validation
 from hullwatch.web.api.token_validation import status_bytes
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import EXPECTED_USER, LOGIN_COOKIE, Services
+from hullwatch.web.dependencies import EXPECTED_USER, LOGIN_COOKIE
 from hullwatch.web.edge import is_own_host
 
 _EXPECTED_USER = EXPECTED_USER.encode()
@@ -36,7 +37,7 @@ class StatusShortcut:
     def __call__(self, scope: Scope) -> bytes | None:
         """Return the body of the answer, or nothing when the request has to take the ordinary way."""
         cookie = self._plain_cookie(scope["headers"])
-        user = self._services.logins.remembered(cookie) if cookie is not None else None
+        user = self._services.authentication.remembered(cookie) if cookie is not None else None
         if user is None or not _is_expected(scope["headers"], user.id):
             return None
         validation = self._services.validation.status_from_cache(user.id)

@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hullwatch.domain.failures import LinkRefused, LoginLinkExpired, LoginLinkTaken, NotAllowed
 from hullwatch.services.login.links import LIFETIME
 from hullwatch.services.login.oauth import STATE_LIFETIME
-from services.login.link_house import LinkHouse, Phone, fyers_id
+from services.login.link_environment import LinkEnvironment, Phone, fyers_id
 
 USERS = ("asha", "biren")
 PHONES = ("phone", "desk", "thief")
@@ -62,14 +62,14 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
 
     @property
     def now(self) -> datetime:
-        """The present of the house."""
-        return self.house.clock.now()
+        """The present moment."""
+        return self.env.clock.now()
 
     @initialize(target=links)
     def move_in(self) -> Any:
         """Both users' sessions are over, and both were sent a link."""
-        self.house = LinkHouse()
-        self.run(self.house.with_ended(*USERS))
+        self.env = LinkEnvironment()
+        self.run(self.env.with_ended(*USERS))
         return multiple(*(self._mint(user_id) for user_id in USERS))
 
     # ---- what can happen
@@ -77,19 +77,19 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     @rule(target=links, user_id=users)
     def mint(self, user_id: str) -> Minted:
         """The session ends, if there is one, and a notice is sent."""
-        self.run(self.house.end(user_id))
+        self.run(self.env.end(user_id))
         return self._mint(user_id)
 
     def _mint(self, user_id: str) -> Minted:
-        value = self.run(self.house.link(user_id))
+        value = self.run(self.env.link(user_id))
         return Minted(value, user_id, self.generation[user_id], self.now + LIFETIME)
 
     @rule(link=links, phone=phones)
     def look(self, link: Minted, phone: str) -> None:
         """Somebody, or some program, opens the link."""
-        before = self.house.store.tables.copy()
+        before = self.env.store.tables.copy()
         try:
-            seen = self.run(self.house.look(link.value, self.phone[phone]))
+            seen = self.run(self.env.look(link.value, self.phone[phone]))
         except LoginLinkExpired:
             assert not self.is_alive(link)
         except LoginLinkTaken:
@@ -99,7 +99,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
             assert self.is_alive(link)
             assert link.taken_by in (None, phone)
             assert seen.user.id == link.user_id
-        assert self.house.store.tables == before, "looking changed something"
+        assert self.env.store.tables == before, "looking changed something"
 
     @rule(target=begun, link=links, phone=phones)
     def press(self, link: Minted, phone: str) -> Any:
@@ -110,13 +110,13 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     def press_at_the_last_moment(self, link: Minted, phone: str) -> Any:
         """A minute is left of the link's life."""
         left_s = (link.expires_at - self.now).total_seconds()
-        self.run(self.house.clock.advance(max(0, left_s - 60)))
+        self.run(self.env.clock.advance(max(0, left_s - 60)))
         return self._press(link, phone)
 
     def _press(self, link: Minted, phone: str) -> Any:
         who = self.phone[phone].user_id
         try:
-            state = self.run(self.house.press(link.value, self.phone[phone]))
+            state = self.run(self.env.press(link.value, self.phone[phone]))
         except NotAllowed:
             assert who not in (None, link.user_id)
         except LoginLinkExpired:
@@ -154,7 +154,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         )
         login.is_used = True
         try:
-            connection = self.run(self.house.come_back(login.state, self.phone[phone], fyers_id(as_user)))
+            connection = self.run(self.env.come_back(login.state, self.phone[phone], fyers_id(as_user)))
         except LinkRefused:
             assert not is_right, "the right person was refused"
         else:
@@ -166,7 +166,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     @rule(user_id=users)
     def log_in_otherwise(self, user_id: str) -> None:
         """The user logs in from the dashboard."""
-        self.run(self.house.log_in(user_id))
+        self.run(self.env.log_in(user_id))
         self.generation[user_id] += 1
 
     @rule(phone=phones, user_id=st.sampled_from([None, *USERS]))
@@ -183,7 +183,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([1, 9, 10, 45]))
     def pass_time(self, minutes: int) -> None:
         """Time passes."""
-        self.run(self.house.clock.advance(minutes * 60))
+        self.run(self.env.clock.advance(minutes * 60))
 
     # ---- what is always true
 
@@ -195,9 +195,9 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
     def no_link_lets_in_twice(self) -> None:
         """One login a link at most, and the accounts agree with the model about how many there were."""
         assert all(times == 1 for times in self.let_in.values())
-        if hasattr(self, "house"):
+        if hasattr(self, "env"):
             for user_id in USERS:
-                assert self.house.connections.connection(user_id).generation == self.generation[user_id]
+                assert self.env.connections.connection(user_id).generation == self.generation[user_id]
 
     def teardown(self) -> None:
         """Close the loop."""

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import structlog
-from fakes.broker import AccountState, FakeBroker, refusal
+from fakes.broker import AccountState, refusal
 from fakes.clock import FakeClock
-from fakes.store import FakeStore
+from fakes.resources import fake_resources
 
-from hullwatch.domain.events import Event
+from hullwatch.app.options import ServiceOptions
+from hullwatch.app.services import build_services
 from hullwatch.domain.failures import (
     BrokerRefusal,
     BrokerService,
@@ -30,43 +30,29 @@ from hullwatch.domain.secrets import AccessToken, AppSecret
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.sessions.tokens import next_daily_end
 from hullwatch.domain.users.accounts import FyersApp, Role, User
-from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.apps import AppCheck
-from hullwatch.services.login.oauth import STATE_LIFETIME, FyersLoginService, Redirect, read_pasted
-from hullwatch.services.sessions.service import ConnectionService
+from hullwatch.services.login.oauth import STATE_LIFETIME, Redirect, read_pasted
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), "http://127.0.0.1:8000/api/fyers/callback")
 NONCE = "nonce-of-the-beginning-browser"
 
 
-class House:
+class Environment:
     """The linking service and what it stands on."""
 
     def __init__(
         self, supervisor: Supervisor, clock: FakeClock, *, server_app: FyersApp | None = APP
     ) -> None:
-        numbers = count(1)
-        self.clock = clock
-        self.store = FakeStore()
-        self.broker = FakeBroker(clock)
-        self.connections = ConnectionService(
-            store=self.store,
-            broker=self.broker,
+        resources = fake_resources(
             clock=clock,
-            random=Random(1),
             supervisor=supervisor,
-            hub=Broadcast[Event](),
-            new_id=lambda prefix: f"{prefix}_{next(numbers)}",
-        )
-        self.linking = FyersLoginService(
-            store=self.store,
-            broker=self.broker,
-            connections=self.connections,
-            clock=clock,
+            options=ServiceOptions(sign_out_timeout_s=0.0),
             server_app=server_app,
-            sign_out_patience_s=0.0,
         )
+        services = build_services(resources)
+        self.clock, self.store, self.broker = clock, resources.context.store, resources.broker
+        self.connections, self.linking = services.connections, services.fyers_login
 
     async def add_user(self, user_id: str) -> None:
         """Store a user."""
@@ -99,191 +85,191 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 
 
 @pytest.fixture
-async def house(supervisor) -> House:
-    """A house with two users."""
-    house = House(supervisor, FakeClock())
-    await house.add_user("asha")
-    await house.add_user("biren")
-    return house
+async def env(supervisor) -> Environment:
+    """An environment with two users."""
+    env = Environment(supervisor, FakeClock())
+    await env.add_user("asha")
+    await env.add_user("biren")
+    return env
 
 
-async def test_round_trip_connects(house):
+async def test_round_trip_connects(env):
     """A login that comes back as it was begun is a session until the token's own end."""
-    connection = await house.come_back(house.redirect(await house.begin()))
+    connection = await env.come_back(env.redirect(await env.begin()))
 
     assert connection.state is LoginState.CONNECTED
     assert connection.fyers_id == "XA001"
-    assert connection.expires_at == next_daily_end(house.clock.now())
-    assert house.connections.credential("asha") is not None
+    assert connection.expires_at == next_daily_end(env.clock.now())
+    assert env.connections.credential("asha") is not None
 
 
-async def test_state_is_stored_as_a_hash(house):
+async def test_state_is_stored_as_a_hash(env):
     """Neither the state nor the nonce is in the database."""
-    state = await house.begin()
+    state = await env.begin()
 
-    assert state not in repr(house.store.tables)
-    assert NONCE not in repr(house.store.tables)
+    assert state not in repr(env.store.tables)
+    assert NONCE not in repr(env.store.tables)
 
 
-async def test_state_is_good_once(house):
+async def test_state_is_good_once(env):
     """The same redirect twice, as on a reload, connects once and is then refused."""
-    state = await house.begin()
-    await house.come_back(house.redirect(state))
+    state = await env.begin()
+    await env.come_back(env.redirect(state))
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
 
-async def test_state_is_good_once_for_two_at_the_same_moment(house):
+async def test_state_is_good_once_for_two_at_the_same_moment(env):
     """Of two identical redirects at the same moment one connects."""
-    state = await house.begin()
+    state = await env.begin()
 
     results = await asyncio.gather(
-        house.come_back(house.redirect(state)), house.come_back(house.redirect(state)), return_exceptions=True
+        env.come_back(env.redirect(state)), env.come_back(env.redirect(state)), return_exceptions=True
     )
 
     assert sum(isinstance(result, LinkRefused) for result in results) == 1
-    assert house.connections.connection("asha").generation == 1
+    assert env.connections.connection("asha").generation == 1
 
 
-async def test_state_expires(house):
+async def test_state_expires(env):
     """A login that takes longer than ten minutes is refused."""
-    state = await house.begin()
+    state = await env.begin()
 
-    await house.clock.advance(STATE_LIFETIME.total_seconds())
+    await env.clock.advance(STATE_LIFETIME.total_seconds())
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
 
 @pytest.mark.parametrize("state", [None, "", "made-up", "x" * 5000, "nul\x00", "half\ud800"])
-async def test_unknown_state_is_refused(house, state):
+async def test_unknown_state_is_refused(env, state):
     """Without a state of ours nothing is exchanged."""
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
-    assert not house.broker.calls
+    assert not env.broker.calls
 
 
-async def test_foreign_state_is_refused(house):
+async def test_foreign_state_is_refused(env):
     """A user who is signed in cannot finish a login that somebody else began, not even in the same browser."""
-    state = await house.begin("asha")
+    state = await env.begin("asha")
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state), user_id="biren", nonce=NONCE)
+        await env.come_back(env.redirect(state), user_id="biren", nonce=NONCE)
 
-    assert not house.connections.connection("asha").has_session
-    assert not house.connections.connection("biren").has_session
+    assert not env.connections.connection("asha").has_session
+    assert not env.connections.connection("biren").has_session
 
 
-async def test_beginning_browser_may_come_back_signed_out(house):
+async def test_beginning_browser_may_come_back_signed_out(env):
     """When the login of the browser ended meanwhile, the browser that began may still finish."""
-    connection = await house.come_back(house.redirect(await house.begin()), user_id=None)
+    connection = await env.come_back(env.redirect(await env.begin()), user_id=None)
 
     assert connection.user_id == "asha"
 
 
 @pytest.mark.parametrize("nonce", [None, "", "another"])
-async def test_another_browser_is_refused(house, nonce):
+async def test_another_browser_is_refused(env, nonce):
     """A stranger's browser that was given the address cannot finish the login."""
-    state = await house.begin()
+    state = await env.begin()
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state), user_id=None, nonce=nonce)
+        await env.come_back(env.redirect(state), user_id=None, nonce=nonce)
 
 
-async def test_same_user_may_finish_in_another_browser(house):
+async def test_same_user_may_finish_in_another_browser(env):
     """The user is enough: a login begun by a program may be finished in the user's browser."""
-    connection = await house.come_back(house.redirect(await house.begin()), user_id="asha", nonce=None)
+    connection = await env.come_back(env.redirect(await env.begin()), user_id="asha", nonce=None)
 
     assert connection.has_session
 
 
-async def test_error_of_fyers_is_said(house):
+async def test_error_of_fyers_is_said(env):
     """When Fyers redirects with an error, the login is refused and its state is used up."""
-    state = await house.begin()
+    state = await env.begin()
 
     with pytest.raises(LinkRefused):
-        await house.come_back(Redirect(state, None, is_error=True))
+        await env.come_back(Redirect(state, None, is_error=True))
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
 
-async def test_changed_app_is_refused(house):
+async def test_changed_app_is_refused(env):
     """An auth code of one app is not exchanged with another app's secret."""
-    state = await house.begin()
-    await house.linking.put_app("asha", "OTHERAPP-100", "othersecret", "https://other.in/back")
+    state = await env.begin()
+    await env.linking.put_app("asha", "OTHERAPP-100", "othersecret", "https://other.in/back")
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
 
-async def test_wrong_account_is_refused_and_nothing_changes(house):
+async def test_wrong_account_is_refused_and_nothing_changes(env):
     """A login as another Fyers id than before is refused; the old session goes on."""
-    before = await house.come_back(house.redirect(await house.begin()))
+    before = await env.come_back(env.redirect(await env.begin()))
 
     with pytest.raises(WrongAccount):
-        await house.come_back(house.redirect(await house.begin(), "XB002"))
+        await env.come_back(env.redirect(await env.begin(), "XB002"))
 
-    assert house.connections.connection("asha") == before
+    assert env.connections.connection("asha") == before
 
 
-async def test_account_is_switched_when_meant(house):
+async def test_account_is_switched_when_meant(env):
     """Who says so beforehand may link another Fyers id."""
-    await house.come_back(house.redirect(await house.begin()))
+    await env.come_back(env.redirect(await env.begin()))
 
-    connection = await house.come_back(house.redirect(await house.begin(may_switch_account=True), "XB002"))
+    connection = await env.come_back(env.redirect(await env.begin(may_switch_account=True), "XB002"))
 
     assert connection.fyers_id == "XB002"
     assert connection.generation == 2
 
 
-async def test_wrong_account_counts_after_a_disconnect_too(house):
+async def test_wrong_account_counts_after_a_disconnect_too(env):
     """The account linked before is remembered when its session is over."""
-    await house.come_back(house.redirect(await house.begin()))
-    await house.linking.disconnect("asha")
+    await env.come_back(env.redirect(await env.begin()))
+    await env.linking.disconnect("asha")
 
     with pytest.raises(WrongAccount):
-        await house.come_back(house.redirect(await house.begin(), "XB002"))
+        await env.come_back(env.redirect(await env.begin(), "XB002"))
 
 
-async def test_token_without_owner_is_asked_about(house):
+async def test_token_without_owner_is_asked_about(env):
     """When the token does not say whose it is, Fyers' profile does."""
-    house.broker.answer_profile_as("", "XA001")
-    house.broker.issue_token = ownerless(house)
+    env.broker.answer_profile_as("", "XA001")
+    env.broker.issue_token = ownerless(env)
 
-    connection = await house.come_back(house.redirect(await house.begin()))
+    connection = await env.come_back(env.redirect(await env.begin()))
 
     assert connection.fyers_id == "XA001"
 
 
-def ownerless(house: House):
+def ownerless(env: Environment):
     """Return a token maker whose tokens name no owner."""
-    issue = house.broker.issue_token
+    issue = env.broker.issue_token
     return lambda fyers_id: issue("", lifetime=timedelta(hours=1))
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "e30.bm90IGpzb24.x"])
-async def test_unreadable_token_is_refused(house, token):
+async def test_unreadable_token_is_refused(env, token):
     """A token that is none is Fyers' failure, told in a sentence that does not quote it."""
-    house.broker.issue_token = lambda fyers_id: AccessToken(token)
+    env.broker.issue_token = lambda fyers_id: AccessToken(token)
 
     with pytest.raises(BrokerRefusal) as refused:
-        await house.come_back(house.redirect(await house.begin()))
+        await env.come_back(env.redirect(await env.begin()))
 
     assert not token or token not in str(refused.value)
-    assert not house.connections.connection("asha").has_session
+    assert not env.connections.connection("asha").has_session
 
 
-async def test_dead_token_is_refused(house):
+async def test_dead_token_is_refused(env):
     """A token whose end has passed begins no session."""
-    issue = house.broker.issue_token
-    house.broker.issue_token = lambda fyers_id: issue(fyers_id, lifetime=timedelta(seconds=-1))
+    issue = env.broker.issue_token
+    env.broker.issue_token = lambda fyers_id: issue(fyers_id, lifetime=timedelta(seconds=-1))
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(await house.begin()))
+        await env.come_back(env.redirect(await env.begin()))
 
-    assert not house.connections.connection("asha").has_session
+    assert not env.connections.connection("asha").has_session
 
 
 LOGIN = BrokerService.LOGIN
@@ -301,59 +287,59 @@ LOGIN = BrokerService.LOGIN
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, type) else value.__name__,
 )
-async def test_failed_exchange_is_said_and_changes_nothing(house, failure, kind):
+async def test_failed_exchange_is_said_and_changes_nothing(env, failure, kind):
     """Whatever becomes of the exchange, the session before goes on, and the person gets one sentence."""
-    await house.come_back(house.redirect(await house.begin()))
+    await env.come_back(env.redirect(await env.begin()))
 
     async def fail(app, code):
         return failure
 
-    house.broker.exchange_auth_code = fail
+    env.broker.exchange_auth_code = fail
 
     with pytest.raises(kind) as refused:
-        await house.come_back(house.redirect(await house.begin()))
+        await env.come_back(env.redirect(await env.begin()))
 
     assert str(refused.value).endswith(".")
-    assert house.connections.connection("asha").generation == 1
+    assert env.connections.connection("asha").generation == 1
 
 
-async def test_pasted_code_connects(house):
+async def test_pasted_code_connects(env):
     """An auth code pasted by hand is enough for a user who is signed in."""
-    code = house.broker.issue_auth_code("XA001").reveal()
+    code = env.broker.issue_auth_code("XA001").reveal()
 
-    connection = await house.linking.authorize("asha", f"  {code}\n")
+    connection = await env.linking.authorize("asha", f"  {code}\n")
 
     assert connection.has_session
 
 
-async def test_pasted_address_connects(house):
+async def test_pasted_address_connects(env):
     """The whole address that Fyers redirected to may be pasted, and its state is used up by that."""
-    state = await house.begin()
-    code = house.broker.issue_auth_code("XA001").reveal()
+    state = await env.begin()
+    code = env.broker.issue_auth_code("XA001").reveal()
 
-    await house.linking.authorize("asha", f"https://x.in/back?s=ok&code=200&auth_code={code}&state={state}")
+    await env.linking.authorize("asha", f"https://x.in/back?s=ok&code=200&auth_code={code}&state={state}")
 
     with pytest.raises(LinkRefused):
-        await house.come_back(house.redirect(state))
+        await env.come_back(env.redirect(state))
 
 
-async def test_pasted_address_of_somebody_else_is_refused(house):
+async def test_pasted_address_of_somebody_else_is_refused(env):
     """An address whose state another user began is refused: it may have been sent by an attacker."""
-    state = await house.begin("biren")
-    code = house.broker.issue_auth_code("XA001").reveal()
+    state = await env.begin("biren")
+    code = env.broker.issue_auth_code("XA001").reveal()
 
     with pytest.raises(LinkRefused):
-        await house.linking.authorize("asha", f"https://x.in/back?auth_code={code}&state={state}")
+        await env.linking.authorize("asha", f"https://x.in/back?auth_code={code}&state={state}")
 
 
-async def test_pasted_code_of_another_account_is_refused(house):
+async def test_pasted_code_of_another_account_is_refused(env):
     """The guard for the wrong account stands here too, unless a switch is meant."""
-    await house.come_back(house.redirect(await house.begin()))
+    await env.come_back(env.redirect(await env.begin()))
 
     with pytest.raises(WrongAccount):
-        await house.linking.authorize("asha", house.broker.issue_auth_code("XB002").reveal())
-    switched = await house.linking.authorize(
-        "asha", house.broker.issue_auth_code("XB002").reveal(), may_switch_account=True
+        await env.linking.authorize("asha", env.broker.issue_auth_code("XB002").reveal())
+    switched = await env.linking.authorize(
+        "asha", env.broker.issue_auth_code("XB002").reveal(), may_switch_account=True
     )
 
     assert switched.fyers_id == "XB002"
@@ -377,64 +363,64 @@ def test_pasted_text_is_read(text, code):
 
 
 @pytest.mark.parametrize("text", ["", " ", "has space", "नमस्ते", "x" * 5000, "https://x.in/", "nul\x00"])
-async def test_nonsense_is_not_sent_to_fyers(house, text):
+async def test_nonsense_is_not_sent_to_fyers(env, text):
     """What cannot be an auth code is refused here."""
     with pytest.raises(LinkRefused):
-        await house.linking.authorize("asha", text)
+        await env.linking.authorize("asha", text)
 
-    assert not house.broker.calls
+    assert not env.broker.calls
 
 
-async def test_disconnect_ends_the_session_here_and_there(house):
+async def test_disconnect_ends_the_session_here_and_there(env):
     """Disconnecting ends the session here, and the token at Fyers."""
-    await house.come_back(house.redirect(await house.begin()))
+    await env.come_back(env.redirect(await env.begin()))
 
-    connection = await house.linking.disconnect("asha")
+    connection = await env.linking.disconnect("asha")
 
     assert connection.reason is DisconnectReason.SIGNED_OUT
-    assert [call.name for call in house.broker.calls_of("asha")] == ["sign_out"]
+    assert [call.name for call in env.broker.calls_of("asha")] == ["sign_out"]
 
 
-async def test_disconnect_does_not_wait_for_fyers(house):
+async def test_disconnect_does_not_wait_for_fyers(env):
     """A Fyers that hangs does not keep a person from disconnecting."""
-    await house.come_back(house.redirect(await house.begin()))
-    house.broker.set_state("XA001", AccountState.HANGING)
+    await env.come_back(env.redirect(await env.begin()))
+    env.broker.set_state("XA001", AccountState.HANGING)
 
-    connection = await house.linking.disconnect("asha")
+    connection = await env.linking.disconnect("asha")
 
     assert connection.state is LoginState.DISCONNECTED
 
 
-async def test_disconnect_without_a_session_is_nothing(house):
+async def test_disconnect_without_a_session_is_nothing(env):
     """Disconnecting when there is nothing to disconnect changes nothing and asks nobody."""
-    connection = await house.linking.disconnect("asha")
+    connection = await env.linking.disconnect("asha")
 
     assert connection.state is LoginState.NEVER_CONNECTED
-    assert not house.broker.calls
+    assert not env.broker.calls
 
 
-async def test_own_app_comes_before_the_servers(house):
+async def test_own_app_comes_before_the_servers(env):
     """A user's own app is used and shown, never with its secret; without it the server's is."""
-    assert (await house.linking.app("asha")).app_id == APP.app_id
+    assert (await env.linking.app("asha")).app_id == APP.app_id
 
-    shown = await house.linking.put_app("asha", " OWNAPP1-100 ", " ownsecret ", "https://own.in/back")
+    shown = await env.linking.put_app("asha", " OWNAPP1-100 ", " ownsecret ", "https://own.in/back")
 
     assert shown.app_id == "OWNAPP1-100"
-    assert await house.linking.app("asha") == shown
+    assert await env.linking.app("asha") == shown
     assert shown.is_own
     assert "ownsecret" not in repr(shown)
-    await house.linking.remove_app("asha")
-    assert not (await house.linking.app("asha")).is_own
+    await env.linking.remove_app("asha")
+    assert not (await env.linking.app("asha")).is_own
 
 
 async def test_without_any_app_nothing_begins(supervisor):
     """Where neither the user nor the server has a Fyers app, the person is told to store one."""
-    house = House(supervisor, FakeClock(), server_app=None)
-    await house.add_user("asha")
+    env = Environment(supervisor, FakeClock(), server_app=None)
+    await env.add_user("asha")
 
-    assert await house.linking.app("asha") is None
+    assert await env.linking.app("asha") is None
     with pytest.raises(LinkRefused, match="app"):
-        await house.begin()
+        await env.begin()
 
 
 @pytest.mark.parametrize(
@@ -447,10 +433,10 @@ async def test_without_any_app_nothing_begins(supervisor):
         ("GOOD1-100", "secret", "https://x.in/b#fragment"),
     ],
 )
-async def test_unusable_app_is_refused(house, app_id, secret, address):
+async def test_unusable_app_is_refused(env, app_id, secret, address):
     """An app that cannot be right is refused before it is stored."""
     with pytest.raises(InvalidInput):
-        await house.linking.put_app("asha", app_id, secret, address)
+        await env.linking.put_app("asha", app_id, secret, address)
 
 
 @pytest.mark.parametrize(
@@ -462,12 +448,12 @@ async def test_unusable_app_is_refused(house, app_id, secret, address):
         (Unavailable(BrokerService.LOGIN, "timeout"), AppCheck.UNKNOWN),
     ],
 )
-async def test_an_app_is_checked_by_what_fyers_objects_to(house, answer, outcome):
+async def test_an_app_is_checked_by_what_fyers_objects_to(env, answer, outcome):
     """Only an objection to the pair itself counts against it; where Fyers cannot be asked nothing is claimed."""
 
     async def say(_app, _code):
         return answer
 
-    house.broker.exchange_auth_code = say
+    env.broker.exchange_auth_code = say
 
-    assert await house.linking.check_app("asha") is outcome
+    assert await env.linking.check_app("asha") is outcome

@@ -13,7 +13,7 @@ from hullwatch.domain.market.candles import Candle, closes_between
 from hullwatch.domain.market.instruments import WATCHED_MINUTES, Resolution
 from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
 from hullwatch.services.market.hma import HmaReading, HmaStatus, history_start
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CALENDAR,
@@ -22,7 +22,7 @@ from services.building import (
     MONDAY,
     OPENING,
     SBIN,
-    House,
+    Environment,
     candles_of,
     fyers_id,
     quote,
@@ -33,16 +33,16 @@ MARKET = candles_of(days_before=4)
 
 
 @pytest.fixture
-async def house() -> House:
+async def env() -> Environment:
     """Alice has a session, it is 09:47 on a Monday, and Fyers has five days of candles."""
-    built = await House(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
+    built = await Environment(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
     built.broker.serve_candles(SBIN, FIVE, MARKET)
     return await built.with_sessions(ALICE)
 
 
-async def read(house: House, user_id: str = ALICE, *, period: int = 55) -> HmaReading:
+async def read(env: Environment, user_id: str = ALICE, *, period: int = 55) -> HmaReading:
     """Ask for the average."""
-    return await house.hma.hma(user_id, SBIN, period=period, resolution=FIVE)
+    return await env.hma.hma(user_id, SBIN, period=period, resolution=FIVE)
 
 
 def closed(through: datetime) -> list[float]:
@@ -50,73 +50,73 @@ def closed(through: datetime) -> list[float]:
     return [candle.close for candle in MARKET if candle.opened_at + timedelta(minutes=5) <= through]
 
 
-async def test_the_average_is_that_of_the_closed_candles(house: House) -> None:
+async def test_the_average_is_that_of_the_closed_candles(env: Environment) -> None:
     """The same number as the definition over the list gives; the forming candle is not in it."""
-    reading = await read(house)
+    reading = await read(env)
 
     assert reading.status is HmaStatus.ACTIVE
-    assert reading.current_hma == hull_moving_average(closed(house.clock.now()), 55)[-1]
+    assert reading.current_hma == hull_moving_average(closed(env.clock.now()), 55)[-1]
     assert reading.last_update == OPENING + timedelta(minutes=30)
     assert (reading.missing, reading.reason) == (0, None)
     assert reading.candles >= warm_up(55)
 
 
-async def test_below_warm_up_there_is_no_number(house: House) -> None:
+async def test_below_warm_up_there_is_no_number(env: Environment) -> None:
     """The reading says how many closed candles are missing, and the forming one does not count."""
-    house.broker.candles_by_key[SBIN, FIVE] = MARKET[
+    env.broker.candles_by_key[SBIN, FIVE] = MARKET[
         : MARKET.index(_candle_at(OPENING + timedelta(minutes=30))) + 1
     ][-warm_up(55) :]
 
-    reading = await read(house)
+    reading = await read(env)
 
     assert (reading.status, reading.current_hma) == (HmaStatus.INSUFFICIENT_DATA, None)
     assert (reading.missing, reading.candles) == (1, warm_up(55) - 1)
     assert "1 more" in reading.reason
 
 
-async def test_an_instrument_that_skips_candles_still_has_an_average(house: House) -> None:
+async def test_an_instrument_that_skips_candles_still_has_an_average(env: Environment) -> None:
     """Where every third candle is missing, history is asked for from far enough back all the same."""
     traded = [candle for place, candle in enumerate(MARKET) if place % 3]
-    house.broker.candles_by_key[SBIN, FIVE] = list(traded)
+    env.broker.candles_by_key[SBIN, FIVE] = list(traded)
 
-    reading = await read(house)
+    reading = await read(env)
 
-    through = house.clock.now() - FIVE.length
+    through = env.clock.now() - FIVE.length
     closes = [candle.close for candle in traded if candle.opened_at <= through]
     assert reading.status is HmaStatus.ACTIVE
     assert reading.current_hma == hull_moving_average(closes, 55)[-1]
 
 
-async def test_no_candles_at_all_are_insufficient(house: House) -> None:
+async def test_no_candles_at_all_are_insufficient(env: Environment) -> None:
     """An instrument without trades misses the whole warm-up."""
-    house.broker.candles_by_key[SBIN, FIVE] = []
+    env.broker.candles_by_key[SBIN, FIVE] = []
 
-    reading = await read(house)
+    reading = await read(env)
 
     assert (reading.status, reading.missing) == (HmaStatus.INSUFFICIENT_DATA, warm_up(55))
 
 
-async def test_a_disconnected_account_is_told_so(house: House) -> None:
+async def test_a_disconnected_account_is_told_so(env: Environment) -> None:
     """No exception, no call, no number: whether it was never linked, signed out, or refused."""
-    assert (await read(house, BOB)).status is HmaStatus.DISCONNECTED
-    await read(house)
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    reached = len(house.broker.calls)
+    assert (await read(env, BOB)).status is HmaStatus.DISCONNECTED
+    await read(env)
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    reached = len(env.broker.calls)
 
-    reading = await read(house)
+    reading = await read(env)
 
     assert (reading.status, reading.current_hma) == (HmaStatus.DISCONNECTED, None)
     assert reading.reason
-    assert len(house.broker.calls) == reached
+    assert len(env.broker.calls) == reached
 
 
-async def test_a_session_that_dies_on_the_way_is_told_so(house: House) -> None:
+async def test_a_session_that_dies_on_the_way_is_told_so(env: Environment) -> None:
     """First in doubt, then disconnected; never a number."""
-    house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+    env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
-    first = await read(house)
-    await house.clock.settle()
-    then = await read(house)
+    first = await read(env)
+    await env.clock.settle()
+    then = await read(env)
 
     assert (first.status, first.current_hma) == (HmaStatus.UNAVAILABLE, None)
     assert (then.status, then.current_hma) == (HmaStatus.DISCONNECTED, None)
@@ -131,119 +131,119 @@ async def test_a_session_that_dies_on_the_way_is_told_so(house: House) -> None:
         refusal(HISTORY),
     ],
 )
-async def test_a_failure_is_no_number_and_is_not_kept(house: House, failure) -> None:
+async def test_a_failure_is_no_number_and_is_not_kept(env: Environment, failure) -> None:
     """Each has its own sentence; the next question succeeds."""
-    house.broker.queue(fyers_id(ALICE), failure)
+    env.broker.queue(fyers_id(ALICE), failure)
 
-    reading = await read(house)
+    reading = await read(env)
 
     assert (reading.status, reading.current_hma) == (HmaStatus.UNAVAILABLE, None)
     assert reading.reason
-    await house.clock.settle()
-    assert (await read(house)).status is HmaStatus.ACTIVE
+    await env.clock.settle()
+    assert (await read(env)).status is HmaStatus.ACTIVE
 
 
-async def test_a_reading_is_kept_until_the_next_close(house: House) -> None:
+async def test_a_reading_is_kept_until_the_next_close(env: Environment) -> None:
     """Within a candle one call serves all; after its close the new candle is in."""
-    first = await read(house)
-    await house.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
-    assert await read(house) == first
-    assert len(house.broker.calls) == 1
-    await house.clock.advance(4)
+    first = await read(env)
+    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
+    assert await read(env) == first
+    assert len(env.broker.calls) == 1
+    await env.clock.advance(4)
 
-    then = await read(house)
+    then = await read(env)
 
-    assert len(house.broker.calls) == 2
+    assert len(env.broker.calls) == 2
     assert then.last_update == OPENING + timedelta(minutes=35)
-    assert then.current_hma == hull_moving_average(closed(house.clock.now()), 55)[-1]
+    assert then.current_hma == hull_moving_average(closed(env.clock.now()), 55)[-1]
 
 
-async def test_a_reading_is_not_kept_across_logins_or_shared(house: House) -> None:
+async def test_a_reading_is_not_kept_across_logins_or_shared(env: Environment) -> None:
     """Each account and session fetches its own."""
-    await house.with_sessions(BOB)
+    await env.with_sessions(BOB)
     for user_id in (ALICE, BOB):
-        await read(house, user_id)
-    await house.log_in(ALICE)
-    await read(house)
+        await read(env, user_id)
+    await env.log_in(ALICE)
+    await read(env)
 
-    assert [(call.user_id, call.generation) for call in house.broker.calls] == [
+    assert [(call.user_id, call.generation) for call in env.broker.calls] == [
         (ALICE, 1),
         (BOB, 1),
         (ALICE, 2),
     ]
 
 
-async def test_a_candle_that_comes_late_is_waited_for(house: House) -> None:
+async def test_a_candle_that_comes_late_is_waited_for(env: Environment) -> None:
     """A reading without the newest candle is replaced as soon as that candle is there, not at the next close."""
     late = _candle_at(OPENING + timedelta(minutes=25))
-    house.broker.candles_by_key[SBIN, FIVE].remove(late)
-    assert (await read(house)).last_update == OPENING + timedelta(minutes=25)
-    house.broker.serve_candles(SBIN, FIVE, [late])
+    env.broker.candles_by_key[SBIN, FIVE].remove(late)
+    assert (await read(env)).last_update == OPENING + timedelta(minutes=25)
+    env.broker.serve_candles(SBIN, FIVE, [late])
 
-    await house.clock.advance(3)
+    await env.clock.advance(3)
 
-    assert (await read(house)).last_update == OPENING + timedelta(minutes=30)
+    assert (await read(env)).last_update == OPENING + timedelta(minutes=30)
 
 
-async def test_a_candle_that_has_only_just_closed_is_read_again(house: House) -> None:
+async def test_a_candle_that_has_only_just_closed_is_read_again(env: Environment) -> None:
     """Its last trades may be missing in the first seconds; what they change is seen soon."""
     closing = OPENING + timedelta(minutes=35)
-    served = house.broker.candles_by_key[SBIN, FIVE]
+    served = env.broker.candles_by_key[SBIN, FIVE]
     final = _candle_at(OPENING + timedelta(minutes=30))
     early = Candle(final.opened_at, 100, 100, 100, 100.0, 1)
     served[served.index(final)] = early
-    await house.clock.advance_to(closing)
-    first = await read(house)
+    await env.clock.advance_to(closing)
+    first = await read(env)
     served[served.index(early)] = final
 
-    await house.clock.advance(3)
-    then = await read(house)
+    await env.clock.advance(3)
+    then = await read(env)
 
     assert first.last_update == then.last_update == closing
     assert then.current_hma == hull_moving_average(closed(closing), 55)[-1]
 
 
-async def test_a_period_that_no_average_has_is_refused(house: House) -> None:
+async def test_a_period_that_no_average_has_is_refused(env: Environment) -> None:
     """Also for somebody who is disconnected: the question itself is wrong."""
     for user_id in (ALICE, BOB):
         with pytest.raises(InvalidInput):
-            await read(house, user_id, period=1)
-    assert house.broker.calls == []
+            await read(env, user_id, period=1)
+    assert env.broker.calls == []
 
 
 # ---- the preview
 
 
-async def test_the_preview_is_what_the_forming_candle_would_give(house: House) -> None:
+async def test_the_preview_is_what_the_forming_candle_would_give(env: Environment) -> None:
     """It follows the last traded price, and changes nothing about the reading."""
-    before = await read(house)
+    before = await read(env)
     average = HullMovingAverage(55)
-    for close in closed(house.clock.now()):
+    for close in closed(env.clock.now()):
         average.update(close)
     for ltp in (90.0, 120.0):
-        house.broker.serve_quotes([quote(SBIN, ltp)])
-        assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) == average.preview(ltp)
-        await house.clock.advance(2)
+        env.broker.serve_quotes([quote(SBIN, ltp)])
+        assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) == average.preview(ltp)
+        await env.clock.advance(2)
 
-    assert await read(house) == before
+    assert await read(env) == before
 
 
 @pytest.mark.parametrize("ltp", [None, 0.0, -1.0, float("nan")])
-async def test_without_a_price_there_is_no_preview(house: House, ltp: float | None) -> None:
+async def test_without_a_price_there_is_no_preview(env: Environment, ltp: float | None) -> None:
     """What is no price never becomes a number."""
-    house.broker.serve_quotes([quote(SBIN, ltp)])
+    env.broker.serve_quotes([quote(SBIN, ltp)])
 
-    assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
+    assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
 
 
-async def test_without_a_forming_candle_there_is_no_preview(house: House) -> None:
+async def test_without_a_forming_candle_there_is_no_preview(env: Environment) -> None:
     """After hours, below warm-up and without a session nothing is previewed."""
-    house.broker.serve_quotes([quote(SBIN, 100.0)])
-    assert await house.hma.preview(BOB, SBIN, period=55, resolution=FIVE) is None
-    assert await house.hma.preview(ALICE, SBIN, period=1000, resolution=FIVE) is None
-    await house.clock.advance_to(CLOSING)
+    env.broker.serve_quotes([quote(SBIN, 100.0)])
+    assert await env.hma.preview(BOB, SBIN, period=55, resolution=FIVE) is None
+    assert await env.hma.preview(ALICE, SBIN, period=1000, resolution=FIVE) is None
+    await env.clock.advance_to(CLOSING)
 
-    assert await house.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
+    assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
 
 
 # ---- bad candles
@@ -287,10 +287,10 @@ def reading_start() -> list[datetime]:
 
 
 async def _read_once(candles: list[Candle]) -> HmaReading:
-    house = House(now=OPENING + timedelta(minutes=32))
-    house.broker.serve_candles(SBIN, FIVE, candles)
-    await house.with_sessions(ALICE)
-    return await read(house, period=20)
+    env = Environment(now=OPENING + timedelta(minutes=32))
+    env.broker.serve_candles(SBIN, FIVE, candles)
+    await env.with_sessions(ALICE)
+    return await read(env, period=20)
 
 
 def _candle_at(opened_at: datetime) -> Candle:

@@ -10,9 +10,8 @@ from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.signals import Rule
-from hullwatch.services.market.chart import ChartService
 from hullwatch.services.monitoring.feeds import ASKS_IN_AN_AUCTION
-from services.building import ALICE, BOB, CLOSING, FIVE, OPENING, SBIN, House, quote
+from services.environment import ALICE, BOB, CLOSING, FIVE, OPENING, SBIN, Environment, quote
 
 CALENDAR = nse_calendar()
 FUTURE = Symbol("NSE:NIFTY26NOVFUT")
@@ -36,147 +35,144 @@ def candles_of_segment(symbol: Symbol) -> list[Candle]:
     return candles
 
 
-def built(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> House:
-    """Return a house on the exchange's calendar, on a Monday at 15:09:30 IST unless told otherwise."""
-    house = House(calendar=CALENDAR, now=now, **arguments)
+def built(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> Environment:
+    """Return an environment on the exchange's calendar, on a Monday at 15:09:30 IST unless told otherwise."""
+    env = Environment(calendar=CALENDAR, now=now, **arguments)
     for symbol in (SBIN, FUTURE):
-        house.broker.serve_candles(symbol, FIVE, candles_of_segment(symbol))
-    house.broker.serve_quotes([quote(SBIN), quote(FUTURE)])
-    return house
+        env.broker.serve_candles(symbol, FIVE, candles_of_segment(symbol))
+    env.broker.serve_quotes([quote(SBIN), quote(FUTURE)])
+    return env
 
 
-async def watching(house: House, user_id: str, *symbols: Symbol) -> None:
+async def watching(env: Environment, user_id: str, *symbols: Symbol) -> None:
     """Have a user watch these."""
     for symbol in symbols:
-        await house.watch(user_id, symbol=symbol)
-    await house.monitoring.start(user_id)
-    await house.clock.settle()
+        await env.watch(user_id, symbol=symbol)
+    await env.monitoring.start(user_id)
+    await env.clock.settle()
 
 
-def asked(house: House, user_id: str, symbol: Symbol, since) -> list[str]:
+def asked(env: Environment, user_id: str, symbol: Symbol, since) -> list[str]:
     """Return the times of day, UTC, at which candles of a symbol were asked for."""
     return [
         f"{call.at:%H:%M:%S}"
-        for call in house.broker.calls_of(user_id)
+        for call in env.broker.calls_of(user_id)
         if call.name == "candles" and call.symbols == (symbol,) and call.at > since
     ]
 
 
 async def test_an_account_is_watched_while_any_of_its_segments_trades() -> None:
     """Shares alone end at 15:30; with a future beside them watching goes on until 15:40, and each has its own last candle."""
-    house = await built().with_sessions(ALICE, BOB)
-    await house.start()
-    await watching(house, ALICE, SBIN)
-    await watching(house, BOB, SBIN, FUTURE)
+    env = await built().with_sessions(ALICE, BOB)
+    await env.start()
+    await watching(env, ALICE, SBIN)
+    await watching(env, BOB, SBIN, FUTURE)
 
-    await house.clock.advance_to(CLOSING + timedelta(minutes=2))
-    assert house.monitoring.state(ALICE).status is WatchStatus.MARKET_CLOSED
-    assert house.monitoring.state(BOB).status is WatchStatus.WATCHING
+    await env.clock.advance_to(CLOSING + timedelta(minutes=2))
+    assert env.monitoring.state(ALICE).status is WatchStatus.MARKET_CLOSED
+    assert env.monitoring.state(BOB).status is WatchStatus.WATCHING
 
-    await house.clock.advance_to(LAST_CLOSE + timedelta(seconds=30))
-    assert house.monitoring.state(BOB).status is WatchStatus.MARKET_CLOSED
+    await env.clock.advance_to(LAST_CLOSE + timedelta(seconds=30))
+    assert env.monitoring.state(BOB).status is WatchStatus.MARKET_CLOSED
     after_close = CLOSING + timedelta(seconds=30)
-    assert asked(house, BOB, FUTURE, after_close) == ["10:05:01", "10:10:01"]
-    assert asked(house, BOB, SBIN, after_close) == []
-    assert asked(house, ALICE, SBIN, after_close) == []
-    quotes = [call.at for call in house.broker.calls_of(BOB) if call.name == "quotes"]
+    assert asked(env, BOB, FUTURE, after_close) == ["10:05:01", "10:10:01"]
+    assert asked(env, BOB, SBIN, after_close) == []
+    assert asked(env, ALICE, SBIN, after_close) == []
+    quotes = [call.at for call in env.broker.calls_of(BOB) if call.name == "quotes"]
     assert LAST_CLOSE - timedelta(seconds=10) < max(quotes) < LAST_CLOSE
 
-    reached = len(house.broker.calls)
-    await house.clock.advance(3600)
-    assert len(house.broker.calls) == reached
+    reached = len(env.broker.calls)
+    await env.clock.advance(3600)
+    assert len(env.broker.calls) == reached
 
 
 async def test_a_share_added_to_a_future_keeps_its_own_hours() -> None:
     """An account that watches a future alone is watched to 15:40 as well, and opens with everybody the next trading day."""
-    house = await built().with_sessions(ALICE)
-    await house.start()
-    await watching(house, ALICE, FUTURE)
-    await house.clock.advance_to(LAST_CLOSE - timedelta(seconds=1))
-    assert house.monitoring.state(ALICE).status is WatchStatus.WATCHING
+    env = await built().with_sessions(ALICE)
+    await env.start()
+    await watching(env, ALICE, FUTURE)
+    await env.clock.advance_to(LAST_CLOSE - timedelta(seconds=1))
+    assert env.monitoring.state(ALICE).status is WatchStatus.WATCHING
 
-    await house.clock.advance_to(LAST_CLOSE + timedelta(minutes=1))
+    await env.clock.advance_to(LAST_CLOSE + timedelta(minutes=1))
 
-    coverage = await house.monitoring.coverage(ALICE)
-    assert house.monitoring.state(ALICE).status is WatchStatus.MARKET_CLOSED
+    coverage = await env.monitoring.coverage(ALICE)
+    assert env.monitoring.state(ALICE).status is WatchStatus.MARKET_CLOSED
     assert coverage.watched_minutes == pytest.approx(30.5, abs=0.1)
     assert coverage.blind_minutes == 0
 
 
 async def test_signals_of_the_last_candles_of_a_future_are_found_in_time() -> None:
     """A signal on a candle that closes at 15:35 or 15:40 is as fresh as any other."""
-    house = await built().with_sessions(ALICE)
-    await house.start()
-    await house.watch(ALICE, symbol=FUTURE, rule=Rule.TURN)
-    await watching(house, ALICE, FUTURE)
+    env = await built().with_sessions(ALICE)
+    await env.start()
+    await env.watch(ALICE, symbol=FUTURE, rule=Rule.TURN)
+    await watching(env, ALICE, FUTURE)
 
-    await house.clock.advance_to(LAST_CLOSE + timedelta(minutes=1))
+    await env.clock.advance_to(LAST_CLOSE + timedelta(minutes=1))
 
-    late = [signal for signal in house.signals(ALICE) if signal.is_late]
-    assert house.signals(ALICE)
+    late = [signal for signal in env.signals(ALICE) if signal.is_late]
+    assert env.signals(ALICE)
     assert late == []
-    assert {signal.candle_closed_at for signal in house.signals(ALICE)} <= {
+    assert {signal.candle_closed_at for signal in env.signals(ALICE)} <= {
         CLOSING - timedelta(minutes=20) + number * FIVE.length for number in range(1, 7)
     }
-    watches = await house.monitoring.watches(ALICE)
+    watches = await env.monitoring.watches(ALICE)
     assert {watch.evaluated_through for watch in watches} == {LAST_CLOSE}
 
 
 async def test_a_daily_candle_is_read_when_the_closing_auction_is_over() -> None:
     """Not at 15:30, when the closing price may still change, but a second after 15:35."""
-    house = await built().with_sessions(ALICE)
-    await house.start()
-    await house.monitoring.add_watch(ALICE, symbol=SBIN, resolution=DAILY, period=4, rule=Rule.CROSS)
-    await house.monitoring.start(ALICE)
-    await house.clock.advance(
+    env = await built().with_sessions(ALICE)
+    await env.start()
+    await env.monitoring.add_watch(ALICE, symbol=SBIN, resolution=DAILY, period=4, rule=Rule.CROSS)
+    await env.monitoring.start(ALICE)
+    await env.clock.advance(
         120
     )  # by then the candle of the last trading day, which is not there, is given up
-    since = house.clock.now()
+    since = env.clock.now()
 
-    await house.clock.advance_to(CLOSING + timedelta(minutes=5, seconds=3))
+    await env.clock.advance_to(CLOSING + timedelta(minutes=5, seconds=3))
 
-    assert asked(house, ALICE, SBIN, since) == ["10:05:01"]
+    assert asked(env, ALICE, SBIN, since) == ["10:05:01"]
 
 
 async def test_candles_that_the_auction_leaves_out_are_not_asked_for_again_and_again() -> None:
     """A share that stops trading at 15:15 costs two calls at 15:20 and at 15:25; its auction's candle is found at 15:30 and judged."""
-    house = built()
+    env = built()
     traded = [
         candle
         for candle in candles_of_segment(SBIN)
         if not CLOSING - timedelta(minutes=15) <= candle.opened_at < CLOSING - timedelta(minutes=5)
     ]
-    house.broker.candles_by_key[SBIN, FIVE].clear()
-    house.broker.serve_candles(SBIN, FIVE, traded)
-    await house.with_sessions(ALICE)
-    await house.start()
-    await watching(house, ALICE, SBIN)
-    await house.clock.advance_to(CLOSING - timedelta(minutes=14))
-    since = house.clock.now()
+    env.broker.candles_by_key[SBIN, FIVE].clear()
+    env.broker.serve_candles(SBIN, FIVE, traded)
+    await env.with_sessions(ALICE)
+    await env.start()
+    await watching(env, ALICE, SBIN)
+    await env.clock.advance_to(CLOSING - timedelta(minutes=14))
+    since = env.clock.now()
 
-    await house.clock.advance_to(CLOSING + timedelta(minutes=3))
+    await env.clock.advance_to(CLOSING + timedelta(minutes=3))
 
     assert ASKS_IN_AN_AUCTION == 1
-    minutes = [at[:5] for at in asked(house, ALICE, SBIN, since)]
+    minutes = [at[:5] for at in asked(env, ALICE, SBIN, since)]
     assert minutes == ["09:50", "09:50", "09:55", "09:55", "10:00"]
-    (watch,) = await house.monitoring.watches(ALICE)
+    (watch,) = await env.monitoring.watches(ALICE)
     assert watch.evaluated_through == CLOSING
 
 
 async def test_readings_charts_and_candles_follow_the_segment() -> None:
     """At 15:36 the future's candle of 15:35 is forming, and its average is that after 15:35; the share's day is over."""
-    house = await built(now=CLOSING + timedelta(minutes=6)).with_sessions(ALICE)
-    chart = ChartService(
-        connections=house.connections, market=house.market, calendar=CALENDAR, clock=house.clock
-    )
+    env = await built(now=CLOSING + timedelta(minutes=6)).with_sessions(ALICE)
 
     for symbol, last_close, has_forming in (
         (SBIN, CLOSING, False),
         (FUTURE, CLOSING + timedelta(minutes=5), True),
     ):
-        reading = await house.hma.hma(ALICE, symbol, period=4, resolution=FIVE)
-        preview = await house.hma.preview(ALICE, symbol, period=4, resolution=FIVE)
-        drawn = await chart.chart(ALICE, symbol, resolution=FIVE, period=4, rule=Rule.CROSS)
+        reading = await env.hma.hma(ALICE, symbol, period=4, resolution=FIVE)
+        preview = await env.hma.preview(ALICE, symbol, period=4, resolution=FIVE)
+        drawn = await env.chart.chart(ALICE, symbol, resolution=FIVE, period=4, rule=Rule.CROSS)
         assert reading.last_update == last_close
         assert (preview is not None) is has_forming
         assert (drawn.forming is not None) is has_forming
@@ -187,22 +183,22 @@ async def test_readings_charts_and_candles_follow_the_segment() -> None:
 
 async def test_market_status_by_segment() -> None:
     """At 15:36 the cash market is closed and derivatives trade."""
-    house = built(now=CLOSING + timedelta(minutes=6))
+    env = built(now=CLOSING + timedelta(minutes=6))
 
-    assert not house.market.market_status().is_open
-    derivatives = house.market.market_status(Segment.EQUITY_DERIVATIVES)
+    assert not env.market.market_status().is_open
+    derivatives = env.market.market_status(Segment.EQUITY_DERIVATIVES)
     assert derivatives.is_open
     assert derivatives.next_close_at == LAST_CLOSE
 
 
 async def test_hours_that_are_not_known_are_not_watched() -> None:
     """Commodities and currencies keep other hours, so they are refused; contracts on shares and indices are not."""
-    house = await built().with_sessions(ALICE)
-    await house.start()
+    env = await built().with_sessions(ALICE)
+    await env.start()
     for text in ("MCX:GOLD26DECFUT", "NSE:USDINR26DECFUT"):
         with pytest.raises(InvalidInput):
-            await house.watch(ALICE, symbol=Symbol(text))
+            await env.watch(ALICE, symbol=Symbol(text))
 
-    await house.watch(ALICE, symbol=Symbol("NSE:NIFTY26N2424500CE"))
+    await env.watch(ALICE, symbol=Symbol("NSE:NIFTY26N2424500CE"))
 
-    assert len(await house.monitoring.watches(ALICE)) == 1
+    assert len(await env.monitoring.watches(ALICE)) == 1

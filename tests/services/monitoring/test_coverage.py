@@ -12,7 +12,7 @@ from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.watches import MonitoringWish
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.web.feed import render
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CAROL,
@@ -22,7 +22,7 @@ from services.building import (
     MONDAY,
     OPENING,
     SBIN,
-    House,
+    Environment,
     candles_of,
     expected_signals,
     fyers_id,
@@ -42,106 +42,106 @@ BEFORE = timedelta(seconds=12)
 SECOND = timedelta(seconds=1)
 
 
-def built(**arguments) -> House:
-    """Return a house whose market moves."""
-    house = House(**arguments)
-    house.broker.serve_candles(SBIN, FIVE, MARKET)
-    house.broker.serve_quotes([quote(SBIN)])
-    return house
+def built(**arguments) -> Environment:
+    """Return an environment whose market moves."""
+    env = Environment(**arguments)
+    env.broker.serve_candles(SBIN, FIVE, MARKET)
+    env.broker.serve_quotes([quote(SBIN)])
+    return env
 
 
-async def watching(*user_ids: str, now: datetime = TURN_AT - timedelta(minutes=2)) -> House:
-    """Return a house in which these users watch SBIN."""
-    house = await built(now=now).with_sessions(*user_ids)
-    await house.start()
+async def watching(*user_ids: str, now: datetime = TURN_AT - timedelta(minutes=2)) -> Environment:
+    """Return an environment in which these users watch SBIN."""
+    env = await built(now=now).with_sessions(*user_ids)
+    await env.start()
     for user_id in user_ids:
-        await house.watch(user_id, rule=Rule.TURN)
-        await house.monitoring.start(user_id)
-    await house.clock.settle()
-    return house
+        await env.watch(user_id, rule=Rule.TURN)
+        await env.monitoring.start(user_id)
+    await env.clock.settle()
+    return env
 
 
-async def stretches(house: House, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
+async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
     """Return today's blind stretches."""
-    day = await house.monitoring.coverage(user_id)
+    day = await env.monitoring.coverage(user_id)
     return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]
 
 
 # ---- signals in blind stretches
 
 
-async def signed_out(house: House) -> House:
+async def signed_out(env: Environment) -> Environment:
     """Alice signs out and comes back."""
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    await house.clock.advance(20)
-    await house.log_in(ALICE)
-    return house
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    await env.clock.advance(20)
+    await env.log_in(ALICE)
+    return env
 
 
-async def rejected(house: House) -> House:
+async def rejected(env: Environment) -> Environment:
     """Fyers ends the session early, and Alice comes back."""
-    house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
-    await house.clock.advance(20)
-    house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
-    await house.log_in(ALICE)
-    return house
+    env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+    await env.clock.advance(20)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    await env.log_in(ALICE)
+    return env
 
 
-async def outage(house: House) -> House:
+async def outage(env: Environment) -> Environment:
     """Fyers is down."""
-    house.broker.is_down = True
-    await house.clock.advance(20)
-    house.broker.is_down = False
-    return house
+    env.broker.is_down = True
+    await env.clock.advance(20)
+    env.broker.is_down = False
+    return env
 
 
-async def rate_limited(house: House) -> House:
+async def rate_limited(env: Environment) -> Environment:
     """Fyers asks to wait."""
-    house.broker.retry_after_s = 5.0
-    house.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
-    await house.clock.advance(20)
-    house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
-    return house
+    env.broker.retry_after_s = 5.0
+    env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
+    await env.clock.advance(20)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    return env
 
 
-async def held(house: House) -> House:
+async def held(env: Environment) -> Environment:
     """Fyers refuses everybody, verdicts are held, and Fyers recovers."""
     for user_id in (ALICE, BOB, CAROL, DAVE):
-        house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
-    await house.clock.advance(20)
-    assert house.connections.broker_outage is not None
+        env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+    await env.clock.advance(20)
+    assert env.connections.broker_outage is not None
     for user_id in (ALICE, BOB, CAROL, DAVE):
-        house.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
-    await house.clock.advance(600)
-    return house
+        env.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
+    await env.clock.advance(600)
+    return env
 
 
-async def killed(house: House) -> House:
+async def killed(env: Environment) -> Environment:
     """The server is killed and comes up again."""
-    house = await house.kill()
-    await house.clock.advance(20)
-    return await house.start()
+    env = await env.kill()
+    await env.clock.advance(20)
+    return await env.start()
 
 
-async def stalled(house: House) -> House:
+async def stalled(env: Environment) -> Environment:
     """The process is held up."""
-    await house.clock.stall(30)
-    return house
+    await env.clock.stall(30)
+    return env
 
 
-async def slow(house: House) -> House:
+async def slow(env: Environment) -> Environment:
     """Each answer takes eleven seconds."""
 
     async def dawdle(_: Call) -> None:
-        await house.clock.sleep(11)
+        await env.clock.sleep(11)
 
-    house.broker.before_answer = dawdle
-    await house.clock.advance(40)
-    house.broker.before_answer = None
-    return house
+    env.broker.before_answer = dawdle
+    await env.clock.advance(40)
+    env.broker.before_answer = None
+    return env
 
 
-TROUBLES: dict[Callable[[House], Awaitable[House]], set[BlindReason]] = {
+TROUBLES: dict[Callable[[Environment], Awaitable[Environment]], set[BlindReason]] = {
     signed_out: {BlindReason.NO_SESSION},
     rejected: {BlindReason.CHECKING_LOGIN, BlindReason.NO_SESSION},
     outage: {BlindReason.FYERS_UNAVAILABLE},
@@ -155,18 +155,18 @@ TROUBLES: dict[Callable[[House], Awaitable[House]], set[BlindReason]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
 async def test_a_signal_in_a_blind_stretch_is_never_fresh(
-    trouble: Callable[[House], Awaitable[House]],
+    trouble: Callable[[Environment], Awaitable[Environment]],
 ) -> None:
     """Stored late, pushed late, and told with its stretch, though less than a minute may have passed since its candle closed."""
-    house = await watching(ALICE, *((BOB, CAROL, DAVE) if trouble is held else ()))
-    await house.clock.advance_to(TURN_AT - BEFORE)
-    house = await trouble(house)
-    tab = house.hub.subscribe(ALICE)
-    await house.clock.advance(30)
+    env = await watching(ALICE, *((BOB, CAROL, DAVE) if trouble is held else ()))
+    await env.clock.advance_to(TURN_AT - BEFORE)
+    env = await trouble(env)
+    tab = env.hub.subscribe(ALICE)
+    await env.clock.advance(30)
 
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
-    day = await house.monitoring.days.of_day(ALICE)
-    house.hub.close()
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    day = await env.monitoring.days.of_day(ALICE)
+    env.hub.close()
     pushed = [render(delivery.message) async for delivery in tab if isinstance(delivery.message, SignalFired)]
     parts, elsewhere = day.late_by_stretch()
     (stretch,) = [one for one, late in zip(day.coverage.stretches, parts, strict=True) if signal in late]
@@ -182,20 +182,20 @@ async def test_a_signal_in_a_blind_stretch_is_never_fresh(
 
 async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() -> None:
     """The cycle that ended the gap began before the candle closed; the next one finds the signal."""
-    house = await watching(ALICE)
-    await house.clock.advance_to(TURN_AT - BEFORE)
-    house.broker.is_down = True
-    await house.clock.advance_to(TURN_AT - timedelta(seconds=6))
-    house.broker.is_down = False
+    env = await watching(ALICE)
+    await env.clock.advance_to(TURN_AT - BEFORE)
+    env.broker.is_down = True
+    await env.clock.advance_to(TURN_AT - timedelta(seconds=6))
+    env.broker.is_down = False
 
     async def dawdle(_: Call) -> None:
-        await house.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
+        await env.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
 
-    house.broker.before_answer = dawdle
-    await house.clock.advance_to(TURN_AT + timedelta(seconds=3))
+    env.broker.before_answer = dawdle
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=3))
 
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
-    (stretch,) = (await house.monitoring.coverage(ALICE)).stretches
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    (stretch,) = (await env.monitoring.coverage(ALICE)).stretches
     assert stretch.ended_at == TURN_AT + timedelta(seconds=0.5)
     assert signal.is_late
     assert signal.detected_at == TURN_AT + SECOND
@@ -203,24 +203,24 @@ async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() 
 
 async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> None:
     """It closed while the last good cycle was under way, too late for that one to ask for it."""
-    house = await watching(ALICE)
-    await house.clock.advance_to(TURN_AT - 2 * SECOND)
+    env = await watching(ALICE)
+    await env.clock.advance_to(TURN_AT - 2 * SECOND)
 
     async def dawdle(_: Call) -> None:
-        await house.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
+        await env.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
 
-    house.broker.before_answer = dawdle
-    await house.monitoring.warm(ALICE)
-    house.monitoring._runner.wake(ALICE)
-    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.6))
-    house.broker.before_answer = None
-    house.broker.is_down = True
-    await house.clock.advance(20)
-    house.broker.is_down = False
-    await house.clock.advance(20)
+    env.broker.before_answer = dawdle
+    await env.monitoring.warm(ALICE)
+    env.monitoring._runner.wake(ALICE)
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=0.6))
+    env.broker.before_answer = None
+    env.broker.is_down = True
+    await env.clock.advance(20)
+    env.broker.is_down = False
+    await env.clock.advance(20)
 
-    day = await house.monitoring.days.of_day(ALICE)
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    day = await env.monitoring.days.of_day(ALICE)
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     (stretch,) = day.coverage.stretches
     assert stretch.began_at == TURN_AT + timedelta(seconds=0.5)
     assert signal.is_late
@@ -229,62 +229,62 @@ async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> 
 
 async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> None:
     """A cycle that began before the close and ended after it could not read the candle: found only after the outage, it was not told in time."""
-    house = await watching(ALICE)
+    env = await watching(ALICE)
 
     async def take_a_moment(call: Call) -> None:
         if call.name == "quotes":
-            await house.clock.sleep(0.4)
+            await env.clock.sleep(0.4)
 
-    house.broker.before_answer = take_a_moment
-    await house.clock.advance_to(TURN_AT - timedelta(seconds=0.2))
-    await house.log_in(ALICE)  # wakes her cycle, which ends after the close and is good
-    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.5))
-    house.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
-    await house.clock.advance(30)
-    house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
-    await house.clock.advance(10)
+    env.broker.before_answer = take_a_moment
+    await env.clock.advance_to(TURN_AT - timedelta(seconds=0.2))
+    await env.log_in(ALICE)  # wakes her cycle, which ends after the close and is good
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=0.5))
+    env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
+    await env.clock.advance(30)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    await env.clock.advance(10)
 
-    (found,) = [signal for signal in house.signals(ALICE) if signal.candle_closed_at == TURN_AT]
+    (found,) = [signal for signal in env.signals(ALICE) if signal.candle_closed_at == TURN_AT]
     assert found.detected_at - TURN_AT < timedelta(seconds=60)
     assert found.is_late
 
 
 async def test_a_candle_that_closed_between_two_sessions_is_late_however_close_they_lie() -> None:
     """Signed out and back within a second: nobody could have been told in time."""
-    house = await watching(ALICE, now=TURN_AT - timedelta(minutes=2, seconds=2.5))
-    await house.clock.advance_to(TURN_AT - timedelta(seconds=0.4))
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    await house.clock.advance_to(TURN_AT + timedelta(seconds=0.4))
-    await house.log_in(ALICE)
-    await house.clock.advance(10)
+    env = await watching(ALICE, now=TURN_AT - timedelta(minutes=2, seconds=2.5))
+    await env.clock.advance_to(TURN_AT - timedelta(seconds=0.4))
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=0.4))
+    await env.log_in(ALICE)
+    await env.clock.advance(10)
 
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     assert signal.is_late
 
 
 async def test_a_signal_after_the_repair_is_fresh() -> None:
     """What closes when watching goes on is told as it happens."""
-    house = await watching(ALICE)
-    house.broker.is_down = True
-    await house.clock.advance(60)
-    house.broker.is_down = False
-    await house.clock.advance_to(TURN_AT + timedelta(seconds=10))
+    env = await watching(ALICE)
+    env.broker.is_down = True
+    await env.clock.advance(60)
+    env.broker.is_down = False
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=10))
 
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     assert not signal.is_late
     assert signal.detected_at == TURN_AT + SECOND
 
 
 async def test_a_signal_that_the_database_would_not_take_is_late_when_it_is_told() -> None:
     """Found in time, but nobody could be told for two minutes."""
-    house = await watching(ALICE)
-    await house.clock.advance_to(TURN_AT - BEFORE)
-    house.store.is_down = True
-    await house.clock.advance(120)
-    house.store.is_down = False
-    await house.clock.advance(30)
+    env = await watching(ALICE)
+    await env.clock.advance_to(TURN_AT - BEFORE)
+    env.store.is_down = True
+    await env.clock.advance(120)
+    env.store.is_down = False
+    await env.clock.advance(30)
 
-    (signal,) = [one for one in house.signals(ALICE) if one.candle_closed_at == TURN_AT]
+    (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     assert signal.is_late
     assert signal.detected_at == TURN_AT + SECOND
 
@@ -294,49 +294,49 @@ async def test_a_signal_that_the_database_would_not_take_is_late_when_it_is_told
 
 async def test_an_outage_is_blind_from_the_last_good_cycle_to_the_first_one_after() -> None:
     """Not from when it was noticed: what happened since the last good cycle nobody saw."""
-    house = await watching(ALICE)
-    await house.clock.advance(30)
-    good = house.monitoring.state(ALICE).last_cycle_at
-    house.broker.is_down = True
-    await house.clock.advance(23)
-    house.broker.is_down = False
-    await house.clock.advance(5)
-    back = house.monitoring.state(ALICE).last_cycle_at
+    env = await watching(ALICE)
+    await env.clock.advance(30)
+    good = env.monitoring.state(ALICE).last_cycle_at
+    env.broker.is_down = True
+    await env.clock.advance(23)
+    env.broker.is_down = False
+    await env.clock.advance(5)
+    back = env.monitoring.state(ALICE).last_cycle_at
 
-    assert await stretches(house) == [("fyers_unavailable", good, back)]
+    assert await stretches(env) == [("fyers_unavailable", good, back)]
 
 
 async def test_a_session_s_known_end_is_where_blindness_begins() -> None:
     """Until that second it was good, however long before it the last cycle was."""
-    house = await watching(ALICE)
-    connection = await house.log_in(ALICE, lifetime=timedelta(seconds=33.3))
-    await house.clock.advance(60)
-    await house.log_in(ALICE)
-    await house.clock.advance(1)
+    env = await watching(ALICE)
+    connection = await env.log_in(ALICE, lifetime=timedelta(seconds=33.3))
+    await env.clock.advance(60)
+    await env.log_in(ALICE)
+    await env.clock.advance(1)
 
-    assert await stretches(house) == [
+    assert await stretches(env) == [
         ("no_session", connection.expires_at, connection.connected_at + timedelta(seconds=60))
     ]
 
 
 async def test_a_session_that_ended_at_night_is_blind_from_the_opening() -> None:
     """The opening, not the first cycle, and not the night."""
-    house = await watching(ALICE, now=OPENING - timedelta(hours=5))
-    await house.clock.advance_to(OPENING + timedelta(minutes=10))
-    await house.log_in(ALICE)
-    await house.clock.advance(1)
+    env = await watching(ALICE, now=OPENING - timedelta(hours=5))
+    await env.clock.advance_to(OPENING + timedelta(minutes=10))
+    await env.log_in(ALICE)
+    await env.clock.advance(1)
 
-    assert await stretches(house) == [("no_session", OPENING, OPENING + timedelta(minutes=10))]
+    assert await stretches(env) == [("no_session", OPENING, OPENING + timedelta(minutes=10))]
 
 
 async def test_a_quiet_day_is_watched_from_bell_to_bell() -> None:
     """All 375 minutes, and nothing written but the three lines of the day."""
-    house = await watching(ALICE, now=OPENING - timedelta(minutes=5))
-    await house.clock.advance_to(CLOSING + timedelta(minutes=5))
-    day = await house.monitoring.coverage(ALICE)
+    env = await watching(ALICE, now=OPENING - timedelta(minutes=5))
+    await env.clock.advance_to(CLOSING + timedelta(minutes=5))
+    day = await env.monitoring.coverage(ALICE)
 
     assert (day.watched_minutes, day.blind_minutes, day.percent) == (375, 0, 100)
-    assert [entry.to_state for entry in house.store.tables.audit if entry.kind == "monitoring.status"] == [
+    assert [entry.to_state for entry in env.store.tables.audit if entry.kind == "monitoring.status"] == [
         "starting",
         "market_closed",
         "watching",
@@ -346,18 +346,18 @@ async def test_a_quiet_day_is_watched_from_bell_to_bell() -> None:
 
 async def test_a_killed_server_is_down_from_its_last_sign_of_life() -> None:
     """Which is less than a cycle before the kill, and costs one stored moment however many accounts there are."""
-    house = await watching(ALICE, BOB)
-    await house.clock.advance(63.2)
-    killed_at, lines = house.clock.now(), len(house.store.tables.audit)
-    await house.clock.advance(20)
-    assert len(house.store.tables.audit) == lines  # signs of life are no lines
-    last_beat = house.store.tables.beats["server"]
-    house = await killed(house)
-    started_at = house.clock.now()
-    await house.clock.advance(30)
+    env = await watching(ALICE, BOB)
+    await env.clock.advance(63.2)
+    killed_at, lines = env.clock.now(), len(env.store.tables.audit)
+    await env.clock.advance(20)
+    assert len(env.store.tables.audit) == lines  # signs of life are no lines
+    last_beat = env.store.tables.beats["server"]
+    env = await killed(env)
+    started_at = env.clock.now()
+    await env.clock.advance(30)
 
     for user_id in (ALICE, BOB):
-        down, starting = await stretches(house, user_id)
+        down, starting = await stretches(env, user_id)
         assert down == ("server_down", last_beat, started_at)
         assert starting[:2] == ("starting", started_at)
     assert killed_at + timedelta(seconds=15) < last_beat <= killed_at + timedelta(seconds=20)
@@ -365,12 +365,12 @@ async def test_a_killed_server_is_down_from_its_last_sign_of_life() -> None:
 
 async def test_a_machine_that_slept_overnight_was_down() -> None:
     """The day that it slept away is told as such, though the process is the same."""
-    house = await watching(ALICE)
-    await house.clock.advance(30)
-    await house.clock.stall(24 * 3600)
-    await house.clock.advance(60)
+    env = await watching(ALICE)
+    await env.clock.advance(30)
+    await env.clock.stall(24 * 3600)
+    await env.clock.advance(60)
 
-    yesterday = await house.monitoring.coverage(ALICE, MONDAY)
+    yesterday = await env.monitoring.coverage(ALICE, MONDAY)
 
     assert next(iter(yesterday.blind_by_reason)) is BlindReason.SERVER_DOWN
     assert yesterday.stretches[-1].ended_at == CLOSING
@@ -379,38 +379,38 @@ async def test_a_machine_that_slept_overnight_was_down() -> None:
 
 async def test_a_cycle_that_hangs_when_the_server_is_killed_was_blind() -> None:
     """What had not ended for so long is no longer taken for watched."""
-    house = await watching(ALICE)
-    await house.clock.advance(30)
-    good = house.monitoring.state(ALICE).last_cycle_at
+    env = await watching(ALICE)
+    await env.clock.advance(30)
+    good = env.monitoring.state(ALICE).last_cycle_at
 
     async def hang(_: Call) -> None:
-        await house.clock.sleep(1000)
+        await env.clock.sleep(1000)
 
-    house.broker.before_answer = hang
-    await house.clock.advance(21)
-    day = await house.monitoring.coverage(ALICE)
+    env.broker.before_answer = hang
+    await env.clock.advance(21)
+    day = await env.monitoring.coverage(ALICE)
     assert [(one.reason, one.began_at) for one in day.stretches] == [(BlindReason.SLOW_CYCLE, good)]
-    house = await killed(house)
-    await house.clock.advance(10)
+    env = await killed(env)
+    await env.clock.advance(10)
 
-    assert (await stretches(house))[0][:2] == ("slow_cycle", good)
+    assert (await stretches(env))[0][:2] == ("slow_cycle", good)
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
 async def test_a_wish_that_a_crash_cut_off_from_its_line_counts_all_the_same(*, is_wanted: bool) -> None:
     """The wish is stored at once, its line a second later."""
-    house = await watching(ALICE)
+    env = await watching(ALICE)
     if is_wanted:
-        await house.monitoring.stop(ALICE)
-    await house.clock.advance(30)
-    changed_at = house.clock.now()
-    async with house.store.begin() as work:  # as `start` and `stop` do before they note the line
+        await env.monitoring.stop(ALICE)
+    await env.clock.advance(30)
+    changed_at = env.clock.now()
+    async with env.store.begin() as work:  # as `start` and `stop` do before they note the line
         await work.watches.put_wish(MonitoringWish(ALICE, is_wanted=is_wanted, changed_at=changed_at))
         await work.commit()
-    house = await killed(house)
-    await house.clock.advance(600)
+    env = await killed(env)
+    await env.clock.advance(600)
 
-    day = await house.monitoring.coverage(ALICE)
+    day = await env.monitoring.coverage(ALICE)
     assert day.percent is not None
     if is_wanted:
         assert day.stretches[0].began_at == changed_at
@@ -423,17 +423,17 @@ async def test_a_wish_that_a_crash_cut_off_from_its_line_counts_all_the_same(*, 
 
 async def test_days_are_read_together_as_they_are_read_alone() -> None:
     """Each trading day up to now, newest first; what began on one day goes on in the next."""
-    house = await watching(ALICE, now=CLOSING - timedelta(hours=1))
-    await house.clock.advance(600)
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    await house.clock.advance_to(OPENING + timedelta(days=1, hours=1))
-    await house.log_in(ALICE)
-    await house.clock.advance(900)
+    env = await watching(ALICE, now=CLOSING - timedelta(hours=1))
+    await env.clock.advance(600)
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    await env.clock.advance_to(OPENING + timedelta(days=1, hours=1))
+    await env.log_in(ALICE)
+    await env.clock.advance(900)
 
-    days = await house.monitoring.days.of_days(ALICE, FRIDAY, MONDAY + timedelta(days=20))
+    days = await env.monitoring.days.of_days(ALICE, FRIDAY, MONDAY + timedelta(days=20))
 
     assert [day.day for day in days] == [MONDAY + timedelta(days=1), MONDAY, FRIDAY]
-    assert days == [await house.monitoring.coverage(ALICE, day.day) for day in days]
+    assert days == [await env.monitoring.coverage(ALICE, day.day) for day in days]
     assert [day.blind_minutes for day in days] == [60, 50, 0]
     assert [day.percent for day in days] == [20, pytest.approx(16.67), None]
 
@@ -441,28 +441,28 @@ async def test_days_are_read_together_as_they_are_read_alone() -> None:
 @pytest.mark.parametrize(("first", "last"), [(0, -1), (0, 31)])
 async def test_a_month_at_most_and_the_right_way_round(first: int, last: int) -> None:
     """Anything else is refused."""
-    house = await watching(ALICE)
+    env = await watching(ALICE)
 
     with pytest.raises(InvalidInput):
-        await house.monitoring.days.of_days(
+        await env.monitoring.days.of_days(
             ALICE, MONDAY + timedelta(days=first), MONDAY + timedelta(days=last)
         )
 
 
 async def test_everybody_s_day_is_each_one_s_day_worst_first() -> None:
     """One reading of the trail gives what a reading for each account would."""
-    house = await watching(ALICE, BOB, CAROL)
-    await house.clock.advance(60)
-    await house.connections.sign_out(BOB, actor=BOB)
-    await house.clock.advance(60)
-    await house.connections.sign_out(CAROL, actor=CAROL)
-    await house.monitoring.stop(ALICE)
-    await house.clock.advance(60)
+    env = await watching(ALICE, BOB, CAROL)
+    await env.clock.advance(60)
+    await env.connections.sign_out(BOB, actor=BOB)
+    await env.clock.advance(60)
+    await env.connections.sign_out(CAROL, actor=CAROL)
+    await env.monitoring.stop(ALICE)
+    await env.clock.advance(60)
 
-    day, accounts = await house.monitoring.days.of_all()
+    day, accounts = await env.monitoring.days.of_all()
 
     assert day == MONDAY
     assert [one.user.id for one in accounts] == [BOB, CAROL, ALICE]
     assert [one.coverage for one in accounts] == [
-        await house.monitoring.coverage(one.user.id) for one in accounts
+        await env.monitoring.coverage(one.user.id) for one in accounts
     ]

@@ -7,21 +7,21 @@ from datetime import datetime, timedelta
 
 from fakes.broker import AccountState, Call
 from fakes.clock import FakeClock
+from fakes.metrics import FakeMetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.monitoring.coverage import BEAT_EVERY
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.signals import Rule
-from services.building import (
+from services.environment import (
     ALICE,
     CLOSING,
     FIVE,
     MONDAY,
     OPENING,
     SBIN,
-    House,
-    Metrics,
+    Environment,
     candles_of,
     fyers_id,
     quote,
@@ -32,28 +32,28 @@ INTERVAL = timedelta(seconds=5)
 GOOD = {WatchStatus.WATCHING.value, WatchStatus.MARKET_CLOSED.value}
 
 
-def built(**arguments) -> House:
-    """Return a house whose market moves."""
-    house = House(**arguments)
-    house.broker.serve_candles(SBIN, FIVE, MARKET)
-    house.broker.serve_quotes([quote(SBIN)])
-    return house
+def built(**arguments) -> Environment:
+    """Return an environment whose market moves."""
+    env = Environment(**arguments)
+    env.broker.serve_candles(SBIN, FIVE, MARKET)
+    env.broker.serve_quotes([quote(SBIN)])
+    return env
 
 
-async def watching(house: House, *user_ids: str) -> House:
+async def watching(env: Environment, *user_ids: str) -> Environment:
     """Start the jobs and have these users watch SBIN."""
-    await house.with_sessions(*user_ids)
-    await house.start()
+    await env.with_sessions(*user_ids)
+    await env.start()
     for user_id in user_ids:
-        await house.watch(user_id, rule=Rule.TURN)
-        await house.monitoring.start(user_id)
-    await house.clock.settle()
-    return house
+        await env.watch(user_id, rule=Rule.TURN)
+        await env.monitoring.start(user_id)
+    await env.clock.settle()
+    return env
 
 
-async def stretches(house: House, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
+async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
     """Return today's blind stretches."""
-    day = await house.monitoring.coverage(user_id)
+    day = await env.monitoring.coverage(user_id)
     return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]
 
 
@@ -78,7 +78,7 @@ class Moment:
     phase: float
 
 
-class Ledger(Metrics):
+class Ledger(FakeMetrics):
     """Writes down every cycle of the one account there is."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -180,8 +180,8 @@ class DemoScenario:
     """One account's life over the real services, told step by step."""
 
     def __init__(self, began_at: datetime) -> None:
-        self.house = built(now=began_at)
-        self.clock = self.house.clock
+        self.env = built(now=began_at)
+        self.clock = self.env.clock
         self.ledger = Ledger(self.clock)
         self.known_ends: list[datetime] = []
         self.down: list[tuple[datetime, datetime]] = []
@@ -189,16 +189,16 @@ class DemoScenario:
     async def begin(self) -> None:
         """Log Alice in and start."""
         self._measure()
-        await self.house.with_sessions(ALICE)
-        await self.house.start()
-        await self.house.watch(ALICE)
+        await self.env.with_sessions(ALICE)
+        await self.env.start()
+        await self.env.watch(ALICE)
         await self.start(0)
 
     def _measure(self) -> None:
-        object.__setattr__(self.house.monitoring._runner._tools, "metrics", self.ledger)
+        object.__setattr__(self.env.monitoring._runner._tools, "metrics", self.ledger)
 
     def _note(self, what: str) -> None:
-        phase = self.house.monitoring._runner.run_of(ALICE).phase
+        phase = self.env.monitoring._runner.run_of(ALICE).phase
         self.ledger.events.append(Moment(self.clock.now(), what, phase))
 
     async def idle(self, length: float) -> None:
@@ -207,38 +207,38 @@ class DemoScenario:
 
     async def outage(self, length: float) -> None:
         """Fyers is down."""
-        self.house.broker.is_down = True
+        self.env.broker.is_down = True
         await self.clock.advance(length)
-        self.house.broker.is_down = False
+        self.env.broker.is_down = False
 
     async def limit(self, length: float) -> None:
         """Fyers asks to wait."""
-        self.house.broker.retry_after_s = 7.0
-        self.house.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
+        self.env.broker.retry_after_s = 7.0
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
         await self.clock.advance(length)
-        self.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
 
     async def revoke(self, length: float) -> None:
         """Fyers ends the session without a word, and Alice logs in again."""
-        self.house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
         await self.clock.advance(length)
-        self.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
-        await self.house.log_in(ALICE)
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+        await self.env.log_in(ALICE)
 
     async def sign_out(self, length: float) -> None:
         """Alice signs out and in again."""
-        if self.house.connections.connection(ALICE).has_session:
+        if self.env.connections.connection(ALICE).has_session:
             self.known_ends.append(self.clock.now())
-            await self.house.connections.sign_out(ALICE, actor=ALICE)
+            await self.env.connections.sign_out(ALICE, actor=ALICE)
         await self.clock.advance(length)
-        await self.house.log_in(ALICE)
+        await self.env.log_in(ALICE)
 
     async def expire(self, length: float) -> None:
         """Alice's session reaches its known end after a while."""
-        connection = await self.house.log_in(ALICE, lifetime=timedelta(seconds=length))
+        connection = await self.env.log_in(ALICE, lifetime=timedelta(seconds=length))
         self.known_ends.append(connection.expires_at)
         await self.clock.advance(length + 8)
-        await self.house.log_in(ALICE)
+        await self.env.log_in(ALICE)
 
     async def slow(self, length: float) -> None:
         """Fyers takes its time with one answer after the other."""
@@ -246,9 +246,9 @@ class DemoScenario:
         async def dawdle(_: Call) -> None:
             await self.clock.sleep(length)
 
-        self.house.broker.before_answer = dawdle
+        self.env.broker.before_answer = dawdle
         await self.clock.advance(1.5 * length)
-        self.house.broker.before_answer = None
+        self.env.broker.before_answer = None
         await self.clock.advance(length)
 
     async def stall(self, length: float) -> None:
@@ -257,39 +257,39 @@ class DemoScenario:
 
     async def start(self, length: float) -> None:
         """Alice wants monitoring."""
-        if not self.house.monitoring.is_wanted(ALICE):
+        if not self.env.monitoring.is_wanted(ALICE):
             self._note("starting")
-            await self.house.monitoring.start(ALICE)
+            await self.env.monitoring.start(ALICE)
         await self.clock.advance(length)
 
     async def stop(self, length: float) -> None:
         """Alice wants none."""
-        stopping = asyncio.create_task(self.house.monitoring.stop(ALICE))
-        if self.house.monitoring.is_wanted(ALICE):
+        stopping = asyncio.create_task(self.env.monitoring.stop(ALICE))
+        if self.env.monitoring.is_wanted(ALICE):
             self._note("neither")
         await stopping
         await self.clock.advance(length)
 
     async def crash(self, length: float) -> None:
         """The process is killed, and a new one comes up."""
-        last_beat = self.house.store.tables.beats["server"]
-        self.house = await self.house.kill()
+        last_beat = self.env.store.tables.beats["server"]
+        self.env = await self.env.kill()
         await self.clock.advance(length)
         self.down.append((last_beat, self.clock.now()))
         self._measure()
-        await self.house.start()
-        self._note("starting" if self.house.monitoring.is_wanted(ALICE) else "neither")
+        await self.env.start()
+        self._note("starting" if self.env.monitoring.is_wanted(ALICE) else "neither")
 
     async def end(self) -> tuple[Counter[str], Counter[str]]:
         """Return what the product and the model say of it all."""
         await self.idle(12)
-        day = await self.house.monitoring.coverage(ALICE, MONDAY)
+        day = await self.env.monitoring.coverage(ALICE, MONDAY)
         product = Counter({reason.value: _micro(time) for reason, time in day.blind_by_reason.items()})
         product["watched"] = _micro(day.watched)
         model = Model(self.known_ends)
         for event in self.ledger.events:
             model.take(event)
-        stopping = asyncio.create_task(self.house.supervisor.stop(0))
+        stopping = asyncio.create_task(self.env.supervisor.stop(0))
         await self.clock.advance(5)
         await stopping
         return +product, model.times(self.clock.now() - timedelta(seconds=5), self.down)

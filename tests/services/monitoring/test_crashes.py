@@ -9,12 +9,12 @@ from fakes.broker import AccountState, Call
 
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.signals.signals import Rule
-from services.building import (
+from services.environment import (
     ALICE,
     FIVE,
     SBIN,
+    Environment,
     HookedStore,
-    House,
     candles_of,
     expected_signals,
     found,
@@ -33,13 +33,13 @@ class Crash:
         self.at_point = at_point
         self.stored: HookedStore | None = None
         self._points = count()
-        self._house: House | None = None
+        self._house: Environment | None = None
 
-    def lie_in_wait(self, house: House) -> None:
-        """Count the points of this house: history calls, and before and after each commit."""
-        self._house = house
-        house.broker.before_answer = self._at_call
-        house.store.before_commit = house.store.after_commit = self._at_point
+    def lie_in_wait(self, env: Environment) -> None:
+        """Count the points of this env: history calls, and before and after each commit."""
+        self._house = env
+        env.broker.before_answer = self._at_call
+        env.store.before_commit = env.store.after_commit = self._at_point
 
     @property
     def points(self) -> int:
@@ -57,54 +57,54 @@ class Crash:
             await asyncio.get_running_loop().create_future()  # nothing of this process goes any further
 
 
-async def live_through(crash: Crash) -> House:
+async def live_through(crash: Crash) -> Environment:
     """Watch for a quarter of an hour with a revoked session in the middle, through a crash and a restart."""
-    house = House()
-    house.broker.serve_candles(SBIN, FIVE, MARKET)
-    house.broker.serve_quotes([quote(SBIN)])
-    await house.with_sessions(ALICE)
-    await house.start()
+    env = Environment()
+    env.broker.serve_candles(SBIN, FIVE, MARKET)
+    env.broker.serve_quotes([quote(SBIN)])
+    await env.with_sessions(ALICE)
+    await env.start()
     for rule in Rule:
-        await house.watch(ALICE, rule=rule)
-    await house.monitoring.start(ALICE)
-    began = house.clock.now()
-    crash.lie_in_wait(house)
+        await env.watch(ALICE, rule=rule)
+    await env.monitoring.start(ALICE)
+    began = env.clock.now()
+    crash.lie_in_wait(env)
     is_revoked = has_logged_in = False
-    while (passed := house.clock.now() - began) < ENDS_AFTER:
-        await house.clock.advance(5)
+    while (passed := env.clock.now() - began) < ENDS_AFTER:
+        await env.clock.advance(5)
         if crash.stored is not None:
-            house = await (await house.kill(crash.stored)).start()
+            env = await (await env.kill(crash.stored)).start()
             crash.stored = None
         if passed >= REVOKED_AFTER and not is_revoked:
-            house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+            env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
             is_revoked = True
-        is_down = not house.connections.connection(ALICE).has_session
+        is_down = not env.connections.connection(ALICE).has_session
         if passed >= LOGIN_AFTER and is_down and not has_logged_in:
             has_logged_in = True
-            logging_in = asyncio.create_task(house.log_in(ALICE))
-            await house.clock.settle()
+            logging_in = asyncio.create_task(env.log_in(ALICE))
+            await env.clock.settle()
             if crash.stored is not None:
-                house = await (await house.kill(crash.stored)).start()
-                crash.stored, has_logged_in = None, house.connections.connection(ALICE).has_session
+                env = await (await env.kill(crash.stored)).start()
+                crash.stored, has_logged_in = None, env.connections.connection(ALICE).has_session
             else:
                 await logging_in
-    house.broker.before_answer = house.store.before_commit = house.store.after_commit = None
-    await house.clock.advance(30)
-    return house
+    env.broker.before_answer = env.store.before_commit = env.store.after_commit = None
+    await env.clock.advance(30)
+    return env
 
 
-async def judge(house: House) -> None:
+async def judge(env: Environment) -> None:
     """Compare with what a replay finds, and with one interruption."""
-    began, through = house.store.tables.wishes[ALICE].changed_at, house.clock.now()
+    began, through = env.store.tables.wishes[ALICE].changed_at, env.clock.now()
     for rule in Rule:
-        own = [signal for signal in house.signals(ALICE) if signal.rule is rule]
+        own = [signal for signal in env.signals(ALICE) if signal.rule is rule]
         assert found(own) == expected_signals(MARKET, rule, after=began, through=through)
-    assert house.signals(ALICE)
-    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
-    assert house.connections.connection(ALICE).has_session
-    assert house.stored(ALICE).generation == 2
-    assert house.monitoring.state(ALICE).is_running
-    await house.kill()
+    assert env.signals(ALICE)
+    assert len(env.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
+    assert env.connections.connection(ALICE).has_session
+    assert env.stored(ALICE).generation == 2
+    assert env.monitoring.state(ALICE).is_running
+    await env.kill()
 
 
 async def test_the_story_without_a_crash() -> None:

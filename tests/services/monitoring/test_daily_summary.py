@@ -14,7 +14,7 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.services.monitoring.daily_summary import AFTER_CLOSE, DailySummary
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary, describe_blindness
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CLOSING,
@@ -23,7 +23,7 @@ from services.building import (
     MONDAY,
     OPENING,
     SBIN,
-    House,
+    Environment,
     candles_of,
     quote,
 )
@@ -34,55 +34,51 @@ BELL = OPENING + timedelta(days=1)
 ENDS_AT_SIX = "Your Fyers session ends at 24 Nov 2026, 06:00 IST: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
 
 
-def summary_of(house: House) -> DailySummary:
-    """Return the service over a house's others."""
+def summary_of(env: Environment) -> DailySummary:
+    """Return the service over an environment."""
     return DailySummary(
-        store=house.store,
-        monitoring=house.monitoring,
-        connections=house.connections,
-        will_renew=house.renewals.will_try,
-        calendar=house.calendar,
-        clock=house.clock,
-        hub=house.hub,
-        new_id=house.new_id,
+        env.context,
+        monitoring=env.monitoring,
+        connections=env.connections,
+        will_renew=env.renewals.will_try,
     )
 
 
-def want(house: House, *user_ids: str) -> None:
+def want(env: Environment, *user_ids: str) -> None:
     """Let these have a channel that carries the summary."""
     for user_id in user_ids:
         one = channel(f"c-{user_id}", user_id, kinds=frozenset({SUMMARY}))
-        house.store.tables.channels[one.id] = one
+        env.store.tables.channels[one.id] = one
 
 
-async def evening(*wanting: str) -> House:
-    """Return a house at the close of a day of whose last ten minutes Alice and Bob watched, and these want a summary."""
-    house = House(now=CLOSING - timedelta(minutes=10))
-    house.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
-    house.broker.serve_quotes([quote(SBIN)])
-    await house.with_sessions(ALICE, BOB)
-    want(house, *wanting)
-    await house.start()
+async def evening(*wanting: str) -> Environment:
+    """Return an environment at the close of a day of whose last ten minutes Alice and Bob watched, and these want a summary."""
+    env = Environment(now=CLOSING - timedelta(minutes=10))
+    env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
+    env.broker.serve_quotes([quote(SBIN)])
+    await env.with_sessions(ALICE, BOB)
+    want(env, *wanting)
+    await env.start()
     for user_id in (ALICE, BOB):
-        await house.watch(user_id, rule=Rule.TURN)
-        await house.monitoring.start(user_id)
-    await house.clock.advance_to(CLOSING)
-    return house
+        await env.watch(user_id, rule=Rule.TURN)
+        await env.monitoring.start(user_id)
+    await env.clock.advance_to(CLOSING)
+    return env
 
 
 async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> None:
     """Once, pushed to open tabs, and nobody else has a row of it."""
-    house = await evening(ALICE)
-    summary_of(house).start_jobs(house.supervisor)
-    tab = house.hub.subscribe(ALICE)
+    env = await evening(ALICE)
+    summary_of(env).start_jobs(env.supervisor)
+    tab = env.hub.subscribe(ALICE)
 
-    await house.clock.advance_to(DUE - timedelta(seconds=1))
-    assert house.notices(ALICE, SUMMARY) == []
-    await house.clock.advance(3600)
-    house.hub.close()
+    await env.clock.advance_to(DUE - timedelta(seconds=1))
+    assert env.notices(ALICE, SUMMARY) == []
+    await env.clock.advance(3600)
+    env.hub.close()
 
-    (notice,) = house.notices(ALICE, SUMMARY)
-    counted = len(house.signals(ALICE))
+    (notice,) = env.notices(ALICE, SUMMARY)
+    counted = len(env.signals(ALICE))
     signals = f"Signals: {counted} in time." if counted else "There was no signal."
     assert DUE <= notice.created_at <= DUE + timedelta(minutes=1)
     assert notice.incident_id == "day-2026-11-23"
@@ -90,7 +86,7 @@ async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> N
     assert notice.text == (
         f"Your watchlist was watched for 10 min of 10 min (100 %). {signals} {ENDS_AT_SIX}"
     )
-    assert house.notices(BOB, SUMMARY) == []
+    assert env.notices(BOB, SUMMARY) == []
     pushed = [one.message async for one in tab if isinstance(one.message, NotificationStored)]
     assert [event.notification for event in pushed] == [notice]
 
@@ -99,88 +95,88 @@ async def test_a_server_that_comes_up_in_the_evening_catches_up_and_one_that_tol
     None
 ):
     """What was told is known by the storage, not by the process."""
-    house = await evening(ALICE)
-    house = await house.kill()
-    await house.clock.advance_to(CLOSING + timedelta(hours=3))
-    await house.start()
-    await summary_of(house).tell_if_due()
-    (notice,) = house.notices(ALICE, SUMMARY)
+    env = await evening(ALICE)
+    env = await env.kill()
+    await env.clock.advance_to(CLOSING + timedelta(hours=3))
+    await env.start()
+    await summary_of(env).tell_if_due()
+    (notice,) = env.notices(ALICE, SUMMARY)
 
-    house = await house.kill()
-    await house.start()
-    await summary_of(house).tell_if_due()
+    env = await env.kill()
+    await env.start()
+    await summary_of(env).tell_if_due()
 
-    assert house.notices(ALICE, SUMMARY) == [notice]
+    assert env.notices(ALICE, SUMMARY) == [notice]
 
 
 async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> None:
     """Until midnight; the day after, only that day's."""
-    house = await evening()
-    service = summary_of(house)
-    await house.clock.advance_to(DUE)
+    env = await evening()
+    service = summary_of(env)
+    await env.clock.advance_to(DUE)
     await service.tell_if_due()
-    want(house, BOB)
+    want(env, BOB)
     await service.tell_if_due()
-    assert len(house.notices(BOB, SUMMARY)) == 1
+    assert len(env.notices(BOB, SUMMARY)) == 1
 
-    want(house, ALICE, BOB)
-    await house.clock.advance_to(DUE + timedelta(hours=10))
+    want(env, ALICE, BOB)
+    await env.clock.advance_to(DUE + timedelta(hours=10))
     await service.tell_if_due()
 
-    assert house.notices(ALICE, SUMMARY) == []
+    assert env.notices(ALICE, SUMMARY) == []
 
 
 async def test_a_day_without_trading_has_no_summary() -> None:
     """Nothing closes on a Sunday."""
-    house = await evening(ALICE)
-    await house.stop()  # a week of cycles would show nothing more
-    await house.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
-    await summary_of(house).tell_if_due()
-    assert house.notices(ALICE, SUMMARY) == []
+    env = await evening(ALICE)
+    await env.stop()  # a week of cycles would show nothing more
+    await env.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
+    await summary_of(env).tell_if_due()
+    assert env.notices(ALICE, SUMMARY) == []
 
-    await house.clock.advance_to(CLOSING + timedelta(days=7, hours=1))
-    await summary_of(house).tell_if_due()
-    assert len(house.notices(ALICE, SUMMARY)) == 1
+    await env.clock.advance_to(CLOSING + timedelta(days=7, hours=1))
+    await summary_of(env).tell_if_due()
+    assert len(env.notices(ALICE, SUMMARY)) == 1
 
 
 async def test_a_database_that_is_down_delays_it() -> None:
     """The next run tells everybody who has not been told."""
-    house = await evening(ALICE, BOB)
-    service = summary_of(house)
-    await house.clock.advance_to(DUE)
-    house.store.is_down = True
+    env = await evening(ALICE, BOB)
+    service = summary_of(env)
+    await env.clock.advance_to(DUE)
+    env.store.is_down = True
     with pytest.raises(StorageUnavailable):
         await service.tell_if_due()
-    house.store.is_down = False
+    env.store.is_down = False
 
     await service.tell_if_due()
 
-    assert [len(house.notices(user_id, SUMMARY)) for user_id in (ALICE, BOB)] == [1, 1]
+    assert [len(env.notices(user_id, SUMMARY)) for user_id in (ALICE, BOB)] == [1, 1]
 
 
 async def test_what_went_wrong_is_in_it() -> None:
     """Blind time with its reason, late signals, and what Fyers does not serve."""
-    house = House(now=CLOSING - timedelta(minutes=60))
-    house.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
-    house.broker.serve_quotes([quote(SBIN)])
-    house.broker.unknown_symbols.add(INFY)
-    await house.with_sessions(ALICE)
-    want(house, ALICE)
-    await house.start()
+    env = Environment(now=CLOSING - timedelta(minutes=60))
+    env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
+    env.broker.serve_quotes([quote(SBIN)])
+    env.broker.unknown_symbols.add(INFY)
+    await env.with_sessions(ALICE)
+    want(env, ALICE)
+    await env.start()
     for symbol in (SBIN, INFY):
-        await house.watch(ALICE, symbol=symbol, rule=Rule.TURN)
-    await house.monitoring.start(ALICE)
-    await house.clock.advance(600)
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    await house.clock.advance(2100)
-    await house.log_in(ALICE)
-    await house.clock.advance_to(DUE)
+        await env.watch(ALICE, symbol=symbol, rule=Rule.TURN)
+    await env.monitoring.start(ALICE)
+    await env.clock.advance(600)
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    await env.clock.advance(2100)
+    await env.log_in(ALICE)
+    await env.clock.advance_to(DUE)
 
-    await summary_of(house).tell_if_due()
+    await summary_of(env).tell_if_due()
 
-    (notice,) = house.notices(ALICE, SUMMARY)
-    late = sum(signal.is_late for signal in house.signals(ALICE))
-    fresh = len(house.signals(ALICE)) - late
+    (notice,) = env.notices(ALICE, SUMMARY)
+    late = sum(signal.is_late for signal in env.signals(ALICE))
+    fresh = len(env.signals(ALICE)) - late
     assert late
     assert notice.title == "23 November: watched 25 min, blind 35 min"
     assert notice.text == (
@@ -192,11 +188,11 @@ async def test_what_went_wrong_is_in_it() -> None:
 # ---- the next bell
 
 
-async def last_sentences(house: House, user_id: str = ALICE) -> str:
+async def last_sentences(env: Environment, user_id: str = ALICE) -> str:
     """Let the summary come; return what it says after the signals."""
-    await house.clock.advance_to(max(DUE, house.clock.now()))
-    await summary_of(house).tell_if_due()
-    text = house.notices(user_id, SUMMARY)[-1].text
+    await env.clock.advance_to(max(DUE, env.clock.now()))
+    await summary_of(env).tell_if_due()
+    text = env.notices(user_id, SUMMARY)[-1].text
     return text[text.rindex("ignal") :].partition(". ")[2]
 
 
@@ -207,66 +203,62 @@ async def test_a_session_that_ends_before_the_bell_calls_for_a_login_after_its_e
 
 async def test_a_session_that_is_over_calls_for_a_login_that_lasts() -> None:
     """Not tonight, and before the bell."""
-    house = await evening(ALICE)
-    await house.connections.sign_out(ALICE, actor=ALICE)
+    env = await evening(ALICE)
+    await env.connections.sign_out(ALICE, actor=ALICE)
 
-    assert await last_sentences(house) == (
+    assert await last_sentences(env) == (
         "You have no Fyers session: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
     )
 
 
 async def test_a_session_that_lasts_beyond_the_bell_calls_for_nothing() -> None:
     """Should Fyers ever give one; one that ends right at the bell is none."""
-    house = await evening(ALICE)
-    await house.log_in(ALICE, lifetime=BELL + timedelta(minutes=1) - house.clock.now())
-    assert await last_sentences(house) == (
+    env = await evening(ALICE)
+    await env.log_in(ALICE, lifetime=BELL + timedelta(minutes=1) - env.clock.now())
+    assert await last_sentences(env) == (
         "No login is needed before the next bell at 24 Nov 2026, 09:15 IST: your Fyers session lasts until 24 Nov 2026, 09:16 IST."
     )
 
-    house = await evening(ALICE)
-    await house.log_in(ALICE, lifetime=BELL - house.clock.now())
-    assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(house)
+    env = await evening(ALICE)
+    await env.log_in(ALICE, lifetime=BELL - env.clock.now())
+    assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(env)
 
 
 async def test_the_next_bell_is_the_next_trading_day_s() -> None:
     """Over a weekend and a holiday the login is needed on the day that trades."""
-    house = House(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
-    await house.with_sessions(ALICE)
-    want(house, ALICE)
-    await house.start()
-    await house.watch(ALICE)
-    await house.monitoring.start(ALICE)
+    env = Environment(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
+    await env.with_sessions(ALICE)
+    want(env, ALICE)
+    await env.start()
+    await env.watch(ALICE)
+    await env.monitoring.start(ALICE)
     assert (
         "between 25 Nov 2026, 06:00 IST and the next bell at 25 Nov 2026, 09:15 IST"
-        in await last_sentences(house)
+        in await last_sentences(env)
     )
 
-    house = await house.kill()
-    await house.clock.advance_to(DUE + timedelta(days=4))
-    await house.start()
+    env = await env.kill()
+    await env.clock.advance_to(DUE + timedelta(days=4))
+    await env.start()
     assert (
         "between 30 Nov 2026, 06:00 IST and the next bell at 30 Nov 2026, 09:15 IST"
-        in await last_sentences(house)
+        in await last_sentences(env)
     )
 
 
 async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
     """Unless the renewal fails, of which they are told then."""
-    house = await evening(ALICE)
+    env = await evening(ALICE)
     service = DailySummary(
-        store=house.store,
-        monitoring=house.monitoring,
-        connections=house.connections,
+        env.context,
+        monitoring=env.monitoring,
+        connections=env.connections,
         will_renew=lambda connection: connection.user_id == ALICE,
-        calendar=house.calendar,
-        clock=house.clock,
-        hub=house.hub,
-        new_id=house.new_id,
     )
-    await house.clock.advance_to(DUE)
+    await env.clock.advance_to(DUE)
     await service.tell_if_due()
 
-    assert house.notices(ALICE, SUMMARY)[0].text.endswith(
+    assert env.notices(ALICE, SUMMARY)[0].text.endswith(
         "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. It is to be renewed with your PIN; "
         "if that fails you are told, and have to log in."
     )
@@ -274,10 +266,10 @@ async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
 
 async def test_who_wants_nothing_watched_needs_no_login() -> None:
     """Monitoring is stopped, or the watchlist empty."""
-    house = await evening(ALICE)
-    await house.monitoring.stop(ALICE)
+    env = await evening(ALICE)
+    await env.monitoring.stop(ALICE)
 
-    assert await last_sentences(house) == (
+    assert await last_sentences(env) == (
         "As things stand nothing is to be watched on the next trading day, so no login is needed."
     )
 

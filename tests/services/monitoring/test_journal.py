@@ -16,7 +16,7 @@ from hullwatch.domain.signals.signals import Direction, Rule, Signal
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.services.monitoring.journal import GATHER_S, Journal
 from hullwatch.services.texts.notices import compose_signal
-from services.building import ALICE, FIVE, PERIOD, SBIN, HookedStore
+from services.environment import ALICE, FIVE, PERIOD, SBIN, HookedStore
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)

@@ -10,7 +10,7 @@ from hullwatch.domain.notifications.channels import MOST_CHANNELS, Refused
 from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.services.notifications.channels import MOST_AT_ONCE, WINDOW_S, Choice, NewChannel
-from services.building import ALICE, BOB, House
+from services.environment import ALICE, BOB, Environment
 
 HOOK = NewChannel(
     ChannelKind.WEBHOOK, "my hook", frozenset({NotificationKind.SESSION_DISCONNECTED}), "https://x.in/canary"
@@ -19,28 +19,28 @@ HOOK = NewChannel(
 
 def user(user_id: str = ALICE, role: Role = Role.TRADER) -> User:
     """Return who asks."""
-    return User(user_id, f"{user_id}@x.in", user_id, role, House().clock.now())
+    return User(user_id, f"{user_id}@x.in", user_id, role, Environment().clock.now())
 
 
 @pytest.fixture
-async def house() -> House:
+async def env() -> Environment:
     """Two users without channels."""
-    made = House()
+    made = Environment()
     for user_id in (ALICE, BOB):
         await made.add_user(user_id)
     return made
 
 
-async def test_a_webhook_gets_a_secret_that_is_shown_once(house: House) -> None:
+async def test_a_webhook_gets_a_secret_that_is_shown_once(env: Environment) -> None:
     """Stored beside its address, and nowhere to be read again."""
-    channel, secret = await house.channels.add(user(), HOOK)
+    channel, secret = await env.channels.add(user(), HOOK)
 
     assert len(secret.reveal()) > 30
     assert channel.hint == "https://x.in/…"
-    assert await house.channels.of_user(ALICE) == [channel]
-    assert house.store.tables.destinations[channel.id].signing_secret == secret
-    assert "canary" not in repr(await house.channels.of_user(ALICE)) + repr(house.store.tables.audit)
-    assert house.audit(ALICE) == ["channel.added"]
+    assert await env.channels.of_user(ALICE) == [channel]
+    assert env.store.tables.destinations[channel.id].signing_secret == secret
+    assert "canary" not in repr(await env.channels.of_user(ALICE)) + repr(env.store.tables.audit)
+    assert env.audit(ALICE) == ["channel.added"]
 
 
 @pytest.mark.parametrize(
@@ -59,40 +59,40 @@ async def test_a_webhook_gets_a_secret_that_is_shown_once(house: House) -> None:
     ],
     ids=lambda value: value.kind.value if isinstance(value, NewChannel) else "",
 )
-async def test_each_kind_is_read_in_its_own_way(house: House, new: NewChannel, address: str) -> None:
+async def test_each_kind_is_read_in_its_own_way(env: Environment, new: NewChannel, address: str) -> None:
     """And signs nothing."""
-    channel, secret = await house.channels.add(user(), new)
+    channel, secret = await env.channels.add(user(), new)
 
     assert secret is None
-    assert house.store.tables.destinations[channel.id].address.reveal() == address
-    assert house.carriers.checked[0].address.reveal() == address
+    assert env.store.tables.destinations[channel.id].address.reveal() == address
+    assert env.carriers.checked[0].address.reveal() == address
 
 
-async def test_an_address_that_leads_inside_is_not_stored(house: House) -> None:
+async def test_an_address_that_leads_inside_is_not_stored(env: Environment) -> None:
     """Its user reads why."""
-    house.carriers.refused.add("https://x.in/canary")
+    env.carriers.refused.add("https://x.in/canary")
 
     with pytest.raises(InvalidInput, match="private"):
-        await house.channels.add(user(), HOOK)
-    assert await house.channels.of_user(ALICE) == []
+        await env.channels.add(user(), HOOK)
+    assert await env.channels.of_user(ALICE) == []
 
 
-async def test_mail_is_offered_where_there_is_a_mail_server(house: House) -> None:
+async def test_mail_is_offered_where_there_is_a_mail_server(env: Environment) -> None:
     """Elsewhere it cannot be added."""
-    assert set(house.channels.available()) == set(ChannelKind)
-    house.carriers.can_mail = False
+    assert set(env.channels.available()) == set(ChannelKind)
+    env.carriers.can_mail = False
 
-    assert set(house.channels.available()) == set(ChannelKind) - {ChannelKind.EMAIL}
+    assert set(env.channels.available()) == set(ChannelKind) - {ChannelKind.EMAIL}
     with pytest.raises(InvalidInput):
-        await house.channels.add(user(), NewChannel(ChannelKind.EMAIL, "mail", frozenset(), "a@b.in"))
+        await env.channels.add(user(), NewChannel(ChannelKind.EMAIL, "mail", frozenset(), "a@b.in"))
 
 
-async def test_nobody_has_more_than_a_few_channels(house: House) -> None:
+async def test_nobody_has_more_than_a_few_channels(env: Environment) -> None:
     """Not even by asking many times at once."""
 
     async def add() -> bool:
         try:
-            await house.channels.add(user(), HOOK)
+            await env.channels.add(user(), HOOK)
         except LimitReached:
             return False
         return True
@@ -100,75 +100,75 @@ async def test_nobody_has_more_than_a_few_channels(house: House) -> None:
     added = 0
     for _ in range(4):
         added += sum(await asyncio.gather(*(add() for _ in range(MOST_AT_ONCE))))
-        await house.clock.advance(WINDOW_S)
+        await env.clock.advance(WINDOW_S)
 
-    assert added == len(await house.channels.of_user(ALICE)) == MOST_CHANNELS
+    assert added == len(await env.channels.of_user(ALICE)) == MOST_CHANNELS
 
 
-async def test_choices_are_made_together_or_not_at_all(house: House) -> None:
+async def test_choices_are_made_together_or_not_at_all(env: Environment) -> None:
     """One that is not one's own, or cannot be chosen, undoes the others."""
-    mine, _ = await house.channels.add(user(), HOOK)
-    his, _ = await house.channels.add(user(BOB), HOOK)
+    mine, _ = await env.channels.add(user(), HOOK)
+    his, _ = await env.channels.add(user(BOB), HOOK)
     off = Choice(kinds=frozenset({NotificationKind.SIGNAL}), is_on=False)
 
     with pytest.raises(NotFound):
-        await house.channels.choose(user(), {mine.id: off, his.id: off})
+        await env.channels.choose(user(), {mine.id: off, his.id: off})
     operators = Choice(kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
     with pytest.raises(InvalidInput):
-        await house.channels.choose(user(), {mine.id: operators})
-    assert await house.channels.of_user(ALICE) == [mine]
+        await env.channels.choose(user(), {mine.id: operators})
+    assert await env.channels.of_user(ALICE) == [mine]
 
-    [changed] = await house.channels.choose(user(), {mine.id: off})
+    [changed] = await env.channels.choose(user(), {mine.id: off})
     assert changed == replace(mine, kinds=frozenset({NotificationKind.SIGNAL}), is_on=False)
-    [renamed] = await house.channels.choose(user(), {mine.id: Choice(label=" new  name ")})
+    [renamed] = await env.channels.choose(user(), {mine.id: Choice(label=" new  name ")})
     assert renamed == replace(changed, label="new name")
 
 
-async def test_what_an_admin_chose_stays_chosen(house: House) -> None:
+async def test_what_an_admin_chose_stays_chosen(env: Environment) -> None:
     """Somebody who is no admin any more can still save the page; such notices are addressed to admins alone."""
     admins = replace(HOOK, kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
-    channel, _ = await house.channels.add(user(role=Role.ADMIN), admins)
+    channel, _ = await env.channels.add(user(role=Role.ADMIN), admins)
 
-    [kept] = await house.channels.choose(user(), {channel.id: Choice(kinds=channel.kinds, is_on=True)})
+    [kept] = await env.channels.choose(user(), {channel.id: Choice(kinds=channel.kinds, is_on=True)})
     assert kept == channel
 
 
-async def test_tests_are_limited_and_ones_own(house: House) -> None:
+async def test_tests_are_limited_and_ones_own(env: Environment) -> None:
     """Whoever presses the button all the time does not make this server write to others all the time."""
-    channel, _ = await house.channels.add(user(), HOOK)
+    channel, _ = await env.channels.add(user(), HOOK)
     with pytest.raises(NotFound):
-        await house.channels.test(BOB, channel.id)
+        await env.channels.test(BOB, channel.id)
     for _ in range(MOST_AT_ONCE - 1):
-        await house.channels.test(ALICE, channel.id)
+        await env.channels.test(ALICE, channel.id)
 
     with pytest.raises(TooManyAttempts) as refused:
-        await house.channels.test(ALICE, channel.id)
+        await env.channels.test(ALICE, channel.id)
     assert 0 < refused.value.retry_after_s <= WINDOW_S
-    await house.clock.advance(WINDOW_S)
-    await house.channels.test(ALICE, channel.id)
+    await env.clock.advance(WINDOW_S)
+    await env.channels.test(ALICE, channel.id)
 
 
-async def test_operators_retry_and_discard(house: House) -> None:
+async def test_operators_retry_and_discard(env: Environment) -> None:
     """What they decided stands in the audit trail; a notice that is not set aside is not theirs to touch."""
-    channel, _ = await house.channels.add(user(), HOOK)
-    house.carriers.behaviours["https://x.in/canary"] = lambda _: Refused("gone", is_permanent=True)
-    await house.start(with_monitoring=False, with_outbox=True)
+    channel, _ = await env.channels.add(user(), HOOK)
+    env.carriers.behaviours["https://x.in/canary"] = lambda _: Refused("gone", is_permanent=True)
+    await env.start(with_monitoring=False, with_outbox=True)
     for user_id in (ALICE, ALICE):
-        await house.log_in(user_id)
-        await house.connections.sign_out(user_id, actor=user_id)
-        await house.clock.advance(10)
-    first, second = (one.delivery.id for one in await house.channels.dead_letters())
-    house.carriers.behaviours.clear()
+        await env.log_in(user_id)
+        await env.connections.sign_out(user_id, actor=user_id)
+        await env.clock.advance(10)
+    first, second = (one.delivery.id for one in await env.channels.dead_letters())
+    env.carriers.behaviours.clear()
 
-    await house.channels.retry(first, actor="usr_admin")
-    await house.channels.discard(second, actor="usr_admin")
-    await house.clock.settle()
+    await env.channels.retry(first, actor="usr_admin")
+    await env.channels.discard(second, actor="usr_admin")
+    await env.clock.settle()
 
-    assert await house.channels.dead_letters() == []
-    assert house.carriers.ids("https://x.in/canary") == [first]
-    for decide in (house.channels.retry, house.channels.discard):
+    assert await env.channels.dead_letters() == []
+    assert env.carriers.ids("https://x.in/canary") == [first]
+    for decide in (env.channels.retry, env.channels.discard):
         with pytest.raises(NotFound):
             await decide(first, actor="usr_admin")
-    assert house.audit(None, "notice.") == ["notice.retried", "notice.discarded"]
+    assert env.audit(None, "notice.") == ["notice.retried", "notice.discarded"]
     assert channel.id in first
-    await house.kill()
+    await env.kill()

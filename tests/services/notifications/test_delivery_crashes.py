@@ -24,7 +24,7 @@ from hullwatch.domain.notifications.notifications import (
 )
 from hullwatch.services.notifications.concurrency import WAYS
 from hullwatch.services.notifications.delivery import CLAIM
-from services.building import ALICE, HookedStore, House
+from services.environment import ALICE, Environment, HookedStore
 
 NOTICES, CHANNELS = 3, ("hook1", "hook2", "mail")
 UNDER_WAY = 4 + 4 + 2
@@ -51,13 +51,13 @@ class Crash:
         self.stored: HookedStore | None = None
         self.answers_lost = 0
         self._points = count()
-        self._house: House | None = None
+        self._house: Environment | None = None
 
-    def lie_in_wait(self, house: House) -> None:
-        """Let this house's receivers be points, and its commits once it has started."""
-        self._house = house
+    def lie_in_wait(self, env: Environment) -> None:
+        """Let this environment's receivers be points, and its commits once it has started."""
+        self._house = env
         for name in CHANNELS:
-            house.carriers.behaviours[name] = self._take
+            env.carriers.behaviours[name] = self._take
 
     def count_commits(self) -> None:
         """Let commits be points too; those of a start that is under way would keep it from its end."""
@@ -88,71 +88,71 @@ class Crash:
             await asyncio.get_running_loop().create_future()
 
 
-async def live_through(crash: Crash) -> House:
+async def live_through(crash: Crash) -> Environment:
     """Store notices, one after the other, and let the outbox send them through a crash and a restart."""
-    house = House()
-    await house.add_user(ALICE)
-    async with house.store.begin() as work:
+    env = Environment()
+    await env.add_user(ALICE)
+    async with env.store.begin() as work:
         for name in CHANNELS:
             kind = kind_of(name)
             channel = Channel(
-                name, ALICE, kind, name, name, frozenset({ENDED}), is_on=True, created_at=house.clock.now()
+                name, ALICE, kind, name, name, frozenset({ENDED}), is_on=True, created_at=env.clock.now()
             )
             await work.channels.add(channel, Destination(kind, ChannelAddress(name)))
         await work.commit()
-    crash.lie_in_wait(house)
-    await house.start(with_monitoring=False, with_outbox=True)
+    crash.lie_in_wait(env)
+    await env.start(with_monitoring=False, with_outbox=True)
     crash.count_commits()
     for number in range(NOTICES):
-        while not (await tell(house, crash, f"n{number}")):
-            house = await restart(house, crash)
+        while not (await tell(env, crash, f"n{number}")):
+            env = await restart(env, crash)
         if crash.stored is not None:
-            house = await restart(house, crash)
-        await house.clock.advance(1)
+            env = await restart(env, crash)
+        await env.clock.advance(1)
     for _ in range(int(CLAIM / timedelta(seconds=5)) + 24):
-        await house.clock.advance(5)
+        await env.clock.advance(5)
         if crash.stored is not None:
-            house = await restart(house, crash)
-    return house
+            env = await restart(env, crash)
+    return env
 
 
-async def tell(house: House, crash: Crash, name: str) -> bool:
+async def tell(env: Environment, crash: Crash, name: str) -> bool:
     """Store a notice; False when the process died over it before it was stored."""
 
     async def store() -> None:
-        async with house.store.begin() as work:
-            notice = Notification(name, ALICE, ENDED, name, "Text", house.clock.now(), incident_id=name)
+        async with env.store.begin() as work:
+            notice = Notification(name, ALICE, ENDED, name, "Text", env.clock.now(), incident_id=name)
             await work.notifications.add(notice)
             await work.commit()
 
     storing = asyncio.create_task(store())
     while not storing.done() and crash.stored is None:
-        await house.clock.settle()
+        await env.clock.settle()
     if crash.stored is None:
         await storing
         return True
     return name in crash.stored.tables.notifications
 
 
-async def restart(house: House, crash: Crash) -> House:
+async def restart(env: Environment, crash: Crash) -> Environment:
     """Build a new process on what is stored; receivers remember what they took."""
     assert crash.stored is not None
     stored, crash.stored = crash.stored, None
-    reborn = await house.kill(stored)
+    reborn = await env.kill(stored)
     crash.lie_in_wait(reborn)
     await reborn.start(with_monitoring=False, with_outbox=True)
     crash.count_commits()
     return reborn
 
 
-async def judge(house: House) -> Counter[str]:
+async def judge(env: Environment) -> Counter[str]:
     """See that all arrived and all is stored; return how often each did."""
-    arrived = Counter(message.id for _, message in house.carriers.arrived)
+    arrived = Counter(message.id for _, message in env.carriers.arrived)
     wanted = {f"n{number}.{name}" for number in range(NOTICES) for name in CHANNELS}
     assert set(arrived) == wanted
-    assert {one.state for one in house.store.tables.deliveries.values()} == {DeliveryState.SENT}
-    assert {one.id for one in house.store.tables.deliveries.values()} == wanted
-    await house.kill()
+    assert {one.state for one in env.store.tables.deliveries.values()} == {DeliveryState.SENT}
+    assert {one.id for one in env.store.tables.deliveries.values()} == wanted
+    await env.kill()
     return arrived
 
 

@@ -23,7 +23,7 @@ from hullwatch.services.texts.notices import (
     compose_session_disconnected,
     in_ist,
 )
-from services.building import ALICE, BOB, House
+from services.environment import ALICE, BOB, Environment
 
 NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
@@ -138,14 +138,14 @@ def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:
 
 async def test_notices_are_the_user_s_own() -> None:
     """Others neither see nor mark them; reading one keeps it in the list."""
-    house = await House().with_sessions(ALICE, BOB)
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    [notice] = await house.notifications.of_user(ALICE)
-    assert await house.notifications.of_user(BOB) == []
+    env = await Environment().with_sessions(ALICE, BOB)
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    [notice] = await env.notifications.of_user(ALICE)
+    assert await env.notifications.of_user(BOB) == []
     with pytest.raises(NotFound):
-        await house.notifications.mark_read(BOB, notice.id)
+        await env.notifications.mark_read(BOB, notice.id)
 
-    await house.notifications.mark_read(ALICE, notice.id)
+    await env.notifications.mark_read(ALICE, notice.id)
 
-    assert await house.notifications.of_user(ALICE, unread_only=True) == []
-    assert [found.id for found in await house.notifications.of_user(ALICE)] == [notice.id]
+    assert await env.notifications.of_user(ALICE, unread_only=True) == []
+    assert [found.id for found in await env.notifications.of_user(ALICE)] == [notice.id]

@@ -18,7 +18,7 @@ from hullwatch.services.operations.broker_alerts import (
     BrokerSigns,
     silence_in,
 )
-from services.building import ALICE, BOB, FIVE, SBIN, House, candles_of, fyers_id, quote
+from services.environment import ALICE, BOB, FIVE, SBIN, Environment, candles_of, fyers_id, quote
 
 ADMIN = "usr_admin"
 TROUBLE, RECOVERED = NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED
@@ -73,57 +73,54 @@ class Watch:
     """Two watched accounts in trading hours, and the service looking every ten seconds."""
 
     def __init__(self) -> None:
-        self.house = House()
+        self.env = Environment()
         self.notices = self.service()
 
     def service(self) -> BrokerAlerts:
         """Return a service as a new process would have it."""
-        house = self.house
-        return BrokerAlerts(
-            store=house.store, clock=house.clock, hub=house.hub, new_id=house.new_id, signs=self.signs
-        )
+        return BrokerAlerts(self.env.context, signs=self.signs)
 
     def signs(self) -> BrokerSigns:
         """Return what is seen of Fyers."""
-        connections = self.house.connections
+        connections = self.env.connections
         answered = [one.last_validated_at for one in connections.connections() if one.last_validated_at]
         return BrokerSigns(
-            (), self.house.monitoring.statuses(), max(answered, default=None), is_mass_refusal=False
+            (), self.env.monitoring.statuses(), max(answered, default=None), is_mass_refusal=False
         )
 
     async def go_on(self, length: timedelta) -> None:
         """Let time pass, looking as the job does."""
         for _ in range(int(length.total_seconds() // 10)):
             await self.notices.look()
-            await self.house.clock.advance(10)
+            await self.env.clock.advance(10)
 
     def set_all(self, state: AccountState) -> None:
         """Treat both accounts so at Fyers."""
         for user_id in (ALICE, BOB):
-            self.house.broker.set_state(fyers_id(user_id), state)
+            self.env.broker.set_state(fyers_id(user_id), state)
 
     def told(self) -> list[NotificationKind]:
         """Return the kinds of the admin's notices, oldest first."""
-        return [notice.kind for notice in self.house.notices(ADMIN)]
+        return [notice.kind for notice in self.env.notices(ADMIN)]
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
     """Two watched accounts and an admin."""
     built = Watch()
-    house = built.house
-    house.broker.serve_candles(SBIN, FIVE, candles_of())
-    house.broker.quotes_by_symbol[SBIN] = quote()
-    await house.add_user(ADMIN, role=Role.ADMIN)
-    await house.with_sessions(ALICE, BOB)
-    await house.start()
+    env = built.env
+    env.broker.serve_candles(SBIN, FIVE, candles_of())
+    env.broker.quotes_by_symbol[SBIN] = quote()
+    await env.add_user(ADMIN, role=Role.ADMIN)
+    await env.with_sessions(ALICE, BOB)
+    await env.start()
     for user_id in (ALICE, BOB):
-        await house.watch(user_id)
-        await house.monitoring.start(user_id)
-    await house.clock.advance(30)
-    assert house.monitoring.statuses() == {WatchStatus.WATCHING: 2}
+        await env.watch(user_id)
+        await env.monitoring.start(user_id)
+    await env.clock.advance(30)
+    assert env.monitoring.statuses() == {WatchStatus.WATCHING: 2}
     yield built
-    await house.supervisor.stop(0)
+    await env.supervisor.stop(0)
 
 
 async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
@@ -138,12 +135,12 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     await watch.go_on(timedelta(minutes=5))
 
     assert watch.told() == [TROUBLE, RECOVERED]
-    begun, over = watch.house.notices(ADMIN)
+    begun, over = watch.env.notices(ADMIN)
     assert begun.incident_id == over.incident_id is not None
     assert "does not answer" in begun.title
     assert "2 of 2 accounts" in begun.text
-    assert watch.house.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
-    assert watch.house.connections.sessions_alive() == 2
+    assert watch.env.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
+    assert watch.env.connections.sessions_alive() == 2
 
 
 async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
@@ -187,13 +184,13 @@ async def test_silence_alone_ends_no_outage(watch: Watch) -> None:
     watch.set_all(AccountState.UNAVAILABLE)
     await watch.go_on(timedelta(minutes=4))
     for user_id in (ALICE, BOB):
-        await watch.house.monitoring.stop(user_id)
+        await watch.env.monitoring.stop(user_id)
     assert silence_in(watch.signs()) is None
     await watch.go_on(timedelta(minutes=10))
     assert watch.told() == [TROUBLE]
 
     watch.set_all(AccountState.ALIVE)
-    await watch.house.validation.validate_fyers_token(ALICE, fresh=True)
+    await watch.env.validation.validate_fyers_token(ALICE, fresh=True)
     await watch.go_on(timedelta(minutes=3))
     assert watch.told() == [TROUBLE, RECOVERED]
 
@@ -203,6 +200,6 @@ async def test_its_cause_is_told(watch: Watch) -> None:
     watch.set_all(AccountState.RATE_LIMITED)
     await watch.go_on(timedelta(minutes=4))
 
-    (notice,) = watch.house.notices(ADMIN)
+    (notice,) = watch.env.notices(ADMIN)
     assert "wait" in notice.title
     assert "same Fyers apps" in notice.text

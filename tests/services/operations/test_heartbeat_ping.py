@@ -9,7 +9,7 @@ from fakes.broker import AccountState
 
 from hullwatch.domain.monitoring.vitals import NotTaken, Taken
 from hullwatch.services.operations.heartbeat_ping import JOB, HeartbeatPing
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CAROL,
@@ -17,7 +17,7 @@ from services.building import (
     FIVE,
     OPENING,
     SBIN,
-    House,
+    Environment,
     candles_of,
     fyers_id,
     quote,
@@ -38,17 +38,17 @@ class Outside:
 
 
 class Watched:
-    """A house in trading hours with three accounts that are watched, and the switch."""
+    """An environment in trading hours with three accounts that are watched, and the switch."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, env: Environment) -> None:
+        self.env = env
         self.outside = Outside()
-        self.switch = HeartbeatPing(vitals=house.monitoring.vitals, port=self.outside)
+        self.switch = HeartbeatPing(vitals=env.monitoring.vitals, port=self.outside)
 
     async def pings_in(self, seconds: float) -> int:
         """Let time pass; return how many pings it brought."""
         before = self.outside.pings
-        await self.house.clock.advance(seconds)
+        await self.env.clock.advance(seconds)
         return self.outside.pings - before
 
 
@@ -56,17 +56,17 @@ PEOPLE = (ALICE, BOB, CAROL)
 
 
 async def watching(now: datetime) -> Watched:
-    """Return a house in which three accounts have been watched for half a minute, and pings go out every minute."""
-    house = await House(now=now).start()
-    house.broker.candles_by_key[SBIN, FIVE] = candles_of()
-    house.broker.quotes_by_symbol[SBIN] = quote()
-    await house.with_sessions(*PEOPLE)
+    """Return an environment in which three accounts have been watched for half a minute, and pings go out every minute."""
+    env = await Environment(now=now).start()
+    env.broker.candles_by_key[SBIN, FIVE] = candles_of()
+    env.broker.quotes_by_symbol[SBIN] = quote()
+    await env.with_sessions(*PEOPLE)
     for user_id in PEOPLE:
-        await house.watch(user_id)
-        await house.monitoring.start(user_id)
-    await house.clock.advance(30)
-    it = Watched(house)
-    it.switch.start_job(house.supervisor, 60.0)
+        await env.watch(user_id)
+        await env.monitoring.start(user_id)
+    await env.clock.advance(30)
+    it = Watched(env)
+    it.switch.start_job(env.supervisor, 60.0)
     return it
 
 
@@ -75,7 +75,7 @@ async def watched() -> AsyncIterator[Watched]:
     """It is a quarter to ten."""
     it = await watching(OPENING + timedelta(minutes=30))
     yield it
-    await it.house.supervisor.stop(0)
+    await it.env.supervisor.stop(0)
 
 
 @pytest.fixture
@@ -83,14 +83,14 @@ async def evening() -> AsyncIterator[Watched]:
     """It is just before the close."""
     it = await watching(CLOSING - timedelta(minutes=5))
     yield it
-    await it.house.supervisor.stop(0)
+    await it.env.supervisor.stop(0)
 
 
 async def test_it_pings_while_cycles_complete(watched: Watched) -> None:
     """Once an interval, and while a single account cannot be watched."""
     assert await watched.pings_in(600) == 10
 
-    await watched.house.connections.sign_out(BOB, actor=BOB)
+    await watched.env.connections.sign_out(BOB, actor=BOB)
     assert await watched.pings_in(600) == 10
 
 
@@ -99,46 +99,46 @@ async def test_one_watched_among_many_who_lost_their_sessions_does_not_keep_it_p
 ) -> None:
     """Most are gone since the bell: whoever still is watched does not speak for them, until one more is back."""
     for user_id in (BOB, CAROL):
-        watched.house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+        watched.env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 
-    watched.house.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
-    await watched.house.log_in(BOB)
+    watched.env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    await watched.env.log_in(BOB)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 10
 
 
 async def test_who_has_not_logged_in_by_the_bell_raises_no_alarm(evening: Watched) -> None:
     """It is told them, and nothing is wrong with monitoring; but where nobody is watched somebody should look."""
-    house = await evening.house.kill()
-    await house.clock.advance_to(OPENING + timedelta(days=1, hours=-1))
-    await house.start()
-    await house.clock.advance_to(OPENING + timedelta(days=1, minutes=1))
-    it = Watched(house)
-    it.switch.start_job(house.supervisor, 60.0)
+    env = await evening.env.kill()
+    await env.clock.advance_to(OPENING + timedelta(days=1, hours=-1))
+    await env.start()
+    await env.clock.advance_to(OPENING + timedelta(days=1, minutes=1))
+    it = Watched(env)
+    it.switch.start_job(env.supervisor, 60.0)
     assert await it.pings_in(600) == 0
 
-    await house.log_in(ALICE)
+    await env.log_in(ALICE)
     await it.pings_in(60)
     assert await it.pings_in(600) == 10
-    await house.supervisor.stop(0)
+    await env.supervisor.stop(0)
 
 
 async def test_a_cycle_whose_findings_are_not_stored_has_not_completed(watched: Watched) -> None:
     """The database is gone: what candles close with is judged, and kept nowhere."""
-    watched.house.store.is_down = True
+    watched.env.store.is_down = True
     await watched.pings_in(360)
     assert await watched.pings_in(300) == 0
 
-    watched.house.store.is_down = False
+    watched.env.store.is_down = False
     await watched.pings_in(60)
     assert await watched.pings_in(300) == 5
 
 
 async def test_one_that_hangs_for_ever_is_missed(watched: Watched) -> None:
     """A cycle has a deadline; one that outlasts it is nobody's trouble but our own."""
-    run = watched.house.monitoring._runner.runs[BOB]
+    run = watched.env.monitoring._runner.runs[BOB]
     run.is_running = True  # as if its task had been lost
     await watched.pings_in(60)
 
@@ -148,22 +148,22 @@ async def test_one_that_hangs_for_ever_is_missed(watched: Watched) -> None:
 async def test_it_is_silent_when_nobody_can_be_watched(watched: Watched) -> None:
     """Sessions gone or Fyers down in trading hours: whoever listens shall miss it, until most are watched again."""
     for user_id in PEOPLE:
-        watched.house.broker.set_state(fyers_id(user_id), AccountState.UNAVAILABLE)
+        watched.env.broker.set_state(fyers_id(user_id), AccountState.UNAVAILABLE)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 
-    watched.house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    watched.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
     await watched.pings_in(120)
     assert await watched.pings_in(600) == 0
 
-    watched.house.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    watched.env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
     await watched.pings_in(120)
     assert await watched.pings_in(600) == 10
 
 
 async def test_it_is_silent_when_cycles_hang(watched: Watched) -> None:
     """Fyers takes every call and answers none."""
-    watched.house.broker.before_answer = lambda _: asyncio.Event().wait()
+    watched.env.broker.before_answer = lambda _: asyncio.Event().wait()
     await watched.pings_in(90)
 
     assert await watched.pings_in(600) == 0
@@ -171,34 +171,34 @@ async def test_it_is_silent_when_cycles_hang(watched: Watched) -> None:
 
 async def test_it_is_silent_when_the_loop_does_not_turn() -> None:
     """Nothing starts cycles while the supervisor, and so the switch, goes on; at night too."""
-    house = await House(now=CLOSING + timedelta(hours=1)).start(with_monitoring=False)
-    it = Watched(house)
-    it.switch.start_job(house.supervisor, 60.0)
+    env = await Environment(now=CLOSING + timedelta(hours=1)).start(with_monitoring=False)
+    it = Watched(env)
+    it.switch.start_job(env.supervisor, 60.0)
 
     assert await it.pings_in(60) == 1
     await it.pings_in(60)
     assert await it.pings_in(600) == 0
-    await house.supervisor.stop(0)
+    await env.supervisor.stop(0)
 
 
 async def test_nights_and_quiet_houses_raise_no_alarm(evening: Watched) -> None:
     """After the close, and in trading hours when nobody wants to be watched, the turning loop is enough."""
-    await evening.house.clock.advance_to(CLOSING + timedelta(minutes=10))
+    await evening.env.clock.advance_to(CLOSING + timedelta(minutes=10))
     assert await evening.pings_in(3600) == 60
 
     for user_id in PEOPLE:
-        await evening.house.monitoring.stop(user_id)
-    await evening.house.clock.advance_to(OPENING + timedelta(days=1, hours=1))
+        await evening.env.monitoring.stop(user_id)
+    await evening.env.clock.advance_to(OPENING + timedelta(days=1, hours=1))
     assert await evening.pings_in(600) == 10
 
 
 async def test_the_opening_bell_is_no_alarm(evening: Watched) -> None:
     """Nobody's first cycle is missed before it can be through."""
-    await evening.house.clock.advance_to(CLOSING + timedelta(minutes=10))
-    await evening.house.clock.advance_to(OPENING + timedelta(hours=21))
+    await evening.env.clock.advance_to(CLOSING + timedelta(minutes=10))
+    await evening.env.clock.advance_to(OPENING + timedelta(hours=21))
     for user_id in PEOPLE:
-        await evening.house.log_in(user_id)
-    await evening.house.clock.advance_to(OPENING + timedelta(days=1) - timedelta(minutes=10))
+        await evening.env.log_in(user_id)
+    await evening.env.clock.advance_to(OPENING + timedelta(days=1) - timedelta(minutes=10))
 
     assert await evening.pings_in(1200) == 20
 
@@ -209,7 +209,7 @@ async def test_a_ping_that_fails_disturbs_nobody(watched: Watched) -> None:
 
     assert await watched.pings_in(300) == 5
 
-    [job] = [job for job in watched.house.supervisor.jobs() if job.name == JOB]
+    [job] = [job for job in watched.env.supervisor.jobs() if job.name == JOB]
     assert job.is_healthy
     assert job.failures == 0
     assert not job.is_essential

@@ -14,7 +14,7 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.services.operations.job_alerts import AGAIN_WITHIN, BACK_WITHIN, WELL_FOR, JobAlerts
-from services.building import ALICE, House
+from services.environment import ALICE, Environment
 
 ADMIN, OTHER_ADMIN = "usr_admin", "usr_other"
 RESTARTING, RECOVERED = NotificationKind.JOB_RESTARTING, NotificationKind.JOB_RECOVERED
@@ -43,7 +43,7 @@ class Watch:
     """The service over a fake store, with the jobs that a test says there are."""
 
     def __init__(self, *, calendar: MarketCalendar = KNOWS) -> None:
-        self.house = House()
+        self.env = Environment()
         self.jobs: tuple[JobReport, ...] = (WELL,)
         self.calendar = calendar
         self.restart()
@@ -52,42 +52,36 @@ class Watch:
         self, store: FakeStore | None = None, jobs: Callable[[], Sequence[JobReport]] | None = None
     ) -> None:
         """Forget everything that is not stored, as a new process does."""
-        self.house.store = store or self.house.store
-        self.notices = JobAlerts(
-            store=self.house.store,
-            clock=self.house.clock,
-            hub=self.house.hub,
-            new_id=self.house.new_id,
-            calendar=self.calendar,
-            jobs=jobs or (lambda: self.jobs),
-        )
+        self.env.store = store or self.env.store
+        context = replace(self.env.context, store=self.env.store, calendar=self.calendar)
+        self.notices = JobAlerts(context, jobs=jobs or (lambda: self.jobs))
 
     def died(self, times: int = 1, **changes) -> JobReport:
         """Return a job that has died so often, the last time now, and runs again."""
-        now = self.house.clock.now()
+        now = self.env.clock.now()
         return replace(
             WELL, restarts=times, failures=times, last_error="OSError", last_failure_at=now, **changes
         )
 
     def told(self, user_id: str = ADMIN) -> list[NotificationKind]:
         """Return the kinds of an admin's notices, oldest first."""
-        return [notice.kind for notice in self.house.notices(user_id)]
+        return [notice.kind for notice in self.env.notices(user_id)]
 
     async def look(self, *jobs: JobReport, times: int = 1, span: timedelta | None = None) -> None:
         """Look at these jobs, ten seconds apart, so many times or through a span."""
         self.jobs = jobs or self.jobs
         for _ in range(times if span is None else int(span / timedelta(seconds=10)) + 1):
             await self.notices.look()
-            await self.house.clock.advance(10)
+            await self.env.clock.advance(10)
 
 
 @pytest.fixture
 async def watch() -> Watch:
     """Two admins and a trader."""
     built = Watch()
-    await built.house.add_user(ADMIN, role=Role.ADMIN)
-    await built.house.add_user(OTHER_ADMIN, role=Role.ADMIN)
-    await built.house.add_user(ALICE)
+    await built.env.add_user(ADMIN, role=Role.ADMIN)
+    await built.env.add_user(OTHER_ADMIN, role=Role.ADMIN)
+    await built.env.add_user(ALICE)
     return built
 
 
@@ -108,19 +102,19 @@ async def test_a_job_that_keeps_dying_is_told_of_once_and_so_is_its_recovery(wat
 
     assert watch.told() == watch.told(OTHER_ADMIN) == [RESTARTING, RECOVERED]
     assert watch.told(ALICE) == []
-    first, second = watch.house.notices(ADMIN)
+    first, second = watch.env.notices(ADMIN)
     assert first.incident_id == second.incident_id is not None
     assert "outbox" in first.title
     assert "OSError" in first.text
-    assert watch.house.audit(prefix="job.") == ["job.restarting", "job.recovered"]
-    assert watch.house.store.tables.incidents == {}
+    assert watch.env.audit(prefix="job.") == ["job.restarting", "job.recovered"]
+    assert watch.env.store.tables.incidents == {}
 
 
 async def test_one_death_is_a_blip(watch: Watch) -> None:
     """Nobody is woken for it; what is written down about it is forgotten when it was not repeated in time."""
     await watch.look(watch.died(), span=AGAIN_WITHIN + timedelta(minutes=1))
     assert watch.told() == []
-    assert watch.house.store.tables.incidents == {}
+    assert watch.env.store.tables.incidents == {}
 
     await watch.look(watch.died(2), span=AGAIN_WITHIN - timedelta(minutes=1))
     assert watch.told() == []
@@ -140,8 +134,8 @@ async def test_two_deaths_between_two_looks_are_no_blip(watch: Watch) -> None:
 async def test_a_job_that_died_and_does_not_come_back_is_told_of(watch: Watch) -> None:
     """After two minutes, however it stays away."""
     for state in (JobState.BACKING_OFF, JobState.STOPPED):
-        watch.house.store.tables.notifications.clear()
-        watch.house.store.tables.incidents.clear()
+        watch.env.store.tables.notifications.clear()
+        watch.env.store.tables.incidents.clear()
         watch.restart()
 
         await watch.look(watch.died(state=state), span=BACK_WITHIN - timedelta(seconds=10))
@@ -171,7 +165,7 @@ async def test_a_periodic_job_that_fails_for_long_is_told_of(watch: Watch) -> No
     await watch.look(replace(PERIODIC, failures=9), times=5)
     assert watch.told() == []
 
-    failed_at = watch.house.clock.now()
+    failed_at = watch.env.clock.now()
     failing = replace(
         PERIODIC, failures=12, is_healthy=False, last_failure_at=failed_at, last_error="OSError"
     )
@@ -191,7 +185,7 @@ async def test_a_job_that_is_late_once_is_no_alarm(watch: Watch) -> None:
 
     await watch.look(late, times=7)
     assert watch.told() == [RESTARTING]
-    assert "stuck" in watch.house.notices(ADMIN)[0].title
+    assert "stuck" in watch.env.notices(ADMIN)[0].title
 
 
 async def test_side_tasks_are_nobody_s_business(watch: Watch) -> None:
@@ -204,9 +198,9 @@ async def test_side_tasks_are_nobody_s_business(watch: Watch) -> None:
 async def test_jobs_of_a_real_supervisor() -> None:
     """One that dies once is nobody's business; one that dies at each start is told of, and once it runs, that it does."""
     watch = Watch()
-    house = watch.house
-    await house.add_user(ADMIN, role=Role.ADMIN)
-    watch.restart(jobs=house.supervisor.jobs)
+    env = watch.env
+    await env.add_user(ADMIN, role=Role.ADMIN)
+    watch.restart(jobs=env.supervisor.jobs)
     broken = {"once": 1, "always": 10_000}
 
     def job(name: str) -> Callable[[], Awaitable[None]]:
@@ -219,14 +213,14 @@ async def test_jobs_of_a_real_supervisor() -> None:
         return run
 
     for name in broken:
-        house.supervisor.spawn(name, job(name))
-    watch.notices.start_job(house.supervisor)
-    await house.clock.advance(1800)
-    assert [notice.title for notice in house.notices(ADMIN)] == ["The job always keeps failing"]
+        env.supervisor.spawn(name, job(name))
+    watch.notices.start_job(env.supervisor)
+    await env.clock.advance(1800)
+    assert [notice.title for notice in env.notices(ADMIN)] == ["The job always keeps failing"]
 
     broken["always"] = 0
-    await house.clock.advance(1800)
-    await house.supervisor.stop(0)
+    await env.clock.advance(1800)
+    await env.supervisor.stop(0)
 
     assert watch.told() == [RESTARTING, RECOVERED]
 
@@ -237,14 +231,14 @@ async def test_jobs_of_a_real_supervisor() -> None:
 async def test_a_restart_in_the_middle_tells_nothing_twice_and_the_recovery_once(watch: Watch) -> None:
     """The new process finds what is open, and waits until it has seen the job well for itself."""
     await keeps_dying(watch)
-    await watch.house.clock.advance(3600)
+    await watch.env.clock.advance(3600)
     watch.restart()
 
     await watch.look(WELL, span=WELL_FOR - timedelta(seconds=10))
     assert watch.told() == [RESTARTING]
     await watch.look()
     assert watch.told() == [RESTARTING, RECOVERED]
-    first, second = watch.house.notices(ADMIN)
+    first, second = watch.env.notices(ADMIN)
     assert first.incident_id == second.incident_id
 
 
@@ -275,7 +269,7 @@ async def test_a_crash_at_any_commit_loses_nothing_and_repeats_nothing(
     async def live(crashes_at: int) -> list[NotificationKind]:
         """Go through an incident with one crash; return what was told."""
         it = Watch()
-        await it.house.add_user(ADMIN, role=Role.ADMIN)
+        await it.env.add_user(ADMIN, role=Role.ADMIN)
         commits = deaths = 0
 
         async def count() -> None:
@@ -284,9 +278,7 @@ async def test_a_crash_at_any_commit_loses_nothing_and_repeats_nothing(
             if commits == crashes_at:
                 await crash()
 
-        it.house.store.before_commit, it.house.store.after_commit = (
-            (None, count) if is_kept else (count, None)
-        )
+        it.env.store.before_commit, it.env.store.after_commit = (None, count) if is_kept else (count, None)
         it.jobs = (WELL,)
         for step in range(2 * int(WELL_FOR / timedelta(seconds=10)) + 20):
             if step in (2, 8, 14):
@@ -296,10 +288,10 @@ async def test_a_crash_at_any_commit_loses_nothing_and_repeats_nothing(
                 await it.notices.look()
             except Crashed:
                 deaths = 0
-                it.restart(it.house.store.copied())
+                it.restart(it.env.store.copied())
                 it.jobs = (WELL,)
-            await it.house.clock.advance(10)
-        assert it.house.store.tables.incidents == {}
+            await it.env.clock.advance(10)
+        assert it.env.store.tables.incidents == {}
         return it.told()
 
     for crashes_at in range(1, 6):
@@ -335,16 +327,16 @@ async def test_a_job_that_a_new_process_does_not_run_does_not_stay_in_trouble_fo
     await watch.look(times=2)
 
     assert watch.told() == [RESTARTING, RECOVERED]
-    assert "no part of the server" in watch.house.notices(ADMIN)[-1].text
+    assert "no part of the server" in watch.env.notices(ADMIN)[-1].text
 
 
 async def test_a_database_that_does_not_answer_delays_a_notice(watch: Watch) -> None:
     """Nothing is lost and nothing is told twice."""
     watch.jobs = (watch.died(2),)
-    watch.house.store.is_down = True
+    watch.env.store.is_down = True
     with pytest.raises(StorageUnavailable):
         await watch.notices.look()
-    watch.house.store.is_down = False
+    watch.env.store.is_down = False
 
     await watch.look(times=2)
 
@@ -353,15 +345,15 @@ async def test_a_database_that_does_not_answer_delays_a_notice(watch: Watch) -> 
 
 async def test_a_database_that_was_away_for_long_is_no_incident_of_each_job(watch: Watch) -> None:
     """All that store something failed meanwhile, and get on as soon as it answers."""
-    failed_at = watch.house.clock.now()
+    failed_at = watch.env.clock.now()
     failing = replace(PERIODIC, failures=9, is_healthy=False, last_failure_at=failed_at, last_error="Gone")
     await watch.look(failing)
-    watch.house.store.is_down = True
+    watch.env.store.is_down = True
     for _ in range(30):
         with pytest.raises(StorageUnavailable):
             await watch.look()
-        await watch.house.clock.advance(10)
-    watch.house.store.is_down = False
+        await watch.env.clock.advance(10)
+    watch.env.store.is_down = False
 
     await watch.look()
     await watch.look(PERIODIC, times=3)
@@ -376,22 +368,22 @@ async def test_a_database_that_was_away_for_long_is_no_incident_of_each_job(watc
 async def december() -> Watch:
     """An admin, in the days when the coming year is not known."""
     built = Watch(calendar=ENDS)
-    await built.house.add_user(ADMIN, role=Role.ADMIN)
-    await built.house.clock.advance_to(datetime(2026, 12, 2, 4, tzinfo=UTC))
+    await built.env.add_user(ADMIN, role=Role.ADMIN)
+    await built.env.clock.advance_to(datetime(2026, 12, 2, 4, tzinfo=UTC))
     return built
 
 
 async def test_a_calendar_that_runs_out_is_told_of_once_whatever_happens(december: Watch) -> None:
     """Not again six hours later, nor after a restart; an admin who comes later hears of it too."""
     await december.look()
-    await december.house.clock.advance(7 * 3600)
+    await december.env.clock.advance(7 * 3600)
     await december.look()
-    await december.house.add_user(OTHER_ADMIN, role=Role.ADMIN)
+    await december.env.add_user(OTHER_ADMIN, role=Role.ADMIN)
     december.restart()
     await december.look()
 
     assert december.told() == december.told(OTHER_ADMIN) == [ENDING]
-    assert "2027" in december.house.notices(ADMIN)[0].text
+    assert "2027" in december.env.notices(ADMIN)[0].text
 
 
 async def test_a_calendar_that_was_mended_is_told_of_once(december: Watch) -> None:
@@ -403,12 +395,12 @@ async def test_a_calendar_that_was_mended_is_told_of_once(december: Watch) -> No
         await december.look(times=2)
 
     assert december.told() == [ENDING, KNOWN]
-    assert december.house.audit(prefix="calendar.") == ["calendar.ending", "calendar.known"]
+    assert december.env.audit(prefix="calendar.") == ["calendar.ending", "calendar.known"]
 
 
 async def test_a_calendar_that_knows_is_not_mentioned(watch: Watch) -> None:
     """No warning, no notice."""
-    await watch.house.clock.advance_to(datetime(2026, 12, 2, 4, tzinfo=UTC))
+    await watch.env.clock.advance_to(datetime(2026, 12, 2, 4, tzinfo=UTC))
     await watch.look(times=3)
 
     assert watch.told() == []

@@ -19,7 +19,7 @@ from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.readiness.check import warming_at_once
 from hullwatch.services.readiness.service import BY_HAND_EVERY_S
 from hullwatch.services.sessions.service import ADMINS
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CALENDAR,
@@ -28,7 +28,7 @@ from services.building import (
     INFY,
     MONDAY,
     SBIN,
-    House,
+    Environment,
     candles_of,
     expected_signals,
     found,
@@ -42,54 +42,54 @@ PERIOD = 55
 
 
 def ist(text: str, day: date = MONDAY) -> datetime:
-    """Return a time of a day, IST, as the house keeps it."""
+    """Return a time of a day, IST, as the environment keeps it."""
     return datetime.combine(day, time.fromisoformat(text), IST).astimezone(UTC)
 
 
-def built(*, now: datetime | None = None, **arguments) -> House:
-    """Return a house at 07:00 IST of a Monday; Fyers knows the market."""
-    house = House(now=now or ist("07:00"), **arguments)
-    house.broker.serve_candles(SBIN, FIVE, MARKET)
-    house.broker.serve_candles(INFY, FIVE, candles_of(seed=2, days=2, days_before=4))
-    house.broker.serve_quotes([quote(SBIN), quote(INFY)])
-    return house
+def built(*, now: datetime | None = None, **arguments) -> Environment:
+    """Return an environment at 07:00 IST of a Monday; Fyers knows the market."""
+    env = Environment(now=now or ist("07:00"), **arguments)
+    env.broker.serve_candles(SBIN, FIVE, MARKET)
+    env.broker.serve_candles(INFY, FIVE, candles_of(seed=2, days=2, days_before=4))
+    env.broker.serve_quotes([quote(SBIN), quote(INFY)])
+    return env
 
 
-async def morning(*with_session: str, without: tuple[str, ...] = (), **arguments) -> House:
+async def morning(*with_session: str, without: tuple[str, ...] = (), **arguments) -> Environment:
     """Let these users want SBIN watched, some of them with a session, and begin the day."""
-    house = await built(**arguments).with_sessions(*with_session)
+    env = await built(**arguments).with_sessions(*with_session)
     for user_id in without:
-        await house.add_user(user_id)
-    await house.start(with_readiness=True)
+        await env.add_user(user_id)
+    await env.start(with_readiness=True)
     for user_id in (*with_session, *without):
-        await house.watch(user_id, period=PERIOD)
-        await house.monitoring.start(user_id)
-    await house.clock.settle()
-    return house
+        await env.watch(user_id, period=PERIOD)
+        await env.monitoring.start(user_id)
+    await env.clock.settle()
+    return env
 
 
-def verdict(house: House, user_id: str = ALICE) -> tuple[Verdict, Reason | None]:
+def verdict(env: Environment, user_id: str = ALICE) -> tuple[Verdict, Reason | None]:
     """Return how a user stands now."""
-    readiness = house.readiness.of(user_id).readiness
+    readiness = env.readiness.of(user_id).readiness
     return readiness.verdict, readiness.reason
 
 
-def titles(house: House, user_id: str) -> list[tuple[NotificationKind, str | None]]:
+def titles(env: Environment, user_id: str) -> list[tuple[NotificationKind, str | None]]:
     """Return kinds and incidents of what a user was told about readiness, oldest first."""
-    told = [notice for notice in house.notices(user_id) if notice.kind in (NOT_READY, NOW_READY)]
+    told = [notice for notice in env.notices(user_id) if notice.kind in (NOT_READY, NOW_READY)]
     return [
         (notice.kind, notice.incident_id) for notice in sorted(told, key=lambda notice: notice.created_at)
     ]
 
 
-def checks(house: House) -> list[datetime]:
+def checks(env: Environment) -> list[datetime]:
     """Return when checks were told of in the audit trail."""
-    return [entry.at for entry in house.store.tables.audit if entry.kind == "readiness.checked"]
+    return [entry.at for entry in env.store.tables.audit if entry.kind == "readiness.checked"]
 
 
-def asked(house: House, user_id: str, name: str, since: int = 0) -> int:
+def asked(env: Environment, user_id: str, name: str, since: int = 0) -> int:
     """Count the calls of one kind made for a user."""
-    return sum(call.user_id == user_id and call.name == name for call in house.broker.calls[since:])
+    return sum(call.user_id == user_id and call.name == name for call in env.broker.calls[since:])
 
 
 # ---- when
@@ -97,32 +97,32 @@ def asked(house: House, user_id: str, name: str, since: int = 0) -> int:
 
 async def test_an_exchange_day_has_its_three_checks() -> None:
     """At 08:30, 08:45 and 09:00 IST, each asking Fyers about every session once."""
-    house = await morning(ALICE)
-    await house.clock.advance_to(ist("08:29"))
-    reached = len(house.broker.calls)
+    env = await morning(ALICE)
+    await env.clock.advance_to(ist("08:29"))
+    reached = len(env.broker.calls)
 
-    await house.clock.advance_to(ist("09:14"))
+    await env.clock.advance_to(ist("09:14"))
 
-    assert [at.replace(second=0, microsecond=0) for at in checks(house)] == [
+    assert [at.replace(second=0, microsecond=0) for at in checks(env)] == [
         ist("08:30"),
         ist("08:45"),
         ist("09:00"),
     ]
-    assert asked(house, ALICE, "check_data", reached) == 3
-    assert verdict(house) == (Verdict.READY, None)
+    assert asked(env, ALICE, "check_data", reached) == 3
+    assert verdict(env) == (Verdict.READY, None)
 
 
 async def test_holidays_and_week_ends_have_none() -> None:
     """From Friday's close to Monday no check is made; the line says when the next one is."""
     friday = date(2026, 11, 20)
     holiday = CALENDAR.with_sessions(MONDAY)
-    house = await morning(ALICE, now=ist("16:00", friday), calendar=holiday)
-    assert verdict(house) == (Verdict.MARKET_CLOSED, None)
-    line = house.readiness.of(ALICE).line.line
+    env = await morning(ALICE, now=ist("16:00", friday), calendar=holiday)
+    assert verdict(env) == (Verdict.MARKET_CLOSED, None)
+    line = env.readiness.of(ALICE).line.line
 
-    await house.clock.advance_to(ist("20:00"))
+    await env.clock.advance_to(ist("20:00"))
 
-    assert checks(house) == []
+    assert checks(env) == []
     assert line == "The market is closed; readiness is checked next at 08:30 IST on Tue, 24 Nov."
 
 
@@ -130,43 +130,43 @@ async def test_before_a_muhurat_hour_the_checks_keep_their_distance() -> None:
     """A Sunday that trades from 18:00: 17:15, 17:30 and 17:45."""
     sunday = date(2026, 11, 8)
     muhurat = CALENDAR.with_sessions(sunday, trading_session(sunday, time(18), time(19), SessionKind.MUHURAT))
-    house = await morning(ALICE, now=ist("10:00", sunday), calendar=muhurat)
+    env = await morning(ALICE, now=ist("10:00", sunday), calendar=muhurat)
 
-    await house.clock.advance_to(ist("18:00", sunday))
+    await env.clock.advance_to(ist("18:00", sunday))
 
-    assert [at.replace(second=0, microsecond=0) for at in checks(house)] == [
+    assert [at.replace(second=0, microsecond=0) for at in checks(env)] == [
         ist(each, sunday) for each in ("17:15", "17:30", "17:45")
     ]
-    assert verdict(house)[0] in (Verdict.WATCHING, Verdict.NOT_WATCHING)
+    assert verdict(env)[0] in (Verdict.WATCHING, Verdict.NOT_WATCHING)
 
 
 async def test_a_server_that_starts_in_between_makes_up_for_what_it_missed() -> None:
     """Down from 08:20 to 08:50: one check at once, and the last one in time; everything is warm before the bell."""
-    house = await morning(ALICE, without=(BOB,))
-    await house.clock.advance_to(ist("08:20"))
-    house = await house.kill()
-    await house.clock.advance_to(ist("08:50"))
-    assert house.broker.calls_of(BOB) == []
+    env = await morning(ALICE, without=(BOB,))
+    await env.clock.advance_to(ist("08:20"))
+    env = await env.kill()
+    await env.clock.advance_to(ist("08:50"))
+    assert env.broker.calls_of(BOB) == []
 
-    await house.start(with_readiness=True)
-    await house.clock.advance(60)
+    await env.start(with_readiness=True)
+    await env.clock.advance(60)
 
-    assert len(checks(house)) == 1
-    assert verdict(house) == (Verdict.READY, None)
-    assert titles(house, BOB) == [(NOT_READY, "ready-2026-11-23")]
-    await house.clock.advance_to(ist("09:14"))
-    assert len(checks(house)) == 2
-    assert titles(house, BOB)[1:] == [(NOT_READY, "ready-2026-11-23-last")]
+    assert len(checks(env)) == 1
+    assert verdict(env) == (Verdict.READY, None)
+    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    await env.clock.advance_to(ist("09:14"))
+    assert len(checks(env)) == 2
+    assert titles(env, BOB)[1:] == [(NOT_READY, "ready-2026-11-23-last")]
 
 
 async def test_a_check_whose_opening_has_passed_is_not_made_up_for() -> None:
     """A server that comes up at 09:20 has cycles to run, no checks."""
-    house = await morning(ALICE, now=ist("09:20"))
+    env = await morning(ALICE, now=ist("09:20"))
 
-    await house.clock.advance(60)
+    await env.clock.advance(60)
 
-    assert checks(house) == []
-    assert verdict(house) == (Verdict.WATCHING, None)
+    assert checks(env) == []
+    assert verdict(env) == (Verdict.WATCHING, None)
 
 
 # ---- what for
@@ -174,17 +174,17 @@ async def test_a_check_whose_opening_has_passed_is_not_made_up_for() -> None:
 
 async def test_after_a_restart_history_is_loaded_and_the_first_candle_is_judged_with_a_warm_average() -> None:
     """What the restart forgot is there again at the bell, and the signals of the first candles are those of a replay."""
-    house = await morning(ALICE, now=ist("22:00", date(2026, 11, 22)))
-    house = await house.kill()
-    await house.clock.advance_to(ist("07:00"))
-    await house.log_in(ALICE)
-    await house.start(with_readiness=True)
-    await house.clock.advance_to(ist("09:14"))
-    assert house.readiness.of(ALICE).readiness.warm == 1
+    env = await morning(ALICE, now=ist("22:00", date(2026, 11, 22)))
+    env = await env.kill()
+    await env.clock.advance_to(ist("07:00"))
+    await env.log_in(ALICE)
+    await env.start(with_readiness=True)
+    await env.clock.advance_to(ist("09:14"))
+    assert env.readiness.of(ALICE).readiness.warm == 1
 
-    await house.clock.advance_to(ist("11:00"))
+    await env.clock.advance_to(ist("11:00"))
 
-    own = house.signals(ALICE)
+    own = env.signals(ALICE)
     expected = expected_signals(MARKET, own[0].rule, after=ist("09:15"), through=ist("10:59"), period=PERIOD)
     assert found(own) == expected
     assert expected
@@ -193,63 +193,63 @@ async def test_after_a_restart_history_is_loaded_and_the_first_candle_is_judged_
 
 async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_closes() -> None:
     """At 09:10 the last check has gone by: the login itself is the occasion, and the repair is told once."""
-    house = await morning(BOB, without=(ALICE,))
-    await house.clock.advance_to(ist("09:10"))
-    assert verdict(house) == (Verdict.NOT_READY, Reason.NEVER_CONNECTED)
-    assert house.broker.calls_of(ALICE) == []
+    env = await morning(BOB, without=(ALICE,))
+    await env.clock.advance_to(ist("09:10"))
+    assert verdict(env) == (Verdict.NOT_READY, Reason.NEVER_CONNECTED)
+    assert env.broker.calls_of(ALICE) == []
 
-    await house.log_in(ALICE)
-    await house.clock.advance(5)
+    await env.log_in(ALICE)
+    await env.clock.advance(5)
 
-    assert verdict(house) == (Verdict.READY, None)
-    assert house.readiness.of(ALICE).checked_at >= ist("09:10")
-    assert titles(house, ALICE) == [
+    assert verdict(env) == (Verdict.READY, None)
+    assert env.readiness.of(ALICE).checked_at >= ist("09:10")
+    assert titles(env, ALICE) == [
         (NOT_READY, "ready-2026-11-23"),
         (NOT_READY, "ready-2026-11-23-last"),
         (NOW_READY, "ready-2026-11-23-last"),
     ]
-    await house.clock.advance_to(ist("09:16"))
-    assert verdict(house) == (Verdict.WATCHING, None)
-    await house.clock.advance_to(ist("09:25"))
-    assert len(titles(house, ALICE)) == 3
+    await env.clock.advance_to(ist("09:16"))
+    assert verdict(env) == (Verdict.WATCHING, None)
+    await env.clock.advance_to(ist("09:25"))
+    assert len(titles(env, ALICE)) == 3
 
 
 async def test_dead_sessions_make_no_call_at_all() -> None:
     """Neither validated nor warmed, at any check."""
-    house = await morning(ALICE, BOB)
-    await house.clock.settle()
-    house.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
-    await house.connections.sign_out(BOB, actor=BOB)
-    reached = len(house.broker.calls)
+    env = await morning(ALICE, BOB)
+    await env.clock.settle()
+    env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    await env.connections.sign_out(BOB, actor=BOB)
+    reached = len(env.broker.calls)
 
-    await house.clock.advance_to(ist("09:30"))
+    await env.clock.advance_to(ist("09:30"))
 
-    assert not any(call.user_id == BOB for call in house.broker.calls[reached:])
-    assert verdict(house, BOB) == (Verdict.NOT_WATCHING, Reason.SIGNED_OUT)
+    assert not any(call.user_id == BOB for call in env.broker.calls[reached:])
+    assert verdict(env, BOB) == (Verdict.NOT_WATCHING, Reason.SIGNED_OUT)
 
 
 async def test_what_is_warm_is_not_fetched_again() -> None:
     """The later checks ask about the session and for no history."""
-    house = await morning(ALICE)
-    await house.clock.advance_to(ist("08:31"))
-    reached = len(house.broker.calls)
+    env = await morning(ALICE)
+    await env.clock.advance_to(ist("08:31"))
+    reached = len(env.broker.calls)
 
-    await house.clock.advance_to(ist("09:14"))
+    await env.clock.advance_to(ist("09:14"))
 
-    assert asked(house, ALICE, "candles", reached) == 0
+    assert asked(env, ALICE, "candles", reached) == 0
 
 
 async def test_a_rejected_session_is_found_at_the_check_and_its_user_is_told() -> None:
     """Revoked in the night: the check's validation ends it, and the same check calls its user to act."""
-    house = await morning(ALICE, BOB)
-    await house.clock.advance_to(ist("08:29"))
-    house.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+    env = await morning(ALICE, BOB)
+    await env.clock.advance_to(ist("08:29"))
+    env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
-    await house.clock.advance_to(ist("08:31"))
+    await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(house) == (Verdict.NOT_READY, Reason.REJECTED)
-    assert titles(house, ALICE) == [(NOT_READY, "ready-2026-11-23")]
-    assert verdict(house, BOB) == (Verdict.READY, None)
+    assert verdict(env) == (Verdict.NOT_READY, Reason.REJECTED)
+    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    assert verdict(env, BOB) == (Verdict.READY, None)
 
 
 # ---- doubt
@@ -257,88 +257,88 @@ async def test_a_rejected_session_is_found_at_the_check_and_its_user_is_told() -
 
 async def test_an_outage_is_nobodys_fault_and_over_when_it_is_over() -> None:
     """Nobody is called ready while Fyers cannot be asked, and nobody is called to act; afterwards it comes right by itself."""
-    house = await morning(ALICE, BOB)
-    await house.clock.advance_to(ist("08:29"))
-    house.broker.is_down = True
+    env = await morning(ALICE, BOB)
+    await env.clock.advance_to(ist("08:29"))
+    env.broker.is_down = True
 
-    await house.clock.advance_to(ist("08:40"))
+    await env.clock.advance_to(ist("08:40"))
 
-    assert verdict(house) == verdict(house, BOB) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
-    assert house.connections.connection(ALICE).state is LoginState.CONNECTED
-    assert "do nothing" in (house.readiness.of(ALICE).line.do_this or "")
-    house.broker.is_down = False
-    await house.clock.advance_to(ist("09:14"))
-    assert verdict(house) == verdict(house, BOB) == (Verdict.READY, None)
-    assert titles(house, ALICE) == titles(house, BOB) == []
+    assert verdict(env) == verdict(env, BOB) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
+    assert env.connections.connection(ALICE).state is LoginState.CONNECTED
+    assert "do nothing" in (env.readiness.of(ALICE).line.do_this or "")
+    env.broker.is_down = False
+    await env.clock.advance_to(ist("09:14"))
+    assert verdict(env) == verdict(env, BOB) == (Verdict.READY, None)
+    assert titles(env, ALICE) == titles(env, BOB) == []
 
 
 async def test_one_hanging_account_delays_and_ends_nobody() -> None:
     """The others are ready as soon as they would be without it, and the check itself comes to its end."""
-    house = await morning(ALICE, BOB, CAROL)
-    await house.clock.advance_to(ist("08:29"))
-    house.broker.set_state(fyers_id(CAROL), AccountState.HANGING)
+    env = await morning(ALICE, BOB, CAROL)
+    await env.clock.advance_to(ist("08:29"))
+    env.broker.set_state(fyers_id(CAROL), AccountState.HANGING)
 
-    await house.clock.advance_to(ist("08:30") + timedelta(seconds=40))
+    await env.clock.advance_to(ist("08:30") + timedelta(seconds=40))
 
-    assert len(checks(house)) == 1
-    assert verdict(house) == verdict(house, BOB) == (Verdict.READY, None)
-    assert verdict(house, CAROL) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
-    assert titles(house, CAROL) == []
+    assert len(checks(env)) == 1
+    assert verdict(env) == verdict(env, BOB) == (Verdict.READY, None)
+    assert verdict(env, CAROL) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
+    assert titles(env, CAROL) == []
 
 
 async def test_history_that_hangs_for_one_is_waited_for_by_nobody_else() -> None:
     """After its deadline its place is free; its own cycles go on trying."""
-    house = await morning(ALICE, without=(BOB,))
+    env = await morning(ALICE, without=(BOB,))
 
     async def hang(call: Call) -> None:
         if call.name == "candles" and call.user_id == BOB:
-            await house.clock.sleep(20)
+            await env.clock.sleep(20)
 
-    house.broker.before_answer = hang
-    await house.clock.advance_to(ist("08:29") + timedelta(seconds=50))
-    await house.log_in(BOB)
+    env.broker.before_answer = hang
+    await env.clock.advance_to(ist("08:29") + timedelta(seconds=50))
+    await env.log_in(BOB)
 
-    await house.clock.advance_to(ist("08:31"))
+    await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(house) == (Verdict.READY, None)
-    assert len(checks(house)) == 1
-    house.broker.before_answer = None
-    await house.clock.advance_to(ist("09:14"))
-    assert verdict(house, BOB) == (Verdict.READY, None)
+    assert verdict(env) == (Verdict.READY, None)
+    assert len(checks(env)) == 1
+    env.broker.before_answer = None
+    await env.clock.advance_to(ist("09:14"))
+    assert verdict(env, BOB) == (Verdict.READY, None)
 
 
 async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
     """Rate-limited at 08:30: said as that, no notice, and its own rhythm warms it before the bell."""
-    house = await morning(ALICE)
-    house = await house.kill()
-    house.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
-    await house.clock.advance_to(ist("08:31"))
-    await house.start(with_readiness=True)
-    await house.clock.advance(60)
-    assert verdict(house)[0] is Verdict.NOT_READY
-    assert verdict(house)[1] in (Reason.RATE_LIMITED, Reason.FYERS_UNAVAILABLE)
+    env = await morning(ALICE)
+    env = await env.kill()
+    env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
+    await env.clock.advance_to(ist("08:31"))
+    await env.start(with_readiness=True)
+    await env.clock.advance(60)
+    assert verdict(env)[0] is Verdict.NOT_READY
+    assert verdict(env)[1] in (Reason.RATE_LIMITED, Reason.FYERS_UNAVAILABLE)
 
-    house.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
-    await house.clock.advance_to(ist("09:14"))
+    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    await env.clock.advance_to(ist("09:14"))
 
-    assert verdict(house) == (Verdict.READY, None)
-    assert titles(house, ALICE) == []
+    assert verdict(env) == (Verdict.READY, None)
+    assert titles(env, ALICE) == []
 
 
 async def test_an_error_of_our_own_in_one_account_ends_nobodys_check() -> None:
     """Whatever breaks while one is asked after, the others are asked after."""
-    house = await morning(ALICE, BOB)
-    await house.clock.advance_to(ist("08:29"))
+    env = await morning(ALICE, BOB)
+    await env.clock.advance_to(ist("08:29"))
 
     async def broken(call: Call) -> None:
         if call.user_id == ALICE and call.name == "check_data":
             raise RuntimeError("a bug")
 
-    house.broker.before_answer = broken
-    await house.clock.advance_to(ist("08:31"))
+    env.broker.before_answer = broken
+    await env.clock.advance_to(ist("08:31"))
 
-    assert len(checks(house)) == 1
-    assert verdict(house, BOB) == (Verdict.READY, None)
+    assert len(checks(env)) == 1
+    assert verdict(env, BOB) == (Verdict.READY, None)
 
 
 # ---- who is told
@@ -346,17 +346,17 @@ async def test_an_error_of_our_own_in_one_account_ends_nobodys_check() -> None:
 
 async def test_each_incident_is_told_once_and_the_last_check_urgently() -> None:
     """Not ready at all three checks: once at the first, once more at the last, and nothing of it again after a restart."""
-    house = await morning(without=(ALICE,))
-    await house.clock.advance_to(ist("08:50"))
-    assert titles(house, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    env = await morning(without=(ALICE,))
+    await env.clock.advance_to(ist("08:50"))
+    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
 
-    await house.clock.advance_to(ist("09:05"))
-    house = await house.kill()
-    await house.start(with_readiness=True)
-    await house.clock.advance(30)
+    await env.clock.advance_to(ist("09:05"))
+    env = await env.kill()
+    await env.start(with_readiness=True)
+    await env.clock.advance(30)
 
-    assert titles(house, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOT_READY, "ready-2026-11-23-last")]
-    urgent = house.notices(ALICE, NOT_READY)[-1]
+    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOT_READY, "ready-2026-11-23-last")]
+    urgent = env.notices(ALICE, NOT_READY)[-1]
     assert urgent.title == "Urgent: not ready, and the market opens at 09:15 IST"
     assert "no Fyers account is connected" in urgent.text
     assert "Log in to Fyers." in urgent.text
@@ -364,23 +364,23 @@ async def test_each_incident_is_told_once_and_the_last_check_urgently() -> None:
 
 async def test_who_has_no_session_is_told_before_the_others_are_asked_after() -> None:
     """A check that waits for slow answers keeps nobody waiting who has to act."""
-    house = await morning(ALICE, without=(BOB,))
-    await house.clock.advance_to(ist("08:29"))
-    house.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
+    env = await morning(ALICE, without=(BOB,))
+    await env.clock.advance_to(ist("08:29"))
+    env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
 
-    await house.clock.advance_to(ist("08:30") + timedelta(seconds=1))
+    await env.clock.advance_to(ist("08:30") + timedelta(seconds=1))
 
-    assert titles(house, BOB) == [(NOT_READY, "ready-2026-11-23")]
-    assert checks(house) == []
+    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert checks(env) == []
 
 
 async def test_the_next_day_is_told_anew() -> None:
     """Each exchange day is an incident of its own."""
-    house = await morning(without=(ALICE,))
+    env = await morning(without=(ALICE,))
 
-    await house.clock.advance_to(ist("09:14", date(2026, 11, 24)))
+    await env.clock.advance_to(ist("09:14", date(2026, 11, 24)))
 
-    assert [incident for _, incident in titles(house, ALICE)] == [
+    assert [incident for _, incident in titles(env, ALICE)] == [
         "ready-2026-11-23",
         "ready-2026-11-23-last",
         "ready-2026-11-24",
@@ -390,44 +390,44 @@ async def test_the_next_day_is_told_anew() -> None:
 
 async def test_a_repair_after_the_bell_is_told_too() -> None:
     """Whoever was told *not ready* hears that watching goes on, however late."""
-    house = await morning(without=(ALICE,))
-    await house.clock.advance_to(ist("10:02"))
-    assert verdict(house) == (Verdict.NOT_WATCHING, Reason.NEVER_CONNECTED)
+    env = await morning(without=(ALICE,))
+    await env.clock.advance_to(ist("10:02"))
+    assert verdict(env) == (Verdict.NOT_WATCHING, Reason.NEVER_CONNECTED)
 
-    await house.log_in(ALICE)
-    await house.clock.advance(60)
+    await env.log_in(ALICE)
+    await env.clock.advance(60)
 
-    assert verdict(house) == (Verdict.WATCHING, None)
-    [notice] = house.notices(ALICE, NOW_READY)
+    assert verdict(env) == (Verdict.WATCHING, None)
+    [notice] = env.notices(ALICE, NOW_READY)
     assert notice.title == "You are being watched"
 
 
 async def test_a_restart_between_the_notice_and_its_recovery_loses_neither() -> None:
     """Who was told before is known from the database."""
-    house = await morning(without=(ALICE,))
-    await house.clock.advance_to(ist("08:32"))
-    house = await house.kill()
-    await house.start(with_readiness=True)
-    await house.clock.advance(5)
+    env = await morning(without=(ALICE,))
+    await env.clock.advance_to(ist("08:32"))
+    env = await env.kill()
+    await env.start(with_readiness=True)
+    await env.clock.advance(5)
 
-    await house.log_in(ALICE)
-    await house.clock.advance(30)
+    await env.log_in(ALICE)
+    await env.clock.advance(30)
 
-    assert titles(house, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOW_READY, "ready-2026-11-23")]
+    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOW_READY, "ready-2026-11-23")]
 
 
 async def test_ready_lost_and_ready_once_more() -> None:
     """Repaired after the first check, lost before the last: the urgent notice has a recovery of its own."""
-    house = await morning(without=(ALICE,))
-    await house.clock.advance_to(ist("08:32"))
-    await house.log_in(ALICE)
-    await house.clock.advance_to(ist("08:50"))
-    await house.connections.sign_out(ALICE, actor=ALICE)
-    await house.clock.advance_to(ist("09:02"))
-    await house.log_in(ALICE)
-    await house.clock.advance_to(ist("09:10"))
+    env = await morning(without=(ALICE,))
+    await env.clock.advance_to(ist("08:32"))
+    await env.log_in(ALICE)
+    await env.clock.advance_to(ist("08:50"))
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    await env.clock.advance_to(ist("09:02"))
+    await env.log_in(ALICE)
+    await env.clock.advance_to(ist("09:10"))
 
-    assert titles(house, ALICE) == [
+    assert titles(env, ALICE) == [
         (NOT_READY, "ready-2026-11-23"),
         (NOW_READY, "ready-2026-11-23"),
         (NOT_READY, "ready-2026-11-23-last"),
@@ -437,95 +437,95 @@ async def test_ready_lost_and_ready_once_more() -> None:
 
 async def test_who_gives_monitoring_up_is_left_in_peace() -> None:
     """No recovery is told to somebody who wants nothing any more, and no urgent notice."""
-    house = await morning(without=(ALICE,))
-    await house.clock.advance_to(ist("08:32"))
+    env = await morning(without=(ALICE,))
+    await env.clock.advance_to(ist("08:32"))
 
-    await house.monitoring.stop(ALICE)
-    await house.clock.advance_to(ist("09:10"))
+    await env.monitoring.stop(ALICE)
+    await env.clock.advance_to(ist("09:10"))
 
-    assert titles(house, ALICE) == [(NOT_READY, "ready-2026-11-23")]
-    assert verdict(house) == (Verdict.NOT_WANTED, Reason.NOT_STARTED)
+    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    assert verdict(env) == (Verdict.NOT_WANTED, Reason.NOT_STARTED)
 
 
 async def test_a_missing_permission_is_the_users_to_give() -> None:
     """Fyers answers, and says no to this app: told, with what to do."""
-    house = await morning(without=(ALICE,))
-    house.broker.queue(
+    env = await morning(without=(ALICE,))
+    env.broker.queue(
         fyers_id(ALICE),
         NotPermitted(BrokerService.HISTORY, code=-99, http_status=403, message="no permission"),
         times=1000,
     )
-    await house.log_in(ALICE)
+    await env.log_in(ALICE)
 
-    await house.clock.advance_to(ist("08:31"))
+    await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(house) == (Verdict.NOT_READY, Reason.NOT_PERMITTED)
-    [notice] = house.notices(ALICE, NOT_READY)
+    assert verdict(env) == (Verdict.NOT_READY, Reason.NOT_PERMITTED)
+    [notice] = env.notices(ALICE, NOT_READY)
     assert "permissions for quotes and historical data" in notice.text
 
 
 async def test_a_symbol_that_fyers_refuses_is_a_yes_but() -> None:
     """The other line is warm: ready, with a word about the one."""
-    house = await morning(ALICE)
+    env = await morning(ALICE)
     unknown = Symbol("NSE:GONE-EQ")
-    house.broker.unknown_symbols.add(unknown)
-    await house.watch(ALICE, symbol=unknown, period=PERIOD)
+    env.broker.unknown_symbols.add(unknown)
+    await env.watch(ALICE, symbol=unknown, period=PERIOD)
 
-    await house.clock.advance_to(ist("08:31"))
+    await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(house) == (Verdict.READY, Reason.SOME_REFUSED)
-    assert "NSE:GONE-EQ" in house.readiness.of(ALICE).line.line
-    assert titles(house, ALICE) == []
+    assert verdict(env) == (Verdict.READY, Reason.SOME_REFUSED)
+    assert "NSE:GONE-EQ" in env.readiness.of(ALICE).line.line
+    assert titles(env, ALICE) == []
 
 
 async def test_a_young_instrument_is_a_yes_but() -> None:
     """Three candles make no average; nobody can do anything about it."""
-    house = await morning(ALICE)
+    env = await morning(ALICE)
     young = Symbol("NSE:YOUNG-EQ")
-    house.broker.serve_candles(
+    env.broker.serve_candles(
         young, FIVE, [candle for candle in MARKET if candle.opened_at >= ist("15:15", date(2026, 11, 20))][:3]
     )
-    await house.watch(ALICE, symbol=young, period=PERIOD)
+    await env.watch(ALICE, symbol=young, period=PERIOD)
 
-    await house.clock.advance_to(ist("08:40"))
+    await env.clock.advance_to(ist("08:40"))
 
-    assert verdict(house) == (Verdict.READY, Reason.TOO_YOUNG)
-    assert titles(house, ALICE) == []
+    assert verdict(env) == (Verdict.READY, Reason.TOO_YOUNG)
+    assert titles(env, ALICE) == []
 
 
 async def test_a_database_that_does_not_answer_delays_only_the_telling() -> None:
     """The check is made in time and once; the notices come when the database does."""
-    house = await morning(ALICE, without=(BOB,))
-    await house.clock.advance_to(ist("08:29"))
-    house.store.is_down = True
-    await house.clock.advance_to(ist("08:36"))
-    assert asked(house, ALICE, "check_data") >= 1
-    made = asked(house, ALICE, "check_data")
-    assert titles(house, BOB) == []
+    env = await morning(ALICE, without=(BOB,))
+    await env.clock.advance_to(ist("08:29"))
+    env.store.is_down = True
+    await env.clock.advance_to(ist("08:36"))
+    assert asked(env, ALICE, "check_data") >= 1
+    made = asked(env, ALICE, "check_data")
+    assert titles(env, BOB) == []
 
-    house.store.is_down = False
-    await house.clock.advance(60)
+    env.store.is_down = False
+    await env.clock.advance(60)
 
-    assert titles(house, BOB) == [(NOT_READY, "ready-2026-11-23")]
-    assert asked(house, ALICE, "check_data") == made
-    assert len(checks(house)) == 1
+    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert asked(env, ALICE, "check_data") == made
+    assert len(checks(env)) == 1
 
 
 async def test_the_audit_trail_has_totals_for_each_check_and_a_line_for_each_change() -> None:
     """Three checks, and one line a user for the verdict that did not change."""
-    house = await morning(ALICE, without=(BOB,))
+    env = await morning(ALICE, without=(BOB,))
 
-    await house.clock.advance_to(ist("09:10"))
+    await env.clock.advance_to(ist("09:10"))
 
-    totals = [entry.evidence for entry in house.store.tables.audit if entry.kind == "readiness.checked"]
+    totals = [entry.evidence for entry in env.store.tables.audit if entry.kind == "readiness.checked"]
     assert [(one["total"], one["ready"], one["notReady"], one["isLast"]) for one in totals] == [
         (2, 1, 1, False),
         (2, 1, 1, False),
         (2, 1, 1, True),
     ]
-    assert house.audit(ALICE, "readiness.") == ["readiness.ready"]
+    assert env.audit(ALICE, "readiness.") == ["readiness.ready"]
     # The urgent notice leaves its line as well, with its incident.
-    assert house.audit(BOB, "readiness.") == ["readiness.not_ready"] * 2
+    assert env.audit(BOB, "readiness.") == ["readiness.not_ready"] * 2
 
 
 # ---- pushed
@@ -538,10 +538,10 @@ async def queued(tab: Subscription[Event]) -> list[Event]:
 
 async def test_changes_are_pushed_once_to_their_user_and_the_end_of_a_check_to_operators() -> None:
     """An open tab hears when the line reads differently, not at every check."""
-    house = await morning(ALICE)
-    own, admins = house.hub.subscribe(ALICE), house.hub.subscribe(ADMINS)
+    env = await morning(ALICE)
+    own, admins = env.hub.subscribe(ALICE), env.hub.subscribe(ADMINS)
 
-    await house.clock.advance_to(ist("08:50"))
+    await env.clock.advance_to(ist("08:50"))
 
     mine = [event for event in await queued(own) if isinstance(event, ReadinessChanged)]
     theirs = [event for event in await queued(admins) if isinstance(event, ReadinessChecked)]
@@ -554,39 +554,39 @@ async def test_changes_are_pushed_once_to_their_user_and_the_end_of_a_check_to_o
 
 async def test_the_overview_counts_those_who_are_to_be_watched() -> None:
     """Two of three ready is 66.6 per cent, rounded down; who wants nothing is not counted; the worst comes first."""
-    house = await morning(ALICE, BOB, without=(CAROL,))
-    await house.add_user("usr_dave")
-    await house.watch("usr_dave")
-    await house.clock.advance_to(ist("08:31"))
+    env = await morning(ALICE, BOB, without=(CAROL,))
+    await env.add_user("usr_dave")
+    await env.watch("usr_dave")
+    await env.clock.advance_to(ist("08:31"))
 
-    overview = await house.readiness.overview()
-    assert await house.readiness.count() == (overview.total, overview.good)
+    overview = await env.readiness.overview()
+    assert await env.readiness.count() == (overview.total, overview.good)
 
     assert (overview.total, overview.good, overview.percent) == (3, 2, 66.6)
     assert [one.user_id for one in overview.accounts] == [CAROL, ALICE, BOB, "usr_dave"]
     assert overview.next_check_at == ist("08:45")
     assert overview.checked_at is not None
-    await house.clock.advance_to(ist("16:00"))
-    assert (await house.readiness.overview()).percent is None
-    assert await house.readiness.count() == (0, 0)
+    await env.clock.advance_to(ist("16:00"))
+    assert (await env.readiness.overview()).percent is None
+    assert await env.readiness.count() == (0, 0)
 
 
 async def test_an_operator_may_check_now_but_not_again_and_again() -> None:
     """It warms and finds out, and calls nobody to act; a second one within a minute is refused."""
-    house = await morning(ALICE, without=(BOB,))
-    await house.clock.advance(1)
-    reached = len(house.broker.calls)
+    env = await morning(ALICE, without=(BOB,))
+    await env.clock.advance(1)
+    reached = len(env.broker.calls)
 
-    house.readiness.check_by_hand()
-    await house.clock.advance(1)
+    env.readiness.check_by_hand()
+    await env.clock.advance(1)
 
-    assert asked(house, ALICE, "check_data", reached) == 1
-    assert len(checks(house)) == 1
-    assert titles(house, BOB) == []
+    assert asked(env, ALICE, "check_data", reached) == 1
+    assert len(checks(env)) == 1
+    assert titles(env, BOB) == []
     with pytest.raises(TooManyAttempts):
-        house.readiness.check_by_hand()
-    await house.clock.advance(BY_HAND_EVERY_S)
-    house.readiness.check_by_hand()
+        env.readiness.check_by_hand()
+    await env.clock.advance(BY_HAND_EVERY_S)
+    env.readiness.check_by_hand()
 
 
 # ---- the pacing
@@ -605,10 +605,10 @@ async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> No
         for symbol in SYMBOLS:
             await before.watch(user_id, symbol=symbol, period=PERIOD)
         await before.monitoring.start(user_id)
-    house = await before.kill()
-    await house.connections.load()
-    house.connections.start_jobs()
-    await house.monitoring.load()  # its cycles do not run: all that is fetched is fetched by the check
+    env = await before.kill()
+    await env.connections.load()
+    env.connections.start_jobs()
+    await env.monitoring.load()  # its cycles do not run: all that is fetched is fetched by the check
     under_way: Counter[str | None] = Counter()
     most_of_one = accounts_at_once = 0
 
@@ -618,23 +618,23 @@ async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> No
             under_way[call.user_id] += 1
             most_of_one = max(most_of_one, under_way[call.user_id])
             accounts_at_once = max(accounts_at_once, sum(count > 0 for count in under_way.values()))
-            await house.clock.sleep(0.05)
+            await env.clock.sleep(0.05)
             under_way[call.user_id] -= 1
 
-    house.broker.before_answer = take_a_while
+    env.broker.before_answer = take_a_while
 
-    checking = asyncio.create_task(house.readiness.check())
-    await house.clock.advance(10)
+    checking = asyncio.create_task(env.readiness.check())
+    await env.clock.advance(10)
 
     overview = checking.result()
     assert (overview.total, overview.percent) == (len(MANY), 100)
-    calls = Counter((call.user_id, call.name) for call in house.broker.calls)
+    calls = Counter((call.user_id, call.name) for call in env.broker.calls)
     assert all(calls[user_id, "candles"] == len(SYMBOLS) for user_id in MANY)
     assert all(calls[user_id, "check_data"] == 1 for user_id in MANY)
     assert most_of_one == 1
     assert accounts_at_once <= 50
     for user_id in MANY:
-        sent = [call.at for call in house.broker.calls_of(user_id) if call.name == "candles"]
+        sent = [call.at for call in env.broker.calls_of(user_id) if call.name == "candles"]
         assert all(later - earlier >= timedelta(seconds=0.2) for earlier, later in pairwise(sent))
 
 

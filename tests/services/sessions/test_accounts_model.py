@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import AlreadyExists, BrokerService, StorageUnavailable
 from hullwatch.domain.market.instruments import Symbol
@@ -20,7 +21,7 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason, LoginTrigger
 from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule
-from services.building import (
+from services.environment import (
     ALICE,
     BOB,
     CALENDAR,
@@ -29,7 +30,7 @@ from services.building import (
     INFY,
     PERIOD,
     SBIN,
-    House,
+    Environment,
     candles_of,
     fyers_id,
     quote,
@@ -90,39 +91,39 @@ class AccountLife(RuleBasedStateMachine):
         self.run(self._move_in())
 
     async def _move_in(self) -> None:
-        self.house = House(interval_s=30)
+        self.env = Environment(options=ServiceOptions(monitor_interval_s=30))
         for symbol, candles in MARKETS.items():
-            self.house.broker.serve_candles(symbol, FIVE, candles)
-        self.house.broker.serve_quotes([quote(SBIN), quote(INFY)])
+            self.env.broker.serve_candles(symbol, FIVE, candles)
+        self.env.broker.serve_quotes([quote(SBIN), quote(INFY)])
         for user_id in EVERYONE:
-            await self.house.add_user(user_id)
+            await self.env.add_user(user_id)
         await self._begin()
         for user_id in (ALICE, BOB):
             life = self.lives[user_id]
-            life.generation = (await self.house.log_in(user_id)).generation
+            life.generation = (await self.env.log_in(user_id)).generation
             for which in Rule:
-                life.watches.append(await self.house.watch(user_id, rule=which))
-            life.wanted.append(Wanted(self.house.clock.now()))
-            await self.house.monitoring.start(user_id)
+                life.watches.append(await self.env.watch(user_id, rule=which))
+            life.wanted.append(Wanted(self.env.clock.now()))
+            await self.env.monitoring.start(user_id)
 
     async def _begin(self) -> None:
-        self.tabs = self.house.hub.subscribe(*EVERYONE)
-        self.house.connections.on_change(self._see)
-        await self.house.start()
+        self.tabs = self.env.hub.subscribe(*EVERYONE)
+        self.env.connections.on_change(self._see)
+        await self.env.start()
 
     def _see(self, change: ConnectionChange) -> None:
         """Check each end as it happens."""
         after, life = change.after, self.lives[change.after.user_id]
         if change.trigger is LoginTrigger.LOGGED_IN:
-            life.dead[change.before.generation] = len(self.house.broker.calls)
+            life.dead[change.before.generation] = len(self.env.broker.calls)
         if after.has_session:
             return
         life.ends += 1
-        life.dead[after.generation] = len(self.house.broker.calls)
+        life.dead[after.generation] = len(self.env.broker.calls)
         if after.reason is DisconnectReason.REJECTED:
             assert after.generation in life.revoked, "ended by something else than Fyers' own end"
         if after.reason is DisconnectReason.EXPIRED:
-            assert after.expires_at == after.last_disconnect_at <= self.house.clock.now()
+            assert after.expires_at == after.last_disconnect_at <= self.env.clock.now()
 
     # ---- what can happen
 
@@ -130,79 +131,79 @@ class AccountLife(RuleBasedStateMachine):
     def log_in(self, user_id: str, minutes: int) -> None:
         """Log in, for a short time or a long one."""
         with suppress(StorageUnavailable):
-            connection = self.run(self.house.log_in(user_id, lifetime=timedelta(minutes=minutes)))
+            connection = self.run(self.env.log_in(user_id, lifetime=timedelta(minutes=minutes)))
             assert connection.generation > self.lives[user_id].generation
             self.lives[user_id].generation = connection.generation
 
     @rule(seconds=pauses)
     def pass_some_time(self, seconds: int) -> None:
         """Let time pass; twice as often as by one rule alone."""
-        self.run(self.house.clock.advance(seconds))
+        self.run(self.env.clock.advance(seconds))
 
     @rule(seconds=pauses)
     def pass_time(self, seconds: int) -> None:
         """Let time pass."""
-        self.run(self.house.clock.advance(seconds))
+        self.run(self.env.clock.advance(seconds))
 
     @rule(user_id=people)
     def fyers_ends_the_session(self, user_id: str) -> None:
         """Have Fyers refuse every token of the account that exists now."""
-        generation = self.house.connections.connection(user_id).generation
+        generation = self.env.connections.connection(user_id).generation
         self.lives[user_id].revoked.update(range(1, generation + 1))
-        self.house.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+        self.env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
 
     @rule(user_id=people)
     def fyers_errs_once(self, user_id: str) -> None:
         """Have Fyers refuse one call for no reason."""
-        queued = self.house.broker._accounts[fyers_id(user_id)].queued[BrokerService.DATA]
+        queued = self.env.broker._accounts[fyers_id(user_id)].queued[BrokerService.DATA]
         if not queued:
-            self.house.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
+            self.env.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
 
     @rule()
     def fyers_outage_begins_or_ends(self) -> None:
         """Have Fyers answer nobody, or everybody again."""
-        self.house.broker.is_down = not self.house.broker.is_down
+        self.env.broker.is_down = not self.env.broker.is_down
 
     @rule()
     def database_outage_begins_or_ends(self) -> None:
         """Have the database refuse everything, or nothing any more."""
-        self.house.store.is_down = not self.house.store.is_down
+        self.env.store.is_down = not self.env.store.is_down
 
     @rule(user_id=people)
     def sign_out(self, user_id: str) -> None:
         """Have the user disconnect."""
-        self.run(self.house.connections.sign_out(user_id, actor=user_id))
-        assert not self.house.connections.connection(user_id).has_session
+        self.run(self.env.connections.sign_out(user_id, actor=user_id))
+        assert not self.env.connections.connection(user_id).has_session
 
     @rule(user_id=people)
     def admin_disconnects(self, user_id: str) -> None:
         """Have an operator disconnect the user."""
-        self.run(self.house.connections.disconnect_by_admin(user_id, actor="usr_admin"))
-        assert not self.house.connections.connection(user_id).has_session
+        self.run(self.env.connections.disconnect_by_admin(user_id, actor="usr_admin"))
+        assert not self.env.connections.connection(user_id).has_session
 
     @rule(user_id=people)
     def validate(self, user_id: str) -> None:
         """Ask whether the session is good."""
-        asking = self.loop.create_task(self.house.validation.validate_fyers_token(user_id, fresh=True))
-        self.run(self.house.clock.advance(16))
+        asking = self.loop.create_task(self.env.validation.validate_fyers_token(user_id, fresh=True))
+        self.run(self.env.clock.advance(16))
         assert asking.done()
         asking.result()
 
     @rule(user_id=people)
     def start_monitoring(self, user_id: str) -> None:
         """Want monitoring."""
-        life, now = self.lives[user_id], self.house.clock.now()
+        life, now = self.lives[user_id], self.env.clock.now()
         with suppress(StorageUnavailable):
-            self.run(self.house.monitoring.start(user_id))
+            self.run(self.env.monitoring.start(user_id))
             if not life.wanted or life.wanted[-1].ended:
                 life.wanted.append(Wanted(now))
 
     @rule(user_id=people)
     def stop_monitoring(self, user_id: str) -> None:
         """Want it no more."""
-        life, now = self.lives[user_id], self.house.clock.now()
+        life, now = self.lives[user_id], self.env.clock.now()
         with suppress(StorageUnavailable):
-            self.run(self.house.monitoring.stop(user_id))
+            self.run(self.env.monitoring.stop(user_id))
             if life.wanted and not life.wanted[-1].ended:
                 life.wanted[-1].ended = now
 
@@ -210,16 +211,16 @@ class AccountLife(RuleBasedStateMachine):
     def add_watch(self, user_id: str, symbol: Symbol, which: Rule) -> None:
         """Watch something more."""
         with suppress(StorageUnavailable, AlreadyExists):
-            watch = self.run(self.house.watch(user_id, symbol=symbol, rule=which))
+            watch = self.run(self.env.watch(user_id, symbol=symbol, rule=which))
             self.lives[user_id].watches.append(watch)
 
     @rule()
     def process_dies(self) -> None:
         """Restart on what is stored; an end that was not stored is not known any more."""
         self._hear()
-        self.house = self.run(self.house.kill())
+        self.env = self.run(self.env.kill())
         for user_id, life in self.lives.items():
-            stored = self.house.stored(user_id)
+            stored = self.env.stored(user_id)
             if stored is not None and stored.has_session:
                 life.dead.pop(stored.generation, None)
         self.run(self._begin())
@@ -231,28 +232,28 @@ class AccountLife(RuleBasedStateMachine):
         self._compare()
 
     async def _get_well(self) -> None:
-        self.house.broker.is_down = self.house.store.is_down = False
+        self.env.broker.is_down = self.env.store.is_down = False
         for user_id in EVERYONE:
-            self.house.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
-            self.house.broker._accounts[fyers_id(user_id)].queued.clear()
-        await self.house.clock.advance(61)
+            self.env.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
+            self.env.broker._accounts[fyers_id(user_id)].queued.clear()
+        await self.env.clock.advance(61)
         for user_id in EVERYONE:
-            connection = self.house.connections.connection(user_id)
-            ends_soon = connection.expires_at and connection.expires_at < self.house.clock.now() + timedelta(
+            connection = self.env.connections.connection(user_id)
+            ends_soon = connection.expires_at and connection.expires_at < self.env.clock.now() + timedelta(
                 minutes=5
             )
             if not connection.is_usable or ends_soon:
-                self.lives[user_id].generation = (await self.house.log_in(user_id)).generation
-        await self.house.clock.advance(121)
+                self.lives[user_id].generation = (await self.env.log_in(user_id)).generation
+        await self.env.clock.advance(121)
 
     def _compare(self) -> None:
         """Memory and database agree, and each signal that had to be found was found."""
         for user_id, life in self.lives.items():
-            connection, stored = self.house.connections.connection(user_id), self.house.stored(user_id)
+            connection, stored = self.env.connections.connection(user_id), self.env.stored(user_id)
             assert stored is not None
             for part in ("generation", "state", "reason", "expires_at", "incident_id", "last_disconnect_at"):
                 assert getattr(connection, part) == getattr(stored, part), part
-            assert self.house.monitoring.is_wanted(user_id) == bool(life.wanted and not life.wanted[-1].ended)
+            assert self.env.monitoring.is_wanted(user_id) == bool(life.wanted and not life.wanted[-1].ended)
             assert self._found(life) >= self._owed(life)
 
     # ---- what must always hold
@@ -261,14 +262,14 @@ class AccountLife(RuleBasedStateMachine):
     def generations_never_fall(self) -> None:
         """Neither in memory nor in the database, whatever happened."""
         for user_id, life in self.lives.items():
-            stored = self.house.stored(user_id)
-            assert self.house.connections.connection(user_id).generation >= life.generation
+            stored = self.env.stored(user_id)
+            assert self.env.connections.connection(user_id).generation >= life.generation
             assert (stored.generation if stored else 0) >= life.generation
 
     @invariant()
     def a_dead_session_makes_no_call(self) -> None:
         """Nothing was sent with a token after its end was known."""
-        calls = self.house.broker.calls
+        calls = self.env.broker.calls
         for user_id, life in self.lives.items():
             for generation, since in life.dead.items():
                 later = [call for call in calls[since:] if call.user_id == user_id]
@@ -277,16 +278,16 @@ class AccountLife(RuleBasedStateMachine):
     @invariant()
     def nothing_outlives_its_known_end(self) -> None:
         """At that moment the session is over."""
-        for connection in self.house.connections.connections():
+        for connection in self.env.connections.connections():
             if connection.has_session:
-                assert connection.expires_at > self.house.clock.now()
+                assert connection.expires_at > self.env.clock.now()
 
     @invariant()
     def each_incident_is_told_once(self) -> None:
         """There is at most one notice of an end for each end, and each is announced at most once."""
         self._hear()
         for user_id, life in self.lives.items():
-            notices = self.house.notices(user_id, NotificationKind.SESSION_DISCONNECTED)
+            notices = self.env.notices(user_id, NotificationKind.SESSION_DISCONNECTED)
             assert len({notice.incident_id for notice in notices}) == len(notices) <= life.ends
         assert all(times == 1 for times in self.announced.values())
 
@@ -307,14 +308,14 @@ class AccountLife(RuleBasedStateMachine):
 
     def _found(self, life: Life) -> Counter[tuple[str, datetime]]:
         own = {watch.id for watch in life.watches}
-        signals = self.house.store.tables.signals.values()
+        signals = self.env.store.tables.signals.values()
         return Counter(
             (signal.watch_id, signal.candle_opened_at) for signal in signals if signal.watch_id in own
         )
 
     def _possible(self, life: Life) -> Counter[tuple[str, datetime]]:
         """What may have been found: candles that closed in any wanted stretch of a watch's life."""
-        now = self.house.clock.now()
+        now = self.env.clock.now()
         return Counter(
             (watch.id, opened_at)
             for watch in life.watches
@@ -327,7 +328,7 @@ class AccountLife(RuleBasedStateMachine):
         """What must have been found: candles of the present stretch that closed some seconds ago."""
         if not life.wanted or life.wanted[-1].ended:
             return Counter()
-        since, until = life.wanted[-1].began, self.house.clock.now() - timedelta(seconds=61)
+        since, until = life.wanted[-1].began, self.env.clock.now() - timedelta(seconds=61)
         return Counter(
             (watch.id, opened_at)
             for watch in life.watches
@@ -338,12 +339,12 @@ class AccountLife(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, all is well in the end."""
         try:
-            if hasattr(self, "house"):
+            if hasattr(self, "env"):
                 self.all_is_well_again()
                 self.each_incident_is_told_once()
                 self.a_dead_session_makes_no_call()
                 self.signals_are_the_replay_s()
-                self.run(self.house.kill())
+                self.run(self.env.kill())
         finally:
             self.loop.close()
 

@@ -5,55 +5,55 @@ from datetime import UTC, date, datetime, time, timedelta
 from hullwatch.domain.market.calendar import IST
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import LoginState
-from services.building import ALICE, BOB, MONDAY, House
+from services.environment import ALICE, BOB, MONDAY, Environment
 
 EXPIRING = NotificationKind.SESSION_EXPIRING
 
 
 def ist(text: str, day: date = MONDAY) -> datetime:
-    """Return a time of a day, IST, as the house keeps it."""
+    """Return a time of a day, IST, as the environment keeps it."""
     return datetime.combine(day, time.fromisoformat(text), IST).astimezone(UTC)
 
 
-async def watched_until(end: str, *, now: str = "10:00") -> House:
+async def watched_until(end: str, *, now: str = "10:00") -> Environment:
     """Let Alice, who wants monitoring, and Bob, who does not, log in for a session that ends then."""
-    house = House(now=ist(now))
-    await house.start()
+    env = Environment(now=ist(now))
+    await env.start()
     for user_id in (ALICE, BOB):
-        await house.add_user(user_id)
-        await house.log_in(user_id, lifetime=ist(end) - ist(now))
-        await house.watch(user_id)
-    await house.monitoring.start(ALICE)
-    return house
+        await env.add_user(user_id)
+        await env.log_in(user_id, lifetime=ist(end) - ist(now))
+        await env.watch(user_id)
+    await env.monitoring.start(ALICE)
+    return env
 
 
 async def test_an_end_in_trading_hours_is_told_half_an_hour_before_to_who_is_watched() -> None:
     """Once, with the end; not to somebody who wants nothing watched."""
-    house = await watched_until("11:20")
-    await house.clock.advance_to(ist("10:49"))
-    assert house.notices(ALICE, EXPIRING) == []
+    env = await watched_until("11:20")
+    await env.clock.advance_to(ist("10:49"))
+    assert env.notices(ALICE, EXPIRING) == []
 
-    await house.clock.advance_to(ist("11:10"))
+    await env.clock.advance_to(ist("11:10"))
 
-    [notice] = house.notices(ALICE, EXPIRING)
+    [notice] = env.notices(ALICE, EXPIRING)
     assert notice.created_at == ist("10:50")
     assert "ends at 11:20 IST" in notice.title
-    assert house.notices(BOB, EXPIRING) == []
-    assert house.connections.connection(BOB).state is LoginState.EXPIRING
+    assert env.notices(BOB, EXPIRING) == []
+    assert env.connections.connection(BOB).state is LoginState.EXPIRING
 
 
 async def test_change_and_notice_are_stored_together() -> None:
     """Neither is there without the other, whatever the moment of a crash."""
-    house = await watched_until("11:20")
+    env = await watched_until("11:20")
     found = []
 
     async def look() -> None:
-        stored = house.stored(ALICE)
+        stored = env.stored(ALICE)
         assert stored is not None
-        found.append((stored.state is LoginState.EXPIRING, bool(house.notices(ALICE, EXPIRING))))
+        found.append((stored.state is LoginState.EXPIRING, bool(env.notices(ALICE, EXPIRING))))
 
-    house.store.after_commit = look
-    await house.clock.advance_to(ist("10:51"))
+    env.store.after_commit = look
+    await env.clock.advance_to(ist("10:51"))
 
     assert (True, True) in found
     assert all(is_near == is_told for is_near, is_told in found)
@@ -73,24 +73,24 @@ async def test_the_end_after_the_close_and_the_daily_end_are_not_told() -> None:
 
 async def test_an_end_that_came_near_while_the_server_was_down_is_told_at_the_start() -> None:
     """The wish is known by then."""
-    house = await watched_until("11:20")
-    house = await house.kill()
-    await house.clock.advance_to(ist("11:00"))
+    env = await watched_until("11:20")
+    env = await env.kill()
+    await env.clock.advance_to(ist("11:00"))
 
-    await house.start()
-    await house.clock.advance(1)
+    await env.start()
+    await env.clock.advance(1)
 
-    assert len(house.notices(ALICE, EXPIRING)) == 1
-    assert house.notices(BOB, EXPIRING) == []
+    assert len(env.notices(ALICE, EXPIRING)) == 1
+    assert env.notices(BOB, EXPIRING) == []
 
 
 async def test_a_restart_in_the_last_half_hour_tells_nothing_twice() -> None:
     """That the end is near is stored."""
-    house = await watched_until("11:20")
-    await house.clock.advance_to(ist("10:55"))
-    house = await house.kill()
+    env = await watched_until("11:20")
+    await env.clock.advance_to(ist("10:55"))
+    env = await env.kill()
 
-    await house.start()
-    await house.clock.advance(timedelta(minutes=10).total_seconds())
+    await env.start()
+    await env.clock.advance(timedelta(minutes=10).total_seconds())
 
-    assert len(house.notices(ALICE, EXPIRING)) == 1
+    assert len(env.notices(ALICE, EXPIRING)) == 1

@@ -7,29 +7,29 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.services.sessions.service import STORED_DISCONNECTS_EVERY_S
 from hullwatch.services.sessions.stored_disconnects import disconnect_stored
-from services.building import ALICE, BOB, House
+from services.environment import ALICE, BOB, Environment
 
 
 @pytest.fixture
-async def house() -> House:
+async def env() -> Environment:
     """Alice and Bob have sessions and all jobs run."""
-    built = await House().start(with_monitoring=False)
+    built = await Environment().start(with_monitoring=False)
     return await built.with_sessions(ALICE, BOB)
 
 
-async def disconnect(house: House, user_id: str = ALICE):
+async def disconnect(env: Environment, user_id: str = ALICE):
     """End a session on the database itself, as another process does."""
     return await disconnect_stored(
-        house.store, user_id, actor="command-line", now=house.clock.now(), new_id=house.new_id
+        env.store, user_id, actor="command-line", now=env.clock.now(), new_id=env.new_id
     )
 
 
-async def test_an_end_on_the_database_is_complete(house: House) -> None:
+async def test_an_end_on_the_database_is_complete(env: Environment) -> None:
     """The stored end has its reason, its audit line with whoever did it, one notice, and no token any more."""
-    change = await disconnect(house)
+    change = await disconnect(env)
 
-    stored = house.stored(ALICE)
-    line = house.store.tables.audit[-1]
+    stored = env.stored(ALICE)
+    line = env.store.tables.audit[-1]
     assert change is not None
     assert (stored.state, stored.reason) == (LoginState.DISCONNECTED, DisconnectReason.BY_ADMIN)
     assert (line.kind, line.actor, line.incident_id) == (
@@ -37,73 +37,73 @@ async def test_an_end_on_the_database_is_complete(house: House) -> None:
         "command-line",
         stored.incident_id,
     )
-    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
-    assert ALICE not in house.store.tables.tokens
+    assert len(env.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
+    assert ALICE not in env.store.tables.tokens
 
 
-async def test_without_a_session_nothing_happens(house: House) -> None:
+async def test_without_a_session_nothing_happens(env: Environment) -> None:
     """Ending twice, or for a user who never linked, stores nothing."""
-    await disconnect(house)
-    lines = len(house.store.tables.audit)
+    await disconnect(env)
+    lines = len(env.store.tables.audit)
 
-    assert await disconnect(house) is None
-    assert await disconnect(house, "usr_nobody") is None
-    assert len(house.store.tables.audit) == lines
+    assert await disconnect(env) is None
+    assert await disconnect(env, "usr_nobody") is None
+    assert len(env.store.tables.audit) == lines
 
 
-async def test_a_running_server_takes_the_end_over(house: House) -> None:
+async def test_a_running_server_takes_the_end_over(env: Environment) -> None:
     """Within seconds memory says what is stored, held credentials are void, nobody is told twice, and others go on."""
-    credential = house.credential(ALICE)
+    credential = env.credential(ALICE)
     changes = []
-    house.connections.on_change(changes.append)
-    await disconnect(house)
-    lines = len(house.store.tables.audit)
-    assert house.connections.connection(ALICE).has_session
+    env.connections.on_change(changes.append)
+    await disconnect(env)
+    lines = len(env.store.tables.audit)
+    assert env.connections.connection(ALICE).has_session
 
-    await house.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
+    await env.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
 
-    answer = await house.broker.check_data(credential)
-    assert house.connections.connection(ALICE) == house.stored(ALICE)
-    assert house.connections.credential(ALICE) is None
+    answer = await env.broker.check_data(credential)
+    assert env.connections.connection(ALICE) == env.stored(ALICE)
+    assert env.connections.credential(ALICE) is None
     assert isinstance(answer, SessionDisconnected)
-    assert house.connections.credential(BOB) is not None
+    assert env.connections.credential(BOB) is not None
     assert [change.after.user_id for change in changes] == [ALICE]
-    assert len(house.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
-    assert len(house.store.tables.audit) == lines
+    assert len(env.notices(ALICE, NotificationKind.SESSION_DISCONNECTED)) == 1
+    assert len(env.store.tables.audit) == lines
 
 
-async def test_a_login_after_the_end_counts(house: House) -> None:
+async def test_a_login_after_the_end_counts(env: Environment) -> None:
     """A login that is made before the server has noticed the end begins a session that the old end does not touch."""
-    await disconnect(house)
-    await house.log_in(ALICE)
+    await disconnect(env)
+    await env.log_in(ALICE)
 
-    await house.clock.advance(STORED_DISCONNECTS_EVERY_S * 3)
+    await env.clock.advance(STORED_DISCONNECTS_EVERY_S * 3)
 
-    assert house.connections.connection(ALICE).state is LoginState.CONNECTED
-    assert house.stored(ALICE).state is LoginState.CONNECTED
-    assert house.stored(ALICE).generation == 2
+    assert env.connections.connection(ALICE).state is LoginState.CONNECTED
+    assert env.stored(ALICE).state is LoginState.CONNECTED
+    assert env.stored(ALICE).generation == 2
 
 
-async def test_what_the_server_observes_meanwhile_does_not_revive_the_session(house: House) -> None:
+async def test_what_the_server_observes_meanwhile_does_not_revive_the_session(env: Environment) -> None:
     """An observation stored between the end and its take-over leaves the stored end as it is."""
-    await disconnect(house)
-    credential = house.credential(ALICE)
-    house.connections.record_result(credential, await house.broker.check_data(credential))
+    await disconnect(env)
+    credential = env.credential(ALICE)
+    env.connections.record_result(credential, await env.broker.check_data(credential))
 
-    await house.connections.store_observations()
+    await env.connections.store_observations()
 
-    assert house.stored(ALICE).state is LoginState.DISCONNECTED
+    assert env.stored(ALICE).state is LoginState.DISCONNECTED
 
 
-async def test_a_removed_user_is_forgotten(house: House) -> None:
+async def test_a_removed_user_is_forgotten(env: Environment) -> None:
     """A user removed by another process has no session here any more; a held credential is void."""
-    credential = house.credential(ALICE)
-    async with house.store.begin() as work:
+    credential = env.credential(ALICE)
+    async with env.store.begin() as work:
         await work.users.remove(ALICE)
         await work.commit()
 
-    await house.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
+    await env.clock.advance(STORED_DISCONNECTS_EVERY_S + 1)
 
-    assert ALICE not in {connection.user_id for connection in house.connections.connections()}
-    assert isinstance(await house.broker.check_data(credential), SessionDisconnected)
-    assert house.connections.credential(BOB) is not None
+    assert ALICE not in {connection.user_id for connection in env.connections.connections()}
+    assert isinstance(await env.broker.check_data(credential), SessionDisconnected)
+    assert env.connections.credential(BOB) is not None

@@ -15,7 +15,7 @@ from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.sessions.shared_checks import Confirmed, Unconfirmed
 from hullwatch.services.sessions.shared_validation import LONGEST_WAIT_S
 from hullwatch.services.sessions.validation import ValidationVerdict
-from services.building import ALICE, OPENING, House, fyers_id
+from services.environment import ALICE, OPENING, Environment, fyers_id
 
 VALID, INVALID, UNVERIFIED = ValidationVerdict.VALID, ValidationVerdict.INVALID, ValidationVerdict.UNVERIFIED
 
@@ -26,15 +26,15 @@ class Town:
     def __init__(self) -> None:
         self.clock = FakeClock(OPENING + timedelta(minutes=30))
         self.memory = SharedMemory(self.clock)
-        self.one = House(clock=self.clock, shared=FakeSharedChecks(self.memory, "one"))
+        self.one = Environment(clock=self.clock, shared=FakeSharedChecks(self.memory, "one"))
         self.broker = self.one.broker
         self.other_door = FakeSharedChecks(self.memory, "other")
-        self.other: House
+        self.other: Environment
 
     async def open(self) -> "Town":
         """Start both; Alice has a session that both know."""
         await (await self.one.start(with_monitoring=False)).with_sessions(ALICE)
-        self.other = House(
+        self.other = Environment(
             clock=self.clock,
             store=self.one.store,
             broker=self.broker,
@@ -120,8 +120,8 @@ async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fres
     may_answer = asyncio.Event()
     town.broker.before_answer = lambda _: may_answer.wait()
     asking = [
-        asyncio.create_task(house.validation.validate_fyers_token(ALICE, fresh=fresh))
-        for house in (town.one, town.other)
+        asyncio.create_task(env.validation.validate_fyers_token(ALICE, fresh=fresh))
+        for env in (town.one, town.other)
         for _ in range(50)
     ]
     await town.clock.advance(0.5)
@@ -237,7 +237,7 @@ async def test_the_numbers_say_how_sharing_stands(town: Town) -> None:
     assert town.one.validation.get_cache_stats().shared.is_answering
     town.memory.is_down = True
     assert not town.one.validation.get_cache_stats().shared.is_answering
-    assert not House().validation.get_cache_stats().shared.is_used
+    assert not Environment().validation.get_cache_stats().shared.is_used
 
 
 _STEPS = st.lists(
@@ -256,16 +256,16 @@ async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: l
     for step in steps:
         match step:
             case "ask one" | "ask other":
-                house = town.one if step == "ask one" else town.other
+                env = town.one if step == "ask one" else town.other
                 before = town.asked
-                found = await house.validation.validate_fyers_token(ALICE)
+                found = await env.validation.validate_fyers_token(ALICE)
                 assert found.verdict in (VALID, UNVERIFIED)
                 if town.asked > before:
                     assert found.verdict is (VALID if is_well else UNVERIFIED)
                     confirmed_s = town.clock.monotonic() if is_well else confirmed_s
                 else:
                     assert town.clock.monotonic() - confirmed_s < 300
-                assert house.connections.connection(ALICE).has_session
+                assert env.connections.connection(ALICE).has_session
             case "down" | "up":
                 town.memory.is_down = step == "down"
             case "trouble" | "well":

@@ -22,7 +22,7 @@ SYMBOLS = tuple(Symbol(f"NSE:S{number}-EQ") for number in range(5))
 
 
 def ist(text: str, day: date = MONDAY) -> datetime:
-    """Return a time of a day, IST, as the house keeps it."""
+    """Return a time of a day, IST, as the environment keeps it."""
     return datetime.combine(day, time.fromisoformat(text), IST).astimezone(UTC)
 
 

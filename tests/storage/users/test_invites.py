@@ -4,13 +4,12 @@ import asyncio
 from dataclasses import replace
 from itertools import count
 
-from fakes.clock import FakeClock
-from fakes.hasher import FakeHasher
+from fakes.resources import fake_resources
 
+from hullwatch.app.services import build_services
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.users.accounts import AccountService
-from hullwatch.services.users.authentication import AuthenticationService
 from storage.samples import NOW, add_users, after, audit_entry
 
 
@@ -99,24 +98,13 @@ async def test_latest_line_of_each_account(store):
     assert latest == {"asha": entries[1], "biren": entries[3]}
 
 
-class Nobody:
-    """Remembers nothing of anybody."""
-
-    async def forget(self, user_id: str) -> None:
-        """Nothing to forget."""
-
-
 def accounts_over(store, numbers) -> AccountService:
     """Return what one server on this database would have."""
-    clock, hasher = FakeClock(), FakeHasher()
 
     def new_id(prefix: str) -> str:
         return f"{prefix}_{next(numbers)}"
 
-    logins = AuthenticationService(store=store, clock=clock, new_id=new_id, hasher=hasher)
-    return AccountService(
-        store=store, clock=clock, new_id=new_id, hasher=hasher, logins=logins, connections=Nobody()
-    )
+    return build_services(fake_resources(store=store, new_id=new_id)).accounts
 
 
 async def test_two_servers_make_one_admin_and_keep_one(store):

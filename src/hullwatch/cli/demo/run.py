@@ -72,7 +72,7 @@ async def _play(
         narrator = Narrator(players, teller, stage.clock)
         phones = Phones(narrator.hear_phone)
         await stack.enter_async_context(phones.switched_on())
-        listening = asyncio.create_task(narrator.listen(stage.house.hub), name="narrator")
+        listening = asyncio.create_task(narrator.listen(stage.house.services.context.hub), name="narrator")
         story = DemoScenario(stage, doors, narrator, phones)
         try:
             _introduce(stage, options, teller, [door.player.email for door in doors], password)

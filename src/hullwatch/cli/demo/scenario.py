@@ -124,7 +124,7 @@ class DemoScenario:
 
     async def _next_morning(self) -> None:
         """Skip the night: at 06:00 IST all sessions end, before the bell everybody logs in again."""
-        upcoming = self._stage.house.calendar.next_session(self._now())
+        upcoming = self._stage.house.services.context.calendar.next_session(self._now())
         six = upcoming.opens_at.replace(hour=0, minute=30, second=0)  # 06:00 IST is 00:30 UTC
         self._narrator.tell("", "— night —", "note")
         await self._stage.advance_to(six - timedelta(minutes=1))
@@ -226,9 +226,9 @@ class DemoScenario:
     def _tally(self, player: Player, state: dict[str, Any]) -> str:
         settings = self._stage.house.settings
         resolution = Resolution.parse(settings.hma_resolution)
-        expected = closes_between(self._began_at, self._now(), resolution, self._stage.house.calendar) * len(
-            player.symbols
-        )
+        expected = closes_between(
+            self._began_at, self._now(), resolution, self._stage.house.services.context.calendar
+        ) * len(player.symbols)
         judged = self._narrator.candles[player.user_id]
         missed = state["missedCycles"]
         return (
@@ -254,7 +254,7 @@ class DemoScenario:
 
     def _session_of_today(self) -> TradingSession:
         """Return the trading session under way or about to begin."""
-        calendar = self._stage.house.calendar
+        calendar = self._stage.house.services.context.calendar
         return calendar.session_at(self._now()) or calendar.next_session(self._now())
 
 

@@ -8,9 +8,9 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import LinkRefused, LoginRefused, RequestRefused
 from hullwatch.domain.secrets import AuthCode
 from hullwatch.domain.users.accounts import FyersApp, read_fyers_app
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.login.redirect import APP_CODES
-from hullwatch.services.ports import BrokerPort, StorePort, UnitOfWork
+from hullwatch.services.ports import BrokerPort, UnitOfWork
 
 _NO_CODE: Final = "hullwatch-asks-about-the-app"
 """Stands where an auth code would; Fyers' codes are JWTs, so it cannot be one."""
@@ -40,12 +40,10 @@ class AppCheck(StrEnum):
 class FyersApps:
     """Stores users' own apps, and knows which one counts."""
 
-    def __init__(
-        self, *, store: StorePort, broker: BrokerPort, clock: Clock, server_app: FyersApp | None
-    ) -> None:
-        self._store = store
+    def __init__(self, context: Context, *, broker: BrokerPort, server_app: FyersApp | None) -> None:
+        self._store = context.store
         self._broker = broker
-        self._clock = clock
+        self._clock = context.clock
         self._server_app = server_app
 
     async def shown(self, user_id: str) -> LinkedApp | None:

@@ -6,14 +6,12 @@ password costs nobody the morning; every other browser is refused from then on. 
 is stored as a hash.
 """
 
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import (
     LimitReached,
     LinkRefused,
@@ -23,7 +21,6 @@ from hullwatch.domain.failures import (
     NotFound,
     TooManyAttempts,
 )
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.sessions.login_links import (
@@ -35,11 +32,10 @@ from hullwatch.domain.sessions.login_links import (
 )
 from hullwatch.domain.users.accounts import User
 from hullwatch.domain.users.login_throttle import PER_ADDRESS, LoginThrottle, ThrottlePolicy
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.login.apps import LinkedApp
 from hullwatch.services.login.login_asking import ASK_AGAIN_AFTER, LoginAsking
-from hullwatch.services.ports import StorePort, UnitOfWork
+from hullwatch.services.ports import UnitOfWork
 from hullwatch.services.users.authentication import hash_value
 
 LIFETIME: Final = timedelta(minutes=60)
@@ -97,30 +93,25 @@ class LoginLinkService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         connections: Sessions,
         linking: RoundTrips,
-        calendar: MarketCalendar,
-        clock: Clock,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
         public_url: str,
         lifetime: timedelta = LIFETIME,
         throttle: LoginThrottle | None = None,
-        new_secret: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         """Keep what is needed; `new_secret` has to give at least 128 random bits, fit for an address."""
-        self._store = store
+        self._store = context.store
         self._connections = connections
         self._linking = linking
-        self._calendar = calendar
-        self._clock = clock
+        self._calendar = context.calendar
+        self._clock = context.clock
         self._public_url = public_url.rstrip("/")
         self._lifetime = lifetime
         self._throttle = throttle or LoginThrottle(per_email=PER_LINK, per_address=PER_ADDRESS)
-        self._new_secret = new_secret
-        self._asking = LoginAsking(store=store, clock=clock, hub=hub, new_id=new_id)
+        self._new_secret = context.new_secret
+        self._asking = LoginAsking(context)
 
     # ---------------------------------------------------------------- making
 

@@ -1,15 +1,12 @@
 """Asking a user to log in to Fyers, by a notice that leads there: stored, pushed to open tabs, and not too often. Links are ``login_links.py``'s."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.sessions.login_links import BY_HULLWATCH, BY_OLD_LINK, asked_incident
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 from hullwatch.services.texts.notices import announce, compose_login_asked
 
 ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
@@ -20,13 +17,11 @@ ASKED: Final = "login_link.requested"
 class LoginAsking:
     """Tells users that somebody asks for a login; how often is counted in the audit trail, so that a restart forgets nothing."""
 
-    def __init__(
-        self, *, store: StorePort, clock: Clock, hub: Broadcast[Event], new_id: Callable[[str], str]
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._hub = hub
-        self._new_id = new_id
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._turn = asyncio.Lock()
 
     async def tell(self, user_id: str, *, requested_by: str) -> bool:

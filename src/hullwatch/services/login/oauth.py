@@ -7,8 +7,6 @@ browser begins that is not signed in, are made and taken in ``login_links.py``.
 """
 
 import asyncio
-import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -29,7 +27,7 @@ from hullwatch.domain.sessions.connection import Connection, Credential, Lease
 from hullwatch.domain.sessions.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.sessions.tokens import TokenClaims, read_claims
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.login.apps import AppCheck, FyersApps, LinkedApp
 from hullwatch.services.login.redirect import (
     AGAIN,
@@ -40,7 +38,7 @@ from hullwatch.services.login.redirect import (
     read_pasted,
     trouble,
 )
-from hullwatch.services.ports import BrokerPort, StorePort, UnitOfWork
+from hullwatch.services.ports import BrokerPort, UnitOfWork
 from hullwatch.services.users.authentication import hash_value
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
@@ -94,22 +92,20 @@ class FyersLoginService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         broker: BrokerPort,
         connections: Sessions,
-        clock: Clock,
         server_app: FyersApp | None = None,
-        new_secret: Callable[[], str] = secrets.token_urlsafe,
         sign_out_patience_s: float = SIGN_OUT_PATIENCE_S,
         renewals: Renewals | None = None,
     ) -> None:
-        self._store = store
+        self._store = context.store
         self._broker = broker
         self._connections = connections
-        self._clock = clock
-        self._apps = FyersApps(store=store, broker=broker, clock=clock, server_app=server_app)
-        self._new_secret = new_secret
+        self._clock = context.clock
+        self._apps = FyersApps(context, broker=broker, server_app=server_app)
+        self._new_secret = context.new_secret
         self._sign_out_patience_s = sign_out_patience_s
         self._renewals = renewals
 

@@ -5,15 +5,14 @@ from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.failures import Outcome
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.candles import Candle, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import Direction, Rule, WatchSeries
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
+from hullwatch.services.context import Context
 from hullwatch.services.market.hma import history_start
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
@@ -62,15 +61,13 @@ class Chart:
 class ChartService:
     """Charts for whoever asks, the same rules behind them as behind live watching."""
 
-    def __init__(
-        self, *, connections: ConnectionService, market: MarketService, calendar: MarketCalendar, clock: Clock
-    ) -> None:
+    def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
         self._connections = connections
         self._market = market
-        self._calendar = calendar
-        self._clock = clock
+        self._calendar = context.calendar
+        self._clock = context.clock
         self._kept: TtlCache[tuple[object, ...], Chart] = TtlCache(
-            clock, ttl_s=FRESH_S, max_entries=MOST_KEPT
+            context.clock, ttl_s=FRESH_S, max_entries=MOST_KEPT
         )
         self._flights: SingleFlight[tuple[object, ...], Chart] = SingleFlight()
 

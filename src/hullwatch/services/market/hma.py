@@ -20,8 +20,8 @@ from hullwatch.domain.market.candles import (
 )
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import HullMovingAverage, warm_up
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.ttl_cache import TtlCache
+from hullwatch.services.context import Context
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -92,14 +92,14 @@ def history_start(count: int, resolution: Resolution, before: datetime, calendar
 class HMAService:
     """Readings for whoever asks; a reading is kept until the next candle closes, a failure not at all."""
 
-    def __init__(
-        self, *, connections: ConnectionService, market: MarketService, calendar: MarketCalendar, clock: Clock
-    ) -> None:
+    def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
         self._connections = connections
         self._market = market
-        self._calendar = calendar
-        self._clock = clock
-        self._kept: TtlCache[_Key, _Kept] = TtlCache(clock, ttl_s=24 * 3600.0, max_entries=MOST_READINGS)
+        self._calendar = context.calendar
+        self._clock = context.clock
+        self._kept: TtlCache[_Key, _Kept] = TtlCache(
+            context.clock, ttl_s=24 * 3600.0, max_entries=MOST_READINGS
+        )
 
     async def hma(self, user_id: str, symbol: Symbol, *, period: int, resolution: Resolution) -> HmaReading:
         """Return the account's present reading.

@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from hullwatch.domain.failures import Answered, BrokerFailure, BrokerResult, Outcome
-from hullwatch.domain.market.calendar import MarketCalendar, MarketStatus
+from hullwatch.domain.market.calendar import MarketStatus
 from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
+from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -62,18 +62,16 @@ class InstrumentsAnswer:
 class MarketService:
     """What the market says, told to whoever may hear it."""
 
-    def __init__(
-        self, *, connections: ConnectionService, broker: BrokerPort, calendar: MarketCalendar, clock: Clock
-    ) -> None:
+    def __init__(self, context: Context, *, connections: ConnectionService, broker: BrokerPort) -> None:
         self._connections = connections
         self._broker = broker
-        self._calendar = calendar
-        self._clock = clock
+        self._calendar = context.calendar
+        self._clock = context.clock
         self._quotes: TtlCache[tuple[str, int, Symbol], Quote] = TtlCache(
-            clock, ttl_s=QUOTE_FRESH_S, max_entries=MOST_QUOTES_KEPT
+            context.clock, ttl_s=QUOTE_FRESH_S, max_entries=MOST_QUOTES_KEPT
         )
         self._instruments: TtlCache[str, tuple[Instrument, ...]] = TtlCache(
-            clock, ttl_s=INSTRUMENTS_FRESH_S, max_entries=1
+            context.clock, ttl_s=INSTRUMENTS_FRESH_S, max_entries=1
         )
         self._instrument_flights: SingleFlight[str, BrokerResult[tuple[Instrument, ...]]] = SingleFlight()
         self._log = structlog.get_logger(component="MarketService")

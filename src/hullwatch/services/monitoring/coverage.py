@@ -30,8 +30,7 @@ from hullwatch.domain.monitoring.coverage import (
 )
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.domain.users.accounts import User
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 
 MOST_DAYS: Final = 31
 _MOST_SIGNALS: Final = 10_000
@@ -67,25 +66,21 @@ class CoverageReader:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
-        clock: Clock,
-        calendar: MarketCalendar,
         calendars_of: Callable[[str], Sequence[MarketCalendar]],
         flush: Callable[[], Awaitable[None]],
     ) -> None:
         """Keep what is needed.
 
         Args:
-            store: Where the audit trail is.
-            clock: Says until when a day has come.
-            calendar: Says which day is meant by default.
+            context: Time, randomness, the database and the event hub.
             calendars_of: The calendars of the segments that a user watches.
             flush: Stores lines that were only noted so far.
         """
-        self._store = store
-        self._clock = clock
-        self._calendar = calendar
+        self._store = context.store
+        self._clock = context.clock
+        self._calendar = context.calendar
         self._calendars_of = calendars_of
         self._flush = flush
 

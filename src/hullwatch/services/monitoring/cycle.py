@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from hullwatch.domain.events import CandleClosed, Event, QuotesArrived
 from hullwatch.domain.failures import Outcome
@@ -40,6 +39,7 @@ from hullwatch.services.monitoring.feeds import FeedKey, Feeds
 from hullwatch.services.monitoring.gaps import Gap
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.unsaved import Unsaved
+from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
 
 AT_ONCE = 4
@@ -53,18 +53,6 @@ WARM_UP_SPARE = 20
 """Candles beyond the warm-up, so that the first judged candle has an average and a direction before it."""
 
 
-class WatchingMetrics(Protocol):
-    """Where watching is counted."""
-
-    def cycle(self, outcome: str, seconds: float) -> None:
-        """Count one account's cycle."""
-        ...
-
-    def signal(self) -> None:
-        """Count one stored signal."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What all watchers share."""
@@ -75,7 +63,7 @@ class Tools:
     clock: Clock
     journal: Journal
     hub: Broadcast[Event]
-    metrics: WatchingMetrics
+    metrics: MetricsPort
 
 
 _STATUS_OF = {

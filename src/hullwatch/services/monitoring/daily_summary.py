@@ -6,17 +6,14 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import Event
-from hullwatch.domain.market.calendar import MarketCalendar, day_bounds, ist_date, sessions_of_all
+from hullwatch.domain.market.calendar import day_bounds, ist_date, sessions_of_all
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook, outlook
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.monitoring.coverage import AccountDay
 from hullwatch.services.monitoring.service import MonitoringService
-from hullwatch.services.ports import StorePort
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
 from hullwatch.services.texts.notices import announce
@@ -37,24 +34,20 @@ class DailySummary:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         monitoring: MonitoringService,
         connections: ConnectionService,
         will_renew: Callable[[Connection], bool],
-        calendar: MarketCalendar,
-        clock: Clock,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
     ) -> None:
-        self._store = store
+        self._store = context.store
         self._monitoring = monitoring
         self._connections = connections
         self._will_renew = will_renew
-        self._calendar = calendar
-        self._clock = clock
-        self._hub = hub
-        self._new_id = new_id
+        self._calendar = context.calendar
+        self._clock = context.clock
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._told: tuple[date, set[str]] | None = None
         """Whom this process has told of which day."""
         self._log = structlog.get_logger(component="NotificationService")

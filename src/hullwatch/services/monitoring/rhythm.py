@@ -20,10 +20,10 @@ CLOSED_INTERVAL = timedelta(seconds=30)
 class Rhythm:
     """The moments at which cycles begin."""
 
-    def __init__(self, clock: Clock, wire_clock: Clock, interval: timedelta) -> None:
+    def __init__(self, clock: Clock, interval: timedelta) -> None:
         """Keep what is needed; `interval` lies between two cycles in trading hours."""
         self._clock = clock
-        self._wire_clock = wire_clock
+        self._real_clock = clock.real
         self.interval = interval
 
     def next_cycle_at(self, run: Run) -> datetime:
@@ -52,7 +52,7 @@ class Rhythm:
         """
         if run.due_at is None or run.ended_s is None or now - run.due_at < self.interval:
             return False
-        return self._wire_clock.monotonic() - run.ended_s >= self.interval.total_seconds()
+        return self._real_clock.monotonic() - run.ended_s >= self.interval.total_seconds()
 
     def _next_settled_at(self, run: Run, now: datetime) -> datetime | None:
         """Return when the next candle of the account can be read, if it watches any."""

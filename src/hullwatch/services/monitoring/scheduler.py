@@ -15,7 +15,7 @@ from hullwatch.domain.market.calendar import TradingSession, session_under_way
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.vitals import Vitals
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.monitoring.cycle import Tools, Watcher
 from hullwatch.services.monitoring.rhythm import Rhythm
 from hullwatch.services.monitoring.run import Run
@@ -37,7 +37,6 @@ class Scheduler:
         tools: Tools,
         is_wanted: Callable[[str], bool],
         interval_s: float,
-        wire_clock: Clock,
         phase: Callable[[], float],
     ) -> None:
         """Keep what is needed.
@@ -46,16 +45,15 @@ class Scheduler:
             tools: What all watchers share.
             is_wanted: Whether a user wants monitoring.
             interval_s: Seconds from cycle to cycle in trading hours.
-            wire_clock: Times what waits for the network, where the tools' clock runs faster than life.
             phase: Gives a number in [0, 1) that spreads accounts over an interval.
         """
         self._tools = tools
         self._is_wanted = is_wanted
         self._interval = timedelta(seconds=interval_s)
-        self._wire_clock = wire_clock
+        self._real_clock = tools.clock.real
         self._phase = phase
-        self._rhythm = Rhythm(tools.clock, wire_clock, self._interval)
-        self.trail = StatusLog(tools, self._rhythm, wire_clock)
+        self._rhythm = Rhythm(tools.clock, self._interval)
+        self.trail = StatusLog(tools, self._rhythm)
         self.runs: dict[str, Run] = {}
         self._schedule = Schedule()
         self._schedule_changed = asyncio.Event()
@@ -192,12 +190,12 @@ class Scheduler:
     async def run_cycle(self, run: Run) -> None:
         """Run one cycle of one account and take its status over."""
         user_id = run.watcher.user_id
-        began_s = self._wire_clock.monotonic()
+        began_s = self._real_clock.monotonic()
         run.began_at = self._tools.clock.now()
         run.began_late = self._rhythm.is_overdue(run, run.began_at)
         next_tick = self.trail.prepare_gap(run, run.began_at, began_s)
         try:
-            async with clock_timeout(self._wire_clock, DEADLINE_S):
+            async with clock_timeout(self._real_clock, DEADLINE_S):
                 await run.watcher.save_unsaved()
                 if not self._is_wanted(user_id):
                     self.trail.set_status(run, WatchStatus.NOT_WANTED)
@@ -214,7 +212,7 @@ class Scheduler:
         is_slow = run.watcher.gap.is_overlasting()
         fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if is_slow else None
         self.trail.set_status(run, status, fell_out)
-        run.ended_s = self._wire_clock.monotonic()
+        run.ended_s = self._real_clock.monotonic()
         self._tools.metrics.cycle(status.value, run.ended_s - began_s)
 
     def _schedule_next(self, run: Run) -> None:

@@ -15,21 +15,21 @@ from hullwatch.domain.monitoring.coverage import (
     state_named,
 )
 from hullwatch.domain.monitoring.watches import MonitoringWish, WatchStatus
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.run import Run
 from hullwatch.services.monitoring.status_log import StatusLog
-from hullwatch.services.ports import StorePort, UnitOfWork
+from hullwatch.services.ports import UnitOfWork
 
 
 class ServerLifecycle:
     """Leaves a sign of life every few seconds, after all that was noted before has been stored."""
 
-    def __init__(self, store: StorePort, journal: Journal, clock: Clock, wire_clock: Clock) -> None:
-        self._store = store
+    def __init__(self, context: Context, journal: Journal) -> None:
+        self._store = context.store
         self._journal = journal
-        self._clock = clock
-        self._wire_clock = wire_clock
+        self._clock = context.clock
+        self._real_clock = context.clock.real
         self._last: tuple[datetime, float] | None = None
         """When this process last gave one, on both clocks, whether or not the database took it."""
 
@@ -44,7 +44,7 @@ class ServerLifecycle:
         since = None if last is None else min(last, now)
         await work.audit.add([_line(now, STARTED_KIND, since)])
         await work.audit.beat(now)
-        self._last = (now, self._wire_clock.monotonic())
+        self._last = (now, self._real_clock.monotonic())
         return since
 
     async def beat(self) -> None:
@@ -53,7 +53,7 @@ class ServerLifecycle:
         Raises:
             StorageUnavailable: It was not stored; blindness after a crash would begin at the one before.
         """
-        now, now_s = self._clock.now(), self._wire_clock.monotonic()
+        now, now_s = self._clock.now(), self._real_clock.monotonic()
         if self._last is not None:
             last_at, last_s = self._last
             # On both clocks: a market's time that jumps is not a process that stands still.

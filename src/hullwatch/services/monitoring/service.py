@@ -1,16 +1,13 @@
 """Watchlists, the wish to be monitored, and what users ask about both; the cycles themselves are in ``runner``."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from random import Random
 
 import structlog
 
-from hullwatch.domain.events import Event, SignalFired
+from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.coverage import BEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.monitoring.vitals import Vitals
@@ -19,12 +16,11 @@ from hullwatch.domain.readiness.readiness import Line
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import Rule, Signal
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.coverage import CoverageReader
-from hullwatch.services.monitoring.cycle import Tools, WatchingMetrics
+from hullwatch.services.monitoring.cycle import Tools
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.overview import (
     MonitoringState,
@@ -35,7 +31,7 @@ from hullwatch.services.monitoring.overview import (
 )
 from hullwatch.services.monitoring.scheduler import Scheduler
 from hullwatch.services.monitoring.server_lifecycle import ServerLifecycle, resume_account
-from hullwatch.services.ports import StorePort
+from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
 
 
@@ -44,49 +40,42 @@ class MonitoringService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         connections: ConnectionService,
         market: MarketService,
-        calendar: MarketCalendar,
-        clock: Clock,
-        random: Random,
-        hub: Broadcast[Event],
-        metrics: WatchingMetrics,
-        new_id: Callable[[str], str],
+        metrics: MetricsPort,
         interval_s: float = 5.0,
-        wire_clock: Clock | None = None,
         histories_per_second: float = 150.0,
     ) -> None:
         """Keep what is needed.
 
-        `wire_clock` times what waits for the network, where `clock` runs faster than life. Started outside trading hours, the first cycles
+        Started outside trading hours, the first cycles
         fetch about `histories_per_second` series: nobody is in a hurry then, and all at once would take every turn at the machine's gate.
         """
-        self._store = store
+        self._store = context.store
         self._histories_per_second = histories_per_second
-        self._calendar = calendar
-        self._clock = clock
+        self._calendar = context.calendar
+        self._clock = context.clock
         self._connections = connections
         self._market = market
-        self._new_id = new_id
+        self._new_id = context.new_id
         self._wishes: dict[str, MonitoringWish] = {}
-        self._hub = hub
+        self._hub = context.hub
         self._metrics = metrics
-        self._journal = Journal(store, self._announce)
-        tools = Tools(connections, market, calendar, clock, self._journal, hub, metrics)
+        self._journal = Journal(context.store, self._announce)
+        tools = Tools(
+            connections, market, context.calendar, context.clock, self._journal, context.hub, metrics
+        )
         self._runner = Scheduler(
             tools=tools,
             is_wanted=self.is_wanted,
             interval_s=interval_s,
-            wire_clock=wire_clock or clock,
-            phase=random.random,
+            phase=context.random.random,
         )
-        self._life = ServerLifecycle(store, self._journal, clock, wire_clock or clock)
+        self._life = ServerLifecycle(context, self._journal)
         self.days = CoverageReader(
-            store=store,
-            clock=clock,
-            calendar=calendar,
+            context,
             calendars_of=lambda user_id: self._runner.run_of(user_id).watcher.calendars,
             flush=self._journal.flush,
         )

@@ -21,7 +21,6 @@ from hullwatch.domain.monitoring.coverage import (
     known_end,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.runtime.clock import Clock
 from hullwatch.services.monitoring.cycle import Tools
 from hullwatch.services.monitoring.rhythm import Rhythm
 from hullwatch.services.monitoring.run import Run
@@ -30,11 +29,10 @@ from hullwatch.services.monitoring.run import Run
 class StatusLog:
     """Tells of changes, once each."""
 
-    def __init__(self, tools: Tools, rhythm: Rhythm, wire_clock: Clock) -> None:
-        """Keep what is needed; `wire_clock` times what waits for the network, where the tools' clock runs faster than life."""
+    def __init__(self, tools: Tools, rhythm: Rhythm) -> None:
         self._tools = tools
         self._rhythm = rhythm
-        self._wire_clock = wire_clock
+        self._real_clock = tools.clock.real
         self._log = structlog.get_logger(component="MonitoringService")
 
     def set_status(self, run: Run, status: WatchStatus, fell_out: BlindReason | None = None) -> None:
@@ -127,7 +125,7 @@ class StatusLog:
         next_tick = self._rhythm.tick_after(run, now + interval / 2, session.opens_at)
         overlasts_at, overlasts_s = next_tick + interval, now_s + interval.total_seconds()
         gap.is_overlasting = lambda: (
-            self._tools.clock.now() >= overlasts_at and self._wire_clock.monotonic() >= overlasts_s
+            self._tools.clock.now() >= overlasts_at and self._real_clock.monotonic() >= overlasts_s
         )
         return next_tick
 

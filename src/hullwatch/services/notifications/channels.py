@@ -1,8 +1,7 @@
 """ChannelService: where a user's notices travel beyond the page, tests of it, and what operators do about what could not be delivered."""
 
-import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -30,8 +29,8 @@ from hullwatch.domain.notifications.channels import (
 )
 from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
 from hullwatch.domain.users.accounts import User
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import ChannelPort, StorePort
+from hullwatch.services.context import Context
+from hullwatch.services.ports import ChannelPort
 from hullwatch.services.texts.channels import compose_test
 
 MOST_AT_ONCE: Final = 6
@@ -92,20 +91,12 @@ class ChannelService:
         new_secret: Makes what messages are signed with.
     """
 
-    def __init__(
-        self,
-        *,
-        store: StorePort,
-        channels: ChannelPort,
-        clock: Clock,
-        new_id: Callable[[str], str],
-        new_secret: Callable[[], str] = secrets.token_urlsafe,
-    ) -> None:
-        self._store = store
+    def __init__(self, context: Context, *, channels: ChannelPort) -> None:
+        self._store = context.store
         self._channels = channels
-        self._clock = clock
-        self._new_id = new_id
-        self._new_secret = new_secret
+        self._clock = context.clock
+        self._new_id = context.new_id
+        self._new_secret = context.new_secret
         self._reaching_out: OrderedDict[str, deque[float]] = OrderedDict()
         self._log = structlog.get_logger(component="NotificationService")
 

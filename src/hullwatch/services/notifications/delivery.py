@@ -10,12 +10,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from random import Random
 from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import Event
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.channels import Claimed, Message, Refused, SendOutcome, TryLater
 from hullwatch.domain.notifications.notifications import (
@@ -26,12 +24,13 @@ from hullwatch.domain.notifications.notifications import (
 )
 from hullwatch.domain.sessions.login_links import asker_of
 from hullwatch.domain.users.accounts import Role
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.notifications.concurrency import ConcurrencyLimits
 from hullwatch.services.notifications.retry_policy import Verdict, judge
-from hullwatch.services.ports import ChannelPort, LinkMaker, NotificationMetrics, StorePort, UnitOfWork
+from hullwatch.services.ports import ChannelPort, LinkMaker, UnitOfWork
+from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.texts.channels import (
     channel_incident,
     compose_channel_failing,
@@ -61,45 +60,35 @@ class Outbox:
     """Sends what is in the outbox; run by the supervisor as the job ``outbox``.
 
     Args:
-        store: The database.
-        channels: The ways beyond the page.
-        clock: The time that notices live in.
-        wire_clock: The machine's time.
-        random: Source of jitter.
-        hub: Where notices about channels are announced.
-        metrics: Told of every attempt.
-        new_id: Makes ids.
+        context: Time, randomness, the database and the event hub.
+        channels: Sends messages beyond the page.
+        metrics: Counts every attempt.
         links: Makes links for messages that lead to a login; None while there are no such links.
     """
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         channels: ChannelPort,
-        clock: Clock,
-        wire_clock: Clock,
-        random: Random,
-        hub: Broadcast[Event],
-        metrics: NotificationMetrics,
-        new_id: Callable[[str], str],
+        metrics: MetricsPort,
         links: LinkMaker | None = None,
     ) -> None:
-        self._store = store
+        self._store = context.store
         self._channels = channels
-        self._clock = clock
-        self._wire_clock = wire_clock
-        self._random = random
-        self._hub = hub
+        self._clock = context.clock
+        self._real_clock = context.clock.real
+        self._random = context.random
+        self._hub = context.hub
         self._metrics = metrics
-        self._new_id = new_id
+        self._new_id = context.new_id
         self._links = links
         self._lanes = ConcurrencyLimits()
         self._sends: set[asyncio.Task[SendOutcome]] = set()
         self._verdicts: list[Verdict] = []
         self._news = asyncio.Event()
         self._log = structlog.get_logger(component="NotificationService")
-        store.on_deliveries(self._wake)
+        context.store.on_deliveries(self._wake)
 
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin to send, and to remove what is old."""
@@ -232,7 +221,7 @@ class Outbox:
             return _UNREADABLE
         try:
             limit_s = self._channels.limit_s(claimed.channel_kind)
-            async with self._lanes.turn(claimed), clock_timeout(self._wire_clock, limit_s):
+            async with self._lanes.turn(claimed), clock_timeout(self._real_clock, limit_s):
                 message = await self._message(claimed)
                 return await self._channels.send(message, claimed.destination)
         except TimeoutError:
@@ -287,7 +276,7 @@ class Outbox:
         waiting = {
             asyncio.create_task(event.wait(), name="outbox waits") for event in (self._news, asked_to_stop)
         }
-        nap = asyncio.create_task(self._wire_clock.sleep(POLL_S), name="outbox naps")
+        nap = asyncio.create_task(self._real_clock.sleep(POLL_S), name="outbox naps")
         try:
             await asyncio.wait({*waiting, nap}, return_when=asyncio.FIRST_COMPLETED)
             if nap.done():

@@ -4,16 +4,15 @@ import structlog
 
 from hullwatch.domain.failures import NotFound
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 
 
 class NotificationService:
     """Stored notifications of one user at a time."""
 
-    def __init__(self, *, store: StorePort, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
         self._log = structlog.get_logger(component="NotificationService")
 
     async def of_user(

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.users.accounts import User
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 
 MOST_ENTRIES: Final = 500
 
@@ -35,8 +35,8 @@ class AccountHealth:
 class AdminService:
     """Reads across all accounts; only for callers whose admin role was checked."""
 
-    def __init__(self, *, store: StorePort, connections: Sessions) -> None:
-        self._store = store
+    def __init__(self, context: Context, *, connections: Sessions) -> None:
+        self._store = context.store
         self._connections = connections
 
     async def token_health(self) -> list[AccountHealth]:

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, Incident
 from hullwatch.domain.notifications.notifications import BrokerOutageNotice
-from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.notifications.admins import add_for_admins
-from hullwatch.services.ports import StorePort
 from hullwatch.services.texts.notices import announce
 from hullwatch.services.texts.operations import compose_broker_answers, compose_broker_silent
 
@@ -66,19 +64,11 @@ class BrokerAlerts:
         signs: What is seen of Fyers now.
     """
 
-    def __init__(
-        self,
-        *,
-        store: StorePort,
-        clock: Clock,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
-        signs: Callable[[], BrokerSigns],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._hub = hub
-        self._new_id = new_id
+    def __init__(self, context: Context, *, signs: Callable[[], BrokerSigns]) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._signs = signs
         self._silent_since: datetime | None = None
 

@@ -11,17 +11,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.notifications.incidents import CALENDAR, Incident, job_of, job_subject
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.context import Context
 from hullwatch.services.notifications.admins import Compose, add_for_admins
-from hullwatch.services.ports import StorePort
 from hullwatch.services.texts.notices import announce
 from hullwatch.services.texts.operations import (
     compose_calendar_ending,
@@ -48,21 +45,12 @@ CALENDAR_EVERY: Final = timedelta(hours=6)
 class JobAlerts:
     """Watches jobs and calendar on behalf of the operators."""
 
-    def __init__(
-        self,
-        *,
-        store: StorePort,
-        clock: Clock,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
-        calendar: MarketCalendar,
-        jobs: Callable[[], Sequence[JobReport]],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._hub = hub
-        self._new_id = new_id
-        self._calendar = calendar
+    def __init__(self, context: Context, *, jobs: Callable[[], Sequence[JobReport]]) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._hub = context.hub
+        self._new_id = context.new_id
+        self._calendar = context.calendar
         self._jobs = jobs
         self._since: datetime | None = None
         """When this process first looked: what it has not seen well for a while is not known to be."""

@@ -4,7 +4,8 @@ What only one service needs stands beside that service.
 """
 
 from hullwatch.services.ports.broker import BrokerPort
-from hullwatch.services.ports.sending import ChannelPort, LinkMaker, NotificationMetrics
+from hullwatch.services.ports.metrics import MetricsPort
+from hullwatch.services.ports.sending import ChannelPort, LinkMaker
 from hullwatch.services.ports.sharing import SharedChecks
 from hullwatch.services.ports.storage import StorePort, UnitOfWork
 
@@ -12,7 +13,7 @@ __all__ = [
     "BrokerPort",
     "ChannelPort",
     "LinkMaker",
-    "NotificationMetrics",
+    "MetricsPort",
     "SharedChecks",
     "StorePort",
     "UnitOfWork",

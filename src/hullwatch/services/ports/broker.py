@@ -12,6 +12,7 @@ from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.domain.users.accounts import FyersApp
+from hullwatch.runtime.circuit import CircuitReport
 
 
 class BrokerPort(Protocol):
@@ -50,10 +51,6 @@ class BrokerPort(Protocol):
         """Make the lightest call that the data service checks the token for."""
         ...
 
-    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
-        """Return whether Fyers calls the NSE cash market open."""
-        ...
-
     async def quotes(
         self, credential: Credential, symbols: Sequence[Symbol]
     ) -> BrokerResult[tuple[Quote, ...]]:
@@ -74,6 +71,10 @@ class BrokerPort(Protocol):
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
         """End the session at Fyers."""
+        ...
+
+    def circuits(self) -> Sequence[CircuitReport]:
+        """Return the circuit breakers that hold, or would hold, everybody's calls back."""
         ...
 
     async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:

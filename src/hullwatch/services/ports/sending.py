@@ -40,9 +40,3 @@ class LinkMaker(Protocol):
             StorageUnavailable: none was made.
         """
         ...
-
-
-class NotificationMetrics(Protocol):
-    """What counts the notices that travel."""
-
-    def notification(self, channel: str, outcome: str) -> None: ...

@@ -34,3 +34,7 @@ class SharedChecks(Protocol):
     def report(self) -> SharingReport:
         """Return whether sharing works."""
         ...
+
+    async def ping(self) -> bool:
+        """Return whether the shared store responds."""
+        ...

@@ -12,7 +12,8 @@ from typing import Final
 
 import structlog
 
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
+from hullwatch.services.context import Context
 from hullwatch.services.monitoring.cycle import QUIET_GAP_S
 from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationVerdict
@@ -36,16 +37,16 @@ class ReadinessAsking:
 
     def __init__(
         self,
+        context: Context,
         *,
         validation: TokenValidationService,
         monitoring: MonitoringService,
-        wire_clock: Clock,
         at_once: int,
     ) -> None:
         """Keep what is needed; `at_once` accounts are warmed at the same time, see `warming_at_once`."""
         self._validation = validation
         self._monitoring = monitoring
-        self._wire_clock = wire_clock
+        self._real_clock = context.clock.real
         self._at_once = at_once
         self._log = structlog.get_logger(component="ReadinessService")
 
@@ -72,5 +73,5 @@ class ReadinessAsking:
     async def _warm(self, user_id: str, places: asyncio.Semaphore) -> None:
         async with places:
             with suppress(TimeoutError):
-                async with clock_timeout(self._wire_clock, WARM_DEADLINE_S):
+                async with clock_timeout(self._real_clock, WARM_DEADLINE_S):
                     await self._monitoring.warm(user_id)

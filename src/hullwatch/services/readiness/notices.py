@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.check_times import Check
 from hullwatch.domain.readiness.readiness import Phase, Readiness, Verdict
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 from hullwatch.services.texts.notices import announce
 from hullwatch.services.texts.readiness import compose_not_ready, compose_now_ready
 
@@ -40,10 +39,10 @@ class _Unsaved:
 class ReadinessNotices:
     """Remembers for one day at a time who was told what; after a restart it reads that from the database."""
 
-    def __init__(self, *, store: StorePort, hub: Broadcast[Event], new_id: Callable[[str], str]) -> None:
-        self._store = store
-        self._hub = hub
-        self._new_id = new_id
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._day: date | None = None
         self._told: dict[str, set[str]] = {}
         self._waiting: dict[str, str] = {}

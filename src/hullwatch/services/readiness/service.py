@@ -14,9 +14,8 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import Event, ReadinessChanged, ReadinessChecked
+from hullwatch.domain.events import ReadinessChanged, ReadinessChecked
 from hullwatch.domain.failures import StorageUnavailable, TooManyAttempts
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.readiness.check_times import Check, CheckTimes
 from hullwatch.domain.readiness.readiness import (
     Bell,
@@ -29,11 +28,10 @@ from hullwatch.domain.readiness.readiness import (
     bell_at,
 )
 from hullwatch.domain.sessions.connection import ConnectionChange, LoginTrigger
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.services.context import Context
 from hullwatch.services.monitoring.service import MonitoringService
-from hullwatch.services.ports import StorePort
 from hullwatch.services.readiness.check import ReadinessAsking
 from hullwatch.services.readiness.notices import ReadinessNotices
 from hullwatch.services.readiness.readiness_overview import AccountReadiness, Overview, severity
@@ -57,48 +55,36 @@ class ReadinessService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         connections: ConnectionService,
         validation: TokenValidationService,
         monitoring: MonitoringService,
-        calendar: MarketCalendar,
-        clock: Clock,
         supervisor: Supervisor,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
         times: CheckTimes,
         at_once: int = 50,
-        wire_clock: Clock | None = None,
     ) -> None:
         """Keep what is needed.
 
         Args:
-            store: Where notices and audit lines go.
+            context: Time, randomness, the database and the event hub.
             connections: Who has a session.
             validation: Asks Fyers about sessions.
             monitoring: Who wants what watched, and how far that is prepared.
-            calendar: Exchange days and hours.
-            clock: The time that markets live in.
             supervisor: Runs the job and what is asked in between.
-            hub: Where changes are pushed.
-            new_id: Makes ids.
             times: When checks are made.
             at_once: Accounts warmed at the same time, see `warming_at_once`.
-            wire_clock: Times what waits for the network, where `clock` runs faster than life.
         """
         self._connections = connections
         self._validation = validation
-        self._asking = ReadinessAsking(
-            validation=validation, monitoring=monitoring, wire_clock=wire_clock or clock, at_once=at_once
-        )
+        self._asking = ReadinessAsking(context, validation=validation, monitoring=monitoring, at_once=at_once)
         self._monitoring = monitoring
-        self._calendar = calendar
-        self._clock = clock
-        self._wire_clock = wire_clock or clock
-        self._hub = hub
+        self._calendar = context.calendar
+        self._clock = context.clock
+        self._real_clock = context.clock.real
+        self._hub = context.hub
         self._times = times
-        self._notices = ReadinessNotices(store=store, hub=hub, new_id=new_id)
+        self._notices = ReadinessNotices(context)
         self._supervisor = supervisor
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -255,14 +241,14 @@ class ReadinessService:
         Raises:
             TooManyAttempts: One is under way, or the last one that was asked for began less than a minute ago.
         """
-        left_s = BY_HAND_EVERY_S - (self._wire_clock.monotonic() - self._by_hand_s)
+        left_s = BY_HAND_EVERY_S - (self._real_clock.monotonic() - self._by_hand_s)
         if self._turn.locked() or left_s > 0:
             raise TooManyAttempts(
                 "A check is under way or was made a moment ago; its result is on this page.",
                 retry_after_s=max(1.0, left_s),
             )
         self._supervisor.run_once("readiness-by-hand", self._check_by_hand())
-        self._by_hand_s = self._wire_clock.monotonic()
+        self._by_hand_s = self._real_clock.monotonic()
         return self._clock.now()
 
     async def _check_by_hand(self) -> None:
@@ -278,7 +264,7 @@ class ReadinessService:
     async def _ask(self, check: Check | None) -> None:
         """Validate every session that is to be watched with and warm what is cold, until the opening at the latest."""
         async with self._turn:
-            began_s = self._wire_clock.monotonic()
+            began_s = self._real_clock.monotonic()
             now = self._clock.now()
             bell = bell_at(now, self._calendar)
             limit_s = LONGEST_CHECK_S
@@ -296,7 +282,7 @@ class ReadinessService:
                 "readiness.asked",
                 accounts=len(users),
                 is_scheduled=check is not None,
-                took_s=round(self._wire_clock.monotonic() - began_s, 1),
+                took_s=round(self._real_clock.monotonic() - began_s, 1),
             )
 
     def _conclude(self, check: Check | None, bell: Bell, now: datetime) -> None:

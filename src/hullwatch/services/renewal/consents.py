@@ -17,8 +17,8 @@ from hullwatch.domain.secrets import RefreshToken
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.sessions.tokens import refresh_token_end
 from hullwatch.domain.users.accounts import FyersApp
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort, UnitOfWork
+from hullwatch.services.context import Context
+from hullwatch.services.ports import UnitOfWork
 
 NOT_OFFERED: Final = (
     "This server renews no Fyers sessions: since 1 April 2026 SEBI's rules ask for a login with two factors on every trading day, and "
@@ -48,11 +48,9 @@ class NotedTry:
 class RenewalConsents:
     """Users' consents. Nothing is kept for anybody who has not consented, nor where the operator does not offer it."""
 
-    def __init__(
-        self, *, store: StorePort, clock: Clock, is_offered: bool, server_app: FyersApp | None = None
-    ) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, context: Context, *, is_offered: bool, server_app: FyersApp | None = None) -> None:
+        self._store = context.store
+        self._clock = context.clock
         self._is_offered = is_offered
         self._server_app = server_app
         self._renewals: dict[str, Renewal] = {}

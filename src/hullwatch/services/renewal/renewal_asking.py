@@ -9,7 +9,8 @@ from hullwatch.domain.renewal.rules import Occasion, RenewalKeys
 from hullwatch.domain.sessions.connection import Connection, Credential
 from hullwatch.domain.sessions.tokens import read_claims
 from hullwatch.domain.users.accounts import FyersApp
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
+from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
 
 PATIENCE_S: Final = 20.0
@@ -28,17 +29,17 @@ class FreshSession:
 class RenewalAsking:
     """Asks once, and never takes a token on trust: one that was got this way may be refused everywhere (community reports)."""
 
-    def __init__(self, *, broker: BrokerPort, clock: Clock, wire_clock: Clock) -> None:
+    def __init__(self, context: Context, *, broker: BrokerPort) -> None:
         self._broker = broker
-        self._clock = clock
-        self._wire_clock = wire_clock
+        self._clock = context.clock
+        self._real_clock = context.clock.real
 
     async def ask(
         self, connection: Connection, occasion: Occasion, app: FyersApp, keys: RenewalKeys
     ) -> FreshSession | RenewalOutcome:
         """Return a session that may take the place of this one, or why there is none."""
         try:
-            async with clock_timeout(self._wire_clock, PATIENCE_S):
+            async with clock_timeout(self._real_clock, PATIENCE_S):
                 return await self._ask(connection, occasion, app, keys)
         except TimeoutError:
             return RenewalOutcome.UNAVAILABLE

@@ -7,7 +7,6 @@ in ``renewal_asking.py``, and what a session is, and who is told of its end, in 
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from random import Random
 from typing import Final
 
 import structlog
@@ -22,8 +21,8 @@ from hullwatch.domain.sessions.connection import (
     Evidence,
     LoginTrigger,
 )
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.renewal_asking import FreshSession, RenewalAsking
@@ -57,23 +56,23 @@ class RenewalService:
 
     def __init__(
         self,
+        context: Context,
         *,
         consents: RenewalConsents,
         broker: BrokerPort,
         connections: ConnectionService,
         supervisor: Supervisor,
-        clock: Clock,
-        random: Random,
-        wire_clock: Clock | None = None,
     ) -> None:
-        """Keep what is needed; `wire_clock` times what waits for the network, where `clock` runs faster than life."""
-        self._wire_clock = wire_clock or clock
+        self._real_clock = context.clock.real
         self._consents = consents
-        self._asking = RenewalAsking(broker=broker, clock=clock, wire_clock=self._wire_clock)
+        self._asking = RenewalAsking(
+            context,
+            broker=broker,
+        )
         self._connections = connections
         self._supervisor = supervisor
-        self._clock = clock
-        self._random = random
+        self._clock = context.clock
+        self._random = context.random
         self._places: dict[str, tuple[int, float]] = {}
         """User → generation and its place within the spread."""
         self._under_way: dict[str, _Try] = {}
@@ -116,7 +115,7 @@ class RenewalService:
                 await changed_or_due(self._changed, self._clock, due.at if due else None)
                 continue
             self._start(due.what)
-            await self._wire_clock.sleep(1 / TRIES_PER_SECOND)
+            await self._real_clock.sleep(1 / TRIES_PER_SECOND)
 
     def _next_due(self) -> _Due | None:
         now = self._clock.now()

@@ -1,15 +1,13 @@
 """Fyers refuses many accounts at once: hold the verdicts, say so once, and ask slowly, one account at a time, until it is over."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from random import Random
 from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry, BrokerOutageChanged, Event
+from hullwatch.domain.events import AuditEntry, BrokerOutageChanged
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
 from hullwatch.domain.notifications.incidents import MASS_REFUSAL, Incident
 from hullwatch.domain.notifications.notifications import Notification
@@ -20,10 +18,9 @@ from hullwatch.domain.sessions.connection import (
     VerificationTrigger,
 )
 from hullwatch.domain.sessions.mass_refusal import FEWEST, RefusalWatch
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.notifications.admins import add_for_admins
-from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.ports import BrokerPort
 from hullwatch.services.texts.notices import announce, compose_broker_outage
 
 ASK_EVERY_S: Final = 60.0
@@ -74,27 +71,15 @@ class _Tale:
 class OutageWatch:
     """Knows whether the broker itself is ill, and nurses the sessions it has wrongly refused."""
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        *,
-        store: StorePort,
-        broker: BrokerPort,
-        clock: Clock,
-        wire_clock: Clock,
-        random: Random,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
-    ) -> None:
-        """Keep what is needed; refusals are counted by `wire_clock`, since they come as fast as the network brings them."""
+    def __init__(self, context: Context, sessions: Sessions, *, broker: BrokerPort) -> None:
         self._sessions = sessions
-        self._store = store
+        self._store = context.store
         self._broker = broker
-        self._clock = clock
-        self._wire_clock = wire_clock
-        self._random = random
-        self._hub = hub
-        self._new_id = new_id
+        self._clock = context.clock
+        self._real_clock = context.clock.real
+        self._random = context.random
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._refusals = RefusalWatch()
         self._next_in_turn = 0
         self._is_draining = False
@@ -120,11 +105,11 @@ class OutageWatch:
 
     def note_refusal(self, user_id: str) -> None:
         """Count a refusal."""
-        self._refusals.refused(user_id, self._wire_clock.now())
+        self._refusals.refused(user_id, self._real_clock.now())
 
     def note_answer(self, user_id: str) -> None:
         """Remember that Fyers answered the account; takes a refusal back."""
-        self._refusals.answered(user_id, self._wire_clock.now())
+        self._refusals.answered(user_id, self._real_clock.now())
 
     def is_well_since(self, moment: datetime, enough: int) -> bool:
         """Whether so many accounts were answered after this moment of the wire's clock that Fyers is not ill."""
@@ -132,7 +117,7 @@ class OutageWatch:
 
     def should_hold(self) -> bool:
         """Whether a confirmed refusal must not count now."""
-        return self.trouble is not None or self._refusals.is_mass(self._wire_clock.now())
+        return self.trouble is not None or self._refusals.is_mass(self._real_clock.now())
 
     async def begin(self) -> None:
         """Declare the trouble, once, to everybody, and to the operators in a notice."""

@@ -6,16 +6,14 @@ What happens to a session is decided in ``connections.py``; there it has counted
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.runtime.backoff import Backoff
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.ports import StorePort, UnitOfWork
 from hullwatch.services.sessions.registry import RegisteredAccount
 from hullwatch.services.texts.notices import announce
@@ -34,11 +32,11 @@ class _Unsaved:
 class ConnectionWriter:
     """The way of changes into the database; one transaction at a time."""
 
-    def __init__(self, *, store: StorePort, clock: Clock, random: Random, hub: Broadcast[Event]) -> None:
-        self._store = store
-        self._clock = clock
-        self._random = random
-        self._hub = hub
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._random = context.random
+        self._hub = context.hub
         self._queue: list[_Unsaved] = []
         self._has_work = asyncio.Event()
         self._saving: asyncio.Task[None] | None = None

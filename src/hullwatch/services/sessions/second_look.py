@@ -7,7 +7,6 @@ leads to is told to the sessions in ``doubts.py``.
 import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
-from random import Random
 from typing import Final, Protocol
 
 from hullwatch.domain.failures import (
@@ -23,7 +22,8 @@ from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import Credential, Look, Verdict, VerificationTrigger
 from hullwatch.domain.sessions.mass_refusal import FEWEST, WITNESSES
 from hullwatch.runtime.backoff import Backoff
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
+from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.mass_refusal import OutageWatch
 
@@ -72,21 +72,14 @@ class SecondLook:
     """Looks at one refused session until there is a verdict, or until the session is not there any more."""
 
     def __init__(
-        self,
-        sessions: Sessions,
-        *,
-        outages: OutageWatch,
-        broker: BrokerPort,
-        clock: Clock,
-        wire_clock: Clock,
-        random: Random,
+        self, context: Context, sessions: Sessions, *, outages: OutageWatch, broker: BrokerPort
     ) -> None:
         self._sessions = sessions
         self._outages = outages
         self._broker = broker
-        self._clock = clock
-        self._wire_clock = wire_clock
-        self._random = random
+        self._clock = context.clock
+        self._real_clock = context.clock.real
+        self._random = context.random
         self._clearings: dict[str, tuple[int, datetime]] = {}
         """User → how often in a row a refusal was cleared, and when the last time."""
 
@@ -171,15 +164,15 @@ class SecondLook:
             return
         chosen = self._random.sample(others, min(WITNESSES, len(others)))
         with suppress(TimeoutError):
-            async with clock_timeout(self._wire_clock, SETTLE_S):
+            async with clock_timeout(self._real_clock, SETTLE_S):
                 are_fine = await asyncio.gather(*(self._is_fine(witness) for witness in chosen))
                 if not all(are_fine):
-                    await self._wire_clock.sleep(SETTLE_S)
+                    await self._real_clock.sleep(SETTLE_S)
 
     async def _witnesses_came(self) -> bool:
         """Whether enough others are answered while one just listens."""
-        began_at = self._wire_clock.now()
-        await self._wire_clock.sleep(LISTEN_S)
+        began_at = self._real_clock.now()
+        await self._real_clock.sleep(LISTEN_S)
         return self._outages.is_well_since(began_at, WITNESSES)
 
     async def _is_fine(self, witness: Credential) -> bool:

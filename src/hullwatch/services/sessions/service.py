@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from random import Random
 from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.events import ConnectionChanged, Event
+from hullwatch.domain.events import ConnectionChanged
 from hullwatch.domain.failures import (
     AlreadyExists,
     BrokerResult,
@@ -40,10 +39,9 @@ from hullwatch.domain.sessions.connection import (
     VerificationState,
     credential_of,
 )
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.context import Context
+from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.expiry import ExpiryTimer
 from hullwatch.services.sessions.mass_refusal import BrokerOutage, OutageWatch
 from hullwatch.services.sessions.persistence import ConnectionWriter, save_login, save_observed
@@ -84,15 +82,10 @@ class ConnectionService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
         broker: BrokerPort,
-        clock: Clock,
-        random: Random,
         supervisor: Supervisor,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
-        wire_clock: Clock | None = None,
         warns_of_expiry: Callable[[str, datetime], bool] | None = None,
     ) -> None:
         """Keep what is needed.
@@ -101,31 +94,25 @@ class ConnectionService:
         known end, whether its user is to be told.
         """
         self._warns_of_expiry = warns_of_expiry
-        self._store = store
-        self._clock = clock
+        self._store = context.store
+        self._clock = context.clock
         self._supervisor = supervisor
-        self._hub = hub
-        self._new_id = new_id
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._accounts = AccountRegistry()
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
         self._renewals: Renewals | None = None
-        self._known_ends = ExpiryTimer(clock)
-        self._writer = ConnectionWriter(store=store, clock=clock, random=random, hub=hub)
+        self._known_ends = ExpiryTimer(context.clock)
+        self._writer = ConnectionWriter(context)
         self._doubts = Doubts(
+            context,
             self._accounts,
-            store=store,
             broker=broker,
-            clock=clock,
-            wire_clock=wire_clock or clock,
-            random=random,
             supervisor=supervisor,
-            hub=hub,
-            new_id=new_id,
             publish=self._publish,
             end_refused=self._end_refused,
         )
-        # The lines about sessions are spoken in the name their readers know.
         self._log = structlog.get_logger(component="TokenValidationService")
 
     # ---------------------------------------------------------------- what others ask

@@ -1,7 +1,6 @@
 """Lets several processes share one call to Fyers. When sharing fails, each process calls Fyers itself."""
 
-from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from hullwatch.domain.sessions.shared_checks import (
     Claim,
@@ -10,8 +9,8 @@ from hullwatch.domain.sessions.shared_checks import (
     SharingReport,
     SharingUnavailable,
 )
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import SharedChecks
+from hullwatch.services.context import Context
+from hullwatch.services.ports import MetricsPort, SharedChecks
 
 LONGEST_WAIT_S: Final = 3.0
 """Real seconds to wait for another process' result: three times what Fyers usually needs.
@@ -20,14 +19,6 @@ After that, two calls to Fyers are better than no answer."""
 _READ_EVERY_S: Final = 0.1
 _AGE_STEP_S: Final = 0.002
 """The error of an age that is stored in whole milliseconds."""
-
-
-class SharingMetrics(Protocol):
-    """Counts what sharing saved."""
-
-    def shared_check(self, outcome: str) -> None:
-        """Count one read: ``found``, ``awaited`` (another process was calling), ``absent`` or ``not_answering``."""
-        ...
 
 
 class NotShared:
@@ -44,6 +35,10 @@ class NotShared:
     async def release(self, user_id: str, generation: int) -> None:
         """Do nothing: no process waits."""
 
+    async def ping(self) -> bool:
+        """Return True: there is nothing that has to respond."""
+        return True
+
     async def confirm(self, user_id: str, generation: int) -> None:
         """Do nothing: no process reads it."""
 
@@ -59,25 +54,18 @@ class SharedValidation:
     """Reads other processes' confirmations and waits for those under way.
 
     Args:
+        context: time and randomness.
         checks: the shared store.
-        wire_clock: real time, since the network does not follow a faster clock.
-        random: source of jitter.
         metrics: counts the reads.
         good_for_s: how old a confirmation may be when no fresh one is wanted.
     """
 
     def __init__(
-        self,
-        checks: SharedChecks,
-        *,
-        wire_clock: Clock,
-        random: Random,
-        metrics: SharingMetrics,
-        good_for_s: float,
+        self, context: Context, checks: SharedChecks, *, metrics: MetricsPort, good_for_s: float
     ) -> None:
         self._checks = checks
-        self._wire_clock = wire_clock
-        self._random = random
+        self._real_clock = context.clock.real
+        self._random = context.random
         self._metrics = metrics
         self._good_for_s = good_for_s
 
@@ -100,21 +88,21 @@ class SharedValidation:
         Args:
             user_id: the owner of the session.
             generation: which of the user's sessions.
-            since_s: the start of the request, by `monotonic` of the wire clock. Earlier confirmations do not count.
+            since_s: the start of the request, by `monotonic` of the real clock. Earlier confirmations do not count.
 
         Returns:
             The age in seconds of a confirmation; `None` when this process has to call Fyers. The caller calls
             `record_result` afterwards in both cases.
         """
-        began_s = self._wire_clock.monotonic()
+        began_s = self._real_clock.monotonic()
         while True:
             claim = await self._checks.claim(user_id, generation)
-            if claim is Claim.UNKNOWN or self._wire_clock.monotonic() - began_s >= LONGEST_WAIT_S:
+            if claim is Claim.UNKNOWN or self._real_clock.monotonic() - began_s >= LONGEST_WAIT_S:
                 return None
             if claim is Claim.OTHERS:
-                await self._wire_clock.sleep(_READ_EVERY_S * self._random.uniform(0.5, 1.5))
+                await self._real_clock.sleep(_READ_EVERY_S * self._random.uniform(0.5, 1.5))
             # Read with our own claim too: the last owner may have confirmed and released since our last read.
-            passed_s = self._wire_clock.monotonic() - since_s
+            passed_s = self._real_clock.monotonic() - since_s
             answer = await self._checks.confirmation(user_id, generation)
             if isinstance(answer, Confirmed) and answer.age_s <= passed_s + _AGE_STEP_S:
                 self._metrics.shared_check("awaited")

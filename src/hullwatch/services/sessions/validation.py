@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from random import Random
-from typing import Protocol
 
 import structlog
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.sessions.connection import Connection, ConnectionChange, DisconnectReason
 from hullwatch.domain.sessions.shared_checks import SharingReport
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.runtime.ttl_cache import TtlCache
+from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort, SharedChecks
+from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
-from hullwatch.services.sessions.shared_validation import NotShared, SharedValidation, SharingMetrics
+from hullwatch.services.sessions.shared_validation import NotShared, SharedValidation
 
 MOST_CACHED = 20_000
 SWEEP_PER_SECOND = 80.0
@@ -88,64 +88,47 @@ class CacheStats:
     """Whether other processes' confirmations count too."""
 
 
-class ValidationMetrics(SharingMetrics, Protocol):
-    """Where validations are counted."""
-
-    def validation(self, outcome: str) -> None:
-        """Count one validation that asked Fyers."""
-        ...
-
-    def cache_hit(self) -> None:
-        """Count one that did not have to."""
-        ...
-
-
 class TokenValidationService:
     """Validates sessions on demand and in sweeps."""
 
     def __init__(
         self,
+        context: Context,
         *,
         connections: ConnectionService,
         broker: BrokerPort,
-        clock: Clock,
-        random: Random,
-        metrics: ValidationMetrics,
+        metrics: MetricsPort,
         cache_s: float = 300.0,
         interval_s: float = 1800.0,
-        wire_clock: Clock | None = None,
         shared: SharedChecks | None = None,
     ) -> None:
         """Keep what is needed.
 
         Args:
+            context: Time, randomness, the database and the event hub.
             connections: Where answers lead to.
             broker: Fyers.
-            clock: The time that sessions live in.
-            random: Source of jitter.
             metrics: Where validations are counted.
             cache_s: Seconds for which a confirmation counts.
             interval_s: Seconds from sweep to sweep.
-            wire_clock: Times what waits for the network, where `clock` runs faster than life.
             shared: What other processes of this installation have learned; `None` for a process that is alone.
         """
         self._connections = connections
         self._broker = broker
-        self._clock = clock
-        self._wire_clock = wire_clock or clock
-        self._random = random
+        self._clock = context.clock
+        self._real_clock = context.clock.real
+        self._random = context.random
         self._metrics = metrics
         self._cache_for = timedelta(seconds=cache_s)
         self._shared = SharedValidation(
+            context,
             shared or NotShared(),
-            wire_clock=self._wire_clock,
-            random=random,
             metrics=metrics,
             good_for_s=cache_s,
         )
         self._interval_s = interval_s
         self._cache: TtlCache[tuple[str, int], datetime] = TtlCache(
-            clock, ttl_s=cache_s, max_entries=MOST_CACHED
+            context.clock, ttl_s=cache_s, max_entries=MOST_CACHED
         )
         self._flights: SingleFlight[tuple[str, int], Validation] = SingleFlight()
         self._looks: SingleFlight[tuple[str, int], Validation] = SingleFlight()
@@ -177,7 +160,7 @@ class TokenValidationService:
 
     async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
         """Return whether the account's session is good; concurrent callers share one call, `fresh` skips the cache."""
-        since_s = self._wire_clock.monotonic()
+        since_s = self._real_clock.monotonic()
         cached = None if fresh else self.status_from_cache(user_id)
         if cached is not None:
             return cached
@@ -215,7 +198,7 @@ class TokenValidationService:
     async def _ask_fyers(self, user_id: str) -> Validation:
         began_at = self._clock.now()
         try:
-            async with clock_timeout(self._wire_clock, DEADLINE_S):
+            async with clock_timeout(self._real_clock, DEADLINE_S):
                 credential = self._connections.credential(user_id)
                 if credential is not None:
                     result = await self._broker.check_data(credential)
@@ -291,7 +274,7 @@ class TokenValidationService:
         self._random.shuffle(order)
 
         async def in_turn(place: int, user_id: str) -> Validation:
-            await self._wire_clock.sleep(
+            await self._real_clock.sleep(
                 (place + self._random.random()) / SWEEP_PER_SECOND if len(order) > 8 else 0
             )
             validation = await self.validate_fyers_token(user_id, fresh=True)

@@ -7,12 +7,10 @@ end, unless so many are refused at once that the broker is the patient (``outage
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from random import Random
 from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import Event
 from hullwatch.domain.failures import Answered, BrokerResult, LoginRefused, RateLimited, Unavailable
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
@@ -21,10 +19,9 @@ from hullwatch.domain.sessions.connection import (
     VerificationState,
     VerificationTrigger,
 )
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.ports import BrokerPort, StorePort
+from hullwatch.services.context import Context
+from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.looks import Looks
 from hullwatch.services.sessions.mass_refusal import OutageWatch
 from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
@@ -39,36 +36,29 @@ class Doubts:
 
     def __init__(
         self,
+        context: Context,
         accounts: AccountRegistry,
         *,
-        store: StorePort,
         broker: BrokerPort,
-        clock: Clock,
-        wire_clock: Clock,
-        random: Random,
         supervisor: Supervisor,
-        hub: Broadcast[Event],
-        new_id: Callable[[str], str],
         publish: Callable[[Connection, Connection], None],
         end_refused: Callable[[RegisteredAccount, tuple[LoginRefused, ...]], Awaitable[None]],
     ) -> None:
         """Keep what is needed; `publish` tells of a moved standing, `end_refused` ends a session that Fyers has refused for good."""
         self._accounts = accounts
-        self._clock = clock
+        self._clock = context.clock
         self._publish = publish
         self._end_refused = end_refused
         self.outages = OutageWatch(
+            context,
             self,
-            store=store,
             broker=broker,
-            clock=clock,
-            wire_clock=wire_clock,
-            random=random,
-            hub=hub,
-            new_id=new_id,
         )
         second_look = SecondLook(
-            self, outages=self.outages, broker=broker, clock=clock, wire_clock=wire_clock, random=random
+            context,
+            self,
+            outages=self.outages,
+            broker=broker,
         )
         self._looks = Looks(second_look, supervisor)
         self._log = structlog.get_logger(component="TokenValidationService")

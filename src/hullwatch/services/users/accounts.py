@@ -4,8 +4,6 @@ Changes that depend on how many accounts or admins there are take the storage's 
 same moment must not make two admins, nor two demotions none.
 """
 
-import secrets
-from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -15,8 +13,8 @@ from hullwatch.domain.failures import NotAllowed, NotFound, TooManyAttempts
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role, User, check_password, read_email, read_full_name
 from hullwatch.domain.users.login_throttle import LoginThrottle, ThrottlePolicy
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort, UnitOfWork
+from hullwatch.services.context import Context
+from hullwatch.services.ports import UnitOfWork
 from hullwatch.services.users.authentication import AuthenticationService, BrowserLogin, hash_value
 from hullwatch.services.users.passwords import HasherPort
 
@@ -53,24 +51,21 @@ class AccountService:
 
     def __init__(
         self,
+        context: Context,
         *,
-        store: StorePort,
-        clock: Clock,
-        new_id: Callable[[str], str],
         hasher: HasherPort,
         logins: AuthenticationService,
         connections: Keeper,
         registration: Registration = Registration.OPEN,
-        new_secret: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
-        self._store = store
-        self._clock = clock
-        self._new_id = new_id
+        self._store = context.store
+        self._clock = context.clock
+        self._new_id = context.new_id
         self._hasher = hasher
         self._logins = logins
         self._connections = connections
         self._registration = registration
-        self._new_secret = new_secret
+        self._new_secret = context.new_secret
         self._registrations = LoginThrottle(per_email=REGISTRATIONS, per_address=REGISTRATIONS)
 
     async def register(

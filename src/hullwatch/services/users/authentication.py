@@ -5,8 +5,6 @@ anyway and is what gives access to a market account. Values are random and store
 """
 
 import hashlib
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,9 +21,8 @@ from hullwatch.domain.failures import (
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import LONGEST_EMAIL, ApiToken, User, read_email
 from hullwatch.domain.users.login_throttle import LoginThrottle
-from hullwatch.runtime.clock import Clock
 from hullwatch.runtime.ttl_cache import TtlCache
-from hullwatch.services.ports import StorePort
+from hullwatch.services.context import Context
 from hullwatch.services.users.passwords import HasherPort
 
 BROWSER_LIFETIME: Final = timedelta(days=30)
@@ -58,22 +55,15 @@ class AuthenticationService:
     """Signs users in and out, and says whose request it is."""
 
     def __init__(
-        self,
-        *,
-        store: StorePort,
-        clock: Clock,
-        new_id: Callable[[str], str],
-        hasher: HasherPort,
-        throttle: LoginThrottle | None = None,
-        new_secret: Callable[[], str] = secrets.token_urlsafe,
+        self, context: Context, *, hasher: HasherPort, throttle: LoginThrottle | None = None
     ) -> None:
-        self._store = store
-        self._clock = clock
-        self._new_id = new_id
+        self._store = context.store
+        self._clock = context.clock
+        self._new_id = context.new_id
         self._hasher = hasher
         self._throttle = throttle or LoginThrottle()
-        self._new_secret = new_secret
-        self._known: TtlCache[tuple[bool, str], User] = TtlCache(clock, REMEMBERED_S, 20_000)
+        self._new_secret = context.new_secret
+        self._known: TtlCache[tuple[bool, str], User] = TtlCache(context.clock, REMEMBERED_S, 20_000)
         self._endings = 0
 
     async def login(self, email: str, password: str, *, address: str) -> BrowserLogin:

@@ -209,7 +209,7 @@ class InvitePayload(Payload):
 @router.get("/token-health")
 async def token_health(_: Admin, services: ServicesNeeded) -> TokenHealthPayload:
     """Return every account's session, oldest account first."""
-    accounts = await services.administration.token_health()
+    accounts = await services.admin.token_health()
     trouble = services.connections.outages.trouble
     return TokenHealthPayload(
         accounts=[
@@ -235,7 +235,7 @@ async def events(
     limit: Limit = 200,
 ) -> EventsPayload:
     """Return the audit trail, newest first; page on with `before`."""
-    entries = await services.administration.entries(
+    entries = await services.admin.entries(
         user_id=user_id, kind_prefix=kind, since=since, before=before, limit=limit
     )
     return EventsPayload(events=[EventPayload.of(entry) for entry in entries])
@@ -250,7 +250,7 @@ async def broker(_: Admin, services: ServicesNeeded) -> BrokerPayload:
             CircuitPayload(
                 name=one.name, state=one.state, opened_at=one.opened_at, retry_after_seconds=one.retry_after_s
             )
-            for one in services.circuits()
+            for one in services.broker.circuits()
         ],
         trouble=trouble and BrokerOutagePayload(incident_id=trouble.incident_id, began_at=trouble.began_at),
     )
@@ -259,7 +259,7 @@ async def broker(_: Admin, services: ServicesNeeded) -> BrokerPayload:
 @router.get("/jobs")
 async def jobs(_: Admin, services: ServicesNeeded) -> JobsPayload:
     """Return every supervised job."""
-    return JobsPayload(jobs=[JobPayload.of(job) for job in services.jobs()])
+    return JobsPayload(jobs=[JobPayload.of(job) for job in services.supervisor.jobs()])
 
 
 @router.post("/users/{user_id}/disconnect")
@@ -298,4 +298,4 @@ async def make_invite(admin: Admin, services: ServicesNeeded, config: ConfigNeed
     value = await services.accounts.make_invite(actor=admin.id)
     # Behind the hash: browsers do not send it, so that it reaches no server's log.
     url = f"{config.public_url.rstrip('/')}/#invite={value.reveal()}"
-    return InvitePayload(url=url, expires_at=services.clock.now() + INVITE_LIFETIME)
+    return InvitePayload(url=url, expires_at=services.context.clock.now() + INVITE_LIFETIME)

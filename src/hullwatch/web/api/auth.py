@@ -100,7 +100,7 @@ async def register(
     user = await services.accounts.register(
         body.email, body.password, body.full_name, address=address_of(request), invite=body.invite
     )
-    _keep(await services.logins.open_browser(user), response, config)
+    _keep(await services.authentication.open_browser(user), response, config)
     return UserPayload.of(user)
 
 
@@ -109,7 +109,9 @@ async def login(
     body: Credentials, request: Request, response: Response, services: ServicesNeeded, config: ConfigNeeded
 ) -> UserPayload:
     """Sign the browser in."""
-    browser_login = await services.logins.login(body.email, body.password, address=address_of(request))
+    browser_login = await services.authentication.login(
+        body.email, body.password, address=address_of(request)
+    )
     _keep(browser_login, response, config)
     return UserPayload.of(browser_login.user)
 
@@ -119,7 +121,7 @@ async def logout(request: Request, services: ServicesNeeded, config: ConfigNeede
     """Sign the browser out; without a login nothing happens."""
     value = request.cookies.get(LOGIN_COOKIE)
     if value:
-        await services.logins.logout(value)
+        await services.authentication.logout(value)
     response = Response(status_code=204)
     response.delete_cookie(LOGIN_COOKIE, path="/", secure=config.is_secure, httponly=True, samesite="lax")
     return response
@@ -154,20 +156,22 @@ async def change_password(
 @router.post("/tokens", status_code=201, responses=problems(409))
 async def add_token(body: TokenName, user: SignedIn, services: ServicesNeeded) -> NewTokenPayload:
     """Make an API token; its value is shown this once."""
-    token, value = await services.logins.add_token(user.id, body.name)
+    token, value = await services.authentication.add_token(user.id, body.name)
     return NewTokenPayload(**TokenPayload.of(token).model_dump(by_alias=False), token=value.reveal())
 
 
 @router.get("/tokens")
 async def tokens(user: SignedIn, services: ServicesNeeded) -> TokensPayload:
     """List the own API tokens, without values."""
-    return TokensPayload(tokens=[TokenPayload.of(token) for token in await services.logins.tokens(user.id)])
+    return TokensPayload(
+        tokens=[TokenPayload.of(token) for token in await services.authentication.tokens(user.id)]
+    )
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
 async def remove_token(token_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
     """End an own API token."""
-    await services.logins.remove_token(user.id, token_id)
+    await services.authentication.remove_token(user.id, token_id)
 
 
 def _keep(login: BrowserLogin, response: Response, config: WebConfig) -> None:

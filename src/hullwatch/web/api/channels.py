@@ -20,7 +20,8 @@ from hullwatch.domain.notifications.channels import (
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.users.accounts import LONGEST_NAME, User
 from hullwatch.services.notifications.channels import Choice, NewChannel
-from hullwatch.web.dependencies import Admin, Services, ServicesNeeded, SignedIn
+from hullwatch.services.services import Services
+from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Id, Limit, Payload
 

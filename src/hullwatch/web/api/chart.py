@@ -83,5 +83,5 @@ async def chart(
         line=drawn.line and LinePayload(base=drawn.line.base, slope=drawn.line.slope),
         next_close_at=drawn.next_close_at,
         connection=ConnectionPayload.of(drawn.connection),
-        at=services.clock.now(),
+        at=services.context.clock.now(),
     )

@@ -39,7 +39,7 @@ async def dashboard(services: ServicesNeeded, config: ConfigNeeded) -> Dashboard
     """Return how this install is set."""
     return DashboardPayload(
         version=config.version,
-        now=services.clock.now(),
+        now=services.context.clock.now(),
         registration=config.registration,
         check_minutes=config.dashboard_check_minutes,
         stale_after_seconds=max(_LEAST_STALE_S, _CYCLES_UNTIL_STALE * config.monitor_interval_s),

@@ -95,13 +95,15 @@ class AuthorizeBody(Payload):
 @router.put("/app")
 async def put_app(body: AppBody, user: SignedIn, services: ServicesNeeded) -> AppPayload:
     """Store the own Fyers app; its secret is encrypted and never shown again."""
-    return AppPayload.of(await services.linking.put_app(user.id, body.app_id, body.secret, body.redirect_uri))
+    return AppPayload.of(
+        await services.fyers_login.put_app(user.id, body.app_id, body.secret, body.redirect_uri)
+    )
 
 
 @router.get("/app", responses=problems(404))
 async def get_app(user: SignedIn, services: ServicesNeeded) -> AppPayload:
     """Return the app that logins go through."""
-    app = await services.linking.app(user.id)
+    app = await services.fyers_login.app(user.id)
     if app is None:
         raise NotFound("No Fyers app is set up yet: store your Fyers app id and secret first.")
     return AppPayload.of(app)
@@ -110,14 +112,14 @@ async def get_app(user: SignedIn, services: ServicesNeeded) -> AppPayload:
 @router.post("/app/check", responses=problems(400))
 async def check_app(user: SignedIn, services: ServicesNeeded) -> AppCheckPayload:
     """Ask Fyers whether it accepts the app id and secret that logins go through."""
-    outcome = await services.linking.check_app(user.id)
+    outcome = await services.fyers_login.check_app(user.id)
     return AppCheckPayload(outcome=outcome, message=_CHECKED[outcome])
 
 
 @router.delete("/app", status_code=204)
 async def remove_app(user: SignedIn, services: ServicesNeeded) -> None:
     """Forget the own Fyers app; the server's, if there is one, is used from then on."""
-    await services.linking.remove_app(user.id)
+    await services.fyers_login.remove_app(user.id)
 
 
 @router.post("/connect", responses=problems(400))
@@ -132,7 +134,7 @@ async def connect(
 ) -> LoginAddress:
     """Begin a login and return the address of Fyers' login page."""
     nonce = read_nonce(request, NONCE_COOKIE) or secrets.token_urlsafe(32)
-    url = await services.linking.connect(
+    url = await services.fyers_login.connect(
         user.id, nonce, may_switch_account=body is not None and body.switch_account
     )
     keep_nonce(nonce, response, config)
@@ -168,7 +170,7 @@ async def callback(
     user = await who_is_there(request, services)
     redirect = Redirect(state, auth_code, is_error=s == "error")
     try:
-        connection = await services.linking.callback(
+        connection = await services.fyers_login.callback(
             redirect, user_id=user.id if user else None, browser_nonce=request.cookies.get(NONCE_COOKIE)
         )
     except Refusal as refusal:
@@ -197,14 +199,14 @@ async def callback(
 async def authorize(body: AuthorizeBody, user: SignedIn, services: ServicesNeeded) -> ConnectionPayload:
     """Log in with an auth code pasted by hand."""
     return ConnectionPayload.of(
-        await services.linking.authorize(user.id, body.auth_code, may_switch_account=body.switch_account)
+        await services.fyers_login.authorize(user.id, body.auth_code, may_switch_account=body.switch_account)
     )
 
 
 @router.post("/disconnect")
 async def disconnect(user: SignedIn, services: ServicesNeeded) -> ConnectionPayload:
     """End the session with Fyers; without one nothing happens."""
-    return ConnectionPayload.of(await services.linking.disconnect(user.id))
+    return ConnectionPayload.of(await services.fyers_login.disconnect(user.id))
 
 
 @router.get("/status")

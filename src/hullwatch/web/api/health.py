@@ -55,7 +55,7 @@ async def alive() -> Alive:
 @router.get("/readyz", responses={503: {"model": Ready, "description": "Something needed is missing."}})
 async def ready(response: Response, services: ServicesNeeded) -> Ready:
     """Say whether dependencies and jobs are well."""
-    found = await services.readiness()
+    found = await services.server_health.check()
     dependencies = [
         DependencyPayload(
             name=one.name, is_ready=one.is_ready, detail=one.detail, is_essential=one.is_essential
@@ -64,7 +64,7 @@ async def ready(response: Response, services: ServicesNeeded) -> Ready:
     ]
     jobs = [
         JobHealth(name=job.name, state=job.state, is_healthy=job.is_healthy, is_essential=job.is_essential)
-        for job in services.jobs()
+        for job in services.supervisor.jobs()
     ]
     has_all = all(one.is_ready for one in found if one.is_essential)
     is_ready = has_all and all(job.is_healthy for job in jobs if job.is_essential)
@@ -82,7 +82,7 @@ async def metrics(services: ServicesNeeded, config: ConfigNeeded) -> Response:
     if not config.serves_metrics:
         return status_problem(404)
     services.metrics.session_states(count_states(services.connections.connections()))
-    for job in services.jobs():
+    for job in services.supervisor.jobs():
         if job.last_success_at is not None:
             services.metrics.job_success(job.name, job.last_success_at)
     return Response(services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -189,7 +189,7 @@ async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
         state=StatePayload.of(services.monitoring.state(user.id)),
         connection=ConnectionPayload.of(services.connections.connection(user.id)),
         is_broker_outage=services.connections.broker_outage is not None,
-        at=services.clock.now(),
+        at=services.context.clock.now(),
     )
 
 

@@ -128,15 +128,15 @@ class CheckPayload(Payload):
 @router.get("/readiness")
 async def readiness(user: SignedIn, services: ServicesNeeded) -> ReadinessPayload:
     """Return whether the user is ready for the opening and, if not, why and what to do."""
-    service = services.account_readiness
+    service = services.readiness
     return ReadinessPayload.of(service.of(user.id), service.next_check_at())
 
 
 @admin_router.get("/readiness")
 async def everybody(_: Admin, services: ServicesNeeded) -> EverybodyPayload:
     """Return who is ready, the worst first, and the percentage."""
-    users = {user.id: user for user in await services.administration.users()}
-    overview = await services.account_readiness.overview()
+    users = {user.id: user for user in await services.admin.users()}
+    overview = await services.readiness.overview()
     return EverybodyPayload(
         phase=overview.bell.phase,
         day=overview.bell.day,
@@ -159,4 +159,4 @@ async def everybody(_: Admin, services: ServicesNeeded) -> EverybodyPayload:
 @admin_router.post("/readiness/check", status_code=202, responses=problems(429))
 async def check(_: Admin, services: ServicesNeeded) -> CheckPayload:
     """Begin a check of everybody now; it loads what is missing and calls nobody to act."""
-    return CheckPayload(started_at=services.account_readiness.check_by_hand())
+    return CheckPayload(started_at=services.readiness.check_by_hand())

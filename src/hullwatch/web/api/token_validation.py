@@ -15,18 +15,11 @@ from pydantic import Field
 from hullwatch.domain.events import SweepProgressed
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
+from hullwatch.services.services import Services
 from hullwatch.services.sessions.service import ADMINS
 from hullwatch.services.sessions.validation import CacheStats, Validation, ValidationVerdict
 from hullwatch.services.texts.connection import connection_message
-from hullwatch.web.dependencies import (
-    LOGIN_NEEDED,
-    Admin,
-    Services,
-    ServicesNeeded,
-    SignedIn,
-    services_of,
-    who_asks,
-)
+from hullwatch.web.dependencies import LOGIN_NEEDED, Admin, ServicesNeeded, SignedIn, services_of, who_asks
 from hullwatch.web.edge import PlainRoute
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import ConnectionPayload, Done, Id, Payload
@@ -175,8 +168,8 @@ def _progress_of(services: Services, total: int) -> Callable[[Validation], None]
     def note(_: Validation) -> None:
         nonlocal done
         done += 1
-        event = SweepProgressed(done, total, services.clock.now())
-        services.hub.publish(ADMINS, event, replaceable_key="sweep")
+        event = SweepProgressed(done, total, services.context.clock.now())
+        services.context.hub.publish(ADMINS, event, replaceable_key="sweep")
 
     return note
 

@@ -1,27 +1,20 @@
 """The services of login links over fakes, and the browsers of people who follow links."""
 
 from dataclasses import dataclass, field
-from itertools import count
-from random import Random
 from urllib.parse import parse_qs, urlsplit
 
-import structlog
-from fakes.broker import FakeBroker
 from fakes.clock import FakeClock
-from fakes.store import FakeStore
+from fakes.resources import counted_secrets, fake_resources
 
-from hullwatch.domain.events import AuditEntry, Event
+from hullwatch.app.options import ServiceOptions
+from hullwatch.app.services import build_services
+from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.secrets import AppSecret, SecretText
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.users.accounts import FyersApp, Role, User
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.login.links import LoginLinkService
-from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.login.redirect import Redirect
-from hullwatch.services.sessions.service import ConnectionService
 
 PUBLIC_URL = "https://watch.example"
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator-secret"), f"{PUBLIC_URL}/api/fyers/callback")
@@ -55,47 +48,22 @@ class Phone:
         return f"nonce-of-{self.name}-which-is-long-enough"
 
 
-class LinkHouse:
+class LinkEnvironment:
     """Login links and what they stand on; users are added with a session that `end` ends."""
 
     def __init__(self, clock: FakeClock | None = None, *, server_app: FyersApp | None = APP) -> None:
-        numbers, values = count(1), count(1)
-        self.clock = clock or FakeClock()
-        self.store = FakeStore()
-        self.broker = FakeBroker(self.clock)
-        self.hub: Broadcast[Event] = Broadcast()
-
-        def new_id(prefix: str) -> str:
-            return f"{prefix}_{next(numbers)}"
-
-        self.connections = ConnectionService(
-            store=self.store,
-            broker=self.broker,
-            clock=self.clock,
-            random=Random(1),
-            supervisor=Supervisor(self.clock, Random(1), structlog.get_logger()),
-            hub=self.hub,
-            new_id=new_id,
-        )
-        self.linking = FyersLoginService(
-            store=self.store,
-            broker=self.broker,
-            connections=self.connections,
-            clock=self.clock,
-            server_app=server_app,
-            sign_out_patience_s=0.0,
-        )
-        self.links = LoginLinkService(
-            store=self.store,
-            connections=self.connections,
-            linking=self.linking,
+        resources = fake_resources(
+            clock=clock,
             calendar=nse_calendar(),
-            clock=self.clock,
-            hub=self.hub,
-            new_id=new_id,
-            public_url=f"{PUBLIC_URL}/",
-            new_secret=lambda: f"link-value-{next(values)}",
+            new_secret=counted_secrets("link-value"),
+            options=ServiceOptions(public_url=f"{PUBLIC_URL}/", sign_out_timeout_s=0.0),
+            server_app=server_app,
         )
+        services = build_services(resources)
+        self.clock, self.store = resources.context.clock, resources.context.store
+        self.broker, self.hub = resources.broker, resources.context.hub
+        self.connections, self.linking = services.connections, services.fyers_login
+        self.links = services.login_links
 
     async def add_user(self, user_id: str, *, role: Role = Role.TRADER) -> None:
         """Store a user without a Fyers account."""
@@ -113,7 +81,7 @@ class LinkHouse:
         """End the session."""
         await self.connections.disconnect_by_admin(user_id, actor="admin")
 
-    async def with_ended(self, *user_ids: str) -> "LinkHouse":
+    async def with_ended(self, *user_ids: str) -> "LinkEnvironment":
         """Add users whose sessions are over."""
         for user_id in user_ids:
             await self.add_user(user_id)

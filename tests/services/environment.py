@@ -1,47 +1,31 @@
-"""The services about sessions, markets and watching, built over fakes; a crash keeps the database and forgets the rest."""
+"""All services over fakes; a crash keeps the database and forgets the rest."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from random import Random
 
-import structlog
-from fakes.broker import FakeBroker
-from fakes.channels import FakeChannels
 from fakes.clock import FakeClock
+from fakes.resources import fake_resources
 from fakes.store import FakeStore, FakeUnitOfWork
 
-from hullwatch.domain.events import Event
+from hullwatch.app.options import ServiceOptions
+from hullwatch.app.services import build_services
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
-from hullwatch.domain.readiness.check_times import read_check_times
 from hullwatch.domain.secrets import AppSecret
 from hullwatch.domain.sessions.connection import Connection, Credential
 from hullwatch.domain.sessions.tokens import next_daily_end
 from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule, Signal
 from hullwatch.domain.users.accounts import FyersApp, Role, User
-from hullwatch.runtime.broadcast import Broadcast
-from hullwatch.runtime.supervisor import Supervisor
-from hullwatch.services.market.hma import HMAService
-from hullwatch.services.market.service import MarketService
-from hullwatch.services.monitoring.service import MonitoringService
-from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
-from hullwatch.services.notifications.service import NotificationService
-from hullwatch.services.ports import LinkMaker, SharedChecks
-from hullwatch.services.readiness.service import ReadinessService
-from hullwatch.services.renewal.consents import RenewalConsents
-from hullwatch.services.renewal.service import RenewalService
-from hullwatch.services.sessions.expiry import expiry_warnings
-from hullwatch.services.sessions.service import ConnectionService
-from hullwatch.services.sessions.validation import TokenValidationService
+from hullwatch.services.ports import LinkMaker
 
 MONDAY = date(2026, 11, 23)
 OPENING = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
@@ -57,49 +41,9 @@ CALENDAR = MarketCalendar()
 """Every weekday trades."""
 
 
-QUIET = structlog.wrap_logger(structlog.ReturnLogger(), processors=[], wrapper_class=structlog.BoundLogger)
-"""Drawing the tracebacks of outages that are meant would take most of a test's time."""
-
-
 def fyers_id(user_id: str) -> str:
     """Return the Fyers id that a test user logs in with."""
     return "F" + user_id.removeprefix("usr_").upper()
-
-
-class Metrics:
-    """Counts what services report."""
-
-    def __init__(self) -> None:
-        self.validations: Counter[str] = Counter()
-        self.cache_hits = 0
-        self.shared_checks: Counter[str] = Counter()
-        self.cycles: Counter[str] = Counter()
-        self.signals = 0
-        self.notifications: Counter[tuple[str, str]] = Counter()
-
-    def validation(self, outcome: str) -> None:
-        """Count a validation."""
-        self.validations[outcome] += 1
-
-    def cache_hit(self) -> None:
-        """Count a hit."""
-        self.cache_hits += 1
-
-    def shared_check(self, outcome: str) -> None:
-        """Count a read of a shared confirmation."""
-        self.shared_checks[outcome] += 1
-
-    def cycle(self, outcome: str, seconds: float) -> None:
-        """Count a cycle."""
-        self.cycles[outcome] += 1
-
-    def signal(self) -> None:
-        """Count a signal."""
-        self.signals += 1
-
-    def notification(self, channel: str, outcome: str) -> None:
-        """Count an attempt to deliver."""
-        self.notifications[channel, outcome] += 1
 
 
 class HookedStore(FakeStore):
@@ -133,7 +77,7 @@ class HookedStore(FakeStore):
         return other
 
 
-class House:
+class Environment:
     """The real services over a fake clock, broker and store; use `start` before time matters."""
 
     def __init__(
@@ -142,110 +86,46 @@ class House:
         now: datetime = OPENING + timedelta(minutes=30, seconds=30),
         clock: FakeClock | None = None,
         store: FakeStore | None = None,
-        broker: FakeBroker | None = None,
         seed: int = 7,
         ids: Callable[[str], str] | None = None,
-        interval_s: float = 5.0,
-        shared: SharedChecks | None = None,
         calendar: MarketCalendar = CALENDAR,
-        carriers: FakeChannels | None = None,
+        options: ServiceOptions | None = None,
         links: LinkMaker | None = None,
-        offers_renewals: bool = False,
+        **ports,
     ) -> None:
-        self.calendar = calendar
-        self.clock = clock or FakeClock(now)
-        self.store = store or HookedStore()
-        self.broker = broker or FakeBroker(self.clock)
-        self.random = Random(seed)
-        self.metrics = Metrics()
-        self.hub: Broadcast[Event] = Broadcast()
-        self.supervisor = Supervisor(self.clock, self.random, QUIET)
-        numbers = count(1)
-        self.new_id = ids or (lambda prefix: f"{prefix}_{next(numbers)}")
-        self._interval_s = interval_s
-        self.connections = ConnectionService(
-            store=self.store,
-            broker=self.broker,
-            clock=self.clock,
-            random=self.random,
-            supervisor=self.supervisor,
-            hub=self.hub,
-            new_id=self.new_id,
-            warns_of_expiry=expiry_warnings(
-                lambda user_id: self.monitoring.is_wanted(user_id),  # noqa: PLW0108 - it is made below
-                calendar,
-                self.clock,
-            ),
-        )
-        self.offers_renewals = offers_renewals
-        self.renewals = RenewalConsents(
-            store=self.store, clock=self.clock, is_offered=offers_renewals, server_app=APP
-        )
-        self.renewal = RenewalService(
-            consents=self.renewals,
-            broker=self.broker,
-            connections=self.connections,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            random=self.random,
-        )
-        self.market = MarketService(
-            connections=self.connections, broker=self.broker, calendar=calendar, clock=self.clock
-        )
-        self.hma = HMAService(
-            connections=self.connections, market=self.market, calendar=calendar, clock=self.clock
-        )
-        self.validation = TokenValidationService(
-            connections=self.connections,
-            broker=self.broker,
-            clock=self.clock,
-            random=self.random,
-            metrics=self.metrics,
-            shared=shared,
-        )
-        self.monitoring = MonitoringService(
-            store=self.store,
-            connections=self.connections,
-            market=self.market,
-            calendar=calendar,
-            clock=self.clock,
-            random=self.random,
-            hub=self.hub,
-            metrics=self.metrics,
-            new_id=self.new_id,
-            interval_s=interval_s,
-        )
-        self.readiness = ReadinessService(
-            store=self.store,
-            connections=self.connections,
-            validation=self.validation,
-            monitoring=self.monitoring,
-            calendar=calendar,
-            clock=self.clock,
-            supervisor=self.supervisor,
-            hub=self.hub,
-            new_id=self.new_id,
-            times=read_check_times("08:30,08:45,09:00"),
-        )
-        self.notifications = NotificationService(store=self.store, clock=self.clock)
-        self.carriers = carriers or FakeChannels()
+        self.options = options or ServiceOptions()
         self.links = links
-        self.channels = ChannelService(
-            store=self.store, channels=self.carriers, clock=self.clock, new_id=self.new_id
+        self.resources = resources = fake_resources(
+            clock=clock or FakeClock(now),
+            store=store or HookedStore(),
+            calendar=calendar,
+            random=Random(seed),
+            new_id=ids,
+            options=self.options,
+            **{"server_app": APP, **ports},
         )
-        self.outbox = Outbox(
-            store=self.store,
-            channels=self.carriers,
-            clock=self.clock,
-            wire_clock=self.clock,
-            random=self.random,
-            hub=self.hub,
-            metrics=self.metrics,
-            new_id=self.new_id,
-            links=links,
+        self.clock, self.store, self.broker = (
+            resources.context.clock,
+            resources.context.store,
+            resources.broker,
         )
+        self.random, self.calendar, self.hub = resources.context.random, calendar, resources.context.hub
+        self.new_id, self.metrics, self.carriers = (
+            resources.context.new_id,
+            resources.metrics,
+            resources.channels,
+        )
+        self.context = resources.context
+        self.services = build_services(resources)
+        if links is not None:
+            outbox = Outbox(resources.context, channels=self.carriers, metrics=self.metrics, links=links)
+            self.services = replace(self.services, outbox=outbox)
 
-    # ---- life
+    def __getattr__(self, name: str):
+        """Return the service of this name."""
+        return getattr(self.services, name)
+
+    # ---- start and stop
 
     async def start(
         self,
@@ -254,7 +134,7 @@ class House:
         with_sweeps: bool = False,
         with_readiness: bool = False,
         with_outbox: bool = False,
-    ) -> "House":
+    ) -> "Environment":
         """Load and begin all jobs."""
         await self.renewals.load()
         await self.connections.load()
@@ -281,7 +161,7 @@ class House:
         await self.connections.store_observations()
         await self.monitoring.close()
 
-    async def kill(self, store: FakeStore | None = None) -> "House":
+    async def kill(self, store: FakeStore | None = None) -> "Environment":
         """End the process without a word and build a new one on what is stored, or on the given copy of it."""
         store = store or self.store.copied()
         doomed = [task for task in asyncio.all_tasks() if not _belongs_to_the_test(task)]
@@ -290,20 +170,19 @@ class House:
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*doomed, return_exceptions=True)
         self.broker.before_answer = None
-        return House(
+        return Environment(
             clock=self.clock,
             store=store,
             broker=self.broker,
             seed=self.random.randrange(10_000),
             ids=self.new_id,
-            interval_s=self._interval_s,
             calendar=self.calendar,
-            carriers=self.carriers,
+            options=self.options,
+            channels=self.carriers,
             links=self.links,
-            offers_renewals=self.offers_renewals,
         )
 
-    # ---- people
+    # ---- users
 
     async def add_user(self, user_id: str, *, role: Role = Role.TRADER) -> None:
         """Store a user."""
@@ -326,7 +205,7 @@ class House:
             actor=user_id,
         )
 
-    async def with_sessions(self, *user_ids: str) -> "House":
+    async def with_sessions(self, *user_ids: str) -> "Environment":
         """Add users and log them in."""
         for user_id in user_ids:
             await self.add_user(user_id)
@@ -374,7 +253,7 @@ class House:
 
 
 def _belongs_to_the_test(task: asyncio.Task) -> bool:
-    """Tell the tasks that run the test itself, which the loop knows beside those of the house."""
+    """Tell the tasks that run the test itself, which the loop knows beside those of the services."""
     runner = ("_call_in_runner_task", "_run_tests_and_fixtures")
     return task is asyncio.current_task() or task.get_coro().__qualname__.endswith(runner)
 

@@ -1,0 +1,53 @@
+"""Settings as the services take them: plain values with the defaults of `hullwatch.settings`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from hullwatch.domain.readiness.check_times import CheckTimes, read_check_times
+from hullwatch.services.readiness.check import START_SHARE, warming_at_once
+from hullwatch.services.users.accounts import Registration
+from hullwatch.settings import Settings
+
+_DEFAULT_TIMES = read_check_times("08:30,08:45,09:00")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What an operator can set about the services."""
+
+    public_url: str = "http://127.0.0.1:8000"
+    registration: Registration = Registration.OPEN
+    login_link_lifetime: timedelta = timedelta(minutes=60)
+    monitor_interval_s: float = 5.0
+    validation_interval_s: float = 1800.0
+    validation_cache_s: float = 300.0
+    readiness_times: CheckTimes = _DEFAULT_TIMES
+    histories_per_second: float = 150.0
+    """How many history calls a start outside trading hours spreads its first cycles over."""
+    warming_at_once: int = 50
+    """Accounts whose history a readiness check loads at the same time."""
+    offers_renewal: bool = False
+    sign_out_timeout_s: float = 3.0
+    """How long a user who disconnects waits for Fyers' sign-out."""
+    ping_s: float = 60.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what these settings mean for the services."""
+        return cls(
+            public_url=settings.public_url,
+            registration=Registration(settings.registration_mode),
+            login_link_lifetime=timedelta(minutes=settings.login_link_minutes),
+            monitor_interval_s=settings.monitor_interval_seconds,
+            validation_interval_s=settings.validation_interval_minutes * 60,
+            validation_cache_s=settings.validation_cache_seconds,
+            readiness_times=read_check_times(settings.readiness_times),
+            histories_per_second=settings.fyers_calls_per_second_total * START_SHARE,
+            warming_at_once=warming_at_once(
+                calls_per_second=settings.fyers_calls_per_second,
+                calls_per_second_total=settings.fyers_calls_per_second_total,
+            ),
+            offers_renewal=settings.fyers_refresh,
+            ping_s=settings.ping_seconds,
+        )

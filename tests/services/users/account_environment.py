@@ -1,0 +1,31 @@
+"""Accounts and logins over fakes, for tests."""
+
+from fakes.resources import fake_resources
+
+from hullwatch.app.options import ServiceOptions
+from hullwatch.app.services import build_services
+from hullwatch.services.users.accounts import Registration
+
+PASSWORD = "correct horse battery"
+HERE = "10.0.0.1"
+
+
+class AccountEnvironment:
+    """All services over fakes, with those of accounts at hand."""
+
+    def __init__(self, registration: Registration = Registration.OPEN) -> None:
+        resources = fake_resources(options=ServiceOptions(registration=registration))
+        services = build_services(resources)
+        self.clock, self.store = resources.context.clock, resources.context.store
+        self.hasher = resources.hasher
+        self.logins, self.accounts = services.authentication, services.accounts
+        self.monitoring = services.monitoring
+
+    async def register(self, email: str, *, address: str = HERE, invite: str | None = None):
+        """Register somebody."""
+        return await self.accounts.register(email, PASSWORD, "A Name", address=address, invite=invite)
+
+    @property
+    def audit_kinds(self) -> list[str]:
+        """What the audit trail says, oldest first."""
+        return [entry.kind for entry in self.store.tables.audit]
