@@ -26,9 +26,9 @@ async def all_open(store) -> list[Incident]:
 
 async def test_incidents_come_back_as_stored(store):
     """By subject, with the optional field empty and filled; an unknown subject has none."""
-    assert await begin(store, OUTBOX, TROUBLE) == [OUTBOX, TROUBLE]
+    assert await begin(store, TROUBLE, OUTBOX) == [TROUBLE, OUTBOX]
 
-    assert await all_open(store) == [TROUBLE, OUTBOX]
+    assert await all_open(store) == [OUTBOX, TROUBLE]
     async with store.begin(read_only=True) as work:
         assert await work.incidents.get(MASS_REFUSAL) == TROUBLE
         assert await work.incidents.get(CALENDAR) is None
@@ -49,14 +49,14 @@ async def test_a_subject_has_one_open_incident(store):
 
 async def test_the_last_bad_moment_never_goes_back(store):
     """Two processes note it each in their own time; other incidents stay as they are."""
-    await begin(store, OUTBOX, TROUBLE)
+    await begin(store, TROUBLE, OUTBOX)
     async with store.begin() as work:
         await work.incidents.note_bad(OUTBOX.subject, at=after(5))
         await work.incidents.note_bad(OUTBOX.subject, at=after(4))
         await work.incidents.note_bad("unknown", at=after(4))
         await work.commit()
 
-    assert await all_open(store) == [TROUBLE, replace(OUTBOX, bad_at=after(5))]
+    assert await all_open(store) == [replace(OUTBOX, bad_at=after(5)), TROUBLE]
 
 
 async def test_one_tells_of_it_and_one_of_its_end(store):
