@@ -10,6 +10,7 @@ from sqlalchemy import DateTime, Dialect, Enum, Text
 from sqlalchemy.types import TypeDecorator
 
 from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.market.instruments import Resolution, Symbol
 
 LONGEST_TEXT = 10_000
 """Characters; nothing a person or Fyers gives us to keep is longer than an access token's 8,192."""
@@ -41,6 +42,36 @@ class PlainText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Refuse what cannot be kept."""
         return None if value is None else check_text(value, self.longest)
+
+
+class SymbolText(TypeDecorator[Symbol]):
+    """A symbol, as its text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Symbol | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write it."""
+        return None if value is None else value.text
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Symbol | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read it."""
+        return None if value is None else Symbol.parse(value)
+
+
+class ResolutionText(TypeDecorator[Resolution]):
+    """A resolution, as its code."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Resolution | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write it."""
+        return None if value is None else value.code
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Resolution | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read it."""
+        return None if value is None else Resolution.parse(value)
 
 
 class UtcMoment(TypeDecorator[datetime]):

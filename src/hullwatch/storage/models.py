@@ -9,14 +9,14 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from hullwatch.domain.market.instruments import MAX_SYMBOL_LENGTH
+from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule
 from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME, Role
-from hullwatch.storage.columns import JsonText, PlainText, UtcMoment, word_of
+from hullwatch.storage.columns import JsonText, PlainText, ResolutionText, SymbolText, UtcMoment, word_of
 
 LONGEST_ID = 64
 LONGEST_HASH = 128
@@ -198,8 +198,8 @@ class WatchRow(Base):
 
     id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
-    symbol: Mapped[str] = mapped_column(PlainText(MAX_SYMBOL_LENGTH))
-    resolution: Mapped[str] = mapped_column(PlainText(8))
+    symbol: Mapped[Symbol] = mapped_column(SymbolText)
+    resolution: Mapped[Resolution] = mapped_column(ResolutionText)
     period: Mapped[int]
     rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"))
     created_at: Mapped[datetime] = mapped_column(UtcMoment)
@@ -228,10 +228,10 @@ class SignalRow(Base):
     watch_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
     candle_opened_at: Mapped[datetime] = mapped_column(UtcMoment, primary_key=True)
     rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"), primary_key=True)
-    resolution: Mapped[str] = mapped_column(PlainText(8), primary_key=True)
+    resolution: Mapped[Resolution] = mapped_column(ResolutionText, primary_key=True)
     """A watch whose resolution was changed meets candles that open like ones it judged before, and are others."""
     user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), _owner())
-    symbol: Mapped[str] = mapped_column(PlainText(MAX_SYMBOL_LENGTH))
+    symbol: Mapped[Symbol] = mapped_column(SymbolText)
     period: Mapped[int]
     direction: Mapped[Direction] = mapped_column(word_of(Direction, "direction"))
     candle_closed_at: Mapped[datetime] = mapped_column(UtcMoment)

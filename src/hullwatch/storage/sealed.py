@@ -23,7 +23,7 @@ from hullwatch.storage.models import (
     InstallationRow,
     RenewalRow,
 )
-from hullwatch.storage.transaction import table_of
+from hullwatch.storage.rows import table_of
 
 BATCH = 200
 KEY_CHECK: Final = "key_check"

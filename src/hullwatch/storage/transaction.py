@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import BigInteger, CursorResult, Executable, Select, Table, exists, func, literal, select
+from sqlalchemy import BigInteger, CursorResult, Executable, Select, exists, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hullwatch.storage.engine import answer_of
 from hullwatch.storage.models import Base, UserRow
+from hullwatch.storage.rows import table_of, values_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,6 +71,10 @@ class Transaction:
         # Both know the same on_conflict methods; SQLAlchemy gives them no common type.
         return cast("postgresql.Insert", sqlite.insert(table))
 
+    def insert_row(self, row: Base) -> postgresql.Insert:
+        """Return an INSERT of this row."""
+        return self.insert(type(row)).values(values_of(row))
+
     def insert_for_user(self, row: Base, user_id: str) -> postgresql.Insert:
         """Return an INSERT of this row that does nothing when the user has been removed meanwhile.
 
@@ -96,17 +101,3 @@ class Transaction:
     async def _execute_many(self, statement: Executable, values: Values) -> None:
         connection = await self._db_session.connection()
         await connection.execute(statement, values)
-
-
-def table_of(row: type[Base]) -> Table:
-    """Return the table of a class of rows."""
-    return cast("Table", row.__table__)
-
-
-def values_of(row: Base) -> dict[str, Any]:
-    """Return a row object as the values of an INSERT; a key that the database generates is left to it."""
-    return {
-        column.key: getattr(row, column.key)
-        for column in table_of(type(row)).columns
-        if column is not table_of(type(row)).autoincrement_column
-    }

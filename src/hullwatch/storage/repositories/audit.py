@@ -9,7 +9,8 @@ from sqlalchemy.orm import aliased
 
 from hullwatch.domain.events import AuditEntry
 from hullwatch.storage.models import AuditEventRow, HeartbeatRow, UserRow
-from hullwatch.storage.transaction import Transaction, table_of, values_of
+from hullwatch.storage.rows import row_of, table_of, value_of, values_of
+from hullwatch.storage.transaction import Transaction
 
 _AT_ONCE = 1000
 """Lines that are read before others get a turn."""
@@ -25,7 +26,7 @@ class Audit:
 
     async def add(self, entries: Iterable[AuditEntry]) -> None:
         """Append entries, in their order."""
-        rows = [values_of(_row(entry)) for entry in entries]
+        rows = [values_of(row_of(AuditEventRow, entry)) for entry in entries]
         await self._transaction.execute_many(self._transaction.insert(AuditEventRow), rows)
 
     async def entries(
@@ -49,7 +50,7 @@ class Audit:
         if before is not None:
             query = query.where(AuditEventRow.at < before)
         query = query.order_by(AuditEventRow.at.desc(), AuditEventRow.id.desc()).limit(limit)
-        return [_entry(row) for row in await self._transaction.rows(query)]
+        return [value_of(AuditEntry, row) for row in await self._transaction.rows(query)]
 
     async def lines(
         self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
@@ -92,11 +93,11 @@ class Audit:
         )
         rows = await self._transaction.rows(newest_first.limit(1))
         rows += await self._transaction.rows(oldest_first)
-        return [_entry(row) for row in rows]
+        return [value_of(AuditEntry, row) for row in rows]
 
     async def beat(self, at: datetime) -> None:
         """Remember that the server ran at this moment, in place of the last one."""
-        insert = self._transaction.insert(HeartbeatRow).values(values_of(HeartbeatRow(name=_SERVER, at=at)))
+        insert = self._transaction.insert_row(HeartbeatRow(name=_SERVER, at=at))
         await self._transaction.execute(
             insert.on_conflict_do_update(index_elements=[HeartbeatRow.name], set_={"at": at})
         )
@@ -122,34 +123,4 @@ class Audit:
         )
         query = select(AuditEventRow).select_from(UserRow).join(AuditEventRow, AuditEventRow.id == newest)
         rows = await self._transaction.rows(query)
-        return {row.user_id: _entry(row) for row in rows if row.user_id is not None}
-
-
-def _row(entry: AuditEntry) -> AuditEventRow:
-    return AuditEventRow(
-        at=entry.at,
-        user_id=entry.user_id,
-        kind=entry.kind,
-        actor=entry.actor,
-        from_state=entry.from_state,
-        to_state=entry.to_state,
-        reason=entry.reason,
-        generation=entry.generation,
-        incident_id=entry.incident_id,
-        evidence=entry.evidence,
-    )
-
-
-def _entry(row: AuditEventRow) -> AuditEntry:
-    return AuditEntry(
-        at=row.at,
-        user_id=row.user_id,
-        kind=row.kind,
-        actor=row.actor,
-        from_state=row.from_state,
-        to_state=row.to_state,
-        reason=row.reason,
-        generation=row.generation,
-        incident_id=row.incident_id,
-        evidence=row.evidence,
-    )
+        return {row.user_id: value_of(AuditEntry, row) for row in rows if row.user_id is not None}

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from hullwatch.storage.models import InstallationRow
-from hullwatch.storage.transaction import KEYS_LOCK, Transaction, values_of
+from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 
 
 class Installation:
@@ -19,6 +19,5 @@ class Installation:
 
     async def put(self, name: str, value: str) -> None:
         """Store it, unless there is one of this name."""
-        insert = self._transaction.insert(InstallationRow)
-        row = InstallationRow(name=name, value=value)
-        await self._transaction.execute(insert.values(values_of(row)).on_conflict_do_nothing())
+        insert = self._transaction.insert_row(InstallationRow(name=name, value=value))
+        await self._transaction.execute(insert.on_conflict_do_nothing())

@@ -6,11 +6,12 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, case, delete, func, select, update
 
 from hullwatch.domain.failures import AlreadyExists
-from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.storage.models import MonitoringWishRow, SignalRow, UserRow, WatchRow
-from hullwatch.storage.transaction import Transaction, table_of, values_of
+from hullwatch.storage.rows import row_of, table_of, value_of, values_of
+from hullwatch.storage.transaction import Transaction
 
 _TAKEN = "This symbol is watched already with the same resolution, period and rule."
 
@@ -23,7 +24,7 @@ class Watches:
 
     async def add(self, watch: Watch) -> None:
         """Store a watch; raises `AlreadyExists` for the same symbol, resolution, period and rule."""
-        insert = self._transaction.insert(WatchRow).values(values_of(_watch_row(watch)))
+        insert = self._transaction.insert_row(row_of(WatchRow, watch))
         done = await self._transaction.execute(insert.on_conflict_do_nothing().returning(WatchRow.id))
         if done.first() is None:
             raise AlreadyExists(_TAKEN)
@@ -33,18 +34,18 @@ class Watches:
         row = await self._transaction.row(
             select(WatchRow).where(WatchRow.id == watch_id, WatchRow.user_id == user_id)
         )
-        return None if row is None else _watch(row)
+        return None if row is None else value_of(Watch, row)
 
     async def of_user(self, user_id: str) -> list[Watch]:
         """Return a user's watches, oldest first."""
         query = select(WatchRow).where(WatchRow.user_id == user_id)
         rows = await self._transaction.rows(query.order_by(WatchRow.created_at, WatchRow.id))
-        return [_watch(row) for row in rows]
+        return [value_of(Watch, row) for row in rows]
 
     async def list_all(self) -> list[Watch]:
         """Return everybody's watches, each user's together, oldest first."""
         query = select(WatchRow).order_by(WatchRow.user_id, WatchRow.created_at, WatchRow.id)
-        return [_watch(row) for row in await self._transaction.rows(query)]
+        return [value_of(Watch, row) for row in await self._transaction.rows(query)]
 
     async def update(self, watch: Watch) -> None:
         """Store what may change of a watch; nothing happens when it is gone.
@@ -52,7 +53,7 @@ class Watches:
         Raises:
             AlreadyExists: Another watch of the user reads the same now. The unit of work is to be given up.
         """
-        values = values_of(_watch_row(watch))
+        values = values_of(row_of(WatchRow, watch))
         del values["id"], values["user_id"]
         try:
             await self._transaction.execute(
@@ -91,18 +92,17 @@ class Watches:
     async def wishes(self) -> list[MonitoringWish]:
         """Return everybody's wish who ever had one."""
         query = select(MonitoringWishRow).order_by(MonitoringWishRow.user_id)
-        return [_wish(row) for row in await self._transaction.rows(query)]
+        return [value_of(MonitoringWish, row) for row in await self._transaction.rows(query)]
 
     async def wish(self, user_id: str) -> MonitoringWish | None:
         """Return a user's wish, or None before the first."""
         query = select(MonitoringWishRow).where(MonitoringWishRow.user_id == user_id)
         row = await self._transaction.row(query)
-        return None if row is None else _wish(row)
+        return None if row is None else value_of(MonitoringWish, row)
 
     async def put_wish(self, wish: MonitoringWish) -> None:
         """Store a wish in place of an earlier one."""
-        row = MonitoringWishRow(user_id=wish.user_id, is_wanted=wish.is_wanted, changed_at=wish.changed_at)
-        insert = self._transaction.insert(MonitoringWishRow).values(values_of(row))
+        insert = self._transaction.insert_row(row_of(MonitoringWishRow, wish))
         changes = {"is_wanted": wish.is_wanted, "changed_at": wish.changed_at}
         await self._transaction.execute(
             insert.on_conflict_do_update(index_elements=[MonitoringWishRow.user_id], set_=changes)
@@ -127,9 +127,12 @@ class Watches:
         insert = self._transaction.insert(SignalRow).on_conflict_do_nothing()
         done = await self._transaction.execute(
             insert.returning(table.watch_id, table.candle_opened_at, table.rule, table.resolution),
-            [values_of(_signal_row(wanted[key])) for key in sorted(wanted)],
+            [values_of(row_of(SignalRow, wanted[key])) for key in sorted(wanted)],
         )
-        stored = {(watch_id, opened_at, rule.value, code) for watch_id, opened_at, rule, code in done}
+        stored = {
+            (watch_id, opened_at, rule.value, resolution.code)
+            for watch_id, opened_at, rule, resolution in done
+        }
         return [signal for key, signal in wanted.items() if key in stored]
 
     async def signals(
@@ -144,13 +147,13 @@ class Watches:
         """Return a user's signals whose candle opened in [since, before), newest candle first."""
         query = select(SignalRow).where(SignalRow.user_id == user_id)
         if symbol is not None:
-            query = query.where(SignalRow.symbol == symbol.text)
+            query = query.where(SignalRow.symbol == symbol)
         if since is not None:
             query = query.where(SignalRow.candle_opened_at >= since)
         if before is not None:
             query = query.where(SignalRow.candle_opened_at < before)
         query = query.order_by(SignalRow.candle_opened_at.desc(), SignalRow.watch_id, SignalRow.rule)
-        return [_signal(row) for row in await self._transaction.rows(query.limit(limit))]
+        return [value_of(Signal, row) for row in await self._transaction.rows(query.limit(limit))]
 
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
@@ -182,74 +185,8 @@ class Watches:
             newest,
             and_(SignalRow.watch_id == newest.c.watch_id, SignalRow.candle_opened_at == newest.c.opened_at),
         )
-        return {row.watch_id: _signal(row) for row in await self._transaction.rows(query)}
-
-
-def _watch_row(watch: Watch) -> WatchRow:
-    return WatchRow(
-        id=watch.id,
-        user_id=watch.user_id,
-        symbol=watch.symbol.text,
-        resolution=watch.resolution.code,
-        period=watch.period,
-        rule=watch.rule,
-        created_at=watch.created_at,
-        evaluated_through=watch.evaluated_through,
-    )
-
-
-def _watch(row: WatchRow) -> Watch:
-    return Watch(
-        id=row.id,
-        user_id=row.user_id,
-        symbol=Symbol.parse(row.symbol),
-        resolution=Resolution.parse(row.resolution),
-        period=row.period,
-        rule=row.rule,
-        created_at=row.created_at,
-        evaluated_through=row.evaluated_through,
-    )
-
-
-def _wish(row: MonitoringWishRow) -> MonitoringWish:
-    return MonitoringWish(user_id=row.user_id, is_wanted=row.is_wanted, changed_at=row.changed_at)
+        return {row.watch_id: value_of(Signal, row) for row in await self._transaction.rows(query)}
 
 
 def _key(signal: Signal) -> tuple[str, datetime, str, str]:
     return signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code
-
-
-def _signal_row(signal: Signal) -> SignalRow:
-    return SignalRow(
-        watch_id=signal.watch_id,
-        candle_opened_at=signal.candle_opened_at,
-        rule=signal.rule,
-        user_id=signal.user_id,
-        symbol=signal.symbol.text,
-        resolution=signal.resolution.code,
-        period=signal.period,
-        direction=signal.direction,
-        candle_closed_at=signal.candle_closed_at,
-        close=signal.close,
-        hma=signal.hma,
-        detected_at=signal.detected_at,
-        is_late=signal.is_late,
-    )
-
-
-def _signal(row: SignalRow) -> Signal:
-    return Signal(
-        watch_id=row.watch_id,
-        user_id=row.user_id,
-        symbol=Symbol.parse(row.symbol),
-        resolution=Resolution.parse(row.resolution),
-        period=row.period,
-        rule=row.rule,
-        direction=row.direction,
-        candle_opened_at=row.candle_opened_at,
-        candle_closed_at=row.candle_closed_at,
-        close=row.close,
-        hma=row.hma,
-        detected_at=row.detected_at,
-        is_late=row.is_late,
-    )

@@ -17,7 +17,8 @@ from hullwatch.domain.notifications.notifications import DeliveryState, Notifica
 from hullwatch.storage.cipher import Cipher, channel_address_place, signing_secret_place
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, UserRow
-from hullwatch.storage.transaction import KEYS_LOCK, Transaction, values_of
+from hullwatch.storage.rows import row_of, value_of
+from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 
 _log = structlog.get_logger(component="Storage")
 
@@ -38,20 +39,15 @@ class Channels:
         """Store a channel with where it leads."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         secret = destination.signing_secret
-        row = ChannelRow(
-            id=channel.id,
-            user_id=channel.user_id,
-            kind=channel.kind,
-            label=channel.label,
+        row = row_of(
+            ChannelRow,
+            channel,
             address=self._cipher.seal(destination.address.reveal(), channel_address_place(channel.id)),
-            hint=channel.hint,
             signing_secret=None
             if secret is None
             else self._cipher.seal(secret.reveal(), signing_secret_place(channel.id)),
-            is_on=channel.is_on,
-            created_at=channel.created_at,
         )
-        await self._transaction.execute(self._transaction.insert(ChannelRow).values(values_of(row)))
+        await self._transaction.execute(self._transaction.insert_row(row))
         await self._put_kinds(channel.id, channel.kinds)
 
     async def get(self, user_id: str, channel_id: str) -> Channel | None:
@@ -106,30 +102,9 @@ class Channels:
         for row in await self._transaction.rows(carried) if rows else ():
             kinds[row.channel_id].add(row.kind)
         return [
-            Channel(
-                id=row.id,
-                user_id=row.user_id,
-                kind=row.kind,
-                label=row.label,
-                hint=row.hint,
-                kinds=frozenset(kinds[row.id]),
-                is_on=row.is_on,
-                created_at=row.created_at,
-                health=health_of(row),
-            )
+            value_of(Channel, row, kinds=frozenset(kinds[row.id]), health=value_of(ChannelHealth, row))
             for row in rows
         ]
-
-
-def health_of(row: ChannelRow) -> ChannelHealth:
-    """Return how the row's channel does."""
-    return ChannelHealth(
-        last_sent_at=row.last_sent_at,
-        failures=row.failures,
-        failing_since=row.failing_since,
-        last_error=row.last_error,
-        paused_until=row.paused_until,
-    )
 
 
 def destination_of(row: ChannelRow, cipher: Cipher) -> Destination | None:

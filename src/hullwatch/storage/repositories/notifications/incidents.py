@@ -6,7 +6,8 @@ from sqlalchemy import delete, select, update
 
 from hullwatch.domain.notifications.incidents import Incident
 from hullwatch.storage.models import IncidentRow
-from hullwatch.storage.transaction import Transaction, values_of
+from hullwatch.storage.rows import row_of, value_of
+from hullwatch.storage.transaction import Transaction
 
 
 class Incidents:
@@ -18,24 +19,17 @@ class Incidents:
     async def all_open(self) -> list[Incident]:
         """Return all, by subject."""
         rows = await self._transaction.rows(select(IncidentRow).order_by(IncidentRow.subject))
-        return [_incident(row) for row in rows]
+        return [value_of(Incident, row) for row in rows]
 
     async def get(self, subject: str) -> Incident | None:
         """Return what is open about the subject."""
         row = await self._transaction.row(select(IncidentRow).where(IncidentRow.subject == subject))
-        return None if row is None else _incident(row)
+        return None if row is None else value_of(Incident, row)
 
     async def begin(self, incident: Incident) -> Incident:
         """Store it, unless one about its subject is open; return the one that is."""
-        row = IncidentRow(
-            subject=incident.subject,
-            id=incident.id,
-            began_at=incident.began_at,
-            bad_at=incident.bad_at,
-            notified_at=incident.notified_at,
-        )
-        insert = self._transaction.insert(IncidentRow).values(values_of(row)).on_conflict_do_nothing()
-        await self._transaction.execute(insert)
+        insert = self._transaction.insert_row(row_of(IncidentRow, incident))
+        await self._transaction.execute(insert.on_conflict_do_nothing())
         return await self.get(incident.subject) or incident
 
     async def note_bad(self, subject: str, *, at: datetime) -> None:
@@ -62,9 +56,3 @@ class Incidents:
             delete(IncidentRow).where(IncidentRow.id == incident_id).returning(IncidentRow.id)
         )
         return done.first() is not None
-
-
-def _incident(row: IncidentRow) -> Incident:
-    return Incident(
-        subject=row.subject, id=row.id, began_at=row.began_at, bad_at=row.bad_at, notified_at=row.notified_at
-    )

@@ -12,7 +12,8 @@ from hullwatch.domain.notifications.notifications import (
     NotificationKind,
 )
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, NotificationRow
-from hullwatch.storage.transaction import Transaction, table_of, values_of
+from hullwatch.storage.rows import row_of, table_of, value_of, values_of
+from hullwatch.storage.transaction import Transaction
 
 
 class Notifications:
@@ -23,7 +24,9 @@ class Notifications:
 
     async def add(self, notification: Notification) -> bool:
         """Store it and put it into the outbox; False when one of this kind exists for the user's incident already, or the user has gone."""
-        insert = self._transaction.insert_for_user(_row(notification), notification.user_id)
+        insert = self._transaction.insert_for_user(
+            row_of(NotificationRow, notification), notification.user_id
+        )
         done = await self._transaction.execute(insert.on_conflict_do_nothing().returning(NotificationRow.id))
         is_new = done.first() is not None
         if is_new and notification.kind not in PAGE_ONLY:
@@ -45,7 +48,11 @@ class Notifications:
             .with_for_update(read=True, key_share=True)
         )
         wanted = {(user_id, kind) for user_id, kind in await self._transaction.execute(carried)}
-        rows = [values_of(_row(one)) for one in notifications if (one.user_id, one.kind) in wanted]
+        rows = [
+            values_of(row_of(NotificationRow, one))
+            for one in notifications
+            if (one.user_id, one.kind) in wanted
+        ]
         if not rows:
             return []
         insert = self._transaction.insert(NotificationRow).on_conflict_do_nothing()
@@ -72,7 +79,7 @@ class Notifications:
         if unread_only:
             query = query.where(NotificationRow.read_at.is_(None))
         query = query.order_by(NotificationRow.created_at.desc(), NotificationRow.id.desc()).limit(limit)
-        return [notification_of(row) for row in await self._transaction.rows(query)]
+        return [value_of(Notification, row) for row in await self._transaction.rows(query)]
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool:
         """Note when it was read first; False when the user has no such notification."""
@@ -130,30 +137,3 @@ class Notifications:
         done = await self._transaction.execute(insert.on_conflict_do_nothing())
         if done.rowcount:
             self._transaction.has_deliveries = True
-
-
-def notification_of(row: NotificationRow) -> Notification:
-    """Return a row as a domain value."""
-    return Notification(
-        id=row.id,
-        user_id=row.user_id,
-        kind=row.kind,
-        title=row.title,
-        text=row.text,
-        created_at=row.created_at,
-        incident_id=row.incident_id,
-        read_at=row.read_at,
-    )
-
-
-def _row(notification: Notification) -> NotificationRow:
-    return NotificationRow(
-        id=notification.id,
-        user_id=notification.user_id,
-        kind=notification.kind,
-        title=notification.title,
-        text=notification.text,
-        created_at=notification.created_at,
-        incident_id=notification.incident_id,
-        read_at=notification.read_at,
-    )

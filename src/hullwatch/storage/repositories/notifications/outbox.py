@@ -1,6 +1,7 @@
 """The outbox: claiming what is due, storing how it went, and what operators look at. Notices enter it in ``notifications.py``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +18,9 @@ from hullwatch.domain.notifications.channels import (
 from hullwatch.domain.notifications.notifications import DeliveryState, Notification, NotificationKind
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.models import ChannelRow, DeliveryRow, NotificationRow, UserRow
-from hullwatch.storage.repositories.notifications.channels import destination_of, health_of
-from hullwatch.storage.repositories.notifications.notifications import notification_of
-from hullwatch.storage.transaction import Transaction, table_of, values_of
+from hullwatch.storage.repositories.notifications.channels import destination_of
+from hullwatch.storage.rows import table_of, value_of
+from hullwatch.storage.transaction import Transaction
 
 
 class Outbox:
@@ -40,7 +41,7 @@ class Outbox:
             created_at=notification.created_at,
             due_at=notification.created_at,
         )
-        await self._transaction.execute(self._transaction.insert(DeliveryRow).values(values_of(row)))
+        await self._transaction.execute(self._transaction.insert_row(row))
         self._transaction.has_deliveries = True
 
     async def has_due(self, *, now: datetime) -> bool:
@@ -86,7 +87,7 @@ class Outbox:
                 for one in sorted(results, key=lambda one: one.id)
             ],
         )
-        names = ("last_sent_at", "failures", "failing_since", "last_error", "paused_until")
+        names = [field.name for field in fields(ChannelHealth)]
         known = (
             update(channel)
             .where(channel.c.id == bindparam("of"))
@@ -111,7 +112,7 @@ class Outbox:
         query = (
             _joined(DeliveryRow, NotificationRow, ChannelRow, UserRow.email)
             .join(UserRow, UserRow.id == DeliveryRow.user_id)
-            .where(_is_set_aside())
+            .where(_has_failed())
             .order_by(DeliveryRow.ended_at.desc(), DeliveryRow.id)
             .limit(limit)
         )
@@ -214,15 +215,13 @@ class Outbox:
         return [self._claimed(*row) for row in found]
 
     def _claimed(self, delivery: DeliveryRow, notice: NotificationRow, channel: ChannelRow) -> Claimed:
-        return Claimed(
-            id=delivery.id,
-            attempts=delivery.attempts,
-            created_at=delivery.created_at,
-            notification=notification_of(notice),
-            channel_id=channel.id,
+        return value_of(
+            Claimed,
+            delivery,
+            notification=value_of(Notification, notice),
             channel_kind=channel.kind,
             channel_label=channel.label,
-            health=health_of(channel),
+            health=value_of(ChannelHealth, channel),
             destination=destination_of(channel, self._cipher),
         )
 
@@ -248,23 +247,11 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _is_set_aside() -> ColumnElement[bool]:
+def _has_failed() -> ColumnElement[bool]:
     return and_(
         DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY, NotificationRow.kind != NotificationKind.TEST
     )
 
 
 def _delivery(delivery: DeliveryRow, notice: NotificationRow, channel: ChannelRow) -> Delivery:
-    return Delivery(
-        id=delivery.id,
-        notification_id=notice.id,
-        channel_id=channel.id,
-        channel_label=channel.label,
-        kind=notice.kind,
-        title=notice.title,
-        state=delivery.state,
-        created_at=delivery.created_at,
-        attempts=delivery.attempts,
-        ended_at=delivery.ended_at,
-        last_error=delivery.last_error,
-    )
+    return value_of(Delivery, delivery, channel_label=channel.label, kind=notice.kind, title=notice.title)

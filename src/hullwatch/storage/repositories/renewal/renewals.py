@@ -12,6 +12,7 @@ from hullwatch.domain.secrets import Pin, RefreshToken
 from hullwatch.storage.cipher import Cipher, pin_place, refresh_token_place
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import RenewalRow
+from hullwatch.storage.rows import value_of
 from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 
 _log = structlog.get_logger(component="Storage")
@@ -120,14 +121,4 @@ class Renewals:
 
 
 def _renewal(row: RenewalRow) -> Renewal:
-    return Renewal(
-        user_id=row.user_id,
-        opted_in_at=row.opted_in_at,
-        has_refresh_token=row.refresh_token is not None,
-        app_id=row.app_id,
-        login_generation=row.login_generation,
-        refresh_token_expires_at=row.refresh_token_expires_at,
-        tried_generation=row.tried_generation,
-        last_tried_at=row.last_tried_at,
-        last_outcome=row.last_outcome,
-    )
+    return value_of(Renewal, row, has_refresh_token=row.refresh_token is not None)

@@ -13,7 +13,8 @@ from hullwatch.domain.users.accounts import FyersApp, PendingLogin
 from hullwatch.storage.cipher import Cipher, app_secret_place, token_place
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import BrokerConnectionRow, FyersAppRow, PendingLoginRow
-from hullwatch.storage.transaction import KEYS_LOCK, Transaction, table_of, values_of
+from hullwatch.storage.rows import row_of, table_of, value_of, values_of
+from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 
 _log = structlog.get_logger(component="Storage")
 _ROW = BrokerConnectionRow
@@ -31,11 +32,14 @@ class Connections:
     async def get(self, user_id: str) -> Connection | None:
         """Return a user's connection, or None before the first login."""
         row = await self._transaction.row(select(_ROW).where(_ROW.user_id == user_id))
-        return None if row is None else _connection(row)
+        return None if row is None else value_of(Connection, row)
 
     async def list_all(self) -> list[Connection]:
         """Return all stored connections."""
-        return [_connection(row) for row in await self._transaction.rows(select(_ROW).order_by(_ROW.user_id))]
+        return [
+            value_of(Connection, row)
+            for row in await self._transaction.rows(select(_ROW).order_by(_ROW.user_id))
+        ]
 
     async def save(self, connection: Connection) -> bool:
         """Store it unless a newer generation is stored already, or this one has ended for good meanwhile (then False).
@@ -46,7 +50,7 @@ class Connections:
         is_same = _STORED.generation == connection.generation
         if connection.has_session:
             is_same = and_(is_same, _STORED.state != LoginState.DISCONNECTED)
-        return await self._upsert(_row(connection), where=or_(is_older, is_same))
+        return await self._upsert(row_of(_ROW, connection), where=or_(is_older, is_same))
 
     async def save_observed(self, connections: Sequence[Connection]) -> None:
         """Store standing, last validation and interruption of many sessions, in one call to the driver.
@@ -77,11 +81,13 @@ class Connections:
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token; False when that generation or a newer one is stored already."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
-        row = _row(connection)
-        row.access_token = self._cipher.seal(
-            token.reveal(), token_place(connection.user_id, connection.generation)
+        place = token_place(connection.user_id, connection.generation)
+        row = row_of(
+            _ROW,
+            connection,
+            access_token=self._cipher.seal(token.reveal(), place),
+            token_generation=connection.generation,
         )
-        row.token_generation = connection.generation
         return await self._upsert(row, where=_STORED.generation < connection.generation)
 
     async def token(self, user_id: str, generation: int) -> AccessToken | None:
@@ -120,13 +126,9 @@ class Connections:
     async def put_app(self, user_id: str, app: FyersApp) -> None:
         """Store the user's own Fyers app in place of an earlier one."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
-        row = FyersAppRow(
-            user_id=user_id,
-            app_id=app.app_id,
-            secret=self._cipher.seal(app.secret.reveal(), app_secret_place(user_id, app.app_id)),
-            redirect_uri=app.redirect_uri,
-        )
-        insert = self._transaction.insert(FyersAppRow).values(values_of(row))
+        place = app_secret_place(user_id, app.app_id)
+        row = row_of(FyersAppRow, app, user_id=user_id, secret=self._cipher.seal(app.secret.reveal(), place))
+        insert = self._transaction.insert_row(row)
         changes = {"app_id": row.app_id, "secret": row.secret, "redirect_uri": row.redirect_uri}
         await self._transaction.execute(
             insert.on_conflict_do_update(index_elements=[FyersAppRow.user_id], set_=changes)
@@ -138,16 +140,8 @@ class Connections:
 
     async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
         """Store a login that was begun."""
-        row = PendingLoginRow(
-            state_hash=state_hash,
-            user_id=pending.user_id,
-            app_id=pending.app_id,
-            expires_at=pending.expires_at,
-            browser_hash=pending.browser_hash,
-            may_switch_account=pending.may_switch_account,
-            link_generation=pending.link_generation,
-        )
-        await self._transaction.execute(self._transaction.insert(PendingLoginRow).values(values_of(row)))
+        row = row_of(PendingLoginRow, pending, state_hash=state_hash)
+        await self._transaction.execute(self._transaction.insert_row(row))
 
     async def take_pending(self, state_hash: str) -> PendingLogin | None:
         """Remove and return it: a `state` is good once, even for two callers at the same moment."""
@@ -156,16 +150,7 @@ class Connections:
             delete(table).where(table.c.state_hash == state_hash).returning(table)
         )
         row = taken.first()
-        if row is None:
-            return None
-        return PendingLogin(
-            user_id=row.user_id,
-            app_id=row.app_id,
-            expires_at=row.expires_at,
-            browser_hash=row.browser_hash,
-            may_switch_account=row.may_switch_account,
-            link_generation=row.link_generation,
-        )
+        return None if row is None else value_of(PendingLogin, row)
 
     async def _upsert(self, row: BrokerConnectionRow, *, where: ColumnElement[bool]) -> bool:
         insert = self._transaction.insert_for_user(row, row.user_id)
@@ -191,37 +176,3 @@ class Connections:
         except Undecryptable as problem:
             _log.error("access_token.undecryptable", user_id=user_id, problem=str(problem))
             return None
-
-
-def _row(connection: Connection) -> BrokerConnectionRow:
-    return BrokerConnectionRow(
-        user_id=connection.user_id,
-        state=connection.state,
-        verification_state=connection.verification_state,
-        generation=connection.generation,
-        reason=connection.reason,
-        fyers_id=connection.fyers_id,
-        app_id=connection.app_id,
-        expires_at=connection.expires_at,
-        connected_at=connection.connected_at,
-        last_validated_at=connection.last_validated_at,
-        last_disconnect_at=connection.last_disconnect_at,
-        incident_id=connection.incident_id,
-    )
-
-
-def _connection(row: BrokerConnectionRow) -> Connection:
-    return Connection(
-        user_id=row.user_id,
-        state=row.state,
-        verification_state=row.verification_state,
-        generation=row.generation,
-        reason=row.reason,
-        fyers_id=row.fyers_id,
-        app_id=row.app_id,
-        expires_at=row.expires_at,
-        connected_at=row.connected_at,
-        last_validated_at=row.last_validated_at,
-        last_disconnect_at=row.last_disconnect_at,
-        incident_id=row.incident_id,
-    )

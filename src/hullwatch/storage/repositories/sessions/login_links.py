@@ -1,14 +1,14 @@
 """Login links, by the hashes of their values."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, func, literal, or_, select, update
 
 from hullwatch.domain.sessions.login_links import LoginLink
 from hullwatch.storage.columns import UtcMoment
 from hullwatch.storage.models import LoginLinkRow
-from hullwatch.storage.transaction import Transaction, table_of
+from hullwatch.storage.rows import row_of, table_of, value_of
+from hullwatch.storage.transaction import Transaction
 
 
 class LoginLinks:
@@ -19,16 +19,7 @@ class LoginLinks:
 
     async def add(self, value_hash: str, link: LoginLink) -> bool:
         """Store it; False when its user has been removed."""
-        row = LoginLinkRow(
-            value_hash=value_hash,
-            user_id=link.user_id,
-            generation=link.generation,
-            requested_by=link.requested_by,
-            created_at=link.created_at,
-            expires_at=link.expires_at,
-            used_at=link.used_at,
-            browser_hash=link.browser_hash,
-        )
+        row = row_of(LoginLinkRow, link, value_hash=value_hash)
         insert = self._transaction.insert_for_user(row, link.user_id)
         done = await self._transaction.execute(insert.returning(LoginLinkRow.value_hash))
         return done.first() is not None
@@ -36,7 +27,7 @@ class LoginLinks:
     async def get(self, value_hash: str) -> LoginLink | None:
         """Return the link with this hash, or None."""
         row = await self._transaction.row(select(LoginLinkRow).where(LoginLinkRow.value_hash == value_hash))
-        return None if row is None else _link(row)
+        return None if row is None else value_of(LoginLink, row)
 
     async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
         """Take it for this browser; one statement, so that of two browsers at the same moment one is first."""
@@ -54,7 +45,7 @@ class LoginLinks:
             .returning(table)
         )
         row = taken.first()
-        return None if row is None else _link(row)
+        return None if row is None else value_of(LoginLink, row)
 
     async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
         """Count the user's links that somebody asked for and that have not expired."""
@@ -72,16 +63,3 @@ class LoginLinks:
     async def purge(self, *, ended_before: datetime) -> None:
         """Remove links that expired before that."""
         await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.expires_at < ended_before))
-
-
-def _link(row: Any) -> LoginLink:
-    """Return the link in a row object, or in the columns that a statement returned."""
-    return LoginLink(
-        user_id=row.user_id,
-        generation=row.generation,
-        requested_by=row.requested_by,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        used_at=row.used_at,
-        browser_hash=row.browser_hash,
-    )

@@ -6,7 +6,8 @@ from sqlalchemy import delete, select, update
 
 from hullwatch.domain.users.accounts import ApiToken
 from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow
-from hullwatch.storage.transaction import Transaction, values_of
+from hullwatch.storage.rows import row_of, value_of
+from hullwatch.storage.transaction import Transaction
 
 
 class Logins:
@@ -22,7 +23,7 @@ class Logins:
         row = BrowserLoginRow(
             value_hash=value_hash, user_id=user_id, created_at=created_at, expires_at=expires_at
         )
-        await self._transaction.execute(self._transaction.insert(BrowserLoginRow).values(values_of(row)))
+        await self._transaction.execute(self._transaction.insert_row(row))
 
     async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
         """Return the id of the user whose unexpired browser login this is."""
@@ -51,7 +52,7 @@ class Logins:
     async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None:
         """Store an invite."""
         row = InviteRow(value_hash=value_hash, created_by=created_by, expires_at=expires_at)
-        await self._transaction.execute(self._transaction.insert(InviteRow).values(values_of(row)))
+        await self._transaction.execute(self._transaction.insert_row(row))
 
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
         """Remove it; False unless it existed and had not ended. One statement, so it is good once."""
@@ -63,20 +64,13 @@ class Logins:
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None:
         """Store an API token."""
-        row = ApiTokenRow(
-            id=token.id,
-            user_id=token.user_id,
-            name=token.name,
-            value_hash=value_hash,
-            created_at=token.created_at,
-            last_used_at=token.last_used_at,
-        )
-        await self._transaction.execute(self._transaction.insert(ApiTokenRow).values(values_of(row)))
+        row = row_of(ApiTokenRow, token, value_hash=value_hash)
+        await self._transaction.execute(self._transaction.insert_row(row))
 
     async def token_by_hash(self, value_hash: str) -> ApiToken | None:
         """Return the API token with this hash, or None."""
         row = await self._transaction.row(select(ApiTokenRow).where(ApiTokenRow.value_hash == value_hash))
-        return None if row is None else _token(row)
+        return None if row is None else value_of(ApiToken, row)
 
     async def touch_token(self, token_id: str, *, used_at: datetime) -> None:
         """Note when a token was used last."""
@@ -88,7 +82,7 @@ class Logins:
         """Return a user's tokens, oldest first."""
         query = select(ApiTokenRow).where(ApiTokenRow.user_id == user_id)
         rows = await self._transaction.rows(query.order_by(ApiTokenRow.created_at, ApiTokenRow.id))
-        return [_token(row) for row in rows]
+        return [value_of(ApiToken, row) for row in rows]
 
     async def remove_token(self, user_id: str, token_id: str) -> bool:
         """Remove it; False when the user has no such token."""
@@ -98,13 +92,3 @@ class Logins:
             .returning(ApiTokenRow.id)
         )
         return done.first() is not None
-
-
-def _token(row: ApiTokenRow) -> ApiToken:
-    return ApiToken(
-        id=row.id,
-        user_id=row.user_id,
-        name=row.name,
-        created_at=row.created_at,
-        last_used_at=row.last_used_at,
-    )

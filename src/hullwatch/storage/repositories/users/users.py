@@ -5,7 +5,8 @@ from sqlalchemy import delete, func, select, update
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.storage.models import UserRow
-from hullwatch.storage.transaction import REGISTRATION_LOCK, Transaction, values_of
+from hullwatch.storage.rows import row_of, value_of
+from hullwatch.storage.transaction import REGISTRATION_LOCK, Transaction
 
 
 class Users:
@@ -20,15 +21,7 @@ class Users:
 
     async def add(self, user: User, password_hash: str) -> None:
         """Store a user; raises `AlreadyExists` when the e-mail address is taken."""
-        row = UserRow(
-            id=user.id,
-            email=user.email,
-            full_name=user.full_name,
-            role=user.role,
-            password_hash=password_hash,
-            created_at=user.created_at,
-        )
-        insert = self._transaction.insert(UserRow).values(values_of(row))
+        insert = self._transaction.insert_row(row_of(UserRow, user, password_hash=password_hash))
         done = await self._transaction.execute(insert.on_conflict_do_nothing().returning(UserRow.id))
         if done.first() is None:
             raise AlreadyExists("An account with this e-mail address exists already.")
@@ -36,12 +29,12 @@ class Users:
     async def get(self, user_id: str) -> User | None:
         """Return the user, or None."""
         row = await self._transaction.row(select(UserRow).where(UserRow.id == user_id))
-        return None if row is None else _user(row)
+        return None if row is None else value_of(User, row)
 
     async def by_email(self, email: str) -> tuple[User, str] | None:
         """Return the user and the password hash."""
         row = await self._transaction.row(select(UserRow).where(UserRow.email == email))
-        return None if row is None else (_user(row), row.password_hash)
+        return None if row is None else (value_of(User, row), row.password_hash)
 
     async def password_hash(self, user_id: str) -> str | None:
         """Return the user's password hash, or None without such a user."""
@@ -66,7 +59,7 @@ class Users:
     async def list_all(self) -> list[User]:
         """Return all users, oldest first."""
         query = select(UserRow).order_by(UserRow.created_at, UserRow.id)
-        return [_user(row) for row in await self._transaction.rows(query)]
+        return [value_of(User, row) for row in await self._transaction.rows(query)]
 
     async def count(self) -> int:
         """Return how many users there are."""
@@ -75,7 +68,3 @@ class Users:
     async def remove(self, user_id: str) -> None:
         """Remove the user with everything that is the user's own, by the foreign keys; the audit trail stays."""
         await self._transaction.execute(delete(UserRow).where(UserRow.id == user_id))
-
-
-def _user(row: UserRow) -> User:
-    return User(id=row.id, email=row.email, full_name=row.full_name, role=row.role, created_at=row.created_at)
