@@ -1,3 +1,3 @@
-"""Hullwatch: watches Indian markets for many Fyers accounts at once, and no token expiry stops it."""
+"""Hullwatch: monitors Indian markets for many Fyers accounts at once, also when one account's token expires."""
 
 __version__ = "0.2.0.dev0"
