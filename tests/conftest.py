@@ -1,11 +1,11 @@
-"""What every test shares: the event loop's flavour, where the real market data lie, and that nothing is lost without a word."""
+"""The event loop, the time limits and the real market data for all tests, and the guard against lost errors."""
 
 import os
 from pathlib import Path
 
 import pytest
-from lost_errors import (  # noqa: F401 - most of it is found by pytest
-    ListeningLoop,
+from lost_errors import (  # noqa: F401 - pytest finds the hooks and the fixture by name
+    GuardedLoop,
     _nothing_is_lost,
     pytest_collection_finish,
     pytest_runtest_teardown,
@@ -17,12 +17,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, object]]:
     """Run async tests on asyncio, the loop the product runs on."""
-    return "asyncio", {"loop_factory": ListeningLoop}
+    return "asyncio", {"loop_factory": GuardedLoop}
 
 
 @pytest.fixture(scope="session")
 def market_data() -> Path:
-    """Return the folder of real NSE candles, or skip by name: their licence keeps them out of this repository."""
+    """Return the folder of real NSE candles, or skip the test: their licence keeps them out of this repository."""
     folder = Path(os.environ.get("HULLWATCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         if os.environ.get("CI") == "true":

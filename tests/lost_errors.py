@@ -1,9 +1,8 @@
-"""A guard for the whole suite: what is lost without a word fails the test that lost it.
+"""A guard for the whole suite: a test that loses an error fails.
 
-Asyncio can only log an error of a task that nobody took, and a task that was dropped while it ran; coroutines that were never awaited and
-files or connections that were never closed are warnings, which pytest turns into errors. All of them show when the garbage is
-collected, which by itself happens at any time: in the middle of another test, or of something that does not bear it. So it is collected
-after each test, and what shows then belongs to that test.
+Asyncio only logs the error of a task that nobody awaited, and a task that was dropped while it ran. Coroutines that were never awaited,
+and files or connections that were never closed, are warnings, which pytest turns into errors. All of them appear when Python collects
+garbage, which it may do during a later test. The guard therefore collects garbage after each test, so that the right test fails.
 """
 
 import asyncio
@@ -14,54 +13,62 @@ from typing import Any
 
 import pytest
 
+MOST_OBJECTS = 20_000
+"""The most objects that a collection searches. Modules that tests import and caches that they fill hold half a million."""
+
 
 class LostErrors(logging.Handler):
-    """Keeps what asyncio had to tell and could tell nobody."""
+    """Collects the errors that asyncio could only log."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what was logged; it may come in the middle of anything, so nothing is formatted but the message."""
+        """Add a logged error. Only its message is formatted, because the call can interrupt any other code."""
         self._found.append(record.getMessage())
 
-    def keep(self, context: dict[str, Any]) -> None:
-        """Keep what came to a loop that was closed."""
+    def add(self, context: dict[str, Any]) -> None:
+        """Add an error that reached a closed loop."""
         error, task = context.get("exception"), context.get("task") or context.get("future")
         self._found.append(f"{context.get('message')}: {error!r}\n  {task!r}")
 
     def fail(self) -> None:
-        """Fail, if something was lost since the last time."""
+        """Fail the test if errors were lost since the last call."""
         found, self._found = self._found, []
         if found:
-            pytest.fail("\n".join(["Nobody took what asyncio had to tell:", *found]), pytrace=False)
+            pytest.fail("\n".join(["Errors were lost:", *found]), pytrace=False)
 
 
 _lost = LostErrors()
 logging.getLogger("asyncio").addHandler(_lost)
 
 
-class ListeningLoop(asyncio.SelectorEventLoop):
-    """The loop of async tests. Their runner takes errors that come while the loop runs; those that come afterwards are kept here."""
+class GuardedLoop(asyncio.SelectorEventLoop):
+    """The loop of async tests. While it runs, their runner reports errors; after it is closed, `LostErrors` does."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Take what a callback or a dropped task has to tell."""
+        """Pass on the error of a callback or of a dropped task."""
         if self.is_closed():
-            _lost.keep(context)
+            _lost.add(context)
         else:
             super().call_exception_handler(context)
 
 
 def pytest_collection_finish() -> None:
-    """Leave out all that was there before the first test: collecting garbage then takes a few milliseconds instead of a hundred."""
+    """Exclude all objects made before the first test."""
+    _exclude_all_objects()
+
+
+def _exclude_all_objects() -> None:
+    """Leave out all objects that exist now, so that the next collection takes milliseconds instead of half a second."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_lost() -> Iterator[None]:
-    """Collect a test's garbage after all its own fixtures; pytest fails the test for warnings that show here."""
+    """Collect garbage after all other fixtures of a test; pytest fails the test for warnings that appear here."""
     yield
     gc.collect()
     _lost.fail()
@@ -69,8 +76,12 @@ def _nothing_is_lost() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
-    """Look once more after the fixtures that several tests share."""
+    """Check again after the fixtures that several tests share. After the last test, search the excluded objects too."""
+    if nextitem is None:
+        gc.unfreeze()
     yield
     if nextitem is None:
         gc.collect()
+    elif len(gc.get_objects()) > MOST_OBJECTS:
+        _exclude_all_objects()
     _lost.fail()

@@ -1,0 +1,10 @@
+"""Time limits of the tests, in real seconds.
+
+They only end a test that hangs. Each is at least ten times the usual duration of what it limits, because a busy machine (load average 20 on
+2 cores) needs that long. A test that measures a duration uses a fake clock, or the order of events.
+"""
+
+ANSWER_LIMIT_S = 60.0
+"""For an answer on this machine, which usually takes milliseconds: a request, a message, a browser's next picture."""
+PROCESS_LIMIT_S = 300.0
+"""For a process to become ready, to work, or to stop: a few seconds, most of them for imports."""
