@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from lost_errors import (  # noqa: F401 - pytest finds the hooks and the fixture by name
     GuardedLoop,
     _nothing_is_lost,
@@ -12,6 +13,12 @@ from lost_errors import (  # noqa: F401 - pytest finds the hooks and the fixture
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The time limits of Hypothesis would fail tests on a busy machine.
+settings.register_profile(
+    "unlimited", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unlimited")
 
 
 @pytest.fixture

@@ -62,7 +62,11 @@ tricky = st.sampled_from(
     )
 )
 values = st.one_of(anything, bytes_as_text, tricky)
-quiet = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quiet = settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from limits import ANSWER_LIMIT_S
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser.environment import BrowserEnvironment
-from browser.users import TIMEOUT_MS, BrowserUsers
+from browser.users import BrowserUsers
 from hullwatch.web.built_pages import built_pages
 
 FLAGS = [
@@ -19,7 +20,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-expect.set_options(timeout=TIMEOUT_MS)
+expect.set_options(timeout=ANSWER_LIMIT_S * 1000)
 
 
 def missing(what: str) -> None:

@@ -14,10 +14,10 @@ from datetime import time as day_time
 from pathlib import Path
 from typing import Any
 
+from limits import ANSWER_LIMIT_S, PROCESS_LIMIT_S
+
 from hullwatch.domain.market.calendar import IST, nse_calendar
 
-TIMEOUT_S = 60.0
-"""A cold start on a busy machine has taken 18 s."""
 HERE = Path(__file__).parent
 
 
@@ -34,20 +34,20 @@ def request_json(method: str, url: str, body: Any = None, headers: dict[str, str
         url, method=method, headers={"Content-Type": "application/json", **(headers or {})}
     )
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(request, data, timeout=30) as response:
+    with urllib.request.urlopen(request, data, timeout=ANSWER_LIMIT_S) as response:
         text = response.read()
     return json.loads(text) if text else None
 
 
 def wait_for(url: str, process: subprocess.Popen) -> None:
     """Wait until the process answers at the address."""
-    ends_at = time.monotonic() + TIMEOUT_S
+    ends_at = time.monotonic() + PROCESS_LIMIT_S
     while True:
         try:
             request_json("GET", url)
         except (urllib.error.URLError, OSError):
             assert process.poll() is None, f"the process behind {url} ended with {process.returncode}"
-            assert time.monotonic() < ends_at, f"nothing answered at {url} for {TIMEOUT_S} s"
+            assert time.monotonic() < ends_at, f"nothing answered at {url} for {PROCESS_LIMIT_S} s"
             time.sleep(0.05)
         else:
             return
@@ -123,10 +123,10 @@ class BrowserEnvironment:
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(15)
+                process.wait(PROCESS_LIMIT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(5)
+                process.wait(PROCESS_LIMIT_S)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Make a control call to the simulator."""

@@ -5,6 +5,7 @@ import sqlite3
 from urllib.parse import urlsplit
 
 import pytest
+from limits import ANSWER_LIMIT_S
 from playwright.sync_api import Page, expect
 
 from browser.environment import BrowserEnvironment
@@ -104,7 +105,7 @@ def test_opening_a_link_changes_nothing(environment: BrowserEnvironment, users: 
     )
     place = urlsplit(address)
     for method in ("GET", "HEAD"):
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=ANSWER_LIMIT_S)
         connection.request(method, place.path)
         assert connection.getresponse().status == 200
         connection.close()

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from limits import ANSWER_LIMIT_S
 from playwright.sync_api import expect
 
-from browser.environment import TIMEOUT_S, BrowserEnvironment
+from browser.environment import BrowserEnvironment
 from browser.users import PHONE, BrowserUsers, accessibility_findings, readable_by_scripts
 
 pytestmark = pytest.mark.browser
@@ -49,7 +50,7 @@ class Receiver:
 
 def wait_until_posted(receiver: Receiver, number: int) -> None:
     """Wait until this number of messages has arrived."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + ANSWER_LIMIT_S
     while len(receiver.bodies) < number and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(receiver.bodies) == number

@@ -5,14 +5,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from limits import ANSWER_LIMIT_S
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
-from browser.environment import TIMEOUT_S, BrowserEnvironment
+from browser.environment import BrowserEnvironment
 
 PASSWORD = "correct horse battery"
 APP = {"appId": "HULLWATCH-100", "secret": "simulator"}
 AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
-TIMEOUT_MS = 30_000
 NO_VALUE = "\N{EN DASH}"
 """What a page shows instead of a missing number."""
 WIDE = {"width": 1440, "height": 900}
@@ -72,7 +72,7 @@ class BrowserUser:
     def open(self, path: str = "/") -> Page:
         """Open a tab."""
         tab = self.context.new_page()
-        tab.set_default_timeout(TIMEOUT_MS)
+        tab.set_default_timeout(ANSWER_LIMIT_S * 1000)
         self.tabs.append(tab)
         tab.goto(f"{self.environment.url}{path}")
         return tab
@@ -139,7 +139,7 @@ def price_of(tab: Page, symbol: str) -> str:
 
 def wait_until(tab: Page, script: str, argument: Any = None) -> None:
     """Wait until the script is true in the page."""
-    tab.wait_for_function(script, arg=argument, timeout=TIMEOUT_S * 1000)
+    tab.wait_for_function(script, arg=argument, timeout=ANSWER_LIMIT_S * 1000)
 
 
 def wait_for_another_price(tab: Page, symbol: str, old: str) -> None:

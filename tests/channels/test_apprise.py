@@ -10,6 +10,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fakes.clock import FakeClock
+from limits import ANSWER_LIMIT_S
 
 from channels.receivers import Receiver, http_receiver, status
 from channels.samples import LINK, destination, message
@@ -34,7 +35,9 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def services() -> AsyncIterator[AppriseChannel]:
     """Apprise that may reach this machine."""
-    made = AppriseChannel(AddressGuard(allows_private=True), SystemClock(), processes=2, limit_s=20.0)
+    made = AppriseChannel(
+        AddressGuard(allows_private=True), SystemClock(), processes=2, limit_s=ANSWER_LIMIT_S
+    )
     yield made
     await made.close()
 
@@ -42,7 +45,7 @@ async def services() -> AsyncIterator[AppriseChannel]:
 @pytest.fixture
 async def guarded() -> AsyncIterator[AppriseChannel]:
     """Apprise as it is unless the operator says otherwise."""
-    made = AppriseChannel(AddressGuard(), SystemClock(), processes=1, limit_s=20.0)
+    made = AppriseChannel(AddressGuard(), SystemClock(), processes=1, limit_s=ANSWER_LIMIT_S)
     yield made
     await made.close()
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from limits import ANSWER_LIMIT_S, PROCESS_LIMIT_S
+
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.users.accounts import Role, User
@@ -21,15 +23,13 @@ from hullwatch.storage.keys import load_keys
 from hullwatch.storage.store import Store, UnitOfWork
 from hullwatch.storage.upgrade import upgrade
 
-PATIENCE_S = 60.0
-"""For a process to be ready; cold imports take long on a busy machine."""
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJmeV9pZCI6IkZZMDAwMDEifQ.c2lnbmF0dXJl"
 PASSWORD = "correct horse battery"
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:
     """Return the condition's first true value."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PROCESS_LIMIT_S
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
@@ -42,7 +42,7 @@ def fetch(url: str, method: str = "GET", body: object = None, **headers: str) ->
     request = urllib.request.Request(
         url, data, {"Content-Type": "application/json", **headers}, method=method
     )
-    with urllib.request.urlopen(request, timeout=20) as reply:
+    with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as reply:
         return json.load(reply)
 
 
@@ -82,7 +82,7 @@ class Program:
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(PROCESS_LIMIT_S)
 
 
 def user_named(name: str, *, role: Role = Role.TRADER) -> User:

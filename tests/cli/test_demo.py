@@ -4,7 +4,7 @@ import asyncio
 import re
 from datetime import datetime
 
-import pytest
+from limits import PROCESS_LIMIT_S
 
 from hullwatch.cli.demo import DemoOptions, run_demo
 from hullwatch.cli.demo.teller import Teller
@@ -42,7 +42,6 @@ class Listener(Teller):
         """Lines outside the story are not kept."""
 
 
-@pytest.mark.timeout(300)
 async def test_the_morning_is_told_to_the_bell(tmp_path) -> None:
     """A warning, readiness, an end, and a login by the link on a phone that is signed in nowhere."""
     with listen_on("127.0.0.1", 0) as probe:
@@ -53,7 +52,7 @@ async def test_the_morning_is_told_to_the_bell(tmp_path) -> None:
     )
     ringing = asyncio.create_task(teller.has_rung.wait())
 
-    await asyncio.wait({playing, ringing}, return_when=asyncio.FIRST_COMPLETED, timeout=240)
+    await asyncio.wait({playing, ringing}, return_when=asyncio.FIRST_COMPLETED, timeout=PROCESS_LIMIT_S)
     playing.cancel()
     ringing.cancel()
     await asyncio.wait({playing, ringing})

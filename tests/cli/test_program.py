@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limits import PROCESS_LIMIT_S
 from typer.testing import Result
 
 from hullwatch import __version__
@@ -200,7 +201,7 @@ def run_process(*arguments: str, stdout: int, **environment: str) -> subprocess.
         stderr=subprocess.PIPE,
         env={**os.environ, **environment},
         start_new_session=True,
-        timeout=60,
+        timeout=PROCESS_LIMIT_S,
         check=False,
     )
 

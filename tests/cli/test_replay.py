@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from limits import PROCESS_LIMIT_S
 from typer.testing import Result
 
 from hullwatch.domain.sessions.tokens import IST
@@ -170,7 +171,7 @@ def test_without_matplotlib_a_sentence_says_how_to_get_it(home: Path) -> None:
         (sys.executable, "-c", hide, "replay", file, *OF_SBIN, "--plot", "out.png"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROCESS_LIMIT_S,
         check=False,
         start_new_session=True,
     )

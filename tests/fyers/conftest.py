@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import stamina
 from fakes.clock import FakeClock
+from limits import ANSWER_LIMIT_S
 
 from fyers.scripted import Scripted, scripted_server
 from hullwatch.domain.secrets import AccessToken
@@ -45,8 +46,8 @@ def client_for(clock: FakeClock):
         settings = {
             "clock": clock,
             "random": Random(7),
-            "timeout_s": 5.0,
-            "connect_timeout_s": 2.0,
+            "timeout_s": ANSWER_LIMIT_S,
+            "connect_timeout_s": ANSWER_LIMIT_S,
             **settings,
         }
         async with FyersClient(f"{url}/api/v3", f"{url}/data", url, **settings) as client:

@@ -4,6 +4,7 @@ from inspect import isclass
 import aiohttp
 import pytest
 from aiohttp import client_exceptions, http_exceptions
+from limits import ANSWER_LIMIT_S
 
 from fyers.scripted import Say
 from hullwatch.fyers.errors import Reply
@@ -45,7 +46,7 @@ def test_an_error_without_a_row_takes_its_ancestors(error, cause):
 async def test_a_broken_connection_is_not_tried_again_behind_our_back(server):
     """One request sent is one request made, although the HTTP library would repeat it by itself."""
     server.always("/x", Say(body={"s": "ok"}))
-    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         await transport.send(Request("GET", f"{server.url}/x"))
         server.always("/x", Say(how="reset"))
 
@@ -57,7 +58,7 @@ async def test_a_broken_connection_is_not_tried_again_behind_our_back(server):
 async def test_a_redirect_is_a_reply_and_not_followed(server):
     """A redirect never carries the token to another address."""
     server.always("/x", Say(302, b"", headers={"Location": f"{server.url}/y"}))
-    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
     assert isinstance(reply, Reply)
@@ -77,7 +78,7 @@ async def test_a_redirect_is_a_reply_and_not_followed(server):
 async def test_how_long_to_wait_is_read_from_either_header(server, headers, seconds):
     """Seconds are taken first, milliseconds where there are none."""
     server.always("/x", Say(429, b"", headers=headers))
-    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
     assert reply.retry_after == seconds
@@ -86,7 +87,7 @@ async def test_how_long_to_wait_is_read_from_either_header(server, headers, seco
 @pytest.mark.parametrize("url", ["http:///nothing", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "", "x"])
 async def test_a_bad_address_is_trouble_and_not_an_error(url):
     """A base address that is none ends in a word."""
-    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", url))
 
     assert isinstance(reply, Trouble)
@@ -95,7 +96,7 @@ async def test_a_bad_address_is_trouble_and_not_an_error(url):
 async def test_a_body_may_be_as_large_as_allowed_and_no_larger(server):
     """The bound is on the body as it comes out, compressed or not."""
     server.always("/x", Say(body=b"x" * 1000))
-    async with Transport(timeout_s=2, connect_timeout_s=1) as transport:
+    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         fits = await transport.send(Request("GET", f"{server.url}/x", largest_reply=1000))
         bursts = await transport.send(Request("GET", f"{server.url}/x", largest_reply=999))
 

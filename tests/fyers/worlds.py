@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from fakes.broker import AccountState, FakeBroker
 from fakes.clock import FakeClock
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
@@ -141,7 +142,7 @@ async def simulated_world(clock: FakeClock, **settings: Any) -> AsyncIterator[Si
             server.base_url,
             clock=clock,
             random=Random(7),
-            timeout_s=settings.pop("timeout_s", 30.0),
+            timeout_s=settings.pop("timeout_s", ANSWER_LIMIT_S),
             **settings,
         ) as client,
         aiohttp.ClientSession() as http,

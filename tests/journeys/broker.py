@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
+from limits import ANSWER_LIMIT_S
 
 APP_ID = "HULLWATCH-100"
 APP_SECRET = "simulator"
-PATIENCE_S = 30.0
 """Real seconds for one answer."""
 
 
@@ -16,7 +16,7 @@ class SimulatedBroker:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S))
 
     async def close(self) -> None:
         """Close the connection."""

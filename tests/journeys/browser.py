@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import aiohttp
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.notifications.notifications import FOR_OPERATORS
-from journeys.broker import APP_ID, APP_SECRET, PATIENCE_S
+from journeys.broker import APP_ID, APP_SECRET
 
 PASSWORD = "a long enough passphrase"
 
@@ -67,7 +68,7 @@ class Browser:
         self._reading: list[asyncio.Task[None]] = []
         self.http = aiohttp.ClientSession(
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # the address has no name
-            timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S),
             headers={"Origin": base_url},
         )
 

@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import aiohttp
+from limits import PROCESS_LIMIT_S
 
-PROCESS_PATIENCE_S = 60.0
-"""Real seconds for a process to answer; cold imports take long on a busy machine."""
 LIVING_BY_THE_SIMULATOR = (str(Path(__file__).with_name("house_process.py")),)
 SERVE = ("-m", "hullwatch", "serve")
 
@@ -49,7 +48,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         process = self._process = self._launch()
-        deadline = time.monotonic() + PROCESS_PATIENCE_S
+        deadline = time.monotonic() + PROCESS_LIMIT_S
         async with aiohttp.ClientSession() as http:
             while not await _answers(http, self.url):
                 assert process.poll() is None, self.said
@@ -81,7 +80,7 @@ class ServerProcess:
         if process is None:
             return 0
         process.send_signal(number)
-        return process.wait(PROCESS_PATIENCE_S)
+        return process.wait(PROCESS_LIMIT_S)
 
 
 async def _answers(http: aiohttp.ClientSession, url: str) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.market.candles import closes_between
@@ -112,7 +113,9 @@ async def _has_cycled(person: Browser, since: datetime) -> bool:
 @pytest.fixture
 async def group(open_here, request) -> AsyncIterator[Group]:
     """Return three people who watch one symbol each."""
-    async with open_here(fyers_timeout_seconds=1 if "hanging" in request.node.name else 10) as town:
+    async with open_here(
+        fyers_timeout_seconds=3 if "hanging" in request.node.name else ANSWER_LIMIT_S
+    ) as town:
         people = await town.settle_in(3, SYMBOL)
         yield Group(town, people, [await person.open_tab() for person in people])
 

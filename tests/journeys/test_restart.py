@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
@@ -105,7 +104,6 @@ async def killable(
             await broker.close()
 
 
-@pytest.mark.timeout(240)
 async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
     """A server killed while a candle is judged loses no acknowledged watch and no session, and stores every signal exactly once."""
     config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
@@ -162,7 +160,6 @@ async def _advance_to(broker: SimulatedBroker, moment: datetime) -> None:
     await broker.advance((moment - now).total_seconds())
 
 
-@pytest.mark.timeout(240)
 async def test_kill_9_of_the_served_product(tmp_path: Path) -> None:
     """`hullwatch serve`, killed while watches are being added, has every one that it acknowledged, the session, and the wish."""
     async with killable(SERVE, tmp_path, SimulatorConfig(port=0)) as (server, _, asha):

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import aiohttp
 import pytest
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.runtime.logs import configure_logging
 from journeys.browser import Browser, Tab
@@ -234,7 +235,7 @@ class Walk:
             writer.write(line.encode())
             await writer.drain()
             writer.write_eof()
-            answer = (await asyncio.wait_for(reader.read(), 30)).decode("latin-1")
+            answer = (await asyncio.wait_for(reader.read(), ANSWER_LIMIT_S)).decode("latin-1")
             assert not any(secret in answer for secret in self.secrets.values())
             writer.close()
         await self.ask("POST", "/api/auth/login", raw=PASSWORD.encode() * 20_000)

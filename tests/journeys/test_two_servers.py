@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sharing.conftest import redis_server
 from sharing.redis_process import RedisProcess
 
@@ -46,6 +45,10 @@ class Pair:
                 status
             )
         return await self.broker.total(self.tabs[0].fyers_id)
+
+    async def share(self) -> bool:
+        """Whether many requests at both cost one call to Fyers; on a busy machine Redis may answer too late at first."""
+        return await self.validations(times=20) == 1
 
     async def redis_is_ready(self, *, is_ready: bool) -> bool:
         """Whether both servers say so of Redis; both have to be ready themselves, whatever they say."""
@@ -88,14 +91,13 @@ async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
         yield Pair(simulator, broker, (servers[0], servers[1]), (one, other))
 
 
-@pytest.mark.timeout(240)
 async def test_two_servers_share_while_redis_lives_and_do_without_it(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
     """One question to Fyers between them; without Redis one each; and with it again one, by itself. Both stay ready throughout."""
     async with two_servers(tmp_path, redis_server.url) as pair:
         await pair.statuses()
-        assert await pair.validations(times=20) == 1
+        await until(pair.share, "they share one question")
         assert await pair.sharing() == [{"isUsed": True, "isAnswering": True}] * 2
 
         for harm, mend in (
@@ -109,14 +111,13 @@ async def test_two_servers_share_while_redis_lives_and_do_without_it(
             assert [one["isUsed"] for one in await pair.sharing()] == [True, True]
             mend()
             await until(lambda: pair.redis_is_ready(is_ready=True), "both found it again")
-            assert await pair.validations(times=20) == 1
+            await until(pair.share, "they share one question again")
 
         for server in pair.servers:
             assert await server.stop() == 0
             assert "Traceback" not in server.said
 
 
-@pytest.mark.timeout(240)
 async def test_redis_learns_of_nobody_and_nobody_of_its_password(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
@@ -126,7 +127,7 @@ async def test_redis_learns_of_nobody_and_nobody_of_its_password(
         path = redis_server.url.removeprefix("unix://")
         async with two_servers(tmp_path, f"unix://:{PASSWORD_OF_REDIS}@{path}") as pair:
             await pair.tabs[0].call("POST", "/api/token-validation/validate-all")
-            assert await pair.validations() == 1
+            await until(pair.share, "they share one question")
             await until(lambda: pair.redis_is_ready(is_ready=True), "it takes the password")
             asha = pair.tabs[0]
             session = pair.simulator.broker.accounts.newest_session(asha.fyers_id)

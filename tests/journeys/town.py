@@ -1,7 +1,7 @@
 """Where the stories happen: the real simulator, the real house before it on a real database, and its real HTTP door.
 
 Time stands still until a story moves it: the simulator's clock is advanced and the house's is set by it. Nothing here sleeps for a time; what
-has to happen is awaited by asking the API, within `PATIENCE_S`.
+has to happen is awaited by asking the API, within `ANSWER_LIMIT_S`.
 """
 
 import asyncio
@@ -12,12 +12,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from limits import ANSWER_LIMIT_S
+
 from hullwatch.app import Application, open_application
 from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_application, url_of
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.settings import Settings, read_settings
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
-from journeys.broker import PATIENCE_S, SimulatedBroker
+from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
 
 ORDINARY_MONDAY = datetime.fromisoformat("2026-11-23T10:07:31+05:30")
@@ -39,7 +41,7 @@ class OneRhythm(Random):
 async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
     """Return the first true value of `check`, asked again and again."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_S
+    deadline = loop.time() + ANSWER_LIMIT_S
     while not (value := await check()):
         assert loop.time() < deadline, f"it did not happen: {what or check.__qualname__}"
         await asyncio.sleep(0.004)
@@ -105,7 +107,7 @@ class Town:
 
             stack.push_async_callback(stop)
             is_up = asyncio.create_task(ready.wait(), name="server is up")
-            await asyncio.wait({is_up, serving}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({is_up, serving}, timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             assert is_up.done(), "the server did not come up"
             self._house, self._running = house, stack.pop_all()
 
@@ -202,6 +204,7 @@ def settings_for(simulator_url: str, data_dir: Path, **overrides: Any) -> Settin
             "fyers_base_url": f"{simulator_url}/api/v3",
             "fyers_data_url": f"{simulator_url}/data",
             "fyers_public_url": simulator_url,
+            "fyers_connect_timeout_seconds": 60,
             "validation_interval_minutes": 1440,
             **overrides,
         }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import PROCESS_LIMIT_S
 
 from hullwatch.simulator.market.calendar import IST, from_date, is_trading_day
 
@@ -49,7 +50,7 @@ def base_url() -> Iterator[str]:
             yield process.stdout.readline().split()[3].removesuffix("/api/v3")
         finally:
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(PROCESS_LIMIT_S) == 0
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def sdk(oracle: Path, base_url: str, tmp_path_factory: pytest.TempPathFactory) -
     def run(script: str) -> dict[str, Any]:
         done = subprocess.run(
             [oracle, HERE / script, base_url],
-            cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "NO_PROXY": "*"},
+            cwd=folder, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False, env={**os.environ, "NO_PROXY": "*"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout.splitlines()[-1])

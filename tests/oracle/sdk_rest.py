@@ -15,7 +15,7 @@ FOUND = {}
 
 def control(method, path, body=None):
     """Make a control call of the simulator."""
-    answer = requests.request(method, f"{BASE}/simulator{path}", json=body, timeout=10)
+    answer = requests.request(method, f"{BASE}/simulator{path}", json=body, timeout=60)
     answer.raise_for_status()
     return answer.json()
 
@@ -33,7 +33,7 @@ def login(fyers_id):
         response_type="code", state="s1", grant_type="authorization_code",
     )  # fmt: skip
     location = requests.get(
-        session.generate_authcode() + f"&fyersId={fyers_id}", allow_redirects=False, timeout=10
+        session.generate_authcode() + f"&fyersId={fyers_id}", allow_redirects=False, timeout=60
     ).headers["Location"]
     FOUND["redirect"] = dict(parse_qsl(urlsplit(location).query))
     session.set_token(FOUND["redirect"]["auth_code"])

@@ -27,7 +27,7 @@ defines.INDEX_HSM_MAPPING_API = f"{BASE}/sym_details/index_hsm_mapping.json"
 
 def control(path, body=None):
     """Make a control call of the simulator."""
-    answer = requests.post(f"{BASE}/simulator{path}", json=body, timeout=10)
+    answer = requests.post(f"{BASE}/simulator{path}", json=body, timeout=60)
     answer.raise_for_status()
     return answer.json()
 
@@ -49,7 +49,7 @@ def wait_for(kind, **fields):
         )
 
     with CHANGED:
-        if not CHANGED.wait_for(came, timeout=8):
+        if not CHANGED.wait_for(came, timeout=60):
             SEEN.append({"type": "missing", "wanted": [kind, fields]})
     return len(SEEN)
 
@@ -63,16 +63,16 @@ socket = data_ws.FyersDataSocket(
 )  # fmt: skip
 socket._FyersDataSocket__url = STREAM
 socket.connect()
-opened.wait(8)
+opened.wait(60)
 socket.subscribe(symbols=["NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:NOPE-EQ"], data_type="SymbolUpdate")
 wait_for("sf", symbol="NSE:SBIN-EQ")
 wait_for("if", symbol="NSE:NIFTY50-INDEX")
 before = len(SEEN)
 control("/clock", {"advanceSeconds": 300})
 with CHANGED:
-    CHANGED.wait_for(lambda: any(message.get("type") == "sf" for message in SEEN[before:]), timeout=8)
+    CHANGED.wait_for(lambda: any(message.get("type") == "sf" for message in SEEN[before:]), timeout=60)
 quote = requests.get(
-    f"{BASE}/data/quotes?symbols=NSE:SBIN-EQ", headers={"Authorization": f"HULLWATCH-100:{token}"}, timeout=10
+    f"{BASE}/data/quotes?symbols=NSE:SBIN-EQ", headers={"Authorization": f"HULLWATCH-100:{token}"}, timeout=60
 ).json()["d"][0]["v"]
 later = [message for message in SEEN[before:] if message.get("type") == "sf"]
 socket.subscribe(symbols=["NSE:SBIN-EQ"], data_type="DepthUpdate")

@@ -8,6 +8,7 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.simulator import frames
 from hullwatch.simulator.frames import FrameType, UnreadableFrame
@@ -59,7 +60,7 @@ def items(data):
 
 async def told(socket):
     """Return the next binary frame."""
-    message = await asyncio.wait_for(socket.receive(), 10)
+    message = await asyncio.wait_for(socket.receive(), ANSWER_LIMIT_S)
     assert message.type is aiohttp.WSMsgType.BINARY, message
     assert struct.unpack(">H", message.data[:2])[0] == len(message.data) - 2
     return message.data
@@ -225,7 +226,7 @@ async def test_a_second_connection_of_an_account_closes_the_first(simulator):
 
     await login(simulator, token)
 
-    message = await asyncio.wait_for(first.receive(), 10)
+    message = await asyncio.wait_for(first.receive(), ANSWER_LIMIT_S)
     assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE}
 
 
@@ -235,7 +236,7 @@ async def test_a_drop_breaks_the_named_account_once(simulator):
     socket, bystander = await login(simulator, token), await login(simulator, other)
     await simulator.control("POST", "/faults", {"kind": "stream_drop", "fyersId": "XA00001", "count": 1})
 
-    message = await asyncio.wait_for(socket.receive(), 10)
+    message = await asyncio.wait_for(socket.receive(), ANSWER_LIMIT_S)
     again, snapshots = await subscribed(simulator, token, SBIN)
 
     assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}

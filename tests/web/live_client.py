@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-
-LIMIT_S = 5.0
-"""A test that waits longer for a message has failed."""
+from limits import ANSWER_LIMIT_S
 
 
 class Closed(Exception):  # noqa: N818 - a fact
@@ -35,7 +33,7 @@ class LiveSocket:
 
     async def receive(self) -> dict:
         """Return the next message; raises `Closed`."""
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             message = await self.from_app.get()
         if message["type"] == "websocket.close":
             raise Closed(message["code"])
@@ -88,7 +86,7 @@ async def live(
     socket = LiveSocket()
     socket.to_app.put_nowait({"type": "websocket.connect"})
     served = asyncio.create_task(app(scope, socket.to_app.get, socket.send))
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(ANSWER_LIMIT_S):
         accepted = await socket.from_app.get()
     assert accepted["type"] == "websocket.accept"
     try:
@@ -96,5 +94,5 @@ async def live(
     finally:
         socket.gate.set()
         socket.to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             await served

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.broker import Call
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import (
@@ -369,7 +370,7 @@ async def test_an_admin_asks_and_the_user_is_told(env, phone):
     assert asked.id == "asha"
     assert notice.kind in LEADS_TO_LOGIN
     assert asker_of(notice) == "admin"
-    assert (await asyncio.wait_for(anext(tab), 1)).message == NotificationStored(notice)
+    assert (await asyncio.wait_for(anext(tab), ANSWER_LIMIT_S)).message == NotificationStored(notice)
     assert env.store.tables.login_links == {}
     seen = await env.look(value_of(await env.links.link_for("asha", requested_by=asker_of(notice))), phone)
     assert seen.asker is not None

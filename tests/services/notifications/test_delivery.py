@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.channels import hang
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import StorageUnavailable
@@ -389,7 +390,7 @@ async def test_stopping_in_order_sees_through_what_is_under_way(env: Environment
     await env.clock.settle()
     await tell(env, "n2")
     gate.set()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, ANSWER_LIMIT_S)
 
     assert states(env) == {"n1.hook": DeliveryState.SENT, "n2.hook": DeliveryState.WAITING}
     assert [message.id for _, message in env.carriers.attempts] == ["n1.hook"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import PROCESS_LIMIT_S
 
 from domain.market.calendar.published_days import AUCTION_SINCE, CLOSED_WEEKDAYS, EXTRA_HOURS
 
@@ -62,7 +63,7 @@ def walked(zone: str) -> dict[str, np.ndarray]:
         [sys.executable, WALKER, FIRST.isoformat(), str(DAYS)],
         env=environment,
         capture_output=True,
-        timeout=100,
+        timeout=PROCESS_LIMIT_S,
         check=True,
     )
     answer = json.loads(done.stdout)
