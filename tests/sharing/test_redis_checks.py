@@ -8,6 +8,7 @@ import pytest
 from fakes.clock import FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import ANSWER_LIMIT_S
 from structlog.testing import capture_logs
 
 from hullwatch.domain.secrets import SecretText
@@ -19,7 +20,7 @@ from sharing.redis_process import RedisProcess
 
 async def until_it_answers(checks) -> None:
     """Wait until Redis is called again and answers."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(ANSWER_LIMIT_S):
         while not await checks.ping():  # noqa: ASYNC110 - a process outside has no event
             await asyncio.sleep(0)
 
@@ -47,7 +48,7 @@ async def test_a_killed_redis_is_not_called_until_it_answers_again(
 
 async def test_a_hanging_redis_delays_nobody(clients: RedisClients, redis_server: RedisProcess) -> None:
     """Connections stay open without an answer: each call times out, and later calls do not wait at all."""
-    checks = clients.open("a")
+    checks = clients.open("a", answer_within_s=2)
     await checks.confirm("asha", 1)
     redis_server.freeze()
 
@@ -65,7 +66,7 @@ async def test_a_failure_is_logged_once_for_many_calls(
 ) -> None:
     """All calls under way fail together; the log has one line at the change and one at the recovery."""
     with capture_logs() as logs:
-        checks = clients.open("a")
+        checks = clients.open("a", answer_within_s=2)
         await asyncio.gather(*(checks.ping() for _ in range(8)))
         getattr(redis_server, fault)()
 
@@ -82,7 +83,7 @@ async def test_a_failure_is_logged_once_for_many_calls(
 
 async def test_too_many_own_calls_are_not_a_failed_redis(clients: RedisClients) -> None:
     """A call without a free connection goes to Fyers; Redis still counts as available."""
-    checks = clients.open("a", most_connections=1, free_within_s=0, answer_within_s=10)
+    checks = clients.open("a", most_connections=1, free_within_s=0)
 
     answers = await asyncio.gather(*(checks.confirmation("asha", 1) for _ in range(50)))
 
@@ -93,7 +94,7 @@ async def test_too_many_own_calls_are_not_a_failed_redis(clients: RedisClients) 
 
 async def test_calls_wait_for_a_free_connection(clients: RedisClients) -> None:
     """Four hundred calls share three connections, and each gets its own answer."""
-    checks = clients.open("a", most_connections=3, free_within_s=30, answer_within_s=10)
+    checks = clients.open("a", most_connections=3)
     await checks.confirm("asha", 7)
 
     answers = await asyncio.gather(*(checks.confirmation("asha", place) for place in range(400)))
@@ -103,7 +104,7 @@ async def test_calls_wait_for_a_free_connection(clients: RedisClients) -> None:
 
 async def test_a_cancelled_call_leaves_no_answer_for_the_next(clients: RedisClients) -> None:
     """An answer that arrives after its caller was cancelled must not reach the next call on that connection."""
-    checks = clients.open("a", most_connections=4, free_within_s=30, answer_within_s=10)
+    checks = clients.open("a", most_connections=4)
     for place in range(8):
         await checks.confirm("asha", place)
 
@@ -187,11 +188,15 @@ def test_an_impossible_value_is_no_confirmation(value, left) -> None:
         assert answer == Unconfirmed()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=20,
+    deadline=None,
+)
 @given(user_id=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 async def test_every_user_id_has_its_own_confirmation(clients: RedisClients, user_id: str) -> None:
     """Ids of any characters are hashed without collisions."""
-    checks = clients.open("a", answer_within_s=10)
+    checks = clients.open("a")
 
     await checks.confirm(user_id, 7)
 
@@ -244,7 +249,11 @@ _PIECES = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=150,
+    deadline=None,
+)
 @given(reply=st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join), hangs_up=st.booleans())
 async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, hangs_up: bool) -> None:
     """Error replies, other protocols and impossible replies count as no answer; a real Redis is used again later."""
@@ -274,7 +283,7 @@ async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, 
     await checks.close()
 
     checks._redis = clients.open("a")._redis
-    async with asyncio.timeout(30):  # its timeout is short here, and this machine may be busy
+    async with asyncio.timeout(ANSWER_LIMIT_S):  # its timeout is short here, and this machine may be busy
         while not await checks.ping():
             await clock.advance(60)
     assert checks.report().is_answering
@@ -301,7 +310,7 @@ def test_an_impossible_address_is_refused_at_once(url: str) -> None:
 
 async def test_redis_holds_no_user_id_and_no_salt(clients: RedisClients, redis_server: RedisProcess) -> None:
     """Keys are salted hashes. Values are numbers and the name of a process."""
-    checks = clients.open("prc_1", answer_within_s=10)
+    checks = clients.open("prc_1")
     await checks.confirm("usr_canary", 31337)
     await checks.claim("usr_canary", 31337)
 

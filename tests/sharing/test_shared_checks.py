@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from fakes.clock import FakeClock
 from fakes.shared_checks import FakeSharedChecks, SharedMemory
+from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.sessions.shared_checks import Claim, Confirmed, SharingUnavailable, Unconfirmed
 from hullwatch.services.ports import SharedChecks
@@ -25,7 +26,7 @@ class Pair:
         """Wait until the short-lived confirmation is gone, by the clock of the store."""
         if self.clock is not None:
             await self.clock.advance(0.05)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             while await self.short_lived.confirmation(user_id, 1) != Unconfirmed():  # noqa: ASYNC110 - a store has no event
                 await asyncio.sleep(0)
 
@@ -35,11 +36,10 @@ def pair(request, clock) -> Pair:
     """Return the clients of the fake, then of Redis."""
     if request.param == "redis":
         clients = request.getfixturevalue("clients")
-        limits = {"answer_within_s": 10}  # no case is about time, and this machine may be busy
         return Pair(
-            clients.open("a", **limits),
-            clients.open("b", **limits),
-            clients.open("c", good_for_s=0.02, **limits),
+            clients.open("a"),
+            clients.open("b"),
+            clients.open("c", good_for_s=0.02),
             None,
         )
     memory = SharedMemory(clock)

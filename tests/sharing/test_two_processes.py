@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.clock import FakeClock
+from limits import ANSWER_LIMIT_S
 from services.environment import ALICE, BOB, CAROL, OPENING, Environment
 
 from hullwatch.runtime.clock import SystemClock
@@ -20,7 +21,7 @@ class Process:
 
     def __init__(self, name: str, env: Environment, clients: RedisClients) -> None:
         self.env = env
-        self.shared = clients.open(name)
+        self.shared = clients.open(name, answer_within_s=5)
         self.validation = TokenValidationService(
             env.context,
             connections=env.connections,
@@ -78,7 +79,7 @@ async def test_a_failing_redis_costs_calls_and_nothing_else(
         assert await validating == {ValidationVerdict.VALID}
         assert await validate_all(processes, fresh=True) == {ValidationVerdict.VALID}
         repair()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             while not all([await process.shared.ping() for process in processes]):  # noqa: ASYNC110 - a process outside has no event
                 await asyncio.sleep(0)
         for process in processes:
