@@ -1,4 +1,4 @@
-"""A broker in memory that tests script by Fyers id. Satisfies `hullwatch.services.ports.BrokerPort`."""
+"""A broker in memory that tests control by Fyers id. Satisfies `BrokerPort`."""
 
 import base64
 import json
@@ -35,10 +35,10 @@ from hullwatch.runtime.clock import Clock
 class AccountState(Enum):
     """How Fyers treats every call of one account."""
 
-    ALIVE = "alive"
-    EXPIRED = "expired"  # refused everywhere; /profile says -8
-    REVOKED = "revoked"  # refused everywhere; /profile says -17
-    UNAVAILABLE = "troubled"  # 502 pages
+    ACTIVE = "active"
+    EXPIRED = "expired"  # every service refuses; /profile with -8
+    REVOKED = "revoked"  # every service refuses; /profile with -17
+    UNAVAILABLE = "unavailable"  # 502 pages
     HANGING = "hanging"  # no answer until the client's time limit of `FakeBroker.timeout_s`
     RATE_LIMITED = "rate_limited"
 
@@ -61,9 +61,9 @@ class Call:
 
 @dataclass
 class _Account:
-    state: AccountState = AccountState.ALIVE
+    state: AccountState = AccountState.ACTIVE
     seen: set[str] = field(default_factory=set)
-    dead: dict[str, AccountState] = field(default_factory=dict)
+    refused: dict[str, AccountState] = field(default_factory=dict)
     queued: dict[BrokerService, deque[BrokerFailure]] = field(default_factory=lambda: defaultdict(deque))
     fixed: dict[BrokerService, BrokerFailure] = field(default_factory=dict)
     profile_id: str | None = None
@@ -80,10 +80,12 @@ _PATHS = {
 
 
 class FakeBroker:
-    """Fyers in memory: alive and empty until told otherwise.
+    """Fyers in memory: every account is active and nothing is served until a test changes that.
 
-    `calls` holds what reached the broker, oldest first; `unsent` what the credential forbade, as the real client does.
-    `before_answer` is awaited with each call after it was recorded, so that a test can change the world meanwhile.
+    Attributes:
+        calls: the calls that reached the broker, oldest first.
+        unsent: the calls that the credential forbade, as in the real client.
+        before_answer: awaited with each call after it was recorded, so that a test can change something meanwhile.
     """
 
     quotes_per_call = 50
@@ -97,7 +99,6 @@ class FakeBroker:
         self.before_answer: Callable[[Call], Awaitable[None]] | None = None
         self.is_down = False
         self.circuit_reports: Sequence[CircuitReport] = ()
-        self.is_market_open_now = True
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
         self.listed: list[Instrument] = []
@@ -105,23 +106,21 @@ class FakeBroker:
         self._accounts: dict[str, _Account] = defaultdict(_Account)
         self.takes_refresh_tokens = False
         self.renewed_lifetime: timedelta | None = None
-        """How long renewed sessions last; as long as all others unless given."""
-        self.renews_dead_tokens = False
-        """Whether renewed tokens are refused by every service from the beginning."""
+        """The lifetime of renewed sessions; None means that of all others."""
+        self.renews_refused_tokens = False
+        """Whether every service refuses renewed tokens."""
         self.pins: dict[str, str] = defaultdict(lambda: "1234")
         self._refresh_tokens: dict[str, tuple[str, str]] = {}
         self._auth_codes: dict[str, str] = {}
         self._numbers = count(1)
 
-    # ---- scripting
-
     def set_state(self, fyers_id: str, state: AccountState) -> None:
-        """Treat every token of the account so; expired and revoked ones stay dead after a new login."""
+        """Set the state of every token of the account; expired and revoked tokens stay refused after a new login."""
         account = self._accounts[fyers_id]
         if account.state in {AccountState.EXPIRED, AccountState.REVOKED}:
-            account.dead.update(dict.fromkeys(account.seen, account.state))
-        if state is AccountState.ALIVE:
-            account.dead.clear()
+            account.refused.update(dict.fromkeys(account.seen, account.state))
+        if state is AccountState.ACTIVE:
+            account.refused.clear()
         account.state = state
 
     def queue(self, fyers_id: str, failure: BrokerFailure, *, times: int = 1) -> None:
@@ -129,7 +128,7 @@ class FakeBroker:
         self._accounts[fyers_id].queued[failure.service].extend([failure] * times)
 
     def always(self, fyers_id: str, service: BrokerService, failure: BrokerFailure | None) -> None:
-        """Answer all the account's calls to one service with a failure; `None` ends that."""
+        """Answer all calls of the account to one service with a failure; `None` removes it."""
         fixed = self._accounts[fyers_id].fixed
         if failure is None:
             fixed.pop(service, None)
@@ -137,13 +136,13 @@ class FakeBroker:
             fixed[service] = failure
 
     def answer_profile_as(self, fyers_id: str, other: str) -> None:
-        """Let ``/profile`` say that the token belongs to someone else."""
+        """Let ``/profile`` return another Fyers id."""
         self._accounts[fyers_id].profile_id = other
 
     def issue_refresh_token(
         self, fyers_id: str, app_id: str = "HULLWATCH-100", *, days: int = 14
     ) -> RefreshToken:
-        """Return a refresh token, a JWT that ends in about two weeks."""
+        """Return a refresh token, a JWT that expires in about two weeks."""
         ends_at = next_daily_end(self.clock.now()) + timedelta(days=days)
         claims = {"sub": "refresh_token", "fy_id": fyers_id, "exp": int(ends_at.timestamp())}
         token = _jwt({**claims, "jti": next(self._numbers)})
@@ -151,17 +150,17 @@ class FakeBroker:
         return RefreshToken(token)
 
     def issue_auth_code(self, fyers_id: str) -> AuthCode:
-        """Return an auth code as Fyers' login page would hand it out; good once."""
+        """Return an auth code as from Fyers' login page; it is valid once."""
         code = f"auth-code-{next(self._numbers)}"
         self._auth_codes[code] = fyers_id
         return AuthCode(code)
 
     def issue_token(self, fyers_id: str, *, lifetime: timedelta | None = None) -> AccessToken:
-        """Return a new token of the account, a JWT that says when it ends and whose it is."""
+        """Return a new token of the account, a JWT with its expiry and the Fyers id."""
         account = self._accounts[fyers_id]
         if account.state in {AccountState.EXPIRED, AccountState.REVOKED}:
-            account.dead.update(dict.fromkeys(account.seen, account.state))
-            account.state = AccountState.ALIVE
+            account.refused.update(dict.fromkeys(account.seen, account.state))
+            account.state = AccountState.ACTIVE
         now = self.clock.now()
         ends_at = next_daily_end(now) if lifetime is None else now + lifetime
         claims = {
@@ -187,21 +186,19 @@ class FakeBroker:
         )
 
     def serve_quotes(self, quotes: Iterable[Quote]) -> None:
-        """Serve these quotes to everybody from now on."""
+        """Serve these quotes to all accounts from now on."""
         self.quotes_by_symbol.update((quote.symbol, quote) for quote in quotes)
 
     def serve_candles(self, symbol: Symbol, resolution: Resolution, candles: Iterable[Candle]) -> None:
-        """Add candles to what history answers."""
+        """Add candles to the history."""
         self.candles_by_key[symbol, resolution].extend(candles)
 
     def calls_of(self, user_id: str) -> list[Call]:
         """Return the calls made with this user's credentials."""
         return [call for call in self.calls if call.user_id == user_id]
 
-    # ---- the port
-
     def circuits(self) -> Sequence[CircuitReport]:
-        """Return what the test put there."""
+        """Return `circuit_reports`."""
         return self.circuit_reports
 
     def history_span(self, resolution: Resolution) -> timedelta:
@@ -228,7 +225,7 @@ class FakeBroker:
     async def renew_access_token(
         self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
     ) -> BrokerResult[AccessToken]:
-        """Answer a refresh token and its owner's PIN with a new token, where that is offered."""
+        """Answer a refresh token and its owner's PIN with a new token, if `takes_refresh_tokens`."""
         fyers_id, app_id = self._refresh_tokens.get(refresh_token.reveal(), (None, None))
         call = Call("renew_access_token", BrokerService.LOGIN, None, fyers_id, None, self.clock.now())
         await self._record(call)
@@ -245,12 +242,12 @@ class FakeBroker:
         if pin.reveal() != self.pins[fyers_id]:
             return RequestRefused(call.service, code=-1049, http_status=400, message="wrong PIN")
         token = self.issue_token(fyers_id, lifetime=self.renewed_lifetime)
-        if self.renews_dead_tokens:
-            self._accounts[fyers_id].dead[token.reveal()] = AccountState.REVOKED
+        if self.renews_refused_tokens:
+            self._accounts[fyers_id].refused[token.reveal()] = AccountState.REVOKED
         return Answered(token)
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:
-        """Return whose token it is."""
+        """Return the Fyers id of the token."""
         failure = await self._call("profile_id", BrokerService.PROFILE, credential)
         own = self._accounts[credential.fyers_id].profile_id or credential.fyers_id
         return failure or Answered(own)
@@ -262,11 +259,6 @@ class FakeBroker:
     async def check_data(self, credential: Credential) -> BrokerResult[None]:
         """Check the token at the data service."""
         return await self._call("check_data", BrokerService.DATA, credential) or Answered(None)
-
-    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
-        """Return `is_market_open_now`."""
-        failure = await self._call("is_market_open", BrokerService.DATA, credential)
-        return failure or Answered(self.is_market_open_now)
 
     async def quotes(
         self, credential: Credential, symbols: Sequence[Symbol]
@@ -301,10 +293,10 @@ class FakeBroker:
         return Answered(arrange_candles(candle for candle in served if start <= candle.opened_at <= end))
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
-        """End the token."""
+        """Revoke the token."""
         failure = await self._call("sign_out", BrokerService.TRADING, credential)
         if failure is None:
-            self._accounts[credential.fyers_id].dead[credential.token.reveal()] = AccountState.REVOKED
+            self._accounts[credential.fyers_id].refused[credential.token.reveal()] = AccountState.REVOKED
         return failure or Answered(None)
 
     async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:
@@ -314,8 +306,6 @@ class FakeBroker:
         if self.is_down:
             return Unavailable(call.service, cause="http_502", http_status=502)
         return Answered(tuple(self.listed))
-
-    # ---- how an account's call ends
 
     async def _call(
         self, name: str, service: BrokerService, credential: Credential, **details: Any
@@ -350,14 +340,14 @@ class FakeBroker:
             return account.queued[service].popleft()
         if service in account.fixed:
             return account.fixed[service]
-        state = account.dead.get(credential.token.reveal(), account.state)
+        state = account.refused.get(credential.token.reveal(), account.state)
         if state is AccountState.HANGING:
             await self.clock.sleep(self.timeout_s)
         return self._as_failure(state, service)
 
     def _as_failure(self, state: AccountState, service: BrokerService) -> BrokerFailure | None:
         return {
-            AccountState.ALIVE: None,
+            AccountState.ACTIVE: None,
             AccountState.EXPIRED: refusal(service, is_expired=True),
             AccountState.REVOKED: refusal(service),
             AccountState.UNAVAILABLE: Unavailable(service, cause="http_502", http_status=502),
@@ -367,7 +357,7 @@ class FakeBroker:
 
 
 def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused:
-    """Return what each of Fyers' services says of a dead token; only ``/profile`` tells old age from the rest."""
+    """Return each service's refusal of a token; only ``/profile`` has a code of its own for an expired one."""
     code = {
         BrokerService.PROFILE: -8 if is_expired else -17,
         BrokerService.TRADING: -16,

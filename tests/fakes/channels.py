@@ -1,4 +1,4 @@
-"""Ways beyond the page that deliver into lists. Satisfies `ChannelPort`; passes the same cases as the real ones in ``tests/channels``."""
+"""Channels that deliver into lists. They satisfy `ChannelPort` and pass the cases of ``tests/channels``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,13 +11,14 @@ Behaviour = Callable[[Message], Awaitable[SendOutcome] | SendOutcome]
 
 
 class FakeChannels:
-    """Takes every message unless told otherwise for an address.
+    """Delivers every message unless an address has another behaviour.
 
     Attributes:
-        arrived: what was taken, address and message, in order.
-        attempts: every sending that was begun.
-        behaviours: address → what becomes of a message to it; one that answers `Sent` has taken it.
-        refused: addresses that nobody may give.
+        arrived: address and message of each delivery, in order.
+        attempts: address and message of each attempt.
+        behaviours: address → outcome of a message to it; `Sent` delivers it.
+        refused: addresses that `check` refuses.
+        checked: the destinations that were checked.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class FakeChannels:
         self.checked: list[Destination] = []
 
     async def check(self, destination: Destination) -> None:
-        """Refuse what a test says is to be refused."""
+        """Refuse the addresses in `refused`, and mail without a mail server."""
         self.checked.append(destination)
         if destination.kind is ChannelKind.EMAIL and not self.can_mail:
             raise InvalidInput("There is no mail server.", field="kind")
@@ -37,7 +38,7 @@ class FakeChannels:
             raise InvalidInput("It leads to a private network.", field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
-        """Take it, or do as the test says."""
+        """Deliver the message, or follow the behaviour of its address."""
         address = destination.address.reveal()
         self.attempts.append((address, message))
         behaviour = self.behaviours.get(address, lambda _: Sent())
@@ -49,7 +50,7 @@ class FakeChannels:
         return outcome
 
     def limit_s(self, kind: ChannelKind) -> float:
-        """Ten seconds for all."""
+        """Return ten seconds for every kind."""
         return 10.0
 
     def ids(self, address: str) -> list[str]:
@@ -58,5 +59,5 @@ class FakeChannels:
 
 
 async def hang(_: Message) -> SendOutcome:
-    """Never answer."""
+    """Never return an outcome."""
     return await asyncio.get_running_loop().create_future()

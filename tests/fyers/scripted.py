@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that answers as each test says; stands where Fyers would be, below everything of ours."""
+"""A tiny HTTP server on loopback that answers as each test replies; stands where Fyers would be, below everything of ours."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 
 @dataclass
-class Heard:
+class ReceivedRequest:
     """One request as it arrived; `raw_path` is undecoded."""
 
     method: str
@@ -25,7 +25,7 @@ class Heard:
 
 
 @dataclass
-class Say:
+class ScriptedReply:
     """One answer: a status with a body, or a way of not answering."""
 
     status: int = 200
@@ -47,29 +47,29 @@ class Scripted:
     """Answers by path: first what was queued for it, then its standing answer, else 404 with an HTML page."""
 
     def __init__(self) -> None:
-        self.heard: list[Heard] = []
-        self.verification_state: dict[str, Say] = {}
-        self.queued: dict[str, deque[Say]] = defaultdict(deque)
+        self.received: list[ReceivedRequest] = []
+        self.defaults: dict[str, ScriptedReply] = {}
+        self.queued: dict[str, deque[ScriptedReply]] = defaultdict(deque)
         self.arrived = asyncio.Condition()
         self.release = asyncio.Event()
         self.url = ""
 
-    def always(self, path: str, say: Say) -> None:
+    def always(self, path: str, reply: ScriptedReply) -> None:
         """Answer this path so from now on."""
-        self.verification_state[path] = say
+        self.defaults[path] = reply
 
-    def next(self, path: str, *says: Say) -> None:
+    def next(self, path: str, *replies: ScriptedReply) -> None:
         """Answer the path's next requests so, one each."""
-        self.queued[path].extend(says)
+        self.queued[path].extend(replies)
 
     async def wait_for(self, count: int) -> None:
         """Wait until so many requests have arrived."""
         async with self.arrived:
-            await self.arrived.wait_for(lambda: len(self.heard) >= count)
+            await self.arrived.wait_for(lambda: len(self.received) >= count)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Remember the request and answer it."""
-        heard = Heard(
+        received = ReceivedRequest(
             request.method,
             request.path,
             request.raw_path,
@@ -78,30 +78,30 @@ class Scripted:
             await request.read(),
         )
         async with self.arrived:
-            self.heard.append(heard)
+            self.received.append(received)
             self.arrived.notify_all()
         queue = self.queued[request.path]
-        page = Say(404, "<html>nothing here</html>", "text/html")
-        say = queue.popleft() if queue else self.verification_state.get(request.path, page)
-        return await self._speak(request, say)
+        page = ScriptedReply(404, "<html>nothing here</html>", "text/html")
+        reply = queue.popleft() if queue else self.defaults.get(request.path, page)
+        return await self._send(request, reply)
 
-    async def _speak(self, request: web.Request, say: Say) -> web.StreamResponse:
-        body = say.bytes()
-        if say.how == "whole":
+    async def _send(self, request: web.Request, reply: ScriptedReply) -> web.StreamResponse:
+        body = reply.bytes()
+        if reply.how == "whole":
             return web.Response(
-                status=say.status, body=body, content_type=say.content_type, headers=dict(say.headers)
+                status=reply.status, body=body, content_type=reply.content_type, headers=dict(reply.headers)
             )
-        if say.how == "hang":
+        if reply.how == "hang":
             await self.release.wait()
-            return web.Response(status=say.status, body=body, content_type=say.content_type)
-        if say.how == "reset":
+            return web.Response(status=reply.status, body=body, content_type=reply.content_type)
+        if reply.how == "reset":
             request.transport.abort()
             return web.Response()
-        response = web.StreamResponse(status=say.status, headers={"Content-Type": say.content_type})
-        if say.how == "half":
+        response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
+        if reply.how == "half":
             response.content_length = len(body) + 1000
         await response.prepare(request)
-        if say.how == "endless":
+        if reply.how == "endless":
             while not self.release.is_set() and not request.transport.is_closing():
                 await response.write(b"x" * 65536)
         else:

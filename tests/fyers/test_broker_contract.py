@@ -29,7 +29,6 @@ SERVICES = {
     "profile_id": BrokerService.PROFILE,
     "check_trading": BrokerService.TRADING,
     "check_data": BrokerService.DATA,
-    "is_market_open": BrokerService.DATA,
     "quotes": BrokerService.DATA,
     "candles": BrokerService.HISTORY,
 }
@@ -63,7 +62,7 @@ async def test_a_live_session_is_answered(world, name):
     asha = await world.credential("asha", "XA00001")
 
     assert isinstance(await call(world, name, asha), Answered)
-    assert await world.heard("XA00001") == 1
+    assert await world.received("XA00001") == 1
 
 
 async def test_answers_are_in_the_domains_words(world):
@@ -74,7 +73,6 @@ async def test_answers_are_in_the_domains_words(world):
     candles = (await call(world, "candles", asha)).value.candles
 
     assert await world.broker.profile_id(asha) == Answered("XA00001")
-    assert await world.broker.is_market_open(asha) == Answered(True)
     assert [quote.symbol for quote in quotes] == [SBIN]
     assert quotes[0].ltp > 0
     assert len(candles) > 1
@@ -117,13 +115,13 @@ async def test_a_session_that_is_over_is_not_asked_for(world):
     asha.lease.is_under_verification = True
 
     assert await world.broker.check_data(asha) == SessionDisconnected(BrokerService.DATA)
-    assert await world.heard("XA00001") == 0
+    assert await world.received("XA00001") == 0
     assert await world.broker.check_data(asha.for_verification()) == Answered(None)
 
     asha.lease.is_over = True
 
     assert await world.broker.check_data(asha.for_verification()) == SessionDisconnected(BrokerService.DATA)
-    assert await world.heard("XA00001") == 1
+    assert await world.received("XA00001") == 1
 
 
 async def test_after_its_known_end_a_session_is_not_asked_for(world):
@@ -132,7 +130,7 @@ async def test_after_its_known_end_a_session_is_not_asked_for(world):
     await world.clock.advance_to(asha.expires_at)
 
     assert await world.broker.check_trading(asha) == SessionDisconnected(BrokerService.TRADING)
-    assert await world.heard("XA00001") == 0
+    assert await world.received("XA00001") == 0
 
 
 async def test_a_login_brings_a_token_once(world):
@@ -197,7 +195,7 @@ async def test_a_renewed_session_may_be_refused_by_every_service(world):
     """A token can look well and be dead from the beginning."""
     old = await world.credential("asha", "XA00001")
     token = await refresh_token(world, "XA00001")
-    await world.offer_renewals(dead_tokens=True)
+    await world.offer_renewals(refused_tokens=True)
 
     answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
 

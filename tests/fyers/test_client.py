@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fyers.conftest import CANARY, make_credential
-from fyers.scripted import Say
+from fyers.scripted import ScriptedReply
 from hullwatch.domain.failures import (
     Answered,
     BrokerService,
@@ -23,7 +23,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.domain.users.accounts import FyersApp
-from hullwatch.fyers.breakers import HEARD_WITHIN_S
+from hullwatch.fyers.breakers import UNANSWERED_FOR_S
 from hullwatch.fyers.login import login_url
 from hullwatch.fyers.rate_limit import PacingLimits
 
@@ -44,9 +44,9 @@ ROOMY = PacingLimits(per_second=1000, per_minute=1000)
 HTML = "<!DOCTYPE html><html><title>your access token has expired, please login</title></html>"
 
 
-def say_page(status: int) -> Say:
+def cloudflare_page(status: int) -> ScriptedReply:
     """Return a page of the edge, whose words speak of a login and mean nothing."""
-    return Say(status, HTML, "text/html")
+    return ScriptedReply(status, HTML, "text/html")
 
 
 # ---- what is asked, and what comes of it
@@ -54,31 +54,33 @@ def say_page(status: int) -> Say:
 
 async def test_a_call_carries_app_and_token_in_fyers_form(server, client, credential):
     """The Authorization header is app id, colon, token; the token is nowhere else in the request."""
-    server.always("/api/v3/funds", Say(body=FUNDS))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(credential) == Answered(None)
 
-    (heard,) = server.heard
-    assert heard.headers["Authorization"] == f"HULLWATCH-100:{CANARY}"
-    assert heard.headers["version"] == "3"
-    assert "Cookie" not in heard.headers
-    assert CANARY not in heard.raw_path
+    (received,) = server.received
+    assert received.headers["Authorization"] == f"HULLWATCH-100:{CANARY}"
+    assert received.headers["version"] == "3"
+    assert "Cookie" not in received.headers
+    assert CANARY not in received.raw_path
 
 
 async def test_cookies_of_the_edge_are_not_sent_back(server, client, credential):
     """What one account's answer sets as a cookie never travels with another account's call."""
-    server.always("/api/v3/funds", Say(body=FUNDS, headers={"Set-Cookie": "__cf_bm=abc; Path=/"}))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS, headers={"Set-Cookie": "__cf_bm=abc; Path=/"}))
 
     await client.check_trading(credential)
     await client.check_trading(make_credential("bela", "XB00002"))
 
-    assert all("Cookie" not in heard.headers for heard in server.heard)
+    assert all("Cookie" not in received.headers for received in server.received)
 
 
 async def test_the_profile_gives_the_fyers_id_alone(server, client, credential):
     """Of a profile only the Fyers id is kept."""
     data = {"fy_id": "XA00001", "name": "ASHA", "email_id": "a@example.com", "PAN": "ABCDE1234F"}
-    server.always("/api/v3/profile", Say(body={"s": "ok", "code": 200, "message": "", "data": data}))
+    server.always(
+        "/api/v3/profile", ScriptedReply(body={"s": "ok", "code": 200, "message": "", "data": data})
+    )
 
     assert await client.profile_id(credential) == Answered("XA00001")
 
@@ -86,12 +88,12 @@ async def test_the_profile_gives_the_fyers_id_alone(server, client, credential):
 async def test_symbols_are_encoded_so_that_an_ampersand_stays_in_its_symbol(server, client, credential):
     """``M&M`` is asked for as one symbol, and its quote is found again."""
     item = {"n": "NSE:M&M-EQ", "s": "ok", "v": {"lp": 3012.5, "volume": 1200, "tt": "1795406100"}}
-    server.always("/data/quotes", Say(body={"s": "ok", "code": 200, "d": [item]}))
+    server.always("/data/quotes", ScriptedReply(body={"s": "ok", "code": 200, "d": [item]}))
 
     answer = await client.quotes(credential, [SBIN, MNM])
 
-    (heard,) = server.heard
-    assert heard.raw_path == "/data/quotes?symbols=NSE%3ASBIN-EQ%2CNSE%3AM%26M-EQ"
+    (received,) = server.received
+    assert received.raw_path == "/data/quotes?symbols=NSE%3ASBIN-EQ%2CNSE%3AM%26M-EQ"
     assert [(quote.symbol, quote.ltp, quote.volume) for quote in answer.value] == [(MNM, 3012.5, 1200)]
 
 
@@ -108,13 +110,13 @@ async def test_history_is_asked_for_in_epoch_seconds(server, client, credential)
     start = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
     opens = [int(start.timestamp()) + 300 * step for step in (1, 0, 2, -1)]
     rows = [[opened, 10.0, 12.0, 9.0, 11.0, 100] for opened in opens]
-    server.always("/data/history", Say(body={"s": "ok", "candles": rows}))
+    server.always("/data/history", ScriptedReply(body={"s": "ok", "candles": rows}))
 
     answer = await client.candles(
         credential, SBIN, Resolution("5"), start=start, end=start + timedelta(minutes=10)
     )
 
-    assert server.heard[0].query == {
+    assert server.received[0].query == {
         "symbol": "NSE:SBIN-EQ",
         "resolution": "5",
         "date_format": "0",
@@ -127,7 +129,7 @@ async def test_history_is_asked_for_in_epoch_seconds(server, client, credential)
 
 async def test_no_data_is_an_answer(server, client, credential):
     """``no_data`` gives no candles and no failure."""
-    server.always("/data/history", Say(body={"candles": [], "message": "", "s": "no_data"}))
+    server.always("/data/history", ScriptedReply(body={"candles": [], "message": "", "s": "no_data"}))
     start = datetime(2026, 11, 22, tzinfo=UTC)
 
     answer = await client.candles(credential, SBIN, Resolution("1D"), start=start, end=start)
@@ -136,50 +138,50 @@ async def test_no_data_is_an_answer(server, client, credential):
     assert answer.value.candles == ()
 
 
-async def test_the_market_is_open_when_its_normal_session_is(server, client, credential):
-    """Of all rows the NSE cash market's normal session decides."""
-    server.always("/data/marketStatus", Say(body=STATUS))
+async def test_a_market_status_confirms_the_session(server, client, credential):
+    """The status of any market shows that the data service accepts the token."""
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
 
-    assert await client.is_market_open(credential) == Answered(True)
     assert await client.check_data(credential) == Answered(None)
 
 
 async def test_signing_out_posts_null(server, client, credential):
     """Sign-out sends the literal null, as the official SDK does."""
     server.always(
-        "/api/v3/logout", Say(body={"s": "ok", "code": 200, "message": "you are successfully logged out"})
+        "/api/v3/logout",
+        ScriptedReply(body={"s": "ok", "code": 200, "message": "you are successfully logged out"}),
     )
 
     assert await client.sign_out(credential) == Answered(None)
-    assert (server.heard[0].method, server.heard[0].body) == ("POST", b"null")
+    assert (server.received[0].method, server.received[0].body) == ("POST", b"null")
 
 
 async def test_an_auth_code_is_exchanged_with_a_proof_and_no_header(server, client):
     """The exchange sends the hash of app id and secret, never the secret, and no Authorization."""
     answer = {"s": "ok", "code": 200, "message": "", "access_token": CANARY, "refresh_token": "re.fre.sh"}
-    server.always("/api/v3/validate-authcode", Say(body=answer))
+    server.always("/api/v3/validate-authcode", ScriptedReply(body=answer))
 
     brought = await client.exchange_auth_code(APP, AuthCode("one-use"))
 
     assert brought == Answered(FreshLogin(AccessToken(CANARY), RefreshToken("re.fre.sh")))
 
-    (heard,) = server.heard
-    assert json.loads(heard.body) == {
+    (received,) = server.received
+    assert json.loads(received.body) == {
         "grant_type": "authorization_code",
         "appIdHash": hashlib.sha256(b"HULLWATCH-100:simulator").hexdigest(),
         "code": "one-use",
     }
-    assert "Authorization" not in heard.headers
+    assert "Authorization" not in received.headers
 
 
 async def test_an_exchange_is_never_repeated(server, client):
     """An auth code is good once, so a failed exchange is told and not tried again."""
-    server.next("/api/v3/validate-authcode", say_page(502), say_page(502))
+    server.next("/api/v3/validate-authcode", cloudflare_page(502), cloudflare_page(502))
 
     answer = await client.exchange_auth_code(APP, AuthCode("one-use"))
 
     assert answer == Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 RENEW = "/api/v3/validate-refresh-token"
@@ -187,37 +189,37 @@ RENEW = "/api/v3/validate-refresh-token"
 
 async def test_a_renewal_is_asked_for_with_a_proof_and_no_header(server, client):
     """Token, PIN and the hash of app id and secret go in the body; the answer has an access token and nothing else."""
-    server.always(RENEW, Say(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY}))
+    server.always(RENEW, ScriptedReply(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY}))
 
     answer = await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("739146"))
 
     assert answer == Answered(AccessToken(CANARY))
-    (heard,) = server.heard
-    assert json.loads(heard.body) == {
+    (received,) = server.received
+    assert json.loads(received.body) == {
         "grant_type": "refresh_token",
         "appIdHash": hashlib.sha256(b"HULLWATCH-100:simulator").hexdigest(),
         "refresh_token": "re.fre.sh",
         "pin": "739146",
     }
-    assert "Authorization" not in heard.headers
+    assert "Authorization" not in received.headers
 
 
 @pytest.mark.parametrize(
     ("say", "expected"),
     [
-        (say_page(502), Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)),
-        (say_page(200), Unavailable(BrokerService.LOGIN, cause="not_fyers", http_status=200)),
-        (Say(how="reset"), Unavailable(BrokerService.LOGIN, cause="connection")),
+        (cloudflare_page(502), Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)),
+        (cloudflare_page(200), Unavailable(BrokerService.LOGIN, cause="not_fyers", http_status=200)),
+        (ScriptedReply(how="reset"), Unavailable(BrokerService.LOGIN, cause="connection")),
         (
-            Say(400, {"s": "error", "code": -16, "message": "disabled"}),
+            ScriptedReply(400, {"s": "error", "code": -16, "message": "disabled"}),
             RequestRefused(BrokerService.LOGIN, -16, 400, "disabled"),
         ),
         (
-            Say(429, {"s": "error", "code": 429, "message": "slow"}, headers={"Retry-After": "7"}),
+            ScriptedReply(429, {"s": "error", "code": 429, "message": "slow"}, headers={"Retry-After": "7"}),
             RateLimited(BrokerService.LOGIN, 7.0),
         ),
         (
-            Say(body={"s": "ok", "code": 200, "message": ""}),
+            ScriptedReply(body={"s": "ok", "code": 200, "message": ""}),
             UnreadableReply(BrokerService.LOGIN, cause="unreadable", http_status=200),
         ),
     ],
@@ -227,13 +229,14 @@ async def test_a_renewal_is_sent_once_whatever_comes_of_it(server, client, say, 
     server.always(RENEW, say)
 
     assert await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("1234")) == expected
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 async def test_a_bad_auth_code_is_a_refused_request(server, client):
     """-437 tells the person to log in once more; no session is touched."""
     server.always(
-        "/api/v3/validate-authcode", Say(400, {"s": "error", "code": -437, "message": "invalid auth code"})
+        "/api/v3/validate-authcode",
+        ScriptedReply(400, {"s": "error", "code": -437, "message": "invalid auth code"}),
     )
 
     answer = await client.exchange_auth_code(APP, AuthCode("stale"))
@@ -258,35 +261,40 @@ def test_the_login_page_gets_the_redirect_address_whole():
 async def test_a_clear_refusal_is_reported_and_not_repeated(server, client, credential):
     """A refusal code with 401 is a refused login; one request was made."""
     server.always(
-        "/data/marketStatus", Say(401, {"message": "Please provide valid token", "code": -15, "s": "error"})
+        "/data/marketStatus",
+        ScriptedReply(401, {"message": "Please provide valid token", "code": -15, "s": "error"}),
     )
 
     answer = await client.check_data(credential)
 
     assert answer == LoginRefused(BrokerService.DATA, -15, 401, "/marketStatus")
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 @pytest.mark.parametrize(
     ("say", "cause", "requests"),
     [
-        (say_page(502), "http_502", 3),
-        (Say(500, {"s": "error", "code": -99, "message": "Something went wrong"}), "fyers_trouble", 3),
-        (say_page(401), "http_401", 1),
-        (Say(401, b""), "http_401", 1),
-        (Say(200, b""), "empty_body", 3),
-        (Say(200, b'{"s":"ok","code":200,"fund_li'), "not_fyers", 3),
-        (Say(200, FUNDS, how="half"), "half_body", 3),
-        (Say(how="reset"), "connection", 3),
-        (Say(302, b"", headers={"Location": "/elsewhere"}), "http_302", 1),
-        (Say(503, b"", headers={"Retry-After": "7"}), "http_503", 1),
-        (Say(401, {"s": "error", "code": -4711, "message": "token expired"}), "unknown_code", 1),
+        (cloudflare_page(502), "http_502", 3),
         (
-            Say(200, {"s": "error", "code": -16, "message": "Could not authenticate the user"}),
+            ScriptedReply(500, {"s": "error", "code": -99, "message": "Something went wrong"}),
+            "fyers_error",
+            3,
+        ),
+        (cloudflare_page(401), "http_401", 1),
+        (ScriptedReply(401, b""), "http_401", 1),
+        (ScriptedReply(200, b""), "empty_body", 3),
+        (ScriptedReply(200, b'{"s":"ok","code":200,"fund_li'), "not_fyers", 3),
+        (ScriptedReply(200, FUNDS, how="half"), "half_body", 3),
+        (ScriptedReply(how="reset"), "connection", 3),
+        (ScriptedReply(302, b"", headers={"Location": "/elsewhere"}), "http_302", 1),
+        (ScriptedReply(503, b"", headers={"Retry-After": "7"}), "http_503", 1),
+        (ScriptedReply(401, {"s": "error", "code": -4711, "message": "token expired"}), "unknown_code", 1),
+        (
+            ScriptedReply(200, {"s": "error", "code": -16, "message": "Could not authenticate the user"}),
             "contradictory",
             1,
         ),
-        (Say(200, HTML.encode(), headers={"Content-Encoding": "gzip"}), "half_body", 3),
+        (ScriptedReply(200, HTML.encode(), headers={"Content-Encoding": "gzip"}), "half_body", 3),
     ],
 )
 async def test_trouble_is_trouble(server, client, credential, say, cause, requests):
@@ -296,25 +304,25 @@ async def test_trouble_is_trouble(server, client, credential, say, cause, reques
     answer = await client.check_trading(credential)
 
     assert isinstance(answer, Unavailable)
-    assert (answer.cause, len(server.heard)) == (cause, requests)
+    assert (answer.cause, len(server.received)) == (cause, requests)
 
 
 async def test_a_passing_trouble_is_not_noticed(server, client, credential):
     """A broken connection and a 502 before a good answer cost nothing but time."""
-    server.next("/api/v3/funds", Say(how="reset"), say_page(502), Say(body=FUNDS))
+    server.next("/api/v3/funds", ScriptedReply(how="reset"), cloudflare_page(502), ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(credential) == Answered(None)
 
 
 async def test_a_silent_fyers_ends_by_the_time_limit(server, client_for, credential):
     """A call without an answer ends as a time-out, is not repeated, and so holds its caller once."""
-    server.always("/api/v3/funds", Say(how="hang"))
+    server.always("/api/v3/funds", ScriptedReply(how="hang"))
 
     async with client_for(server.url, timeout_s=0.2) as client:
         answer = await client.check_trading(credential)
 
     assert answer == Unavailable(BrokerService.TRADING, cause="timeout")
-    assert len(server.heard) <= 1
+    assert len(server.received) <= 1
 
 
 async def test_nobody_listening_is_a_connection_trouble(client_for, credential):
@@ -334,7 +342,7 @@ async def test_a_closed_client_says_so(server, client, credential):
 
 async def test_an_endless_reply_is_cut_off(server, client, credential):
     """A body larger than the bound is not read to its end."""
-    server.always("/api/v3/funds", Say(how="endless"))
+    server.always("/api/v3/funds", ScriptedReply(how="endless"))
 
     answer = await client.check_trading(credential)
 
@@ -344,7 +352,7 @@ async def test_an_endless_reply_is_cut_off(server, client, credential):
 async def test_a_permission_that_is_missing_is_no_refused_login(server, client, credential):
     """-403 concerns the app; the login stays."""
     body = {"s": "error", "code": -403, "message": "You do not have permission to access this application"}
-    server.always("/api/v3/funds", Say(403, body))
+    server.always("/api/v3/funds", ScriptedReply(403, body))
 
     answer = await client.check_trading(credential)
 
@@ -364,14 +372,14 @@ async def test_a_session_that_ended_sends_nothing(server, client, clock, is_over
         await clock.advance_to(credential.expires_at)
 
     assert await client.check_trading(credential) == SessionDisconnected(BrokerService.TRADING)
-    assert server.heard == []
+    assert server.received == []
 
 
 async def test_a_session_that_ends_while_calls_wait_for_their_turn_sends_no_more(
     server, client_for, clock, credential
 ):
     """Calls in the queue when the lease closes never reach Fyers."""
-    server.always("/api/v3/funds", Say(body=FUNDS))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     async with client_for(server.url, pacing=PacingLimits(per_second=2)) as client:
         calls = [asyncio.create_task(client.check_trading(credential)) for _ in range(4)]
         await server.wait_for(2)
@@ -384,12 +392,12 @@ async def test_a_session_that_ends_while_calls_wait_for_their_turn_sends_no_more
 
     over = SessionDisconnected(BrokerService.TRADING)
     assert answers == [Answered(None), Answered(None), over, over]
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
 async def test_a_session_that_ends_before_a_repetition_is_not_repeated(server, client, credential):
     """A call that failed while the session ended is not sent again."""
-    server.next("/api/v3/funds", Say(502, HTML, "text/html", how="hang"), Say(body=FUNDS))
+    server.next("/api/v3/funds", ScriptedReply(502, HTML, "text/html", how="hang"), ScriptedReply(body=FUNDS))
     call = asyncio.create_task(client.check_trading(credential))
     await server.wait_for(1)
 
@@ -397,12 +405,12 @@ async def test_a_session_that_ends_before_a_repetition_is_not_repeated(server, c
     server.release.set()
 
     assert await call == SessionDisconnected(BrokerService.TRADING)
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 async def test_in_doubt_only_the_second_look_is_sent(server, client, credential):
     """While the lease is in doubt an ordinary call stays here and the second look goes out."""
-    server.always("/api/v3/funds", Say(body=FUNDS))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     credential.lease.is_under_verification = True
 
     assert await client.check_trading(credential) == SessionDisconnected(BrokerService.TRADING)
@@ -425,7 +433,7 @@ async def test_what_cannot_stand_in_a_header_is_never_given_to_the_http_library(
         answer = await client.check_trading(make_credential(**parts))
 
     assert answer == Unavailable(BrokerService.TRADING, cause="unsendable_header")
-    assert server.heard == []
+    assert server.received == []
     assert [entry["log_level"] for entry in logs] == ["error"]
     assert CANARY not in repr(logs)
 
@@ -436,14 +444,14 @@ async def test_what_cannot_stand_in_a_header_is_never_given_to_the_http_library(
 async def test_after_a_429_the_account_rests_and_others_do_not(server, client, clock, credential):
     """Calls of a limited account are answered here until its rest is over; another account goes on."""
     limited = {"s": "error", "code": 429, "message": "request limit reached"}
-    server.next("/data/marketStatus", Say(429, limited, headers={"Retry-After": "5"}))
-    server.always("/data/marketStatus", Say(body=STATUS))
+    server.next("/data/marketStatus", ScriptedReply(429, limited, headers={"Retry-After": "5"}))
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
 
     assert await client.check_data(credential) == RateLimited(BrokerService.DATA, 5.0)
     await clock.advance(2)
     assert await client.check_data(credential) == RateLimited(BrokerService.DATA, 3.0)
     assert await client.check_data(make_credential("bela", "XB00002")) == Answered(None)
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
     await clock.advance(3)
 
@@ -453,11 +461,15 @@ async def test_after_a_429_the_account_rests_and_others_do_not(server, client, c
 @pytest.mark.parametrize(
     "say",
     [
-        Say(429, {"s": "error", "code": 429, "message": "request limit reached"}),
-        Say(429, {"code": -429, "message": "Request limit reached, refresh after few mins", "s": "error"}),
-        Say(429, {"s": "error", "code": -353, "message": "API Limit exceeded overall per sec (per min)"}),
-        say_page(429),
-        Say(429, b""),
+        ScriptedReply(429, {"s": "error", "code": 429, "message": "request limit reached"}),
+        ScriptedReply(
+            429, {"code": -429, "message": "Request limit reached, refresh after few mins", "s": "error"}
+        ),
+        ScriptedReply(
+            429, {"s": "error", "code": -353, "message": "API Limit exceeded overall per sec (per min)"}
+        ),
+        cloudflare_page(429),
+        ScriptedReply(429, b""),
     ],
 )
 async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
@@ -468,25 +480,25 @@ async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
 
     assert isinstance(answer, RateLimited)
     assert answer.retry_after_s > 0
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 async def test_a_call_far_from_its_turn_is_told_at_once(server, client_for, clock, credential):
     """Once the minute is used up a call is answered with the time to wait, and nothing is queued for it."""
-    server.always("/data/marketStatus", Say(body=STATUS))
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
     async with client_for(server.url, pacing=PacingLimits(per_second=5, per_minute=3)) as client:
         for _ in range(3):
             await client.check_data(credential)
         await clock.advance(20)
 
         assert await client.check_data(credential) == RateLimited(BrokerService.DATA, 40.0)
-        assert len(server.heard) == 3
+        assert len(server.received) == 3
 
 
 async def test_a_hanging_account_holds_few_connections_and_nobody_else(server, client, clock, credential):
     """Of many calls of an account whose calls hang, few are under way; another account is served."""
-    server.always("/data/marketStatus", Say(how="hang", body=STATUS))
-    server.always("/api/v3/funds", Say(body=FUNDS))
+    server.always("/data/marketStatus", ScriptedReply(how="hang", body=STATUS))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     calls = [asyncio.create_task(client.check_data(credential)) for _ in range(8)]
     await server.wait_for(4)
     await clock.settle()
@@ -499,7 +511,7 @@ async def test_a_hanging_account_holds_few_connections_and_nobody_else(server, c
 
     assert [call.result().cause for call in given_up] == ["too_many_in_flight"] * 4
     assert answers.count(Answered(None)) == 4
-    assert len(server.heard) == 5
+    assert len(server.received) == 5
 
 
 # ---- holding everybody back
@@ -508,73 +520,73 @@ async def test_a_hanging_account_holds_few_connections_and_nobody_else(server, c
 async def test_when_many_accounts_fail_calls_stop_and_one_probe_finds_the_end(server, client, clock):
     """In an outage seen by several accounts calls are held back, until a single probe is answered."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
-    server.always("/api/v3/funds", say_page(502))
+    server.always("/api/v3/funds", cloudflare_page(502))
     with capture_logs() as logs:
         for account in accounts:
             await client.check_trading(account)
-        await clock.advance(HEARD_WITHIN_S)
-        assert len(server.heard) == 12
+        await clock.advance(UNANSWERED_FOR_S)
+        assert len(server.received) == 12
         await client.check_trading(accounts[0])
-        during = len(server.heard)
+        during = len(server.received)
 
         held = await client.check_trading(accounts[0])
         assert held.cause == "circuit_open"
         assert held.retry_after_s > 0
-        assert len(server.heard) == during
+        assert len(server.received) == during
 
-        server.always("/api/v3/funds", Say(body=FUNDS))
+        server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
         await clock.advance(held.retry_after_s + 0.01)
         assert await client.check_trading(accounts[1]) == Answered(None)
         assert await client.check_trading(accounts[2]) == Answered(None)
 
     ours = [entry["event"] for entry in logs if entry.get("component") == "FyersClient"]
-    assert ours == ["fyers.calls_held_back", "fyers.calls_resumed"]
+    assert ours == ["fyers.calls_stopped", "fyers.calls_resumed"]
 
 
 async def test_when_half_of_the_accounts_fail_the_others_are_not_held_back(server, client, clock):
     """Rows of failures that come by chance, while others are answered all the time, stop nobody's calls."""
     failing = [make_credential(f"user{n}", f"XU{n:05}") for n in range(6)]
     healthy = make_credential("bela", "XB00002")
-    server.always("/api/v3/funds", say_page(502))
-    server.always("/data/marketStatus", Say(body=STATUS))
+    server.always("/api/v3/funds", cloudflare_page(502))
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
     for _ in range(4):
         for account in failing:
             await client.check_trading(account)
 
         assert await client.check_data(healthy) == Answered(None)
-        await clock.advance(HEARD_WITHIN_S / 2)
+        await clock.advance(UNANSWERED_FOR_S / 2)
 
 
 async def test_one_accounts_trouble_does_not_hold_others_back(server, client_for, credential):
     """However often one account fails, another one's call is sent."""
-    server.always("/api/v3/funds", say_page(502))
+    server.always("/api/v3/funds", cloudflare_page(502))
     async with client_for(server.url, pacing=ROOMY) as client:
         for _ in range(10):
             await client.check_trading(credential)
-        server.always("/api/v3/funds", Say(body=FUNDS))
+        server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
 
         assert await client.check_trading(make_credential("bela", "XB00002")) == Answered(None)
-    assert len(server.heard) == 31
+    assert len(server.received) == 31
 
 
 @pytest.mark.parametrize("status", [403, 429])
 async def test_when_the_edge_turns_several_accounts_away_the_machine_stays_away(server, client, status):
     """Pages of the edge for several accounts are taken as a ban of this address: nobody asks on."""
-    server.always("/data/marketStatus", say_page(status))
+    server.always("/data/marketStatus", cloudflare_page(status))
     for n in range(3):
         await client.check_data(make_credential(f"user{n}", f"XU{n:05}"))
 
     answer = await client.check_data(make_credential("other", "XO00001"))
 
-    assert answer.cause == "edge_blocked"
+    assert answer.cause == "cloudflare_blocked"
     assert answer.retry_after_s > 0
-    assert len(server.heard) == 3
+    assert len(server.received) == 3
 
 
 async def test_one_account_turned_away_rests_alone(server, client, credential):
     """A page of the edge for one account alone rests that account only."""
-    server.next("/data/marketStatus", say_page(429))
-    server.always("/data/marketStatus", Say(body=STATUS))
+    server.next("/data/marketStatus", cloudflare_page(429))
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
 
     first = await client.check_data(credential)
     again = await client.check_data(credential)
@@ -582,27 +594,27 @@ async def test_one_account_turned_away_rests_alone(server, client, credential):
     assert isinstance(first, RateLimited)
     assert isinstance(again, RateLimited)
     assert await client.check_data(make_credential("bela", "XB00002")) == Answered(None)
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
 async def test_a_cancelled_probe_leaves_the_way_free(server, client, clock):
     """When the one probe is cancelled, the next caller becomes the probe."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
-    server.always("/api/v3/funds", say_page(502))
+    server.always("/api/v3/funds", cloudflare_page(502))
     for account in accounts:
         await client.check_trading(account)
-    await clock.advance(HEARD_WITHIN_S)
+    await clock.advance(UNANSWERED_FOR_S)
     assert (await client.check_trading(accounts[0])).cause == "circuit_open"
     await clock.advance(60)
-    server.always("/api/v3/funds", Say(body=FUNDS, how="hang"))
-    heard = len(server.heard)
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS, how="hang"))
+    received = len(server.received)
     probe = asyncio.create_task(client.check_trading(accounts[0]))
-    await server.wait_for(heard + 1)
+    await server.wait_for(received + 1)
 
     probe.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probe
-    server.always("/api/v3/funds", Say(body=FUNDS))
+    server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(accounts[1]) == Answered(None)
 
@@ -613,14 +625,14 @@ async def test_a_cancelled_probe_leaves_the_way_free(server, client, clock):
 async def test_a_reply_that_cannot_be_read_is_said_once_by_its_shape(server, client, credential):
     """An ok in an unknown form is reported with keys and types, once, without a value of it."""
     body = {"s": "ok", "code": 200, "message": "", "data": {"fyId": CANARY}}
-    server.always("/api/v3/profile", Say(body=body))
+    server.always("/api/v3/profile", ScriptedReply(body=body))
     with capture_logs() as logs:
         first = await client.profile_id(credential)
         await client.profile_id(credential)
 
     assert first == UnreadableReply(BrokerService.PROFILE, cause="unreadable", http_status=200)
     (entry,) = logs
-    assert entry["event"] == "fyers.unreadable_reply"
+    assert entry["event"] == "fyers.reply_unreadable"
     assert entry["shape"] == "{s: str, code: int, message: str, data: {fyId: str}}"
     assert CANARY not in repr(logs)
 
@@ -633,9 +645,9 @@ async def test_no_secret_comes_back_out(server, client_for, credential, status):
     secrets = (CANARY, "auth-code-canary", "refresh-canary", "pin-canary", proof)
     for number in (-50, -437, -403, -16, -99, 200):
         echo = {"s": "error", "code": number, "message": f"no: {' '.join(secrets)}", CANARY: CANARY}
-        server.always("/api/v3/funds", Say(status, echo))
-        server.always("/api/v3/validate-authcode", Say(status, echo))
-        server.always(RENEW, Say(status, echo))
+        server.always("/api/v3/funds", ScriptedReply(status, echo))
+        server.always("/api/v3/validate-authcode", ScriptedReply(status, echo))
+        server.always(RENEW, ScriptedReply(status, echo))
         with capture_logs() as logs:
             async with client_for(server.url) as client:
                 results = [
@@ -645,14 +657,14 @@ async def test_no_secret_comes_back_out(server, client_for, credential, status):
                 ]
                 shown = repr(results) + str(results) + repr(logs) + repr(credential) + repr(client.__dict__)
 
-        assert len(server.heard) >= 2
+        assert len(server.received) >= 2
         assert not any(secret in shown for secret in secrets)
 
 
 async def test_every_request_is_observed_and_nothing_else(server, client_for, credential):
     """Metrics hear of each request that was sent, with how it ended, and of none that was not."""
     seen = []
-    server.next("/api/v3/funds", say_page(502), Say(body=FUNDS))
+    server.next("/api/v3/funds", cloudflare_page(502), ScriptedReply(body=FUNDS))
     async with client_for(
         server.url, on_call=lambda kind, word, seconds: seen.append((kind.path, word, seconds >= 0))
     ) as client:
@@ -666,7 +678,7 @@ async def test_every_request_is_observed_and_nothing_else(server, client_for, cr
 async def test_requests_of_a_session_are_counted_for_its_user(server, client_for, credential):
     """Whoever counts by account hears of each request that was sent with the account's token, and how it ended."""
     seen = []
-    server.next("/api/v3/funds", say_page(502), Say(body=FUNDS))
+    server.next("/api/v3/funds", cloudflare_page(502), ScriptedReply(body=FUNDS))
     async with client_for(
         server.url, on_session_call=lambda user_id, word: seen.append((user_id, word))
     ) as client:
@@ -680,7 +692,7 @@ async def test_requests_of_a_session_are_counted_for_its_user(server, client_for
 
 async def test_circuits_are_reported_by_name(client):
     """Both circuits stand in the report, closed while all is well."""
-    assert {report.name for report in client.circuits()} == {"circuit_open", "edge_blocked"}
+    assert {report.name for report in client.circuits()} == {"circuit_open", "cloudflare_blocked"}
     assert all(report.opened_at is None and report.retry_after_s == 0 for report in client.circuits())
 
 
@@ -694,9 +706,9 @@ async def test_instruments_come_from_both_exchanges(server, client):
     """The two cash markets' files become one list."""
     server.always(
         "/sym_details/NSE_CM.csv",
-        Say(body=f"{ROW}\nbroken\n{ROW.replace('SBIN-EQ', 'TCS-EQ')}\n", content_type="text/csv"),
+        ScriptedReply(body=f"{ROW}\nbroken\n{ROW.replace('SBIN-EQ', 'TCS-EQ')}\n", content_type="text/csv"),
     )
-    server.always("/sym_details/BSE_CM.csv", Say(body=BSE_ROW, content_type="text/csv"))
+    server.always("/sym_details/BSE_CM.csv", ScriptedReply(body=BSE_ROW, content_type="text/csv"))
 
     answer = await client.instruments()
 
@@ -705,16 +717,20 @@ async def test_instruments_come_from_both_exchanges(server, client):
         "NSE:TCS-EQ",
         "BSE:SBIN-A",
     ]
-    assert all("Authorization" not in heard.headers for heard in server.heard)
+    assert all("Authorization" not in received.headers for received in server.received)
 
 
 @pytest.mark.parametrize(
     ("say", "cause"),
-    [(say_page(200), "unreadable"), (say_page(503), "http_503"), (say_page(404), "http_404")],
+    [
+        (cloudflare_page(200), "unreadable"),
+        (cloudflare_page(503), "http_503"),
+        (cloudflare_page(404), "http_404"),
+    ],
 )
 async def test_half_of_the_instruments_is_none(server, client, say, cause):
     """When one file cannot be had, the answer is a failure and not the other file alone."""
-    server.always("/sym_details/NSE_CM.csv", Say(body=ROW, content_type="text/csv"))
+    server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=ROW, content_type="text/csv"))
     server.always("/sym_details/BSE_CM.csv", say)
 
     answer = await client.instruments()
@@ -725,10 +741,10 @@ async def test_half_of_the_instruments_is_none(server, client, say, cause):
 
 async def test_a_market_may_list_nothing_but_the_nse_does(server, client):
     """An empty file of the BSE adds nothing; an empty one of the NSE is no answer."""
-    server.always("/sym_details/NSE_CM.csv", Say(body=ROW, content_type="text/csv"))
-    server.always("/sym_details/BSE_CM.csv", Say(body=b"", content_type="text/csv"))
+    server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=ROW, content_type="text/csv"))
+    server.always("/sym_details/BSE_CM.csv", ScriptedReply(body=b"", content_type="text/csv"))
     assert [instrument.symbol for instrument in (await client.instruments()).value] == [SBIN]
 
-    server.always("/sym_details/NSE_CM.csv", Say(body=b"", content_type="text/csv"))
+    server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=b"", content_type="text/csv"))
 
     assert await client.instruments() == Unavailable(BrokerService.PUBLIC, "empty_body", 200)

@@ -23,11 +23,11 @@ from hullwatch.fyers.errors import (
     Reply,
     classify,
     classify_file,
-    is_edge_block,
+    is_cloudflare_block,
     retry_after_s,
 )
 
-UNHURRIED = settings(deadline=None)  # a busy machine is no failure
+NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
 TOKEN_CALLS = [call for call in CallKind if call.service.value in {"profile", "trading", "data"}]
 STATUSES = [200, 201, 204, 301, 302, 400, 401, 402, 403, 404, 405, 422, 429, 500, 502, 503, 504, 520, 522]
@@ -61,7 +61,7 @@ def said(result: object) -> str:
 
 
 def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR0911 - one flat list of rules, unlike what it checks
-    """Say what a Fyers-shaped error means, written from the broker's documents and logs and not from our tables."""
+    """ScriptedReply what a Fyers-shaped error means, written from the broker's documents and logs and not from our tables."""
     is_login_call = call in {CallKind.EXCHANGE_AUTH_CODE, CallKind.RENEW_ACCESS_TOKEN}
     if status == 429:
         return "limit"
@@ -171,7 +171,7 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             CallKind.RENEW_ACCESS_TOKEN,
             500,
             {"s": "error", "code": -99, "message": "Something went wrong"},
-            Unavailable(BrokerService.LOGIN, "fyers_trouble", 500),
+            Unavailable(BrokerService.LOGIN, "fyers_error", 500),
         ),
         (
             CallKind.EXCHANGE_AUTH_CODE,
@@ -217,13 +217,13 @@ def test_every_code_with_every_status_on_every_call_means_what_the_documents_say
             CallKind.FUNDS,
             500,
             {"s": "error", "code": -99, "message": "Something went wrong. Please contact support"},
-            Unavailable(BrokerService.TRADING, "fyers_trouble", 500),
+            Unavailable(BrokerService.TRADING, "fyers_error", 500),
         ),
         (
             CallKind.PROFILE,
             500,
             {"s": "error", "code": 500, "message": "Looks like you are passing an invalid entry"},
-            Unavailable(BrokerService.PROFILE, "fyers_trouble", 500),
+            Unavailable(BrokerService.PROFILE, "fyers_error", 500),
         ),
         (
             CallKind.PROFILE,
@@ -309,8 +309,8 @@ def test_known_replies_are_read_as_meant(call, status, body, expected):
         (200, b"<html>maintenance</html>", "not_fyers"),
         (401, b"<html>token expired</html>", "http_401"),
         (401, b"", "http_401"),
-        (403, b"<html>blocked</html>", "edge_blocked"),
-        (403, b"", "edge_blocked"),
+        (403, b"<html>blocked</html>", "cloudflare_blocked"),
+        (403, b"", "cloudflare_blocked"),
         (302, b"", "http_302"),
         (520, b"<html></html>", "http_520"),
         (200, b"\xff\xfe{", "not_fyers"),
@@ -358,10 +358,10 @@ def test_fyers_sentence_is_kept_short_and_printable():
 @pytest.mark.parametrize("body", [error(429), error(-16), b'{"s":"ok"}'])
 def test_only_pages_are_signs_of_the_edge(body):
     """403 and 429 speak of the edge when no word of Fyers comes with them."""
-    assert is_edge_block(Reply(403, b"<html>"))
-    assert is_edge_block(Reply(429, b""))
-    assert not is_edge_block(Reply(429, body))
-    assert not is_edge_block(Reply(502, b"<html>"))
+    assert is_cloudflare_block(Reply(403, b"<html>"))
+    assert is_cloudflare_block(Reply(429, b""))
+    assert not is_cloudflare_block(Reply(429, body))
+    assert not is_cloudflare_block(Reply(502, b"<html>"))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ shaped = st.fixed_dictionaries(
 replies = st.builds(Reply, st.integers(0, 999), bodies | shaped, st.text(), st.text())
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.sampled_from(CallKind), replies)
 def test_no_reply_breaks_the_classifier(call, reply):
     """Any status with any bytes gives one verdict, for the service that was asked."""
@@ -395,7 +395,7 @@ def test_no_reply_breaks_the_classifier(call, reply):
     assert not isinstance(result, BrokerFailure) or result.service is call.service
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.sampled_from(CallKind), replies)
 def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
     """Nothing but Fyers' form, with one of four codes and HTTP 401, on a call with a token, refuses a login."""
@@ -409,7 +409,7 @@ def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
         assert body["code"] in {-8, -15, -16, -17}
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(
     st.sampled_from(CallKind),
     st.sampled_from(STATUSES),

@@ -13,7 +13,6 @@ from hullwatch.fyers.payloads import (
     Unreadable,
     describe_shape,
     read_access_token,
-    read_any_market_status,
     read_fresh_login,
     read_funds,
     read_history,
@@ -23,7 +22,7 @@ from hullwatch.fyers.payloads import (
     read_symbol_master,
 )
 
-UNHURRIED = settings(deadline=None)  # a busy machine is no failure
+NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
 SBIN, NIFTY = Symbol("NSE:SBIN-EQ"), Symbol("NSE:NIFTY50-INDEX")
 START = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
@@ -163,7 +162,7 @@ wild_items = st.fixed_dictionaries(
 )
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(
     st.dictionaries(st.sampled_from(["d", "candles", "s"]), wild) | st.builds(quotes_body, wild_items, wild)
 )
@@ -226,38 +225,6 @@ def test_history_in_another_form_is_unreadable(body):
 
 
 @pytest.mark.parametrize(
-    ("rows", "is_open"),
-    [
-        ([{"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": "OPEN"}], True),
-        ([{"exchange": "10", "segment": "10", "market_type": "NORMAL", "status": "open"}], True),
-        ([{"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": "CLOSED"}], False),
-        ([{"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": "CLOSE"}], False),
-        ([{"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": "PREOPEN"}], False),
-        (["junk", {"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": "OPEN"}], True),
-    ],
-)
-def test_only_the_normal_session_open_is_open(rows, is_open):
-    """Of all states only OPEN of the NSE cash market's normal session is open."""
-    assert read_market_status({"marketStatus": rows}) is is_open
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"marketStatus": {}},
-        {"marketStatus": []},
-        {"marketStatus": [{"exchange": 12, "segment": 10, "market_type": "NORMAL", "status": "OPEN"}]},
-        {"marketStatus": [{"exchange": 10, "segment": 10, "market_type": "NORMAL", "status": 1}]},
-    ],
-)
-def test_a_market_status_without_the_cash_market_is_unreadable(body):
-    """A missing market is not a closed one."""
-    with pytest.raises(Unreadable):
-        read_market_status(body)
-
-
-@pytest.mark.parametrize(
     ("read", "body"),
     [
         (read_profile_id, {}),
@@ -274,7 +241,7 @@ def test_a_market_status_without_the_cash_market_is_unreadable(body):
         (read_access_token, {"access_token": "x" * 9000}),
         (read_fresh_login, {"refresh_token": "abc"}),
         (read_funds, {"fund_limit": {}}),
-        (read_any_market_status, {"marketStatus": "OPEN"}),
+        (read_market_status, {"marketStatus": "OPEN"}),
     ],
 )
 def test_what_is_not_there_is_not_made_up(read, body):
@@ -398,7 +365,7 @@ def test_what_is_mostly_no_symbol_master_is_unreadable(body):
         read_symbol_master(body)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.binary(max_size=300))
 def test_no_file_breaks_the_reader(body):
     """Any bytes give instruments or are unreadable."""

@@ -8,9 +8,17 @@ from fakes.clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hullwatch.fyers.rate_limit import Account, NotNow, Pace, Pacer, PacingLimits, Park, seconds_to_midnight
+from hullwatch.fyers.rate_limit import (
+    Account,
+    Pace,
+    Pacer,
+    PacingLimits,
+    Pause,
+    WaitTooLong,
+    seconds_to_midnight,
+)
 
-UNHURRIED = settings(deadline=None)  # a busy machine is no failure
+NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
 NOON = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 EPSILON = 2e-6
@@ -29,7 +37,7 @@ limits = st.builds(PacingLimits, st.integers(1, 5), st.integers(1, 12), st.just(
 pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61.0]), max_size=60)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(limits, pauses)
 def test_reserved_turns_never_crowd_a_window(pacing, gaps):
     """However calls arrive, no second and no minute holds more turns than allowed, and turns are first come, first served."""
@@ -44,7 +52,7 @@ def test_reserved_turns_never_crowd_a_window(pacing, gaps):
     assert most_within(turns, 60.0) <= pacing.per_minute
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
 def test_whatever_happens_between_reserving_and_sending_no_window_is_crowded(pacing, delays):
     """With any delay between a turn and its sending, what is really sent stays within the limits."""
@@ -73,8 +81,8 @@ def test_a_turn_out_of_reach_is_not_reserved():
     pacer.reserve(0.0, NOON)
     pacer.reserve(0.0, NOON)
 
-    assert pacer.reserve(1.0, NOON) == NotNow(59.0)
-    assert pacer.reserve(1.0, NOON) == NotNow(59.0)
+    assert pacer.reserve(1.0, NOON) == WaitTooLong(59.0)
+    assert pacer.reserve(1.0, NOON) == WaitTooLong(59.0)
     assert pacer.reserve(58.0, NOON) == 2.0
 
 
@@ -84,10 +92,10 @@ def test_a_day_ends_at_midnight_in_india():
     late = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)  # 23:30 IST
 
     assert pacer.reserve(0.0, late) == 0.0
-    assert pacer.reserve(10.0, late) == NotNow(1800.0)
+    assert pacer.reserve(10.0, late) == WaitTooLong(1800.0)
     assert pacer.reserve(1810.0, late + timedelta(minutes=30)) == 0.0
     # A clock corrected backwards over midnight gives nothing back.
-    assert isinstance(pacer.reserve(1811.0, late), NotNow)
+    assert isinstance(pacer.reserve(1811.0, late), WaitTooLong)
 
 
 def test_midnight_is_never_now():
@@ -104,21 +112,21 @@ def test_limits_below_one_are_refused():
 
 def test_a_limit_without_a_time_rests_longer_each_time_of_the_day():
     """429s that name no time rest a minute, then two, four, eight, at most a quarter of an hour; a new day begins anew."""
-    park, now, moment, rests = Park(), 0.0, NOON, []
+    pause, now, moment, rests = Pause(), 0.0, NOON, []
     for _ in range(6):
-        rests.append(park.limited(now, moment, None))
+        rests.append(pause.record_limit(now, moment, None))
         now += rests[-1]
 
     assert rests == [2, 60, 120, 240, 480, 900]
-    assert park.limited(now, moment + timedelta(days=1), None) == 60
-    assert park.limited(now + 60 + 61, moment + timedelta(days=1), None) == 2
+    assert pause.record_limit(now, moment + timedelta(days=1), None) == 60
+    assert pause.record_limit(now + 60 + 61, moment + timedelta(days=1), None) == 2
 
 
 def test_a_time_that_fyers_names_is_kept_to():
     """Named times are used as they are, until the account is about to be blocked for the day."""
-    park, now, rests = Park(), 0.0, []
+    pause, now, rests = Pause(), 0.0, []
     for _ in range(4):
-        rests.append(park.limited(now, NOON, 3.0))
+        rests.append(pause.record_limit(now, NOON, 3.0))
         now += rests[-1]
 
     assert rests == [3, 3, 3, 480]
@@ -126,29 +134,29 @@ def test_a_time_that_fyers_names_is_kept_to():
 
 def test_answers_to_calls_already_under_way_are_one_limit():
     """A burst of 429s counts once."""
-    park = Park()
+    pause = Pause()
 
-    assert [park.limited(0.0, NOON, None), park.limited(1.0, NOON, None)] == [2.0, 1.0]
-    assert park.limited(60.0, NOON, None) == 60.0
+    assert [pause.record_limit(0.0, NOON, None), pause.record_limit(1.0, NOON, None)] == [2.0, 1.0]
+    assert pause.record_limit(60.0, NOON, None) == 60.0
 
 
 def test_pages_of_the_edge_rest_longer_until_fyers_answers():
     """Each further page rests longer; an answer of Fyers ends the series."""
-    park, random, now, rests = Park(), Random(1), 0.0, []
+    pause, random, now, rests = Pause(), Random(1), 0.0, []
     for _ in range(3):
-        rests.append(park.turned_away(now, random, None))
+        rests.append(pause.record_block(now, random, None))
         now += rests[-1]
-    park.answered()
-    after = park.turned_away(now, random, None)
+    pause.record_answer()
+    after = pause.record_block(now, random, None)
 
     assert 3.5 <= rests[0] <= 5
     assert 7 <= rests[1] <= 10
     assert 14 <= rests[2] <= 20
     assert 3.5 <= after <= 5
-    assert Park().turned_away(0.0, random, 30.0) == 30.0
+    assert Pause().record_block(0.0, random, 30.0) == 30.0
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(
     st.lists(
         st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.0, 0.1, 0.7, 1.0, 2.5]), st.booleans()),
@@ -165,7 +173,7 @@ def test_through_the_gate_neither_account_nor_machine_is_crowded(arrivals):
         pace = Pace(pacing, clock, longest_wait_s=1e9)
 
         async def call(number: int) -> None:
-            if await pace.turn(pace.account(number)) is None:
+            if await pace.wait(pace.account(number)) is None:
                 sent.setdefault(number, []).append(clock.monotonic())
 
         calls = []
@@ -190,7 +198,7 @@ async def test_the_gate_holds_the_machines_total():
     pace = Pace(PacingLimits(per_second_total=3), clock)
 
     async def call(number: int) -> None:
-        assert await pace.turn(pace.account(number)) is None
+        assert await pace.wait(pace.account(number)) is None
         order.append((number, clock.monotonic()))
 
     calls = [asyncio.create_task(call(number)) for number in range(7)]
@@ -206,7 +214,7 @@ async def test_calls_held_up_at_the_gate_push_their_accounts_next_ones():
     pace = Pace(PacingLimits(per_second=2, per_second_total=5), clock)
 
     async def call(key: str) -> None:
-        assert await pace.turn(pace.account(key)) is None
+        assert await pace.wait(pace.account(key)) is None
         sent.append((key, clock.monotonic()))
 
     others = [asyncio.create_task(call(f"other {number}")) for number in range(5)]
@@ -223,20 +231,20 @@ async def test_a_resting_account_takes_nothing_from_the_gate():
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock)
     resting = pace.account("resting")
-    resting.park.limited(clock.monotonic(), clock.now(), 30.0)
+    resting.pause.record_limit(clock.monotonic(), clock.now(), 30.0)
 
-    assert [await pace.turn(resting) for _ in range(5)] == [NotNow(30.0)] * 5
-    assert await pace.turn(pace.account("well")) is None
+    assert [await pace.wait(resting) for _ in range(5)] == [WaitTooLong(30.0)] * 5
+    assert await pace.wait(pace.account("well")) is None
 
 
 async def test_a_gate_too_crowded_says_so():
     """A call that would stand at the gate for too long is told how long."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock, longest_wait_s=2.0)
-    calls = [asyncio.create_task(pace.turn(pace.account(number))) for number in range(4)]
+    calls = [asyncio.create_task(pace.wait(pace.account(number))) for number in range(4)]
     await clock.advance(3)
 
-    assert await asyncio.gather(*calls) == [None, None, None, NotNow(3.0)]
+    assert await asyncio.gather(*calls) == [None, None, None, WaitTooLong(3.0)]
 
 
 async def test_a_limit_met_while_waiting_turns_the_waiting_away():
@@ -244,14 +252,14 @@ async def test_a_limit_met_while_waiting_turns_the_waiting_away():
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second=1), clock)
     account = pace.account("a")
-    assert await pace.turn(account) is None
-    waiting = asyncio.create_task(pace.turn(account))
+    assert await pace.wait(account) is None
+    waiting = asyncio.create_task(pace.wait(account))
     await clock.advance(0.5)
 
-    account.park.limited(clock.monotonic(), clock.now(), 10.0)
+    account.pause.record_limit(clock.monotonic(), clock.now(), 10.0)
     await clock.advance(0.5)
 
-    assert await waiting == NotNow(9.5)
+    assert await waiting == WaitTooLong(9.5)
 
 
 async def test_accounts_at_rest_are_forgotten_with_the_day():
@@ -259,14 +267,14 @@ async def test_accounts_at_rest_are_forgotten_with_the_day():
     clock = FakeClock()
     pace = Pace(PacingLimits(per_day=2), clock)
     account = pace.account("a")
-    await pace.turn(account)
+    await pace.wait(account)
     await clock.advance(120)
     pace.account("b")
 
     assert pace.account("a") is account
     assert account.pacer._reserved is None
-    assert await pace.turn(account) is None
-    assert isinstance(await pace.turn(account), NotNow)
+    assert await pace.wait(account) is None
+    assert isinstance(await pace.wait(account), WaitTooLong)
 
     await clock.advance(86_400)
     pace.account("b")

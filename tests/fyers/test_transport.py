@@ -6,9 +6,9 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 from limits import ANSWER_LIMIT_S
 
-from fyers.scripted import Say
+from fyers.scripted import ScriptedReply
 from hullwatch.fyers.errors import Reply
-from hullwatch.fyers.transport import TROUBLES, Request, Transport, Trouble, translate
+from hullwatch.fyers.transport import CAUSES, NoReply, Request, Transport, translate
 
 
 def test_every_error_of_the_http_library_has_its_row():
@@ -21,7 +21,7 @@ def test_every_error_of_the_http_library_has_its_row():
     }
 
     assert len(ours) > 20
-    assert ours - set(TROUBLES) == set()
+    assert ours - set(CAUSES) == set()
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def test_an_error_without_a_row_takes_its_ancestors(error, cause):
 
 async def test_a_broken_connection_is_not_tried_again_behind_our_back(server):
     """One request sent is one request made, although the HTTP library would repeat it by itself."""
-    server.always("/x", Say(body={"s": "ok"}))
+    server.always("/x", ScriptedReply(body={"s": "ok"}))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         await transport.send(Request("GET", f"{server.url}/x"))
-        server.always("/x", Say(how="reset"))
+        server.always("/x", ScriptedReply(how="reset"))
 
-        assert await transport.send(Request("GET", f"{server.url}/x")) == Trouble("connection")
+        assert await transport.send(Request("GET", f"{server.url}/x")) == NoReply("connection")
 
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
 async def test_a_redirect_is_a_reply_and_not_followed(server):
     """A redirect never carries the token to another address."""
-    server.always("/x", Say(302, b"", headers={"Location": f"{server.url}/y"}))
+    server.always("/x", ScriptedReply(302, b"", headers={"Location": f"{server.url}/y"}))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
     assert isinstance(reply, Reply)
     assert reply.http_status == 302
-    assert [heard.path for heard in server.heard] == ["/x"]
+    assert [received.path for received in server.received] == ["/x"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_a_redirect_is_a_reply_and_not_followed(server):
 )
 async def test_how_long_to_wait_is_read_from_either_header(server, headers, seconds):
     """Seconds are taken first, milliseconds where there are none."""
-    server.always("/x", Say(429, b"", headers=headers))
+    server.always("/x", ScriptedReply(429, b"", headers=headers))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
@@ -90,18 +90,18 @@ async def test_a_bad_address_is_trouble_and_not_an_error(url):
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", url))
 
-    assert isinstance(reply, Trouble)
+    assert isinstance(reply, NoReply)
 
 
 async def test_a_body_may_be_as_large_as_allowed_and_no_larger(server):
     """The bound is on the body as it comes out, compressed or not."""
-    server.always("/x", Say(body=b"x" * 1000))
+    server.always("/x", ScriptedReply(body=b"x" * 1000))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         fits = await transport.send(Request("GET", f"{server.url}/x", largest_reply=1000))
         bursts = await transport.send(Request("GET", f"{server.url}/x", largest_reply=999))
 
     assert isinstance(fits, Reply)
-    assert bursts == Trouble("too_large")
+    assert bursts == NoReply("too_large")
 
 
 def test_a_request_shows_neither_header_nor_body():

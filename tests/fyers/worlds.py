@@ -47,16 +47,16 @@ class FakeWorld:
         """Return what the login page would hand out."""
         return self.broker.issue_auth_code(fyers_id)
 
-    async def offer_renewals(self, *, dead_tokens: bool = False) -> None:
+    async def offer_renewals(self, *, refused_tokens: bool = False) -> None:
         """Take refresh tokens from now on."""
         self.broker.takes_refresh_tokens = True
-        self.broker.renews_dead_tokens = dead_tokens
+        self.broker.renews_refused_tokens = refused_tokens
 
     async def make(self, fyers_id: str, state: AccountState) -> None:
         """Put an account into a state."""
         self.broker.set_state(fyers_id, state)
 
-    async def heard(self, fyers_id: str) -> int:
+    async def received(self, fyers_id: str) -> int:
         """Return how many calls of the account arrived."""
         return sum(call.fyers_id == fyers_id for call in self.broker.calls)
 
@@ -92,9 +92,9 @@ class SimulatedWorld:
         assert query["state"] == ["some-state"]
         return AuthCode(query["auth_code"][0])
 
-    async def offer_renewals(self, *, dead_tokens: bool = False) -> None:
+    async def offer_renewals(self, *, refused_tokens: bool = False) -> None:
         """Take refresh tokens from now on."""
-        kind = "dead_tokens" if dead_tokens else "offered"
+        kind = "dead_tokens" if refused_tokens else "offered"
         await self.control("/refresh", {"isOffered": True, "kind": kind})
 
     async def make(self, fyers_id: str, state: AccountState) -> None:
@@ -115,7 +115,7 @@ class SimulatedWorld:
         """Order a fault."""
         await self.control("/faults", {"kind": kind, **order})
 
-    async def heard(self, fyers_id: str) -> int:
+    async def received(self, fyers_id: str) -> int:
         """Return how many calls of the account arrived."""
         return (await self.calls(fyers_id))["total"]
 

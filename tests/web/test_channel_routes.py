@@ -191,7 +191,7 @@ async def test_operators_see_what_was_set_aside_and_decide(sending):
             env.broker.set_state("XA002", AccountState.REVOKED)
             await trader.get("/api/token-validation/status")
             await env.clock.advance(30)
-            env.broker.set_state("XA002", AccountState.ALIVE)
+            env.broker.set_state("XA002", AccountState.ACTIVE)
         listed = await admin.get("/api/admin/deliveries")
         first, second = listed.json()["deliveries"]
         env.channels.behaviours.clear()

@@ -1,4 +1,4 @@
-"""Holding everybody's calls back: when Fyers is down for all, and when the edge dislikes this machine. One account's rest is in ``rate_limit.py``."""
+"""Stops the calls of all accounts when Fyers is down or when Cloudflare blocks this server's address."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.circuit import Circuit, CircuitReport, CircuitState, Permit
 from hullwatch.runtime.clock import Clock
 
-HEARD_WITHIN_S: Final = 10.0
-"""Fyers counts as down for all only when nobody was answered for so long: two of the intervals at which watched accounts ask. When half of
-the accounts fail and half do not, ten failures in a row come by chance every second."""
+UNANSWERED_FOR_S: Final = 10.0
+"""Fyers counts as down only when no account got an answer for so long: two monitoring intervals.
+
+When half of the accounts fail, ten failures in a row come by chance every second."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class Blocked:
     """No request may be sent now."""
 
-    word: str
-    """``circuit_open``: Fyers is down for many; ``edge_blocked``: the edge turns this machine away."""
+    name: str
+    """``circuit_open``: Fyers is down for many; ``cloudflare_blocked``: Cloudflare refuses this server's address."""
     retry_after_s: float
 
 
 class Breakers:
-    """Two circuits for all accounts: Fyers is down, or the edge dislikes this machine's address. Each needs several accounts to see it."""
+    """Two circuits for all accounts: Fyers is down, or Cloudflare blocks this server. Each needs several accounts to open."""
 
     def __init__(self, clock: Clock, random: Random, log: Any) -> None:
         self._log = log
@@ -33,12 +34,12 @@ class Breakers:
                 clock,
                 opens_after=10,
                 min_sources=3,
-                min_row_s=HEARD_WITHIN_S,
+                min_row_s=UNANSWERED_FOR_S,
                 cool_down=Backoff(first_s=5.0, factor=2.0, max_s=60.0, jitter=0.5),
                 random=random,
             ),
-            # Asking on lengthens a ban, so two accounts' word is enough.
-            "edge_blocked": Circuit(
+            # Further calls lengthen a ban, so reports of two accounts are enough.
+            "cloudflare_blocked": Circuit(
                 clock,
                 opens_after=3,
                 min_sources=2,
@@ -47,53 +48,53 @@ class Breakers:
             ),
         }
 
-    def held_back(self) -> "HeldBack | None":
-        """Return what keeps calls back at this moment, without asking for a permit."""
-        for word, circuit in self._circuits.items():
+    def blocked(self) -> "Blocked | None":
+        """Return why no call is allowed now, without taking a permit."""
+        for name, circuit in self._circuits.items():
             if circuit.state is not CircuitState.CLOSED and circuit.retry_after_s > 0:
-                return HeldBack(word, circuit.retry_after_s)
+                return Blocked(name, circuit.retry_after_s)
         return None
 
-    def ask(self) -> "Passage | HeldBack":
-        """Return the right to send one request now, or what forbids it."""
+    def permit(self) -> "CallPermit | Blocked":
+        """Return a permit for one request, or why none is given."""
         permits: dict[str, Permit] = {}
-        for word, circuit in self._circuits.items():
+        for name, circuit in self._circuits.items():
             permit = circuit.permit()
             if permit is Permit.REFUSED:
-                Passage(self, permits).settle(None, fyers=None, edge=None)
-                return HeldBack(word, circuit.retry_after_s)
-            permits[word] = permit
-        return Passage(self, permits)
+                CallPermit(self, permits).settle(None, fyers=None, cloudflare=None)
+                return Blocked(name, circuit.retry_after_s)
+            permits[name] = permit
+        return CallPermit(self, permits)
 
     def reports(self) -> tuple[CircuitReport, ...]:
-        """Return how each circuit stands."""
-        return tuple(circuit.report(word) for word, circuit in self._circuits.items())
+        """Return the state of each circuit."""
+        return tuple(circuit.report(name) for name, circuit in self._circuits.items())
 
-    def is_open(self, word: str) -> bool:
-        """Whether this circuit keeps calls back."""
-        return self._circuits[word].state is not CircuitState.CLOSED
+    def is_open(self, name: str) -> bool:
+        """Whether this circuit stops calls."""
+        return self._circuits[name].state is not CircuitState.CLOSED
 
-    def settle(self, word: str, permit: Permit, source: Hashable, *, is_well: bool | None) -> None:
-        """Report to one circuit what was learned, `None` for nothing."""
-        circuit = self._circuits[word]
-        was_open = self.is_open(word)
-        if is_well is None:
+    def settle(self, name: str, permit: Permit, source: Hashable, *, succeeded: bool | None) -> None:
+        """Report a result to one circuit; `None` means that the call proved nothing."""
+        circuit = self._circuits[name]
+        was_open = self.is_open(name)
+        if succeeded is None:
             circuit.abandoned(permit)
-        elif is_well:
+        elif succeeded:
             circuit.succeeded(permit)
         else:
             circuit.failed(source, permit)
-        if was_open != self.is_open(word):
+        if was_open != self.is_open(name):
             if was_open:
-                self._log.info("fyers.calls_resumed", cause=word)
+                self._log.info("fyers.calls_resumed", cause=name)
             else:
                 self._log.warning(
-                    "fyers.calls_held_back", cause=word, retry_after_s=round(circuit.retry_after_s, 1)
+                    "fyers.calls_stopped", cause=name, retry_after_s=round(circuit.retry_after_s, 1)
                 )
 
 
-class Passage:
-    """The right to send one request; settled exactly once, also when the call is cancelled."""
+class CallPermit:
+    """The permit for one request; settled exactly once, also when the call is cancelled."""
 
     __slots__ = ("_breakers", "_permits")
 
@@ -101,9 +102,9 @@ class Passage:
         self._breakers = breakers
         self._permits = permits
 
-    def settle(self, source: Hashable, *, fyers: bool | None, edge: bool | None) -> None:
-        """Report whether Fyers answered, and whether the edge let us through; `None` where nothing was learned."""
-        for word, is_well in (("circuit_open", fyers), ("edge_blocked", edge)):
-            permit = self._permits.pop(word, None)
+    def settle(self, source: Hashable, *, fyers: bool | None, cloudflare: bool | None) -> None:
+        """Report whether Fyers answered and whether Cloudflare let the call through; `None` where nothing is known."""
+        for name, succeeded in (("circuit_open", fyers), ("cloudflare_blocked", cloudflare)):
+            permit = self._permits.pop(name, None)
             if permit is not None:
-                self._breakers.settle(word, permit, source, is_well=is_well)
+                self._breakers.settle(name, permit, source, succeeded=succeeded)

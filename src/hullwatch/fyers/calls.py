@@ -1,7 +1,6 @@
-"""Making one call from permission to verdict: the turn, the last look at the credential, sending, repeating, and what is learned from the answer.
+"""Makes one call: paces it, checks the credential, sends it, retries it and records the result.
 
-Which calls there are and what their answers hold is ``client.py``'s. This is the only place that repeats a call and the only one that puts a
-token into a header.
+No other module retries a call or puts a token into a header.
 """
 
 import asyncio
@@ -26,92 +25,99 @@ from hullwatch.domain.failures import (
     Unavailable,
 )
 from hullwatch.domain.sessions.connection import Credential
-from hullwatch.fyers.breakers import Breakers, HeldBack, Passage
-from hullwatch.fyers.errors import CallKind, Reply, classify, classify_file, is_edge_block, retry_after_s
+from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
+from hullwatch.fyers.errors import (
+    CallKind,
+    Reply,
+    classify,
+    classify_file,
+    is_cloudflare_block,
+    retry_after_s,
+)
 from hullwatch.fyers.rate_limit import Account, Pace
-from hullwatch.fyers.transport import Request, Transport, Trouble
+from hullwatch.fyers.transport import NoReply, Request, Transport
 from hullwatch.runtime.clock import Clock, clock_timeout
 
 ATTEMPTS: Final = 3
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 2.0
 PAUSE_JITTER_S: Final = 0.3
-REPEATS_A_CALL: Final = 0.1
-REPEATS_IN_RESERVE: Final = 50.0
+RETRIES_PER_CALL: Final = 0.1
+RETRY_RESERVE: Final = 50.0
 UNSENDABLE: Final = "unsendable_header"
-"""The cause of an `Unavailable` whose call was not sent because its app id or token cannot stand in a header."""
+"""The cause of an `Unavailable` whose call was not sent, because its app id or token does not fit into a header."""
 
 OnCall: TypeAlias = Callable[[CallKind, str, float], None]
-"""Told of each request that was sent: what it was, how it ended (see `outcome_word`) and how many seconds it took."""
+"""Called for each request that was sent, with its kind, its outcome (see `outcome_name`) and its seconds."""
 OnSessionCall: TypeAlias = Callable[[str, str], None]
-"""Told of each request that was sent with a session: whose, by user id, and how it ended."""
+"""Called for each request that was sent with a session, with the user id and the outcome."""
 Source: TypeAlias = tuple[str, str | None]
-"""App id and Fyers id, the pair that Fyers limits; no Fyers id for the calls of a login itself."""
+"""App id and Fyers id, the pair that Fyers limits. Calls of a login itself have no Fyers id."""
 
 T = TypeVar("T")
 
-_HEADER_PART: Final = re.compile(r"[\x21-\x7e]{1,8192}")
-_FAILING: Final = frozenset(
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]{1,8192}")
+_OUTAGE_CAUSES: Final = frozenset(
     {"timeout", "connection", "dns", "tls", "half_body", "not_http", "not_fyers", "empty_body"}
 )
-"""Troubles that speak of Fyers as a whole when many accounts meet them."""
+"""Causes that are signs of an outage of Fyers when many accounts meet them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to make: what, where, and with what."""
+    """One call to Fyers, before the credential is added."""
 
     kind: CallKind
     url: str
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: bytes | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What is secret in the body, so that no echo of it is kept."""
+    """Secrets in the body; a reply that repeats one of them is not kept."""
 
     @property
     def address(self) -> str:
-        """The whole address; ``&`` and ``:`` inside a symbol are encoded."""
+        """The complete address; ``&`` and ``:`` inside a symbol are encoded."""
         return f"{self.url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else self.url
 
 
-class _Again(Exception):  # noqa: N818 - carries a verdict through the retry library, never leaves this module
-    """The call may be made again; `failure` is what is said if it is not."""
+class _Retry(Exception):  # noqa: N818 - carries a failure through the retry library, never leaves this module
+    """The call may be retried; `failure` is the result when it is not."""
 
     def __init__(self, failure: BrokerFailure) -> None:
         super().__init__(type(failure).__name__)
         self.failure = failure
 
 
-_WORDS: Final[Mapping[type, str]] = {
+_OUTCOMES: Final[Mapping[type, str]] = {
     Answered: "ok",
     LoginRefused: "login_refused",
     RateLimited: "rate_limited",
     RequestRefused: "bad_request",
     NotPermitted: "not_permitted",
-    SessionDisconnected: "session_over",
+    SessionDisconnected: "session_disconnected",
 }
 
 
-def outcome_word(result: BrokerResult[Any]) -> str:
-    """Return how a call ended in one stable word, for metrics; trouble gives its cause."""
-    return result.cause if isinstance(result, Unavailable) else _WORDS[type(result)]
+def outcome_name(result: BrokerResult[Any]) -> str:
+    """Return the outcome of a call in one stable word, for metrics. An `Unavailable` gives its cause."""
+    return result.cause if isinstance(result, Unavailable) else _OUTCOMES[type(result)]
 
 
-class Repeats:
-    """How many calls may be made again: a tenth of all, after a reserve for quiet times.
+class RetryBudget:
+    """Limits retries to a tenth of all calls, plus a reserve.
 
-    Where many accounts fail, repeating each call three times would take the turns at the machine's gate from those that do not.
+    During an outage of many accounts, three attempts for each call would use up the global rate limit.
     """
 
     def __init__(self) -> None:
-        self._left = REPEATS_IN_RESERVE
+        self._left = RETRY_RESERVE
 
     def earn(self) -> None:
-        """Take note of a call made for the first time."""
-        self._left = min(REPEATS_IN_RESERVE, self._left + REPEATS_A_CALL)
+        """Count a first attempt."""
+        self._left = min(RETRY_RESERVE, self._left + RETRIES_PER_CALL)
 
     def spend(self) -> bool:
-        """Take one repeat out; False when none is left."""
+        """Use one retry; return False when none is left."""
         if self._left < 1:
             return False
         self._left -= 1
@@ -119,7 +125,7 @@ class Repeats:
 
 
 class Caller:
-    """Makes calls: each in its account's turn, with a credential that is good at the moment of sending."""
+    """Makes calls at the pace of their account, with a credential that is valid at the moment of sending."""
 
     def __init__(
         self,
@@ -143,25 +149,25 @@ class Caller:
         self._longest_wait_s = longest_wait_s
         self._on_call = on_call
         self._on_session_call = on_session_call
-        self._repeats = Repeats()
+        self._retries = RetryBudget()
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
-        """Make a call with a session's token; `SessionDisconnected` if the session ended before it was sent."""
+        """Make a call with a session's token; `SessionDisconnected` if the session was disconnected before the sending."""
         source = (credential.app_id, credential.fyers_id)
         return await self._repeat(call.kind, lambda: self._once(call, source, credential))
 
     async def without_session(self, call: Call, app_id: str) -> BrokerResult[dict[str, object]]:
-        """Make a call of the login itself, paced by app."""
+        """Make a call of the login itself, at the pace of its app."""
         return await self._repeat(call.kind, lambda: self._once(call, (app_id, None), None))
 
     async def public_file(self, call: Call, *, largest: int, timeout_s: float) -> BrokerResult[bytes]:
-        """Fetch a public file; another host serves it, so it waits for no turn and tells nothing about Fyers' services."""
+        """Fetch a public file. Another host serves it, so no rate limit and no circuit applies."""
         request = Request(call.kind.method, call.address, largest_reply=largest, timeout_s=timeout_s)
 
         async def once() -> BrokerResult[bytes]:
             reply, seconds = await self._send(request)
             result: BrokerResult[bytes]
-            if isinstance(reply, Trouble):
+            if isinstance(reply, NoReply):
                 result = Unavailable(call.kind.service, reply.cause)
             else:
                 result = classify_file(call.kind, reply)
@@ -173,10 +179,10 @@ class Caller:
     async def _repeat(
         self, kind: CallKind, once: Callable[[], Awaitable[BrokerResult[T]]]
     ) -> BrokerResult[T]:
-        self._repeats.earn()
+        self._retries.earn()
         try:
             async for attempt in stamina.retry_context(
-                on=_Again,
+                on=_Retry,
                 attempts=ATTEMPTS,
                 timeout=self._timeout_s,
                 wait_initial=FIRST_PAUSE_S,
@@ -185,44 +191,44 @@ class Caller:
             ):
                 with attempt:
                     result = await once()
-                    return result if attempt.num == ATTEMPTS else self._unless_again(kind, result)
-        except _Again as again:
-            return again.failure
-        raise AssertionError("the retry library ended without a verdict")
+                    return result if attempt.num == ATTEMPTS else self._raise_for_retry(kind, result)
+        except _Retry as retry:
+            return retry.failure
+        raise AssertionError("the retry library ended without a result")
 
-    def _unless_again(self, kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
-        """Return the result, or raise `_Again` for trouble that may be over in a moment, while there are repeats left."""
+    def _raise_for_retry(self, kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
+        """Return the result, or raise `_Retry` for a failure that may pass at once, while the budget allows retries."""
         if (
             kind.may_repeat
             and isinstance(result, Unavailable)
-            and _may_pass(result)
-            and self._repeats.spend()
+            and _is_retryable(result)
+            and self._retries.spend()
         ):
-            raise _Again(result)
+            raise _Retry(result)
         return result
 
     async def _once(
         self, call: Call, source: Source, credential: Credential | None
     ) -> BrokerResult[dict[str, object]]:
         service = call.kind.service
-        if self._is_over(credential):
+        if self._is_expired(credential):
             return SessionDisconnected(service)
-        if (held := self._breakers.held_back()) is not None:
-            return Unavailable(service, held.word, retry_after_s=held.retry_after_s)
+        if (blocked := self._breakers.blocked()) is not None:
+            return Unavailable(service, blocked.name, retry_after_s=blocked.retry_after_s)
         account = self._pace.account(source)
         account.busy += 1
         try:
             if not await self._take_slot(account):
                 return Unavailable(service, "too_many_in_flight")
             try:
-                return await self._in_turn(call, source, account, credential)
+                return await self._send_paced(call, source, account, credential)
             finally:
                 account.slots.release()
         finally:
             account.busy -= 1
 
     async def _take_slot(self, account: Account) -> bool:
-        """Wait for one of the account's slots, no longer than for a turn."""
+        """Wait for one of the account's slots, at most as long as for the pace."""
         if not account.slots.locked():
             return await account.slots.acquire()
         try:
@@ -231,85 +237,85 @@ class Caller:
         except TimeoutError:
             return False
 
-    async def _in_turn(
+    async def _send_paced(
         self, call: Call, source: Source, account: Account, credential: Credential | None
     ) -> BrokerResult[dict[str, object]]:
         service = call.kind.service
-        not_now = await self._pace.turn(account)
-        if not_now is not None:
-            return RateLimited(service, not_now.retry_after_s)
-        # From here to the sending nothing is awaited: what is true now is true when the request leaves.
-        if self._is_over(credential):
+        too_long = await self._pace.wait(account)
+        if too_long is not None:
+            return RateLimited(service, too_long.retry_after_s)
+        # Nothing is awaited between here and the sending, so that the checks still hold when the request leaves.
+        if self._is_expired(credential):
             return SessionDisconnected(service)
         headers = _headers(credential)
         if headers is None:
             return Unavailable(service, UNSENDABLE)
-        passage = self._breakers.ask()
-        if isinstance(passage, HeldBack):
-            return Unavailable(service, passage.word, retry_after_s=passage.retry_after_s)
+        permit = self._breakers.permit()
+        if isinstance(permit, Blocked):
+            return Unavailable(service, permit.name, retry_after_s=permit.retry_after_s)
         try:
             reply, seconds = await self._send(Request(call.kind.method, call.address, headers, call.body))
-            result = self._learn(call, source, account, reply, passage)
+            result = self._record_result(call, source, account, reply, permit)
         finally:
-            passage.settle(source, fyers=None, edge=None)  # cancelled: nothing was learned
+            permit.settle(source, fyers=None, cloudflare=None)  # cancelled: the call proved nothing
         self._observe(call.kind, result, seconds)
         if credential is not None and self._on_session_call is not None:
-            self._on_session_call(credential.user_id, outcome_word(result))
+            self._on_session_call(credential.user_id, outcome_name(result))
         return _without_secrets(result, reply, call, credential)
 
-    def _is_over(self, credential: Credential | None) -> bool:
+    def _is_expired(self, credential: Credential | None) -> bool:
         return credential is not None and not credential.may_call(self._clock.now())
 
-    async def _send(self, request: Request) -> tuple[Reply | Trouble, float]:
-        """Send and measure in real seconds, whatever clock hullwatch runs on: networks know no other."""
+    async def _send(self, request: Request) -> tuple[Reply | NoReply, float]:
+        """Send, and measure real seconds: the network does not follow a faster clock."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         reply = await self._transport.send(request)
         return reply, loop.time() - began
 
-    def _learn(
-        self, call: Call, source: Source, account: Account, reply: Reply | Trouble, passage: Passage
+    def _record_result(
+        self, call: Call, source: Source, account: Account, reply: Reply | NoReply, permit: CallPermit
     ) -> BrokerResult[dict[str, object]]:
-        """Return the verdict, after the account and the breakers have taken note of it."""
+        """Return the result, after the account and the circuits have recorded it."""
         now = self._clock.monotonic()
-        if isinstance(reply, Trouble):
-            is_fyers_down = reply.cause in _FAILING
-            passage.settle(source, fyers=False if is_fyers_down else None, edge=None)
+        if isinstance(reply, NoReply):
+            is_fyers_down = reply.cause in _OUTAGE_CAUSES
+            permit.settle(source, fyers=False if is_fyers_down else None, cloudflare=None)
             return Unavailable(call.kind.service, reply.cause)
         result = classify(call.kind, reply)
-        asked_s = retry_after_s(reply)
-        if is_edge_block(reply):
-            passage.settle(source, fyers=None, edge=False)
-            return _with_wait(result, account.park.turned_away(now, self._random, asked_s))
+        wait_s = retry_after_s(reply)
+        if is_cloudflare_block(reply):
+            permit.settle(source, fyers=None, cloudflare=False)
+            return _with_wait(result, account.pause.record_block(now, self._random, wait_s))
         if isinstance(result, RateLimited):
-            passage.settle(source, fyers=True, edge=True)
-            return _with_wait(result, account.park.limited(now, self._clock.now(), asked_s))
-        if isinstance(result, Unavailable) and not _is_fyers_word(result):
-            passage.settle(source, fyers=False if _speaks_of_outage(result) else None, edge=None)
+            permit.settle(source, fyers=True, cloudflare=True)
+            return _with_wait(result, account.pause.record_limit(now, self._clock.now(), wait_s))
+        if isinstance(result, Unavailable) and not _is_fyers_answer(result):
+            permit.settle(source, fyers=False if _is_outage(result) else None, cloudflare=None)
             return result
-        passage.settle(source, fyers=True, edge=True)
-        account.park.answered()
+        permit.settle(source, fyers=True, cloudflare=True)
+        account.pause.record_answer()
         return result
 
     def _observe(self, kind: CallKind, result: BrokerResult[Any], seconds: float) -> None:
         if self._on_call is not None:
-            self._on_call(kind, outcome_word(result), seconds)
+            self._on_call(kind, outcome_name(result), seconds)
 
 
 def _headers(credential: Credential | None) -> dict[str, str] | None:
-    """Return the headers, or `None` if app id or token cannot stand in one: the HTTP library's error would quote them in full."""
+    """Return the headers; `None` if app id or token does not fit, since the HTTP library would quote them in its error."""
     headers = {"Content-Type": "application/json", "version": "3"}
     if credential is None:
         return headers
     token = credential.token.reveal()
-    if not (_HEADER_PART.fullmatch(credential.app_id) and _HEADER_PART.fullmatch(token)):
+    if not (_HEADER_VALUE.fullmatch(credential.app_id) and _HEADER_VALUE.fullmatch(token)):
         return None
     headers["Authorization"] = f"{credential.app_id}:{token}"
     return headers
 
 
-def _may_pass(failure: Unavailable) -> bool:
-    """Whether the same call is worth sending again at once: not after a time-out, and not before a time that Fyers named."""
+def _is_retryable(failure: Unavailable) -> bool:
+    """Whether to retry at once: not after a time-out, and not before a time that Fyers named."""
     if failure.retry_after_s is not None:
         return False
     status = failure.http_status
@@ -318,15 +324,15 @@ def _may_pass(failure: Unavailable) -> bool:
     return status >= 500 or (status == 200 and failure.cause in {"not_fyers", "empty_body"})
 
 
-def _is_fyers_word(failure: Unavailable) -> bool:
-    """Whether an answer in Fyers' form stands behind it, from a service that is up."""
-    is_formed = failure.cause in {"contradictory", "unknown_code", "header_refused", "fyers_trouble"}
+def _is_fyers_answer(failure: Unavailable) -> bool:
+    """Whether a working service of Fyers sent an answer in Fyers' form."""
+    is_formed = failure.cause in {"contradictory", "unknown_code", "header_refused", "fyers_error"}
     return is_formed and (failure.http_status or 0) < 500
 
 
-def _speaks_of_outage(failure: Unavailable) -> bool:
+def _is_outage(failure: Unavailable) -> bool:
     status = failure.http_status or 0
-    return status >= 500 or 300 <= status < 400 or failure.cause in _FAILING
+    return status >= 500 or 300 <= status < 400 or failure.cause in _OUTAGE_CAUSES
 
 
 def _with_wait(result: BrokerResult[dict[str, object]], seconds: float) -> BrokerResult[dict[str, object]]:
@@ -336,10 +342,10 @@ def _with_wait(result: BrokerResult[dict[str, object]], seconds: float) -> Broke
 
 
 def _without_secrets(
-    result: BrokerResult[dict[str, object]], reply: Reply | Trouble, call: Call, credential: Credential | None
+    result: BrokerResult[dict[str, object]], reply: Reply | NoReply, call: Call, credential: Credential | None
 ) -> BrokerResult[dict[str, object]]:
-    """Drop Fyers' sentence if the reply echoes what was secret in the call."""
-    if not isinstance(result, RequestRefused | NotPermitted) or isinstance(reply, Trouble):
+    """Drop Fyers' message if the reply repeats a secret of the call."""
+    if not isinstance(result, RequestRefused | NotPermitted) or isinstance(reply, NoReply):
         return result
     secrets = [secret.encode() for secret in call.secrets]
     if credential is not None:

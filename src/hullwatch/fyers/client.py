@@ -1,7 +1,4 @@
-"""Fyers for the services: which calls there are, what they ask, and what their answers say in the domain's words.
-
-How a call is paced, sent and repeated is ``calls.py``'s, what a reply means ``errors.py``'s, what a body holds ``payloads.py``'s.
-"""
+"""The broker port for Fyers API v3: its calls, with domain values as arguments and results."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -37,27 +34,27 @@ NSE_MASTER: Final = "NSE_CM.csv"
 MASTERS: Final = (NSE_MASTER, "BSE_CM.csv")
 LARGEST_MASTER: Final = 64 * 2**20
 MASTER_TIMEOUT_S: Final = 60.0
-_MOST_REMEMBERED: Final = 500
+_MOST_LOGGED: Final = 500
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 class FyersClient:
-    """Satisfies the services' broker port by shape. No method raises for anything that Fyers or the network does.
+    """Satisfies `BrokerPort`. No method raises for a failure of Fyers or of the network.
 
     Args:
         base_url: where account and trading calls go, ``https://api-t1.fyers.in/api/v3``.
         data_url: where market data calls go, ``https://api-t1.fyers.in/data``.
         public_url: where the symbol masters are, ``https://public.fyers.in``.
-        clock: what turns, rests and the ends of sessions are measured by; time limits on the network are real seconds.
-        random: where the jitter of rests comes from.
-        pacing: how many calls an account and the machine may make.
-        timeout_s: limit of one request in all.
+        clock: measures rate limits, pauses and the expiry of sessions. Time limits on the network are real seconds.
+        random: the source of jitter.
+        pacing: the rate limits of an account and of this server.
+        timeout_s: limit of one request.
         connect_timeout_s: limit of its connecting.
-        longest_wait_s: a call that would wait longer for its turn is told `RateLimited` at once.
-        on_call: told of every request sent, for metrics.
-        on_session_call: told of every request sent with a session, for counts by account.
+        longest_wait_s: a call that would wait longer for its rate limit returns `RateLimited` at once.
+        on_call: called for every request sent, for metrics.
+        on_session_call: called for every request sent with a session, for counts by account.
         log: a structlog logger.
     """
 
@@ -89,7 +86,7 @@ class FyersClient:
             if log is None
             else log.bind(component="FyersClient")
         )
-        self._said: set[Hashable] = set()
+        self._logged: set[Hashable] = set()
         self._transport = Transport(timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
         self._breakers = Breakers(clock, random, self._log)
         self._calls = Caller(
@@ -113,15 +110,15 @@ class FyersClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; calls made later end as `Unavailable`."""
+        """Close all connections; later calls return `Unavailable`."""
         await self._transport.close()
 
     def circuits(self) -> tuple[CircuitReport, ...]:
-        """Return what holds everybody's calls back, or would."""
+        """Return the circuits that can stop the calls of all accounts."""
         return self._breakers.reports()
 
     def history_span(self, resolution: Resolution) -> timedelta:
-        """Return the longest range one history call may ask for (Fyers API v3 docs, "History": limits per request)."""
+        """Return the longest range of one history call (Fyers API v3 docs, "History": limits per request)."""
         return timedelta(days=100 if resolution.is_intraday else 366)
 
     def login_url(self, app: FyersApp, state: str) -> str:
@@ -129,7 +126,7 @@ class FyersClient:
         return login_url(self._hosts[Host.API], app, state)
 
     async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
-        """Exchange an auth code; never repeated, since the code is good once."""
+        """Exchange an auth code; never retried, since a code is valid once."""
         proof = app_id_hash(app)
         body = orjson.dumps(
             {"grant_type": "authorization_code", "appIdHash": proof, "code": auth_code.reveal()}
@@ -147,7 +144,7 @@ class FyersClient:
     async def renew_access_token(
         self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
     ) -> BrokerResult[AccessToken]:
-        """Ask for a new session with a refresh token and the PIN; never repeated, since wrong PINs lock an account."""
+        """Request a new session with a refresh token and the PIN; never retried, since wrong PINs lock an account."""
         proof = app_id_hash(app)
         body = {
             "grant_type": "refresh_token",
@@ -167,19 +164,15 @@ class FyersClient:
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:
         """Return the Fyers id that the token belongs to."""
-        return await self._ask(CallKind.PROFILE, credential, payloads.read_profile_id)
+        return await self._call(CallKind.PROFILE, credential, payloads.read_profile_id)
 
     async def check_trading(self, credential: Credential) -> BrokerResult[None]:
-        """Ask for the funds, which the trading service checks the token for; the amounts are not read."""
-        return await self._ask(CallKind.FUNDS, credential, payloads.read_funds)
+        """Request the funds, for which the trading service checks the token; the amounts are not read."""
+        return await self._call(CallKind.FUNDS, credential, payloads.read_funds)
 
     async def check_data(self, credential: Credential) -> BrokerResult[None]:
-        """Ask for the market status, the cheapest call that the data service checks the token for."""
-        return await self._ask(CallKind.MARKET_STATUS, credential, payloads.read_any_market_status)
-
-    async def is_market_open(self, credential: Credential) -> BrokerResult[bool]:
-        """Return whether Fyers calls the NSE cash market open."""
-        return await self._ask(CallKind.MARKET_STATUS, credential, payloads.read_market_status)
+        """Request the market status, the lightest call for which the data service checks the token."""
+        return await self._call(CallKind.MARKET_STATUS, credential, payloads.read_market_status)
 
     async def quotes(
         self, credential: Credential, symbols: Sequence[Symbol]
@@ -198,7 +191,7 @@ class FyersClient:
             return payloads.read_quotes(body, symbols).quotes
 
         query = {"symbols": ",".join(symbol.text for symbol in symbols)}
-        return await self._ask(CallKind.QUOTES, credential, read, query)
+        return await self._call(CallKind.QUOTES, credential, read, query)
 
     async def candles(
         self,
@@ -209,7 +202,7 @@ class FyersClient:
         start: datetime,
         end: datetime,
     ) -> BrokerResult[Arranged]:
-        """Return candles that open in [start, end], the forming one included; the range must be within `history_span`."""
+        """Return candles that open in [start, end], the forming one included; the range is at most `history_span`."""
 
         def read(body: Mapping[str, object]) -> Arranged:
             return payloads.read_history(body, start=start, end=end)
@@ -217,19 +210,19 @@ class FyersClient:
         query: dict[str, str | int] = {
             "symbol": symbol.text,
             "resolution": resolution.code,
-            "date_format": 0,  # epoch seconds; the other form knows only whole days
+            "date_format": 0,  # epoch seconds; the other form has whole days only
             "range_from": int(start.timestamp()),
             "range_to": int(end.timestamp()),
             "cont_flag": 1,
         }
-        return await self._ask(CallKind.HISTORY, credential, read, query)
+        return await self._call(CallKind.HISTORY, credential, read, query)
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
         """End this app's session at Fyers; like the Python SDK, with the body ``null``."""
-        return await self._ask(CallKind.LOGOUT, credential, lambda _: None, body=b"null")
+        return await self._call(CallKind.LOGOUT, credential, lambda _: None, body=b"null")
 
     async def instruments(self) -> BrokerResult[tuple[Instrument, ...]]:
-        """Return the instruments of the NSE and BSE cash markets; a failure of either file is a failure of both."""
+        """Return the instruments of the NSE and BSE cash markets, or the failure of either file."""
         found: list[Instrument] = []
         for name in MASTERS:
             kind = CallKind.SYMBOL_MASTER
@@ -238,20 +231,20 @@ class FyersClient:
             if not isinstance(file, Answered):
                 return file
             if not file.value.strip():
-                # A market may list nothing, as BSE does in the simulator; the NSE's never does, so that is half an answer.
+                # A market may list nothing, as BSE does in the simulator. An empty file of the NSE is a failure.
                 if name == NSE_MASTER:
                     return Unavailable(kind.service, "empty_body", 200)
                 continue
-            # Tens of thousands of rows: in a thread, so that nobody's quotes wait for it.
+            # Tens of thousands of rows are read in a thread, so that quotes do not wait.
             master = await asyncio.to_thread(self._read, kind, file, payloads.read_symbol_master)
             if not isinstance(master, Answered):
                 return master
             if master.value.bad_rows:
-                self._say_once("fyers.symbol_master_rows_skipped", name, rows=master.value.bad_rows)
+                self._log_once("fyers.symbol_master_rows_skipped", name, rows=master.value.bad_rows)
             found.extend(master.value.instruments)
         return Answered(tuple(found))
 
-    async def _ask(
+    async def _call(
         self,
         kind: CallKind,
         credential: Credential,
@@ -263,8 +256,8 @@ class FyersClient:
         call = Call(kind, self._address(kind), query or {}, body)
         result = await self._calls.with_session(call, credential)
         if isinstance(result, Unavailable) and result.cause == UNSENDABLE:
-            self._say_once(
-                "fyers.unsendable_credential",
+            self._log_once(
+                "fyers.credential_not_sendable",
                 credential.user_id,
                 credential.generation,
                 userId=credential.user_id,
@@ -275,14 +268,14 @@ class FyersClient:
         return self._hosts[kind.host] + kind.path
 
     def _read(self, kind: CallKind, result: BrokerResult[U], read: Callable[[U], T]) -> BrokerResult[T]:
-        """Read an answer's body; one that cannot be read is said loudly, with its keys and types and no value."""
+        """Read the body of an answer; log an unreadable one with its keys and types, and no value."""
         if not isinstance(result, Answered):
             return result
         try:
             return Answered(read(result.value))
         except payloads.Unreadable as problem:
-            self._say_once(
-                "fyers.unreadable_reply",
+            self._log_once(
+                "fyers.reply_unreadable",
                 kind,
                 problem.shape,
                 path=kind.path,
@@ -291,11 +284,11 @@ class FyersClient:
             )
             return UnreadableReply(kind.service, cause="unreadable", http_status=200)
 
-    def _say_once(self, event: str, *about: Hashable, **fields: object) -> None:
-        """Log a mistake of ours or a change of theirs once, not at every call."""
-        if (event, *about) in self._said:
+    def _log_once(self, event: str, *subject: Hashable, **fields: object) -> None:
+        """Log our mistake or a change of Fyers once, not at every call."""
+        if (event, *subject) in self._logged:
             return
-        if len(self._said) >= _MOST_REMEMBERED:
-            self._said.clear()
-        self._said.add((event, *about))
+        if len(self._logged) >= _MOST_LOGGED:
+            self._logged.clear()
+        self._logged.add((event, *subject))
         self._log.error(event, **fields)

@@ -1,4 +1,4 @@
-"""The address of Fyers' login page, and the proof of an app at the exchange of an auth code. The round trip's `state` belongs to services."""
+"""The address of Fyers' login page, and the hash that proves an app at the exchange of an auth code."""
 
 import hashlib
 from urllib.parse import urlencode
@@ -7,9 +7,10 @@ from hullwatch.domain.users.accounts import FyersApp
 
 
 def login_url(base_url: str, app: FyersApp, state: str) -> str:
-    """Return the page a person logs in at; it redirects to the app's own address with ``auth_code`` and ``state``.
+    """Return the login page, which redirects to the app's own address with ``auth_code`` and ``state``.
 
-    The redirect address is sent encoded, as Fyers' Python SDK does; its Node SDK does not, and so breaks addresses with a query.
+    The redirect address is encoded, as in Fyers' Python SDK. The Node SDK does not encode it, which breaks
+    addresses with a query.
     """
     query = {
         "client_id": app.app_id,
@@ -21,5 +22,5 @@ def login_url(base_url: str, app: FyersApp, state: str) -> str:
 
 
 def app_id_hash(app: FyersApp) -> str:
-    """Return what Fyers wants instead of the secret: SHA-256 of ``<app id>:<secret>``, the app id with its suffix."""
+    """Return the SHA-256 of ``<app id>:<secret>``, which Fyers wants instead of the secret; the app id has its suffix."""
     return hashlib.sha256(f"{app.app_id}:{app.secret.reveal()}".encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Reading the bodies of Fyers' answers into the domain's words. Whether a body is an answer at all, ``errors.py`` has decided.
+"""Reads the bodies of Fyers' answers into domain values.
 
-Everything here is written for hostile input: text is never turned into a price, a missing number is `None` and never 0, and an answer whose
-outer form is not the documented one is `Unreadable`, which the client reports loudly. A single bad item only costs itself.
+The input is not trusted: text is never turned into a price, and a missing number is `None` and never 0. An answer
+whose outer form is not the documented one raises `Unreadable`. A single bad item is left out alone.
 
 Shapes: Fyers API v3 docs ("Profile", "Quotes", "History", "Market status", "Symbol master").
 """
@@ -30,7 +30,7 @@ _EARLIEST_EPOCH: Final = 946_684_800  # 2000-01-01
 
 
 class Unreadable(Exception):  # noqa: N818 - a fact about a body, turned into an `UnreadableReply` by the client
-    """The answer is not in the documented form; `shape` says what it was, in keys and types only."""
+    """The answer is not in the documented form; `shape` describes it in keys and types only."""
 
     def __init__(self, expected: str, body: object) -> None:
         self.shape = describe_shape(body)
@@ -39,7 +39,7 @@ class Unreadable(Exception):  # noqa: N818 - a fact about a body, turned into an
 
 
 def describe_shape(value: object, *, depth: int = 3) -> str:
-    """Return keys and types of parsed JSON without any value, fit for a log; keys that are not plain words are masked."""
+    """Return keys and types of parsed JSON without values, for a log; keys that are not plain words are masked."""
     if isinstance(value, dict):
         if depth == 0:
             return "{…}"
@@ -59,14 +59,11 @@ def _shown_key(key: object) -> str:
     return key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else "?"
 
 
-# ---- account and market
-
-
 def read_access_token(body: Mapping[str, object]) -> AccessToken:
-    """Return the access token of a session that was asked for.
+    """Return the access token of a new session.
 
     Raises:
-        Unreadable: There is none, or it could not stand in a header.
+        Unreadable: There is none, or it does not fit into a header.
     """
     token = body.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
@@ -75,10 +72,10 @@ def read_access_token(body: Mapping[str, object]) -> AccessToken:
 
 
 def read_fresh_login(body: Mapping[str, object]) -> FreshLogin:
-    """Return what an exchanged auth code brings; a refresh token that cannot be one counts as none.
+    """Return the tokens of an exchanged auth code; an impossible refresh token counts as none.
 
     Raises:
-        Unreadable: There is no access token that could stand in a header.
+        Unreadable: There is no access token that fits into a header.
     """
     token = body.get("refresh_token")
     is_token = isinstance(token, str) and _TOKEN.fullmatch(token) is not None
@@ -86,7 +83,7 @@ def read_fresh_login(body: Mapping[str, object]) -> FreshLogin:
 
 
 def read_profile_id(body: Mapping[str, object]) -> str:
-    """Return the Fyers id; the rest of a profile is personal data that hullwatch does not keep.
+    """Return the Fyers id; hullwatch does not keep the personal data of a profile.
 
     Raises:
         Unreadable: There is no such id.
@@ -99,7 +96,7 @@ def read_profile_id(body: Mapping[str, object]) -> str:
 
 
 def read_funds(body: Mapping[str, object]) -> None:
-    """Check that funds were answered; the amounts are nobody's business here.
+    """Check that the answer holds funds; the amounts are not read.
 
     Raises:
         Unreadable: The answer is about something else.
@@ -108,24 +105,8 @@ def read_funds(body: Mapping[str, object]) -> None:
         raise Unreadable("fund_limit", body)
 
 
-def read_market_status(body: Mapping[str, object]) -> bool:
-    """Return whether the NSE cash market's normal session is open: exchange 10, segment 10, market type NORMAL.
-
-    Raises:
-        Unreadable: That market is not in the answer.
-    """
-    rows = body.get("marketStatus")
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict) or (str(row.get("exchange")), str(row.get("segment"))) != ("10", "10"):
-            continue
-        status = row.get("status")
-        if row.get("market_type") == "NORMAL" and isinstance(status, str):
-            return status.upper() == "OPEN"
-    raise Unreadable("marketStatus with the NSE cash market", body)
-
-
-def read_any_market_status(body: Mapping[str, object]) -> None:
-    """Check that a market status was answered, whichever markets it names.
+def read_market_status(body: Mapping[str, object]) -> None:
+    """Check that the answer is a market status of any market.
 
     Raises:
         Unreadable: The answer is about something else.
@@ -134,33 +115,30 @@ def read_any_market_status(body: Mapping[str, object]) -> None:
         raise Unreadable("marketStatus", body)
 
 
-# ---- quotes
-
-
 @dataclass(frozen=True, slots=True)
 class QuotesRead:
-    """Quotes in the order of the answer, and why others are missing."""
+    """Quotes in the order of the answer, and the items that are no quotes."""
 
     quotes: tuple[Quote, ...]
     defects: tuple[QuoteDefect, ...] = ()
 
 
-def read_quotes(body: Mapping[str, object], asked: Sequence[Symbol]) -> QuotesRead:
-    """Return the quotes for the symbols that were asked for; what was not asked for is left out.
+def read_quotes(body: Mapping[str, object], requested: Sequence[Symbol]) -> QuotesRead:
+    """Return the quotes for the requested symbols; other symbols are left out.
 
-    An item can carry its own error inside an answer that is ok. An item with text for a price is a defect as a whole.
+    An item can hold an error of its own inside an ok answer. An item with text as a price is a defect as a whole.
 
     Raises:
-        Unreadable: There is no list of items, or not one item of a list could be read as a quote or as Fyers' own error.
+        Unreadable: There is no list of items, or no item is a quote or an error of Fyers.
     """
     items = body.get("d")
     if not isinstance(items, list):
         raise Unreadable("d", body)
-    wanted = {symbol.text: symbol for symbol in asked}
+    requested_symbols = {symbol.text: symbol for symbol in requested}
     quotes: dict[str, Quote] = {}
     defects: list[QuoteDefect] = []
     for item in items:
-        read = _read_quote(item, wanted)
+        read = _read_quote(item, requested_symbols)
         if isinstance(read, Quote):
             quotes.setdefault(read.symbol.text, read)
         else:
@@ -170,13 +148,13 @@ def read_quotes(body: Mapping[str, object], asked: Sequence[Symbol]) -> QuotesRe
     return QuotesRead(tuple(quotes.values()), tuple(defects))
 
 
-def _read_quote(item: object, wanted: Mapping[str, Symbol]) -> Quote | QuoteDefect:
+def _read_quote(item: object, requested_symbols: Mapping[str, Symbol]) -> Quote | QuoteDefect:
     if not isinstance(item, dict):
-        return QuoteDefect(None, "The item is no object.")
+        return QuoteDefect(None, "The item is not an object.")
     name, values = item.get("n"), item.get("v")
-    symbol = wanted.get(name) if isinstance(name, str) else None
+    symbol = requested_symbols.get(name) if isinstance(name, str) else None
     if symbol is None:
-        return QuoteDefect(None, "The item is about no symbol that was asked for.")
+        return QuoteDefect(None, "The item is not about a requested symbol.")
     if not isinstance(values, dict):
         return QuoteDefect(symbol, "The item has no values.")
     if item.get("s") != "ok":
@@ -204,7 +182,7 @@ def _read_quote(item: object, wanted: Mapping[str, Symbol]) -> Quote | QuoteDefe
 
 
 def _price(value: object) -> float | None:
-    """Return a price in INR; 0, which Fyers sends for "none yet", text and nonsense are `None`."""
+    """Return a price in INR; `None` for text, for impossible numbers and for 0, which Fyers sends for "none yet"."""
     if isinstance(value, float | int) and not isinstance(value, bool) and 0 < value <= MAX_PRICE:
         return float(value)
     return None
@@ -237,13 +215,10 @@ def _moment(value: object) -> datetime | None:
     return None
 
 
-# ---- history
-
-
 def read_history(body: Mapping[str, object], *, start: datetime, end: datetime) -> Arranged:
-    """Return the candles that open in [start, end], in order, and what had to be left out.
+    """Return the candles that open in [start, end], in order, and counts of the rows that were left out.
 
-    ``no_data`` is a legitimate answer and gives no candles.
+    ``no_data`` is a valid answer without candles.
 
     Raises:
         Unreadable: There is no list of candles, or no row of it is a candle.
@@ -259,8 +234,6 @@ def read_history(body: Mapping[str, object], *, start: datetime, end: datetime) 
     within = tuple(candle for candle in arranged.candles if start <= candle.opened_at <= end)
     return arranged if len(within) == len(arranged.candles) else replace(arranged, candles=within)
 
-
-# ---- symbol masters
 
 MASTER_COLUMNS: Final = 21
 _EXCHANGES: Final = {"10": "NSE", "12": "BSE"}
@@ -281,10 +254,10 @@ class MasterRead:
 def read_symbol_master(body: bytes) -> MasterRead:
     """Read a cash market's symbol master: CSV of 21 columns without a header.
 
-    Takes a good part of a second for a whole market: call it in a thread.
+    A whole market takes a good part of a second, so call it in a thread.
 
     Raises:
-        Unreadable: Most rows are not such rows.
+        Unreadable: Most rows are not instruments.
     """
     instruments: dict[str, Instrument] = {}
     bad_rows = 0
@@ -295,12 +268,12 @@ def read_symbol_master(body: bytes) -> MasterRead:
         else:
             instruments.setdefault(read.symbol.text, read)
     if not instruments or bad_rows >= len(instruments):
-        raise Unreadable(f"a symbol master ({bad_rows} rows of no use)", None)
+        raise Unreadable(f"a symbol master ({bad_rows} bad rows)", None)
     return MasterRead(tuple(instruments.values()), bad_rows)
 
 
 def _csv_rows(body: bytes) -> Iterator[list[str] | None]:
-    """Yield a row at a time, `None` for a line that cannot be one: an open quotation mark costs one line, not the rest of the file."""
+    """Yield one row for each line, `None` for a bad one: an open quotation mark spoils one line, not the rest of the file."""
     for line in body.splitlines():
         if not line.strip():
             continue
@@ -323,7 +296,7 @@ def _read_instrument(row: list[str]) -> Instrument | None:
     except UnknownSymbol:
         return None
     lot_size, tick_size = _lot(row[3]), _tick(row[4])
-    if symbol.is_index:  # nothing is traded in it, so a 0 in these columns is no defect
+    if symbol.is_index:  # an index is not traded, so a 0 in these columns is no defect
         lot_size, tick_size = lot_size or 1, tick_size or DEFAULT_TICK_SIZE
     if lot_size is None or tick_size is None or symbol.exchange != exchange:
         return None

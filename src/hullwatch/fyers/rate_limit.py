@@ -1,10 +1,10 @@
-"""Staying within Fyers' limits: each account's pace, the machine's gate, and waiting when told to. Sending is ``calls.py``'s.
+"""Keeps each account and this server within Fyers' rate limits, and pauses an account that was limited.
 
-Fyers allows a user of an app 10 calls a second, 200 a minute, 100,000 a day, and blocks for the rest of the day (midnight IST) whoever breaks
-the minute's limit more than three times (Fyers API v3 docs, "Rate limits"). The edge in front of it counts by address, so one gate stands for
-the whole machine. All of it runs on the clock passed in.
+Fyers allows a user of an app 10 calls a second, 200 a minute and 100,000 a day. It blocks a user for the rest of
+the day (until midnight IST) who exceeds the limit of the minute more than three times (Fyers API v3 docs, "Rate
+limits"). Cloudflare counts by address, so one global limit holds for this server.
 
-Nothing here is held while an answer is awaited: a slow or parked account can never use up another one's turn.
+No lock is held while an answer is awaited: a slow or paused account never delays another one.
 """
 
 import asyncio
@@ -20,27 +20,32 @@ from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.clock import Clock
 
 LONGEST_WAIT_S: Final = 5.0
-"""A call that would wait longer for its turn is told so at once: its caller knows better what to do with the time."""
+"""A call that would wait longer returns at once, so that its caller can decide what to do."""
 MOST_IN_FLIGHT: Final = 4
 """Calls of one account under way at once."""
-LIMIT_PARK: Final = Backoff(first_s=60.0, factor=2.0, max_s=900.0, jitter=0.0)
-"""How long an account rests after a further 429 that names no time: the minute's window first, longer with each one of the day. Not until midnight, even
-after the fourth: whether Fyers has blocked the account only asking shows, and asking four times an hour cannot make it worse."""
-BURST_PARK_S: Final = 2.0
-"""How long an account rests after a first 429 that names no time. Its own pace keeps the minute's limit, so this one speaks of the second: the
-network bunched what was sent apart. If it was the minute after all, the next 429 says so."""
-STRIKES_BEFORE_BLOCK: Final = 3
-EDGE_PARK: Final = Backoff(first_s=5.0, factor=2.0, max_s=300.0, jitter=0.3)
-"""How long an account rests after the edge turned it away; grows until Fyers answers."""
+LIMIT_PAUSE: Final = Backoff(first_s=60.0, factor=2.0, max_s=900.0, jitter=0.0)
+"""The pause after a further 429 without a time: first the window of the minute, longer with each one of the day.
+
+It never lasts until midnight: only a call shows whether Fyers has blocked the account, and four calls an hour cannot
+make it worse."""
+BURST_PAUSE_S: Final = 2.0
+"""The pause after a first 429 without a time. The pace keeps the limit of the minute, so the limit of the second was
+hit: the network delivered calls together. If it was the minute after all, the next 429 shows it."""
+LIMITS_BEFORE_BLOCK: Final = 3
+BLOCK_PAUSE: Final = Backoff(first_s=5.0, factor=2.0, max_s=300.0, jitter=0.3)
+"""The pause of an account after Cloudflare refused it; grows until Fyers answers."""
 IDLE_S: Final = 60.0
-"""After the longest window nothing of it needs to be remembered."""
+"""The longest window: after it an unused account keeps no instants."""
 _TOLERANCE_S: Final = 1e-6
-"""Clocks count in whole microseconds; a turn that is less than one early is in time."""
+"""Clocks count in whole microseconds, so a call may be early by less than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacingLimits:
-    """Calls an account may make, below Fyers' own 10 / 200 / 100,000 since the network bunches what was sent apart; and the machine's total."""
+    """Calls that an account and this server may make.
+
+    They are below Fyers' own 10 / 200 / 100,000, since the network can deliver calls together that were sent apart.
+    """
 
     per_second: int = 8
     per_minute: int = 170
@@ -53,14 +58,14 @@ class PacingLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class NotNow:
-    """There is no turn within reach; nothing was reserved."""
+class WaitTooLong:
+    """The next call is allowed too late; nothing was reserved."""
 
     retry_after_s: float
 
 
 class Window:
-    """At most `calls` instants in any `seconds`: remembers as many as it allows, asks in constant time."""
+    """At most `calls` instants in any `seconds`. It keeps so many instants and answers in constant time."""
 
     __slots__ = ("_instants", "_seconds")
 
@@ -69,22 +74,22 @@ class Window:
         self._seconds = seconds
 
     def earliest(self, now: float) -> float:
-        """Return the first instant from `now` on that fits."""
+        """Return the first allowed instant from `now` on."""
         if len(self._instants) < (self._instants.maxlen or 0):
             return now
         return max(now, self._instants[0] + self._seconds)
 
     def take(self, instant: float) -> None:
-        """Remember an instant; they come in order."""
+        """Use an instant; instants come in order."""
         self._instants.append(instant)
 
 
 class Pacer:
-    """One account's turns: reserved in the order of asking, confirmed at the moment of sending.
+    """The rate limit of one account: reserved in the order of the calls, confirmed at the moment of sending.
 
-    A reservation tells a caller how long to wait. Between it and the sending lies the machine's gate, which may delay; so `confirm` counts
-    what is really sent, and only that count keeps the promise: never more than the limit in any second or minute. The turn of a
-    caller that gave up stays spent.
+    A reservation tells a caller how long to wait. The global limit may delay the sending further, so `confirm` counts
+    what is really sent. Only that count guarantees the limit in every second and minute. The reservation of a
+    cancelled caller stays used.
     """
 
     __slots__ = ("_latest", "_limits", "_reserved", "_sent", "_used_on", "_used_today")
@@ -99,24 +104,24 @@ class Pacer:
 
     def reserve(
         self, now: float, moment: datetime, *, longest_wait_s: float = LONGEST_WAIT_S
-    ) -> float | NotNow:
-        """Reserve the next turn and return the seconds until it, or say that there is none within `longest_wait_s`.
+    ) -> float | WaitTooLong:
+        """Reserve the next call and return the seconds until it; `WaitTooLong` if these are over `longest_wait_s`.
 
         Args:
             now: monotonic seconds.
-            moment: the same present as an aware moment, for the day that ends at midnight IST.
-            longest_wait_s: how long the caller is ready to wait.
+            moment: the same time as an aware moment, for the day that ends at midnight IST.
+            longest_wait_s: how long the caller may wait.
         """
         today = moment.astimezone(IST).date()
-        # A clock corrected backwards over midnight does not give the day's calls back.
+        # A clock that is set back over midnight must not reset the count of the day.
         if self._used_on is None or today > self._used_on:
             self._used_on, self._used_today = today, 0
         if self._used_today >= self._limits.per_day:
-            return NotNow(seconds_to_midnight(moment))
+            return WaitTooLong(seconds_to_midnight(moment))
         windows = self._reserved = self._reserved or self._windows()
         instant = max(self._latest, *(window.earliest(now) for window in windows))
         if instant - now > longest_wait_s:
-            return NotNow(instant - now)
+            return WaitTooLong(instant - now)
         for window in windows:
             window.take(instant)
         self._latest = instant
@@ -124,7 +129,7 @@ class Pacer:
         return max(0.0, instant - now)
 
     def confirm(self, now: float) -> float:
-        """Return 0 and count a call as sent now, or the seconds it has to wait longer."""
+        """Count a call as sent now and return 0, or return the seconds it still has to wait."""
         windows = self._sent = self._sent or self._windows()
         instant = max(window.earliest(now) for window in windows)
         if instant - now > _TOLERANCE_S:
@@ -133,99 +138,99 @@ class Pacer:
             window.take(now)
         return 0.0
 
-    def rest(self, now: float) -> bool:
-        """Forget the windows once nothing in them counts any more; the day's count stays. Whether anything is left but that count."""
+    def forget_old(self, now: float) -> bool:
+        """Drop windows that no longer count, but not the count of the day; return whether windows are left."""
         if now - self._latest > IDLE_S + LONGEST_WAIT_S:
             self._reserved = self._sent = None
             self._latest = float("-inf")
         return self._reserved is not None
 
     def used_on(self, today: date) -> int:
-        """Return how many turns were reserved on this day."""
+        """Return how many calls were reserved on this day."""
         return self._used_today if self._used_on == today else 0
 
     def _windows(self) -> tuple[Window, Window]:
         return Window(self._limits.per_second, 1.0), Window(self._limits.per_minute, 60.0)
 
 
-class Park:
-    """How long an account rests: after 429s of Fyers, and after pages of the edge."""
+class Pause:
+    """The pause of an account after 429s of Fyers and refusals by Cloudflare."""
 
-    __slots__ = ("_edge_in_a_row", "_strikes", "_struck_on", "_until")
+    __slots__ = ("_blocks_in_a_row", "_limited_on", "_limits_today", "_until")
 
     def __init__(self) -> None:
         self._until = float("-inf")
-        self._strikes = 0
-        self._struck_on: date | None = None
-        self._edge_in_a_row = 0
+        self._limits_today = 0
+        self._limited_on: date | None = None
+        self._blocks_in_a_row = 0
 
     def left_s(self, now: float) -> float:
-        """Return the seconds left to rest, 0 when awake."""
+        """Return the seconds left of the pause, 0 without one."""
         return max(0.0, self._until - now)
 
-    def limited(self, now: float, moment: datetime, retry_after_s: float | None) -> float:
-        """Take note of Fyers' 429 and return the seconds to rest; 429s to calls already under way count as the same one."""
+    def record_limit(self, now: float, moment: datetime, retry_after_s: float | None) -> float:
+        """Record a 429 and return the seconds to pause; 429s of calls under way count once."""
         if self.left_s(now):
             return self.left_s(now)
         if retry_after_s is None and now - self._until > IDLE_S:
-            self._until = now + BURST_PARK_S
-            return BURST_PARK_S
+            self._until = now + BURST_PAUSE_S
+            return BURST_PAUSE_S
         today = moment.astimezone(IST).date()
-        self._strikes = self._strikes + 1 if self._struck_on == today else 1
-        self._struck_on = today
+        self._limits_today = self._limits_today + 1 if self._limited_on == today else 1
+        self._limited_on = today
         seconds = retry_after_s
-        if seconds is None or self._strikes > STRIKES_BEFORE_BLOCK:
-            # Without jitter, so no chance is needed: each account hits its own limit at its own time.
-            seconds = max(seconds or 0.0, LIMIT_PARK.delay(self._strikes, Random(0)))  # noqa: S311 - no secret
+        if seconds is None or self._limits_today > LIMITS_BEFORE_BLOCK:
+            # Without jitter: each account reaches its limit at another time.
+            seconds = max(seconds or 0.0, LIMIT_PAUSE.delay(self._limits_today, Random(0)))  # noqa: S311 - no secret
         self._until = now + seconds
         return seconds
 
-    def turned_away(self, now: float, random: Random, retry_after_s: float | None) -> float:
-        """Take note of a page of the edge and return the seconds to rest."""
+    def record_block(self, now: float, random: Random, retry_after_s: float | None) -> float:
+        """Record a refusal by Cloudflare and return the seconds to pause."""
         if not self.left_s(now):
-            self._edge_in_a_row += 1
-            self._until = now + max(retry_after_s or 0.0, EDGE_PARK.delay(self._edge_in_a_row, random))
+            self._blocks_in_a_row += 1
+            self._until = now + max(retry_after_s or 0.0, BLOCK_PAUSE.delay(self._blocks_in_a_row, random))
         return self.left_s(now)
 
-    def answered(self) -> None:
-        """Take note that Fyers itself answered."""
-        self._edge_in_a_row = 0
+    def record_answer(self) -> None:
+        """Record that Fyers itself answered."""
+        self._blocks_in_a_row = 0
 
-    def is_blank(self, now: float, today: date) -> bool:
-        """Whether forgetting it would change nothing."""
-        return not self.left_s(now) and self._struck_on != today and not self._edge_in_a_row
+    def is_unused(self, now: float, today: date) -> bool:
+        """Whether it can be dropped without an effect."""
+        return not self.left_s(now) and self._limited_on != today and not self._blocks_in_a_row
 
 
 class Account:
-    """What is remembered of one account for the day."""
+    """The rate limits of one account for the day."""
 
-    __slots__ = ("busy", "pacer", "park", "slots")
+    __slots__ = ("busy", "pacer", "pause", "slots")
 
     def __init__(self, limits: PacingLimits) -> None:
         self.pacer = Pacer(limits)
-        self.park = Park()
+        self.pause = Pause()
         self.slots = asyncio.Semaphore(MOST_IN_FLIGHT)
-        """One for each call under way, so that an account that hangs holds few connections."""
+        """One slot for each call under way, so that a hanging account uses few connections."""
         self.busy = 0
-        """Calls that wait or are under way; while there are any, the account is not forgotten."""
+        """Calls that wait or are under way; meanwhile the account is not dropped."""
 
 
 class Pace:
-    """The turns of all accounts of this machine; accounts at rest cost next to nothing, those of yesterday nothing."""
+    """The rate limits of all accounts of this server. Idle accounts use almost no memory, yesterday's none."""
 
     def __init__(self, limits: PacingLimits, clock: Clock, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
         self._limits = limits
         self._clock = clock
         self._longest_wait_s = longest_wait_s
         self._accounts: dict[Hashable, Account] = {}
-        self._gate = Window(limits.per_second_total, 1.0)
+        self._global_limit = Window(limits.per_second_total, 1.0)
         self._sweep_at = clock.monotonic() + IDLE_S
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     def account(self, key: Hashable) -> Account:
-        """Return what is remembered of an account."""
+        """Return the rate limits of an account."""
         if self._clock.monotonic() >= self._sweep_at:
             self._sweep()
         account = self._accounts.get(key)
@@ -233,28 +238,28 @@ class Pace:
             account = self._accounts[key] = Account(self._limits)
         return account
 
-    async def turn(self, account: Account) -> NotNow | None:
-        """Wait for the account's turn and then for the machine's; `None` means: send now, before awaiting anything else."""
+    async def wait(self, account: Account) -> WaitTooLong | None:
+        """Wait for the limits of the account and the server; `None` means: send now, before awaiting anything else."""
         clock = self._clock
         now = clock.monotonic()
-        if parked_s := account.park.left_s(now):
-            return NotNow(parked_s)
+        if paused_s := account.pause.left_s(now):
+            return WaitTooLong(paused_s)
         delay = account.pacer.reserve(now, clock.now(), longest_wait_s=self._longest_wait_s)
-        if isinstance(delay, NotNow):
+        if isinstance(delay, WaitTooLong):
             return delay
         if delay > 0:
             await clock.sleep(delay)
         now = clock.monotonic()
-        opens_at = self._gate.earliest(now)
+        opens_at = self._global_limit.earliest(now)
         if opens_at - now > self._longest_wait_s:
-            return NotNow(opens_at - now)
-        self._gate.take(opens_at)
+            return WaitTooLong(opens_at - now)
+        self._global_limit.take(opens_at)
         delay = opens_at - now
         while delay > 0 or (delay := account.pacer.confirm(clock.monotonic())) > 0:
             await clock.sleep(delay)
             delay = 0.0
-        if parked_s := account.park.left_s(clock.monotonic()):
-            return NotNow(parked_s)  # a call before this one met a limit while this one waited
+        if paused_s := account.pause.left_s(clock.monotonic()):
+            return WaitTooLong(paused_s)  # an earlier call was limited while this one waited
         return None
 
     def _sweep(self) -> None:
@@ -263,8 +268,8 @@ class Pace:
         for key, account in list(self._accounts.items()):
             if account.busy:
                 continue
-            is_awake = account.pacer.rest(now)
-            if not is_awake and not account.pacer.used_on(today) and account.park.is_blank(now, today):
+            has_windows = account.pacer.forget_old(now)
+            if not has_windows and not account.pacer.used_on(today) and account.pause.is_unused(now, today):
                 del self._accounts[key]
 
 

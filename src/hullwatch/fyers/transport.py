@@ -1,6 +1,6 @@
-"""One HTTP exchange with Fyers: sending, reading a bounded body, and turning every foreign error into a word.
+"""Sends one HTTP request and reads a bounded reply; every error of the HTTP library becomes a cause.
 
-What a reply means belongs to ``errors.py``. No error text of the HTTP library is kept or logged: some of them quote addresses and headers.
+No error text of the HTTP library is kept or logged, since some quote addresses and headers.
 """
 
 import ssl
@@ -19,20 +19,20 @@ from hullwatch.fyers.errors import Reply
 LARGEST_REPLY: Final = 8 * 2**20
 """Bytes after decompression; 100 days of minutes are below 3 MB."""
 KEEP_ALIVE_S: Final = 25.0
-"""Idle connections are dropped before the edge does it, which would look like a failure (resets on idle keep-alive in observed SDK logs)."""
+"""Idle connections are closed before Cloudflare resets them, which would look like a failure (observed SDK logs)."""
 _CHUNK: Final = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """No reply; `cause` says what happened in a short stable word."""
+class NoReply:
+    """No complete reply came; `cause` is a short stable word."""
 
     cause: str
 
 
-TROUBLES: Final[Mapping[type[Exception], str]] = MappingProxyType(
+CAUSES: Final[Mapping[type[Exception], str]] = MappingProxyType(
     {
-        # No connection, or a connection that broke.
+        # No connection, or one that was interrupted.
         aiohttp.ClientError: "connection",
         aiohttp.ClientConnectionError: "connection",
         aiohttp.ClientConnectionResetError: "connection",
@@ -44,18 +44,18 @@ TROUBLES: Final[Mapping[type[Exception], str]] = MappingProxyType(
         aiohttp.ServerConnectionError: "connection",
         aiohttp.ServerDisconnectedError: "connection",
         OSError: "connection",
-        # Time ran out: sending again would only double the wait of whoever waits for this.
+        # Time-outs. A retry would double the wait of the caller.
         TimeoutError: "timeout",
         aiohttp.ServerTimeoutError: "timeout",
         aiohttp.ConnectionTimeoutError: "timeout",
         aiohttp.SocketTimeoutError: "timeout",
-        # Encryption: a certificate does not get better by asking again.
+        # Encryption. A retry does not change a certificate.
         aiohttp.ServerFingerprintMismatch: "tls",
         aiohttp.ClientSSLError: "tls",
         aiohttp.ClientConnectorSSLError: "tls",
         aiohttp.ClientConnectorCertificateError: "tls",
         ssl.SSLError: "tls",
-        # Something that is not HTTP, or half of it.
+        # No HTTP, or an incomplete reply.
         aiohttp.ClientPayloadError: "half_body",
         aiohttp.ClientResponseError: "not_http",
         aiohttp.ContentTypeError: "not_http",
@@ -75,20 +75,20 @@ TROUBLES: Final[Mapping[type[Exception], str]] = MappingProxyType(
         aiohttp.NonHttpUrlRedirectClientError: "redirect",
     }
 )
-"""Foreign error → our word; a class without a row of its own takes its nearest ancestor's."""
+"""Error class → cause; a class without a row uses that of its nearest ancestor."""
 
 
 def translate(error: Exception) -> str:
-    """Return our word for a foreign error."""
+    """Return the cause for an error of the HTTP library."""
     for ancestor in type(error).__mro__:
-        if (cause := TROUBLES.get(ancestor)) is not None:
+        if (cause := CAUSES.get(ancestor)) is not None:
             return cause
     raise TypeError(f"{type(error).__name__} is not an error of the transport")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be sent; headers and body hold secrets and stay out of `repr`."""
+    """A request. Headers and body hold secrets and stay out of `repr`."""
 
     method: str
     url: str
@@ -97,7 +97,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     largest_reply: int = LARGEST_REPLY
     timeout_s: float | None = None
-    """In all; `None` means the transport's own."""
+    """`None` means the limit of the transport."""
 
 
 class Transport:
@@ -118,18 +118,18 @@ class Transport:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; calls made later are told that there is none."""
+        """Close all connections; later calls return `NoReply`."""
         self._is_closed = True
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, request: Request) -> Reply | Trouble:
+    async def send(self, request: Request) -> Reply | NoReply:
         """Send one request and read its reply.
 
-        Raises nothing for what the other side or the network does; cancellation passes through.
+        It raises nothing for failures of the server or the network. A cancellation is raised.
         """
         if self._is_closed:
-            return Trouble("closed")
+            return NoReply("closed")
         if self._session is None:
             self._session = self._open()
         try:
@@ -143,7 +143,7 @@ class Transport:
             ) as response:
                 body = await _read(response, request.largest_reply)
                 if body is None:
-                    return Trouble("too_large")
+                    return NoReply("too_large")
                 headers = response.headers
                 return Reply(response.status, body, headers.get("Content-Type", ""), _retry_after(headers))
         except (
@@ -153,10 +153,10 @@ class Transport:
             OSError,
             ValueError,
         ) as error:
-            return Trouble(translate(error))
+            return NoReply(translate(error))
 
     def _open(self) -> aiohttp.ClientSession:
-        # No limit on connections: each account's calls in flight are capped, and a shared limit would let hanging accounts starve others.
+        # No limit on connections: each account has its slots, and a shared limit would let hanging accounts block others.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=60)
         return aiohttp.ClientSession(
             connector=connector,
@@ -170,29 +170,29 @@ class Transport:
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
         connect_s = min(self._connect_timeout_s, total_s)
-        # The library rounds limits above its threshold up to whole seconds: accounts that hang would all time out in the same instant,
-        # late, and look like an outage.
+        # The library rounds limits above its threshold up to whole seconds: hanging accounts would all time out in the
+        # same instant, too late, and look like an outage.
         return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)
 
 
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep the library from sending a request again by itself when a connection broke.
+    """Keep the library from sending a request again by itself after an interrupted connection.
 
-    It would do so without a turn and without a look at the credential, which may have ended meanwhile. It knows the errors it repeats
-    after by their classes, so they pass as their common ancestor.
+    It would ignore the rate limit and the expiry of the credential. It retries after certain error classes, so
+    their common ancestor is raised instead.
     """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise aiohttp.ClientConnectionError("the connection broke") from error
+        raise aiohttp.ClientConnectionError("the connection was interrupted") from error
 
 
 async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes | None:
-    """Return the body, `None` if it is larger than `largest`: the size is checked on what comes, not on what a header says."""
+    """Return the body, `None` if it is larger than `largest`; the received bytes count, not the header."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
@@ -205,7 +205,7 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> str:
-    """Return how long to wait as sent, in seconds; order calls are told in milliseconds too (Fyers API v3 docs, "Rate limits")."""
+    """Return the time to wait in seconds; order calls also name milliseconds (Fyers API v3 docs, "Rate limits")."""
     seconds = headers.get("Retry-After", "")
     if seconds:
         return seconds

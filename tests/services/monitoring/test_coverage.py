@@ -82,7 +82,7 @@ async def rejected(env: Environment) -> Environment:
     """Fyers ends the session early, and Alice comes back."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await env.clock.advance(20)
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     await env.log_in(ALICE)
     return env
 
@@ -100,7 +100,7 @@ async def rate_limited(env: Environment) -> Environment:
     env.broker.retry_after_s = 5.0
     env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
     await env.clock.advance(20)
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     return env
 
 
@@ -111,7 +111,7 @@ async def held(env: Environment) -> Environment:
     await env.clock.advance(20)
     assert env.connections.broker_outage is not None
     for user_id in (ALICE, BOB, CAROL, DAVE):
-        env.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
+        env.broker.set_state(fyers_id(user_id), AccountState.ACTIVE)
     await env.clock.advance(600)
     return env
 
@@ -241,7 +241,7 @@ async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> N
     await env.clock.advance_to(TURN_AT + timedelta(seconds=0.5))
     env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     await env.clock.advance(30)
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     await env.clock.advance(10)
 
     (found,) = [signal for signal in env.signals(ALICE) if signal.candle_closed_at == TURN_AT]

@@ -216,13 +216,13 @@ class DemoScenario:
         self.env.broker.retry_after_s = 7.0
         self.env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
         await self.clock.advance(length)
-        self.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
     async def revoke(self, length: float) -> None:
         """Fyers ends the session without a word, and Alice logs in again."""
         self.env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
         await self.clock.advance(length)
-        self.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+        self.env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
         await self.env.log_in(ALICE)
 
     async def sign_out(self, length: float) -> None:

@@ -201,7 +201,7 @@ async def test_a_restart_of_the_job_leaves_no_account_behind(env: Environment) -
     await env.clock.advance(6)
     job = next(task for task in asyncio.all_tasks() if task.get_name() == f"cycle {ALICE}")
     job.cancel()
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
     await env.clock.advance(20)
 
@@ -247,7 +247,7 @@ async def test_what_fyers_does_shows_in_the_status(
     await env.clock.advance(6)
     assert status(env) is expected
     assert not env.monitoring.state(ALICE).is_running
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     if expected is WatchStatus.NO_SESSION:
         await env.log_in(ALICE)
 

@@ -52,7 +52,10 @@ def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerO
 @pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])
 @pytest.mark.parametrize(
     ("name", "silence"),
-    [("circuit_open", BrokerOutageNotice.NO_RESPONSE), ("edge_blocked", BrokerOutageNotice.ADDRESS_BLOCKED)],
+    [
+        ("circuit_open", BrokerOutageNotice.NO_RESPONSE),
+        ("cloudflare_blocked", BrokerOutageNotice.ADDRESS_BLOCKED),
+    ],
 )
 def test_calls_held_back_for_all_decide_too(
     name: str, silence: BrokerOutageNotice, state: CircuitState
@@ -131,7 +134,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     await watch.go_on(timedelta(minutes=20))
     assert watch.told() == [TROUBLE]
 
-    watch.set_all(AccountState.ALIVE)
+    watch.set_all(AccountState.ACTIVE)
     await watch.go_on(timedelta(minutes=5))
 
     assert watch.told() == [TROUBLE, RECOVERED]
@@ -148,7 +151,7 @@ async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
         await watch.go_on(TOLD_AFTER - timedelta(seconds=20))
-        watch.set_all(AccountState.ALIVE)
+        watch.set_all(AccountState.ACTIVE)
         await watch.go_on(timedelta(minutes=3))
 
     assert watch.told() == []
@@ -159,7 +162,7 @@ async def test_a_flickering_outage_is_one(watch: Watch) -> None:
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
         await watch.go_on(TOLD_AFTER + timedelta(minutes=1))
-        watch.set_all(AccountState.ALIVE)
+        watch.set_all(AccountState.ACTIVE)
         await watch.go_on(WELL_FOR - timedelta(seconds=30))
 
     assert watch.told() == [TROUBLE]
@@ -174,7 +177,7 @@ async def test_a_restart_goes_on_with_an_outage(watch: Watch) -> None:
     assert watch.told() == [TROUBLE]
 
     watch.notices = watch.service()
-    watch.set_all(AccountState.ALIVE)
+    watch.set_all(AccountState.ACTIVE)
     await watch.go_on(timedelta(minutes=5))
     assert watch.told() == [TROUBLE, RECOVERED]
 
@@ -189,7 +192,7 @@ async def test_silence_alone_ends_no_outage(watch: Watch) -> None:
     await watch.go_on(timedelta(minutes=10))
     assert watch.told() == [TROUBLE]
 
-    watch.set_all(AccountState.ALIVE)
+    watch.set_all(AccountState.ACTIVE)
     await watch.env.validation.validate_fyers_token(ALICE, fresh=True)
     await watch.go_on(timedelta(minutes=3))
     assert watch.told() == [TROUBLE, RECOVERED]

@@ -103,7 +103,7 @@ async def test_one_watched_among_many_who_lost_their_sessions_does_not_keep_it_p
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 
-    watched.env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    watched.env.broker.set_state(fyers_id(BOB), AccountState.ACTIVE)
     await watched.env.log_in(BOB)
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 10
@@ -152,11 +152,11 @@ async def test_it_is_silent_when_nobody_can_be_watched(watched: Watched) -> None
     await watched.pings_in(60)
     assert await watched.pings_in(600) == 0
 
-    watched.env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    watched.env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     await watched.pings_in(120)
     assert await watched.pings_in(600) == 0
 
-    watched.env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    watched.env.broker.set_state(fyers_id(BOB), AccountState.ACTIVE)
     await watched.pings_in(120)
     assert await watched.pings_in(600) == 10
 

@@ -218,7 +218,7 @@ async def test_dead_sessions_make_no_call_at_all() -> None:
     """Neither validated nor warmed, at any check."""
     env = await morning(ALICE, BOB)
     await env.clock.settle()
-    env.broker.set_state(fyers_id(BOB), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(BOB), AccountState.ACTIVE)
     await env.connections.sign_out(BOB, actor=BOB)
     reached = len(env.broker.calls)
 
@@ -318,7 +318,7 @@ async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
     assert verdict(env)[0] is Verdict.NOT_READY
     assert verdict(env)[1] in (Reason.RATE_LIMITED, Reason.FYERS_UNAVAILABLE)
 
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     await env.clock.advance_to(ist("09:14"))
 
     assert verdict(env) == (Verdict.READY, None)

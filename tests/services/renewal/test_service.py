@@ -95,7 +95,7 @@ async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> Non
             "Fyers gave no usable answer",
         ),
         (
-            lambda env: setattr(env.broker, "renews_dead_tokens", True),
+            lambda env: setattr(env.broker, "renews_refused_tokens", True),
             RenewalOutcome.NOT_ACCEPTED,
             "did not accept the renewed session",
         ),
@@ -331,7 +331,7 @@ async def test_while_the_renewal_is_tried_the_account_makes_no_other_call() -> N
     ("break_it", "outcome"),
     [
         (lambda env: setattr(env.broker, "takes_refresh_tokens", False), RenewalOutcome.REFUSED_BY_FYERS),
-        (lambda env: setattr(env.broker, "renews_dead_tokens", True), RenewalOutcome.NOT_ACCEPTED),
+        (lambda env: setattr(env.broker, "renews_refused_tokens", True), RenewalOutcome.NOT_ACCEPTED),
         (lambda env: env.broker._refresh_tokens.clear(), RenewalOutcome.BAD_REFRESH_TOKEN),
     ],
 )

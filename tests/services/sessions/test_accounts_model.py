@@ -234,7 +234,7 @@ class AccountLife(RuleBasedStateMachine):
     async def _get_well(self) -> None:
         self.env.broker.is_down = self.env.store.is_down = False
         for user_id in EVERYONE:
-            self.env.broker.set_state(fyers_id(user_id), AccountState.ALIVE)
+            self.env.broker.set_state(fyers_id(user_id), AccountState.ACTIVE)
             self.env.broker._accounts[fyers_id(user_id)].queued.clear()
         await self.env.clock.advance(61)
         for user_id in EVERYONE:

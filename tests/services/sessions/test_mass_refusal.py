@@ -117,7 +117,7 @@ async def test_the_trouble_is_told_once(env: Environment) -> None:
     """One event to everybody, one line in the trail, one notice to each admin, none to users."""
     listener = env.hub.subscribe(EVERYBODY)
     await fall_ill(env)
-    set_all(env, AccountState.ALIVE)
+    set_all(env, AccountState.ACTIVE)
     await env.clock.advance(2 * ASK_EVERY_S)
     listener.close()
 
@@ -150,7 +150,7 @@ async def test_held_sessions_are_asked_about_slowly(env: Environment) -> None:
 async def test_the_first_answer_frees_everybody(env: Environment) -> None:
     """When one held session is accepted all go on, and whoever is refused then gets a second look of their own."""
     await fall_ill(env)
-    set_all(env, AccountState.ALIVE)
+    set_all(env, AccountState.ACTIVE)
     set_all(env, AccountState.REVOKED, DAVE)
     await env.clock.advance(3 * ASK_EVERY_S)
     assert env.connections.broker_outage is None
@@ -264,7 +264,7 @@ async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> 
     assert standings(env) == {VerificationState.HELD}
     assert told(env) == [NotificationKind.BROKER_OUTAGE]
 
-    set_all(env, AccountState.ALIVE)
+    set_all(env, AccountState.ACTIVE)
     await env.clock.advance(2 * ASK_EVERY_S)
     assert env.connections.broker_outage is None
     assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
@@ -274,7 +274,7 @@ async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> 
 async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over(env: Environment) -> None:
     """As soon as a session from before it is accepted."""
     await fall_ill(env)
-    set_all(env, AccountState.ALIVE)
+    set_all(env, AccountState.ACTIVE)
     env = await restarted(env, after_s=600)
 
     await ask(env, ALICE)
@@ -313,7 +313,7 @@ async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_ke
         if step == "broker.mass_refusal":
             await fall_ill(env)
         else:
-            set_all(env, AccountState.ALIVE)
+            set_all(env, AccountState.ACTIVE)
             await env.clock.advance(2 * ASK_EVERY_S)
         assert step in env.audit(prefix="broker.")
         other = await env.kill(seen[0 if is_kept else -1])
@@ -341,7 +341,7 @@ async def test_of_two_processes_one_tells(env: Environment) -> None:
     assert standings(other) == {VerificationState.HELD}
     assert other.connections.broker_outage.incident_id == env.connections.broker_outage.incident_id
 
-    set_all(env, AccountState.ALIVE)
+    set_all(env, AccountState.ACTIVE)
     await env.clock.advance(3 * ASK_EVERY_S)
 
     assert env.connections.broker_outage is other.connections.broker_outage is None

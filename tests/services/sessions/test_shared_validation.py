@@ -194,7 +194,7 @@ async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
     """Only confirmations are shared: an outage that one process saw says nothing to the other."""
     town.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     assert (await town.one.validation.validate_fyers_token(ALICE)).verdict is UNVERIFIED
-    town.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    town.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
     assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
     assert town.asked == 2
@@ -271,7 +271,7 @@ async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: l
             case "trouble" | "well":
                 is_well = step == "well"
                 town.broker.set_state(
-                    fyers_id(ALICE), AccountState.ALIVE if is_well else AccountState.UNAVAILABLE
+                    fyers_id(ALICE), AccountState.ACTIVE if is_well else AccountState.UNAVAILABLE
                 )
             case "later":
                 await town.clock.advance(130)

@@ -78,7 +78,7 @@ async def test_trouble_is_unverified_and_not_kept(env: Environment, state: Accou
     assert len(env.broker.calls) == 2
     assert env.validation.get_cache_stats().size == 0
     assert env.connections.connection(ALICE).has_session
-    env.broker.set_state(fyers_id(ALICE), AccountState.ALIVE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     assert await verdict(env) is VALID
 
 
@@ -199,7 +199,7 @@ async def test_an_end_clears_the_result(env: Environment) -> None:
 
 async def test_a_slow_answer_about_the_old_token_says_nothing_about_the_new_one(env: Environment) -> None:
     """The check that began before a login neither ends nor confirms the session that began meanwhile."""
-    for answer in (AccountState.REVOKED, AccountState.ALIVE):
+    for answer in (AccountState.REVOKED, AccountState.ACTIVE):
         release = asyncio.Event()
         env.broker.before_answer = lambda call, gate=release: gate.wait()
         env.broker.set_state(fyers_id(ALICE), answer)

@@ -7,7 +7,7 @@ import { Action, Empty, Loading, Problem } from "../parts/elements";
 import { age, count, whenIst, codeText } from "../parts/format";
 import { usePolled } from "../parts/polling";
 
-const CIRCUITS: Record<string, string> = { circuit_open: "Calls to Fyers, all accounts", edge_blocked: "This server’s address at Cloudflare" };
+const CIRCUITS: Record<string, string> = { circuit_open: "Calls to Fyers, all accounts", cloudflare_blocked: "This server’s address at Cloudflare" };
 const CIRCUIT_STATES: Record<string, string> = { closed: "Allowed", open: "Paused", half_open: "Testing with one call" };
 
 const load = async () => {

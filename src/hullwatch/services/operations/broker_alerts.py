@@ -44,7 +44,7 @@ def silence_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
         return None
     held_back = {one.name for one in signs.circuits if one.state is not CircuitState.CLOSED}
     watched = signs.statuses.get(WatchStatus.WATCHING, 0)
-    if "edge_blocked" in held_back:
+    if "cloudflare_blocked" in held_back:
         return BrokerOutageNotice.ADDRESS_BLOCKED
     if "circuit_open" in held_back or signs.statuses.get(WatchStatus.FYERS_UNAVAILABLE, 0) > watched:
         return BrokerOutageNotice.NO_RESPONSE

@@ -1,4 +1,4 @@
-"""Fyers, as far as hullwatch needs it."""
+"""The broker that services call."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,13 +16,13 @@ from hullwatch.runtime.circuit import CircuitReport
 
 
 class BrokerPort(Protocol):
-    """Fyers, as far as hullwatch needs it. No method raises for anything that Fyers or the network does."""
+    """The calls to Fyers. No method raises for a failure of Fyers or of the network."""
 
     quotes_per_call: int
     """How many symbols one quotes call may name (Fyers: 50)."""
 
     def history_span(self, resolution: Resolution) -> timedelta:
-        """Return the longest range one history call may ask for (Fyers: 100 days of minutes, 366 days of days)."""
+        """Return the longest range of one history call (Fyers: 100 days of minutes, 366 days of days)."""
         ...
 
     def login_url(self, app: FyersApp, state: str) -> str:
@@ -30,13 +30,13 @@ class BrokerPort(Protocol):
         ...
 
     async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
-        """Exchange an auth code, which is good once."""
+        """Exchange an auth code, which is valid once."""
         ...
 
     async def renew_access_token(
         self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
     ) -> BrokerResult[AccessToken]:
-        """Ask for a new session with a refresh token and its owner's PIN; sent once, whatever comes of it."""
+        """Request a new session with a refresh token and its owner's PIN; sent once and never retried."""
         ...
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:

@@ -136,7 +136,7 @@ class CircuitPayload(Payload):
     """What holds everybody's calls back, or would."""
 
     name: str = Field(
-        description="`circuit_open`: Fyers is down for many; `edge_blocked`: this machine is turned away."
+        description="`circuit_open`: Fyers is down for many; `cloudflare_blocked`: Cloudflare blocks this server."
     )
     state: CircuitState
     opened_at: datetime | None
