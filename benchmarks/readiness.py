@@ -157,7 +157,7 @@ async def _until_told(application: Application, dead: int, began: float) -> floa
         # On a small machine that does all this at once the database may be late; then it is asked again.
         with suppress(StorageUnavailable):
             async with application.services.context.store.begin(read_only=True) as work:
-                told = await work.notifications.users_told(NotificationKind.NOT_READY, incident_id)
+                told = await work.notifications.notified_users(NotificationKind.NOT_READY, incident_id)
         if len(told) >= dead:
             return time.monotonic() - began
         await asyncio.sleep(0.5)

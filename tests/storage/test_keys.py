@@ -126,7 +126,7 @@ async def house(database, tmp_path):
             await work.connections.put_app(name, FyersApp("ABCD1234XY-100", AppSecret(name), "http://x/"))
             await work.renewals.opt_in(name, Pin(f"pin of {name}"), at=NOW)
             await work.renewals.keep_token(
-                name, RefreshToken(f"refresh {name}"), app_id="ABCD1234XY-100", generation=1, ends_at=None
+                name, RefreshToken(f"refresh {name}"), app_id="ABCD1234XY-100", generation=1, expires_at=None
             )
         await work.commit()
     return database

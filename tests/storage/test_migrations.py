@@ -113,7 +113,7 @@ async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
         assert not await work.notifications.add(again)
         wish = ClaimWish(frozenset(ChannelKind), room=9, unproven_room=9, per_channel=9, under_way={})
         (claimed,) = await work.outbox.claim(wish, now=after(60), until=after(61))
-        assert await work.audit.last_beat() == after(26)
+        assert await work.audit.last_heartbeat() == after(26)
     assert [one.kind for one in reversed(notices)] == list(NotificationKind)
     assert channel.kinds == frozenset(NotificationKind)
     assert dead_letter.delivery.state is DeliveryState.FAILED_PERMANENTLY

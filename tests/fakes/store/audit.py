@@ -52,11 +52,11 @@ class Audit(Repository):
         before = [entry for entry in own if entry.at < since.astimezone(UTC)]
         return before[-1:] + own[len(before) :]
 
-    async def beat(self, at: datetime) -> None:
+    async def record_heartbeat(self, at: datetime) -> None:
         """Remember that the server ran."""
         self.tables.beats["server"] = at.astimezone(UTC)
 
-    async def last_beat(self) -> datetime | None:
+    async def last_heartbeat(self) -> datetime | None:
         """Return when the server was last known to run."""
         return self.tables.beats.get("server")
 
@@ -93,7 +93,7 @@ class Incidents(Repository):
         if known is not None and known.bad_at < at:
             self.tables.incidents[subject] = kept(replace(known, bad_at=at))
 
-    async def tell(self, subject: str, *, at: datetime) -> bool:
+    async def mark_notified(self, subject: str, *, at: datetime) -> bool:
         """Note that operators are told."""
         known = self.tables.incidents.get(subject)
         if known is None or known.notified_at is not None:

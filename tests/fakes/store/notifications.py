@@ -39,7 +39,7 @@ class Notifications(Repository):
         """Store those that some channel of their user carries, and return those that were not stored before."""
         return [one for one in notifications if self._carriers(one) and await self.add(one)]
 
-    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+    async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether the user has had a notice of this kind about the incident."""
         return any(
             (one.user_id, one.kind, one.incident_id) == (user_id, kind, incident_id)
@@ -84,7 +84,7 @@ class Notifications(Repository):
         """Return who has a channel that is on and carries notices of this kind."""
         return {one.user_id for one in self.tables.channels.values() if one.is_on and kind in one.kinds}
 
-    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+    async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident."""
         return {
             found.user_id

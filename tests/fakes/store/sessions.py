@@ -133,7 +133,7 @@ class LoginLinks(Repository):
         """Return the link with this hash."""
         return self.tables.login_links.get(value_hash)
 
-    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+    async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
         """Take it for the first browser that asks."""
         storable(browser_hash)
         link = self.tables.login_links.get(value_hash)
@@ -150,9 +150,9 @@ class LoginLinks(Repository):
             for link in self.tables.login_links.values()
         )
 
-    async def purge(self, *, ended_before: datetime) -> None:
+    async def purge(self, *, expired_before: datetime) -> None:
         """Remove those that expired before that."""
-        drop(self.tables.login_links, lambda link: link.expires_at < ended_before)
+        drop(self.tables.login_links, lambda link: link.expires_at < expired_before)
 
 
 class Renewals(Repository):
@@ -183,7 +183,7 @@ class Renewals(Repository):
         *,
         app_id: str,
         generation: int,
-        ends_at: datetime | None,
+        expires_at: datetime | None,
     ) -> bool:
         """Store the refresh token of a login in place of the last one."""
         if token is None:
@@ -195,7 +195,7 @@ class Renewals(Repository):
             has_refresh_token=True,
             app_id=app_id,
             login_generation=generation,
-            refresh_token_expires_at=ends_at,
+            refresh_token_expires_at=expires_at,
         )
 
     async def drop_token(self, user_id: str, *, generation: int | None) -> None:
@@ -210,7 +210,9 @@ class Renewals(Repository):
             return None
         return RenewalKeys(self.tables.pins[user_id], self.tables.refresh_tokens[user_id])
 
-    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
+    async def record_try(
+        self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome
+    ) -> bool:
         """Store how the last try stands."""
         return self._change(user_id, tried_generation=generation, last_tried_at=at, last_outcome=outcome)
 

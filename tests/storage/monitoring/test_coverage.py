@@ -54,14 +54,14 @@ async def test_lines_about_the_server_begin_with_the_one_before(store):
 async def test_a_sign_of_life_takes_the_place_of_the_last(store):
     """However many there were, one moment is kept."""
     async with store.begin(read_only=True) as work:
-        assert await work.audit.last_beat() is None
+        assert await work.audit.last_heartbeat() is None
     for number in range(3):
         async with store.begin() as work:
-            await work.audit.beat(after(number))
+            await work.audit.record_heartbeat(after(number))
             await work.commit()
 
     async with store.begin(read_only=True) as work:
-        assert await work.audit.last_beat() == after(2)
+        assert await work.audit.last_heartbeat() == after(2)
 
 
 async def test_the_latest_line_before_a_moment(store):

@@ -281,6 +281,6 @@ async def test_who_was_told_of_a_shared_incident_is_known(work):
         notification("n4", "ravi", incident_id="ready-2", kind=NotificationKind.NOW_READY)
     )
 
-    assert await work.notifications.users_told(kind, "ready-1") == {"asha", "ravi"}
-    assert await work.notifications.users_told(kind, "ready-2") == {"asha"}
-    assert await work.notifications.users_told(kind, "ready-3") == set()
+    assert await work.notifications.notified_users(kind, "ready-1") == {"asha", "ravi"}
+    assert await work.notifications.notified_users(kind, "ready-2") == {"asha"}
+    assert await work.notifications.notified_users(kind, "ready-3") == set()

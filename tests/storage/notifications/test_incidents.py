@@ -65,7 +65,7 @@ async def test_one_tells_of_it_and_one_of_its_end(store):
 
     async def tell(minute: float) -> bool:
         async with store.begin() as work:
-            is_first = await work.incidents.tell(OUTBOX.subject, at=after(minute))
+            is_first = await work.incidents.mark_notified(OUTBOX.subject, at=after(minute))
             await work.commit()
         return is_first
 
@@ -76,7 +76,7 @@ async def test_one_tells_of_it_and_one_of_its_end(store):
         return is_first
 
     async with store.begin() as work:
-        assert await work.incidents.tell(OUTBOX.subject, at=after(1))
+        assert await work.incidents.mark_notified(OUTBOX.subject, at=after(1))
     assert await all_open(store) == [OUTBOX]
 
     assert sorted(await asyncio.gather(tell(2), tell(3))) == [False, True]

@@ -158,10 +158,10 @@ async def test_an_incident_enters_the_outbox_once(house):
 
     assert list(await deliveries(house)) == ["n1.c1"]
     async with house.begin(read_only=True) as work:
-        assert await work.notifications.is_told("asha", first.kind, "i1")
-        assert not await work.notifications.is_told("asha", first.kind, "i2")
-        assert not await work.notifications.is_told("asha", NotificationKind.SIGNAL, "i1")
-        assert not await work.notifications.is_told("ravi", first.kind, "i1")
+        assert await work.notifications.was_notified("asha", first.kind, "i1")
+        assert not await work.notifications.was_notified("asha", first.kind, "i2")
+        assert not await work.notifications.was_notified("asha", NotificationKind.SIGNAL, "i1")
+        assert not await work.notifications.was_notified("ravi", first.kind, "i1")
 
 
 @pytest.mark.parametrize("kind", sorted(PAGE_ONLY))

@@ -26,7 +26,7 @@ async def keep(store, user_id: str = "asha", token: RefreshToken | None = TOKEN,
     """Store what a login brought."""
     async with store.begin() as work:
         done = await work.renewals.keep_token(
-            user_id, token, app_id=APP_ID, generation=generation, ends_at=after(9000)
+            user_id, token, app_id=APP_ID, generation=generation, expires_at=after(9000)
         )
         await work.commit()
     return done
@@ -66,7 +66,7 @@ async def test_nothing_is_kept_of_who_did_not_consent(renewals):
     """Neither a refresh token nor a try."""
     assert not await keep(renewals, "biren")
     async with renewals.begin() as work:
-        done = await work.renewals.note_try("biren", generation=1, at=NOW, outcome=RenewalOutcome.UNDER_WAY)
+        done = await work.renewals.record_try("biren", generation=1, at=NOW, outcome=RenewalOutcome.UNDER_WAY)
         await work.commit()
 
     assert not done
@@ -77,7 +77,7 @@ async def test_nothing_is_kept_of_who_did_not_consent(renewals):
 async def test_a_try_is_noted(renewals, outcome):
     """For which session, when, and with every word for how it ended."""
     async with renewals.begin() as work:
-        assert await work.renewals.note_try("asha", generation=5, at=after(1), outcome=outcome)
+        assert await work.renewals.record_try("asha", generation=5, at=after(1), outcome=outcome)
         await work.commit()
 
     renewal, _ = await find(renewals)
@@ -88,7 +88,7 @@ async def test_another_pin_voids_what_was_said_of_the_last_one(renewals):
     """The refresh token and the count of tries stay; the day of the first consent does too."""
     await keep(renewals)
     async with renewals.begin() as work:
-        await work.renewals.note_try("asha", generation=3, at=after(1), outcome=RenewalOutcome.WRONG_PIN)
+        await work.renewals.record_try("asha", generation=3, at=after(1), outcome=RenewalOutcome.WRONG_PIN)
         assert await work.renewals.opt_in("asha", Pin("4444"), at=after(2))
         await work.commit()
 

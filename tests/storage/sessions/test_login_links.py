@@ -26,7 +26,7 @@ async def take(
 ) -> LoginLink | None:
     """Take a link for a browser."""
     async with store.begin() as work:
-        taken = await work.login_links.take(value_hash, browser_hash=browser, now=after(minutes))
+        taken = await work.login_links.use(value_hash, browser_hash=browser, now=after(minutes))
         if keep:
             await work.commit()
         return taken
@@ -115,14 +115,14 @@ async def test_old_links_and_those_of_removed_users_go(links):
     """A purge removes what ended before its moment; a removed account takes its links along."""
     async with links.begin() as work:
         await work.login_links.add("hash-2", replace(LINK, user_id="biren"))
-        await work.login_links.purge(ended_before=after(60))
+        await work.login_links.purge(expired_before=after(60))
         await work.users.remove("biren")
         await work.commit()
     assert await find(links) == LINK
     assert await find(links, "hash-2") is None
 
     async with links.begin() as work:
-        await work.login_links.purge(ended_before=after(61))
+        await work.login_links.purge(expired_before=after(61))
         await work.commit()
     assert await find(links) is None
 

@@ -188,7 +188,7 @@ class LoginLinkService:
     async def purge(self) -> None:
         """Forget links that ended long ago; run now and then."""
         async with self._store.begin() as work:
-            await work.login_links.purge(ended_before=self._clock.now() - KEPT)
+            await work.login_links.purge(expired_before=self._clock.now() - KEPT)
             await work.commit()
 
     # ---------------------------------------------------------------- using
@@ -260,7 +260,7 @@ class LoginLinkService:
         """Take the link and begin, in one transaction; None when another browser has it."""
         browser_hash, now = hash_value(browser_nonce), self._clock.now()
         async with self._store.begin() as work:
-            taken = await work.login_links.take(hash_value(value), browser_hash=browser_hash, now=now)
+            taken = await work.login_links.use(hash_value(value), browser_hash=browser_hash, now=now)
             if taken is None:
                 return None
             url = await self._linking.begin_by_link(work, taken, browser_hash)

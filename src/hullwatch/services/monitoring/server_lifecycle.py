@@ -36,14 +36,14 @@ class ServerLifecycle:
     async def begin(self, work: UnitOfWork) -> datetime | None:
         """Note the start; return since when no server had run, or `None` when none ever did."""
         now = self._clock.now()
-        last = await work.audit.last_beat()
+        last = await work.audit.last_heartbeat()
         if last is None:
             # An older version left lines instead.
             lines = await work.audit.entries(kind_prefix="server.", limit=1)
             last = lines[0].at if lines else None
         since = None if last is None else min(last, now)
         await work.audit.add([_line(now, STARTED_KIND, since)])
-        await work.audit.beat(now)
+        await work.audit.record_heartbeat(now)
         self._last = (now, self._real_clock.monotonic())
         return since
 
@@ -76,7 +76,7 @@ class ServerLifecycle:
 
     async def _store_beat(self, at: datetime) -> None:
         async with self._store.begin() as work:
-            await work.audit.beat(at)
+            await work.audit.record_heartbeat(at)
             await work.commit()
 
 

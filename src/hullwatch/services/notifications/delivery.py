@@ -187,7 +187,7 @@ class Outbox:
         since = verdict.before.failing_since
         incident_id = channel_incident(claimed.channel_id, since)
         failing = NotificationKind.CHANNEL_FAILING
-        if not await work.notifications.is_told(claimed.notification.user_id, failing, incident_id):
+        if not await work.notifications.was_notified(claimed.notification.user_id, failing, incident_id):
             return []
         return [compose_channel_recovered(claimed, since=since, now=now, new_id=self._new_id)]
 

@@ -136,7 +136,7 @@ class JobAlerts:
             subject = job_subject(job.name)
             began_at = self._bad_since.get(job.name, job.last_failure_at or now)
             incident = await work.incidents.begin(Incident(subject, self._new_id("inc"), began_at, now))
-            if not await work.incidents.tell(subject, at=now):
+            if not await work.incidents.mark_notified(subject, at=now):
                 return  # another process was first
             await work.incidents.note_bad(subject, at=now)
 

@@ -40,11 +40,11 @@ class AuditRepository(Protocol):
         """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
         ...
 
-    async def beat(self, at: datetime) -> None:
+    async def record_heartbeat(self, at: datetime) -> None:
         """Remember that the server ran at this moment, in place of the last one."""
         ...
 
-    async def last_beat(self) -> datetime | None:
+    async def last_heartbeat(self) -> datetime | None:
         """Return when the server was last known to run, or `None` before the first time."""
         ...
 
@@ -65,7 +65,7 @@ class IncidentRepository(Protocol):
         """Note that it still was wrong at this moment; never backwards."""
         ...
 
-    async def tell(self, subject: str, *, at: datetime) -> bool:
+    async def mark_notified(self, subject: str, *, at: datetime) -> bool:
         """Note that operators are told; False when they have been, even by another process at the same moment."""
         ...
 

@@ -13,8 +13,11 @@ from hullwatch.domain.notifications.channels import (
     Delivery,
     DeliveryResult,
     Destination,
+    Message,
+    SendOutcome,
 )
-from hullwatch.domain.notifications.notifications import Notification, NotificationKind
+from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.secrets import SecretText
 
 
 class NotificationRepository(Protocol):
@@ -28,7 +31,7 @@ class NotificationRepository(Protocol):
         """Store those that some channel of their user carries, and return those that were not stored before."""
         ...
 
-    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+    async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether the user has had a notice of this kind about the incident."""
         ...
 
@@ -43,7 +46,7 @@ class NotificationRepository(Protocol):
         """Return who has a channel that is on and carries notices of this kind."""
         ...
 
-    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+    async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident that many share."""
         ...
 
@@ -107,4 +110,39 @@ class OutboxRepository(Protocol):
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
         """Remove old deliveries, and old notices that were read and wait on no channel: at most so many of each; return how many."""
+        ...
+
+
+class ChannelPort(Protocol):
+    """The ways beyond the page. No method raises for anything that receivers or the network do."""
+
+    can_mail: bool
+    """Whether the operator has set up a mail server."""
+
+    async def check(self, destination: Destination) -> None:
+        """Look at an address that a user gives before it is stored; sends nothing.
+
+        Raises:
+            InvalidInput: It cannot be used, or leads to a private network.
+        """
+        ...
+
+    async def send(self, message: Message, destination: Destination) -> SendOutcome:
+        """Send once, in bounded time."""
+        ...
+
+    def limit_s(self, kind: ChannelKind) -> float:
+        """Return after how many seconds a sending that has not ended is given up."""
+        ...
+
+
+class LinkMaker(Protocol):
+    """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
+
+    async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
+        """Return the address of a new link, or `None` when none makes sense: the session lives on, nothing is linked, the user is gone.
+
+        Raises:
+            StorageUnavailable: none was made.
+        """
         ...

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.domain.renewal.rules import Renewal, RenewalKeys
-from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
+from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.sessions.login_links import LoginLink
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
@@ -51,7 +49,7 @@ class LoginLinkRepository(Protocol):
         ...
 
     async def get(self, value_hash: str) -> LoginLink | None: ...
-    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+    async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
         """Take it for this browser; None when it is unknown, has expired, or another browser was first, even at the same moment."""
         ...
 
@@ -59,47 +57,6 @@ class LoginLinkRepository(Protocol):
         """Count the user's links that somebody asked for and that have not expired."""
         ...
 
-    async def purge(self, *, ended_before: datetime) -> None:
+    async def purge(self, *, expired_before: datetime) -> None:
         """Remove links that expired before that."""
-        ...
-
-
-class RenewalRepository(Protocol):
-    """Who wants sessions renewed, and what with: PIN and refresh token are encrypted and bound to their row."""
-
-    async def get(self, user_id: str) -> Renewal | None: ...
-    async def list_all(self) -> list[Renewal]:
-        """Return all, by user id."""
-        ...
-
-    async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
-        """Store the consent, or the new PIN of one who consented before; False when the user has been removed."""
-        ...
-
-    async def keep_token(
-        self,
-        user_id: str,
-        token: RefreshToken | None,
-        *,
-        app_id: str,
-        generation: int,
-        ends_at: datetime | None,
-    ) -> bool:
-        """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
-        ...
-
-    async def drop_token(self, user_id: str, *, generation: int | None) -> None:
-        """Remove the refresh token that this login brought; a newer login's stays."""
-        ...
-
-    async def keys(self, user_id: str) -> RenewalKeys | None:
-        """Return PIN and refresh token; None when one is missing or cannot be decrypted."""
-        ...
-
-    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
-        """Store how the last try stands; False when the user has not opted in."""
-        ...
-
-    async def remove(self, user_id: str) -> bool:
-        """Remove the consent with both secrets; False when there was none."""
         ...

@@ -11,7 +11,8 @@ from typing import Protocol
 from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
 from hullwatch.services.ports.monitoring import WatchRepository
 from hullwatch.services.ports.notifications import ChannelRepository, NotificationRepository, OutboxRepository
-from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository, RenewalRepository
+from hullwatch.services.ports.renewal import RenewalRepository
+from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository
 from hullwatch.services.ports.users import LoginRepository, UserRepository
 
 

@@ -66,10 +66,10 @@ class ReadinessNotices:
         waiting: dict[str, str] = {}
         async with self._store.begin(read_only=True) as work:
             for incident_id in (incident_of(day), last_incident_of(day)):
-                told[incident_id] = await work.notifications.users_told(
+                told[incident_id] = await work.notifications.notified_users(
                     NotificationKind.NOT_READY, incident_id
                 )
-                recovered = await work.notifications.users_told(NotificationKind.NOW_READY, incident_id)
+                recovered = await work.notifications.notified_users(NotificationKind.NOW_READY, incident_id)
                 # Whoever was told twice is told of one recovery: that of the later incident.
                 for user_id in told[incident_id]:
                     waiting.pop(user_id, None)

@@ -134,7 +134,7 @@ class RenewalConsents:
                 token,
                 app_id=connection.app_id or "",
                 generation=connection.generation,
-                ends_at=None if token is None else refresh_token_end(token),
+                expires_at=None if token is None else refresh_token_end(token),
             )
             renewal = await work.renewals.get(connection.user_id)
             await work.commit()
@@ -158,7 +158,7 @@ class RenewalConsents:
                     await work.renewals.remove(renewal.user_id)
                     await work.audit.add([self._removal(renewal.user_id, "hullwatch", "not_offered")])
                 elif renewal.last_outcome is RenewalOutcome.UNDER_WAY:
-                    await work.renewals.note_try(
+                    await work.renewals.record_try(
                         renewal.user_id,
                         generation=renewal.tried_generation or 0,
                         at=renewal.last_tried_at or self._clock.now(),
@@ -232,7 +232,7 @@ class RenewalConsents:
             )
 
     async def _note(self, work: UnitOfWork, connection: Connection, outcome: RenewalOutcome) -> None:
-        await work.renewals.note_try(
+        await work.renewals.record_try(
             connection.user_id, generation=connection.generation, at=self._clock.now(), outcome=outcome
         )
 

@@ -95,14 +95,14 @@ class Audit:
         rows += await self._transaction.rows(oldest_first)
         return [value_of(AuditEntry, row) for row in rows]
 
-    async def beat(self, at: datetime) -> None:
+    async def record_heartbeat(self, at: datetime) -> None:
         """Remember that the server ran at this moment, in place of the last one."""
         insert = self._transaction.insert_row(HeartbeatRow(name=_SERVER, at=at))
         await self._transaction.execute(
             insert.on_conflict_do_update(index_elements=[HeartbeatRow.name], set_={"at": at})
         )
 
-    async def last_beat(self) -> datetime | None:
+    async def last_heartbeat(self) -> datetime | None:
         """Return when the server was last known to run, or None before the first time."""
         row = await self._transaction.row(select(HeartbeatRow).where(HeartbeatRow.name == _SERVER))
         return None if row is None else row.at

@@ -40,7 +40,7 @@ class Incidents:
             .values(bad_at=at)
         )
 
-    async def tell(self, subject: str, *, at: datetime) -> bool:
+    async def mark_notified(self, subject: str, *, at: datetime) -> bool:
         """Note that operators are told; False when they have been, even by another process at the same moment."""
         done = await self._transaction.execute(
             update(IncidentRow)

@@ -62,7 +62,7 @@ class Notifications:
             await self._fan_out(sorted(stored))
         return [one for one in notifications if one.id in stored]
 
-    async def is_told(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
+    async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether the user has had a notice of this kind about the incident."""
         query = select(NotificationRow.id).where(
             NotificationRow.user_id == user_id,
@@ -91,7 +91,7 @@ class Notifications:
         )
         return done.first() is not None
 
-    async def users_told(self, kind: NotificationKind, incident_id: str) -> set[str]:
+    async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident that many share."""
         query = select(NotificationRow.user_id).where(
             NotificationRow.kind == kind, NotificationRow.incident_id == incident_id

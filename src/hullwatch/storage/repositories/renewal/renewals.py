@@ -62,7 +62,7 @@ class Renewals:
         *,
         app_id: str,
         generation: int,
-        ends_at: datetime | None,
+        expires_at: datetime | None,
     ) -> bool:
         """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
         if token is None:
@@ -71,7 +71,7 @@ class Renewals:
         return await self._change(
             user_id,
             refresh_token=self._cipher.seal(token.reveal(), refresh_token_place(user_id)),
-            refresh_token_expires_at=ends_at,
+            refresh_token_expires_at=expires_at,
             app_id=app_id,
             login_generation=generation,
         )
@@ -97,7 +97,9 @@ class Renewals:
             return None
         return RenewalKeys(Pin(pin), RefreshToken(token))
 
-    async def note_try(self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome) -> bool:
+    async def record_try(
+        self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome
+    ) -> bool:
         """Store how the last try stands; False when the user has not opted in."""
         return await self._change(
             user_id, tried_generation=generation, last_tried_at=at, last_outcome=outcome

@@ -29,7 +29,7 @@ class LoginLinks:
         row = await self._transaction.row(select(LoginLinkRow).where(LoginLinkRow.value_hash == value_hash))
         return None if row is None else value_of(LoginLink, row)
 
-    async def take(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
+    async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
         """Take it for this browser; one statement, so that of two browsers at the same moment one is first."""
         table = table_of(LoginLinkRow)
         taken = await self._transaction.execute(
@@ -60,6 +60,6 @@ class LoginLinks:
         )
         return await self._transaction.row(query) or 0
 
-    async def purge(self, *, ended_before: datetime) -> None:
+    async def purge(self, *, expired_before: datetime) -> None:
         """Remove links that expired before that."""
-        await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.expires_at < ended_before))
+        await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.expires_at < expired_before))
