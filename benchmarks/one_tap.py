@@ -277,7 +277,7 @@ async def give_apps(
 
 @contextlib.asynccontextmanager
 async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
-    """Serve a application with so many linked accounts whose sessions are over."""
+    """Serve an application with so many linked accounts whose sessions are over."""
     with (
         TemporaryDirectory(prefix="hullwatch-bench-") as folder,
         (Path(folder) / "log").open("w") as log,
@@ -301,7 +301,7 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
             await ready.wait()
             async with aiohttp.TCPConnector(limit=64) as connector:
                 yield Round(application, clock, url, accounts, connector)
-            signals.asked.set()
+            signals.stop_requested.set()
             await serving
 
 

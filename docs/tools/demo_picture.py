@@ -1,4 +1,4 @@
-"""Plays a whole day of the demo and keeps its most telling lines as ``docs/demo.svg``: ``python docs/tools/demo_picture.py``."""
+"""Runs a whole day of the demo and saves its most important lines as ``docs/demo.svg``: ``python docs/tools/demo_picture.py``."""
 
 import asyncio
 import os
@@ -10,34 +10,34 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from hullwatch.cli.demo import DemoOptions, run_demo
-from hullwatch.cli.demo.teller import Teller
+from hullwatch.cli.demo.narrator import Printer
 
 PICTURE = Path(__file__).resolve().parent.parent / "demo.svg"
 SPEED = 60
 MOST_SIGNALS = 2
-"""Signal lines kept in a row; the rest would only push the story off the picture."""
-SIGNALS, TALLY = (
+"""Signal lines kept in a row; the others would push more important lines off the picture."""
+SIGNALS, COUNTS = (
     ("\N{BLACK UP-POINTING TRIANGLE}", "\N{BLACK DOWN-POINTING TRIANGLE}"),
-    "closed candles judged",
+    "closed candles evaluated",
 )
 
 
-class _PickyTeller(Teller):
-    """Leaves out signals beyond the first few in a row, and all but the last of the tallies."""
+class _SelectivePrinter(Printer):
+    """Leaves out signals after the first few in a row, and the hourly counts."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._signals_in_a_row = 0
         self._is_closed = False
 
-    def tell(self, at: datetime, who: str, what: str, style: str = "plain") -> None:
-        """Print a line unless enough of its kind stand above it."""
-        if TALLY in what and not self._is_closed:
+    def print_event(self, at: datetime, who: str, what: str, style: str = "plain") -> None:
+        """Print a line, unless there are enough of its kind above it."""
+        if COUNTS in what and not self._is_closed:
             return
         self._is_closed |= "market has closed" in what
         self._signals_in_a_row = self._signals_in_a_row + 1 if what.startswith(SIGNALS) else 0
         if self._signals_in_a_row <= MOST_SIGNALS:
-            super().tell(at, who, what, style)
+            super().print_event(at, who, what, style)
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
             color_system="truecolor",
             highlight=False,
         )
-        asyncio.run(run_demo(DemoOptions(port=8399, speed=SPEED, days=1), teller=_PickyTeller(console)))
+        asyncio.run(run_demo(DemoOptions(port=8399, speed=SPEED, days=1), printer=_SelectivePrinter(console)))
     svg = console.export_svg(title="make demo", theme=MONOKAI)
     # The fonts that the template names lie at an address elsewhere; any monospaced font will do.
     svg = re.sub(r"@font-face\s*{[^}]*}", "", svg).replace("Fira Code", "DejaVu Sans Mono")

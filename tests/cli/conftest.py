@@ -1,4 +1,4 @@
-"""An install of its own for each test: a data folder, an empty environment, commands in this process and real ones beside it."""
+"""A separate install for each test, and commands that run in this process or as real processes."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from hullwatch.cli.program import program
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder whose settings say nothing but where the data go; logging is put back afterwards."""
+    """An empty working folder; the only setting is the data folder."""
     for name in os.environ:
         if name.startswith(("HULLWATCH_", "FYERS_")) and name != "HULLWATCH_TEST_DATA":
             monkeypatch.delenv(name)
@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _logging_put_back() -> Iterator[None]:
+def _restored_logging() -> Iterator[None]:
     root, config = logging.getLogger(), structlog.get_config()
     handlers, level = tuple(root.handlers), root.level
     yield
@@ -50,7 +50,7 @@ def command(home: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def start(home: Path) -> Iterator[Callable[..., Program]]:
-    """Start a real command; whatever still runs at the end is killed."""
+    """Start a real process; it is killed at the end if it still runs."""
     programs: list[Program] = []
 
     def begin(*arguments: str, **environment: str) -> Program:

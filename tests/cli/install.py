@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a database with users in it, real processes, and waiting for what they do."""
+"""Shared by the tests of the commands: a database with users, and real processes."""
 
 import asyncio
 import json
@@ -31,13 +31,13 @@ def wait_until(condition: Callable[[], Any]) -> Any:
     """Return the condition's first true value."""
     deadline = time.monotonic() + PROCESS_LIMIT_S
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
     return value
 
 
 def fetch(url: str, method: str = "GET", body: object = None, **headers: str) -> Any:
-    """Return the JSON that an address answers."""
+    """Return the JSON of an answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
         url, data, {"Content-Type": "application/json", **headers}, method=method
@@ -48,7 +48,7 @@ def fetch(url: str, method: str = "GET", body: object = None, **headers: str) ->
 
 @dataclass
 class Program:
-    """A real process of ours."""
+    """A hullwatch process."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -59,16 +59,16 @@ class Program:
 
     @property
     def out(self) -> str:
-        """What it has printed."""
+        """Its standard output."""
         return self._outputs[0].read_text()
 
     @property
     def err(self) -> str:
-        """What it has said beside that."""
+        """Its standard error."""
         return self._outputs[1].read_text()
 
     def line(self, part: str) -> str:
-        """Wait for a printed line that contains this part."""
+        """Wait for a printed line that contains `part`, and return it."""
 
         def found() -> str | None:
             assert self.process.poll() is None, self.err
@@ -91,7 +91,7 @@ def user_named(name: str, *, role: Role = Role.TRADER) -> User:
 
 
 def session_of(user: User, **changes: Any) -> Connection:
-    """Return a session that lasts for some hours yet."""
+    """Return a session that expires in five hours."""
     now = datetime.now(UTC).replace(microsecond=0)
     fields: dict[str, Any] = {
         "state": LoginState.CONNECTED,

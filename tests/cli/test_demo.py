@@ -1,65 +1,68 @@
-"""`hullwatch demo`: its morning, from the first login to the bell, as it is told on the terminal."""
+"""`hullwatch demo` from its start to the market open."""
 
 import asyncio
 import re
 from datetime import datetime
+from pathlib import Path
 
 from limits import PROCESS_LIMIT_S
 
 from hullwatch.cli.demo import DemoOptions, run_demo
-from hullwatch.cli.demo.teller import Teller
+from hullwatch.cli.demo.narrator import Printer
 from hullwatch.cli.server import listen_on
 
-MORNING = (
-    r"2 of 3 ready for the bell",
-    r"not ready, because .*Fyers session",
-    r"on the phone: Your Fyers session ends at .* \[Log in to Fyers\]",
-    r"DISCONNECTED \(expired\)",
-    r"on the phone: Your Fyers session has expired \[Log in to Fyers\]",
-    r"the broker counted 0 calls during the absence",
-    r"taps the link that hullwatch sent",
-    r"on the phone: You are ready now",
-    r"3 of 3 ready for the bell",
+BEFORE_MARKET_OPEN = (
+    r"2 of 3 are ready for the market open",
+    r"not ready: .*Fyers session",
+    r"webhook notice: Your Fyers session ends at .* \[with login link\]",
+    r"disconnected from Fyers \(expired\)",
+    r"webhook notice: Your Fyers session has expired \[with login link\]",
+    r"Fyers received 0 calls for this account while it was disconnected",
+    r"opens the login link from hullwatch",
+    r"webhook notice: You are ready now",
+    r"3 of 3 are ready for the market open",
 )
-"""What has to be told before the bell, among all the other lines."""
-BELL = "the bell: the market is open"
+MARKET_OPENS = "— the market opens —"
 
 
-class Listener(Teller):
-    """Keeps the lines, and says when the bell has rung."""
+class RecordingPrinter(Printer):
+    """Keeps the lines and reports the market open."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.has_rung = asyncio.Event()
+        self.market_opened = asyncio.Event()
 
-    def tell(self, at: datetime, who: str, what: str, style: str = "plain") -> None:
-        """Keep a line of the story."""
+    def print_event(self, at: datetime, who: str, what: str, style: str = "plain") -> None:
+        """Keep a line."""
         self.lines.append(what)
-        if BELL in what:
-            self.has_rung.set()
+        if MARKET_OPENS in what:
+            self.market_opened.set()
 
-    def say(self, text: str = "", style: str = "") -> None:
-        """Lines outside the story are not kept."""
+    def print_line(self, text: str = "", style: str = "") -> None:
+        """Ignore the lines without a time."""
 
 
-async def test_the_morning_is_told_to_the_bell(tmp_path) -> None:
-    """A warning, readiness, an end, and a login by the link on a phone that is signed in nowhere."""
+async def test_the_morning_of_the_demo(tmp_path: Path) -> None:
+    """It shows an expiry warning, readiness, an expiry, and a login by the link in the notice."""
     with listen_on("127.0.0.1", 0) as probe:
         port = probe.getsockname()[1]
-    teller = Listener()
-    playing = asyncio.create_task(
-        run_demo(DemoOptions(port=port, speed=120, data_dir=tmp_path), teller=teller)
+    printer = RecordingPrinter()
+    demo = asyncio.create_task(
+        run_demo(DemoOptions(port=port, speed=120, data_dir=tmp_path), printer=printer)
     )
-    ringing = asyncio.create_task(teller.has_rung.wait())
+    opened = asyncio.create_task(printer.market_opened.wait())
 
-    await asyncio.wait({playing, ringing}, return_when=asyncio.FIRST_COMPLETED, timeout=PROCESS_LIMIT_S)
-    playing.cancel()
-    ringing.cancel()
-    await asyncio.wait({playing, ringing})
+    await asyncio.wait({demo, opened}, return_when=asyncio.FIRST_COMPLETED, timeout=PROCESS_LIMIT_S)
+    demo.cancel()
+    opened.cancel()
+    await asyncio.wait({demo, opened})
+    if not demo.cancelled():
+        demo.result()
 
-    told = "\n".join(teller.lines)
-    assert teller.has_rung.is_set(), told
-    for wanted in MORNING:
-        assert re.search(wanted, told), f"{wanted}\n{told}"
-    renewed = told.rindex("connected to Fyers until", 0, told.index("You are ready now"))
-    assert told.index("taps the link") < renewed, told  # what was done is told before what came of it
+    printed = "\n".join(printer.lines)
+    assert printer.market_opened.is_set(), printed
+    for expected in BEFORE_MARKET_OPEN:
+        assert re.search(expected, printed), f"{expected}\n{printed}"
+    # The login is printed before its result.
+    renewed = printed.rindex("connected to Fyers until", 0, printed.index("You are ready now"))
+    assert printed.index("opens the login link") < renewed, printed

@@ -1,4 +1,4 @@
-"""`hullwatch doctor`: a line for each thing an install stands on."""
+"""`hullwatch doctor`: a line for each part of an install."""
 
 import json
 import socket
@@ -19,14 +19,14 @@ from typer.testing import Result
 from cli.install import session_of, stored, user_named
 from hullwatch.domain.market.calendar import nse_calendar
 
-__all__ = ["redis_server"]  # a fixture of another room
+__all__ = ["redis_server"]  # a fixture of another test package
 
 Command = Callable[..., Result]
 
 
 @pytest.fixture
 def fyers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """An address in Fyers' place that answers with a status and a clock of the test's choice."""
+    """An HTTP server in the place of Fyers; the test chooses its status and clock."""
     answer = {"status": 404, "ahead_s": 0.0}
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def fyers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -57,8 +57,8 @@ def findings(command: Command) -> tuple[int, dict[str, tuple[bool, str]]]:
     return result.exit_code, {row["subject"]: (row["isGood"], row["message"]) for row in rows}
 
 
-def test_a_fresh_machine_is_well(command: Command, home: Path, fyers: Callable[..., None]) -> None:
-    """Before the first start everything is good, and examining makes nothing."""
+def test_a_fresh_machine_passes(command: Command, home: Path, fyers: Callable[..., None]) -> None:
+    """Before the first start every check passes, and doctor creates no file."""
     code, found = findings(command)
 
     assert list(found) == ["Settings", "Data folder", "Database", "Key", "Fyers", "Clock", "Calendar"]
@@ -67,8 +67,8 @@ def test_a_fresh_machine_is_well(command: Command, home: Path, fyers: Callable[.
     assert list(home.iterdir()) == []
 
 
-def test_an_install_in_use_is_well(command: Command, home: Path, fyers: Callable[..., None]) -> None:
-    """With a database and a key in place, a line each begins with a check mark."""
+def test_an_install_in_use_passes(command: Command, home: Path, fyers: Callable[..., None]) -> None:
+    """With a database and a key, each line begins with a check mark."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
 
     result = command("doctor")
@@ -78,7 +78,7 @@ def test_an_install_in_use_is_well(command: Command, home: Path, fyers: Callable
 
 
 def test_no_network_is_a_line_and_not_a_crash(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Fyers that cannot be reached is said, with what to look at, and the exit code is 1."""
+    """The line says that Fyers cannot be reached and what to check; the exit code is 1."""
     monkeypatch.setenv("HULLWATCH_FYERS_BASE_URL", "http://127.0.0.1:9/api/v3")
 
     code, found = findings(command)
@@ -91,10 +91,10 @@ def test_no_network_is_a_line_and_not_a_crash(command: Command, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("ahead_s", "word"), [(-60, "ahead"), (60, "behind")])
-def test_a_clock_that_is_off_is_told_which_way(
+def test_a_wrong_clock_is_reported_with_its_direction(
     command: Command, fyers: Callable[..., None], ahead_s: float, word: str
 ) -> None:
-    """More than two seconds between this clock and Fyers' is to be put right."""
+    """The limit is two seconds."""
     fyers(ahead_s=ahead_s)
 
     code, found = findings(command)
@@ -106,10 +106,10 @@ def test_a_clock_that_is_off_is_told_which_way(
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
-def test_a_fyers_that_is_ill_or_has_banned_us_is_named(
+def test_a_ban_and_a_failure_of_fyers_are_reported(
     command: Command, fyers: Callable[..., None], status: int
 ) -> None:
-    """A ban and trouble at Fyers are findings of their own."""
+    """The line contains the status, so that the user can tell a ban from a failure."""
     fyers(status=status)
 
     code, found = findings(command)
@@ -118,10 +118,10 @@ def test_a_fyers_that_is_ill_or_has_banned_us_is_named(
     assert str(status) in found["Fyers"][1]
 
 
-def test_each_thing_amiss_says_what_to_do(
+def test_each_problem_says_what_to_do(
     command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An open key file, another database's key, a damaged database, and unsafe settings each have their sentence."""
+    """Covered: a key file that others may read, a damaged database, unsafe settings, a data folder that is a file."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     key, file = home / "data" / "encryption.keys", home / "data" / "hullwatch.db"
 
@@ -137,10 +137,10 @@ def test_each_thing_amiss_says_what_to_do(
     assert "not a folder" in findings(command)[1]["Data folder"][1]
 
 
-def test_a_mail_server_is_tried_where_one_is_set(
+def test_a_mail_server_in_the_settings_is_tried(
     command: Command, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lets hullwatch in, or the line says what is wrong; nothing is sent."""
+    """The line reports the login or the problem; no mail is sent."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -162,10 +162,10 @@ def test_a_mail_server_is_tried_where_one_is_set(
     assert "HULLWATCH_SMTP_" in found["Mail"][1]
 
 
-def test_another_keys_database_is_noticed(
+def test_a_key_of_another_database_is_reported(
     command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that does not open what is stored is not called good."""
+    """A valid key is a problem too if it cannot decrypt the stored secrets."""
     assert command("users", "add", "a@example.com", stdin="correct horse battery").exit_code == 0
     monkeypatch.setenv("HULLWATCH_ENCRYPTION_KEYS", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=")
 
@@ -175,10 +175,8 @@ def test_another_keys_database_is_noticed(
     assert found["Key"][0] is False
 
 
-def test_the_calendar_says_how_far_it_reaches(
-    command: Command, home: Path, fyers: Callable[..., None]
-) -> None:
-    """Every line about the calendar names its last day; one that ends too soon names the setting that helps."""
+def test_the_calendar_line_has_its_last_day(command: Command, home: Path, fyers: Callable[..., None]) -> None:
+    """A calendar that ends too soon also names the setting for more days."""
     _, found = findings(command)
 
     is_good, sentence = found["Calendar"]
@@ -186,10 +184,10 @@ def test_the_calendar_says_how_far_it_reaches(
     assert is_good or "HULLWATCH_CALENDAR_FILE" in sentence
 
 
-def test_the_operators_own_years_count(
+def test_a_calendar_file_extends_the_calendar(
     command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a file that names a hundred years the calendar is good until the last of them."""
+    """A file with years up to 2100 moves the last day to the end of 2100."""
     years = range(2027, 2101)
     closures = "".join(f'{year}-01-26 = "Republic Day"\n' for year in years)
     (home / "days.toml").write_text(f"years = {list(years)}\n[closures]\n{closures}")
@@ -200,10 +198,10 @@ def test_the_operators_own_years_count(
     assert found["Calendar"] == (True, "the trading days are known until 2100-12-31.")
 
 
-def test_an_unusable_calendar_file_is_a_finding(
+def test_an_unusable_calendar_file_is_reported(
     command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line names the setting, the file and the entry; the other findings stay."""
+    """The line names the setting, the file and the entry; the other checks still run."""
     (home / "days.toml").write_text("[closures]\n2027-02-30 = 'x'\n")
     monkeypatch.setenv("HULLWATCH_CALENDAR_FILE", "days.toml")
 
@@ -218,7 +216,7 @@ def test_an_unusable_calendar_file_is_a_finding(
 
 
 @pytest.mark.parametrize("is_up", [True, False])
-def test_redis_is_looked_at_where_it_is_used(
+def test_redis_in_the_settings_is_tried(
     command: Command,
     fyers: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
@@ -226,7 +224,7 @@ def test_redis_is_looked_at_where_it_is_used(
     *,
     is_up: bool,
 ) -> None:
-    """It answers with its version, or the line says that each process goes on for itself."""
+    """The line has the version of Redis, or says that it does not answer."""
     monkeypatch.setenv("HULLWATCH_REDIS_URL", redis_server.url)
     if not is_up:
         redis_server.kill()
@@ -238,14 +236,14 @@ def test_redis_is_looked_at_where_it_is_used(
     assert ("version" in sentence) is is_up
 
 
-def test_the_dead_man_s_switch_is_looked_at_without_a_ping(
+def test_the_heartbeat_address_is_checked_without_a_ping(
     command: Command, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether its address can be connected to; asking it would count as a sign of life."""
+    """A request would count as a ping, so doctor only connects."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("HULLWATCH_PING_URL", f"http://127.0.0.1:{listening.getsockname()[1]}/canary")
-        is_good, sentence = findings(command)[1]["Dead man's switch"]
+        is_good, sentence = findings(command)[1]["Heartbeat ping"]
     assert is_good
     assert "canary" not in sentence
 
-    assert not findings(command)[1]["Dead man's switch"][0]
+    assert not findings(command)[1]["Heartbeat ping"][0]

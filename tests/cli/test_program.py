@@ -1,4 +1,4 @@
-"""The command line as a whole: help, versions, exit codes, and no traceback for whatever a person types."""
+"""Help, version, exit codes, and no traceback for any mistake of a user."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_help(command: Callable[..., Result], words: tuple[str, ...]) -> None:
-    """`--help` explains each command and exits 0."""
+    """`--help` exits 0 and prints the usage."""
     result = command(*words, "--help")
 
     assert result.exit_code == 0
@@ -49,7 +49,7 @@ def test_every_command_has_help(command: Callable[..., Result], words: tuple[str
 
 
 def test_version_is_printed(command: Callable[..., Result]) -> None:
-    """`--version` prints the version and nothing else."""
+    """Nothing else is printed, so that scripts can read it."""
     result = command("--version")
 
     assert (result.exit_code, result.stdout) == (0, f"hullwatch {__version__}\n")
@@ -89,7 +89,7 @@ WRONG_USAGE = (
 
 @pytest.mark.parametrize("words", WRONG_USAGE, ids=" ".join)
 def test_wrong_usage_exits_2(command: Callable[..., Result], home: Path, words: tuple[str, ...]) -> None:
-    """What cannot be meant is refused with 2 before anything is opened or made."""
+    """Wrong usage is refused before any file is created."""
     result = command(*words)
 
     assert result.exit_code == 2
@@ -142,7 +142,7 @@ def test_a_failure_is_one_sentence_and_exits_1(
     settings: dict[str, str],
     part: str,
 ) -> None:
-    """A failure that a person, a database or a network can cause is explained on one line of stderr; no secret is quoted."""
+    """Covered: failures that a user, a database or a network can cause. The line on stderr contains no secret."""
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
 
@@ -157,8 +157,8 @@ def test_a_failure_is_one_sentence_and_exits_1(
     assert result.stderr.isprintable() or "\x1b" not in result.stderr
 
 
-def test_a_damaged_database_is_a_sentence(command: Callable[..., Result], home: Path) -> None:
-    """A file that is no database is said to be none."""
+def test_a_damaged_database_is_reported(command: Callable[..., Result], home: Path) -> None:
+    """Covered: a file that is no database."""
     (home / "data").mkdir(mode=0o700)
     (home / "data" / "hullwatch.db").write_bytes(b"this is no database" * 100)
 
@@ -169,8 +169,8 @@ def test_a_damaged_database_is_a_sentence(command: Callable[..., Result], home: 
         assert "Traceback" not in result.output
 
 
-def test_a_key_that_others_may_read_is_refused(command: Callable[..., Result], home: Path) -> None:
-    """Commands do not work with a key file that is open to others."""
+def test_a_key_file_that_others_can_read_is_refused(command: Callable[..., Result], home: Path) -> None:
+    """The message contains the command that corrects the mode."""
     command("db", "upgrade")
     command("users", "list")
     (home / "data" / "encryption.keys").chmod(0o644)
@@ -181,8 +181,8 @@ def test_a_key_that_others_may_read_is_refused(command: Callable[..., Result], h
     assert "chmod 600" in result.stderr
 
 
-def test_a_lost_key_is_said_and_ends_no_session(command: Callable[..., Result], home: Path) -> None:
-    """With another key than the database's, commands refuse to work on it instead of ending what they cannot read."""
+def test_a_lost_key_is_reported_and_disconnects_nobody(command: Callable[..., Result], home: Path) -> None:
+    """With another key the command refuses to run; it does not disconnect sessions that it cannot decrypt."""
     command("users", "list")
     (home / "data" / "encryption.keys").unlink()
 
@@ -206,8 +206,8 @@ def run_process(*arguments: str, stdout: int, **environment: str) -> subprocess.
     )
 
 
-def test_a_reader_that_leaves_is_no_crash(home: Path) -> None:
-    """Output into a pipe that nobody reads ends the command silently."""
+def test_a_closed_pipe_is_no_crash(home: Path) -> None:
+    """If the reader of the output has ended, the command ends without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -220,8 +220,8 @@ def test_a_reader_that_leaves_is_no_crash(home: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full missing: not Linux")
-def test_a_full_disk_is_a_sentence(home: Path) -> None:
-    """A result that cannot be written is a failure with a sentence, not a silent success."""
+def test_a_full_disk_is_reported(home: Path) -> None:
+    """A result that cannot be written is a failure, not a success without output."""
     with Path("/dev/full").open("wb") as full:
         done = run_process("--version", stdout=full.fileno())
 
@@ -230,8 +230,8 @@ def test_a_full_disk_is_a_sentence(home: Path) -> None:
     assert b"No space left" in done.stderr
 
 
-def test_output_without_unicode_is_no_crash(home: Path) -> None:
-    """A terminal that knows only ASCII gets replacements for what it has no characters for."""
+def test_an_ascii_terminal_gets_replacement_characters(home: Path) -> None:
+    """The check marks of `doctor` are not ASCII."""
     done = run_process("doctor", stdout=subprocess.PIPE, PYTHONIOENCODING="ascii", HULLWATCH_PORT="x")
 
     assert done.returncode == 1
@@ -239,12 +239,12 @@ def test_output_without_unicode_is_no_crash(home: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_what_is_explained_has_a_sentence() -> None:
-    """Each family of explained failures becomes text; errors of the system name the file."""
+def test_explained_failures_have_a_sentence() -> None:
+    """Errors of the operating system name the file."""
     missing = FileNotFoundError(2, "No such file or directory", "candles.csv")
 
     assert issubclass(NotFound, explained_failures())
     assert issubclass(SettingsRefused, explained_failures())
     assert sentence_of(missing) == "candles.csv: No such file or directory."
-    assert os_sentence(TimeoutError()) == "Something took too long."
-    assert os_sentence(OSError()) == "The system refused."
+    assert os_sentence(TimeoutError()) == "The operation took too long."
+    assert os_sentence(OSError()) == "The operating system refused the operation."

@@ -1,4 +1,4 @@
-"""`hullwatch replay`: from a file of candles to signals, as table, JSON, CSV and picture."""
+"""`hullwatch replay`: the signals of a file of candles as table, JSON, CSV and picture."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ OF_SBIN = ("--symbol", "NSE:SBIN-EQ", "--period", "4")
 
 
 def closes(count: int = 60) -> list[float]:
-    """Return prices that go up and down, in paise."""
+    """Return prices that rise and fall like a sine."""
     return [round(100 + 5 * math.sin(place / 4), 2) for place in range(count)]
 
 
@@ -38,7 +38,7 @@ def candle_file(folder: Path, prices: list[float], name: str = "candles.csv") ->
 
 
 def expected_crossings(prices: list[float], period: int) -> list[tuple[int, str]]:
-    """Return (place, direction) of each crossing, from the batch average and its definition."""
+    """Return (index, direction) of each crossing, computed from the definition of the rule."""
     average, found = hull_moving_average(prices, period), []
     for place in range(1, len(prices)):
         before, now = average[place - 1], average[place]
@@ -51,8 +51,8 @@ def expected_crossings(prices: list[float], period: int) -> list[tuple[int, str]
     return found
 
 
-def test_signals_are_those_of_the_definition(command: Command, home: Path) -> None:
-    """`--json` gives each crossing with its candle's moments, as computed from the batch average."""
+def test_signals_match_the_definition(command: Command, home: Path) -> None:
+    """The expected crossings come from `hull_moving_average`, which computes all values at once."""
     prices = closes()
     result = command("replay", str(candle_file(home, prices)), *OF_SBIN, "--rule", "cross", "--json")
 
@@ -71,7 +71,7 @@ def test_signals_are_those_of_the_definition(command: Command, home: Path) -> No
 
 
 def test_rules_can_be_chosen(command: Command, home: Path) -> None:
-    """Each rule alone gives its own signals, and both together all of them."""
+    """`both` gives the signals of the two rules together."""
     file = str(candle_file(home, closes()))
 
     counts = {
@@ -84,8 +84,8 @@ def test_rules_can_be_chosen(command: Command, home: Path) -> None:
     assert counts["both"] == counts["cross"] + counts["turn"]
 
 
-def test_results_can_be_written(command: Command, home: Path) -> None:
-    """`--csv` and `--plot` write whole files beside the table."""
+def test_results_are_written_to_files(command: Command, home: Path) -> None:
+    """`--csv` and `--plot` leave no draft files behind."""
     file, out, picture = candle_file(home, closes()), home / "out.csv", home / "out.png"
 
     result = command("replay", str(file), *OF_SBIN, "--csv", str(out), "--plot", str(picture))
@@ -99,8 +99,8 @@ def test_results_can_be_written(command: Command, home: Path) -> None:
     assert sorted(path.name for path in home.iterdir()) == ["candles.csv", "out.csv", "out.png"]
 
 
-def test_unusable_rows_refuse_the_file_by_line(command: Command, home: Path) -> None:
-    """Each bad row is named by its line, ten at most; nothing is written."""
+def test_unusable_rows_are_listed_by_line_number(command: Command, home: Path) -> None:
+    """At most ten rows are listed, and nothing is written."""
     file = candle_file(home, closes())
     lines = file.read_text().splitlines()
     lines[4] = lines[4].replace("2026-06-17T09:30:00+05:30", "2026-06-17T09:30:00")
@@ -135,8 +135,8 @@ def test_unusable_rows_refuse_the_file_by_line(command: Command, home: Path) -> 
         b"timestamp,open,high,low,close,volume\n1750000000,1,1,1,\x1b[31m,1\n",
     ],
 )
-def test_hostile_files_are_refused_with_a_sentence(command: Command, home: Path, content: bytes) -> None:
-    """Whatever a file holds, the answer is exit 1 and a sentence that does not steer the terminal."""
+def test_malformed_files_are_refused_with_a_sentence(command: Command, home: Path, content: bytes) -> None:
+    """The sentence contains no control characters of the file, which could change the terminal."""
     file = home / "candles.csv"
     file.write_bytes(content)
 
@@ -147,8 +147,8 @@ def test_hostile_files_are_refused_with_a_sentence(command: Command, home: Path,
     assert "\x1b" not in result.output
 
 
-def test_what_cannot_be_written_is_said(command: Command, home: Path) -> None:
-    """An output in a folder that does not exist is a sentence."""
+def test_an_unwritable_result_is_reported(command: Command, home: Path) -> None:
+    """Covered: files in a folder that does not exist."""
     file = str(candle_file(home, closes()))
 
     for option, name in (("--csv", "missing/out.csv"), ("--plot", "missing/out.png")):
@@ -158,8 +158,8 @@ def test_what_cannot_be_written_is_said(command: Command, home: Path) -> None:
         assert "missing" in result.stderr
 
 
-def test_without_matplotlib_a_sentence_says_how_to_get_it(home: Path) -> None:
-    """`--plot` without the optional library names the extra to install, before doing any work."""
+def test_plot_without_matplotlib_names_the_extra(home: Path) -> None:
+    """The user learns it before the replay runs."""
     hide = (
         "import sys\n"
         "sys.modules['matplotlib'] = None\n"
@@ -182,7 +182,7 @@ def test_without_matplotlib_a_sentence_says_how_to_get_it(home: Path) -> None:
 
 
 def test_real_candles_replay(command: Command, home: Path, market_data: Path) -> None:
-    """A month of real five-minute candles gives signals and no refusals."""
+    """A month of five-minute candles of SBIN is read without a refused row."""
     file = next((market_data / "5min").glob("SBIN_5min_*.csv"))
 
     document = json.loads(command("replay", str(file), "--symbol", "NSE:SBIN-EQ", "--json").stdout)

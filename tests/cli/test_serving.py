@@ -1,4 +1,4 @@
-"""`hullwatch serve` as a real process: it answers, ends in order, and comes back after the worst."""
+"""`hullwatch serve` and `hullwatch simulator` as real processes."""
 
 import json
 import signal
@@ -19,8 +19,8 @@ NOWHERE = "http://127.0.0.1:9"
 Served = Callable[..., tuple[Program, str]]
 
 
-def test_a_killed_server_starts_again_on_the_same_data(served: Served, home: Path) -> None:
-    """What was acknowledged before `kill -9` is there afterwards, and the browser's Origin is accepted at whatever port was chosen."""
+def test_a_killed_server_starts_again_with_the_same_data(served: Served, home: Path) -> None:
+    """An account that was registered before `kill -9` can log in afterwards, on another port and so with another Origin."""
     first, url = served()
     body = {"email": "asha@example.com", "password": PASSWORD, "fullName": "Asha Iyer"}
     registered = fetch(f"{url}/api/auth/register", "POST", body, Origin=url)
@@ -33,12 +33,12 @@ def test_a_killed_server_starts_again_on_the_same_data(served: Served, home: Pat
     assert fetch(f"{url}/healthz") == {"status": "ok"}
     assert fetch(f"{url}/readyz")["status"] == "ready"
     assert back["id"] == registered["id"]
-    assert_ends_in_order(second, url)
+    assert_stops_in_order(second, url)
     assert PASSWORD not in first.err + second.err + first.out + second.out
 
 
-def assert_ends_in_order(server: Program, url: str) -> None:
-    """SIGTERM stops it with 0 while a request hangs; the limits of its waits are below the ten seconds of service managers."""
+def assert_stops_in_order(server: Program, url: str) -> None:
+    """SIGTERM stops it with 0 while a request hangs; its limits are below the ten seconds of service managers."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as hanging:
         hanging.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -49,10 +49,10 @@ def assert_ends_in_order(server: Program, url: str) -> None:
     assert "Traceback" not in server.err
 
 
-def test_a_disconnect_beside_it_reaches_a_running_server(
+def test_a_running_server_notices_users_disconnect(
     served: Served, command: Callable[..., Result], home: Path
 ) -> None:
-    """`users disconnect` while a server runs: within seconds the server itself says that the session ended, and by whom."""
+    """The command changes the database; within seconds the server reports the disconnect and its reason."""
     command("users", "add", "asha@example.com", "--role", "admin", stdin=PASSWORD)
     (row,) = json.loads(command("users", "list", "--json").stdout)
     connected(home, row["id"])
@@ -79,8 +79,8 @@ def test_a_disconnect_beside_it_reaches_a_running_server(
     assert TOKEN not in server.out + server.err
 
 
-def test_a_busy_port_is_a_sentence(start: Callable[..., Program], home: Path) -> None:
-    """A port in use is said before anything is opened or made."""
+def test_a_busy_port_is_reported(start: Callable[..., Program], home: Path) -> None:
+    """The command fails before it creates the data folder."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         server = start("serve", "--port", port)
@@ -92,8 +92,8 @@ def test_a_busy_port_is_a_sentence(start: Callable[..., Program], home: Path) ->
     assert not (home / "data").exists()
 
 
-def test_the_simulator_runs_alone(start: Callable[..., Program]) -> None:
-    """The simulator command prints its addresses and control calls, answers, and SIGTERM ends it with 0."""
+def test_the_simulator_command_runs_alone(start: Callable[..., Program]) -> None:
+    """It prints its addresses and control calls, answers, and ends with 0 at SIGTERM."""
     program = start("simulator", "--port", "0", "--speed", "0", "--start", "2026-06-17T09:15:00+05:30")
     base_url = program.line("Fyers simulator at").split(" at ")[1].split(";")[0]
     program.line("/simulator/clock")
@@ -105,8 +105,8 @@ def test_the_simulator_runs_alone(start: Callable[..., Program]) -> None:
     assert program.end(signal.SIGTERM) == 0
 
 
-def test_metrics_can_be_bound_to_an_address_of_their_own(served: Served) -> None:
-    """They are there under the address that was set, and no longer under the main one."""
+def test_metrics_can_have_a_separate_address(served: Served) -> None:
+    """They are then no longer at the main address."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     server, url = served(HULLWATCH_METRICS_ADDRESS=f"127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""`hullwatch tokens validate`, against the simulator: both of them real commands."""
+"""`hullwatch tokens validate` against the `hullwatch simulator` command."""
 
 import json
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def simulator(start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) ->
     return base_url
 
 
-def begun_session(base_url: str, fyers_id: str) -> dict[str, Any]:
-    """Begin a session at the simulator and return its token."""
+def create_session(base_url: str, fyers_id: str) -> dict[str, Any]:
+    """Create a session at the simulator and return its token."""
     fetch(f"{base_url}/simulator/accounts", "POST", {"fyersId": fyers_id, "name": "Asha Iyer"})
     return fetch(f"{base_url}/simulator/accounts/{fyers_id}/token", "POST", {})
 
@@ -38,8 +38,8 @@ def validated(command: Command, *arguments: str) -> dict[str, Any]:
 
 
 def test_sessions_are_validated_with_fyers(command: Command, home: Path, simulator: str) -> None:
-    """A good session is valid; once revoked it is invalid and stored as ended; an unlinked user is invalid when named; no token is printed."""
-    token = begun_session(simulator, "FY00001")
+    """A revoked session is invalid and stored as disconnected, an unlinked user is invalid; no token is printed."""
+    token = create_session(simulator, "FY00001")
     expires_at = datetime.fromisoformat(token["expiresAt"])
     asha, new = user_named("asha"), user_named("new")
     stored(home, (asha, session_of(asha, expires_at=expires_at)), (new, None), token=token["accessToken"])
@@ -62,9 +62,9 @@ def test_sessions_are_validated_with_fyers(command: Command, home: Path, simulat
     assert token["accessToken"] not in json.dumps([good, revoked]) + table.output
 
 
-def test_a_fyers_that_cannot_be_asked_ends_nothing(command: Command, home: Path, simulator: str) -> None:
-    """While Fyers answers nothing but errors the session is unverified, stays stored, and the command has done its work."""
-    token = begun_session(simulator, "FY00001")
+def test_an_outage_of_fyers_disconnects_nobody(command: Command, home: Path, simulator: str) -> None:
+    """While Fyers answers with errors only, the session is unverified and kept; the command exits 0."""
+    token = create_session(simulator, "FY00001")
     asha = user_named("asha")
     expires_at = datetime.fromisoformat(token["expiresAt"])
     stored(home, (asha, session_of(asha, expires_at=expires_at)), token=token["accessToken"])
@@ -78,7 +78,7 @@ def test_a_fyers_that_cannot_be_asked_ends_nothing(command: Command, home: Path,
 
 
 def test_an_unknown_user_is_named(command: Command, home: Path) -> None:
-    """One unknown name fails the command before anybody is asked about."""
+    """One unknown name fails the command before any session is validated."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
 
     result = command("tokens", "validate", "asha@example.com", "ghost@example.com")

@@ -1,4 +1,4 @@
-"""`hullwatch keys` and `hullwatch db`: upkeep of what is stored."""
+"""`hullwatch keys` and `hullwatch db`: maintenance of the stored data."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from hullwatch.storage.keys import load_keys
 Command = Callable[..., Result]
 
 
-def test_upgrade_makes_a_database_and_says_when_there_is_nothing_to_do(command: Command, home: Path) -> None:
-    """The first run makes the database, readable by its owner only; the second finds it current."""
+def test_upgrade_creates_a_database_and_can_be_repeated(command: Command, home: Path) -> None:
+    """Only the owner can read the new database; the second run reports that it is up to date."""
     first, second = command("db", "upgrade"), command("db", "upgrade")
 
     file = home / "data" / "hullwatch.db"
@@ -23,18 +23,18 @@ def test_upgrade_makes_a_database_and_says_when_there_is_nothing_to_do(command: 
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_sound_database_is_said_to_be_sound(command: Command, home: Path) -> None:
-    """`check` opens every secret and says how many there were."""
+def test_check_passes_an_intact_database(command: Command, home: Path) -> None:
+    """`check` decrypts every secret and prints their number."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
 
     result = command("db", "check")
 
     assert result.exit_code == 0, result.stderr
-    assert "sound" in result.stdout
+    assert "intact" in result.stdout
 
 
-def test_a_secret_that_cannot_be_read_is_found(command: Command, home: Path) -> None:
-    """`check` with the wrong key names what cannot be read, not the secret, and exits 1."""
+def test_check_reports_a_secret_that_cannot_be_decrypted(command: Command, home: Path) -> None:
+    """With the wrong key `check` names the row, not the secret, and exits 1."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     (home / "data" / "encryption.keys").unlink()
     load_keys("", home / "data")
@@ -46,8 +46,8 @@ def test_a_secret_that_cannot_be_read_is_found(command: Command, home: Path) -> 
     assert TOKEN not in result.output
 
 
-def test_a_backup_is_a_whole_database_and_overwrites_nothing(command: Command, home: Path) -> None:
-    """`backup` makes a private copy that stands on its own; an existing file is refused and left alone."""
+def test_backup_writes_a_complete_new_file(command: Command, home: Path) -> None:
+    """The copy needs no other file and only its owner can read it. An existing file is refused and not changed."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     copy = home / "copy.db"
 
@@ -67,7 +67,7 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(command: Command, h
 
 
 def test_rotating_keys_keeps_every_secret_readable(command: Command, home: Path) -> None:
-    """After `keys rotate` the key file holds one other key, and every secret opens with it."""
+    """The key file then contains one new key, which decrypts every secret."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     key_file = home / "data" / "encryption.keys"
     before = key_file.read_text()
@@ -84,8 +84,8 @@ def test_rotating_keys_keeps_every_secret_readable(command: Command, home: Path)
     assert keys[0] not in result.output
 
 
-def test_keys_of_a_setting_are_rotated_by_hand(command: Command, home: Path, monkeypatch) -> None:
-    """With one key in the setting, `keys rotate` says what a person has to do first."""
+def test_keys_in_a_setting_are_rotated_by_hand(command: Command, home: Path, monkeypatch) -> None:
+    """`keys rotate` cannot change a setting, so it names the setting for the user to change."""
     monkeypatch.setenv("HULLWATCH_ENCRYPTION_KEYS", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=")
     command("db", "upgrade")
 

@@ -102,7 +102,7 @@ class Town:
             )
 
             async def stop() -> None:
-                signals.asked.set()
+                signals.stop_requested.set()
                 await serving
 
             stack.push_async_callback(stop)

@@ -1,13 +1,21 @@
-"""The commands of ``hullwatch``.
+"""The ``hullwatch`` command line."""
 
-``program`` lists them; each subject has a module that declares its commands and imports what they need only when one runs, so that
-``--help`` answers at once. What every command shares: ``speaking`` (how results and failures are said) and ``running`` (event loop and
-house). ``serving`` serves a house and ends it in order; ``demo`` is a room of its own.
-"""
+import os
+import signal
+from types import FrameType
 
 
 def main() -> None:
     """Run the command that the command line names, and exit with its code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until a command runs (`program` restores the handler): the import system drops exceptions that are raised in
+        # its callbacks, KeyboardInterrupt too, and the command would go on. There is nothing to clean up yet.
+        signal.signal(signal.SIGINT, exit_at_once)
     from hullwatch.cli.program import run_program
 
     run_program()
+
+
+def exit_at_once(_signal: int, _frame: FrameType | None) -> None:
+    """Exit with the code of an interrupted command, without any cleanup."""
+    os._exit(130)

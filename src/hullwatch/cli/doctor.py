@@ -1,4 +1,4 @@
-"""``hullwatch doctor``: what an install stands on, a line each, and what to do where something is amiss. Changes nothing."""
+"""``hullwatch doctor``: checks an install and prints a line for each part. Changes nothing."""
 
 import os
 import shutil
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hullwatch.cli.output import os_sentence, print_json, say
+from hullwatch.cli.output import os_sentence, print_json, print_line
 from hullwatch.cli.runner import run
 
 if TYPE_CHECKING:
     from hullwatch.settings import Settings
 
-MOST_OFFSET: Final = timedelta(seconds=2)
-"""Between this machine's clock and Fyers': closed candles are asked for two seconds after their close."""
-LEAST_SPACE: Final = 200 * 2**20
+LARGEST_OFFSET: Final = timedelta(seconds=2)
+"""Between this machine's clock and Fyers': closed candles are requested two seconds after their close."""
+SMALLEST_SPACE: Final = 200 * 2**20
 """Bytes; a busy install writes a few megabytes a day."""
 LONGEST_WAIT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one subject."""
+    """The result of one check."""
 
     subject: str
     is_good: bool
@@ -36,11 +36,11 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Examine settings, data folder, database, key, clock, calendar and the way to Fyers; exits 1 if something is to be done."""
+    """Check settings, data folder, database, key, clock, calendar and the connection to Fyers. Exits 1 if you need to act."""
     from hullwatch.runtime.logs import configure_logging
 
-    configure_logging(level="CRITICAL")  # what is wrong is said in the findings
-    findings = run(_examine(is_told=not as_json))
+    configure_logging(level="CRITICAL")  # the findings contain every problem
+    findings = run(_check(is_printed=not as_json))
     if as_json:
         print_json(
             [{"subject": one.subject, "isGood": one.is_good, "message": one.sentence} for one in findings]
@@ -49,12 +49,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def _examine(*, is_told: bool) -> list[Finding]:
+async def _check(*, is_printed: bool) -> list[Finding]:
     findings = []
     async for finding in _findings():
         findings.append(finding)
-        if is_told:
-            say(f"{'✓' if finding.is_good else '✗'} {finding.subject}: {finding.sentence}")
+        if is_printed:
+            print_line(f"{'✓' if finding.is_good else '✗'} {finding.subject}: {finding.sentence}")
     return findings
 
 
@@ -68,7 +68,7 @@ async def _findings() -> AsyncIterator[Finding]:
     except SettingsRefused as refusal:
         yield Finding("Settings", is_good=False, sentence=str(refusal))
     else:
-        yield Finding("Settings", is_good=True, sentence="usable.")
+        yield Finding("Settings", is_good=True, sentence="valid.")
         yield _data_folder(settings.data_dir)
         yield await _database(settings)
         yield await _key(settings)
@@ -90,12 +90,12 @@ def _data_folder(folder: Path) -> Finding:
         if problem:
             return Finding("Data folder", is_good=False, sentence=problem)
         if not folder.exists():
-            return Finding("Data folder", is_good=True, sentence=f"{folder} will be made on first start.")
+            return Finding("Data folder", is_good=True, sentence=f"{folder} will be created on first start.")
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return Finding("Data folder", is_good=False, sentence=os_sentence(error))
-    if free < LEAST_SPACE:
-        sentence = f"only {free // 2**20} MB are free for {folder}: make room."
+    if free < SMALLEST_SPACE:
+        sentence = f"only {free // 2**20} MB are free for {folder}: free some space."
         return Finding("Data folder", is_good=False, sentence=sentence)
     return Finding("Data folder", is_good=True, sentence=f"{folder}, {free / 2**30:.1f} GB free.")
 
@@ -104,11 +104,11 @@ def _folder_problem(folder: Path) -> str | None:
     if not folder.exists():
         parent = next(path for path in folder.resolve().parents if path.exists())
         can_make = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
-        return None if can_make else f"{folder} cannot be made: {parent} is no folder that can be written to."
+        return None if can_make else f"{folder} cannot be created: {parent} is not a writable folder."
     if not folder.is_dir():
-        return f"{folder} is not a folder: point HULLWATCH_DATA_DIR elsewhere."
+        return f"{folder} is not a folder: set HULLWATCH_DATA_DIR to a folder."
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return f"{folder} is not writable: give this user access to it."
+        return f"{folder} is not writable: give this user write access."
     return None
 
 
@@ -120,15 +120,13 @@ async def _database(settings: "Settings") -> Finding:
     try:
         file = sqlite_file(read_url(settings.database))
         if file is not None and not file.exists():
-            return Finding("Database", True, f"{file} will be made on first start.")
+            return Finding("Database", True, f"{file} will be created on first start.")
         if not await is_current(settings.database):
-            return Finding(
-                "Database", False, "reachable, but not in its newest form: run hullwatch db upgrade."
-            )
+            return Finding("Database", False, "reachable, but not up to date: run hullwatch db upgrade.")
     except (DatabaseUnusable, OSError) as problem:
         text = os_sentence(problem) if isinstance(problem, OSError) else str(problem)
         return Finding("Database", False, text)
-    return Finding("Database", True, "reachable and in its newest form.")
+    return Finding("Database", True, "reachable and up to date.")
 
 
 async def _key(settings: "Settings") -> Finding:
@@ -138,7 +136,7 @@ async def _key(settings: "Settings") -> Finding:
     text = settings.encryption_keys.get_secret_value()
     file = settings.data_dir / KEY_FILE
     if not text.strip() and not file.exists():
-        return Finding("Key", True, f"{file} will be made on first start.")
+        return Finding("Key", True, f"{file} will be created on first start.")
     try:
         keys = FixedKeys.parse(text) if text.strip() else KeyFile(file)
         keys.read()
@@ -148,11 +146,11 @@ async def _key(settings: "Settings") -> Finding:
     if problem:
         return Finding("Key", False, problem)
     where = "from HULLWATCH_ENCRYPTION_KEYS" if text.strip() else f"{file}, readable by its owner only"
-    return Finding("Key", True, f"{where}; opens what is stored.")
+    return Finding("Key", True, f"{where}; decrypts the stored secrets.")
 
 
 async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
-    """Say why the keys do not fit the database, if there is one and they do not."""
+    """Return why the keys cannot decrypt the database, or nothing."""
     from hullwatch.domain.failures import StorageUnavailable
     from hullwatch.storage.address import read_url, sqlite_file
     from hullwatch.storage.cipher import Cipher, installation_place
@@ -171,16 +169,16 @@ async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
         if sealed is not None:
             cipher.open(sealed, installation_place(KEY_CHECK))
     except StorageUnavailable:
-        return "readable, but the database cannot say whether it fits."
+        return "readable, but the database cannot be read to check that it is the right key."
     except Undecryptable:
-        return "not the key of this database: put the right key file back."
+        return "not the key of this database: restore the right key file."
     finally:
         await store.close()
     return None
 
 
 async def _redis(url: str) -> Finding:
-    """Ask Redis for its version; it is an option, but one that somebody has chosen."""
+    """Read the version of Redis."""
     from redis.asyncio import Redis
     from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 
@@ -188,12 +186,12 @@ async def _redis(url: str) -> Finding:
     try:
         version = (await client.info("server")).get("redis_version", "unknown")
     except (AuthenticationError, AuthorizationError):
-        return Finding("Redis", False, "refuses the user or password in HULLWATCH_REDIS_URL.")
+        return Finding("Redis", False, "refuses the user or password in HULLWATCH_REDIS_URL: correct them.")
     except (RedisError, OSError, ValueError):
         return Finding(
             "Redis",
             False,
-            "does not answer at HULLWATCH_REDIS_URL: check the address and that it runs; until then each process validates for itself.",
+            "does not answer at HULLWATCH_REDIS_URL: check the address and that Redis runs. Until then each process validates by itself.",
         )
     finally:
         await client.aclose()
@@ -201,7 +199,7 @@ async def _redis(url: str) -> Finding:
 
 
 async def _fyers(settings: "Settings") -> tuple[Finding, ...]:
-    """Ask Fyers' base address once, without a login; its answer also tells its time."""
+    """Call Fyers' base address once, without a login; the answer also contains Fyers' time."""
     import aiohttp
 
     limit = aiohttp.ClientTimeout(total=min(settings.fyers_timeout_seconds, LONGEST_WAIT_S))
@@ -209,10 +207,10 @@ async def _fyers(settings: "Settings") -> tuple[Finding, ...]:
     address = settings.fyers_base_url
     try:
         async with aiohttp.ClientSession(timeout=limit, headers=agent) as http:
-            asked_at = datetime.now(UTC)
+            sent_at = datetime.now(UTC)
             async with http.get(address, allow_redirects=False) as reply:
                 answered_at = datetime.now(UTC)
-                status, told = reply.status, reply.headers.get("Date")
+                status, date = reply.status, reply.headers.get("Date")
     except TimeoutError:
         why = (
             f"{address} did not answer within {limit.total:g} s: check the network and any proxy or firewall."
@@ -221,7 +219,7 @@ async def _fyers(settings: "Settings") -> tuple[Finding, ...]:
     except (aiohttp.ClientError, OSError, ValueError):
         why = f"{address} cannot be reached: check the network, and that the address is right."
         return (Finding("Fyers", False, why), _clock_unknown())
-    return (_reachability(address, status), _clock(told, asked_at, answered_at))
+    return (_reachability(address, status), _clock(date, sent_at, answered_at))
 
 
 def _reachability(address: str, status: int) -> Finding:
@@ -229,41 +227,39 @@ def _reachability(address: str, status: int) -> Finding:
         return Finding(
             "Fyers",
             False,
-            f"{address} answers {status}: it may have banned this machine's address for a while; wait.",
+            f"{address} answers {status}: Fyers may have blocked this machine's IP address for a while. Wait and try again.",
         )
     if status >= 500:
-        return Finding(
-            "Fyers", False, f"{address} answers {status}: Fyers has trouble of its own; try again later."
-        )
+        return Finding("Fyers", False, f"{address} answers {status}: Fyers is failing. Try again later.")
     return Finding("Fyers", True, f"{address} answers.")
 
 
 def _clock_unknown() -> Finding:
-    return Finding("Clock", False, "cannot be compared, since Fyers did not tell its time.")
+    return Finding("Clock", False, "cannot be compared, because Fyers sent no time.")
 
 
-def _clock(told: str | None, asked_at: datetime, answered_at: datetime) -> Finding:
-    """Compare clocks; a Date header has whole seconds, so half of one is added to be right on average."""
+def _clock(date: str | None, sent_at: datetime, answered_at: datetime) -> Finding:
+    """Compare the clocks. A Date header has whole seconds, so half a second is added."""
     try:
-        theirs = parsedate_to_datetime(told or "")
+        theirs = parsedate_to_datetime(date or "")
     except ValueError:
         return _clock_unknown()
     if theirs.tzinfo is None:
         return _clock_unknown()
-    offset = theirs + timedelta(seconds=0.5) - (asked_at + (answered_at - asked_at) / 2)
+    offset = theirs + timedelta(seconds=0.5) - (sent_at + (answered_at - sent_at) / 2)
     seconds = offset.total_seconds()
-    if abs(offset) > MOST_OFFSET + (answered_at - asked_at) / 2:
+    if abs(offset) > LARGEST_OFFSET + (answered_at - sent_at) / 2:
         way = "behind" if seconds > 0 else "ahead of"
         return Finding(
             "Clock",
             False,
             f"this machine is {abs(seconds):.1f} s {way} Fyers: switch on time synchronisation (NTP).",
         )
-    return Finding("Clock", True, "agrees with Fyers' to the second.")
+    return Finding("Clock", True, "agrees with Fyers' clock to the second.")
 
 
 async def _mail(settings: "Settings") -> Finding:
-    """Connect to the mail server and log in as for a notice; sends nothing."""
+    """Connect to the mail server and log in; sends nothing."""
     from hullwatch.app import smtp_server
     from hullwatch.channels.smtp import examine
 
@@ -274,11 +270,11 @@ async def _mail(settings: "Settings") -> Finding:
         return Finding(
             "Mail", False, f"{where} cannot be used. {problem} Check the HULLWATCH_SMTP_ settings."
         )
-    return Finding("Mail", True, f"{where} lets hullwatch in.")
+    return Finding("Mail", True, f"{where} accepts the login.")
 
 
 async def _ping_address(url: str) -> Finding:
-    """Look whether the address of the dead man's switch can be connected to; it is not asked, since that would count as a sign of life."""
+    """Connect to the address of the heartbeat ping. A request would count as a ping, so none is sent."""
     import asyncio
     from urllib.parse import urlsplit
 
@@ -290,17 +286,17 @@ async def _ping_address(url: str) -> Finding:
             writer.close()
     except (OSError, TimeoutError, UnicodeError):
         return Finding(
-            "Dead man's switch",
+            "Heartbeat ping",
             False,
-            "HULLWATCH_PING_URL cannot be connected to: check the address and the network.",
+            "no connection to HULLWATCH_PING_URL: check the address and the network.",
         )
     return Finding(
-        "Dead man's switch", True, "the address can be connected to; it is pinged while monitoring works."
+        "Heartbeat ping", True, "the address accepts connections; it is pinged while monitoring works."
     )
 
 
 def _calendar(settings: "Settings | None") -> Iterator[Finding]:
-    """Say how far the calendar reaches; `None` where the settings cannot be read, and so no file of the operator's is known."""
+    """Yield how far the calendar reaches. Without readable settings only the built-in calendar is known."""
     from hullwatch.app.calendar_file import read_calendar
     from hullwatch.domain.market.calendar import nse_calendar
     from hullwatch.settings import SettingsRefused

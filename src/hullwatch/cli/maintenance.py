@@ -1,11 +1,11 @@
-"""``hullwatch keys`` and ``hullwatch db``: upkeep of what is stored, also while a server runs."""
+"""``hullwatch keys`` and ``hullwatch db``: maintenance of the stored data, also while a server runs."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hullwatch.cli.output import CommandFailed, note, say
+from hullwatch.cli.output import CommandFailed, print_line, print_note
 from hullwatch.cli.runner import run
 
 keys = typer.Typer(no_args_is_help=True, help="The key that stored secrets are encrypted with.")
@@ -19,7 +19,7 @@ def _keys() -> None:
 
 @keys.command("rotate")
 def _rotate() -> None:
-    """Bring a new key into use and rewrite every stored secret; safe to interrupt and run again."""
+    """Make a new key and encrypt every stored secret with it. Safe to interrupt and run again."""
     settings = _settings()
     run(_rotate_keys(settings))
 
@@ -27,18 +27,18 @@ def _rotate() -> None:
 async def _rotate_keys(settings: Any) -> None:
     from hullwatch.storage.rotation import rotate
 
-    await _need_current(settings.database)
-    report = await rotate(settings.database, _present_keys(settings), progress=note)
-    say(f"Every stored secret is sealed with the new key; rewritten: {report.rewritten}.")
+    await _require_current(settings.database)
+    report = await rotate(settings.database, _present_keys(settings), progress=print_note)
+    print_line(f"Every stored secret is encrypted with the new key; {report.rewritten} were rewritten.")
     for what in report.unreadable:
-        note(f"No key opens the {what}; it was unreadable before.")
+        print_note(f"No key decrypts the {what}. It was unreadable before.")
     if report.advice:
-        say(report.advice)
+        print_line(report.advice)
 
 
 @database.command("upgrade")
 def _upgrade() -> None:
-    """Bring the database to the form this version needs, creating it if there is none."""
+    """Upgrade the database to this version, or create it."""
     from hullwatch.app import make_data_dir
 
     settings = _settings()
@@ -51,31 +51,27 @@ async def _upgrade_database(url: str) -> None:
 
     was_current = _exists(url) and await is_current(url)
     await upgrade(url)
-    say(
-        "The database was in its newest form already."
-        if was_current
-        else "The database is in its newest form."
-    )
+    print_line("The database is already up to date." if was_current else "The database is up to date now.")
 
 
 @database.command("backup")
 def _backup(file: Annotated[Path, typer.Argument(metavar="FILE", help="New file to copy to.")]) -> None:
-    """Copy the database as it is at one moment, also while a server runs; without the key no secret in it can be read."""
+    """Copy the database in a consistent state, also while a server runs. Its secrets need the key to be read."""
     run(_back_up(_settings().database, file))
 
 
 async def _back_up(url: str, file: Path) -> None:
     from hullwatch.storage.maintenance import backup
 
-    _need_existing(url)
-    note("Copying …")
+    _require_existing(url)
+    print_note("Copying …")
     await backup(url, file)
-    say(f"Copied the database to {file}; keep the key file too, but elsewhere.")
+    print_line(f"Copied the database to {file}. Keep a copy of the key file too, in another place.")
 
 
 @database.command("check")
 def _check() -> None:
-    """Check that the database is sound and every secret readable; changes nothing."""
+    """Check that the database is intact and every secret can be decrypted. Changes nothing."""
     run(_check_database(_settings()))
 
 
@@ -83,15 +79,15 @@ async def _check_database(settings: Any) -> None:
     from hullwatch.storage.cipher import Cipher
     from hullwatch.storage.maintenance import check
 
-    _need_existing(settings.database)
-    note("Checking …")
+    _require_existing(settings.database)
+    print_note("Checking …")
     report = await check(settings.database, Cipher(_present_keys(settings)))
     for problem in report.problems:
-        say(problem)
+        print_line(problem)
     if not report.is_good:
         many = len(report.problems)
         raise CommandFailed(f"The database has {many} problem{'s' if many > 1 else ''}.")
-    say(f"The database is sound and all {report.secrets} stored secrets are readable.")
+    print_line(f"The database is intact and all {report.secrets} stored secrets can be decrypted.")
 
 
 def _settings() -> Any:
@@ -103,7 +99,7 @@ def _settings() -> Any:
 
 
 def _present_keys(settings: Any) -> Any:
-    """Return the keys as they are; unlike a start of the server this makes none."""
+    """Return the existing keys. Unlike a start of the server this makes no new one."""
     from hullwatch.storage.keys import KEY_FILE, FixedKeys, KeyFile
 
     text = settings.encryption_keys.get_secret_value()
@@ -111,21 +107,23 @@ def _present_keys(settings: Any) -> Any:
 
 
 def _exists(url: str) -> bool:
-    """Whether there is a database; of PostgreSQL only the server can tell."""
+    """Whether there is a database; a PostgreSQL database counts as existing until it is opened."""
     from hullwatch.storage.address import read_url, sqlite_file
 
     file = sqlite_file(read_url(url))
     return file is None or file.exists()
 
 
-def _need_existing(url: str) -> None:
+def _require_existing(url: str) -> None:
     if not _exists(url):
-        raise CommandFailed("There is no database yet; hullwatch serve or hullwatch db upgrade makes one.")
+        raise CommandFailed(
+            "There is no database yet. Run hullwatch db upgrade or hullwatch serve to create it."
+        )
 
 
-async def _need_current(url: str) -> None:
+async def _require_current(url: str) -> None:
     from hullwatch.storage.upgrade import is_current
 
-    _need_existing(url)
+    _require_existing(url)
     if not await is_current(url):
-        raise CommandFailed("The database is not in its newest form: run hullwatch db upgrade first.")
+        raise CommandFailed("The database is not up to date. Run hullwatch db upgrade first.")

@@ -1,4 +1,4 @@
-"""``hullwatch replay``: the signals that a file of candles would have given, found by the code that watches live."""
+"""``hullwatch replay``: the signals that a file of candles would have given, with the rules of live monitoring."""
 
 import csv
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from hullwatch.cli.output import CommandFailed, in_ist, iso, note, print_json, print_table, say
+from hullwatch.cli.output import CommandFailed, in_ist, iso, print_json, print_line, print_note, print_table
 from hullwatch.domain.failures import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_SHOWN: Final = 10
-"""Unusable rows that are named; the rest is counted."""
-_PICTURES: Final = frozenset({".png", ".svg", ".pdf"})
+"""Unusable rows that are printed; the others are counted."""
+_PICTURE_ENDINGS: Final = frozenset({".png", ".svg", ".pdf"})
 _CSV_COLUMNS: Final = (
     "symbol",
     "resolution",
@@ -37,7 +37,7 @@ _CSV_COLUMNS: Final = (
 
 
 class RuleChoice(StrEnum):
-    """Which rule to look for."""
+    """The rules that `--rule` accepts."""
 
     CROSS = "cross"
     TURN = "turn"
@@ -45,10 +45,10 @@ class RuleChoice(StrEnum):
 
 
 def parse_picture(text: str) -> Path:
-    """Read the name of a picture to be made; another kind than PNG, SVG or PDF is wrong usage."""
+    """Read the name of the picture file from the command line."""
     path = Path(text)
-    if path.suffix.lower() not in _PICTURES:
-        raise typer.BadParameter("name a file that ends in .png, .svg or .pdf")
+    if path.suffix.lower() not in _PICTURE_ENDINGS:
+        raise typer.BadParameter("the file name must end in .png, .svg or .pdf")
     return path
 
 
@@ -57,17 +57,20 @@ def replay(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.csv", help="Columns timestamp,open,high,low,close,volume.")
     ],
-    symbol: Annotated[str, typer.Option(help="Whose candles they are, such as NSE:SBIN-EQ.")],
-    period: Annotated[int, typer.Option(min=2, max=1000, help="Length of the average in candles.")] = 55,
-    resolution: Annotated[str, typer.Option(help="Length of a candle: minutes, or 1D.")] = "5",
-    rule: Annotated[RuleChoice, typer.Option(help="Which signals to look for.")] = RuleChoice.BOTH,
+    symbol: Annotated[str, typer.Option(help="Symbol of the candles, such as NSE:SBIN-EQ.")],
+    period: Annotated[int, typer.Option(min=2, max=1000, help="HMA period in candles.")] = 55,
+    resolution: Annotated[str, typer.Option(help="Resolution of the candles: minutes, or 1D.")] = "5",
+    rule: Annotated[RuleChoice, typer.Option(help="Rules to apply.")] = RuleChoice.BOTH,
     csv_out: Annotated[
-        Path | None, typer.Option("--csv", metavar="OUT", help="Write the signals to this file too.")
+        Path | None, typer.Option("--csv", metavar="OUT", help="Also write the signals to this file.")
     ] = None,
     plot_out: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="OUT.png", parser=parse_picture, help="Draw candles, average and signals."
+            "--plot",
+            metavar="OUT.png",
+            parser=parse_picture,
+            help="Draw the candles, the HMA and the signals.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -75,8 +78,8 @@ def replay(
     """Print the signals that a file of closed candles would have given."""
     for out in (csv_out, plot_out):
         if out is not None and out.resolve() == file.resolve():
-            raise typer.BadParameter("the result must not overwrite the candles")
-    draw = _drawing() if plot_out else None
+            raise typer.BadParameter("this is the file of candles; choose another file for the result")
+    draw = _load_drawing() if plot_out else None
     report = _replay(file, symbol, period, resolution, rule)
     if csv_out:
         _write_whole(csv_out, lambda path: _write_csv(path, report))
@@ -97,7 +100,7 @@ def _replay(file: Path, symbol: str, period: int, resolution: str, rule: RuleCho
     known_resolution = _usable(Resolution.parse, resolution, "--resolution")
     rules = tuple(Rule) if rule is RuleChoice.BOTH else (Rule(rule.value),)
     if sys.stderr.isatty():
-        note(f"Reading {file} …")
+        print_note(f"Reading {file} …")
     return replay_candles(_read(file), known_symbol, period, known_resolution, rules)
 
 
@@ -109,7 +112,7 @@ def _usable(parse: Callable[[object], T], text: str, option: str) -> T:
 
 
 def _read(file: Path) -> "tuple[Candle, ...]":
-    """Return the candles of a file; one unusable row refuses the whole, since signals over a gap would be wrong."""
+    """Return the candles of a file. One unusable row refuses the file: signals across a gap would be wrong."""
     from hullwatch.domain.signals.replay import read_candle_file
 
     try:
@@ -119,15 +122,15 @@ def _read(file: Path) -> "tuple[Candle, ...]":
         raise CommandFailed(f"{file} is not UTF-8 text.") from None
     if found.refused:
         for row in found.refused[:_MOST_SHOWN]:
-            note(f"line {row.line}: {row.sentence}")
+            print_note(f"line {row.line}: {row.sentence}")
         if len(found.refused) > _MOST_SHOWN:
-            note(f"… and {len(found.refused) - _MOST_SHOWN} more")
+            print_note(f"… and {len(found.refused) - _MOST_SHOWN} more")
         many = len(found.refused)
         raise CommandFailed(
-            f"{many} row{'s' if many > 1 else ''} of {file} cannot be used; nothing was replayed or written."
+            f"{many} row{'s' if many > 1 else ''} of {file} cannot be used. Nothing was replayed or written."
         )
     if not found.candles:
-        raise CommandFailed(f"{file} holds no candles.")
+        raise CommandFailed(f"{file} contains no candles.")
     return found.candles
 
 
@@ -144,12 +147,12 @@ def _print(report: "ReplayReport") -> None:
         for signal in report.signals
     ]
     print_table(("Candle opened", "Candle closed", "Rule", "Direction", "Close", "HMA"), rows)
-    say(
+    print_line(
         f"{report.symbol}, resolution {report.resolution}, HMA {report.period}: "
         f"{len(report.rows)} candles, {len(report.signals)} signals."
     )
     for sentence in report.notes:
-        note(f"Note: {sentence}")
+        print_note(f"Note: {sentence}")
 
 
 def _as_json(report: "ReplayReport") -> dict[str, Any]:
@@ -193,19 +196,23 @@ def _write_csv(path: Path, report: "ReplayReport") -> None:
             )
 
 
-def _drawing() -> "Callable[[ReplayReport, Path], None]":
-    """Return what draws; before any work is done, since the library for it may be missing."""
+def _load_drawing() -> "Callable[[ReplayReport, Path], None]":
+    """Return the drawing function.
+
+    Raises:
+        CommandFailed: matplotlib is not installed.
+    """
     try:
         from hullwatch.cli.replay_chart import draw
     except ImportError:
         raise CommandFailed(
-            "Drawing needs matplotlib: install it with pip install 'hullwatch[plot]' into the same environment."
+            "Drawing needs matplotlib. Install it into the same environment with pip install 'hullwatch[plot]'."
         ) from None
     return draw
 
 
 def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file completely or not at all: beside its place, then moved there."""
+    """Write a file completely or not at all: to a draft in the same folder, which is then renamed."""
     draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         write(draft)

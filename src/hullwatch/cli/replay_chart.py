@@ -1,4 +1,4 @@
-"""The picture of a replay: candles, average and signals. Needs matplotlib, which is an optional extra."""
+"""The picture of a replay: candles, HMA and signals. Needs matplotlib, which is an optional extra."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ _TICKS: Final = 10
 
 
 def draw(report: ReplayReport, path: Path) -> None:
-    """Draw a replay into a new file; candles stand side by side, without the hours in which nothing traded."""
+    """Draw a replay into a new file. Candles are side by side, without the hours when the market is closed."""
     rows = report.rows
     width = min(32.0, max(12.0, len(rows) / 45))  # inches; very long replays become denser, not endless
     figure = Figure(figsize=(width, 8), dpi=110, layout="constrained")
@@ -43,7 +43,7 @@ def draw(report: ReplayReport, path: Path) -> None:
         zorder=3,
     )
     _draw_signals(axes, report)
-    _name_times(axes, rows)
+    _label_times(axes, rows)
     axes.set_title(f"{report.symbol}   resolution {report.resolution}   {len(report.signals)} signals")
     axes.set_ylabel("INR")
     axes.grid(visible=True, color="#e0e3eb", linewidth=0.6)
@@ -73,7 +73,7 @@ def _draw_signals(axes: Any, report: ReplayReport) -> None:
         found = [signal for signal in report.signals if signal.rule is rule and signal.direction is direction]
         if not found:
             continue
-        # A crossing is marked beyond its candle, a turn on the average itself.
+        # A crossing is marked above or below its candle, a turn on the HMA.
         prices = []
         for signal in found:
             candle = report.rows[places[signal.candle_opened_at]].candle
@@ -92,10 +92,10 @@ def _draw_signals(axes: Any, report: ReplayReport) -> None:
         )
 
 
-def _name_times(axes: Any, rows: Sequence[ReplayRow]) -> None:
-    """Name about ten candles by their opening, IST."""
+def _label_times(axes: Any, rows: Sequence[ReplayRow]) -> None:
+    """Label about ten candles with their opening time, IST."""
     step = max(1, len(rows) // _TICKS)
     places = list(range(0, len(rows), step))
     names = [f"{rows[place].candle.opened_at.astimezone(IST):%d %b %y\n%H:%M}" for place in places]
     axes.set_xticks(places, names)
-    axes.set_xlabel("opening of the candle, IST")
+    axes.set_xlabel("candle opened, IST")

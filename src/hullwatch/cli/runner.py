@@ -1,4 +1,4 @@
-"""Running a command: its event loop, the house it works in, and which failures end it with a sentence instead of a traceback."""
+"""What all commands need to run: an event loop, an open application, and the failures that are explained in one sentence."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -13,35 +13,36 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOBS_END_WITHIN_S = 2.0
-"""For what a command began in the background, such as a second look that Fyers does not answer."""
+"""For background work that a command started, such as a verification that Fyers does not answer."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work to its end; Ctrl-C cancels it and is passed on."""
+    """Run a command's work to its end; Ctrl-C cancels it and raises `KeyboardInterrupt`."""
     return asyncio.run(work)
 
 
 @asynccontextmanager
 async def application_for_command() -> AsyncIterator["Application"]:
-    """Open the house for one command: no jobs, nothing read into memory, only errors logged.
+    """Open the application for one command: no jobs, nothing read into memory, only errors logged.
 
     Raises:
-        SettingsRefused, DatabaseUnusable, KeysUnusable: It cannot be opened; the text says why.
+        SettingsRefused, DatabaseUnusable, KeysUnusable: It cannot be opened; the text gives the reason.
     """
     from hullwatch.app import open_application
     from hullwatch.runtime.logs import configure_logging
     from hullwatch.settings import read_settings
 
     configure_logging(level="ERROR")
-    async with open_application(read_settings()) as house:
+    async with open_application(read_settings()) as application:
         try:
-            yield house
+            yield application
         finally:
-            await house.services.supervisor.stop(JOBS_END_WITHIN_S)
+            await application.services.supervisor.stop(JOBS_END_WITHIN_S)
 
 
 def explained_failures() -> tuple[type[Exception], ...]:
-    """Return what a user, a database or a broker can cause; imported only once something has failed."""
+    """Return the failures that a user, a database or Fyers can cause."""
+    # Imported only after a failure: these packages would double the time of --help.
     from hullwatch.domain.failures import Refusal
     from hullwatch.settings import SettingsRefused
     from hullwatch.simulator.config import UnusableConfig

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hullwatch.cli.listening import address_of, listen_on, url_of
-from hullwatch.cli.output import CommandFailed, say
+from hullwatch.cli.output import CommandFailed, print_line
 from hullwatch.cli.runner import run
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ def serve(
         typer.Option(min=0, max=65535, help="Port to listen on; HULLWATCH_PORT or 8000.", show_default=False),
     ] = None,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C; opens or migrates its database first."""
+    """Run the server until SIGTERM or Ctrl-C. It creates or upgrades its database first."""
+    from hullwatch.cli.server import listen_on
     from hullwatch.runtime.logs import configure_logging
     from hullwatch.settings import read_settings
 
@@ -39,39 +39,39 @@ def serve(
 
 async def _serve(settings: "Settings", sock: socket.socket) -> None:
     from hullwatch.app import open_application
-    from hullwatch.cli.server import StopSignals, serve_application
+    from hullwatch.cli.server import StopSignals, address_of, serve_application, url_of
 
     host, port = address_of(sock)
     if settings.is_local and "public_url" not in settings.model_fields_set:
-        # Cookies and the check of Origin follow the public address, so it has to follow the port.
+        # Cookies and the Origin check use the public address, so it must contain the port that was picked.
         settings = settings.model_copy(update={"public_url": url_of(host, port)})
     with StopSignals() as signals:
-        async with open_application(settings) as house:
-            if signals.asked.is_set():
+        async with open_application(settings) as application:
+            if signals.stop_requested.is_set():
                 return
-            await house.start()
+            await application.start()
 
-            def ready(url: str) -> None:
+            def print_address(url: str) -> None:
                 where = "" if url == settings.public_url else f" (listening at {url})"
-                say(f"hullwatch is at {settings.public_url}{where}; Ctrl-C ends it.")
+                print_line(f"hullwatch is at {settings.public_url}{where}; press Ctrl-C to stop.")
 
             with ExitStack() as stack:
-                _serve_metrics(house, stack)
-                await serve_application(
-                    house, house.web(house.web_config()), sock, ready=ready, signals=signals
-                )
+                _serve_metrics(application, stack)
+                web = application.web(application.web_config())
+                await serve_application(application, web, sock, ready=print_address, signals=signals)
 
 
-def _serve_metrics(house: "Application", stack: ExitStack) -> None:
-    """Serve the metrics on an address of their own where one is set, until the stack is unwound."""
+def _serve_metrics(application: "Application", stack: ExitStack) -> None:
+    """Serve the metrics on the separate address, if one is set, until the stack is closed."""
     from hullwatch.settings import read_address
 
-    address = read_address(house.settings.metrics_address)
+    address = read_address(application.settings.metrics_address)
     if address is None:
         return
     try:
-        stack.enter_context(house.metrics.served_on(*address))
+        stack.enter_context(application.metrics.served_on(*address))
     except OSError as error:
         raise CommandFailed(
-            f"HULLWATCH_METRICS_ADDRESS cannot be listened on: {error.strerror} ({house.settings.metrics_address})."
+            f"Cannot listen on HULLWATCH_METRICS_ADDRESS ({application.settings.metrics_address}): "
+            f"{error.strerror}."
         ) from None

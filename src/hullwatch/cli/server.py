@@ -1,12 +1,12 @@
-"""Serving a house over HTTP until it is asked to stop, and ending it in order. Building the house belongs to ``app``."""
+"""Listening on a port, serving an application over HTTP until a stop signal, and stopping it in order."""
 
 import asyncio
 import contextlib
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 import structlog
@@ -14,31 +14,67 @@ import uvicorn
 from fastapi import FastAPI
 
 from hullwatch.app import Application
-from hullwatch.cli.listening import address_of, listen_on, url_of
+from hullwatch.cli.output import CommandFailed
 from hullwatch.runtime.garbage import reduce_garbage_collection
-
-__all__ = ["StopSignals", "address_of", "listen_on", "serve_application", "url_of"]
 
 STOP_WITHIN_S: Final = 9.0
 """Real seconds for the whole orderly stop; service managers kill after ten."""
 REQUESTS_END_WITHIN_S: Final = 3
-"""Real seconds for requests and sockets that are under way."""
+"""Real seconds for open requests and sockets to finish."""
 LARGEST_MESSAGE: Final = 64 * 1024
-"""Bytes of one WebSocket message from outside; what the pages send is below one kilobyte."""
+"""Bytes of one WebSocket message from outside; the pages send less than one kilobyte."""
+
+
+@contextmanager
+def listen_on(host: str, port: int) -> Iterator[socket.socket]:
+    """Open the port to listen on; 0 picks a free one.
+
+    Raises:
+        CommandFailed: The address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError):
+        raise CommandFailed(f"HULLWATCH_HOST is no address of this machine: {host!r}.") from None
+    with sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(2048)  # at once: two servers that are only bound could share the port unnoticed
+        except OSError as error:
+            where = f"{host or '*'}:{port}"
+            raise CommandFailed(
+                f"Cannot listen on {where}: {error.strerror}. Choose another port with --port."
+            ) from None
+        yield sock
+
+
+def address_of(sock: socket.socket) -> tuple[str, int]:
+    """Return the host and port that a socket listens on."""
+    host, port = sock.getsockname()[:2]
+    return str(host), int(port)
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the address for a browser on this machine."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class StopSignals:
-    """SIGTERM and SIGINT as events: the first one asks for an orderly stop, another one for a quick one."""
+    """SIGTERM and SIGINT as events: the first one requests an orderly stop, the second one a quick stop."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.hurried = asyncio.Event()
+        self.stop_requested = asyncio.Event()
+        self.quick_stop_requested = asyncio.Event()
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-                loop.add_signal_handler(number, self._note)
+                loop.add_signal_handler(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,12 +83,12 @@ class StopSignals:
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.remove_signal_handler(number)
 
-    def _note(self) -> None:
-        (self.hurried if self.asked.is_set() else self.asked).set()
+    def _on_signal(self) -> None:
+        (self.quick_stop_requested if self.stop_requested.is_set() else self.stop_requested).set()
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without signal handlers: its own would raise the signal again at the end and so end the process early."""
+    """Uvicorn without its signal handlers, which raise the signal again at the end and so end the process too early."""
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """Leave signals to `StopSignals`."""
@@ -60,48 +96,48 @@ class _Server(uvicorn.Server):
 
 
 async def serve_application(
-    house: Application,
-    app: FastAPI,
+    application: Application,
+    web: FastAPI,
     sock: socket.socket,
     *,
     ready: Callable[[str], None] | None = None,
     signals: StopSignals | None = None,
     within_s: float = STOP_WITHIN_S,
 ) -> None:
-    """Serve a started house until SIGTERM, SIGINT or cancellation, then end everything in order, in ten real seconds at most.
+    """Serve a started application until SIGTERM, SIGINT or cancellation, then stop it in ten real seconds at most.
 
     Args:
-        house: Started already; it is stopped here and closed by whoever opened it.
-        app: Its door.
-        sock: Listens already; it is closed.
-        ready: Called with the address once requests are answered.
-        signals: Where signals are noted, if somebody has begun to note them before.
-        within_s: How long jobs may take to end, in seconds of the house's clock, which may run faster than life.
+        application: Already started; it is stopped here, and closed by the caller.
+        web: The application's HTTP interface.
+        sock: Already listening; it is closed.
+        ready: Called with the address as soon as requests are answered.
+        signals: The caller's, if it receives signals already.
+        within_s: Time for jobs to end, in seconds of the application's clock, which may run faster than real time.
     """
     reduce_garbage_collection()
-    server = _Server(_config(app))
+    server = _Server(_config(web))
     host, port = address_of(sock)
     with contextlib.ExitStack() as stack:
         signals = signals or stack.enter_context(StopSignals())
         serving = asyncio.create_task(server.serve(sockets=[sock]), name="web server")
-        asked = asyncio.create_task(signals.asked.wait(), name="stop asked")
+        stop_requested = asyncio.create_task(signals.stop_requested.wait(), name="stop requested")
         try:
             while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             if ready is not None and not serving.done():
                 ready(url_of(host, port))
-            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            asked.cancel()
-            await _end(house, server, serving, signals, within_s)
+            stop_requested.cancel()
+            await _stop(application, server, serving, signals, within_s)
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(web: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
-        log_config=None,  # runtime/logs.py has the say
+        web,
+        log_config=None,  # runtime/logs.py configures logging
         access_log=False,  # it would double the cost of a request
-        ws="websockets-sansio",  # the same library; uvicorn is about to drop its other way of driving it
+        ws="websockets-sansio",  # uvicorn is going to drop its older use of the same library
         ws_per_message_deflate=False,  # halves the memory of a socket
         ws_max_size=LARGEST_MESSAGE,
         timeout_graceful_shutdown=REQUESTS_END_WITHIN_S,
@@ -110,34 +146,38 @@ def _config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-async def _end(
-    house: Application, server: _Server, serving: asyncio.Task[None], signals: StopSignals, within_s: float
+async def _stop(
+    application: Application,
+    server: _Server,
+    serving: asyncio.Task[None],
+    signals: StopSignals,
+    within_s: float,
 ) -> None:
-    """Stop taking requests, close the sockets, then end the jobs; a second signal cuts every wait short."""
+    """Accept no more requests, close the sockets, then end the jobs; a second signal ends every wait."""
     began = time.monotonic()
     log = structlog.get_logger(component="Supervisor")
     log.info("stop.began")
-    hurry = asyncio.create_task(_hurry(server, signals), name="stop hurried")
-    house.services.context.hub.close()  # event sockets say goodbye to their tabs, which come back by themselves
+    quick_stop = asyncio.create_task(_stop_quickly(server, signals), name="quick stop")
+    application.services.context.hub.close()  # closes the event sockets of open tabs, which connect again by themselves
     server.should_exit = True
     try:
         await asyncio.wait({serving})
-        stopping = asyncio.create_task(house.stop(within_s), name="stop the house")
-        hurried = asyncio.create_task(signals.hurried.wait(), name="hurried")
+        stopping = asyncio.create_task(application.stop(within_s), name="stop the application")
+        quick = asyncio.create_task(signals.quick_stop_requested.wait(), name="quick stop requested")
         left_s = max(0.5, STOP_WITHIN_S - (time.monotonic() - began))
-        await asyncio.wait({stopping, hurried}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
+        await asyncio.wait({stopping, quick}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        quick.cancel()
         if not stopping.done():
             stopping.cancel()
             await asyncio.wait({stopping}, timeout=1)
     finally:
-        hurry.cancel()
+        quick_stop.cancel()
     for task in (serving, stopping):
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             log.error("stop.failed", task=task.get_name(), exc_info=error)
     log.info("stop.done", in_order=stopping.done() and not stopping.cancelled())
 
 
-async def _hurry(server: _Server, signals: StopSignals) -> None:
-    await signals.hurried.wait()
+async def _stop_quickly(server: _Server, signals: StopSignals) -> None:
+    await signals.quick_stop_requested.wait()
     server.force_exit = True

@@ -6,29 +6,29 @@ from typing import Annotated
 
 import typer
 
-from hullwatch.cli.output import say
+from hullwatch.cli.output import print_line
 from hullwatch.cli.runner import run
 
-_CONTROLS = (
-    ("POST", "/simulator/apps", "a Fyers app; HULLWATCH-100 with secret simulator is there already"),
-    ("POST", "/simulator/accounts", "a person who can log in"),
-    ("POST", "/simulator/accounts/{fyersId}/token", "a session without the browser"),
-    ("POST", "/simulator/accounts/{fyersId}/expire", "its newest session ends by time"),
-    ("POST", "/simulator/accounts/{fyersId}/revoke", "its newest session ends by the broker"),
-    ("POST", "/simulator/faults", "something goes wrong from now on; DELETE ends it"),
-    ("GET", "/simulator/calls", "what was called; DELETE counts anew"),
-    ("POST", "/simulator/clock", "speed, advanceSeconds"),
+_CONTROL_CALLS = (
+    ("POST", "/simulator/apps", "add a Fyers app; HULLWATCH-100 with secret simulator exists already"),
+    ("POST", "/simulator/accounts", "add a person who can log in"),
+    ("POST", "/simulator/accounts/{fyersId}/token", "create a session without the browser"),
+    ("POST", "/simulator/accounts/{fyersId}/expire", "let the newest session expire"),
+    ("POST", "/simulator/accounts/{fyersId}/revoke", "let the broker revoke the newest session"),
+    ("POST", "/simulator/faults", "start a fault; DELETE ends all faults"),
+    ("GET", "/simulator/calls", "count the calls; DELETE resets the count"),
+    ("POST", "/simulator/clock", "set speed, or advanceSeconds"),
 )
 
 
 def parse_moment(text: str) -> datetime:
-    """Read a moment from the command line; wrong usage unless it is ISO 8601 with an offset."""
+    """Read a time from the command line; wrong usage unless it is ISO 8601 with an offset."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter("write it like 2026-06-17T09:15:00+05:30") from None
+        raise typer.BadParameter("write a time like 2026-06-17T09:15:00+05:30") from None
     if moment.tzinfo is None:
-        raise typer.BadParameter("it needs an offset, as in 2026-06-17T09:15:00+05:30")
+        raise typer.BadParameter("the time has no offset; write it like 2026-06-17T09:15:00+05:30")
     return moment
 
 
@@ -40,20 +40,20 @@ def simulator(
     candles: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Replay candle files instead of a synthetic market.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic market and of chance.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic market and of random faults.")] = 1,
     start: Annotated[
         datetime | None,
-        typer.Option(parser=parse_moment, metavar="MOMENT", help="Simulated start, ISO 8601 with offset."),
+        typer.Option(parser=parse_moment, metavar="TIME", help="Simulated start, ISO 8601 with offset."),
     ] = None,
 ) -> None:
-    """Run the Fyers simulator alone, so that any Fyers program can be tested against it."""
+    """Run the Fyers simulator alone, to test any Fyers program against it."""
     from hullwatch.simulator.server import SimulatorConfig, run_simulator
 
-    def ready(base_url: str) -> None:
-        say(f"Fyers simulator at {base_url}; Ctrl-C ends it.")
-        say(f"  REST      {base_url}/api/v3 and {base_url}/data")
-        say(f"  Stream    {base_url.replace('http', 'ws', 1)}/hsm/v1-5/prod")
-        for method, path, what in _CONTROLS:
-            say(f"  {method:<8}  {path}: {what}")
+    def print_addresses(base_url: str) -> None:
+        print_line(f"Fyers simulator at {base_url}; press Ctrl-C to stop.")
+        print_line(f"  REST      {base_url}/api/v3 and {base_url}/data")
+        print_line(f"  Stream    {base_url.replace('http', 'ws', 1)}/hsm/v1-5/prod")
+        for method, path, what in _CONTROL_CALLS:
+            print_line(f"  {method:<8}  {path}: {what}")
 
-    run(run_simulator(SimulatorConfig(host, port, speed, candles, seed, start), ready))
+    run(run_simulator(SimulatorConfig(host, port, speed, candles, seed, start), print_addresses))

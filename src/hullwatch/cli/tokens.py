@@ -1,10 +1,10 @@
-"""``hullwatch tokens``: asking Fyers now whether sessions are still good."""
+"""``hullwatch tokens``: validating sessions with Fyers."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hullwatch.cli.output import in_ist, iso, print_json, print_table, progress, say
+from hullwatch.cli.output import in_ist, iso, print_json, print_line, print_table, progress
 from hullwatch.cli.runner import application_for_command, run
 from hullwatch.cli.users import AsJson, connection_json, find_user
 from hullwatch.domain.users.accounts import User
@@ -26,68 +26,70 @@ def _validate(
     users: Annotated[
         list[str] | None, typer.Argument(metavar="[USER]...", help="E-mail addresses or ids.")
     ] = None,
-    everybody: Annotated[
-        bool, typer.Option("--all", help="Everybody who has ever linked a Fyers account.")
+    all_users: Annotated[
+        bool, typer.Option("--all", help="All users who have ever linked a Fyers account.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Validate sessions with Fyers now; prints a row per account and the totals."""
-    if bool(users) == everybody:
-        raise typer.BadParameter("name users, or say --all", param_hint="USER")
+    """Validate sessions with Fyers now. Prints a row per account and the totals."""
+    if bool(users) == all_users:
+        raise typer.BadParameter("name users, or use --all", param_hint="USER")
     run(_validate_and_print(users or [], as_json=as_json))
 
 
 async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
-    async with application_for_command() as house:
-        asked = await _asked_about(house, names)
-        await house.services.connections.load()
+    async with application_for_command() as application:
+        users = await _selected_users(application, names)
+        await application.services.connections.load()
         if not names:
-            asked = [user for user in asked if house.services.connections.connection(user.id).generation]
+            users = [
+                user for user in users if application.services.connections.connection(user.id).generation
+            ]
         found: dict[str, Validation] = {}
-        with progress("Asking Fyers", len(asked)) as tell:
+        with progress("Validating", len(users)) as show_progress:
 
             def on_progress(validation: "Validation") -> None:
                 found[validation.user_id] = validation
-                tell(len(found))
+                show_progress(len(found))
 
-            totals = await house.services.validation.validate_users(
-                [user.id for user in asked], on_progress=on_progress
+            totals = await application.services.validation.validate_users(
+                [user.id for user in users], on_progress=on_progress
             )
-        await house.services.connections.store_observations()
+        await application.services.connections.store_observations()
     if as_json:
-        print_json(_as_json(asked, found, totals))
+        print_json(_as_json(users, found, totals))
     else:
-        _print(asked, found, totals)
+        _print(users, found, totals)
 
 
-async def _asked_about(house: "Application", names: list[str]) -> list[User]:
+async def _selected_users(application: "Application", names: list[str]) -> list[User]:
     if not names:
-        return await house.services.accounts.list_all()
-    users = [await find_user(house.services.accounts, name) for name in names]
+        return await application.services.accounts.list_all()
+    users = [await find_user(application.services.accounts, name) for name in names]
     return list({user.id: user for user in users}.values())
 
 
-def _print(asked: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> None:
+def _print(users: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> None:
     rows = []
-    for user in asked:
+    for user in users:
         validation = found.get(user.id)
         if validation is None:
             rows.append((user.email, "error", "-", "-", "-"))
             continue
         connection = validation.connection
         reason = connection.reason.value if connection.reason else "-"
-        ends_at = connection.expires_at if connection.has_session else connection.last_disconnect_at
-        rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(ends_at)))
-    print_table(("E-mail", "Session", "State", "Reason", "Ended / ends"), rows)
-    say(
+        at = connection.expires_at if connection.has_session else connection.last_disconnect_at
+        rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(at)))
+    print_table(("E-mail", "Session", "State", "Reason", "Disconnected / expires"), rows)
+    print_line(
         f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, {totals.invalid} invalid, "
         f"{totals.unverified} unverified, {totals.errors} errors, in {totals.duration_ms} ms."
     )
 
 
-def _as_json(asked: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> dict[str, Any]:
+def _as_json(users: list[User], found: "dict[str, Validation]", totals: "ValidationTotals") -> dict[str, Any]:
     accounts = []
-    for user in asked:
+    for user in users:
         validation = found.get(user.id)
         accounts.append(
             {

@@ -1,8 +1,6 @@
-"""``hullwatch users``: accounts, on the database itself; a server that runs beside it notices within seconds."""
+"""``hullwatch users``: user accounts. Commands change the database; a running server notices within seconds."""
 
-import getpass
 import re
-import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,15 +9,14 @@ import typer
 
 from hullwatch.cli.output import (
     CommandFailed,
-    ask,
     in_ist,
     iso,
-    note,
     print_json,
+    print_line,
+    print_note,
     print_table,
-    read_line,
-    say,
 )
+from hullwatch.cli.prompts import ask, is_interactive, read_line
 from hullwatch.cli.runner import application_for_command, run
 from hullwatch.domain.failures import NotFound
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from hullwatch.services.users.accounts import AccountService
 
 ACTOR = "command-line"
-"""Who did it, in the audit trail."""
+"""The actor in the audit trail."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3650)
 
@@ -39,13 +36,13 @@ UserName = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration like 30m, 24h or 7d from the command line; anything else is wrong usage."""
+    """Read a duration like 30m, 24h or 7d from the command line."""
     found = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip(), re.ASCII)
     if not found:
         raise typer.BadParameter("write a duration like 30m, 24h or 7d")
     duration = timedelta(**{_UNITS[found[2]]: int(found[1])})
     if not timedelta() < duration <= _LONGEST:
-        raise typer.BadParameter(f"a duration is longer than nothing and at most {_LONGEST.days}d")
+        raise typer.BadParameter(f"the duration must be longer than 0s and at most {_LONGEST.days}d")
     return duration
 
 
@@ -54,41 +51,36 @@ def _add(
     email: Annotated[str, typer.Argument(help="E-mail address to log in with.")],
     role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.TRADER,
     name: Annotated[
-        str, typer.Option(help="Full name; the part before the @ unless given.", show_default=False)
+        str, typer.Option(help="Full name; the default is the part before the @.", show_default=False)
     ] = "",
 ) -> None:
-    """Add a user; asks for the password twice, or reads one line from standard input."""
-    password = _new_password()  # outside the event loop, which would swallow the first Ctrl-C
+    """Add a user. The command asks for the password twice, or reads it from standard input."""
+    password = _new_password()
     run(_add_user(email, role, name or email.strip().partition("@")[0], password))
 
 
 async def _add_user(email: str, role: Role, name: str, password: str) -> None:
-    async with application_for_command() as house:
-        user = await house.services.accounts.add(email, password, name, role=role, actor=ACTOR)
-        say(f"Added {user.email} as {user.role.value}, id {user.id}.")
-        if not any(other.role is Role.ADMIN for other in await house.services.accounts.list_all()):
-            note("There is no admin yet: add one with --role admin.")
+    async with application_for_command() as application:
+        user = await application.services.accounts.add(email, password, name, role=role, actor=ACTOR)
+        print_line(f"Added {user.email} as {user.role.value}, id {user.id}.")
+        if not any(other.role is Role.ADMIN for other in await application.services.accounts.list_all()):
+            print_note("There is no admin yet. Add one with --role admin.")
 
 
 def _new_password() -> str:
-    """Ask twice on a terminal, where it is not shown; else read one line."""
-    if not sys.stdin.isatty():
+    if not is_interactive():
         line = read_line()
         if line is None:
             raise CommandFailed("There is no password on standard input.")
         return line
-    try:
-        password = getpass.getpass("Password: ")
-        again = getpass.getpass("Once more: ")
-    except EOFError:
-        raise CommandFailed("There was no password.") from None
-    if password != again:
-        raise CommandFailed("The two passwords differ; nothing was added.")
+    password = ask("Password:", is_hidden=True)
+    if ask("Password again:", is_hidden=True) != password:
+        raise CommandFailed("The two passwords differ. No user was added.")
     return password
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Row:
     user: User
     connection: Connection
 
@@ -96,7 +88,7 @@ class _Line:
 @users.command("list")
 def _list(
     only_disconnected: Annotated[
-        bool, typer.Option("--disconnected", help="Only users whose Fyers session has ended.")
+        bool, typer.Option("--disconnected", help="Only users who are disconnected from Fyers.")
     ] = False,
     since: Annotated[
         timedelta | None,
@@ -104,35 +96,38 @@ def _list(
             "--disconnected-since",
             parser=parse_duration,
             metavar="24h",
-            help="Only users who are disconnected and whose session ended within this time.",
+            help="Only users who were disconnected within this time and still are.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List users and how their Fyers sessions stand, oldest account first."""
-    lines = run(_lines())
+    """List users and the state of their Fyers sessions, oldest account first."""
+    rows = run(_rows())
     if only_disconnected or since:
-        lines = [line for line in lines if line.connection.state is LoginState.DISCONNECTED]
+        rows = [row for row in rows if row.connection.state is LoginState.DISCONNECTED]
     if since:
         earliest = datetime.now(UTC) - since
-        lines = [line for line in lines if _ended_at(line.connection) >= earliest]
+        rows = [row for row in rows if _disconnected_at(row.connection) >= earliest]
     if as_json:
-        print_json([_as_json(line) for line in lines])
+        print_json([_as_json(row) for row in rows])
         return
-    columns = ("E-mail", "Name", "Role", "Fyers", "Reason", "Ended / ends", "Fyers id", "Id")
-    print_table(columns, [_as_row(line) for line in lines])
+    columns = ("E-mail", "Name", "Role", "Fyers", "Reason", "Disconnected / expires", "Fyers id", "Id")
+    print_table(columns, [_cells(row) for row in rows])
 
 
-async def _lines() -> list[_Line]:
-    async with application_for_command() as house, house.services.context.store.begin(read_only=True) as work:
+async def _rows() -> list[_Row]:
+    async with (
+        application_for_command() as application,
+        application.services.context.store.begin(read_only=True) as work,
+    ):
         found = await work.users.list_all()
         stored = {connection.user_id: connection for connection in await work.connections.list_all()}
     now = datetime.now(UTC)
-    return [_Line(user, as_of(stored.get(user.id) or Connection(user.id), now)) for user in found]
+    return [_Row(user, as_of(stored.get(user.id) or Connection(user.id), now)) for user in found]
 
 
 def as_of(connection: Connection, now: datetime) -> Connection:
-    """Return a stored connection as it is by now: no server may have been there to note that its known end passed."""
+    """Return a stored connection as it is now: expired if no server was running to record its expiry."""
     if not connection.has_session or connection.expires_at is None or now < connection.expires_at:
         return connection
     return replace(
@@ -143,12 +138,12 @@ def as_of(connection: Connection, now: datetime) -> Connection:
     )
 
 
-def _ended_at(connection: Connection) -> datetime:
+def _disconnected_at(connection: Connection) -> datetime:
     return connection.last_disconnect_at or datetime.min.replace(tzinfo=UTC)
 
 
-def _as_row(line: _Line) -> tuple[str, ...]:
-    user, connection = line.user, line.connection
+def _cells(row: _Row) -> tuple[str, ...]:
+    user, connection = row.user, row.connection
     moment = connection.expires_at if connection.has_session else connection.last_disconnect_at
     return (
         user.email,
@@ -162,15 +157,15 @@ def _as_row(line: _Line) -> tuple[str, ...]:
     )
 
 
-def _as_json(line: _Line) -> dict[str, Any]:
-    user = line.user
+def _as_json(row: _Row) -> dict[str, Any]:
+    user = row.user
     return {
         "id": user.id,
         "email": user.email,
         "fullName": user.full_name,
         "role": user.role.value,
         "createdAt": iso(user.created_at),
-        "connection": connection_json(line.connection),
+        "connection": connection_json(row.connection),
     }
 
 
@@ -185,7 +180,7 @@ async def find_user(accounts: "AccountService", name: str) -> User:
     """Return the user with this e-mail address or id.
 
     Raises:
-        NotFound: There is none; the sentence names what was asked for.
+        NotFound: There is no such user; the text names the argument.
     """
     try:
         return await (accounts.by_email(name) if "@" in name else accounts.get(name))
@@ -195,7 +190,7 @@ async def find_user(accounts: "AccountService", name: str) -> User:
 
 @users.command("disconnect")
 def _disconnect(user: UserName) -> None:
-    """End a user's Fyers session; the user is told and can log in to Fyers again."""
+    """Disconnect a user from Fyers. The user is notified and can log in to Fyers again."""
     run(_disconnect_user(user))
 
 
@@ -203,46 +198,46 @@ async def _disconnect_user(name: str) -> None:
     from hullwatch.app import new_id
     from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 
-    async with application_for_command() as house:
-        user = await find_user(house.services.accounts, name)
+    async with application_for_command() as application:
+        user = await find_user(application.services.accounts, name)
         change = await disconnect_stored(
-            house.services.context.store,
+            application.services.context.store,
             user.id,
             actor=ACTOR,
-            now=house.services.context.clock.now(),
+            now=application.services.context.clock.now(),
             new_id=new_id,
         )
         if change is None:
-            say(f"{user.email} has no Fyers session; nothing was changed.")
+            print_line(f"{user.email} has no Fyers session; nothing was changed.")
         else:
-            say(f"Disconnected {user.email}; a running server notices within seconds.")
+            print_line(f"Disconnected {user.email}. A running server notices within seconds.")
 
 
 @users.command("remove")
 def _remove(
     user: UserName,
-    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    is_confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove a user with watchlist, signals and everything else that is the user's own."""
+    """Remove a user with the watchlist, the signals and all other data of that user."""
     found = run(_found(user))
-    if not is_sure:
-        _make_sure(found)
+    if not is_confirmed:
+        _confirm(found)
     run(_remove_user(found))
 
 
 async def _found(name: str) -> User:
-    async with application_for_command() as house:
-        return await find_user(house.services.accounts, name)
+    async with application_for_command() as application:
+        return await find_user(application.services.accounts, name)
 
 
 async def _remove_user(user: User) -> None:
-    async with application_for_command() as house:
-        await house.services.accounts.remove(user.id, actor=ACTOR)
-    say(f"Removed {user.email}.")
+    async with application_for_command() as application:
+        await application.services.accounts.remove(user.id, actor=ACTOR)
+    print_line(f"Removed {user.email}.")
 
 
-def _make_sure(user: User) -> None:
-    if not sys.stdin.isatty():
-        raise CommandFailed("Removing a user cannot be undone: repeat the command with --yes.")
-    if ask(f"Remove {user.email} with everything that is theirs? [y/N]").lower() not in ("y", "yes"):
+def _confirm(user: User) -> None:
+    if not is_interactive():
+        raise CommandFailed("Removing a user cannot be undone. Repeat the command with --yes to confirm.")
+    if ask(f"Remove {user.email} and all data of this user? [y/N]").lower() not in ("y", "yes"):
         raise CommandFailed("Nothing was removed.")

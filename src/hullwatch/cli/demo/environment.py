@@ -1,4 +1,4 @@
-"""Puts up the demo's stage: simulator and server, two strangers that meet by address, and a clock that follows the simulator's."""
+"""Starts the simulator and opens the application against it, on a clock that follows the simulator's."""
 
 import asyncio
 import socket
@@ -7,90 +7,145 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from hullwatch.app import Application, open_application
-from hullwatch.cli.demo.options import DemoOptions
-from hullwatch.cli.demo.users import DemoTrouble, Simulator
+from hullwatch.cli.demo.users import DemoFailed, DemoUser, request
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.runtime.clock import ScaledClock
 from hullwatch.settings import Settings, read_settings
-from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
+from hullwatch.simulator.config import SimulatorConfig
 from hullwatch.simulator.server import SimulatorServer
 
 SIMULATOR_PORT = 8765
-BEFORE_THE_BELL = timedelta(minutes=51)
-"""How long before the market opens the demo begins: time for a warning, three checks of readiness and a login by link."""
+STARTS_BEFORE_OPEN = timedelta(minutes=51)
+"""Time for an expiry warning, three readiness checks and a login by link before the market opens."""
 SYNCHRONISE_EVERY_S = 0.5
-"""Real seconds; in between both clocks run at the same speed."""
+"""Real seconds; between two readings both clocks run at the same speed."""
+_SYMBOL_COLUMN = 9
+"""Of Fyers' symbol master, which has no header (Fyers API v3 docs, symbol master)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """How to run the demo.
+
+    Args:
+        port: The server's port on 127.0.0.1.
+        speed: Simulated seconds per second.
+        users: Number of users. The first one stays connected, the second one's session expires, the third one's is revoked.
+        candles: Folder of candle files to replay; `None` for the synthetic market.
+        data_dir: Where to keep the database; `None` for a folder that is removed afterwards.
+        days: Trading days to run; `None` to run until Ctrl-C.
+    """
+
+    port: int = 8000
+    speed: float = 60.0
+    users: int = 3
+    candles: Path | None = None
+    data_dir: Path | None = None
+    days: int | None = None
+
+
+class Simulator:
+    """A client of the simulator's control calls."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Make a control call and return its answer."""
+        return await request(self._http, method, f"{self.base_url}/simulator{path}", body)
+
+    async def clock(self) -> tuple[datetime, float]:
+        """Return the simulated time and its speed."""
+        answer = await self.call("GET", "/clock")
+        return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
+
+    async def add_account(self, user: DemoUser, lifetime: timedelta | None = None) -> None:
+        """Add a user's Fyers account, or change how long its next sessions last; `None`: until 06:00 IST."""
+        body: dict[str, Any] = {"fyersId": user.fyers_id, "name": user.full_name}
+        if lifetime is not None:
+            body["lifetimeSeconds"] = lifetime.total_seconds()
+        await self.call("POST", "/accounts", body)
+
+    async def count_calls(self, user: DemoUser) -> int:
+        """Return how many calls the simulator has received for a user's account."""
+        return int((await self.call("GET", f"/calls?fyersId={user.fyers_id}"))["total"])
+
+    async def symbols(self) -> list[str]:
+        """Return the symbols of the market, indices last.
+
+        Raises:
+            DemoFailed: The market has no symbol.
+        """
+        async with self._http.get(f"{self.base_url}/sym_details/NSE_CM.csv") as response:
+            rows = [line.split(",") for line in (await response.text()).splitlines()]
+        symbols = [row[_SYMBOL_COLUMN] for row in rows if len(row) > _SYMBOL_COLUMN]
+        if not symbols:
+            raise DemoFailed("The simulator's market has no symbol to watch.")
+        return sorted(symbols, key=lambda symbol: symbol.endswith("-INDEX"))
 
 
 @dataclass(frozen=True, slots=True)
 class DemoEnvironment:
-    """What stands when the play begins."""
+    """The running simulator, the open application, and their common clock."""
 
     simulator: Simulator
-    house: Application
+    application: Application
     clock: ScaledClock
 
-    @property
-    def base_url(self) -> str:
-        """The server's address."""
-        return self.house.settings.public_url
-
     async def set_speed(self, speed: float) -> None:
-        """Let the simulator's time, and with it the server's, run at another speed."""
+        """Let the simulator's time and the application's run at another speed."""
         await self.simulator.call("POST", "/clock", {"speed": speed})
-        await synchronise(self.simulator, self.clock)
+        self.clock.synchronise(*await self.simulator.clock())
 
-    async def advance_to(self, moment: datetime) -> None:
-        """Skip time that is not worth watching."""
+    async def skip_to(self, moment: datetime) -> None:
+        """Move both clocks forward to a time."""
         seconds = (moment - self.clock.now()).total_seconds()
         if seconds > 0:
             await self.simulator.call("POST", "/clock", {"advanceSeconds": seconds})
-            await synchronise(self.simulator, self.clock)
+            self.clock.synchronise(*await self.simulator.clock())
 
 
 @asynccontextmanager
-async def open_stage(options: DemoOptions, data_dir: Path) -> AsyncIterator[DemoEnvironment]:
-    """Start the simulator, standing still, and build the house against its address.
+async def open_environment(options: DemoOptions, data_dir: Path) -> AsyncIterator[DemoEnvironment]:
+    """Start the simulator with a stopped clock, and open the application against its address.
 
     Raises:
         UnusableConfig: The candles cannot be used.
         SettingsRefused, DatabaseUnusable, KeysUnusable: The data folder cannot be used.
     """
-    async with _simulator(options) as base_url:
-        simulator = Simulator(base_url)
-        try:
-            now, _ = await _simulated_now(simulator)
-            clock = ScaledClock(speed=0.0, starts_at=now)
-            keeping_time = asyncio.create_task(_keep_time(simulator, clock), name="keep the simulator's time")
-            try:
-                async with open_application(_settings(options, data_dir, base_url), clock=clock) as house:
-                    yield DemoEnvironment(simulator, house, clock)
-            finally:
-                keeping_time.cancel()
-                with suppress(asyncio.CancelledError):
-                    await keeping_time
-        finally:
-            await simulator.close()
-
-
-@asynccontextmanager
-async def _simulator(options: DemoOptions) -> AsyncIterator[str]:
-    starts_at = None if options.candles else _last_full_days() - BEFORE_THE_BELL
-    port = SIMULATOR_PORT if _is_free(SIMULATOR_PORT) else 0
     config = SimulatorConfig(
-        port=port,
+        port=SIMULATOR_PORT if _is_free(SIMULATOR_PORT) else 0,
         speed=0.0,
         candles=options.candles,
-        starts_at=starts_at,
-        lead_s=BEFORE_THE_BELL.total_seconds(),
+        starts_at=None if options.candles else _market_open() - STARTS_BEFORE_OPEN,
+        lead_s=STARTS_BEFORE_OPEN.total_seconds(),
     )
     async with SimulatorServer(config) as server:
-        yield server.base_url
+        simulator = Simulator(server.base_url)
+        try:
+            clock = ScaledClock(speed=0.0, starts_at=(await simulator.clock())[0])
+            following = asyncio.create_task(_follow(simulator, clock), name="follow the simulator's clock")
+            try:
+                settings = _settings(options, data_dir, server.base_url)
+                async with open_application(settings, clock=clock) as application:
+                    yield DemoEnvironment(simulator, application, clock)
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+        finally:
+            await simulator.close()
 
 
 def _is_free(port: int) -> bool:
@@ -103,17 +158,17 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _last_full_days() -> datetime:
-    """Return the opening of the third trading day before today: the synthetic market then has days to go on."""
+def _market_open() -> datetime:
+    """Return the market open of the third trading day before today, so that the demo has days to continue with."""
     calendar = nse_calendar()
-    session = calendar.previous_session(datetime.combine(datetime.now(IST).date(), time(), IST))
-    for _ in range(2):
-        session = calendar.previous_session(session.opens_at)
-    return session.opens_at
+    opens_at = datetime.combine(datetime.now(IST).date(), time(), IST)
+    for _ in range(3):
+        opens_at = calendar.previous_session(opens_at).opens_at
+    return opens_at
 
 
 def _settings(options: DemoOptions, data_dir: Path, simulator_url: str) -> Settings:
-    """Return settings that reach the simulator only; whatever the environment says of a real install does not count here."""
+    """Return settings that reach the simulator only, whatever a real install has in its environment."""
     return read_settings(
         data_dir=data_dir,
         database_url="",
@@ -123,30 +178,15 @@ def _settings(options: DemoOptions, data_dir: Path, simulator_url: str) -> Setti
         port=options.port,
         public_url=f"http://127.0.0.1:{options.port}",
         registration="open",
-        notify_private_addresses=True,  # the players' phones are on this machine
+        notify_private_addresses=True,  # the webhook receiver is on this machine
         fyers_base_url=f"{simulator_url}/api/v3",
         fyers_data_url=f"{simulator_url}/data",
         fyers_public_url=simulator_url,
     )
 
 
-async def _keep_time(simulator: Simulator, clock: ScaledClock) -> None:
+async def _follow(simulator: Simulator, clock: ScaledClock) -> None:
     while True:
-        with suppress(
-            aiohttp.ClientError, TimeoutError, DemoTrouble
-        ):  # the clock runs on by itself meanwhile
-            await synchronise(simulator, clock)
+        with suppress(aiohttp.ClientError, TimeoutError, DemoFailed):  # the clock runs on without a reading
+            clock.synchronise(*await simulator.clock())
         await asyncio.sleep(SYNCHRONISE_EVERY_S)
-
-
-async def synchronise(simulator: Simulator, clock: ScaledClock) -> None:
-    """Set a clock by the simulator's."""
-    clock.synchronise(*await _simulated_now(simulator))
-
-
-async def _simulated_now(simulator: Simulator) -> tuple[datetime, float]:
-    answer = await simulator.call("GET", "/clock")
-    return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
-
-
-__all__ = ["DemoEnvironment", "UnusableConfig", "open_stage", "synchronise"]

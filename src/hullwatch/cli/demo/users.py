@@ -1,37 +1,16 @@
-"""The demo's users. They do everything through the HTTP API and the simulator's login page, as real ones would."""
+"""The demo's users. They act through the HTTP API and the simulator's login page, as real users do."""
 
-from dataclasses import dataclass, field
+import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 SYMBOLS_EACH = 4
-"""Lines of a player's watchlist: enough to be busy, few enough to be read."""
-_TICKER_COLUMN = 9
-"""Of Fyers' symbol master, which has no header (Fyers API v3 docs, symbol master)."""
+"""Symbols in a user's watchlist."""
 APP_ID = "HULLWATCH-100"
-"""The app that the simulator knows from the start; its secret is part of the simulator, not of anybody's account."""
-_APP_SECRET = "simulator"  # noqa: S105 - promised to everybody who tests against the simulator
-
-
-class DemoTrouble(Exception):  # noqa: N818 - a fact told to the person who runs the demo
-    """A step of the demo was answered in a way that it must not be; the text says which and how."""
-
-
-@dataclass(slots=True)
-class Player:
-    """One user of the demo."""
-
-    name: str
-    full_name: str
-    email: str
-    password: str = field(repr=False)
-    fyers_id: str
-    symbols: tuple[str, ...]
-    """What the player watches."""
-    user_id: str = ""
-
-
+"""The Fyers app that every simulator has."""
+_APP_SECRET = "simulator"  # noqa: S105 - public: the simulator's documentation names it
 FULL_NAMES = (
     "Asha Iyer",
     "Ravi Menon",
@@ -44,127 +23,107 @@ FULL_NAMES = (
 )
 
 
-def make_players(count: int, password: str, symbols: list[str]) -> list[Player]:
-    """Return so many users, each with symbols of their own as far as there are enough; beyond the names that are known they are numbered."""
-    players = []
-    for number in range(count):
-        full_name = FULL_NAMES[number] if number < len(FULL_NAMES) else f"Trader {number + 1}"
-        name = full_name.split()[0] if number < len(FULL_NAMES) else f"Trader{number + 1}"
-        email = f"{name.lower()}@demo.example"
+class DemoFailed(Exception):  # noqa: N818 - its text is shown to the user as it is
+    """A step of the demo failed; the text names the request and its answer."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def request(
+    http: aiohttp.ClientSession, method: str, url: str, body: dict[str, Any] | None = None
+) -> Any:
+    """Make a request, follow redirects, and return the JSON of the answer; `None` for another content type.
+
+    Raises:
+        DemoFailed: The answer is an error.
+    """
+    async with http.request(method, url, json=body) as response:
+        if response.status >= 400:
+            path = urlsplit(url).path  # without query and fragment, which can hold secrets
+            text = f"{method} {path} was answered with {response.status}: {await response.text()}"
+            raise DemoFailed(text, response.status)
+        return await response.json() if response.content_type == "application/json" else None
+
+
+def open_browser(base_url: str) -> aiohttp.ClientSession:
+    """Return an HTTP session that keeps the server's cookies."""
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.CookieJar(unsafe=True),  # aiohttp keeps no cookies of a bare IP address otherwise
+        timeout=aiohttp.ClientTimeout(total=30),
+        headers={"Origin": base_url},
+    )
+
+
+class DemoUser:
+    """One user with a browser, a Fyers account and a watchlist.
+
+    Args:
+        number: Counted from 0; users beyond `FULL_NAMES` are named by it.
+        base_url: The server's address.
+        password: For the login to hullwatch.
+        symbols: All symbols of the market; each user watches other ones as long as there are enough.
+    """
+
+    def __init__(self, number: int, base_url: str, password: str, symbols: list[str]) -> None:
+        is_named = number < len(FULL_NAMES)
+        self.full_name = FULL_NAMES[number] if is_named else f"Trader{number + 1} Demo"
+        self.name = self.full_name.split()[0]
+        self.email = f"{self.name.lower()}@demo.example"
+        self.fyers_id = f"FY{number + 1:05d}"
         first = number * SYMBOLS_EACH
-        own = dict.fromkeys(symbols[(first + place) % len(symbols)] for place in range(SYMBOLS_EACH))
-        players.append(Player(name, full_name, email, password, f"FY{number + 1:05d}", tuple(own)))
-    return players
-
-
-class Door:
-    """One player's browser: a cookie jar in front of the server's API."""
-
-    def __init__(self, base_url: str, player: Player) -> None:
+        self.symbols = list(dict.fromkeys(symbols[(first + n) % len(symbols)] for n in range(SYMBOLS_EACH)))
+        self.id = ""
+        self.signing_secret = b""
+        """Of the webhook channel."""
+        self.login_link = ""
+        """The newest one that a notice contained."""
+        self.login_link_received = asyncio.Event()
+        self._password = password
         self._base_url = base_url
-        self.player = player
-        # Cookies on a bare address are refused by default; the demo has no name to go by.
-        self._http = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True),
-            timeout=aiohttp.ClientTimeout(total=30),
-            headers={"Origin": base_url},
-        )
+        self._http = open_browser(base_url)
 
     async def close(self) -> None:
         """Close the browser."""
         await self._http.close()
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the API.
+        """Call the API and return its answer."""
+        return await request(self._http, method, self._base_url + path, body)
 
-        Raises:
-            DemoTrouble: It did not answer with success.
-        """
-        async with self._http.request(method, self._base_url + path, json=body) as response:
-            if response.status >= 400:
-                raise DemoTrouble(
-                    f"{method} {path} was answered with {response.status}: {await response.text()}"
-                )
-            return await response.json() if response.content_type == "application/json" else None
-
-    async def enter(self) -> None:
-        """Register, or log in to the account that an earlier run made, and store the Fyers app."""
-        player = self.player
-        body = {"email": player.email, "password": player.password, "fullName": player.full_name}
-        async with self._http.post(f"{self._base_url}/api/auth/register", json=body) as response:
-            is_known = response.status == 409
-            if response.status >= 400 and not is_known:
-                raise DemoTrouble(f"{player.email} could not register: {await response.text()}")
-        await self.call("POST", "/api/auth/login", {"email": player.email, "password": player.password})
-        player.user_id = (await self.call("GET", "/api/auth/me"))["id"]
+    async def register(self) -> None:
+        """Register, or log in to the account of an earlier run, and store the Fyers app."""
+        login = {"email": self.email, "password": self._password}
+        try:
+            await self.call("POST", "/api/auth/register", {**login, "fullName": self.full_name})
+        except DemoFailed as failure:
+            if failure.status != 409:  # the address is registered already
+                raise
+        await self.call("POST", "/api/auth/login", login)
+        self.id = (await self.call("GET", "/api/auth/me"))["id"]
         app = {"appId": APP_ID, "secret": _APP_SECRET, "redirectUri": f"{self._base_url}/api/fyers/callback"}
         await self.call("PUT", "/api/fyers/app", app)
 
     async def connect(self) -> None:
-        """Walk the login at Fyers' page, which approves at once when it is told who comes, and return through the redirect.
-
-        Raises:
-            DemoTrouble: The way did not end at a connected account.
-        """
+        """Log in at Fyers; with `fyersId` in the address the simulator's login page approves at once."""
         url = (await self.call("POST", "/api/fyers/connect"))["url"]
-        async with self._http.get(f"{url}&fyersId={self.player.fyers_id}") as response:
-            if response.status >= 400:
-                raise DemoTrouble(
-                    f"the login of {self.player.name} ended with {response.status}: {await response.text()}"
-                )
+        await request(self._http, "GET", f"{url}&fyersId={self.fyers_id}")
 
-    async def add_phone(self, address: str, kinds: tuple[str, ...]) -> str:
-        """Let notices of these kinds go to an address too; return what they will be signed with."""
+    async def add_webhook(self, address: str, kinds: tuple[str, ...]) -> None:
+        """Send notices of these kinds to a webhook, the only channel of this user."""
         for channel in (await self.call("GET", "/api/notifications/channels"))["channels"]:
-            await self.call("DELETE", f"/api/notifications/channels/{channel['id']}")  # of an earlier run
+            await self.call("DELETE", f"/api/notifications/channels/{channel['id']}")
         body = {"kind": "webhook", "label": "Phone", "address": address, "kinds": list(kinds)}
-        return str((await self.call("POST", "/api/notifications/channels", body))["signingSecret"])
+        answer = await self.call("POST", "/api/notifications/channels", body)
+        self.signing_secret = answer["signingSecret"].encode()
 
-    async def watch(self, *, period: int, resolution: str) -> None:
+    async def start_monitoring(self, *, period: int, resolution: str) -> None:
         """Fill the watchlist and start monitoring."""
-        known = {watch["symbol"] for watch in (await self.call("GET", "/api/monitoring/watches"))["watches"]}
-        for symbol in self.player.symbols:
-            if symbol not in known:
+        watches = (await self.call("GET", "/api/monitoring/watches"))["watches"]
+        present = {watch["symbol"] for watch in watches}  # of an earlier run
+        for symbol in self.symbols:
+            if symbol not in present:
                 body = {"symbol": symbol, "resolution": resolution, "period": period, "rule": "cross"}
                 await self.call("POST", "/api/monitoring/watches", body)
         await self.call("POST", "/api/monitoring/start")
-
-
-class Simulator:
-    """The simulator's control calls, as the demo uses them."""
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._http.close()
-
-    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Make a control call.
-
-        Raises:
-            DemoTrouble: It did not answer with success.
-        """
-        async with self._http.request(method, f"{self.base_url}/simulator{path}", json=body) as response:
-            if response.status >= 400:
-                raise DemoTrouble(f"{method} /simulator{path} was answered with {response.status}")
-            return await response.json()
-
-    async def calls_of(self, player: Player) -> int:
-        """Return how many calls the broker has counted for this player."""
-        return int((await self.call("GET", f"/calls?fyersId={player.fyers_id}"))["total"])
-
-    async def symbols(self) -> list[str]:
-        """Return what can be watched here, stocks first, from the public symbol master.
-
-        Raises:
-            DemoTrouble: There is nothing to watch.
-        """
-        async with self._http.get(f"{self.base_url}/sym_details/NSE_CM.csv") as response:
-            lines = (await response.text()).splitlines()
-        symbols = [line.split(",")[_TICKER_COLUMN] for line in lines if line.count(",") >= _TICKER_COLUMN]
-        if not symbols:
-            raise DemoTrouble("The simulator's market has no symbol to watch.")
-        return sorted(symbols, key=lambda symbol: symbol.endswith("-INDEX"))
