@@ -1,4 +1,4 @@
-"""Real receivers on this machine: an SMTP server and an HTTP server, each with a will of its own."""
+"""A real SMTP server and a real HTTP server on this machine, whose answers a test chooses."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from hullwatch.domain.secrets import SecretText
 
 @dataclass
 class Mailbox:
-    """Takes mail unless told otherwise.
+    """Accepts mail by default.
 
     Attributes:
-        mails: what was taken, in order.
-        answers: reply to the next messages instead of taking them; None takes one and breaks the connection without an answer.
-        refuses: recipients that are unknown here.
-        connections: how many connections were made.
+        mails: the accepted mails in order.
+        answers: replies to the next messages; None accepts one and interrupts the connection without an answer.
+        refuses: unknown recipients.
+        connections: the number of connections.
     """
 
     mails: list[EmailMessage] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Mailbox:
     port: int = 0
 
     async def handle_EHLO(self, server, session, _, hostname, responses):  # noqa: N802 - aiosmtpd's name
-        """Greet."""
+        """Accept the greeting."""
         session.host_name = hostname
         self.connections += 1
         if self.hangs:
@@ -43,14 +43,14 @@ class Mailbox:
         return responses
 
     async def handle_RCPT(self, server, session, envelope: Envelope, address, options):  # noqa: N802
-        """Know the recipient, or not."""
+        """Accept or refuse the recipient."""
         if address in self.refuses:
             return "550 no such user"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope: Envelope):  # noqa: N802
-        """Take the message, or do as told."""
+        """Accept the message, or follow the next answer."""
         answer = self.answers.pop(0) if self.answers else "250 OK"
         if answer is None or answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, policy=modern))
@@ -63,7 +63,7 @@ class Mailbox:
 
 @asynccontextmanager
 async def mail_server(*, user: str = "", password: SecretText = SecretText("")) -> AsyncIterator[Mailbox]:  # noqa: B008
-    """Run an SMTP server on a port of its own; with a user, nobody else is let in."""
+    """Run an SMTP server on a free port; with a user it requires that login."""
     mailbox = Mailbox()
 
     def authenticate(server, session, envelope, mechanism, given):
@@ -99,7 +99,7 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Receiver:
-    """An HTTP server that notes every request and answers 200 unless told otherwise."""
+    """An HTTP server that records every request and answers 200 by default."""
 
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     answers: list[Behaviour] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Receiver:
     url: str = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note a request, and answer."""
+        """Record a request and answer it."""
         self.requests.append(
             ({name.lower(): value for name, value in request.headers.items()}, await request.read())
         )
@@ -118,7 +118,7 @@ class Receiver:
 
 
 def status(code: int, **headers: str) -> Behaviour:
-    """Return what answers with a status."""
+    """Return a handler that answers with a status."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(
@@ -129,14 +129,14 @@ def status(code: int, **headers: str) -> Behaviour:
 
 
 async def broken(request: web.Request) -> web.StreamResponse:
-    """Break the connection without an answer."""
+    """Interrupt the connection without an answer."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
-    """Answer 200 with a body that does not end."""
+    """Answer 200 with a body that never ends."""
     response = web.StreamResponse()
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
@@ -147,7 +147,7 @@ async def endless(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def http_receiver() -> AsyncIterator[Receiver]:
-    """Run an HTTP server on a port of its own."""
+    """Run an HTTP server on a free port."""
     receiver = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", receiver.handle)

@@ -1,4 +1,4 @@
-"""Messages to send."""
+"""Messages and destinations for the tests of channels."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ LINK = "https://hull.example/reconnect#canary-link"
 
 
 def message(message_id: str = "ntc_1.chn_1", *, link: str = "", **changes) -> Message:
-    """Return a message about an ended session."""
+    """Return a message about an expired session."""
     notice = Notification(
         "ntc_1",
         "usr_a",
@@ -27,6 +27,6 @@ def message(message_id: str = "ntc_1.chn_1", *, link: str = "", **changes) -> Me
 
 
 def destination(kind: ChannelKind, address: str) -> Destination:
-    """Return where a channel leads."""
+    """Return a destination of a channel."""
     secret = SigningSecret(SECRET) if kind is ChannelKind.WEBHOOK else None
     return Destination(kind, ChannelAddress(address), secret)

@@ -1,4 +1,4 @@
-"""Apprise in a process of its own: what it may do, and what becomes of one that hangs; `hullwatch.channels.apprise_process`."""
+"""Apprise in a process of its own: what it may do, and what happens when it hangs."""
 
 import asyncio
 import json
@@ -22,19 +22,21 @@ from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import SystemClock
 
 OTHER = ChannelKind.APPRISE
-INSIDE = Refused("It leads to a private network, which this server does not send to.", is_permanent=True)
+INSIDE = Refused(
+    "This address is in a private network, to which this server does not send.", is_permanent=True
+)
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver."""
+    """Return a receiver on this machine."""
     async with http_receiver() as made:
         yield made
 
 
 @pytest.fixture
 async def services() -> AsyncIterator[AppriseChannel]:
-    """Apprise that may reach this machine."""
+    """Return an Apprise channel that may connect to this machine."""
     made = AppriseChannel(
         AddressGuard(allows_private=True), SystemClock(), processes=2, limit_s=ANSWER_LIMIT_S
     )
@@ -44,7 +46,7 @@ async def services() -> AsyncIterator[AppriseChannel]:
 
 @pytest.fixture
 async def guarded() -> AsyncIterator[AppriseChannel]:
-    """Apprise as it is unless the operator says otherwise."""
+    """Return an Apprise channel with the default rules."""
     made = AppriseChannel(AddressGuard(), SystemClock(), processes=1, limit_s=ANSWER_LIMIT_S)
     yield made
     await made.close()
@@ -56,7 +58,7 @@ def at(receiver: Receiver, path: str = "/canary") -> str:
 
 
 async def test_a_message_arrives(services, receiver):
-    """With its link, by a process that is used again."""
+    """It has its login link, and the process is used again."""
     assert await services.send(message(), destination(OTHER, at(receiver))) == Sent()
     [pid] = services.pids
     assert await services.send(message(link=LINK), destination(OTHER, at(receiver))) == Sent()
@@ -67,8 +69,8 @@ async def test_a_message_arrives(services, receiver):
     assert LINK in second["message"]
 
 
-async def test_its_command_line_and_environment_hold_no_secret(services, receiver, monkeypatch):
-    """Others on the machine may read them; the operator's own keys and passwords do not even get there."""
+async def test_the_process_shows_no_secret(services, receiver, monkeypatch):
+    """Other users of the machine may read its command line and environment."""
     monkeypatch.setenv("HULLWATCH_SMTP_PASSWORD", "canary-password")
     await services.send(message(link=LINK), destination(OTHER, at(receiver)))
 
@@ -85,14 +87,14 @@ async def test_its_command_line_and_environment_hold_no_secret(services, receive
     ],
 )
 async def test_each_status_has_its_outcome(services, receiver, code, outcome):
-    """As far as a plugin tells it."""
+    """Only some plugins log the status, so an unknown one is retried."""
     receiver.answers.append(status(code))
 
     assert await services.send(message(), destination(OTHER, at(receiver))) == outcome
 
 
-async def test_one_that_hangs_is_killed_and_the_next_has_another(receiver):
-    """A thread could not be."""
+async def test_a_hanging_process_is_killed(receiver):
+    """A thread could not be killed; the next message gets a new process."""
     clock = FakeClock()
     services = AppriseChannel(AddressGuard(allows_private=True), clock, processes=1, limit_s=20.0)
     assert await services.send(message(), destination(OTHER, at(receiver))) == Sent()
@@ -116,8 +118,8 @@ async def test_one_that_hangs_is_killed_and_the_next_has_another(receiver):
     assert services.pids == ()
 
 
-async def test_one_that_died_is_replaced(services, receiver):
-    """Whoever killed it."""
+async def test_a_killed_process_is_replaced(services, receiver):
+    """The operating system may kill it when memory is short."""
     await services.send(message(), destination(OTHER, at(receiver)))
     process = psutil.Process(services.pids[0])
     process.kill()
@@ -128,8 +130,8 @@ async def test_one_that_died_is_replaced(services, receiver):
     assert outcomes[-1] == Sent()
 
 
-async def test_private_networks_are_out_of_reach(guarded, receiver):
-    """Directly, by name, and by other ways than HTTP; nothing arrives."""
+async def test_private_networks_cannot_be_reached(guarded, receiver):
+    """Neither by address, by name nor by other protocols than HTTP."""
     port = receiver.url.rpartition(":")[2]
     for address in (
         at(receiver),
@@ -158,15 +160,15 @@ async def test_private_networks_are_out_of_reach(guarded, receiver):
         ("tgram://nonsense", "does not know"),
     ],
 )
-async def test_an_address_is_looked_at_before_it_is_stored(guarded, address, sentence):
-    """And refused in a sentence that says why."""
+async def test_an_address_is_checked_before_it_is_stored(guarded, address, sentence):
+    """The refusal gives the reason."""
     with pytest.raises(InvalidInput, match=sentence) as refused:
         await guarded.check(destination(OTHER, address))
     assert refused.value.field == "address"
 
 
-async def test_what_our_own_forms_make_is_known_to_apprise(guarded):
-    """And is looked at without a name being looked up: what stands in a host's place there is a secret."""
+async def test_addresses_of_our_forms_are_accepted(guarded):
+    """No name is looked up, since the host part of such an address holds a secret."""
     looked_up = []
 
     async def resolve(name: str) -> list[str]:
@@ -184,8 +186,8 @@ async def test_what_our_own_forms_make_is_known_to_apprise(guarded):
     assert looked_up == ["hooks.example"]
 
 
-async def test_files_of_this_machine_are_out_of_reach(services, receiver, tmp_path):
-    """A plugin that takes the name of a file gets none, whatever its user writes: one that it could read would lead it to the receiver."""
+async def test_files_of_this_machine_cannot_be_read(services, receiver, tmp_path):
+    """A plugin that takes a file name would send the file to the receiver."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     names = {

@@ -1,4 +1,4 @@
-"""What every way beyond the page does alike, the fake one included: `ChannelPort` as the outbox relies on it."""
+"""The contract of `ChannelPort`, for every real channel and the fake one."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from hullwatch.runtime.clock import SystemClock
 
 @dataclass
 class World:
-    """A way, somewhere it leads, and hands to move the receiver."""
+    """A channel, a destination, and functions that control the receiver."""
 
     ways: Carriers | FakeChannels
     place: Destination
@@ -32,14 +32,14 @@ class World:
 
 
 def carriers(server: SmtpServer | None = None, *, allows_private: bool = True) -> Carriers:
-    """Return the real ways."""
+    """Return the real channels."""
     guard = AddressGuard(allows_private=allows_private)
     return Carriers(guard=guard, clock=SystemClock(), server=server, public_url="https://h.in", version="1")
 
 
 @asynccontextmanager
 async def fake_world() -> AsyncIterator[World]:
-    """Lists in memory."""
+    """Return the fake in memory."""
     ways = FakeChannels()
     ways.refused.add("http://10.0.0.1/")
     answers: list[TryLater] = []
@@ -51,7 +51,7 @@ async def fake_world() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def webhook_world() -> AsyncIterator[World]:
-    """A real HTTP server."""
+    """Return webhooks with a real HTTP server."""
     async with http_receiver() as receiver:
         ways = carriers()
         taken = [0]
@@ -67,7 +67,7 @@ async def webhook_world() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def mail_world() -> AsyncIterator[World]:
-    """A real SMTP server."""
+    """Return e-mail with a real SMTP server."""
     async with mail_server() as mailbox:
         ways = carriers(SmtpServer("127.0.0.1", mailbox.port, "none", "h@h.in"))
         place = destination(ChannelKind.EMAIL, "asha@example.com")
@@ -77,7 +77,7 @@ async def mail_world() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def apprise_world() -> AsyncIterator[World]:
-    """Apprise, which speaks to a real HTTP server."""
+    """Return Apprise with a real HTTP server."""
     async with http_receiver() as receiver:
         ways = carriers()
         taken = [0]
@@ -93,13 +93,13 @@ async def apprise_world() -> AsyncIterator[World]:
 
 @pytest.fixture(params=[fake_world, webhook_world, mail_world, apprise_world], ids=lambda made: made.__name__)
 async def world(request) -> AsyncIterator[World]:
-    """Each way in turn."""
+    """Return one channel after the other."""
     async with request.param() as made:
         yield made
 
 
-async def test_a_message_is_taken_or_comes_later(world: World):
-    """A busy receiver has taken nothing, and takes the same message at the next attempt."""
+async def test_a_busy_receiver_gets_the_message_later(world: World):
+    """A refused attempt delivers nothing, and the next one delivers the same message."""
     await world.ways.check(world.place)
     world.be_busy()
 
@@ -110,14 +110,14 @@ async def test_a_message_is_taken_or_comes_later(world: World):
 
 
 async def test_every_kind_has_its_limit(world: World):
-    """After which the outbox gives a sending up, whatever the way itself does."""
+    """The outbox gives up a sending after this time."""
     for kind in ChannelKind:
         assert 5 < world.ways.limit_s(kind) < 120
 
 
 @pytest.mark.parametrize("address", ["http://10.0.0.1/", "https://192.168.1.1/x"])
-async def test_no_way_leads_inside(address):
-    """Neither is such an address stored, nor sent to."""
+async def test_no_channel_reaches_a_private_network(address):
+    """Such an address is neither stored nor sent to."""
     fake, real = FakeChannels(), carriers(allows_private=False)
     fake.refused.add(address)
     place = destination(ChannelKind.WEBHOOK, address)
@@ -129,7 +129,7 @@ async def test_no_way_leads_inside(address):
 
 
 async def test_without_a_mail_server_there_is_no_mail():
-    """It cannot be added, and what was added before waits."""
+    """An e-mail channel cannot be added, and an existing one waits."""
     ways, place = carriers(), destination(ChannelKind.EMAIL, "a@b.in")
 
     assert not ways.can_mail

@@ -14,7 +14,7 @@ CANARY = "canary-of-the-address"
 
 
 class Receiver:
-    """Answers with a status of the test's choice, or not at all."""
+    """Answers with a status that the test chooses, or not at all."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -23,7 +23,7 @@ class Receiver:
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Note and answer."""
+        """Record the request and answer it."""
         self.asked.append((request.method, request.path))
         if self.is_hanging:
             await asyncio.Event().wait()
@@ -32,7 +32,7 @@ class Receiver:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """One on this machine."""
+    """Return a receiver on this machine."""
     one = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", one.answer)
@@ -54,24 +54,24 @@ async def receiver() -> AsyncIterator[Receiver]:
         (500, NotTaken("http_500")),
     ],
 )
-async def test_a_ping_is_taken_or_not(receiver: Receiver, status: int, expected: Taken | NotTaken) -> None:
-    """One GET each; a redirect is not followed."""
+async def test_a_ping_is_accepted_or_not(receiver: Receiver, status: int, expected: Taken | NotTaken) -> None:
+    """Each ping is one GET, and a redirect is not followed."""
     receiver.status = status
 
     assert await HttpPing(SecretText(receiver.url)).ping() == expected
     assert receiver.asked == [("GET", f"/{CANARY}")]
 
 
-async def test_silence_is_waited_out_and_told(receiver: Receiver) -> None:
-    """A receiver that hangs costs its time limit."""
+async def test_a_hanging_receiver_is_a_timeout(receiver: Receiver) -> None:
+    """A receiver that hangs costs the time limit and no more."""
     receiver.is_hanging = True
 
     assert await HttpPing(SecretText(receiver.url), within_s=0.05).ping() == NotTaken("timeout")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://no-such-host.invalid/x", "http://[::1/x"])
-async def test_nobody_there_is_told_without_the_address(url: str) -> None:
-    """Neither the outcome nor the adapter shows where pings go."""
+async def test_a_failure_does_not_show_the_address(url: str) -> None:
+    """The address is a secret, so neither the outcome nor the adapter shows it."""
     ping = HttpPing(SecretText(url + CANARY))
 
     outcome = await ping.ping()

@@ -1,4 +1,4 @@
-"""What Apprise's process may do, asked of the rules themselves; `hullwatch.channels.apprise_worker`."""
+"""The rules of Apprise's process, without the process."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from hullwatch.channels.apprise_worker import Rules
 
 @pytest.fixture
 def rules() -> Rules:
-    """Rules that are in force."""
+    """Return active rules."""
     made = Rules()
-    made.is_watching = True
+    made.is_active = True
     return made
 
 
 def is_allowed(rules: Rules, event: str, *arguments: object) -> bool:
-    """Tell whether the rules let this pass."""
+    """Return whether the rules allow an operation."""
     try:
         rules.hook(event, arguments)
     except PermissionError:
@@ -37,25 +37,25 @@ def is_allowed(rules: Rules, event: str, *arguments: object) -> bool:
         ("8.8.8.8.nip.io", 80),
     ],
 )
-def test_no_way_leads_inside(rules, event, address):
-    """A name that is not resolved yet counts as inside: what it resolves to is not known here."""
+def test_private_addresses_are_closed(rules, event, address):
+    """An unresolved name counts as private, since it could resolve to anything."""
     with pytest.raises(PermissionError):
         rules.hook(event, (None, address))
-    assert rules.met_private
+    assert rules.refused_private
 
     rules.allows_private = True
     assert is_allowed(rules, event, None, address)
 
 
 def test_public_addresses_are_open(rules):
-    """And sockets that are connected already."""
+    """A socket that is connected already has no address."""
     assert is_allowed(rules, "socket.connect", None, ("8.8.8.8", 443))
     assert is_allowed(rules, "socket.sendmsg", None, None)
-    assert not rules.met_private
+    assert not rules.refused_private
 
 
-def test_sockets_of_this_machine_are_closed_even_where_private_ones_are_allowed(rules):
-    """The system's bus or a container engine listens there."""
+def test_unix_sockets_are_always_closed(rules):
+    """The system bus or a container engine may listen on one."""
     rules.allows_private = True
     assert not is_allowed(rules, "socket.connect", None, "/run/dbus/system_bus_socket")
     assert is_allowed(rules, "socket.connect", None, ("10.1.1.1", 80))
@@ -73,13 +73,13 @@ def test_sockets_of_this_machine_are_closed_even_where_private_ones_are_allowed(
     ],
 )
 def test_files_are_closed(rules, path, mode, flags):
-    """All but those that Python itself is made of, and those for reading only."""
+    """Only files of Python may be opened, and only for reading."""
     with pytest.raises(PermissionError):
         rules.hook("open", (path, mode, flags))
 
 
 def test_python_and_certificates_are_open(rules):
-    """Else no plugin could be loaded and no connection be encrypted."""
+    """Plugins and encryption need these files."""
     for path in (os.__file__, f"{sys.prefix}/pyvenv.cfg", "/etc/ssl/certs/x.pem", os.devnull, 3):
         assert is_allowed(rules, "open", path, "r", os.O_RDONLY)
     assert is_allowed(rules, "open", os.devnull, "w", os.O_WRONLY)
@@ -91,7 +91,7 @@ def test_python_and_certificates_are_open(rules):
     ["subprocess.Popen", "os.system", "os.exec", "os.fork", "os.remove", "syslog.openlog", "os.posix_spawn"],
 )
 def test_programs_and_the_disk_are_closed(rules, event):
-    """Whatever a plugin would do it for."""
+    """No plugin has a reason to start programs or to change files."""
     with pytest.raises(PermissionError):
         rules.hook(event, ())
 
@@ -106,9 +106,9 @@ def test_programs_and_the_disk_are_closed(rules, event):
     ],
 )
 def test_nothing_is_forbidden_while_plugins_are_loaded(event, arguments):
-    """Until then no user's word has been heard; from the moment it is told to watch, the same is refused."""
+    """No address of a user is known yet; the rules become active after the loading."""
     rules = Rules()
     assert is_allowed(rules, event, *arguments)
 
-    rules.is_watching = True
+    rules.is_active = True
     assert not is_allowed(rules, event, *arguments)

@@ -1,4 +1,4 @@
-"""E-mail against a real SMTP server; `hullwatch.channels.smtp`."""
+"""E-mail with a real SMTP server."""
 
 import socket
 from dataclasses import replace
@@ -25,7 +25,7 @@ def server(port: int, **changes) -> SmtpServer:
 
 
 def make(port: int, *, clock=None, allows_private=True, resolve=None, **changes) -> SmtpChannel:
-    """Return a way through it."""
+    """Return an e-mail channel with that server."""
     guard = AddressGuard(allows_private=allows_private, **({"resolve": resolve} if resolve else {}))
     return SmtpChannel(
         server(port, **changes), guard, clock or FakeClock(NOW), public_url="https://hull.example"
@@ -33,7 +33,7 @@ def make(port: int, *, clock=None, allows_private=True, resolve=None, **changes)
 
 
 async def test_a_mail_arrives_as_plain_text_and_as_html():
-    """Automatic, with an id that stays the same, and nothing in it that is not escaped."""
+    """Its id stays the same at each attempt, and its text is escaped."""
     async with mail_server() as mailbox:
         mails = make(mailbox.port)
         assert await mails.send(message(), ASHA) == Sent()
@@ -55,8 +55,8 @@ async def test_a_mail_arrives_as_plain_text_and_as_html():
     assert f'href="{LINK}"' in second.get_body(("html",)).get_content()
 
 
-async def test_a_connection_is_used_again_and_replaced_when_it_died():
-    """By idleness, or because the server ended it."""
+async def test_a_connection_is_reused_and_replaced():
+    """It is replaced after idling too long or when the server closed it."""
     clock = FakeClock(NOW)
     async with mail_server() as mailbox:
         mails = make(mailbox.port, clock=clock)
@@ -80,11 +80,11 @@ async def test_a_connection_is_used_again_and_replaced_when_it_died():
     [
         ("451 later", TryLater("The mail server answered 451.")),
         ("552 too big", Refused("The mail server refused the message (552).", is_of_message=True)),
-        (None, TryLater("The connection broke before the mail server answered.")),
+        (None, TryLater("The connection was interrupted before the mail server answered.")),
     ],
 )
 async def test_each_reply_has_its_outcome(answer, outcome):
-    """4xx is for later, 5xx is about the message; and afterwards the way is open again."""
+    """4xx is retried, 5xx refuses the message, and the connection works afterwards."""
     async with mail_server() as mailbox:
         mailbox.answers.append(answer)
         mails = make(mailbox.port)
@@ -93,8 +93,8 @@ async def test_each_reply_has_its_outcome(answer, outcome):
         await mails.close()
 
 
-async def test_an_unknown_recipient_is_about_the_channel():
-    """Its other messages would fare the same."""
+async def test_an_unknown_recipient_is_a_failure_of_the_channel():
+    """Other messages to this recipient would fail too."""
     async with mail_server() as mailbox:
         mailbox.refuses.add("asha@example.com")
         mails = make(mailbox.port)
@@ -105,8 +105,8 @@ async def test_an_unknown_recipient_is_about_the_channel():
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH", "ignore:Session.login_data")  # the test server's own
-async def test_the_operators_login_is_used_and_a_wrong_one_costs_no_message():
-    """It is the operator's to put right, and then what waits can go."""
+async def test_a_wrong_login_of_the_operator_costs_no_message():
+    """The operator can correct it, and the waiting messages are sent then."""
     password = SecretText("canary-password")
     async with mail_server(user="hull", password=password) as mailbox:
         mails = make(mailbox.port, user="hull", password=password)
@@ -118,13 +118,13 @@ async def test_the_operators_login_is_used_and_a_wrong_one_costs_no_message():
         await mails.close()
         await wrong.close()
 
-    assert refused == TryLater("The mail server refuses hullwatch's own login.")
+    assert refused == TryLater("The mail server refuses hullwatch's login.")
     assert found == refused.why
     assert "canary" not in repr(server(1, password=password))
 
 
-async def test_a_server_that_is_not_there_or_not_secure_is_for_later():
-    """Nothing is sent readable where encryption was asked for."""
+async def test_a_missing_or_insecure_server_is_retried_later():
+    """Nothing is sent unencrypted when encryption is required."""
     async with mail_server() as mailbox:
         mails = make(mailbox.port, security="starttls")
         assert await mails.send(message(), ASHA) == TryLater(
@@ -142,8 +142,8 @@ async def test_a_server_that_is_not_there_or_not_secure_is_for_later():
     assert await examine(server(port)) == gone.why
 
 
-async def test_a_domain_that_leads_inside_is_refused():
-    """When it is given, and again when something is sent; one without an address of its own is usual."""
+async def test_a_domain_in_a_private_network_is_refused():
+    """At the entry and at the sending; a domain without an address of its own is usual."""
     found = {
         "inside.example": ["10.0.0.1"],
         "both.example": ["8.8.8.8", "10.0.0.1"],

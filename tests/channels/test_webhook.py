@@ -1,4 +1,4 @@
-"""Webhooks against a real HTTP server; `hullwatch.channels.webhook`."""
+"""Webhooks with a real HTTP server."""
 
 import hashlib
 import hmac
@@ -24,26 +24,26 @@ HOOK = ChannelKind.WEBHOOK
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver."""
+    """Return a receiver on this machine."""
     async with http_receiver() as made:
         yield made
 
 
 def make(**options) -> WebhookChannel:
-    """Return a way to webhooks."""
+    """Return a webhook channel."""
     return WebhookChannel(AddressGuard(**options), FakeClock(NOW), version="1.2.3")
 
 
 @pytest.fixture
 async def hooks() -> AsyncIterator[WebhookChannel]:
-    """A way to webhooks that may lead to this machine."""
+    """Return a webhook channel that may connect to this machine."""
     made = make(allows_private=True)
     yield made
     await made.close()
 
 
-async def test_a_message_arrives_signed_with_its_time(receiver, hooks):
-    """As a receiver checks it that knows nothing of this code but the documentation."""
+async def test_a_message_is_signed_with_its_time(receiver, hooks):
+    """The check follows the documentation and uses none of our code."""
     assert await hooks.send(message(), destination(HOOK, f"{receiver.url}/in?key=1")) == Sent()
 
     [(headers, body)] = receiver.requests
@@ -65,8 +65,8 @@ async def test_a_message_arrives_signed_with_its_time(receiver, hooks):
     }
 
 
-async def test_no_proxy_of_the_environment_connects_for_us(receiver, hooks, monkeypatch):
-    """It would do so past the guard, and read what is not encrypted."""
+async def test_no_proxy_of_the_environment_is_used(receiver, hooks, monkeypatch):
+    """A proxy would bypass the guard and read unencrypted requests."""
     async with http_receiver() as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -78,8 +78,8 @@ async def test_no_proxy_of_the_environment_connects_for_us(receiver, hooks, monk
         assert (receiver.paths, proxy.paths) == (["/in"], [])
 
 
-async def test_a_login_link_travels_in_the_body_alone(receiver, hooks):
-    """Kinds that lead to no login have no place for one."""
+async def test_a_login_link_is_in_the_body_only(receiver, hooks):
+    """Notices that do not ask for a login have no such field."""
     await hooks.send(message(link=LINK), destination(HOOK, receiver.url))
     await hooks.send(message(kind=NotificationKind.SIGNAL), destination(HOOK, receiver.url))
 
@@ -106,15 +106,15 @@ async def test_a_login_link_travels_in_the_body_alone(receiver, hooks):
     ],
 )
 async def test_each_status_has_its_outcome(receiver, hooks, code, outcome):
-    """What is about the moment is tried later, what is about the address or the message is refused."""
+    """A temporary failure is retried, one of the address or the message is refused."""
     receiver.answers.append(status(code, Location=f"{receiver.url}/elsewhere"))
 
     assert await hooks.send(message(), destination(HOOK, receiver.url)) == outcome
     assert receiver.paths == ["/"]
 
 
-async def test_a_receiver_says_when_to_come_again(receiver, hooks):
-    """In seconds, or by a date; nonsense says nothing."""
+async def test_a_receiver_names_the_time_of_the_retry(receiver, hooks):
+    """In seconds or by a date; an impossible value is ignored."""
     date = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
     receiver.answers += [status(503, Retry_After=text) for text in ("120", date, "soon", "-5")]
 
@@ -123,8 +123,8 @@ async def test_a_receiver_says_when_to_come_again(receiver, hooks):
     assert asked == [120.0, 90.0, None, None]
 
 
-async def test_a_broken_connection_is_tried_later(receiver, hooks):
-    """Whether the message was taken is not known."""
+async def test_an_interrupted_connection_is_retried(receiver, hooks):
+    """The receiver may or may not have accepted the message."""
     receiver.answers.append(broken)
 
     assert isinstance(await hooks.send(message(), destination(HOOK, receiver.url)), TryLater)
@@ -132,14 +132,14 @@ async def test_a_broken_connection_is_tried_later(receiver, hooks):
 
 
 async def test_an_endless_answer_is_not_read(receiver, hooks):
-    """The status has been seen; nobody is interested in the rest."""
+    """The status alone decides, so the body is not needed."""
     receiver.answers.append(endless)
 
     assert await hooks.send(message(), destination(HOOK, receiver.url)) == Sent()
 
 
-async def test_nobody_there_is_tried_later(hooks):
-    """And said without the address."""
+async def test_an_unreachable_receiver_is_retried(hooks):
+    """The failure does not show the address."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -149,8 +149,8 @@ async def test_nobody_there_is_tried_later(hooks):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "2130706433", "0"])
-async def test_this_machine_is_not_connected_to(receiver, host):
-    """By whatever it is written as, unless the operator allows it."""
+async def test_this_machine_cannot_be_reached(receiver, host):
+    """In every spelling of its address, unless the operator allows it."""
     hooks = make()
     port = receiver.url.rpartition(":")[2]
 
@@ -162,8 +162,8 @@ async def test_this_machine_is_not_connected_to(receiver, host):
     assert receiver.requests == []
 
 
-async def test_a_name_that_changes_its_mind_is_not_connected_to(receiver):
-    """Public when its user gave it, and this machine when something is sent."""
+async def test_a_name_that_becomes_private_is_refused(receiver):
+    """The name was public when the user entered it."""
     answers = iter([["8.8.8.8"]])
 
     async def resolve(name: str) -> list[str]:
@@ -178,7 +178,7 @@ async def test_a_name_that_changes_its_mind_is_not_connected_to(receiver):
     await hooks.close()
 
     assert outcome == Refused(
-        "It leads to a private network, which this server does not send to.", is_permanent=True
+        "This address is in a private network, to which this server does not send.", is_permanent=True
     )
     assert receiver.requests == []
 
@@ -194,8 +194,8 @@ async def test_a_name_that_changes_its_mind_is_not_connected_to(receiver):
         ("https://[fd00::1]/", [], "private"),
     ],
 )
-async def test_an_address_is_looked_at_before_it_is_stored(address, found, sentence):
-    """And refused in a sentence that says why."""
+async def test_an_address_is_checked_before_it_is_stored(address, found, sentence):
+    """The refusal gives the reason."""
 
     async def resolve(_: str) -> list[str]:
         if not found:
@@ -211,8 +211,8 @@ async def test_an_address_is_looked_at_before_it_is_stored(address, found, sente
     assert refused.value.field == "address"
 
 
-async def test_private_addresses_are_an_operators_choice(receiver, hooks):
-    """There, and only there, a webhook need not be encrypted."""
+async def test_the_operator_may_allow_private_addresses(receiver, hooks):
+    """Only a webhook in a private network may be unencrypted."""
     await hooks.check(destination(HOOK, receiver.url))
 
     async def resolve(_: str) -> list[str]:

@@ -35,7 +35,7 @@ class FakeChannels:
         if destination.kind is ChannelKind.EMAIL and not self.can_mail:
             raise InvalidInput("There is no mail server.", field="kind")
         if destination.address.reveal() in self.refused:
-            raise InvalidInput("It leads to a private network.", field="address")
+            raise InvalidInput("This address is in a private network.", field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Deliver the message, or follow the behaviour of its address."""

@@ -1,1 +1,1 @@
-"""The ways that notices travel beyond the page: SMTP, signed webhooks, and whatever else Apprise knows. When what is sent belongs to services."""
+"""Delivers notices by SMTP, signed webhooks and the services of Apprise."""

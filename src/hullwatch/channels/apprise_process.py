@@ -1,7 +1,7 @@
-"""Telegram, Slack and whatever else Apprise knows, each sent by a process of its own that can be killed, which a thread cannot.
+"""Sends to Telegram, Slack and the other services of Apprise, each from a process that can be killed.
 
-What happens inside that process, and what is forbidden there, is in ``apprise_worker.py``. Addresses and messages reach it through its
-standard input: what stands in a command line or an environment can be read by others on the machine.
+Addresses and messages go to the standard input of the process, since other users of the machine can read command
+lines and environments.
 """
 
 import asyncio
@@ -12,21 +12,21 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
-from hullwatch.channels.guard import LEADS_INSIDE, AddressGuard
+from hullwatch.channels.guard import PRIVATE_NETWORK, AddressGuard
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.runtime.clock import Clock, clock_timeout
 
 LIMIT_S: Final = 25.0
 START_S: Final = 30.0
-"""On a busy machine Python and two hundred plugins take their time."""
+"""On a busy machine Python and two hundred plugins start slowly."""
 LONGEST_S: Final = START_S + LIMIT_S + 2
 PROCESSES: Final = 4
 _LONGEST_LINE: Final = 1 << 16
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Of the environment; the rest of it may hold keys and passwords."""
+"""The variables that are passed on; others may hold keys and passwords."""
 _REFUSALS: Final = {
-    "forbidden": "That service would act on the server itself, so it cannot be used.",
+    "forbidden": "This service would act on the server itself, so it cannot be used.",
     "unknown": "Apprise does not know this address, or a part of it is missing.",
 }
 
@@ -36,13 +36,13 @@ class WorkerLost(Exception):  # noqa: N818 - a fact, like every failure here
 
 
 class AppriseChannel:
-    """Sends through Apprise; to be closed after use.
+    """Sends through Apprise; close it after use.
 
     Args:
-        guard: which addresses may be connected to.
-        clock: the machine's time.
-        processes: how many messages can be under way at once.
-        limit_s: after so many seconds the process that is at a message is killed.
+        guard: the addresses that may be connected to.
+        clock: real time.
+        processes: messages that can be under way at once.
+        limit_s: a process that works longer on a message is killed.
     """
 
     def __init__(
@@ -56,30 +56,30 @@ class AppriseChannel:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that wait for something to do."""
+        """The idle processes."""
         return tuple(process.pid for process in self._idle if process.returncode is None)
 
     async def check(self, destination: Destination) -> None:
-        """Look at an address that a user gives.
+        """Check an address before it is stored.
 
         Raises:
             InvalidInput: Apprise does not know it, it would act on this machine, or it leads to a private network.
         """
         try:
-            answer = await self._ask({"do": "check", "address": destination.address.reveal()})
+            answer = await self._request({"do": "check", "address": destination.address.reveal()})
         except (WorkerLost, TimeoutError):
-            raise InvalidInput("Apprise cannot be asked at the moment; try again.", field="address") from None
+            raise InvalidInput("Apprise does not answer at the moment. Try again.", field="address") from None
         if answer["outcome"] in _REFUSALS:
             raise InvalidInput(_REFUSALS[answer["outcome"]], field="address")
         for host in answer.get("hosts", ()):
-            with suppress(OSError):  # a name that does not resolve today is met again when something is sent
-                if await self._guard.leads_inside(str(host)):
-                    raise InvalidInput(LEADS_INSIDE, field="address")
+            with suppress(OSError):  # a name that does not resolve now is checked again at the sending
+                if await self._guard.is_private(str(host)):
+                    raise InvalidInput(PRIVATE_NETWORK, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Send the message once."""
         try:
-            answer = await self._ask(
+            answer = await self._request(
                 {
                     "do": "send",
                     "address": destination.address.reveal(),
@@ -90,16 +90,16 @@ class AppriseChannel:
         except TimeoutError:
             return TryLater("The service did not answer in time.")
         except WorkerLost:
-            return TryLater("Sending broke off before the service answered.")
+            return TryLater("The sending was interrupted before the service answered.")
         return _outcome_of(answer)
 
     async def close(self) -> None:
-        """End all processes that wait."""
+        """Stop all idle processes."""
         while self._idle:
             await _end(self._idle.pop())
 
-    async def _ask(self, request: dict[str, str]) -> dict[str, Any]:
-        """Return a process's answer.
+    async def _request(self, request: dict[str, str]) -> dict[str, Any]:
+        """Return the answer of a process.
 
         Raises:
             WorkerLost: It ended before it answered.
@@ -154,7 +154,7 @@ class AppriseChannel:
 
 
 async def _exchange(process: asyncio.subprocess.Process, request: dict[str, str] | None) -> dict[str, Any]:
-    """Give a process one request, if there is one, and return its next answer."""
+    """Send a process one request, if there is one, and return its next answer."""
     if process.stdin is None or process.stdout is None:
         raise WorkerLost
     try:
@@ -171,7 +171,7 @@ async def _exchange(process: asyncio.subprocess.Process, request: dict[str, str]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill a process and wait until it is gone; there is nothing that it would have to put in order."""
+    """Kill a process and wait for its end; it has nothing to clean up."""
     if process.stdin is not None:
         process.stdin.close()
     if process.returncode is None:
@@ -190,11 +190,11 @@ def _outcome_of(answer: dict[str, Any]) -> SendOutcome:
     if outcome == "sent":
         return Sent()
     if outcome == "private":
-        return Refused(LEADS_INSIDE, is_permanent=True)
+        return Refused(PRIVATE_NETWORK, is_permanent=True)
     if outcome in _REFUSALS:
         return Refused(_REFUSALS[outcome], is_permanent=True)
     if status is None:
-        return TryLater("The service did not take the message.")
+        return TryLater("The service did not accept the message.")
     why = f"The service answered {status}."
     if 400 <= status < 500 and status not in (408, 425, 429):
         return Refused(why)

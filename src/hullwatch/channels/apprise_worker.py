@@ -1,8 +1,8 @@
-"""The process that Apprise runs in: one request a line on standard input, one answer a line on standard output.
+"""The process that runs Apprise: one request a line on standard input, one answer a line on standard output.
 
-Apprise knows well over a hundred services, and a user chooses the address. So whatever one of its plugins does is held to the rules from
-below, by an audit hook that sees every connection, file and program before Python opens it. Redirects and names that change what they
-resolve to meet it too. A hook cannot be removed; that is why this is a process of its own. Who starts and ends it is in ``apprise_process.py``.
+Apprise has well over a hundred services, and a user chooses the address. An audit hook therefore checks every
+connection, file and program before Python opens it, also after redirects and changed name resolutions. A hook cannot
+be removed, so Apprise needs a process of its own.
 """
 
 import json
@@ -21,9 +21,9 @@ import hullwatch
 from hullwatch.domain.notifications.addresses import is_public_text
 
 IDLE_S: Final = 300
-"""So long without a request, and the process ends to give its memory back."""
+"""Seconds without a request after which the process ends to free its memory."""
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
-"""How Apprise's plugins log the status of a failed call; nothing else of what they log is looked at."""
+"""The status of a failed call in the log lines of Apprise's plugins; nothing else of these lines is used."""
 ACTS_ON_MACHINE: Final = frozenset(
     {"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file"}
 )
@@ -37,12 +37,12 @@ _FORBIDDEN: Final = (
 
 
 class Rules:
-    """What plugins may do; before it is told to watch, everything, so that Python can load them."""
+    """What plugins may do. Until it is active everything is allowed, so that Python can load them."""
 
     def __init__(self) -> None:
-        self.is_watching = False
+        self.is_active = False
         self.allows_private = False
-        self.met_private = False
+        self.refused_private = False
         certificates = ssl.get_default_verify_paths()
         readable = (
             sys.prefix,
@@ -61,27 +61,27 @@ class Rules:
         self._readable = tuple(os.path.realpath(path).rstrip("/") for path in readable if path)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse what must not happen, by raising."""
-        if not self.is_watching:
+        """Refuse a forbidden operation by raising."""
+        if not self.is_active:
             return
         if event in _CONNECTING:
-            self._judge_address(arguments[1])
+            self._check_address(arguments[1])
         elif event == "open":
-            self._judge_file(*arguments)
+            self._check_file(*arguments)
         elif event.startswith(_FORBIDDEN):
             raise PermissionError("this process may not do that")
 
-    def _judge_address(self, address: Any) -> None:
-        if address is None:  # on a socket that is connected already
+    def _check_address(self, address: Any) -> None:
+        if address is None:  # the socket is connected already
             return
         if not isinstance(address, tuple) or not isinstance(address[0], str):
             raise PermissionError("this process speaks to the network alone")
-        # A name that is not resolved yet could still become anything, so it is refused like a private address.
+        # A name that is not resolved yet could become a private address, so it is refused too.
         if not self.allows_private and not is_public_text(address[0]):
-            self.met_private = True
+            self.refused_private = True
             raise PermissionError("this address is not public")
 
-    def _judge_file(self, path: Any, mode: Any, flags: Any) -> None:
+    def _check_file(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(path, int):
             return
         writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -97,15 +97,15 @@ class Rules:
             raise PermissionError("this process does not read that file")
 
 
-class StatusListener(logging.Handler):
-    """Picks the status of a failed call out of what Apprise logs."""
+class StatusHandler(logging.Handler):
+    """Reads the status of a failed call from the log lines of Apprise."""
 
     def __init__(self) -> None:
         super().__init__()
         self.status: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Look at one record."""
+        """Read one record."""
         found = _STATUS.search(record.getMessage())
         if found is not None:
             self.status = int(found[1])
@@ -116,9 +116,9 @@ class Worker:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._listener = StatusListener()
+        self._status = StatusHandler()
         log = logging.getLogger("apprise")
-        log.handlers[:] = [self._listener]
+        log.handlers[:] = [self._status]
         log.propagate = False
         log.setLevel(logging.WARNING)
         self._asset = apprise.AppriseAsset(
@@ -131,15 +131,15 @@ class Worker:
         )
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked and return how it went."""
-        self._rules.met_private, self._listener.status = False, None
+        """Handle a request and return the outcome."""
+        self._rules.refused_private, self._status.status = False, None
         service = self._service(request["address"])
         if isinstance(service, str):
             return {"outcome": service}
         if request["do"] == "check":
-            # Only where it is one: in most addresses this place holds a token, which is nothing to look up.
+            # In most addresses this part holds a token, which must not be looked up.
             host = service.host if "host" in service.template_tokens else None
-            # A mail address names its domain there, and may name the server that is really spoken to apart from it.
+            # A mail address has its domain here, and may name the server to connect to elsewhere.
             hosts = [str(one) for one in (host, getattr(service, "smtp_host", None)) if one]
             return {"outcome": "known", "hosts": hosts}
         sender = apprise.Apprise(asset=self._asset)
@@ -149,12 +149,12 @@ class Worker:
         )
         if is_sent:
             return {"outcome": "sent"}
-        if self._rules.met_private:
+        if self._rules.refused_private:
             return {"outcome": "private"}
-        return {"outcome": "failed", "status": self._listener.status}
+        return {"outcome": "failed", "status": self._status.status}
 
     def _service(self, address: str) -> Any:
-        """Return the service of an address, or the word for why there is none."""
+        """Return the service of an address, or the code of its refusal."""
         if address.partition(":")[0].lower() in ACTS_ON_MACHINE:
             return "forbidden"
         service = apprise.Apprise.instantiate(address, asset=self._asset)
@@ -162,16 +162,16 @@ class Worker:
 
 
 def main() -> None:
-    """Answer requests until standard input ends or nothing is asked for a while."""
+    """Answer requests until standard input ends or no request comes for a while."""
     answers = _private_output()
     rules = Rules()
     rules.allows_private = sys.argv[1:] == ["--allow-private"]
     sys.addaudithook(rules.hook)
     worker = Worker(rules)
-    apprise.Apprise().details()  # loads every plugin while files may still be read
+    apprise.Apprise().details()  # loads every plugin while all files may be read
     answers.write(json.dumps({"outcome": "ready"}) + "\n")
     answers.flush()
-    rules.is_watching = True
+    rules.is_active = True
     while select.select([sys.stdin], [], [], IDLE_S)[0]:
         line = sys.stdin.readline()
         if not line:
@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def _private_output() -> TextIO:
-    """Keep standard output for answers alone: whatever a plugin prints goes nowhere."""
+    """Reserve standard output for answers; output of plugins is dropped."""
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

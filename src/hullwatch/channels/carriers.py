@@ -1,4 +1,4 @@
-"""All ways beyond the page behind one door: which of them carries which kind of channel. Satisfies `ChannelPort`."""
+"""Selects the adapter for each kind of channel."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from hullwatch.domain.notifications.channels import Destination, Message, SendOu
 from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import Clock
 
-_NO_MAIL = "This server has no mail server to send through; whoever runs it can set one up."
+_NO_MAIL = "This server has no mail server. Its operator can set one up."
 
 
 class _Carrier(Protocol):
@@ -22,12 +22,12 @@ class _Carrier(Protocol):
 
 
 class Carriers:
-    """Carries each channel's messages by its kind; to be closed after use.
+    """Satisfies `ChannelPort` with one adapter for each kind of channel; close it after use.
 
     Args:
-        guard: which addresses may be connected to.
-        clock: the machine's time: wires run at the speed of life.
-        server: the operator's mail server, if there is one.
+        guard: the addresses that may be connected to.
+        clock: real time, since networks do not follow a faster clock.
+        server: the operator's mail server; None without one.
         public_url: where hullwatch is reached.
         version: of hullwatch.
     """
@@ -48,7 +48,7 @@ class Carriers:
             self._carriers[ChannelKind.EMAIL] = SmtpChannel(server, guard, clock, public_url=public_url)
 
     async def check(self, destination: Destination) -> None:
-        """Look at an address that a user gives before it is stored; sends nothing.
+        """Check an address before it is stored, without sending anything.
 
         Raises:
             InvalidInput: It cannot be used, or leads to a private network.
@@ -64,7 +64,7 @@ class Carriers:
         return TryLater(_NO_MAIL) if carrier is None else await carrier.send(message, destination)
 
     def limit_s(self, kind: ChannelKind) -> float:
-        """Return after how many seconds a sending that has not ended is given up; a new process of Apprise's has to start first."""
+        """Return the seconds after which a sending is given up; a new process of Apprise has to start first."""
         if kind is ChannelKind.EMAIL:
             return smtp.LIMIT_S
         return webhook.LIMIT_S + 2 if kind is ChannelKind.WEBHOOK else apprise_process.LONGEST_S

@@ -1,7 +1,7 @@
-"""Holding connections to the rule of ``domain/addresses.py``: names are looked up, and every address is judged before it is connected to.
+"""Keeps connections away from private networks.
 
-A name is judged twice, when a user gives it and again by the address that a connection is really made to, since what a name resolves to
-can change in between on purpose.
+A name is checked twice: when a user enters it, and again by the address of each connection, since an attacker can
+change what a name resolves to in between.
 """
 
 import asyncio
@@ -16,27 +16,27 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hullwatch.domain.notifications.addresses import as_address, is_public_text
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-"""Returns the addresses of a name; raises `OSError` when it has none."""
+"""Return the addresses of a name; raise `OSError` when it has none."""
 
-LEADS_INSIDE: Final = "It leads to a private network, which this server does not send to."
+PRIVATE_NETWORK: Final = "This address is in a private network, to which this server does not send."
 NO_SUCH_NAME: Final = "The name in the address does not resolve."
 LOOK_UP_S: Final = 5.0
 LOOK_UPS: Final = 32
-"""Threads; made when they are needed."""
+"""Threads for name look-ups, started on demand."""
 
 
 class PrivateAddressRefused(OSError):  # noqa: N818 - a fact, like every failure here
-    """A connection was about to be made to an address that is not public."""
+    """A connection to an address that is not public was refused."""
 
 
 class SystemNames:
-    """Looks names up by the system, in threads of its own: a name server that hangs must not hold up what else needs a thread."""
+    """Looks up names in threads of its own: a hanging name server must not block other users of threads."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="look up")
 
     async def __call__(self, name: str) -> Sequence[str]:
-        """Return the addresses that the system knows for a name."""
+        """Return the system's addresses of a name."""
         looking = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
         async with asyncio.timeout(LOOK_UP_S):
             found = await asyncio.get_running_loop().run_in_executor(self._threads, looking)
@@ -44,11 +44,11 @@ class SystemNames:
 
 
 class AddressGuard:
-    """Judges hosts and addresses.
+    """Checks hosts and addresses.
 
     Args:
-        allows_private: whether the operator lets notices go to private networks too.
-        resolve: how names are looked up; by the system unless told otherwise.
+        allows_private: whether notices may also go to private networks.
+        resolve: looks up names; None uses the system.
     """
 
     def __init__(self, *, allows_private: bool = False, resolve: Resolve | None = None) -> None:
@@ -56,11 +56,11 @@ class AddressGuard:
         self._resolve = resolve or SystemNames()
 
     def allows(self, address: str) -> bool:
-        """Tell whether an address as the system writes it may be connected to."""
+        """Return whether connections to an address, as the system writes it, are allowed."""
         return self.allows_private or is_public_text(address)
 
     async def addresses_of(self, host: str) -> Sequence[str]:
-        """Return the addresses of a name, or the host itself where it is one.
+        """Return the addresses of a name, or the host itself when it is an address.
 
         Raises:
             OSError: The name has none.
@@ -70,11 +70,11 @@ class AddressGuard:
             return [str(literal)]
         try:
             return await self._resolve(host)
-        except UnicodeError:  # a label that no name can have
+        except UnicodeError:  # an impossible label
             raise OSError(NO_SUCH_NAME) from None
 
-    async def leads_inside(self, host: str) -> bool:
-        """Tell whether any address of a host must not be connected to.
+    async def is_private(self, host: str) -> bool:
+        """Return whether connections to any address of a host are forbidden.
 
         Raises:
             OSError: The name has none.
@@ -89,14 +89,14 @@ class AddressGuard:
         """
         family, kind, protocol, _, address = info
         if not self.allows(str(address[0])):
-            raise PrivateAddressRefused(LEADS_INSIDE)
+            raise PrivateAddressRefused(PRIVATE_NETWORK)
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks names up for aiohttp by the guard's own way; what they lead to is judged when a socket is opened."""
+    """Looks up names for aiohttp with the guard; their addresses are checked when a socket is opened."""
 
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard
@@ -104,7 +104,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return where a name leads."""
+        """Return the addresses of a name."""
         found = []
         for address in await self._guard.addresses_of(host):
             kind = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -124,4 +124,4 @@ class GuardedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""

@@ -1,6 +1,6 @@
-"""Pings of the dead man's switch over HTTP. Satisfies `PingPort`.
+"""Sends the heartbeat ping over HTTP.
 
-The address is the operator's own, so it may lead anywhere; it is also a capability, so nothing of it reaches a log.
+The operator chooses the address, so it may be private. It is also a secret, so it never reaches a log.
 """
 
 from typing import Final
@@ -11,20 +11,20 @@ from hullwatch.domain.monitoring.vitals import NotTaken, Taken
 from hullwatch.domain.secrets import SecretText
 
 PING_WITHIN_S: Final = 10.0
-"""Real seconds for everything."""
+"""Real seconds for the whole request."""
 
 
 class HttpPing:
-    """Asks one address with GET."""
+    """Satisfies `PingPort` with GET requests to one address."""
 
     def __init__(self, url: SecretText, *, within_s: float = PING_WITHIN_S) -> None:
         self._url = url
         self._limit = aiohttp.ClientTimeout(total=within_s)
 
     async def ping(self) -> Taken | NotTaken:
-        """Send one; a redirect is not followed, since it may lead to where nobody counts pings."""
+        """Send one ping; a redirect is not followed, since its target may not count pings."""
         try:
-            # A session for each: one a minute is not worth a connection that is kept, and none is left to be closed.
+            # One session for each ping: at one a minute a kept connection has no use, and none is left to be closed.
             async with (
                 aiohttp.ClientSession(timeout=self._limit, headers={"User-Agent": "hullwatch"}) as http,
                 http.get(self._url.reveal(), allow_redirects=False) as reply,

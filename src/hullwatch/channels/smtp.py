@@ -1,4 +1,4 @@
-"""E-mail through the operator's SMTP server, over a few connections that are kept for the next message."""
+"""Sends e-mail through the operator's SMTP server, over a few connections that are reused."""
 
 import ssl
 from contextlib import suppress
@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import aiosmtplib
 
-from hullwatch.channels.guard import LEADS_INSIDE, AddressGuard
+from hullwatch.channels.guard import PRIVATE_NETWORK, AddressGuard
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.domain.secrets import SecretText
@@ -20,12 +20,12 @@ from hullwatch.runtime.clock import Clock
 LIMIT_S: Final = 30.0
 _COMMAND_S: Final = 10.0
 _IDLE_S: Final = 20.0
-"""A connection that was idle for longer is not used again: servers end them after a minute or so."""
+"""A connection that was idle for longer is not reused: servers close them after about a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """The operator's mail server; it may stand in a private network."""
+    """The operator's mail server; it may be in a private network."""
 
     host: str
     port: int
@@ -48,13 +48,13 @@ class SmtpServer:
 
 
 class SmtpChannel:
-    """Sends e-mail; to be closed after use.
+    """Sends e-mail; close it after use.
 
     Args:
-        server: where it is handed in.
-        guard: which machines users may have mail sent to.
-        clock: the machine's time.
-        public_url: where hullwatch is reached, for the foot of each mail.
+        server: the mail server.
+        guard: the hosts to which users may have mail sent.
+        clock: real time.
+        public_url: the address of hullwatch, for the end of each mail.
     """
 
     def __init__(self, server: SmtpServer, guard: AddressGuard, clock: Clock, *, public_url: str) -> None:
@@ -65,24 +65,24 @@ class SmtpChannel:
         self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
 
     async def check(self, destination: Destination) -> None:
-        """Look at an address that a user gives. A domain need not have an address of its own: mail often goes elsewhere.
+        """Check an address before it is stored. Its domain needs no address of its own: mail often goes elsewhere.
 
         Raises:
-            InvalidInput: Its domain leads to a private network.
+            InvalidInput: Its domain is in a private network.
         """
-        if await self._leads_inside(destination):
-            raise InvalidInput(LEADS_INSIDE, field="address")
+        if await self._is_private(destination):
+            raise InvalidInput(PRIVATE_NETWORK, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
-        """Hand the message in once."""
-        if await self._leads_inside(destination):
-            return Refused(LEADS_INSIDE, is_permanent=True)
+        """Send the message once."""
+        if await self._is_private(destination):
+            return Refused(PRIVATE_NETWORK, is_permanent=True)
         recipient = destination.address.reveal()
         mail = compose(message, sender=self._server.sender, recipient=recipient, public_url=self._public_url)
         try:
             client = await self._connected()
         except (aiosmtplib.SMTPException, OSError) as error:
-            return TryLater(trouble_of(error))
+            return TryLater(problem_of(error))
         try:
             await client.sendmail(self._server.sender, [recipient], mail.as_bytes())
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -93,29 +93,29 @@ class SmtpChannel:
             self._put_back(client)
 
     async def close(self) -> None:
-        """Take leave of the server."""
+        """Close all connections."""
         while self._idle:
             client, _ = self._idle.pop()
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=1.0)
 
-    async def _leads_inside(self, destination: Destination) -> bool:
+    async def _is_private(self, destination: Destination) -> bool:
         if self._guard.allows_private:
             return False
         try:
-            return await self._guard.leads_inside(destination.address.reveal().rpartition("@")[2])
+            return await self._guard.is_private(destination.address.reveal().rpartition("@")[2])
         except OSError:
             return False
 
     async def _connected(self) -> aiosmtplib.SMTP:
-        """Return a connection that works, an idle one if there is."""
+        """Return a working connection, an idle one if possible."""
         while self._idle:
             client, idle_since_s = self._idle.pop()
             if client.is_connected and self._clock.monotonic() - idle_since_s < _IDLE_S:
                 with suppress(aiosmtplib.SMTPException, OSError):
                     await (
                         client.rset()
-                    )  # said before anything of the message: a broken one is found harmlessly
+                    )  # sent before the message, so that a broken connection is found without harm
                     return client
             client.close()
         client = self._server.client()
@@ -130,25 +130,25 @@ class SmtpChannel:
 
 
 async def examine(server: SmtpServer) -> str | None:
-    """Connect and log in as for a mail, and say what is wrong, if anything is."""
+    """Connect and log in as for a mail; return the problem, None without one."""
     client = server.client()
     try:
         await client.connect()
         await client.quit()
     except (aiosmtplib.SMTPException, OSError) as error:
-        return trouble_of(error)
+        return problem_of(error)
     return None
 
 
 def compose(message: Message, *, sender: str, recipient: str, public_url: str) -> EmailMessage:
-    """Return the mail: plain text, and the same as simple HTML."""
+    """Return the mail as plain text and as simple HTML."""
     notice = message.notification
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
     mail["To"] = recipient
     mail["Subject"] = notice.title
     mail["Date"] = format_datetime(notice.created_at)
-    # The same at every attempt: a mailbox that has it already can tell.
+    # The same id at every attempt, so that a mailbox can detect a repeated mail.
     mail["Message-ID"] = f"<{message.id}@{sender.rpartition('@')[2].rstrip('>') or 'hullwatch'}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
@@ -170,24 +170,24 @@ def compose(message: Message, *, sender: str, recipient: str, public_url: str) -
 
 
 _BAD_CERTIFICATE = "The mail server's certificate is not valid."
-_TROUBLES: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (aiosmtplib.SMTPAuthenticationError, "The mail server refuses hullwatch's own login."),
+_PROBLEMS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (aiosmtplib.SMTPAuthenticationError, "The mail server refuses hullwatch's login."),
     (TimeoutError, "The mail server did not answer in time."),
     (ssl.SSLCertVerificationError, _BAD_CERTIFICATE),
-    (aiosmtplib.SMTPServerDisconnected, "The connection broke before the mail server answered."),
+    (aiosmtplib.SMTPServerDisconnected, "The connection was interrupted before the mail server answered."),
 )
 
 
-def trouble_of(error: BaseException) -> str:
-    """Return what is wrong with the server or the way to it, in our own words."""
+def problem_of(error: BaseException) -> str:
+    """Return the problem with the server or its connection, without the server's own text."""
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):
         return _BAD_CERTIFICATE
-    for kind, sentence in _TROUBLES:
+    for kind, sentence in _PROBLEMS:
         if isinstance(error, kind):
             return sentence
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"The mail server answered {error.code}."
-    # Without STARTTLS the library raises its most general exception, without a login this one.
+    # Without STARTTLS the library raises its most general exception, without a login the second one.
     if type(error) in (aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported):
         return "The mail server does not offer STARTTLS, or no login."
     return "The mail server cannot be reached."
@@ -201,5 +201,5 @@ def _outcome_of(error: aiosmtplib.SMTPException | OSError) -> SendOutcome:
         case aiosmtplib.SMTPDataError(code=code) if code >= 500:
             return Refused(f"The mail server refused the message ({code}).", is_of_message=True)
         case _:
-            # A refused sender or login is the operator's to put right, and then this very message can go.
-            return TryLater(trouble_of(refused))
+            # The operator can correct a refused sender or login; then this message can be sent.
+            return TryLater(problem_of(refused))

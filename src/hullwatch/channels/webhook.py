@@ -1,8 +1,8 @@
-"""Webhooks: a signed POST of JSON to an address of the user's.
+"""Sends webhooks: a signed POST of JSON to an address of the user.
 
 The signature is ``Hullwatch-Signature: t=<unix seconds>,v1=<hex>``, where the hex is the HMAC-SHA-256 of ``<t>.<body>`` under the
-channel's secret. With the time in it, a receiver can refuse what was recorded and sent again later; ``Hullwatch-Id`` stays the same
-however often hullwatch itself repeats a message.
+channel's secret. The time lets a receiver refuse a recorded request that is sent again later. ``Hullwatch-Id`` stays
+the same when hullwatch itself repeats a message.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ import aiohttp
 import orjson
 
 from hullwatch.channels.guard import (
-    LEADS_INSIDE,
     NO_SUCH_NAME,
+    PRIVATE_NETWORK,
     AddressGuard,
     GuardedResolver,
     PrivateAddressRefused,
@@ -32,10 +32,10 @@ from hullwatch.runtime.clock import Clock
 LIMIT_S: Final = 10.0
 _CONNECT_S: Final = 4.0
 _MOST_READ: Final = 4_096
-"""Bytes of an answer that are read, so that its connection can be used again; what they say is nobody's business."""
+"""Bytes of an answer that are read and dropped, so that the connection can be reused."""
 _GONE: Final = 410
 _LATER: Final = frozenset({408, 409, 423, 425, 429})
-"""Refusals that are about the moment (RFC 9110, 6585, 8470)."""
+"""Refusals that may be temporary (RFC 9110, 6585, 8470)."""
 _OF_MESSAGE: Final = frozenset({400, 413, 415, 422})
 _NOT_ENCRYPTED: Final = (
     "A webhook's address has to begin with https://, since messages can hold a login link."
@@ -43,12 +43,12 @@ _NOT_ENCRYPTED: Final = (
 
 
 class WebhookChannel:
-    """Sends to webhooks; to be closed after use.
+    """Sends to webhooks; close it after use.
 
     Args:
-        guard: which addresses may be connected to.
-        clock: the machine's time, which stands in signatures.
-        version: what the ``User-Agent`` says.
+        guard: the addresses that may be connected to.
+        clock: real time, for signatures.
+        version: the version in the ``User-Agent``.
     """
 
     def __init__(self, guard: AddressGuard, clock: Clock, *, version: str) -> None:
@@ -58,7 +58,7 @@ class WebhookChannel:
         self._http: aiohttp.ClientSession | None = None
 
     async def check(self, destination: Destination) -> None:
-        """Look at an address that a user gives.
+        """Check an address before it is stored.
 
         Raises:
             InvalidInput: It is not encrypted on the internet, does not resolve, or leads to a private network.
@@ -69,7 +69,7 @@ class WebhookChannel:
         except OSError:
             raise InvalidInput(NO_SUCH_NAME, field="address") from None
         if not all(map(self._guard.allows, found)):
-            raise InvalidInput(LEADS_INSIDE, field="address")
+            raise InvalidInput(PRIVATE_NETWORK, field="address")
         if parts.scheme != "https" and any(map(is_public_text, found)):
             raise InvalidInput(_NOT_ENCRYPTED, field="address")
 
@@ -98,7 +98,7 @@ class WebhookChannel:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             connector = aiohttp.TCPConnector(
-                limit=0,  # how many at once is decided by whoever sends
+                limit=0,  # the caller limits the concurrency
                 resolver=GuardedResolver(self._guard),
                 use_dns_cache=False,
                 socket_factory=self._guard.open_socket,
@@ -108,8 +108,8 @@ class WebhookChannel:
                 timeout=aiohttp.ClientTimeout(total=LIMIT_S, sock_connect=_CONNECT_S),
                 headers={"User-Agent": self._agent},
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # a few bytes can stand for gigabytes
-                trust_env=False,  # a proxy would connect for us, past the guard
+                auto_decompress=False,  # a few compressed bytes can expand to gigabytes
+                trust_env=False,  # a proxy would bypass the guard
             )
         return self._http
 
@@ -131,7 +131,7 @@ def body_of(message: Message) -> bytes:
 
 
 def sign(body: bytes, secret: str, at: int) -> str:
-    """Return the value of the signature's header for a body sent at so many unix seconds."""
+    """Return the signature header for a body that is sent at this time in unix seconds."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
 
@@ -140,15 +140,15 @@ def _outcome_of(answer: aiohttp.ClientResponse, now: datetime) -> SendOutcome:
     status = answer.status
     if 200 <= status < 300:
         return Sent()
-    why = f"The server answered {status}."
+    error_text = f"The server answered {status}."
     if status >= 500 or status in _LATER:
-        return TryLater(why, _retry_after_s(answer.headers.get("Retry-After"), now))
+        return TryLater(error_text, _retry_after_s(answer.headers.get("Retry-After"), now))
     if 300 <= status < 400:
         return Refused(f"The server answered {status}; redirects are not followed.")
-    return Refused(why, is_permanent=status == _GONE, is_of_message=status in _OF_MESSAGE)
+    return Refused(error_text, is_permanent=status == _GONE, is_of_message=status in _OF_MESSAGE)
 
 
-_TROUBLES: Final[tuple[tuple[type[BaseException], str], ...]] = (
+_PROBLEMS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (aiohttp.ClientConnectorCertificateError, "The server's certificate is not valid."),
     (aiohttp.ClientConnectorDNSError, NO_SUCH_NAME),
     (TimeoutError, "The server did not answer in time."),
@@ -158,17 +158,17 @@ _TROUBLES: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 def _outcome_of_error(error: Exception) -> SendOutcome:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressRefused):
-        return Refused(LEADS_INSIDE, is_permanent=True)
+        return Refused(PRIVATE_NETWORK, is_permanent=True)
     if isinstance(error, aiohttp.InvalidURL):
         return Refused("The address cannot be used.", is_permanent=True)
-    for kind, sentence in _TROUBLES:
+    for kind, sentence in _PROBLEMS:
         if isinstance(error, kind):
             return TryLater(sentence)
-    return TryLater("The connection broke before the server answered.")
+    return TryLater("The connection was interrupted before the server answered.")
 
 
 def _retry_after_s(text: str | None, now: datetime) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, given as such or as a date."""
+    """Return the seconds of a ``Retry-After`` header, which holds seconds or a date."""
     if text is None:
         return None
     if text.isascii() and text.isdigit():
