@@ -21,7 +21,7 @@ ENOUGH_SIGNALS = 9
 
 
 def take(browser: Browser, folder: Path) -> None:
-    """Play a little, and take the pictures."""
+    """Create users, wait for signals, and take the pictures."""
     environment = BrowserEnvironment(folder, speed=60.0)
     users = BrowserUsers(browser, environment)
     try:
@@ -52,7 +52,7 @@ def take(browser: Browser, folder: Path) -> None:
         tab.goto(f"{environment.url}/#/watch")
         tab.emulate_media(color_scheme="dark")
         tab.get_by_role("dialog").wait_for(timeout=60_000)
-        tab.wait_for_timeout(600)  # the dialog rises softly
+        tab.wait_for_timeout(600)  # the dialog opens with an animation
         tab.screenshot(path=ROOT / "docs" / "dashboard-reconnect.png")
     finally:
         users.close()
@@ -60,7 +60,7 @@ def take(browser: Browser, folder: Path) -> None:
 
 
 def main() -> None:
-    """Open the browser and take them."""
+    """Open the browser and take the pictures."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         take(chromium, Path(folder))

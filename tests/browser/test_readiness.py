@@ -45,7 +45,7 @@ def test_readiness_before_and_monitoring_after_market_open(
 
     share, lines = list_tab.locator(".share"), list_tab.locator("tr[data-account]")
     expect(share).to_contain_text("50 %")
-    expect(share).to_contain_text("ready: 1 of 2 accounts")
+    expect(share).to_contain_text("1 of 2 accounts ready")
     expect(lines.first).to_contain_text("You disconnected Fyers")
     list_tab.get_by_label("Show only accounts not ready").check()
     expect(lines).to_have_count(1)
@@ -62,7 +62,7 @@ def test_readiness_before_and_monitoring_after_market_open(
     expect(share).to_contain_text("100 %")
 
     early_environment.control("POST", "/clock", {"advanceSeconds": 26 * 60})
-    expect(share).to_contain_text("watching: 2 of 2 accounts")
+    expect(share).to_contain_text("2 of 2 accounts watched")
     expect(hers_line).to_have_count(0)
     expect(tab.locator(".watchlist .status")).to_have_text("Your watchlist is being watched.")
     shot(list_tab, "watching")

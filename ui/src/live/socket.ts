@@ -1,4 +1,4 @@
-// The push channel: one socket a tab, which comes back by itself and says what it last setServerTime, so that nothing is missed.
+// The push channel: one WebSocket per tab. It reconnects by itself and asks for the messages after the last one it received.
 import { signal } from "@preact/signals";
 import { setServerTime } from "./clock";
 

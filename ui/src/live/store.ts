@@ -4,7 +4,7 @@ import {
   type Connection, type WatchRow, type MarketStatus, type Meta, type MonitoringState, type Notice, type Quote,
   type Signal, type User, ApiError, setCurrentUser, call,
 } from "../api/client";
-import { setServerTime, serverNow } from "./clock";
+import { serverNow, setServerTime } from "./clock";
 import { type Message, closeSocket, openSocket } from "./socket";
 
 export const meta = signal<Meta | null>(null);

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { type AuditEvent, call } from "../api/client";
 import { now } from "../live/clock";
 import { Empty, Loading, Problem } from "../parts/elements";
-import { whenIst, codeText } from "../parts/format";
+import { codeText, whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
 
 const EVENT_KINDS = [["", "All events"], ["connection.", "Connections"], ["monitoring.", "Monitoring"], ["user.", "Users"], ["broker.", "Broker"], ["channel.", "Channels"], ["notice.", "Notices"], ["server.", "Server"]] as const;

@@ -5,7 +5,7 @@ import { type Signal, call } from "../api/client";
 import { now } from "../live/clock";
 import { user } from "../live/store";
 import { Empty, Icon, Loading, Problem } from "../parts/elements";
-import { NONE, count, dayName, shortSymbol, span, when, codeText } from "../parts/format";
+import { NONE, codeText, count, dayName, shortSymbol, span, when } from "../parts/format";
 import { Timeline } from "../parts/timeline";
 
 const DAY_MS = 86_400_000;

@@ -3,13 +3,13 @@ import { useSignal } from "@preact/signals";
 import { type Delivery, call } from "../api/client";
 import { now } from "../live/clock";
 import { user } from "../live/store";
-import { Empty, Loading, Problem } from "../parts/elements";
 import { ChannelCard } from "../parts/channel_card";
 import { ChannelForm } from "../parts/channel_form";
-import { NOTICE_KINDS, DELIVERY_STATES } from "../parts/channel_names";
+import { DELIVERY_STATES, NOTICE_KINDS } from "../parts/channel_names";
+import { DeadLetterList } from "../parts/dead_letters";
+import { Empty, Loading, Problem } from "../parts/elements";
 import { whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
-import { DeadLetterList } from "../parts/dead_letters";
 
 const load = async () => {
   const [channels, deliveries] = await Promise.all([

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { type AccountReadiness, call } from "../api/client";
 import { now } from "../live/clock";
 import { Action, Empty, Loading, Problem } from "../parts/elements";
-import { age, count, until, whenIst, codeText } from "../parts/format";
+import { age, codeText, count, until, whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
 import { tone } from "../parts/readiness";
 
@@ -27,7 +27,7 @@ export function ReadinessPage() {
       <section class="panel" aria-label="Share of ready accounts">
         <p class="share num" data-percent={known.percent ?? ""}>
           {known.percent === null ? <span>{known.phase === "closed" ? "The market is closed." : "No account has monitoring on."}</span>
-            : <><b>{known.percent} %</b><span>{isWatching ? "watching" : "ready"}: {count(known.ready)} of {count(known.total)} accounts</span>
+            : <><b>{known.percent} %</b><span>{count(known.ready)} of {count(known.total)} {known.total === 1 ? "account" : "accounts"} {isWatching ? "watched" : "ready"}</span>
               <progress aria-label={isWatching ? "Accounts watched" : "Accounts ready"} max={known.total} value={known.ready} /></>}
         </p>
         <p class="hint num">{isWatching ? `The market opened at ${whenIst(known.opensAt, now.value)}.` : `The market opens at ${whenIst(known.opensAt, now.value)}, in ${until(known.opensAt, now.value) || "a moment"}.`}{" "}

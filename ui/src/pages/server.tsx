@@ -4,7 +4,7 @@ import { call } from "../api/client";
 import { now } from "../live/clock";
 import { meta } from "../live/store";
 import { Action, Empty, Loading, Problem } from "../parts/elements";
-import { age, count, whenIst, codeText } from "../parts/format";
+import { age, codeText, count, whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
 
 const CIRCUITS: Record<string, string> = { circuit_open: "Calls to Fyers, all accounts", cloudflare_blocked: "This server’s address at Cloudflare" };
@@ -35,7 +35,7 @@ export function ServerPage() {
             <p><i class="dot" aria-hidden="true" /><b>{broker.trouble ? `Many sessions refused since ${whenIst(broker.trouble.beganAt, now.value)}` : "None"}</b></p>
             {broker.trouble && <p class="hint">Sessions are kept until Fyers recovers. Incident {broker.trouble.incidentId}</p>}</div>
           <div class="card" data-circuit="closed"><h3>Validation cache</h3>
-            <p class="num"><b>{count(cache.size)}</b> entries. {count(cache.hits)} of {count(lookups)} checks answered from the cache{lookups ? ` (${Math.round((cache.hits / lookups) * 100)} %)` : ""}</p></div>
+            <p class="num"><b>{count(cache.size)}</b> {cache.size === 1 ? "entry" : "entries"}. {count(cache.hits)} of {count(lookups)} checks answered from the cache{lookups ? ` (${Math.round((cache.hits / lookups) * 100)} %)` : ""}</p></div>
         </div>
       </section>
       <section class="panel" aria-labelledby="jobs"><h2 id="jobs">Background jobs</h2>

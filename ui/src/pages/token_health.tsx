@@ -5,7 +5,7 @@ import { now } from "../live/clock";
 import { sweep, user } from "../live/store";
 import { Action, Dialog, Empty, Loading, Problem } from "../parts/elements";
 import { Expiries } from "../parts/expiries";
-import { age, count, until, whenIst, codeText } from "../parts/format";
+import { age, codeText, count, until, whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
 
 const STEP = 200;
@@ -13,7 +13,7 @@ const STATES = ["connected", "expiring", "disconnected", "never_connected"] as c
 const COLUMNS: [string, string, (one: Account) => string | number][] = [
   ["name", "Account", (one) => one.fullName.toLowerCase()], ["state", "State", (one) => STATES.indexOf(one.state)],
   ["reason", "Reason and evidence", (one) => one.reason ?? one.verificationState], ["checked", "Last check", (one) => Date.parse(one.lastValidatedAt ?? "") || 0],
-  ["expiry", "Expires", (one) => Date.parse(one.expiresAt ?? "") || 0], ["calls", "Calls today", (one) => one.calls], ["refusals", "ApiError", (one) => one.refusals],
+  ["expiry", "Expires", (one) => Date.parse(one.expiresAt ?? "") || 0], ["calls", "Calls today", (one) => one.calls], ["refusals", "Refused", (one) => one.refusals],
 ];
 
 export function TokenHealthPage() {

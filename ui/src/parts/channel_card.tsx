@@ -2,8 +2,8 @@
 import { useSignal } from "@preact/signals";
 import { type Channel, type Delivery, call } from "../api/client";
 import { now } from "../live/clock";
-import { Action, Icon } from "./elements";
 import { CHANNEL_KINDS, NOTICE_KINDS } from "./channel_names";
+import { Action, Icon } from "./elements";
 import { age, whenIst } from "./format";
 
 const POLL_MS = 500;

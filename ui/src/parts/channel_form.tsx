@@ -2,9 +2,9 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { type Channel, type NewChannel, call } from "../api/client";
-import { Field, Form } from "./elements";
 import { KindBoxes } from "./channel_card";
 import { CHANNEL_KINDS } from "./channel_names";
+import { Field, Form } from "./elements";
 
 type Added = { channel: Channel; signingSecret: string | null };
 const DEFAULT_KINDS: Channel["kinds"] = ["session_expiring", "session_disconnected", "login_renewed", "not_ready"];

@@ -6,7 +6,7 @@ import {
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { type Chart as ChartData, call } from "../api/client";
-import { setServerTime, realMsUntil, serverNow } from "../live/clock";
+import { realMsUntil, serverNow, setServerTime } from "../live/clock";
 import { type ChartChoice, isDark } from "../live/preferences";
 import { pushState } from "../live/socket";
 import { closedCandle, connection, watchRows } from "../live/store";
@@ -18,7 +18,7 @@ const SETTLE_MS = 1200;
 const UNWATCHED_MS = 10_000;
 const OUTCOMES: Record<string, string> = {
   no_data: "Fyers has no candles for this symbol.", disconnected: "You are not connected to Fyers. Log in to see the chart.",
-  rate_limited: "Fyers asked us to wait. The chart will appear by itself.", unavailable: "Fyers is not responding. The chart will appear by itself.",
+  rate_limited: "Fyers asked us to wait. The chart will load soon.", unavailable: "Fyers is not responding. The chart will load when it does.",
   bad_request: "Fyers does not know this symbol or has no candles of this length.", not_permitted: "Your Fyers app may not read market data. Allow quotes and historical data at Fyers.",
 };
 const at = (moment: string): UTCTimestamp => (Date.parse(moment) / 1000 + IST_S) as UTCTimestamp;

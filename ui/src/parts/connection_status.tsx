@@ -3,7 +3,7 @@ import { computed } from "@preact/signals";
 import { now } from "../live/clock";
 import { dismiss, dismissed } from "../live/preferences";
 import { hasTooManyTabs, pushState } from "../live/socket";
-import { connection, hasSession, isBrokerOutage, monitoring, loadError } from "../live/store";
+import { connection, hasSession, isBrokerOutage, loadError, monitoring } from "../live/store";
 import { Action, Dialog } from "./elements";
 import { until, whenIst } from "./format";
 import { openFyersLogin } from "./fyers_login";

@@ -1,8 +1,8 @@
 // Undelivered notices of all users, for admins, with actions to retry or discard them.
 import { call } from "../api/client";
 import { now } from "../live/clock";
-import { Action, Empty, Loading, Problem } from "./elements";
 import { CHANNEL_KINDS } from "./channel_names";
+import { Action, Empty, Loading, Problem } from "./elements";
 import { whenIst } from "./format";
 import { usePolled } from "./polling";
 

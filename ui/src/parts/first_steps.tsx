@@ -1,6 +1,6 @@
 // The three steps of a new user: Fyers app, Fyers login, first symbol.
 import { call } from "../api/client";
-import { connection, hasSession, watchRows, monitoring, readOverviewSoon } from "../live/store";
+import { connection, hasSession, monitoring, readOverviewSoon, watchRows } from "../live/store";
 import { AppForm, Guide, WithApp } from "./app_form";
 import { Action } from "./elements";
 import { openFyersLogin } from "./fyers_login";

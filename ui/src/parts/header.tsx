@@ -1,13 +1,13 @@
 // The header: pages, market status, connection status, notices, theme, sign out.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { call, type MarketStatus } from "../api/client";
+import { type MarketStatus, call } from "../api/client";
 import { now } from "../live/clock";
 import { isDark, theme } from "../live/preferences";
 import { market, notices, signOut, unread, user } from "../live/store";
+import { ConnectionPill, PushStatus } from "./connection_status";
 import { Empty, Icon } from "./elements";
 import { age, clockIst, until, when } from "./format";
-import { PushStatus, ConnectionPill } from "./connection_status";
 
 const PAGES: [string, string, boolean][] = [
   ["watch", "Watch", false], ["coverage", "Coverage", false], ["fyers", "Fyers", false], ["notices", "Notices", false], ["account", "Account", false],

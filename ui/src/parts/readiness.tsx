@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type Readiness, call } from "../api/client";
-import { connection, watchRows, market, monitoring, readinessChanges, user } from "../live/store";
+import { connection, market, monitoring, readinessChanges, user, watchRows } from "../live/store";
 import { Action } from "./elements";
 import { openFyersLogin } from "./fyers_login";
 

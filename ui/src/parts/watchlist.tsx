@@ -1,9 +1,9 @@
 // The watchlist, one row per watch. Old numbers, and numbers without a Fyers session, are shown as stale.
 import { computed, useSignal } from "@preact/signals";
-import { type WatchRow, type Watch, call } from "../api/client";
+import { type Watch, type WatchRow, call } from "../api/client";
 import { now } from "../live/clock";
 import { chartChoice } from "../live/preferences";
-import { hasSession, watchRows, meta, monitoring, readOverviewSoon, refresh } from "../live/store";
+import { hasSession, meta, monitoring, readOverviewSoon, refresh, watchRows } from "../live/store";
 import { Action, Dialog, Empty, Icon, Loading } from "./elements";
 import { age, price, resolutionName, shortSymbol, signed, whenIst } from "./format";
 import { isBeforeOpen } from "./readiness";
