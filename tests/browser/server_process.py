@@ -1,4 +1,4 @@
-"""Runs the real server against a simulator, on the simulator's clock, until SIGTERM: ``server_process.py PORT DATA_DIR SIMULATOR_URL``."""
+"""Runs the real server with a simulator and its clock: ``server_process.py PORT DATA_DIR SIMULATOR_URL``."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ SYNCHRONISE_EVERY_S = 0.3
 
 
 async def read_clock(http: aiohttp.ClientSession, url: str) -> tuple[datetime, float]:
-    """Return the simulator's moment and speed."""
+    """Return the simulator's time and speed."""
     while True:
         try:
             async with http.get(f"{url}/simulator/clock") as response:
                 answer = await response.json()
             break
-        except aiohttp.ClientConnectionError:  # not up yet
+        except aiohttp.ClientConnectionError:  # the simulator is still starting
             await asyncio.sleep(0.05)
     return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
 
 
 async def keep_time(http: aiohttp.ClientSession, url: str, clock: ScaledClock) -> None:
-    """Follow the simulator's clock for ever."""
+    """Synchronise with the simulator's clock until cancelled."""
     while True:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             clock.synchronise(*await read_clock(http, url))
@@ -38,7 +38,7 @@ async def keep_time(http: aiohttp.ClientSession, url: str, clock: ScaledClock) -
 
 
 async def main(port: int, data_dir: Path, simulator_url: str) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     settings = read_settings(
         data_dir=data_dir,
         database_url="",
@@ -56,13 +56,13 @@ async def main(port: int, data_dir: Path, simulator_url: str) -> None:
         async with aiohttp.ClientSession() as http:
             now, speed = await read_clock(http, simulator_url)
             clock = ScaledClock(speed=speed, starts_at=now)
-            keeping = asyncio.create_task(keep_time(http, simulator_url, clock))
-            async with open_application(settings, clock=clock) as house:
-                await house.start()
+            time_task = asyncio.create_task(keep_time(http, simulator_url, clock))
+            async with open_application(settings, clock=clock) as application:
+                await application.start()
                 await serve_application(
-                    house, house.web(house.web_config()), sock, within_s=5 * max(speed, 1)
+                    application, application.web(application.web_config()), sock, within_s=5 * max(speed, 1)
                 )
-            keeping.cancel()
+            time_task.cancel()
 
 
 if __name__ == "__main__":
