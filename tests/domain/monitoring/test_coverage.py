@@ -207,16 +207,6 @@ def test_a_start_says_since_when_nothing_ran() -> None:
     assert downtimes(lines) == [(at(10), at(11)), (at(12), at(13)), (at(14), at(15))]
 
 
-def test_lines_of_older_versions_tell_by_their_silence() -> None:
-    """They left a line a minute: two and a half minutes without one are a server that did not run."""
-    beats = [line_of(at(9, minute), "server.heartbeat") for minute in (0, 1, 3, 6)]
-
-    assert downtimes([*beats, line_of(at(8) + timedelta(hours=2), "server.started")]) == [
-        (at(9, 3), at(9, 6)),
-        (at(9, 6), at(10)),
-    ]
-
-
 @pytest.mark.parametrize(
     ("reason", "expires_at", "expected"),
     [

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from typing import Final
 
 from hullwatch.domain.events import AuditEntry
@@ -33,14 +32,11 @@ BEAT_EVERY: Final = timedelta(seconds=5)
 """How often a running server leaves a sign of life: one stored moment, overwritten."""
 LONGEST_SILENCE: Final = timedelta(seconds=60)
 """A process that is silent for longer stood still, with its machine perhaps; a shorter silence shows in each account's cycles alone."""
-_OLD_SILENCE: Final = timedelta(seconds=150)
-"""The same where an older version left a line a minute instead."""
 
 STATUS_KIND: Final = "monitoring.status"
 STARTED_KIND: Final = "server.started"
 RESUMED_KIND: Final = "server.resumed"
 STOPPED_KIND: Final = "server.stopped"
-_OLD_BEAT_KIND: Final = "server.heartbeat"
 SINCE: Final = "since"
 """Evidence of a line: from when on it counts, where that is before it was written."""
 BLIND_SINCE: Final = "blindSince"
@@ -180,21 +176,9 @@ def state_named(name: str) -> State:
 
 
 def downtimes(entries: Iterable[AuditEntry]) -> list[tuple[datetime, datetime]]:
-    """Return when the server did not run, from the lines about its life, oldest first.
-
-    A line about a start or a resumption says since when nothing ran. Lines of versions that left a line a minute say it by their silence.
-    """
-    lines = list(entries)
-    down: list[tuple[datetime, datetime]] = []
-    for before, line in pairwise([None, *lines]):
-        if line is None:
-            continue
-        since = moment_in(line, SINCE)
-        if since is None and before is not None and before.kind == _OLD_BEAT_KIND:
-            since = before.at if line.at - before.at > _OLD_SILENCE else None
-        if since is not None and since < line.at:
-            down.append((since, line.at))
-    return down
+    """Return when the server did not run, from the lines about its starts and resumptions, oldest first."""
+    down = ((moment_in(entry, SINCE), entry.at) for entry in entries)
+    return [(since, at) for since, at in down if since is not None and since < at]
 
 
 def known_end(connection: Connection) -> datetime | None:

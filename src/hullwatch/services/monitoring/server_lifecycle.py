@@ -37,10 +37,6 @@ class ServerLifecycle:
         """Note the start; return since when no server had run, or `None` when none ever did."""
         now = self._clock.now()
         last = await work.audit.last_heartbeat()
-        if last is None:
-            # An older version left lines instead.
-            lines = await work.audit.entries(kind_prefix="server.", limit=1)
-            last = lines[0].at if lines else None
         since = None if last is None else min(last, now)
         await work.audit.add([_line(now, STARTED_KIND, since)])
         await work.audit.record_heartbeat(now)
