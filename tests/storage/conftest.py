@@ -27,7 +27,7 @@ MEMORY = pytest.param("memory", id="memory")
 
 @dataclass
 class Database:
-    """An empty database in its newest form, and the cipher its stores use."""
+    """An empty database with the current schema, and the cipher its stores use."""
 
     url: str
     cipher: Cipher
@@ -75,7 +75,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server) -> str:
-    """Return the address of a PostgreSQL database in its newest form."""
+    """Return the address of a PostgreSQL database with the current schema."""
     run_apart(upgrade(postgres_server))
     return postgres_server
 
@@ -90,7 +90,7 @@ async def run_sql(url: str, *statements: str) -> None:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory) -> Path:
-    """Return an SQLite file in its newest form, to be copied."""
+    """Return an SQLite file with the current schema, to be copied."""
     folder = tmp_path_factory.mktemp("template")
     run_apart(upgrade(f"sqlite:///{folder}/hullwatch.db"))
     return folder / "hullwatch.db"

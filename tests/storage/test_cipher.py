@@ -22,14 +22,14 @@ PLACE = token_place("asha", 1)
 
 
 @given(st.text(), st.text())
-def test_what_was_sealed_opens_in_its_place(plain, place):
+def test_an_encrypted_text_is_decrypted_in_its_place(plain, place):
     """Any text, any place."""
     assert CIPHER.open(CIPHER.seal(plain, place), place) == plain
 
 
 @given(st.text(min_size=1), st.text(), st.text())
 def test_another_place_does_not_open_it(plain, place, other):
-    """A sealed text that was copied to another row, column or generation is refused."""
+    """An encrypted text that was copied to another row, column or generation is refused."""
     if place == other:
         return
     with pytest.raises(Undecryptable):
@@ -48,7 +48,7 @@ def test_any_flipped_bit_is_noticed(data):
 
 
 @given(st.text())
-def test_what_was_never_sealed_does_not_open(garbage):
+def test_a_text_that_was_never_encrypted_is_refused(garbage):
     """Whatever it is, the answer is the same failure."""
     with pytest.raises(Undecryptable):
         CIPHER.open(garbage, PLACE)
@@ -77,12 +77,12 @@ def test_the_first_key_seals_and_all_open():
         Cipher(FixedKeys([NEW])).open(by_old, PLACE)
 
 
-def test_a_text_is_never_sealed_the_same_way_twice():
+def test_a_text_is_never_encrypted_the_same_way_twice():
     """So equal tokens do not show as equal."""
     assert len({CIPHER.seal("plain", PLACE) for _ in range(100)}) == 100
 
 
-def test_places_tell_users_generations_and_columns_apart():
+def test_places_differ_by_user_generation_and_column():
     """No two of them are the same."""
     places = {token_place("a", 1), token_place("a", 11), token_place("a:1", 1), app_secret_place("a", "1")}
 
@@ -102,7 +102,7 @@ def test_keys_and_ciphers_do_not_show_keys():
 
 
 def test_a_running_cipher_follows_its_key_file(tmp_path):
-    """It opens what a new key sealed, seals with it, and forgets the old one, without being told."""
+    """It reads the key file again by itself: it decrypts and encrypts with the new key and drops the old one."""
     file = load_keys("", tmp_path)
     running = Cipher(file)
     (old,) = file.read()
@@ -122,7 +122,7 @@ def test_a_running_cipher_follows_its_key_file(tmp_path):
 
 
 def test_without_its_key_file_a_cipher_opens_but_does_not_seal(tmp_path):
-    """What it sealed then could be opened by nobody after a restart."""
+    """After a restart no key could decrypt a secret that it encrypted."""
     file = load_keys("", tmp_path)
     running = Cipher(file)
     sealed = running.seal("plain", PLACE)

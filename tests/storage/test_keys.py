@@ -38,7 +38,7 @@ def test_a_key_file_is_made_once_and_for_its_owner_only(tmp_path):
 
 
 def test_starts_at_the_same_moment_share_one_key(tmp_path):
-    """Whoever comes second takes what is there."""
+    """The second process reads the file of the first."""
     found = []
     together = threading.Barrier(8)
 
@@ -79,7 +79,7 @@ def test_a_damaged_key_file_is_refused(tmp_path, content):
     assert file.path.read_bytes() == content
 
 
-def test_a_key_file_that_cannot_be_made_is_told(tmp_path):
+def test_a_key_file_that_cannot_be_made_is_reported(tmp_path):
     """The sentence names the file."""
     (tmp_path / "file").write_text("in the way")
 
@@ -114,7 +114,7 @@ def test_a_setting_that_holds_no_keys_is_refused(tmp_path, setting):
 
 
 @pytest.fixture
-async def house(database, tmp_path):
+async def installation(database, tmp_path):
     """Return a database with secrets, whose keys are in a file."""
     database.cipher = Cipher(load_keys("", tmp_path / "keys"))
     store = database.open()
@@ -134,7 +134,7 @@ async def house(database, tmp_path):
 
 @pytest.fixture
 def key_file(tmp_path) -> KeyFile:
-    """Return the key file of the house."""
+    """Return the key file of the installation."""
     return KeyFile(tmp_path / "keys" / "encryption.keys")
 
 
@@ -151,30 +151,30 @@ async def assert_all_readable(store):
             assert await work.renewals.keys(name) == renewal_keys
 
 
-async def test_a_rotation_reseals_every_secret_and_drops_the_old_key(house, key_file):
+async def test_a_rotation_encrypts_every_secret_again_and_drops_the_old_key(installation, key_file):
     """A running server and a new one both read everything, and the old key opens nothing."""
-    running = house.open()
+    running = installation.open()
     (old,) = key_file.read()
 
-    report = await rotate(house.url, key_file)
+    report = await rotate(installation.url, key_file)
 
     (new,) = key_file.read()
     assert new != old
     assert report.rewritten == 4 * len(USERS) + 1
     assert report.unreadable == ()
     await assert_all_readable(running)
-    assert (await check(house.url, Cipher(FixedKeys([new])))).is_good
-    assert len((await check(house.url, Cipher(FixedKeys([old])))).problems) == report.rewritten
+    assert (await check(installation.url, Cipher(FixedKeys([new])))).is_good
+    assert len((await check(installation.url, Cipher(FixedKeys([old])))).problems) == report.rewritten
     assert key_file.path.stat().st_mode & 0o777 == 0o600
 
 
 class Interrupted(Exception):  # noqa: N818 - an event, not an error of the program
-    """Stands for whatever ends the process."""
+    """Simulates the end of the process."""
 
 
-async def test_a_rotation_can_be_interrupted_at_every_step_and_run_again(house, key_file):
-    """After each interruption everything is readable; run again, it goes on and comes to its end."""
-    running = house.open()
+async def test_a_rotation_can_be_interrupted_at_every_step_and_run_again(installation, key_file):
+    """After each interruption every secret is readable, and the next run finishes the rotation."""
+    running = installation.open()
     (old,) = key_file.read()
     steps, stop_at = 0, 0
 
@@ -187,11 +187,11 @@ async def test_a_rotation_can_be_interrupted_at_every_step_and_run_again(house, 
     while True:
         steps, stop_at = 0, stop_at + 1
         try:
-            await rotate(house.url, key_file, progress=progress)
+            await rotate(installation.url, key_file, progress=progress)
             break
         except Interrupted:
             await assert_all_readable(running)
-            assert (await check(house.url, Cipher(key_file))).is_good
+            assert (await check(installation.url, Cipher(key_file))).is_good
 
     assert stop_at > 5
     await assert_all_readable(running)
@@ -199,21 +199,21 @@ async def test_a_rotation_can_be_interrupted_at_every_step_and_run_again(house, 
     assert old not in key_file.read()
 
 
-async def test_an_interrupted_rotation_leaves_no_key_behind(house, key_file):
-    """A draft of the key file that was left over is removed, and no second new key is added."""
+async def test_an_interrupted_rotation_leaves_no_key_behind(installation, key_file):
+    """The next run removes a leftover draft of the key file and adds no second new key."""
     (key_file.path.parent / ".encryption.keys.0123456789abcdef").write_text(EncryptionKey.make().text())
     old, new = key_file.read()[0], EncryptionKey.make()
     key_file.replace([new, old])
 
-    await rotate(house.url, key_file)
+    await rotate(installation.url, key_file)
 
     assert list(key_file.read()) == [new]
     assert [file.name for file in key_file.path.parent.iterdir()] == ["encryption.keys"]
 
 
-async def test_logins_during_a_rotation_are_not_lost(house, key_file):
+async def test_logins_during_a_rotation_are_not_lost(installation, key_file):
     """A server that stores tokens at every step of a rotation, the last one included, finds all of them afterwards."""
-    running = house.open()
+    running = installation.open()
     step, generation = asyncio.Event(), 1
 
     async def log_in_at_every_step():
@@ -230,7 +230,7 @@ async def test_logins_during_a_rotation_are_not_lost(house, key_file):
 
     logins = asyncio.create_task(log_in_at_every_step())
     for _ in range(3):
-        await rotate(house.url, key_file, progress=lambda _: step.set())
+        await rotate(installation.url, key_file, progress=lambda _: step.set())
     await asyncio.sleep(0)
     logins.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -243,12 +243,12 @@ async def test_logins_during_a_rotation_are_not_lost(house, key_file):
     for name, (stored, token) in found.items():
         assert stored >= generation
         assert token == AccessToken(f"{name} {stored}")
-    assert (await check(house.url, Cipher(key_file))).is_good
+    assert (await check(installation.url, Cipher(key_file))).is_good
 
 
-async def test_a_secret_that_nothing_opens_does_not_stop_a_rotation(house, key_file):
+async def test_an_undecryptable_secret_does_not_stop_a_rotation(installation, key_file):
     """It is named in the report and left as it was."""
-    store = house.open()
+    store = installation.open()
     async with store.begin() as work:
         spoil = text(
             "UPDATE broker_connections SET access_token = 'v1:000000000000:AAAA' WHERE user_id = 'user2'"
@@ -256,74 +256,74 @@ async def test_a_secret_that_nothing_opens_does_not_stop_a_rotation(house, key_f
         await work.users._transaction.execute(spoil)
         await work.commit()
 
-    report = await rotate(house.url, key_file)
+    report = await rotate(installation.url, key_file)
 
     assert report.unreadable == ("access token of user user2",)
     assert len(key_file.read()) == 1
 
 
-async def test_a_lost_key_can_be_replaced(house, key_file):
-    """With another key the house opens again after a rotation; only the secrets are gone."""
+async def test_a_lost_key_can_be_replaced(installation, key_file):
+    """After a rotation the installation starts with another key; only the old secrets are lost."""
     key_file.replace([EncryptionKey.make()])
     with pytest.raises(KeysUnusable):
-        await house.open().check_keys()
+        await installation.open().check_keys()
 
-    report = await rotate(house.url, key_file)
+    report = await rotate(installation.url, key_file)
 
     assert len(report.unreadable) == 4 * len(USERS)
-    await house.open().check_keys()
+    await installation.open().check_keys()
 
 
-async def test_all_processes_share_one_salt_that_outlives_a_rotation(house, key_file):
-    """Whoever comes first makes it; a new key seals it anew and changes nothing about it."""
-    stores = [house.open(), house.open()]
+async def test_all_processes_share_one_salt_which_a_rotation_keeps(installation, key_file):
+    """The first process creates it; a rotation encrypts it again and keeps its value."""
+    stores = [installation.open(), installation.open()]
     salt, *others = await asyncio.gather(*(store.sharing_salt() for store in stores * 3))
 
-    await rotate(house.url, key_file)
+    await rotate(installation.url, key_file)
 
-    assert [*others, await stores[0].sharing_salt(), await house.open().sharing_salt()] == [salt] * 7
+    assert [*others, await stores[0].sharing_salt(), await installation.open().sharing_salt()] == [salt] * 7
     async with stores[0].begin(read_only=True) as work:
         assert salt.reveal() not in (await work.installation.value("sharing_salt"))
 
 
-async def test_a_lost_key_costs_the_salt_and_no_more(house, key_file):
-    """The rotation that opens the house again makes another one, so that a house with Redis opens too and its check is good."""
-    before = await house.open().sharing_salt()
+async def test_a_lost_key_replaces_the_salt(installation, key_file):
+    """The rotation creates a new salt, so that an installation with Redis starts and its check passes."""
+    before = await installation.open().sharing_salt()
     key_file.replace([EncryptionKey.make()])
     with pytest.raises(KeysUnusable):
-        await house.open().sharing_salt()
+        await installation.open().sharing_salt()
 
-    report = await rotate(house.url, key_file)
+    report = await rotate(installation.url, key_file)
 
-    after = await house.open().sharing_salt()
+    after = await installation.open().sharing_salt()
     assert after != before
     assert len(after.reveal()) == len(before.reveal())
-    assert after == await house.open().sharing_salt()
+    assert after == await installation.open().sharing_salt()
     assert not any("sharing_salt" in one for one in report.unreadable)
 
 
-async def test_two_rotations_do_not_run_at_once(house, key_file):
+async def test_two_rotations_do_not_run_at_once(installation, key_file):
     """The second is refused before it changes anything."""
     folder = os.open(key_file.path.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     before = key_file.read()
 
     with pytest.raises(KeysUnusable, match="under way"):
-        await rotate(house.url, key_file)
+        await rotate(installation.url, key_file)
 
     os.close(folder)
     assert key_file.read() == before
 
 
-async def test_keys_from_a_setting_are_rotated_by_hand_and_command(house, key_file):
-    """One key: the sentence says what to do. Two: everything is sealed with the first one, and the rest is said."""
+async def test_keys_from_a_setting_are_rotated_by_hand_and_command(installation, key_file):
+    """With one key the error says what to do. With two, every secret is encrypted with the first, and the report names the last step."""
     (old,) = key_file.read()
     new = EncryptionKey.make()
 
     with pytest.raises(KeysUnusable, match="in front of"):
-        await rotate(house.url, FixedKeys([old]))
+        await rotate(installation.url, FixedKeys([old]))
 
-    report = await rotate(house.url, FixedKeys([new, old]))
+    report = await rotate(installation.url, FixedKeys([new, old]))
     assert report.rewritten == 4 * len(USERS) + 1
     assert "remove the others" in report.advice
-    assert (await check(house.url, Cipher(FixedKeys([new])))).is_good
+    assert (await check(installation.url, Cipher(FixedKeys([new])))).is_good

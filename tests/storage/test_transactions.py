@@ -58,8 +58,8 @@ async def test_others_see_nothing_before_the_commit(store):
     assert await names(store) == ["asha"]
 
 
-async def test_many_writers_at_once_all_get_their_turn(store):
-    """None is turned away, none overwrites another."""
+async def test_many_writers_at_once_all_succeed(store):
+    """No writer is refused, and none overwrites another."""
 
     async def add(number):
         async with store.begin() as work:
@@ -102,8 +102,8 @@ async def test_a_cancelled_unit_of_work_is_undone_and_lets_others_go_on(store):
     assert await names(store) == ["asha"]
 
 
-async def test_a_commit_that_is_cancelled_is_kept_or_not_but_over(database):
-    """When the cancelled caller goes on, the outcome no longer changes and nobody is locked out."""
+async def test_a_cancelled_commit_has_finished_when_its_caller_goes_on(database):
+    """The result no longer changes, and no other writer is blocked."""
     store = database.open()
 
     async def add(number):
@@ -126,7 +126,7 @@ async def test_a_commit_that_is_cancelled_is_kept_or_not_but_over(database):
 
 
 async def test_a_second_writing_unit_in_the_same_task_is_a_bug(sqlite_database):
-    """It says so at once, where waiting would never end."""
+    """The error comes at once, because waiting would never end."""
     store = sqlite_database.open()
     async with store.begin():
         with pytest.raises(RuntimeError):
@@ -135,7 +135,7 @@ async def test_a_second_writing_unit_in_the_same_task_is_a_bug(sqlite_database):
         assert await names(store) == []
 
 
-async def test_a_broken_rule_is_told_without_its_values(database):
+async def test_a_broken_rule_is_reported_without_its_values(database):
     """Neither the refusal nor anything it was raised from holds what was to be stored."""
     store = database.open()
     await add_users(store, "asha")
@@ -182,7 +182,7 @@ async def test_a_candle_that_closes_before_it_opens_is_refused(database):
 
 async def test_a_database_that_another_process_holds_is_unavailable(sqlite_database, tmp_path):
     """After its patience, not for ever; when the other lets go, all is well."""
-    store = sqlite_database.open(patience_s=0.05)
+    store = sqlite_database.open(lock_wait_s=0.05)
     other = sqlite3.connect(tmp_path / "hullwatch.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -197,11 +197,11 @@ async def test_a_database_that_another_process_holds_is_unavailable(sqlite_datab
     assert await names(store) == ["asha"]
 
 
-async def test_waiting_for_ones_turn_has_an_end(sqlite_database):
+async def test_waiting_for_the_write_lock_has_a_limit(sqlite_database):
     """A writer that never leaves does not hold up the others for ever."""
     store = sqlite_database.open(limit_s=0.05)
 
-    await store._turn.acquire()
+    await store._write_lock.acquire()
 
     with pytest.raises(StorageUnavailable):
         await add_users(store, "asha")
@@ -245,7 +245,7 @@ async def test_a_database_without_tables_is_unavailable(sqlite_database, tmp_pat
     """It was never brought to its form; the sentence speaks of the form."""
     store = replace(sqlite_database, url=f"sqlite:///{tmp_path}/empty.db").open()
 
-    with pytest.raises(StorageUnavailable, match="form"):
+    with pytest.raises(StorageUnavailable, match="schema"):
         await names(store)
 
 
@@ -351,7 +351,7 @@ async def test_signals_of_many_users_need_few_statements(database):
         assert moved == {signal(5).candle_closed_at}
 
 
-async def test_what_belongs_to_nobody_is_not_found(database):
+async def test_a_row_of_an_unknown_user_is_not_found(database):
     """A foreign key says which kind of refusal it is."""
     store = database.open()
     async with store.begin() as work:

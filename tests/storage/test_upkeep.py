@@ -1,4 +1,4 @@
-"""Migrations, copies and checks; and one sentence for each way in which a database can be unusable."""
+"""Upgrades, copies and checks of databases, and the sentence for each unusable one."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from storage.conftest import run_apart
 from storage.samples import add_users, connected, user
 
 
-async def test_the_migrations_make_what_the_models_say(database):
+async def test_the_migrations_create_the_tables_of_the_models(database):
     """Tables, columns, indices, unique constraints and foreign keys on both databases."""
 
     def difference(connection):
@@ -34,7 +34,7 @@ async def test_the_migrations_make_what_the_models_say(database):
         assert await connection.run_sync(difference) == []
 
 
-async def test_the_migrations_make_the_rules_that_the_models_say(sqlite_database, tmp_path):
+async def test_the_migrations_create_the_constraints_of_the_models(sqlite_database, tmp_path):
     """CHECK constraints, ON DELETE rules and partial indices, which Alembic does not compare."""
 
     def rules(connection):
@@ -77,7 +77,7 @@ async def test_an_upgrade_creates_a_database_and_leaves_a_current_one_alone(tmp_
 
 
 async def test_two_servers_that_start_together_upgrade_once(tmp_path):
-    """One waits for the other."""
+    """The second one waits for the first."""
     url = f"sqlite:///{tmp_path}/new.db"
 
     await asyncio.gather(upgrade(url), upgrade(url), upgrade(url))
@@ -87,7 +87,7 @@ async def test_two_servers_that_start_together_upgrade_once(tmp_path):
 
 @pytest.mark.postgres
 async def test_two_servers_that_start_together_upgrade_postgresql_once(postgres_server):
-    """One waits for the other there too."""
+    """PostgreSQL uses an advisory lock."""
     async with opened(postgres_server) as connection:
         await connection.rollback()
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -141,12 +141,12 @@ def damaged_database(file):
         (lambda file: file.write_bytes(file.read_bytes()[:5_000]), "damaged"),
         (damaged_database, "damaged"),
         (lambda file: (file.unlink(), file.mkdir()), "cannot be opened"),
-        (lambda file: (file.unlink(), other_programs_database(file)), "something else"),
+        (lambda file: (file.unlink(), other_programs_database(file)), "another program"),
     ],
     ids=["not-a-database", "truncated", "damaged", "folder", "other-program"],
 )
-async def test_an_unusable_file_is_told_in_a_sentence(sqlite_database, tmp_path, spoil, sentence):
-    """By the start, by the check and by the copy alike; no traceback, no driver's words."""
+async def test_an_unusable_file_is_reported_in_a_sentence(sqlite_database, tmp_path, spoil, sentence):
+    """The upgrade and the check report it alike, without the text of the driver's error."""
     spoil(tmp_path / "hullwatch.db")
 
     with pytest.raises(DatabaseUnusable, match=sentence):
@@ -154,12 +154,12 @@ async def test_an_unusable_file_is_told_in_a_sentence(sqlite_database, tmp_path,
     assert not (await check(sqlite_database.url, sqlite_database.cipher)).is_good
 
 
-async def test_a_locked_or_read_only_file_is_told_in_a_sentence(sqlite_database, tmp_path):
-    """So its owner knows whom to ask."""
+async def test_a_locked_or_read_only_file_is_reported_in_a_sentence(sqlite_database, tmp_path):
+    """The sentence names the cause, so that its owner can remove it."""
     with contextlib.closing(sqlite3.connect(tmp_path / "hullwatch.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseUnusable, match="locked"):
-            async with opened(sqlite_database.url, patience_s=0.05):
+            async with opened(sqlite_database.url, lock_wait_s=0.05):
                 pass
     with pytest.raises(DatabaseUnusable, match="read-only"):
         async with opened(sqlite_database.url, read_only=True) as connection:
@@ -167,16 +167,16 @@ async def test_a_locked_or_read_only_file_is_told_in_a_sentence(sqlite_database,
 
 
 @pytest.mark.parametrize("url", ["postgresql://asha:hidden@127.0.0.1:1/none", "postgresql://h.invalid/none"])
-async def test_a_server_that_is_not_there_is_told_in_a_sentence(url):
-    """Without the password."""
+async def test_an_unreachable_server_is_reported_in_a_sentence(url):
+    """Neither the error nor its cause holds the password."""
     with pytest.raises(DatabaseUnusable, match="cannot be reached") as caught:
         await upgrade(url)
     assert "hidden" not in repr(caught.value) + repr(caught.value.__cause__)
 
 
 @pytest.mark.postgres
-async def test_a_postgresql_database_that_does_not_exist_is_told_in_a_sentence(postgres_server):
-    """Its name is wrong, the server is right."""
+async def test_an_unknown_postgresql_database_is_reported_in_a_sentence(postgres_server):
+    """The server exists, but its database has another name."""
     with pytest.raises(DatabaseUnusable, match="no database of the name"):
         await upgrade(postgres_server.replace("/postgres?", "/elsewhere?"))
 
@@ -210,13 +210,13 @@ def test_an_address_that_cannot_be_used_is_refused(url):
 
 
 async def test_a_copy_is_consistent_while_the_database_is_written(sqlite_database, tmp_path):
-    """It holds whole transactions only, is the owner's alone, and opens like the original."""
+    """It holds whole transactions only, belongs to its owner alone, and opens like the original."""
     store = sqlite_database.open()
-    is_over, has_begun = False, asyncio.Event()
+    is_done, has_begun = False, asyncio.Event()
 
     async def register_in_pairs():
         number = 0
-        while not is_over:
+        while not is_done:
             async with store.begin() as work:
                 await work.users.add(user(f"left{number}"), "hash")
                 await work.users.add(user(f"right{number}"), "hash")
@@ -230,7 +230,7 @@ async def test_a_copy_is_consistent_while_the_database_is_written(sqlite_databas
     await has_begun.wait()
     file = tmp_path / "copy.db"
     await backup(sqlite_database.url, file)
-    is_over = True
+    is_done = True
     await writing
 
     assert file.stat().st_mode & 0o777 == 0o600
@@ -244,7 +244,7 @@ async def test_a_copy_is_consistent_while_the_database_is_written(sqlite_databas
 
 
 async def test_a_copy_never_replaces_a_file(sqlite_database, tmp_path):
-    """Nor does a refused one leave anything behind."""
+    """A refused copy leaves no file behind."""
     (tmp_path / "copies").mkdir()
     file = tmp_path / "copies" / "copy.db"
     file.write_text("precious")
@@ -287,7 +287,9 @@ async def test_an_empty_database_fails_its_check(tmp_path, sqlite_database):
     """It has to be upgraded first."""
     report = await check(f"sqlite:///{tmp_path}/empty.db", sqlite_database.cipher)
 
-    assert report.problems == ("The database is not in its newest form: run hullwatch db upgrade.",)
+    assert report.problems == (
+        "The database does not have the schema of this version: run hullwatch db upgrade.",
+    )
 
 
 async def test_a_row_without_its_owner_fails_the_check(sqlite_database, tmp_path):
@@ -302,7 +304,7 @@ async def test_a_row_without_its_owner_fails_the_check(sqlite_database, tmp_path
 
 
 async def test_a_damaged_index_fails_the_check(sqlite_database, tmp_path):
-    """Although the file opens."""
+    """The file itself still opens."""
     store = sqlite_database.open()
     await add_users(store, *(f"user{number}" for number in range(50)))
     await store.close()
@@ -320,7 +322,7 @@ async def test_a_damaged_index_fails_the_check(sqlite_database, tmp_path):
 
 
 def test_a_moved_database_opens_where_it_is(sqlite_template, tmp_path):
-    """Nothing in it names its place."""
+    """The file does not contain its own path."""
     shutil.copy(sqlite_template, tmp_path / "moved.db")
 
     assert run_apart(is_current(f"sqlite:///{tmp_path}/moved.db"))

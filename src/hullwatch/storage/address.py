@@ -1,4 +1,4 @@
-"""Where the database is: from `DATABASE_URL` to an address that SQLAlchemy's async drivers understand. Opening is in ``engine.py``."""
+"""Reads `DATABASE_URL` into an address for SQLAlchemy's async drivers."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read_url(url: str) -> URL:
     ``sqlite:///relative/path``, ``sqlite:////absolute/path`` and ``postgresql://…`` with libpq's ``sslmode`` and ``host``.
 
     Raises:
-        DatabaseUnusable: It is no such address; the sentence does not quote it, since it may hold a password.
+        DatabaseUnusable: It is no such address; the sentence does not quote it, because it can hold a password.
     """
     try:
         parsed = make_url(url)

@@ -1,7 +1,7 @@
-"""Sealing secrets for the database: AES-256-GCM, bound to the row they belong to. Where keys come from is in ``keys.py``.
+"""Encrypts secrets for the database with AES-256-GCM and binds each to its row.
 
-A sealed text reads ``v1:<key id>:<base64url of nonce, ciphertext and tag>``. Version, key id and place are authenticated along with it,
-so a text that was changed, or copied into another row, another column or another generation, does not open.
+An encrypted text reads ``v1:<key id>:<base64url of nonce, ciphertext and tag>``. Version, key id and place are authenticated along with it,
+so a text that was changed, or copied into another row, column or generation, cannot be decrypted.
 """
 
 import base64
@@ -20,6 +20,9 @@ _VERSION = "v1"
 _NONCE_BYTES = 12
 
 
+# Each place is authenticated with its secret. Changing one of these texts makes stored secrets unreadable.
+
+
 def token_place(user_id: str, generation: int) -> str:
     """Return the identity of a stored access token."""
     return f"broker_connections.access_token:{user_id}:{generation}"
@@ -31,12 +34,12 @@ def app_secret_place(user_id: str, app_id: str) -> str:
 
 
 def channel_address_place(channel_id: str) -> str:
-    """Return the identity of where a channel leads."""
+    """Return the identity of a channel's address."""
     return f"channels.address:{channel_id}"
 
 
 def signing_secret_place(channel_id: str) -> str:
-    """Return the identity of what a channel's messages are signed with."""
+    """Return the identity of a channel's signing secret."""
     return f"channels.signing_secret:{channel_id}"
 
 
@@ -51,7 +54,7 @@ def refresh_token_place(user_id: str) -> str:
 
 
 def installation_place(name: str) -> str:
-    """Return the identity of a sealed entry about the installation."""
+    """Return the identity of an entry of the installation."""
     return f"installation.value:{name}"
 
 

@@ -1,4 +1,4 @@
-"""How single values lie in a column: moments, texts, words of an enum, evidence. Tables are in ``models.py``."""
+"""Column types: moments, texts, symbols, words of an enum, JSON."""
 
 import json
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.market.instruments import Resolution, Symbol
 
 LONGEST_TEXT = 10_000
-"""Characters; nothing a person or Fyers gives us to keep is longer than an access token's 8,192."""
+"""Characters; the longest stored text is an access token of 8,192."""
 
 
 def check_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return the text if both databases can hold it unchanged.
+    """Return the text if both databases can store it unchanged.
 
     Raises:
         InvalidInput: It is too long, holds a NUL (which PostgreSQL refuses), or half a surrogate pair (which is not UTF-8).
@@ -40,7 +40,7 @@ class PlainText(TypeDecorator[str]):
         self.longest = longest
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Refuse what cannot be kept."""
+        """Refuse a text that cannot be stored."""
         return None if value is None else check_text(value, self.longest)
 
 
@@ -77,14 +77,14 @@ class ResolutionText(TypeDecorator[Resolution]):
 class UtcMoment(TypeDecorator[datetime]):
     """An aware moment, to the microsecond; comes back in UTC.
 
-    SQLite keeps no zone: there it lies as UTC text of fixed width, so that comparing texts compares moments.
+    SQLite stores no zone. It stores UTC text of fixed width, so that comparing texts compares moments.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into UTC; a naive one is a bug of the caller."""
+        """Convert an aware moment to UTC; a naive one is a bug of the caller."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -100,13 +100,13 @@ class UtcMoment(TypeDecorator[datetime]):
 
 
 class JsonText(TypeDecorator[Mapping[str, object]]):
-    """A small mapping as JSON text: PostgreSQL's jsonb refuses NULs that an escaped text may hold."""
+    """A small mapping as JSON text; PostgreSQL's jsonb refuses NULs that an escaped text can hold."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Mapping[str, object] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Write it; what JSON does not know is written as its text."""
+        """Write it; a value without a JSON form is written as its text."""
         return None if value is None else json.dumps(dict(value), default=str, sort_keys=True)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, object] | None:  # noqa: ARG002 - SQLAlchemy's signature
@@ -119,11 +119,11 @@ def _mapping(value: Any) -> Mapping[str, object]:
 
 
 def word_of(enum: type[StrEnum], name: str) -> Enum:
-    """Return the type of a column that holds a word of `enum`, held to it by a CHECK constraint called after `name`."""
+    """Return the type of a column with the words of `enum`, with a CHECK constraint named after `name`."""
     return Enum(
         enum,
         name=name,
-        native_enum=False,  # a new word then needs no ALTER TYPE, which SQLite has not
+        native_enum=False,  # a new word then needs no ALTER TYPE, which SQLite does not have
         create_constraint=True,
         length=32,
         values_callable=lambda words: [word.value for word in words],

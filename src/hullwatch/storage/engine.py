@@ -1,12 +1,4 @@
-"""Connections to the database, and the one seam at which drivers' errors become ours. Queries are in ``repositories/``.
-
-SQLite runs with a write-ahead log and ``synchronous=FULL``: each commit is on the disk before it is acknowledged, so neither a killed
-process nor a lost power supply takes it back. (NORMAL would survive the kill, but not the power cut.) It costs one fsync a commit,
-which is why a monitoring cycle commits once.
-
-A transaction that may write begins with ``BEGIN IMMEDIATE``: one that reads first and wants to write later would otherwise fail at once,
-without waiting, whenever another has written in between.
-"""
+"""Connections to the database, and the one place that translates drivers' errors."""
 
 import asyncio
 import logging
@@ -35,8 +27,8 @@ T = TypeVar("T")
 
 LIMIT_S: Final = 10.0
 """How long one statement, one wait for a connection, or one commit may take."""
-SQLITE_PATIENCE_S: Final = 5.0
-"""How long SQLite waits for another process's lock before it gives up; below `LIMIT_S`, so that its own answer is heard."""
+SQLITE_LOCK_WAIT_S: Final = 5.0
+"""How long SQLite waits for the lock of another process; below `LIMIT_S`, so that SQLite's own error is reported."""
 READ_ONLY: Final = "hullwatch_read_only"
 """Name of the execution option of a connection that only reads."""
 WITHOUT_FOREIGN_KEYS: Final = "hullwatch_without_foreign_keys"
@@ -50,12 +42,12 @@ FOREIGN_ERRORS: Final = (
     OSError,
     OverflowError,
 )
-"""What the drivers, SQLAlchemy and the network raise; `TimeoutError` is an `OSError`."""
-_SILENT = "The database does not answer at the moment. Nothing was changed; please try again."
+"""Errors of the drivers, SQLAlchemy and the network; `TimeoutError` is an `OSError`."""
+_NO_RESPONSE = "The database does not answer at the moment. Nothing was changed; please try again."
 _UNIQUE = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "23505"})
 _BAD_VALUE = ("SQLITE_MISMATCH", "SQLITE_TOOBIG", "22")
-_WRONG_FORM = ("SQLITE_ERROR", "SQLITE_SCHEMA", "42")
-"""No such table or column, and whatever else makes no sense to the database."""
+_WRONG_SCHEMA = ("SQLITE_ERROR", "SQLITE_SCHEMA", "42")
+"""No such table or column, and other statements that do not fit the schema."""
 _FOREIGN_KEY = frozenset({"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"})
 
 
@@ -64,7 +56,7 @@ def open_engine(
     *,
     pool_size: int = 5,
     limit_s: float = LIMIT_S,
-    patience_s: float = SQLITE_PATIENCE_S,
+    lock_wait_s: float = SQLITE_LOCK_WAIT_S,
     pooled: bool = True,
 ) -> AsyncEngine:
     """Return an engine for the database; connects only when first used.
@@ -79,19 +71,19 @@ def open_engine(
     else:
         options["poolclass"] = NullPool
     if address.get_backend_name() == "sqlite":
-        return _open_sqlite(address, options, patience_s)
+        return _open_sqlite(address, options, lock_wait_s)
     timeouts = {"timeout": limit_s, "command_timeout": limit_s}
     return create_async_engine(address, connect_args=timeouts, pool_pre_ping=pooled, **options)
 
 
-def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> AsyncEngine:
+def _open_sqlite(address: URL, options: dict[str, Any], lock_wait_s: float) -> AsyncEngine:
     # At DEBUG it writes every statement with its parameters, password hashes included.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
-    engine = create_async_engine(address, connect_args={"timeout": patience_s}, **options)
+    engine = create_async_engine(address, connect_args={"timeout": lock_wait_s}, **options)
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def create_privately(*_: object) -> None:
-        """Create the file for its owner only; its log and shared memory inherit that."""
+        """Create the file for its owner only; its log and shared memory inherit the mode."""
         file = sqlite_file(address)
         if file is not None:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,16 +92,17 @@ def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> As
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
-        """Set what SQLite forgets with each connection; transactions are begun below, not by the driver's guess."""
+        """Set the options of a connection. `begin` starts transactions, not the driver."""
         connection.isolation_level = None
         cursor = connection.cursor()
+        # FULL: a commit survives a power cut, not only a killed process. It costs one fsync, so a monitoring cycle commits once.
         for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=1000"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        """Take the write lock at the start, unless nothing will be written."""
+        """Take the write lock at the start, unless the transaction only reads."""
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
             return
         is_read_only = bool(connection.get_execution_options().get(READ_ONLY, False))
@@ -120,6 +113,7 @@ def _open_sqlite(address: URL, options: dict[str, Any], patience_s: float) -> As
             # A changed table is copied and dropped, and dropping it would delete the rows that refer to it. Inside a transaction
             # SQLite ignores this statement.
             connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        # IMMEDIATE: a transaction that reads first and writes later fails without waiting if another has written in between.
         connection.exec_driver_sql("BEGIN" if is_read_only else "BEGIN IMMEDIATE")
 
     return engine
@@ -131,42 +125,42 @@ async def answer_of(
     limit_s: float = LIMIT_S,
     interrupt: Callable[[], Awaitable[None]] | None = None,
 ) -> T:
-    """Await an operation of the database within the limit; the only place where foreign errors are met.
+    """Await an operation of the database within the limit, and translate its errors.
 
-    A cancelled caller waits for the operation to end before the cancellation goes on: one that is torn off leaves a connection behind that
-    nobody closes, and on SQLite a thread that still holds the write lock.
+    A cancelled caller waits until the operation has finished. Otherwise its connection stays open, and on SQLite a thread keeps the
+    write lock.
 
     Args:
         operation: What to await.
-        limit_s: After so many seconds it is interrupted; after as many again it is given up.
+        limit_s: After this many seconds it is interrupted; after the same time again it is abandoned.
         interrupt: How to interrupt it; None to cancel it.
 
     Raises:
-        Refusal: What `refusal_for` makes of the error, without any trace of it but class and code: the text of a driver's error may quote
-            rows and parameters.
+        Refusal: As `refusal_for` translates the error. Only its class and code are kept, because its text can quote rows and
+            parameters.
     """
     task = asyncio.ensure_future(operation)
-    is_cancelled = await _end_of(task, limit_s, interrupt)
+    is_cancelled = await _wait_for(task, limit_s, interrupt)
     if is_cancelled:
         raise asyncio.CancelledError
     if not task.done() or task.cancelled():
-        raise StorageUnavailable(_SILENT) from DatabaseFault("TimeoutError", None)
+        raise StorageUnavailable(_NO_RESPONSE) from DatabaseFault("TimeoutError", None)
     try:
         return task.result()
     except FOREIGN_ERRORS as error:
         refusal, fault = refusal_for(error), fault_of(error)
-    # Raised out here, so that the foreign error is neither cause nor context.
+    # Raised outside the block, so that the driver's error is neither cause nor context.
     raise refusal from fault
 
 
-async def _end_of(
+async def _wait_for(
     task: asyncio.Future[Any], limit_s: float, interrupt: Callable[[], Awaitable[None]] | None
 ) -> bool:
-    """Wait until the task has ended or is given up; return whether the waiting task was cancelled meanwhile."""
+    """Wait until the task has finished or is abandoned; return whether the caller was cancelled meanwhile."""
     now = asyncio.get_running_loop().time
     task.add_done_callback(
         lambda ended: ended.cancelled() or ended.exception()
-    )  # one given up has nobody to tell
+    )  # reads the error of an abandoned task
     is_cancelled = False
     for is_last in (False, True):
         deadline = now() + limit_s
@@ -185,7 +179,7 @@ async def _end_of(
 
 
 def fault_of(error: BaseException) -> DatabaseFault:
-    """Return what may be told of a foreign error."""
+    """Return the safe part of a driver's error."""
     origin = driver_error(error)
     return DatabaseFault(type(origin).__name__, code_of(origin))
 
@@ -210,25 +204,25 @@ def code_of(error: BaseException) -> str | None:
 
 
 def refusal_for(error: BaseException) -> Refusal:
-    """Return what a foreign error means to a caller."""
+    """Return what a driver's error means to the caller."""
     if isinstance(error, StatementError) and isinstance(error.orig, Refusal):
-        return error.orig  # a column refused the value before it was sent
+        return error.orig  # the column type refused the value before it was sent
     if isinstance(error, IntegrityError):
         return _broken_rule(code_of(driver_error(error)))
     code = code_of(driver_error(error)) or ""
     if isinstance(error, OverflowError) or code.startswith(_BAD_VALUE):
         return InvalidInput("A value is out of the range that can be stored.")
-    if code.startswith(_WRONG_FORM):
-        return StorageUnavailable("The database is not in the form this version of hullwatch needs.")
+    if code.startswith(_WRONG_SCHEMA):
+        return StorageUnavailable(
+            "The database does not have the schema of this version: run hullwatch db upgrade."
+        )
     if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
         if isinstance(error.orig, OverflowError):
             return InvalidInput("A value is out of the range that can be stored.")
         raise TypeError(
             f"a statement was given a value it cannot take: {type(error.orig).__name__}"
         ) from None
-    return StorageUnavailable(
-        "The database does not answer at the moment. Nothing was changed; please try again."
-    )
+    return StorageUnavailable(_NO_RESPONSE)
 
 
 def _broken_rule(code: str | None) -> Refusal:

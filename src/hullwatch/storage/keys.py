@@ -1,4 +1,4 @@
-"""Encryption keys: from a setting or from a key file that is made on first start. Sealing is in ``cipher.py``."""
+"""Encryption keys, from a setting or from a key file that is created on the first start."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ _HEADER = "# The first key encrypts, all decrypt. Without this file no stored Fy
 
 
 class EncryptionKey:
-    """256 bits; shown only by the id, which is a hash of them."""
+    """256 bits; only the id is shown, which is a hash of them."""
 
     __slots__ = ("_bytes", "id")
 
@@ -65,19 +65,19 @@ class EncryptionKey:
 
 
 class KeySource(Protocol):
-    """Where keys come from."""
+    """A source of keys."""
 
     def mark(self) -> object:
-        """Return something that differs once the keys have changed; cheap."""
+        """Return a value that changes when the keys change; cheap."""
         ...
 
     def read(self) -> Sequence[EncryptionKey]:
-        """Return the keys, the one that encrypts first; raises `KeysUnusable`."""
+        """Return the keys, first the one that encrypts; raises `KeysUnusable`."""
         ...
 
 
 class FixedKeys:
-    """Keys that a setting gave; they change with a restart only."""
+    """Keys of a setting; they change only with a restart."""
 
     def __init__(self, keys: Sequence[EncryptionKey]) -> None:
         if not keys:
@@ -96,7 +96,7 @@ class FixedKeys:
             ) from None
 
     def mark(self) -> object:
-        """Return the same thing for ever."""
+        """Return the keys, which never change."""
         return self._keys
 
     def read(self) -> Sequence[EncryptionKey]:
@@ -108,13 +108,13 @@ class FixedKeys:
 
 
 class KeyFile:
-    """Keys in a file that only its owner may read, one a line."""
+    """Keys in a file that only its owner may read, one per line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def mark(self) -> object:
-        """Return what changes when the file is replaced."""
+        """Return the identity and change time of the file."""
         try:
             found = self.path.stat()
         except OSError as error:
@@ -145,9 +145,9 @@ class KeyFile:
         return keys
 
     def ensure(self) -> None:
-        """Make the file with one new key unless it exists.
+        """Create the file with one new key, unless it exists.
 
-        It appears complete or not at all, and is never readable by others; of two processes that start together, one makes it.
+        It appears complete or not at all and is never readable by others. Of two processes that start together, one creates it.
         """
         if self.path.exists():
             return
@@ -165,7 +165,7 @@ class KeyFile:
             raise KeysUnusable(f"The key file {self.path} cannot be made: {error.strerror}.") from None
 
     def replace(self, keys: Sequence[EncryptionKey]) -> None:
-        """Put these keys in place of the present ones: all or nothing, and on the disk when this returns."""
+        """Replace the keys, all or nothing; they are on the disk when this returns."""
         try:
             self._write_draft(keys).replace(self.path)
             self._sync_folder()
@@ -173,7 +173,7 @@ class KeyFile:
             raise KeysUnusable(f"The key file {self.path} cannot be changed: {error.strerror}.") from None
 
     def remove_drafts(self) -> None:
-        """Remove what an interrupted change left behind; to be called by one process at a time."""
+        """Remove the drafts of an interrupted change; only one process may call this at a time."""
         for draft in self.path.parent.glob(f".{self.path.name}.*"):
             draft.unlink(missing_ok=True)
 
@@ -204,7 +204,7 @@ class KeyFile:
 
 
 def load_keys(encryption_keys: str | SecretText, data_dir: Path) -> FixedKeys | KeyFile:
-    """Return the keys of the setting, or, when it is empty, those of the key file in `data_dir`, made if missing.
+    """Return the keys of the setting, or, when it is empty, those of the key file in `data_dir`, which is created if missing.
 
     Raises:
         KeysUnusable: Setting or file hold no usable keys.

@@ -1,4 +1,4 @@
-"""Copies and checks of a database that may be in use: ``hullwatch db backup`` and ``db check``."""
+"""Copies and checks a database that may be in use: ``hullwatch db backup`` and ``db check``."""
 
 import os
 import secrets
@@ -20,12 +20,12 @@ _MOST_PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check found."""
+    """The result of a check."""
 
     problems: tuple[str, ...]
     """One sentence each, naming rows but no secrets; at most 100."""
     secrets: int = 0
-    """How many stored secrets were opened."""
+    """How many stored secrets were decrypted."""
 
     @property
     def is_good(self) -> bool:
@@ -34,9 +34,9 @@ class CheckReport:
 
 
 async def backup(url: str, file: Path) -> None:
-    """Copy an SQLite database, as it is at one moment, to a new file that only the owner may read, while it is in use.
+    """Copy an SQLite database at one moment, while it is in use, to a new file that only its owner may read.
 
-    The copy appears under its name when it is complete and on the disk. Its secrets open only with the key file, which is not in it.
+    The copy appears under its name when it is complete and on the disk. It does not include the key file that decrypts its secrets.
 
     Raises:
         DatabaseUnusable: The file exists, cannot be written, or the database is PostgreSQL, which has its own tool.
@@ -48,7 +48,7 @@ async def backup(url: str, file: Path) -> None:
         try:
             await _copy(url, draft)
             _sync(draft)
-            os.link(draft, file)  # unlike a rename, never over something that appeared meanwhile
+            os.link(draft, file)  # unlike a rename, never replaces a file that appeared meanwhile
             _sync(file.parent)
         finally:
             draft.unlink()
@@ -59,10 +59,12 @@ async def backup(url: str, file: Path) -> None:
 
 
 async def check(url: str, cipher: Cipher) -> CheckReport:
-    """Return whether the file is sound, its form current, its references whole and every secret readable; changes nothing."""
+    """Check the file, the schema, the foreign keys and every secret; changes nothing."""
     try:
         if not await is_current(url):
-            return CheckReport(("The database is not in its newest form: run hullwatch db upgrade.",))
+            return CheckReport(
+                ("The database does not have the schema of this version: run hullwatch db upgrade.",)
+            )
         async with opened(url, read_only=True) as connection:
             problems = await _structure_problems(connection)
             count, unreadable = await _unreadable_secrets(connection, cipher)
@@ -74,15 +76,13 @@ async def check(url: str, cipher: Cipher) -> CheckReport:
 async def _copy(url: str, draft: Path) -> None:
     async with opened(url, read_only=True) as connection:
         await connection.rollback()
-        await connection.execution_options(
-            isolation_level="AUTOCOMMIT"
-        )  # VACUUM wants no transaction around it
-        await connection.execute(text("PRAGMA query_only=OFF"))  # SQLite counts writing the copy as writing
+        await connection.execution_options(isolation_level="AUTOCOMMIT")  # VACUUM cannot run in a transaction
+        await connection.execute(text("PRAGMA query_only=OFF"))  # SQLite counts the copy as a write
         await connection.execute(text("VACUUM INTO :draft"), {"draft": str(draft)})
 
 
 def _make_draft(file: Path) -> Path:
-    """Make an empty file beside the wanted one, which SQLite then fills: it would make one that others may read."""
+    """Create an empty private file beside the final one; a file that SQLite creates is readable by others."""
     if file.exists():
         raise FileExistsError
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
@@ -100,7 +100,7 @@ def _sync(path: Path) -> None:
 
 async def _structure_problems(connection: AsyncConnection) -> list[str]:
     if connection.dialect.name != "sqlite":
-        return []  # PostgreSQL keeps its own promises; amcheck is for its administrator
+        return []  # PostgreSQL has amcheck for its administrator
     said = await connection.execute(text(f"PRAGMA integrity_check({_MOST_PROBLEMS})"))
     problems = [f"SQLite finds damage: {line}." for (line,) in said if line != "ok"]
     dangling = await connection.execute(text("PRAGMA foreign_key_check"))

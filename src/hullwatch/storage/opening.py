@@ -1,4 +1,4 @@
-"""One connection for upkeep, and why a database cannot be used, in one sentence. Serving people goes through ``store.py``."""
+"""One connection for maintenance, and the sentence for each reason why a database cannot be used."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,15 +17,15 @@ from hullwatch.storage.engine import (
 )
 from hullwatch.storage.failures import DatabaseUnusable
 
-UPKEEP_LIMIT_S: Final = 600.0
-"""How long one statement of upkeep may take; a check of a large database reads all of it."""
-UPKEEP_PATIENCE_S: Final = 10.0
-"""How long upkeep waits for a running server to let go of an SQLite file."""
+MAINTENANCE_LIMIT_S: Final = 600.0
+"""Time limit of one statement; a check of a large database reads all of it."""
+MAINTENANCE_LOCK_WAIT_S: Final = 10.0
+"""How long to wait for a running server to release an SQLite file."""
 
 _SENTENCES: Final = {
     "SQLITE_NOTADB": "The database file is not a database.",
     "SQLITE_CORRUPT": "The database file is damaged: restore a copy made with hullwatch db backup.",
-    "SQLITE_BUSY": "The database is locked by another program: end that first.",
+    "SQLITE_BUSY": "The database is locked by another program: stop that program first.",
     "SQLITE_READONLY": "The database file or its folder is read-only.",
     "SQLITE_CANTOPEN": "The database file cannot be opened: check its path and who may read and write it.",
     "SQLITE_PERM": "The database file cannot be opened: check who may read and write it.",
@@ -35,7 +35,7 @@ _SENTENCES: Final = {
     "28P01": "PostgreSQL refuses the password in HULLWATCH_DATABASE_URL.",
     "3D000": "PostgreSQL has no database of the name in HULLWATCH_DATABASE_URL.",
     "42501": "The user in HULLWATCH_DATABASE_URL may not change the database.",
-    "53300": "PostgreSQL has no connection to spare.",
+    "53300": "PostgreSQL has no free connection: raise max_connections or stop other programs.",
     "57P03": "PostgreSQL is starting up or shutting down: try again in a moment.",
 }
 
@@ -46,10 +46,14 @@ async def opened(
     *,
     read_only: bool = False,
     foreign_keys: bool = True,
-    patience_s: float = UPKEEP_PATIENCE_S,
+    lock_wait_s: float = MAINTENANCE_LOCK_WAIT_S,
 ) -> AsyncIterator[AsyncConnection]:
-    """Open one connection outside any pool; whatever goes wrong in the block is said as `DatabaseUnusable`."""
-    engine = open_engine(url, pooled=False, limit_s=UPKEEP_LIMIT_S, patience_s=patience_s)
+    """Open one connection outside any pool.
+
+    Raises:
+        DatabaseUnusable: A database error occurred in the block.
+    """
+    engine = open_engine(url, pooled=False, limit_s=MAINTENANCE_LIMIT_S, lock_wait_s=lock_wait_s)
     problem = fault = None
     try:
         async with engine.connect() as connection:

@@ -1,12 +1,12 @@
-"""Changing the encryption key while a server runs: ``hullwatch keys rotate``. Keys themselves are in ``keys.py``.
+"""Changes the encryption key while a server runs: ``hullwatch keys rotate``.
 
-The order keeps every secret readable at every moment, wherever the work is interrupted:
+Every secret stays readable at every moment, even if the rotation is interrupted:
 
-1. The key file gets a new first key; the old one stays behind it. Servers notice and seal with the new one from then on.
-2. Every stored secret is sealed anew, a batch a transaction.
-3. While nobody can store a secret, all are seen to be sealed with the new key; then the old one leaves the file.
+1. The key file gets a new first key; the old one stays behind it. Servers notice the change and encrypt with the new one.
+2. Every stored secret is encrypted again, one batch per transaction.
+3. While no server can store a secret, all are checked to be encrypted with the new key; then the old one is removed.
 
-Run again, it finds two keys in the file and goes on at step 2.
+A second run finds two keys in the file and continues at step 2.
 """
 
 import fcntl
@@ -33,42 +33,42 @@ _FROM_SETTING = (
 )
 
 _MOST_ROUNDS = 10
-"""Logins that fall between a rewrite and its verification cost a round each; so many in a row mean a stranger."""
+"""A login between a rewrite and its check costs one round. This many in a row mean another server with an old key file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationReport:
-    """What a rotation did."""
+    """The result of a rotation."""
 
     rewritten: int
-    """Secrets sealed anew by this run."""
+    """Secrets that this run encrypted again."""
     unreadable: tuple[str, ...]
-    """Secrets that no key opens, by what and whose they are; they were unusable before and still are."""
+    """Secrets that no key decrypts, by column and row; they were unusable before."""
     advice: str | None = None
-    """What is left for a person to do."""
+    """What the operator has to do next."""
 
 
 async def rotate(
     url: str, keys: FixedKeys | KeyFile, *, progress: Callable[[str], None] = lambda _: None
 ) -> RotationReport:
-    """Bring a new key into use, seal every stored secret with it and drop the old one; may be interrupted anywhere and run again.
+    """Add a new key, encrypt every stored secret with it and remove the old one; may be interrupted and run again.
 
     Args:
-        url: The database; it has to be in its newest form.
+        url: The database; it must have the schema of this version.
         keys: Where the present keys come from.
-        progress: Told of each step, in words.
+        progress: Called with a description of each step.
 
     Raises:
         KeysUnusable: The keys come from a setting that names only one, or another rotation is under way.
         DatabaseUnusable: The database cannot be used; run again later.
     """
     if isinstance(keys, KeyFile):
-        with _alone(keys.path.parent):
+        with _folder_locked(keys.path.parent):
             return await _rotate_file(url, keys, progress)
     if len(keys.read()) == 1:
         raise KeysUnusable(_FROM_SETTING)
     rewritten = await _rewrite_all(url, Cipher(keys), progress)
-    async with _nobody_sealing(url) as connection:
+    async with _encryption_locked(url) as connection:
         survey = await _survey(connection, Cipher(keys))
     if not survey.is_done:
         raise KeysUnusable(
@@ -82,7 +82,7 @@ async def _rotate_file(url: str, file: KeyFile, progress: Callable[[str], None])
     file.remove_drafts()
     keys = file.read()
     async with opened(url, read_only=True):
-        pass  # an unusable database is better met before the keys change
+        pass  # fails here if the database is unusable, before the keys change
     if len(keys) == 1:
         file.replace([EncryptionKey.make(), *keys])
         progress("added a new key")
@@ -90,7 +90,7 @@ async def _rotate_file(url: str, file: KeyFile, progress: Callable[[str], None])
     rewritten = 0
     for _ in range(_MOST_ROUNDS):
         rewritten += await _rewrite_all(url, cipher, progress)
-        async with _nobody_sealing(url) as connection:
+        async with _encryption_locked(url) as connection:
             survey = await _survey(connection, cipher)
             if survey.is_done:
                 progress("verified every secret")
@@ -109,7 +109,7 @@ class _Survey:
 
 
 async def _rewrite_all(url: str, cipher: Cipher, progress: Callable[[str], None]) -> int:
-    """Seal what is not sealed with the first key; return how many were."""
+    """Encrypt the secrets that the first key has not encrypted; return their number."""
     rewritten = 0
     for column in SEALED_COLUMNS:
         last = ""
@@ -135,7 +135,7 @@ async def _rewrite(connection: AsyncConnection, secret: SealedSecret, cipher: Ci
     column = secret.column
     done = await connection.execute(
         update(column.table)
-        # Only what was read: a login that happens meanwhile stores a newer secret, which is left alone.
+        # Only the secret that was read: a login meanwhile stores a newer one, which stays.
         .where(column.table.c[column.key] == secret.owner, column.table.c[column.name] == secret.sealed)
         .values({column.name: cipher.seal(plain, secret.place)})
     )
@@ -146,8 +146,7 @@ def _plain(secret: SealedSecret, cipher: Cipher) -> str | None:
     try:
         return cipher.open(secret.sealed, secret.place)
     except Undecryptable:
-        # The key check holds nothing but a known text, and any salt will do that is nobody's yet, so that a lost key does not keep the
-        # house shut for ever.
+        # The key check is a known text and the salt can be new, so a lost key does not lock the installation forever.
         if secret.owner == SHARING_SALT:
             return secrets.token_hex(32)
         return KEY_CHECK_TEXT if secret.owner == KEY_CHECK else None
@@ -168,8 +167,8 @@ async def _survey(connection: AsyncConnection, cipher: Cipher) -> _Survey:
 
 
 @asynccontextmanager
-async def _nobody_sealing(url: str) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction during which nobody seals: on SQLite it holds the only write lock, on PostgreSQL the lock on keys."""
+async def _encryption_locked(url: str) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction during which no secret can be stored: it holds the write lock of SQLite or the key lock on PostgreSQL."""
     async with opened(url) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(KEYS_LOCK, BigInteger))))
@@ -177,8 +176,8 @@ async def _nobody_sealing(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of keys, so that one rotation runs at a time; the system drops it with the process."""
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Lock a folder of keys, so that one rotation runs at a time; the system releases the lock with the process."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Which columns hold sealed secrets, for whoever has to touch them all. One secret at a time is the repositories' business."""
+"""All columns with encrypted secrets, for checks and key rotation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ BATCH = 200
 KEY_CHECK: Final = "key_check"
 SHARING_SALT: Final = "sharing_salt"
 KEY_CHECK_TEXT: Final = "these are the keys of this database"
-"""A known text that lies sealed in the database, to tell other keys from these."""
+"""A known text, stored encrypted, that shows whether the keys fit the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealedSecret:
-    """One stored secret: where it lies and what it is bound to; `repr` shows no ciphertext."""
+    """One stored secret; `repr` shows no ciphertext."""
 
     column: "SealedColumn"
     owner: str
@@ -48,17 +48,17 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """One column of sealed secrets."""
+    """One column of encrypted secrets."""
 
     what: str
-    """What a person calls it."""
+    """Its name in messages."""
     table: Table
     key: str
     name: str
     place: Callable[[RowMapping], str]
 
     async def after(self, connection: AsyncConnection, owner: str) -> list[SealedSecret]:
-        """Return the next secrets whose owners follow this one."""
+        """Return the next batch of secrets, of rows whose keys follow this one."""
         key, sealed = self.table.c[self.key], self.table.c[self.name]
         query = select(self.table).where(sealed.is_not(None), key > owner).order_by(key).limit(BATCH)
         found = (await connection.execute(query)).mappings()

@@ -1,4 +1,4 @@
-"""The database as the services see it: units of work over one engine. Satisfies `StorePort`."""
+"""The store of the services: units of work on one database. Satisfies `StorePort`."""
 
 import asyncio
 import secrets
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.secrets import SecretText
 from hullwatch.storage.cipher import Cipher, installation_place
-from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_PATIENCE_S, answer_of, open_engine
+from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_LOCK_WAIT_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
 from hullwatch.storage.repositories.installation import Installation
@@ -31,7 +31,7 @@ from hullwatch.storage.transaction import Transaction
 
 
 class UnitOfWork:
-    """One transaction; kept by `commit`, undone by leaving without it."""
+    """One transaction. `commit` keeps it; leaving without `commit` undoes it."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class UnitOfWork:
         self.installation = Installation(transaction)
 
     async def commit(self) -> None:
-        """Keep everything, on the disk when this returns.
+        """Keep everything; it is on the disk when this returns.
 
-        A cancelled caller waits for the end of a commit under way, so it is either kept or not, never abandoned in between.
+        A cancelled caller waits until a started commit has finished, so that its result is never unknown.
 
         Raises:
             StorageUnavailable: Nothing was kept, unless the connection broke while the database was confirming.
@@ -81,38 +81,38 @@ class Store:
         *,
         pool_size: int = 5,
         limit_s: float = LIMIT_S,
-        patience_s: float = SQLITE_PATIENCE_S,
+        lock_wait_s: float = SQLITE_LOCK_WAIT_S,
     ) -> None:
-        self._engine = open_engine(url, pool_size=pool_size, limit_s=limit_s, patience_s=patience_s)
+        self._engine = open_engine(url, pool_size=pool_size, limit_s=limit_s, lock_wait_s=lock_wait_s)
         self._cipher = cipher
         self._limit_s = limit_s
         self._is_postgresql = self._engine.dialect.name == "postgresql"
-        # SQLite lets one write at a time and makes the others poll; a queue of our own is fair and wakes at once.
-        self._turn = asyncio.Lock()
+        # SQLite allows one writer and makes the others poll. This lock is fair and wakes the next writer at once.
+        self._write_lock = asyncio.Lock()
         self._writer: asyncio.Task[object] | None = None
         self._on_deliveries: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def begin(self, *, read_only: bool = False) -> AsyncIterator[UnitOfWork]:
-        """Open a unit of work. One that is `read_only` waits for no writer, and the database refuses its writes.
+        """Open a unit of work. A `read_only` one waits for no writer, and the database refuses its writes.
 
         Raises:
-            StorageUnavailable: The database does not answer, or another process holds it too long.
+            StorageUnavailable: The database does not answer, or another process locks it too long.
         """
         if self._is_postgresql or read_only:
             async with self._open(read_only=read_only) as work:
                 yield work
             return
-        await self._take_turn()
+        await self._acquire_write_lock()
         try:
             async with self._open(read_only=False) as work:
                 yield work
         finally:
             self._writer = None
-            self._turn.release()
+            self._write_lock.release()
 
     def on_deliveries(self, callback: Callable[[], None]) -> None:
-        """Have this called whenever a unit of work was kept that put something into the outbox."""
+        """Call this after each commit that created deliveries."""
         self._on_deliveries = callback
 
     async def ping(self) -> None:
@@ -122,10 +122,10 @@ class Store:
             await answer_of(db_session.execute(text("SELECT 1")), limit_s=self._limit_s)
 
     async def check_keys(self) -> None:
-        """See that the keys are those the database was written with; leaves a sealed mark in a new one.
+        """Check that the keys fit the database; store the encrypted key check in a new one.
 
         Raises:
-            KeysUnusable: They are others.
+            KeysUnusable: They do not fit.
             StorageUnavailable: The database does not answer.
         """
         async with self.begin() as work:
@@ -140,15 +140,15 @@ class Store:
             self._cipher.open(sealed, installation_place(KEY_CHECK))
         except Undecryptable:
             raise KeysUnusable(
-                "The encryption keys are not those of this database: put the right key file back; if it is lost, run "
-                "hullwatch keys rotate, after which everyone logs in at Fyers once more."
+                "The encryption keys do not fit this database: restore its key file. If it is lost, run hullwatch keys "
+                "rotate; all users then log in at Fyers again."
             ) from None
 
     async def sharing_salt(self) -> SecretText:
-        """Return what names are hashed with where the processes of this installation share something; made by the first that asks.
+        """Return the salt of the hashed names that processes of this installation share; the first caller creates it.
 
         Raises:
-            KeysUnusable: It was sealed with another key.
+            KeysUnusable: It was encrypted with another key.
             StorageUnavailable: The database does not answer.
         """
         place = installation_place(SHARING_SALT)
@@ -156,12 +156,12 @@ class Store:
             if await work.installation.value(SHARING_SALT) is None:
                 await work.installation.put(SHARING_SALT, self._cipher.seal(secrets.token_hex(32), place))
                 await work.commit()
-        async with self.begin(read_only=True) as work:  # another process may have been first
+        async with self.begin(read_only=True) as work:  # another process can have stored its salt first
             sealed = await work.installation.value(SHARING_SALT)
         try:
             return SecretText(self._cipher.open(sealed or "", place))
         except Undecryptable:
-            raise KeysUnusable("The encryption keys are not those of this database.") from None
+            raise KeysUnusable("The encryption keys do not fit this database.") from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -180,25 +180,25 @@ class Store:
         finally:
             try:
                 await answer_of(db_session.close(), limit_s=self._limit_s)
-            except StorageUnavailable:  # what happened before counts; this connection is not used again
+            except StorageUnavailable:  # the earlier error counts; this connection is not used again
                 await answer_of(db_session.invalidate(), limit_s=self._limit_s)
 
     async def _begin(
         self, db_session: AsyncSession, options: dict[str, Any]
     ) -> Callable[[], Awaitable[None]] | None:
-        """Connect and begin; return what interrupts a running statement, where that is left to us."""
+        """Connect and begin; return the function that interrupts a running statement on SQLite."""
         connection = await db_session.connection(execution_options=options)
         if self._is_postgresql:
-            return None  # asyncpg has a time limit of its own
+            return None  # asyncpg has its own time limit
         driver_connection: Any = (await connection.get_raw_connection()).driver_connection
         return cast("Callable[[], Awaitable[None]]", driver_connection.interrupt)
 
-    async def _take_turn(self) -> None:
+    async def _acquire_write_lock(self) -> None:
         if self._writer is not None and self._writer is asyncio.current_task():
-            raise RuntimeError("this task has a unit of work open already: SQLite would wait for it for ever")
+            raise RuntimeError("this task already has an open unit of work: SQLite would wait for it forever")
         try:
             async with asyncio.timeout(self._limit_s):
-                await self._turn.acquire()
+                await self._write_lock.acquire()
         except TimeoutError:
             raise StorageUnavailable("The database is busy. Nothing was changed; please try again.") from None
         self._writer = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""One transaction's statements, each within its time and with its errors translated. What they say is in ``repositories/``."""
+"""The statements of one transaction, each with a time limit and with its errors translated."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar, cast
@@ -18,14 +18,14 @@ Values = Sequence[dict[str, Any]]
 REGISTRATION_LOCK = 0x68756C6C_0001
 KEYS_LOCK = 0x68756C6C_0002
 UPGRADE_LOCK = 0x68756C6C_0003
-"""PostgreSQL advisory locks; the upper half spells the product, so that others in the same database do not collide."""
+"""PostgreSQL advisory locks; the upper half spells the product, so that they do not collide with locks of other programs."""
 
-# Rows read again in one transaction show what its own bulk statements changed.
+# Rows that are read again in a transaction include the changes of its bulk statements.
 _OPTIONS = {"populate_existing": True, "synchronize_session": False}
 
 
 class Transaction:
-    """What repositories speak through."""
+    """Runs the statements of repositories."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Transaction:
         self._interrupt = interrupt
         self.is_postgresql = is_postgresql
         self.has_deliveries = False
-        """Whether anything was put into the outbox."""
+        """Whether deliveries were created."""
 
     async def rows(self, query: Select[T]) -> list[T]:
         """Return the first column, or the row object, of all rows."""
@@ -64,11 +64,11 @@ class Transaction:
             await self._answer_of(self._execute_many(statement, values))
 
     def insert(self, row: type[Base]) -> postgresql.Insert:
-        """Return an INSERT that knows ON CONFLICT, in the words of this database."""
+        """Return an INSERT with ON CONFLICT in the dialect of this database."""
         table = table_of(row)
         if self.is_postgresql:
             return postgresql.insert(table)
-        # Both know the same on_conflict methods; SQLAlchemy gives them no common type.
+        # Both dialects have the same on_conflict methods, but SQLAlchemy gives them no common type.
         return cast("postgresql.Insert", sqlite.insert(table))
 
     def insert_row(self, row: Base) -> postgresql.Insert:
@@ -76,9 +76,9 @@ class Transaction:
         return self.insert(type(row)).values(values_of(row))
 
     def insert_for_user(self, row: Base, user_id: str) -> postgresql.Insert:
-        """Return an INSERT of this row that does nothing when the user has been removed meanwhile.
+        """Return an INSERT of this row that does nothing when the user has been removed.
 
-        A foreign key alone would say so too, but by undoing the whole transaction, and with it what belongs to everybody else.
+        A foreign key error would undo the whole transaction, with the rows of all other users.
         """
         columns = table_of(type(row)).columns
         values = values_of(row)
@@ -87,7 +87,7 @@ class Transaction:
         return self.insert(type(row)).from_select(list(values), of_user)
 
     async def lock(self, number: int, *, shared: bool = False) -> None:
-        """Hold a lock until the transaction ends; on SQLite every transaction that writes holds the only one."""
+        """Hold a lock until the transaction ends. On SQLite a writing transaction already holds the only lock."""
         if self.is_postgresql:
             take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
             await self.execute(select(take(literal(number, BigInteger))))

@@ -1,4 +1,4 @@
-"""Bringing a database to the form this version needs. The steps are in ``migrations/``."""
+"""Migrates a database to the schema of this version."""
 
 from pathlib import Path
 from typing import Final
@@ -14,11 +14,11 @@ from hullwatch.storage.opening import opened
 from hullwatch.storage.transaction import UPGRADE_LOCK
 
 _TOO_OLD: Final = frozenset({"0001"})
-"""Migrations that 0.1.0 can still run and this version cannot."""
+"""Revisions from which 0.1.0 can upgrade and this version cannot."""
 
 
 async def upgrade(url: str) -> None:
-    """Bring the database to the newest form, creating it if needed: all pending steps in one transaction, or none.
+    """Run all pending migrations in one transaction, creating the database if needed.
 
     Raises:
         DatabaseUnusable: It cannot be opened, is damaged, is not hullwatch's, or comes from a newer version.
@@ -26,18 +26,18 @@ async def upgrade(url: str) -> None:
     async with opened(url, foreign_keys=False) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(UPGRADE_LOCK, BigInteger))))
-        await connection.run_sync(_run_steps)
+        await connection.run_sync(_run_migrations)
         await connection.commit()
 
 
 async def is_current(url: str) -> bool:
-    """Return whether the database has the form this version needs; False also for an empty one.
+    """Return whether the database has the schema of this version; False also for an empty one.
 
     Raises:
         DatabaseUnusable: As for `upgrade`.
     """
     async with opened(url, read_only=True) as connection:
-        return await connection.run_sync(_present_step) == _newest_step()
+        return await connection.run_sync(_present_revision) == _newest_revision()
 
 
 def _config() -> Config:
@@ -47,29 +47,31 @@ def _config() -> Config:
     return config
 
 
-def _newest_step() -> str | None:
+def _newest_revision() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
-def _present_step(connection: Connection) -> str | None:
-    """Return the step the database is at, None when it is empty."""
+def _present_revision(connection: Connection) -> str | None:
+    """Return the migration the database is at, None when it is empty."""
     present = MigrationContext.configure(connection).get_current_revision()
     if present is None:
         if inspect(connection).get_table_names():
-            raise DatabaseUnusable("The database holds something else: hullwatch needs one of its own.")
+            raise DatabaseUnusable(
+                "The database belongs to another program: give hullwatch a database of its own."
+            )
         return None
     if present in _TOO_OLD:
         raise DatabaseUnusable(
             "The database comes from a hullwatch before 0.1.0: run hullwatch db upgrade with version 0.1.0 first, then this version."
         )
-    known = {step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if present not in known:
         raise DatabaseUnusable("The database comes from a newer version of hullwatch: install that version.")
     return present
 
 
-def _run_steps(connection: Connection) -> None:
-    if _present_step(connection) == _newest_step():
+def _run_migrations(connection: Connection) -> None:
+    if _present_revision(connection) == _newest_revision():
         return
     config = _config()
     config.attributes["connection"] = connection

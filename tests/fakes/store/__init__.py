@@ -1,7 +1,4 @@
-"""A store in memory that satisfies `StorePort`; passes the same cases as the databases in ``tests/storage/test_store_contract.py``.
-
-A module per subject holds its repositories; ``tables`` is what they all work on, ``memory`` the store that hands out units of work.
-"""
+"""A store in memory that satisfies `StorePort`. It passes the same cases in ``tests/storage`` as the databases."""
 
 from fakes.store.memory import FakeStore, FakeUnitOfWork
 

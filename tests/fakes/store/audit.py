@@ -1,4 +1,4 @@
-"""The audit trail, the server's sign of life, and what is wrong at present."""
+"""The audit trail, the heartbeat and open incidents."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -53,11 +53,11 @@ class Audit(Repository):
         return before[-1:] + own[len(before) :]
 
     async def record_heartbeat(self, at: datetime) -> None:
-        """Remember that the server ran."""
+        """Store that the server ran."""
         self.tables.beats["server"] = at.astimezone(UTC)
 
     async def last_heartbeat(self) -> datetime | None:
-        """Return when the server was last known to run."""
+        """Return the last heartbeat."""
         return self.tables.beats.get("server")
 
     async def latest_by_user(
@@ -79,7 +79,7 @@ class Incidents(Repository):
         return [self.tables.incidents[subject] for subject in sorted(self.tables.incidents)]
 
     async def get(self, subject: str) -> Incident | None:
-        """Return what is open about the subject."""
+        """Return the open incident of the subject."""
         storable(subject)
         return self.tables.incidents.get(subject)
 
@@ -88,13 +88,13 @@ class Incidents(Repository):
         return self.tables.incidents.setdefault(incident.subject, kept(incident))
 
     async def note_bad(self, subject: str, *, at: datetime) -> None:
-        """Note that it still was wrong."""
+        """Store that the failure was seen."""
         known = self.tables.incidents.get(subject)
         if known is not None and known.bad_at < at:
             self.tables.incidents[subject] = kept(replace(known, bad_at=at))
 
     async def mark_notified(self, subject: str, *, at: datetime) -> bool:
-        """Note that operators are told."""
+        """Store that operators are notified."""
         known = self.tables.incidents.get(subject)
         if known is None or known.notified_at is not None:
             return False

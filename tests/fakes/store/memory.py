@@ -1,4 +1,4 @@
-"""The store itself and its units of work."""
+"""The store and its units of work."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -48,26 +48,26 @@ class FakeUnitOfWork:
 
 
 class FakeStore:
-    """The database, in memory. Set `is_down` to have it refuse; `commits` counts what was kept."""
+    """The database, in memory. It refuses everything while `is_down` is set; `commits` counts commits."""
 
     def __init__(self) -> None:
         self.tables = Tables()
         self.commits = 0
         self.is_down = False
         self.ring: Callable[[], None] = lambda: None
-        self._turn = asyncio.Lock()
+        self._write_lock = asyncio.Lock()
         self._writer: asyncio.Task | None = None
 
     @asynccontextmanager
     async def begin(self, *, read_only: bool = False) -> AsyncIterator[FakeUnitOfWork]:
-        """Open a unit of work; those that may write come one after the other."""
+        """Open a unit of work; only one may write at a time."""
         if read_only:
             self.check()
             yield FakeUnitOfWork(self)
             return
         if self._writer is not None and self._writer is asyncio.current_task():
             raise RuntimeError("this task has a unit of work open already")
-        async with self._turn:
+        async with self._write_lock:
             self.check()
             self._writer = asyncio.current_task()
             try:
@@ -76,7 +76,7 @@ class FakeStore:
                 self._writer = None
 
     def on_deliveries(self, callback: Callable[[], None]) -> None:
-        """Have this called when something was put into the outbox."""
+        """Call this after each commit that created deliveries."""
         self.ring = callback
 
     async def ping(self) -> None:

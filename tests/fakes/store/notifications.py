@@ -21,7 +21,7 @@ class Notifications(Repository):
     async def add(self, notification: Notification) -> bool:
         """Store it unless its incident has one of its kind."""
         notification = kept(notification)
-        told = {
+        known = {
             (other.user_id, other.kind, other.incident_id)
             for other in self.tables.notifications.values()
             if other.incident_id is not None
@@ -29,7 +29,7 @@ class Notifications(Repository):
         key = (notification.user_id, notification.kind, notification.incident_id)
         if notification.user_id not in self.tables.users or notification.id in self.tables.notifications:
             return False
-        if key in told:
+        if key in known:
             return False
         self.tables.notifications[notification.id] = notification
         self._fan_out(notification)

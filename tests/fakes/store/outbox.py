@@ -22,24 +22,24 @@ class Outbox(Repository):
     """The outbox."""
 
     async def add(self, notification: Notification, channel_id: str) -> None:
-        """Put a stored notice into the outbox for this one channel."""
+        """Create a delivery of a stored notice on this channel."""
         if notification.id not in self.tables.notifications or channel_id not in self.tables.channels:
             raise NotFound("What this belongs to no longer exists.")
         put_delivery(self.tables, notification, channel_id)
 
     async def has_due(self, *, now: datetime) -> bool:
-        """Return whether anything could be claimed."""
+        """Return whether a delivery is due."""
         return any(self._is_due(one, now) for one in self.tables.deliveries.values())
 
     async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
-        """Take on what is due, in turns between channels."""
-        turns: dict[str, int] = {}
+        """Claim due deliveries, alternating between channels."""
+        positions: dict[str, int] = {}
         due = []
         for one in sorted(self.tables.deliveries.values(), key=lambda one: (one.due_at, one.id)):
             channel = self.tables.channels[one.channel_id]
             if self._is_due(one, now) and channel.kind in wish.kinds:
-                turns[channel.id] = turns.get(channel.id, 0) + 1
-                due.append((channel.health.is_proven, turns[channel.id], one.due_at, one.id, channel.id))
+                positions[channel.id] = positions.get(channel.id, 0) + 1
+                due.append((channel.health.is_proven, positions[channel.id], one.due_at, one.id, channel.id))
         picked = wish.picked([(line[3], line[4], line[0]) for line in sorted(due)])
         for delivery_id in picked:
             line = self.tables.deliveries[delivery_id]
@@ -48,7 +48,7 @@ class Outbox(Repository):
         return [self._claimed(one) for one in taken]
 
     async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
-        """Store how attempts ended, and how channels do now."""
+        """Store the results of attempts and the health of channels."""
         for result in results:
             stored = self.tables.deliveries.get(result.id)
             if stored is None or stored.state is not DeliveryState.WAITING:
@@ -74,7 +74,7 @@ class Outbox(Repository):
         return [self._delivery(one) for one in own[:limit]]
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        """Return what could not be delivered, except tests, newest first."""
+        """Return failed deliveries, except tests, newest first."""
         found = [
             one
             for one in sorted(self.tables.deliveries.values(), key=lambda one: one.id)
@@ -82,10 +82,10 @@ class Outbox(Repository):
             and self.tables.notifications[one.notification_id].kind is not NotificationKind.TEST
         ]
         found.sort(key=lambda one: one.ended_at, reverse=True)
-        return [self._set_aside(one) for one in found[:limit]]
+        return [self._dead_letter(one) for one in found[:limit]]
 
     async def retry(self, delivery_id: str, *, now: datetime) -> bool:
-        """Let one that was set aside wait again."""
+        """Make a failed delivery due at once."""
         found = self.tables.deliveries.get(delivery_id)
         if found is None or found.state is not DeliveryState.FAILED_PERMANENTLY:
             return False
@@ -104,7 +104,7 @@ class Outbox(Repository):
         return True
 
     async def discard(self, delivery_id: str) -> bool:
-        """Remove one that was set aside."""
+        """Remove a failed delivery."""
         found = self.tables.deliveries.get(delivery_id)
         if found is None or found.state is not DeliveryState.FAILED_PERMANENTLY:
             return False
@@ -178,7 +178,7 @@ class Outbox(Repository):
             last_error=one.last_error,
         )
 
-    def _set_aside(self, one: StoredDelivery) -> DeadLetter:
+    def _dead_letter(self, one: StoredDelivery) -> DeadLetter:
         channel = self.tables.channels[one.channel_id]
         email = self.tables.users[one.user_id].email
         return DeadLetter(self._delivery(one), one.user_id, email, channel.kind, channel.hint)

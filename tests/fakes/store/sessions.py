@@ -1,4 +1,4 @@
-"""Connections with their tokens, apps and pending logins; login links; who wants sessions renewed."""
+"""Connections with their tokens, apps and pending logins; login links; consents to renewal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +49,7 @@ class Connections(Repository):
         return True
 
     async def save_observed(self, connections: Sequence[Connection]) -> None:
-        """Store what was observed of sessions that are still the stored ones."""
+        """Store the verification results of sessions that are still the stored ones."""
         for connection in map(kept, connections):
             stored = self.tables.connections.get(connection.user_id)
             if (
@@ -102,7 +102,7 @@ class Connections(Repository):
         self.tables.apps.pop(user_id, None)
 
     async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
-        """Store a login that was begun."""
+        """Store a login that was started."""
         storable(state_hash)
         pending = kept(pending)
         self.needs_user(pending.user_id)
@@ -134,7 +134,7 @@ class LoginLinks(Repository):
         return self.tables.login_links.get(value_hash)
 
     async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
-        """Take it for the first browser that asks."""
+        """Bind a link to the first browser that uses it."""
         storable(browser_hash)
         link = self.tables.login_links.get(value_hash)
         if link is None or now >= link.expires_at or link.browser_hash not in (None, browser_hash):
@@ -156,7 +156,7 @@ class LoginLinks(Repository):
 
 
 class Renewals(Repository):
-    """Who wants sessions renewed, and what with."""
+    """Consents to session renewal."""
 
     async def get(self, user_id: str) -> Renewal | None:
         """Return a user's consent."""
@@ -213,7 +213,7 @@ class Renewals(Repository):
     async def record_try(
         self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome
     ) -> bool:
-        """Store how the last try stands."""
+        """Store the outcome of the last try."""
         return self._change(user_id, tried_generation=generation, last_tried_at=at, last_outcome=outcome)
 
     async def remove(self, user_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is stored, in memory, and what repositories share: values as a database would give them back, keys as it would hold them."""
+"""The tables in memory, and the checks that a database makes on their values."""
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ LONGEST_TEXT = 10_000
 
 @dataclass(frozen=True)
 class StoredDelivery:
-    """One line of the outbox."""
+    """A row of the outbox."""
 
     id: str
     notification_id: str
@@ -70,7 +70,7 @@ class Tables:
 
 
 def storable(*values: object) -> None:
-    """Refuse texts that no database takes, wherever in a value they are."""
+    """Refuse texts that no database can store, anywhere in a value."""
     for value in values:
         if isinstance(value, str):
             if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -82,7 +82,7 @@ def storable(*values: object) -> None:
 
 
 def kept(value):
-    """Return a dataclass as a database would give it back: its texts storable, its moments aware and in UTC."""
+    """Return a dataclass as a database returns it, with its moments in UTC."""
     storable(value)
     moments = {
         part.name: _in_utc(getattr(value, part.name))
@@ -99,25 +99,25 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 class Repository:
-    """What the repositories share."""
+    """The base class of the repositories."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     def needs_user(self, user_id: str) -> None:
-        """Do as a foreign key does."""
+        """Check the foreign key to the user."""
         if user_id not in self.tables.users:
             raise NotFound("What this belongs to no longer exists.")
 
 
 def drop(table: dict, is_gone) -> None:
-    """Remove the lines whose value is to go."""
+    """Remove the rows whose value matches."""
     for key in [key for key, value in table.items() if is_gone(value)]:
         del table[key]
 
 
 def drop_strays(tables: Tables) -> None:
-    """Do as foreign keys do: a delivery goes with its notice and with its channel."""
+    """Remove the deliveries of removed notices and channels, as foreign keys do."""
     drop(tables.deliveries, lambda one: one.channel_id not in tables.channels)
     drop(tables.deliveries, lambda one: one.notification_id not in tables.notifications)
     for channel_id in tables.destinations.keys() - tables.channels.keys():

@@ -64,7 +64,7 @@ class Users(Repository):
         return len(self.tables.users)
 
     async def remove(self, user_id: str) -> None:
-        """Remove the user and what is the user's own."""
+        """Remove the user with all rows of the user."""
         held = self.tables
         for table in (
             held.users,
@@ -136,7 +136,7 @@ class Logins(Repository):
         self.tables.invites[value_hash] = (created_by, expires_at)
 
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
-        """Remove it and tell whether it was still good."""
+        """Remove it and return whether it had not expired."""
         _, expires_at = self.tables.invites.pop(value_hash, (None, now))
         return expires_at > now
 

@@ -1,4 +1,4 @@
-"""What coverage and the daily summary read: lines of a kind, lines about the server, signs of life; in memory, on SQLite and on PostgreSQL."""
+"""Queries of coverage and the daily summary: lines of a kind, lines about the server, heartbeats."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ STATUS = "monitoring.status"
 
 
 async def test_lines_of_a_kind_come_whole_and_in_order(store):
-    """One user's or everybody's; those of one moment in the order in which they were noted; exactly that kind."""
+    """Of one user or of all, of exactly that kind; lines of one moment in the order in which they were appended."""
     lines = [
         audit_entry(number, kind=STATUS, to_state=f"s{number}", user_id=user_id)
         for number, user_id in enumerate(["asha", "ravi", "asha"])
@@ -34,7 +34,7 @@ async def test_lines_of_a_kind_come_whole_and_in_order(store):
 
 
 async def test_lines_about_the_server_begin_with_the_one_before(store):
-    """Which says what it was doing when the time in question began."""
+    """The line before shows the state of the server at the start of the period."""
     lines = [
         audit_entry(number, kind=kind, user_id=None)
         for number, kind in enumerate(
@@ -51,8 +51,8 @@ async def test_lines_about_the_server_begin_with_the_one_before(store):
         assert await work.audit.server_lines(since=after(60)) == lines[-1:]
 
 
-async def test_a_sign_of_life_takes_the_place_of_the_last(store):
-    """However many there were, one moment is kept."""
+async def test_a_heartbeat_replaces_the_last_one(store):
+    """Only one moment is stored, whatever the number of heartbeats."""
     async with store.begin(read_only=True) as work:
         assert await work.audit.last_heartbeat() is None
     for number in range(3):
@@ -65,7 +65,7 @@ async def test_a_sign_of_life_takes_the_place_of_the_last(store):
 
 
 async def test_the_latest_line_before_a_moment(store):
-    """What each account's day begins with."""
+    """The day of each account starts in the state of this line."""
     await add_users(store, "asha", "ravi")
     lines = [audit_entry(number, kind=STATUS, to_state=f"s{number}") for number in range(3)]
     async with store.begin() as work:
@@ -78,7 +78,7 @@ async def test_the_latest_line_before_a_moment(store):
 
 
 async def test_signals_are_counted_in_time_and_late(store):
-    """Of the candles that opened within the span, those of the users who are asked about; who has none, or does not exist, is left out."""
+    """Only candles that opened in the period and only the given users count; users without signals are left out."""
     await add_users(store, "asha", "ravi", "meena")
     async with store.begin() as work:
         await work.watches.add(watch())
@@ -139,8 +139,8 @@ async def test_counting_signals_reads_the_day_of_these_users_alone(database):
     assert "SCAN" not in told
 
 
-async def test_who_wants_a_kind_of_notice_has_a_channel_that_is_on_and_carries_it(database):
-    """A channel that is off, or carries other kinds, asks for nothing."""
+async def test_users_wanting_a_kind_have_an_active_channel_for_it(database):
+    """A channel that is off, or delivers other kinds, does not count."""
     store = database.open()
     await add_users(store, "asha", "ravi", "meena", "tara")
     summary = NotificationKind.DAILY_SUMMARY

@@ -45,7 +45,7 @@ async def test_a_watch_comes_back_as_stored(work):
     ],
 )
 async def test_a_watchlist_has_no_line_twice(work, change, is_same):
-    """Symbol, resolution, period and rule together tell lines apart."""
+    """Two watches are the same if symbol, resolution, period and rule are."""
     await work.watches.add(watch())
 
     if is_same:
@@ -97,7 +97,7 @@ async def test_a_watch_is_removed_by_its_owner(work):
 
 
 async def test_watches_advance_and_never_go_back(work):
-    """Each to its own moment; unknown ones are passed over."""
+    """Each to its own moment; unknown ids are skipped."""
     for number in range(4):
         await work.watches.add(watch(f"w{number}", period=50 + number))
 
@@ -109,7 +109,7 @@ async def test_watches_advance_and_never_go_back(work):
     assert found == {"w0": after(5), "w1": after(10), "w2": NOW, "w3": NOW}
 
 
-async def test_a_wish_is_kept_as_it_was_last_said(work):
+async def test_the_latest_wish_is_stored(work):
     """One for each user; none before the first."""
     assert await work.watches.wish("asha") is None
 
@@ -212,8 +212,8 @@ async def test_a_notice_goes_out_once_per_incident(work):
     assert {found.id for found in await work.notifications.of_user("asha")} == {"n1", "n3", "n4", "n6", "n7"}
 
 
-async def test_two_who_tell_of_an_incident_at_once_send_one_notice(store):
-    """Exactly one of them is told to go on."""
+async def test_two_processes_store_one_notice_of_an_incident(store):
+    """Exactly one of the two calls returns True."""
     await add_users(store, "asha")
 
     async def tell(notification_id):
@@ -241,7 +241,7 @@ async def test_notifications_are_newest_first_and_remember_when_they_were_read(w
 
 
 async def test_the_audit_trail_is_read_newest_first(work):
-    """Of one moment, the one that was appended last comes first."""
+    """Of one moment, the line that was appended last comes first."""
     entries = [
         audit_entry(0, reason="one"),
         audit_entry(0, reason="two"),
@@ -271,7 +271,7 @@ async def test_the_audit_trail_can_be_narrowed_to_a_kind(work):
     assert await kinds("%") == set()
 
 
-async def test_who_was_told_of_a_shared_incident_is_known(work):
+async def test_users_with_a_notice_of_a_shared_incident_are_found(work):
     """Only of that kind and that incident."""
     kind = NotificationKind.NOT_READY
     await work.notifications.add(notification(incident_id="ready-1", kind=kind))

@@ -32,12 +32,12 @@ UNTIL = after(2)
 
 
 def wish(**changes) -> ClaimWish:
-    """Return the wish of a server that has nothing under way."""
+    """Return the wish of a server without deliveries under way."""
     return replace(ClaimWish(ALL, room=100, unproven_room=100, per_channel=4, under_way={}), **changes)
 
 
 def result(delivery_id: str = "n1.c1", state=DeliveryState.SENT, **changes) -> DeliveryResult:
-    """Return how an attempt ended."""
+    """Return the result of an attempt."""
     return replace(DeliveryResult(delivery_id, state, at=after(1), due_at=after(1)), **changes)
 
 
@@ -50,7 +50,7 @@ async def claim(store, *, now=NOW, until=UNTIL, **changes) -> list[str]:
 
 
 async def finish(store, *results, **healths) -> None:
-    """Store how attempts ended."""
+    """Store the results of attempts."""
     async with store.begin() as work:
         await work.outbox.finish(results, healths)
         await work.commit()
@@ -67,76 +67,76 @@ async def add(store, *notices, channels: tuple[Channel, ...] = ()) -> None:
 
 
 async def deliveries(store, user_id: str = "asha") -> dict[str, DeliveryState]:
-    """Return a user's deliveries and how they stand."""
+    """Return a user's deliveries with their states."""
     async with store.begin(read_only=True) as work:
         return {one.id: one.state for one in await work.outbox.of_user(user_id)}
 
 
 @pytest.fixture
-async def house(store):
+async def store_with_channel(store):
     """Return a store with two users, of whom one has a channel."""
     await add_users(store, "asha", "ravi")
     await add(store, channels=(channel(),))
     return store
 
 
-async def test_a_channel_comes_back_as_stored(house):
+async def test_a_channel_comes_back_as_stored(store_with_channel):
     """To its owner only, oldest first."""
     other = channel("c0", kinds=frozenset(), is_on=False, created_at=after(1), label="later")
-    await add(house, channels=(other, channel("c9", "ravi")))
+    await add(store_with_channel, channels=(other, channel("c9", "ravi")))
 
-    async with house.begin(read_only=True) as work:
+    async with store_with_channel.begin(read_only=True) as work:
         assert await work.channels.of_user("asha") == [channel(), other]
         assert await work.channels.get("asha", "c1") == channel()
         assert await work.channels.get("ravi", "c1") is None
         assert await work.channels.get("asha", "none") is None
 
 
-async def test_a_channel_of_nobody_is_refused(house):
+async def test_a_channel_of_an_unknown_user_is_refused(store_with_channel):
     """A user who was removed meanwhile gets none."""
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         with pytest.raises(NotFound):
             await work.channels.add(channel("c2", "ghost"), destination())
 
 
-async def test_a_channel_changes_its_label_kinds_and_switch(house):
-    """Nothing else, and nobody else's."""
+async def test_a_channel_changes_its_label_kinds_and_switch(store_with_channel):
+    """Other fields and other users' channels stay."""
     changed = channel(label="new", kinds=frozenset({NotificationKind.NOT_READY}), is_on=False)
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         await work.channels.update(replace(changed, hint="other", kind=ChannelKind.EMAIL))
         await work.channels.update(channel(user_id="ravi", label="stolen"))
         await work.commit()
 
-    async with house.begin(read_only=True) as work:
+    async with store_with_channel.begin(read_only=True) as work:
         assert await work.channels.of_user("asha") == [changed]
 
 
-async def test_a_channel_goes_with_its_deliveries(house):
+async def test_a_removed_channel_takes_its_deliveries_along(store_with_channel):
     """And only its owner removes it."""
-    await add(house, notification())
-    async with house.begin() as work:
+    await add(store_with_channel, notification())
+    async with store_with_channel.begin() as work:
         assert not await work.channels.remove("ravi", "c1")
         assert await work.channels.remove("asha", "c1")
         assert not await work.channels.remove("asha", "c1")
         await work.commit()
 
-    assert await deliveries(house) == {}
+    assert await deliveries(store_with_channel) == {}
 
 
-async def test_a_user_goes_with_channels_and_outbox(house):
+async def test_a_removed_user_takes_channels_and_deliveries_along(store_with_channel):
     """Nothing is sent for somebody who has left."""
-    await add(house, notification())
-    async with house.begin() as work:
+    await add(store_with_channel, notification())
+    async with store_with_channel.begin() as work:
         await work.users.remove("asha")
         await work.commit()
 
-    assert await claim(house) == []
+    assert await claim(store_with_channel) == []
 
 
-async def test_a_notice_enters_the_outbox_once_for_each_channel_that_carries_it(house):
+async def test_a_notice_gets_one_delivery_per_channel_of_its_kind(store_with_channel):
     """Which is on, belongs to its user, and was there before it."""
     await add(
-        house,
+        store_with_channel,
         notification(),
         channels=(
             channel("c2", kind=ChannelKind.EMAIL),
@@ -145,19 +145,22 @@ async def test_a_notice_enters_the_outbox_once_for_each_channel_that_carries_it(
             channel("his", "ravi"),
         ),
     )
-    await add(house, channels=(channel("later"),))
+    await add(store_with_channel, channels=(channel("later"),))
 
-    assert await deliveries(house) == {"n1.c1": DeliveryState.WAITING, "n1.c2": DeliveryState.WAITING}
-    assert await deliveries(house, "ravi") == {}
+    assert await deliveries(store_with_channel) == {
+        "n1.c1": DeliveryState.WAITING,
+        "n1.c2": DeliveryState.WAITING,
+    }
+    assert await deliveries(store_with_channel, "ravi") == {}
 
 
-async def test_an_incident_enters_the_outbox_once(house):
-    """However often it is told."""
+async def test_an_incident_is_delivered_once(store_with_channel):
+    """A second notice of the incident creates no delivery."""
     first, again = notification(incident_id="i1"), notification("n2", incident_id="i1")
-    await add(house, first, again)
+    await add(store_with_channel, first, again)
 
-    assert list(await deliveries(house)) == ["n1.c1"]
-    async with house.begin(read_only=True) as work:
+    assert list(await deliveries(store_with_channel)) == ["n1.c1"]
+    async with store_with_channel.begin(read_only=True) as work:
         assert await work.notifications.was_notified("asha", first.kind, "i1")
         assert not await work.notifications.was_notified("asha", first.kind, "i2")
         assert not await work.notifications.was_notified("asha", NotificationKind.SIGNAL, "i1")
@@ -165,7 +168,7 @@ async def test_an_incident_enters_the_outbox_once(house):
 
 
 @pytest.mark.parametrize("kind", sorted(PAGE_ONLY))
-async def test_what_is_told_of_channels_travels_on_none(store, kind):
+async def test_notices_about_channels_are_delivered_on_none(store, kind):
     """Even on a channel that was made to carry it."""
     await add_users(store, "asha")
     await add(store, notification(kind=kind), channels=(channel(kinds=EVERY),))
@@ -175,60 +178,60 @@ async def test_what_is_told_of_channels_travels_on_none(store, kind):
     assert await deliveries(store) == {}
 
 
-async def test_what_is_undone_leaves_nothing_in_the_outbox(house):
-    """The notice and its deliveries are in one transaction with the change they tell of."""
-    async with house.begin() as work:
+async def test_an_undone_transaction_leaves_no_delivery(store_with_channel):
+    """The notice and its deliveries are in one transaction with the change they report."""
+    async with store_with_channel.begin() as work:
         await work.notifications.add(notification())
 
-    assert await deliveries(house) == {}
-    assert not await claim(house)
+    assert await deliveries(store_with_channel) == {}
+    assert not await claim(store_with_channel)
 
 
-async def test_notices_that_nobody_carries_are_not_stored_where_that_is_asked(house):
-    """Signals are in the page anyway; those that exist already are not told again."""
+async def test_add_carried_stores_only_notices_that_a_channel_delivers(store_with_channel):
+    """Signals are in the page anyway; existing notices are not returned again."""
     signals = [
         notification(f"n{number}", owner, kind=NotificationKind.SIGNAL, incident_id=f"i{number}")
         for number, owner in ((1, "asha"), (2, "ravi"), (3, "asha"))
     ]
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         first = await work.notifications.add_carried(signals[:2])
         second = await work.notifications.add_carried([*signals, replace(signals[0], id="n9")])
         nothing = await work.notifications.add_carried([])
         await work.commit()
 
     assert (first, second, nothing) == ([signals[0]], [signals[2]], [])
-    assert sorted(await deliveries(house)) == ["n1.c1", "n3.c1"]
+    assert sorted(await deliveries(store_with_channel)) == ["n1.c1", "n3.c1"]
 
 
-async def test_a_channel_that_is_off_carries_nothing(house):
-    """Nor does it keep what waited for it: turned on again, it does not tell of yesterday."""
-    await add(house, notification())
-    async with house.begin() as work:
+async def test_a_channel_that_is_off_gets_no_deliveries(store_with_channel):
+    """Its waiting deliveries are removed, so that turning it on sends no old notices."""
+    await add(store_with_channel, notification())
+    async with store_with_channel.begin() as work:
         await work.channels.update(channel(is_on=False))
         await work.commit()
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         assert await work.notifications.add_carried([notification("n2")]) == []
 
-    assert await deliveries(house) == {}
+    assert await deliveries(store_with_channel) == {}
 
 
-async def test_a_claim_holds_until_it_runs_out(house):
-    """Then the server that made it has died, and another one sends the same delivery."""
-    await add(house, notification())
-    async with house.begin(read_only=True) as work:
+async def test_a_claim_holds_until_it_expires(store_with_channel):
+    """After that the first server counts as stopped, and another one sends the same delivery."""
+    await add(store_with_channel, notification())
+    async with store_with_channel.begin(read_only=True) as work:
         assert await work.outbox.has_due(now=NOW)
 
-    assert await claim(house) == ["n1.c1"]
-    assert await claim(house) == []
-    async with house.begin(read_only=True) as work:
+    assert await claim(store_with_channel) == ["n1.c1"]
+    assert await claim(store_with_channel) == []
+    async with store_with_channel.begin(read_only=True) as work:
         assert not await work.outbox.has_due(now=NOW)
-    assert await claim(house, now=UNTIL, until=after(4)) == ["n1.c1"]
+    assert await claim(store_with_channel, now=UNTIL, until=after(4)) == ["n1.c1"]
 
 
-async def test_what_is_claimed_is_whole(house):
+async def test_a_claimed_delivery_has_all_it_needs(store_with_channel):
     """Everything that sending needs, the opened address included."""
-    await add(house, notification(incident_id="i1"))
-    async with house.begin() as work:
+    await add(store_with_channel, notification(incident_id="i1"))
+    async with store_with_channel.begin() as work:
         [taken] = await work.outbox.claim(wish(), now=NOW, until=UNTIL)
 
     assert taken.notification == notification(incident_id="i1")
@@ -242,90 +245,90 @@ async def test_what_is_claimed_is_whole(house):
     assert "canary" not in repr(taken)
 
 
-async def test_nothing_is_claimed_before_it_is_due(house):
+async def test_nothing_is_claimed_before_it_is_due(store_with_channel):
     """Nor while its channel is paused."""
-    await add(house, notification(created_at=after(5)))
-    assert await claim(house, now=after(4)) == []
+    await add(store_with_channel, notification(created_at=after(5)))
+    assert await claim(store_with_channel, now=after(4)) == []
 
-    await finish(house, c1=ChannelHealth(failures=1, failing_since=NOW, paused_until=after(10)))
-    assert await claim(house, now=after(9)) == []
-    assert await claim(house, now=after(10)) == ["n1.c1"]
+    await finish(store_with_channel, c1=ChannelHealth(failures=1, failing_since=NOW, paused_until=after(10)))
+    assert await claim(store_with_channel, now=after(9)) == []
+    assert await claim(store_with_channel, now=after(10)) == ["n1.c1"]
 
 
-async def test_a_test_is_due_whatever_its_channel_does(house):
+async def test_a_test_is_due_whatever_its_channel_does(store_with_channel):
     """On a paused channel, on one that is off, and without any kind."""
     paused = ChannelHealth(failures=1, failing_since=NOW, paused_until=after(10))
-    await add(house, channels=(channel("c2", is_on=False, kinds=frozenset()),))
-    await finish(house, c1=paused)
-    async with house.begin() as work:
+    await add(store_with_channel, channels=(channel("c2", is_on=False, kinds=frozenset()),))
+    await finish(store_with_channel, c1=paused)
+    async with store_with_channel.begin() as work:
         for channel_id in ("c1", "c2"):
             notice = notification(f"t-{channel_id}", kind=NotificationKind.TEST)
             await work.notifications.add(notice)
             await work.outbox.add(notice, channel_id)
         await work.commit()
 
-    assert await claim(house) == ["t-c1.c1", "t-c2.c2"]
+    assert await claim(store_with_channel) == ["t-c1.c1", "t-c2.c2"]
 
 
-async def test_a_test_of_a_channel_that_is_gone_is_refused(house):
+async def test_a_test_of_a_channel_that_is_gone_is_refused(store_with_channel):
     """Its user removed it in another tab."""
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         await work.notifications.add(notification())
         with pytest.raises(NotFound):
             await work.outbox.add(notification(), "gone")
 
 
-async def test_channels_take_turns(house):
+async def test_claims_alternate_between_channels(store_with_channel):
     """One with a long queue does not stand in front of the others."""
     good = ChannelHealth(last_sent_at=NOW)
-    await add(house, channels=(channel("c2"),))
-    await add(house, *(notification(f"a{number:02}") for number in range(30)))
-    async with house.begin() as work:
+    await add(store_with_channel, channels=(channel("c2"),))
+    await add(store_with_channel, *(notification(f"a{number:02}") for number in range(30)))
+    async with store_with_channel.begin() as work:
         await work.channels.update(channel("c2", kinds=frozenset()))
         await work.commit()
-    await finish(house, c1=good, c2=good)
+    await finish(store_with_channel, c1=good, c2=good)
 
-    taken = await claim(house, room=6)
+    taken = await claim(store_with_channel, room=6)
     assert sorted(one.partition(".")[2] for one in taken) == ["c1"] * 3 + ["c2"] * 3
-    more = await claim(house, room=100, under_way={"c1": 3, "c2": 4})
+    more = await claim(store_with_channel, room=100, under_way={"c1": 3, "c2": 4})
     assert more == ["a03.c1"]
 
 
-async def test_channels_that_may_hang_get_one_attempt_each_and_no_more_than_their_room(house):
+async def test_unproven_channels_get_one_attempt_each_within_their_limit(store_with_channel):
     """However many of them there are, one that works is not kept waiting."""
-    await add(house, channels=tuple(channel(f"dead{number}") for number in range(10)))
-    await add(house, *(notification(f"a{number}") for number in range(3)))
+    await add(store_with_channel, channels=tuple(channel(f"dead{number}") for number in range(10)))
+    await add(store_with_channel, *(notification(f"a{number}") for number in range(3)))
     failing = ChannelHealth(failures=3, failing_since=NOW, last_sent_at=NOW)
-    await finish(house, c1=ChannelHealth(last_sent_at=NOW), dead0=failing)
+    await finish(store_with_channel, c1=ChannelHealth(last_sent_at=NOW), dead0=failing)
 
-    taken = await claim(house, room=6, unproven_room=2)
+    taken = await claim(store_with_channel, room=6, unproven_room=2)
 
     lanes = [one.partition(".")[2] for one in taken]
     assert lanes.count("c1") == 3
     assert len(lanes) == 5
     assert len(set(lanes)) == 3
     busy = {lane: lanes.count(lane) for lane in lanes}
-    assert not await claim(house, room=6, unproven_room=0, under_way=busy)
-    again = await claim(house, room=6, unproven_room=6, under_way=busy)
+    assert not await claim(store_with_channel, room=6, unproven_room=0, under_way=busy)
+    again = await claim(store_with_channel, room=6, unproven_room=6, under_way=busy)
     assert {one.partition(".")[2] for one in again}.isdisjoint(lanes)
 
 
-async def test_only_the_kinds_asked_for_are_claimed(house):
+async def test_only_the_requested_kinds_are_claimed(store_with_channel):
     """Each kind of channel has room of its own."""
-    await add(house, notification(), channels=(channel("c2", kind=ChannelKind.EMAIL),))
+    await add(store_with_channel, notification(), channels=(channel("c2", kind=ChannelKind.EMAIL),))
 
-    assert await claim(house, kinds=frozenset({ChannelKind.EMAIL})) == ["n1.c2"]
-    assert await claim(house, room=0) == []
+    assert await claim(store_with_channel, kinds=frozenset({ChannelKind.EMAIL})) == ["n1.c2"]
+    assert await claim(store_with_channel, room=0) == []
 
 
-async def test_results_are_stored_together(house):
-    """Sent, to be tried again, and set aside, with how the channel does."""
-    await add(house, notification("n1"), notification("n2"), notification("n3"))
-    await claim(house)
+async def test_results_are_stored_together(store_with_channel):
+    """Sent, waiting for a retry and failed, together with the health of the channel."""
+    await add(store_with_channel, notification("n1"), notification("n2"), notification("n3"))
+    await claim(store_with_channel)
     health = ChannelHealth(after(1), 2, after(0.5), "it did not answer in time", after(3))
 
     await finish(
-        house,
+        store_with_channel,
         result("n1.c1"),
         result("n2.c1", DeliveryState.WAITING, due_at=after(5), error="it did not answer in time"),
         result("n3.c1", DeliveryState.FAILED_PERMANENTLY, error="the server answered 400"),
@@ -334,7 +337,7 @@ async def test_results_are_stored_together(house):
         gone=health,
     )
 
-    async with house.begin(read_only=True) as work:
+    async with store_with_channel.begin(read_only=True) as work:
         found = {one.id: one for one in await work.outbox.of_user("asha")}
         [stored] = await work.channels.of_user("asha")
         aside = await work.outbox.dead_letters()
@@ -352,39 +355,41 @@ async def test_results_are_stored_together(house):
     assert [(one.delivery.id, one.email, one.channel_hint) for one in aside] == [
         ("n3.c1", "asha@example.com", "https://x.in/…")
     ]
-    assert await claim(house, now=after(4)) == []
-    assert await claim(house, now=after(5), until=after(9)) == ["n2.c1"]
+    assert await claim(store_with_channel, now=after(4)) == []
+    assert await claim(store_with_channel, now=after(5), until=after(9)) == ["n2.c1"]
 
 
-async def test_what_has_ended_does_not_end_again(house):
-    """A server that was thought dead and comes back changes nothing."""
-    await add(house, notification())
-    await claim(house)
-    await finish(house, result())
+async def test_a_finished_delivery_is_not_finished_again(store_with_channel):
+    """A server that returns after its claim expired changes nothing."""
+    await add(store_with_channel, notification())
+    await claim(store_with_channel)
+    await finish(store_with_channel, result())
 
-    await finish(house, result(state=DeliveryState.FAILED_PERMANENTLY, error="late"))
+    await finish(store_with_channel, result(state=DeliveryState.FAILED_PERMANENTLY, error="late"))
 
-    assert await deliveries(house) == {"n1.c1": DeliveryState.SENT}
-
-
-async def test_one_that_is_to_be_tried_again_waits_for_its_moment_and_not_for_the_end_of_its_claim(house):
-    """The attempt has ended, so nobody has it any more."""
-    await add(house, notification())
-    await claim(house, until=after(30))
-    await finish(house, result(state=DeliveryState.WAITING, due_at=after(5), error="busy"))
-
-    assert await claim(house, now=after(4), until=after(34)) == []
-    assert await claim(house, now=after(5), until=after(35)) == ["n1.c1"]
+    assert await deliveries(store_with_channel) == {"n1.c1": DeliveryState.SENT}
 
 
-async def test_a_set_aside_notice_is_tried_again_or_discarded(house):
-    """As if new, and at once; what was not set aside is neither."""
-    await add(house, notification("n1"), notification("n2"), notification("n3"))
+async def test_a_retry_waits_for_its_moment_and_not_for_the_claim_to_expire(store_with_channel):
+    """The attempt has finished, so its claim is removed."""
+    await add(store_with_channel, notification())
+    await claim(store_with_channel, until=after(30))
+    await finish(store_with_channel, result(state=DeliveryState.WAITING, due_at=after(5), error="busy"))
+
+    assert await claim(store_with_channel, now=after(4), until=after(34)) == []
+    assert await claim(store_with_channel, now=after(5), until=after(35)) == ["n1.c1"]
+
+
+async def test_a_failed_delivery_is_retried_or_discarded(store_with_channel):
+    """At once and as if new; a delivery that has not failed is neither."""
+    await add(store_with_channel, notification("n1"), notification("n2"), notification("n3"))
     paused = ChannelHealth(failures=4, failing_since=NOW, paused_until=after(60))
     aside = DeliveryState.FAILED_PERMANENTLY
-    await finish(house, result("n1.c1", aside, error="no"), result("n2.c1", aside, error="no"), c1=paused)
+    await finish(
+        store_with_channel, result("n1.c1", aside, error="no"), result("n2.c1", aside, error="no"), c1=paused
+    )
 
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         assert await work.outbox.retry("n1.c1", now=after(10))
         assert not await work.outbox.retry("n1.c1", now=after(10))
         assert await work.outbox.discard("n2.c1")
@@ -392,39 +397,46 @@ async def test_a_set_aside_notice_is_tried_again_or_discarded(house):
         assert not await work.outbox.discard("n3.c1")
         await work.commit()
 
-    assert await deliveries(house) == {"n1.c1": DeliveryState.WAITING, "n3.c1": DeliveryState.WAITING}
-    assert await claim(house, now=after(10), until=after(12)) == ["n3.c1"]
-    await finish(house, result("n3.c1"), c1=ChannelHealth(last_sent_at=after(10)))
-    async with house.begin() as work:
+    assert await deliveries(store_with_channel) == {
+        "n1.c1": DeliveryState.WAITING,
+        "n3.c1": DeliveryState.WAITING,
+    }
+    assert await claim(store_with_channel, now=after(10), until=after(12)) == ["n3.c1"]
+    await finish(store_with_channel, result("n3.c1"), c1=ChannelHealth(last_sent_at=after(10)))
+    async with store_with_channel.begin() as work:
         (again,) = await work.outbox.claim(wish(), now=after(10), until=after(12))
     assert (again.id, again.attempts, again.created_at) == ("n1.c1", 0, after(10))
 
 
-async def test_a_test_is_no_operators_business(house):
-    """One that failed is not among what was set aside."""
+async def test_a_failed_test_is_not_a_dead_letter(store_with_channel):
+    """Only its own user sees that it failed."""
     notice = notification(kind=NotificationKind.TEST)
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         await work.notifications.add(notice)
         await work.outbox.add(notice, "c1")
         await work.outbox.finish([result(state=DeliveryState.FAILED_PERMANENTLY, error="no")], {})
         await work.commit()
 
-    async with house.begin(read_only=True) as work:
+    async with store_with_channel.begin(read_only=True) as work:
         assert await work.outbox.dead_letters() == []
 
 
-async def test_old_lines_are_removed_and_live_ones_stay(house):
-    """In batches; a notice that waits on a channel, or was set aside, stays however old and read it is."""
+async def test_old_lines_are_removed_and_live_ones_stay(store_with_channel):
+    """In batches; a notice that waits on a channel, or has failed, stays whatever its age."""
     names = ("sent", "aside", "waiting", "unread", "young")
-    await add(house, *(notification(name) for name in names[:4]), notification("young", created_at=after(50)))
+    await add(
+        store_with_channel,
+        *(notification(name) for name in names[:4]),
+        notification("young", created_at=after(50)),
+    )
     await finish(
-        house,
+        store_with_channel,
         result("sent.c1"),
         result("aside.c1", DeliveryState.FAILED_PERMANENTLY, error="no", at=after(40)),
         result("unread.c1"),
         result("young.c1", at=after(50)),
     )
-    async with house.begin() as work:
+    async with store_with_channel.begin() as work:
         for name in ("sent", "aside", "waiting", "young"):
             await work.notifications.mark_read("asha", name, at=after(2))
         first = await work.outbox.purge(sent_before=after(30), others_before=after(30), limit=1)
@@ -433,30 +445,30 @@ async def test_old_lines_are_removed_and_live_ones_stay(house):
         await work.commit()
 
     assert (first, second, third) == (2, 1, 0)
-    assert sorted(await deliveries(house)) == ["aside.c1", "waiting.c1", "young.c1"]
-    async with house.begin(read_only=True) as work:
+    assert sorted(await deliveries(store_with_channel)) == ["aside.c1", "waiting.c1", "young.c1"]
+    async with store_with_channel.begin(read_only=True) as work:
         assert {one.id for one in await work.notifications.of_user("asha")} == set(names) - {"sent"}
 
 
-async def test_whoever_sends_is_told_of_new_deliveries(house):
+async def test_the_sender_is_woken_by_new_deliveries(store_with_channel):
     """After the commit, and only where there is something to send."""
     told: list[str] = []
-    house.on_deliveries(lambda: told.append("told"))
+    store_with_channel.on_deliveries(lambda: told.append("told"))
 
-    await add(house, notification(user_id="ravi"))
-    async with house.begin() as work:
+    await add(store_with_channel, notification(user_id="ravi"))
+    async with store_with_channel.begin() as work:
         await work.notifications.add(notification("lost"))
     assert told == []
-    await add(house, notification("n2"))
+    await add(store_with_channel, notification("n2"))
     assert told == ["told"]
 
 
-async def test_channels_are_counted_one_after_the_other(house):
+async def test_channels_are_counted_one_after_the_other(store_with_channel):
     """Two requests at the same moment cannot both find room for one more."""
     added = []
 
     async def add_if_room(name: str) -> None:
-        async with house.begin() as work:
+        async with store_with_channel.begin() as work:
             await work.channels.lock("ravi")
             if not await work.channels.of_user("ravi"):
                 await work.channels.add(channel(name, "ravi"), destination())
@@ -486,7 +498,7 @@ async def test_two_servers_never_claim_the_same(database):
 
 
 async def test_a_channel_removed_in_the_same_moment_undoes_nothing(database):
-    """The change that a notice tells of is stored whatever happens to its user's channels."""
+    """The change that a notice reports is stored even if its channel is removed at the same moment."""
     first, second = database.open(), database.open()
     await add_users(first, "asha")
     for number in range(20):
@@ -504,7 +516,7 @@ async def test_a_channel_removed_in_the_same_moment_undoes_nothing(database):
         assert len(await work.notifications.of_user("asha")) == 20
 
 
-async def test_where_channels_lead_lies_sealed(database):
+async def test_addresses_of_channels_are_stored_encrypted(database):
     """No column holds it in plain, and with other keys it does not open."""
     store = database.open()
     await add_users(store, "asha")
@@ -521,7 +533,7 @@ async def test_where_channels_lead_lies_sealed(database):
 
 
 async def test_where_channels_lead_survives_a_change_of_keys(database):
-    """Address and signing secret are sealed anew, and the old key opens nothing any more."""
+    """Address and signing secret are encrypted again, and the old key decrypts neither."""
     old, new = EncryptionKey.make(), EncryptionKey.make()
     database.cipher = Cipher(FixedKeys([old]))
     store = database.open()

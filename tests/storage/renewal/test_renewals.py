@@ -45,7 +45,7 @@ async def test_a_consent_is_kept_and_has_no_keys_before_a_login(renewals):
 
 
 async def test_a_login_s_refresh_token_takes_the_place_of_the_last_one(renewals):
-    """With its app, its login and its end; both secrets come back as they were."""
+    """With its app, its login and its expiry; both secrets come back unchanged."""
     await keep(renewals, token=RefreshToken("an.older.one"), generation=2)
     assert await keep(renewals)
 
@@ -75,7 +75,7 @@ async def test_nothing_is_kept_of_who_did_not_consent(renewals):
 
 @pytest.mark.parametrize("outcome", RenewalOutcome)
 async def test_a_try_is_noted(renewals, outcome):
-    """For which session, when, and with every word for how it ended."""
+    """Its session, its moment and every outcome."""
     async with renewals.begin() as work:
         assert await work.renewals.record_try("asha", generation=5, at=after(1), outcome=outcome)
         await work.commit()
@@ -84,7 +84,7 @@ async def test_a_try_is_noted(renewals, outcome):
     assert (renewal.tried_generation, renewal.last_tried_at, renewal.last_outcome) == (5, after(1), outcome)
 
 
-async def test_another_pin_voids_what_was_said_of_the_last_one(renewals):
+async def test_a_new_pin_clears_the_outcome_of_the_last_one(renewals):
     """The refresh token and the count of tries stay; the day of the first consent does too."""
     await keep(renewals)
     async with renewals.begin() as work:
@@ -144,8 +144,8 @@ async def test_a_removed_user_s_consent_goes_and_none_is_stored(renewals):
     assert await find(renewals, "biren") == (Renewal("biren", NOW), None)
 
 
-async def test_the_secrets_lie_sealed_and_bound_to_their_row(database, caplog):
-    """Nobody reads them in the database; moved to another row they do not open, and that is said without them."""
+async def test_the_secrets_are_encrypted_and_bound_to_their_row(database, caplog):
+    """The database shows neither; in another row they cannot be decrypted, and the log entry does not show them."""
     store = database.open()
     await add_users(store, "asha", "biren")
     async with store.begin() as work:

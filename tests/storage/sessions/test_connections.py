@@ -39,7 +39,7 @@ async def test_a_connection_comes_back_as_stored(work):
 
 
 async def test_a_token_belongs_to_its_generation(work):
-    """Asking for another generation gives nothing."""
+    """Another generation has no token."""
     await work.connections.save_login(connected(), TOKEN)
 
     assert await work.connections.token("asha", 1) == TOKEN
@@ -64,7 +64,7 @@ async def test_a_login_is_stored_once(work):
 
 
 async def test_what_was_learned_of_an_older_generation_is_not_stored(work):
-    """A late end of the first session leaves the second one and its token alone."""
+    """A late disconnect of the first session leaves the second one and its token alone."""
     await work.connections.save_login(connected(generation=2), TOKEN)
 
     assert not await work.connections.save(connected(generation=1, **ENDED))
@@ -84,7 +84,7 @@ async def test_a_session_that_changes_keeps_its_token(work):
     assert await work.connections.token("asha", 1) == TOKEN
 
 
-async def test_a_session_that_ended_loses_its_token(work):
+async def test_a_disconnected_session_loses_its_token(work):
     """The token is erased with the session."""
     await work.connections.save_login(connected(), TOKEN)
 
@@ -95,7 +95,7 @@ async def test_a_session_that_ended_loses_its_token(work):
     assert await work.connections.tokens() == {}
 
 
-async def test_a_session_that_ended_is_not_revived(work):
+async def test_a_disconnected_session_is_not_restored(work):
     """A late word about the same generation does not bring it back; a new login does."""
     await work.connections.save_login(connected(), TOKEN)
     await work.connections.save(connected(**ENDED))
@@ -108,7 +108,7 @@ async def test_a_session_that_ended_is_not_revived(work):
 
 
 async def test_what_was_observed_is_stored_for_present_sessions_only(work):
-    """VerificationState, validation and interruption move; a session that ended, or that another one followed, is left as it is."""
+    """Verification state, validation and incident change; a disconnected or replaced session is left as it is."""
     await work.connections.save_login(connected("asha"), TOKEN)
     await work.connections.save_login(connected("ravi", generation=2), TOKEN)
     seen = {
@@ -191,7 +191,7 @@ async def test_a_fyers_app_needs_a_user(work):
         await work.connections.put_app("nobody", FyersApp("ABCD1234XY-100", AppSecret("secret"), "http://x/"))
 
 
-async def test_a_pending_login_is_taken_once(work):
+async def test_a_pending_login_is_used_once(work):
     """With everything it was stored with."""
     whole = pending(may_switch_account=True)
     await work.connections.add_pending("state", whole)
@@ -220,7 +220,7 @@ async def test_of_two_who_take_a_pending_login_at_once_one_gets_it(store):
         assert sum(found is not None for found in taken) == 1
 
 
-async def test_a_pending_login_taken_in_vain_is_there_again(store):
+async def test_a_pending_login_is_kept_when_the_transaction_is_undone(store):
     """Leaving without a commit puts it back."""
     await add_users(store, "asha")
     async with store.begin() as work:

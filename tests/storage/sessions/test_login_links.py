@@ -70,22 +70,22 @@ async def test_of_browsers_at_the_same_moment_one_is_first(links):
     assert await find(links) == taken[0]
 
 
-async def test_an_ended_or_unknown_link_is_taken_by_nobody(links):
-    """The end itself no longer belongs to its life, even for the browser that has it."""
+async def test_an_expired_or_unknown_link_cannot_be_used(links):
+    """It has expired at the moment of its expiry, even for the browser that used it."""
     assert await take(links, "phone", minutes=59) is not None
 
     assert await take(links, "phone", minutes=60) is None
     assert await take(links, "phone", value_hash="made up") is None
 
 
-async def test_a_link_taken_in_vain_is_there_again(links):
+async def test_a_link_is_unused_when_the_transaction_is_undone(links):
     """Leaving without commit gives it back to everybody."""
     assert await take(links, "phone", keep=False) is not None
 
     assert await take(links, "laptop") is not None
 
 
-async def test_links_of_nobody_are_not_stored(links):
+async def test_links_of_unknown_users_are_not_stored(links):
     """A user who was removed meanwhile has no links; the rest of the transaction is kept."""
     async with links.begin() as work:
         assert not await work.login_links.add("hash-2", replace(LINK, user_id="gone"))
@@ -96,8 +96,8 @@ async def test_links_of_nobody_are_not_stored(links):
     assert await find(links, "hash-3") == LINK
 
 
-async def test_open_links_are_counted_by_who_asked(links):
-    """Only those that the same person asked for and that have not ended."""
+async def test_open_links_are_counted_by_requester(links):
+    """Only unexpired links of the same requester count."""
     async with links.begin() as work:
         await work.login_links.add("hash-2", replace(LINK, requested_by="asha"))
         await work.login_links.add("hash-3", replace(LINK, requested_by="asha", expires_at=after(5)))
@@ -112,7 +112,7 @@ async def test_open_links_are_counted_by_who_asked(links):
 
 
 async def test_old_links_and_those_of_removed_users_go(links):
-    """A purge removes what ended before its moment; a removed account takes its links along."""
+    """A purge removes links that expired before its moment; a removed user takes its links along."""
     async with links.begin() as work:
         await work.login_links.add("hash-2", replace(LINK, user_id="biren"))
         await work.login_links.purge(expired_before=after(60))

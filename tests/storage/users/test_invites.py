@@ -29,7 +29,7 @@ async def take(store, value_hash: str = "hash-1", *, minutes: float = 1) -> bool
 
 
 async def test_an_invite_is_good_once(store):
-    """The first who takes it is let in, nobody after; an unknown one never is."""
+    """The first use succeeds, the second fails; an unknown invite fails."""
     await add_users(store, "asha")
     await make_invite(store)
 
@@ -44,8 +44,8 @@ async def test_an_invite_is_good_once_for_two_at_the_same_moment(store):
     assert sorted(await asyncio.gather(*(take(store) for _ in range(4)))) == [False, False, False, True]
 
 
-async def test_an_invite_ends(store):
-    """At its end it is no longer good."""
+async def test_an_invite_expires(store):
+    """It has expired at the moment of its expiry."""
     await add_users(store, "asha")
     await make_invite(store)
 
@@ -62,7 +62,7 @@ async def test_an_invite_that_was_not_used_after_all_stays(store):
     assert await take(store)
 
 
-async def test_ended_invites_and_those_of_removed_admins_go(store):
+async def test_expired_invites_and_those_of_removed_admins_are_removed(store):
     """A purge removes what has ended; a removed account takes its invites along."""
     await add_users(store, "asha", "biren")
     await make_invite(store)

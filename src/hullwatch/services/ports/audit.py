@@ -1,4 +1,4 @@
-"""Stored: the audit trail, and what is wrong at present."""
+"""Storage of the audit trail, the heartbeat and open incidents."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,48 +27,48 @@ class AuditRepository(Protocol):
     async def latest_by_user(
         self, *, kind_prefix: str, before: datetime | None = None
     ) -> dict[str, AuditEntry]:
-        """Return user id → that user's newest entry whose kind begins so, from before a moment if one is given, in one statement."""
+        """Return user id → the newest entry of a kind with this prefix, before a moment if one is given, in one statement."""
         ...
 
     async def lines(
         self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
     ) -> list[AuditEntry]:
-        """Return all entries of exactly this kind from [since, before), one user's or everybody's, oldest first."""
+        """Return all entries of exactly this kind from [since, before), of one user or of all, oldest first."""
         ...
 
     async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
-        """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
+        """Return the entries about the server from `since` on and the last one before, oldest first."""
         ...
 
     async def record_heartbeat(self, at: datetime) -> None:
-        """Remember that the server ran at this moment, in place of the last one."""
+        """Store that the server ran at this moment, in place of the last heartbeat."""
         ...
 
     async def last_heartbeat(self) -> datetime | None:
-        """Return when the server was last known to run, or `None` before the first time."""
+        """Return the last heartbeat, or `None` before the first."""
         ...
 
 
 class IncidentRepository(Protocol):
-    """What is wrong with the server at present; one open incident a subject."""
+    """Open incidents of the server, one per subject."""
 
     async def all_open(self) -> list[Incident]:
-        """Return all, by subject."""
+        """Return all open incidents, by subject."""
         ...
 
     async def get(self, subject: str) -> Incident | None: ...
     async def begin(self, incident: Incident) -> Incident:
-        """Store it, unless one about its subject is open; return the one that is."""
+        """Store an incident, unless one of its subject is open; return the open one."""
         ...
 
     async def note_bad(self, subject: str, *, at: datetime) -> None:
-        """Note that it still was wrong at this moment; never backwards."""
+        """Store that the failure was seen at this moment; an earlier moment changes nothing."""
         ...
 
     async def mark_notified(self, subject: str, *, at: datetime) -> bool:
-        """Note that operators are told; False when they have been, even by another process at the same moment."""
+        """Store that operators are notified; False when this or another process has done so already."""
         ...
 
     async def end(self, incident_id: str) -> bool:
-        """Remove it; False when it has ended already, even by another process at the same moment."""
+        """Remove the incident; False when this or another process has done so already."""
         ...

@@ -1,4 +1,4 @@
-"""Stored: what is watched, and what came of it."""
+"""Storage of watchlists, monitoring wishes and signals."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ class WatchRepository(Protocol):
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
     ) -> dict[str, tuple[int, int]]:
-        """Return user id → these users' signals in time and late whose candle opened in [since, before), in one statement; who has none is left out."""
+        """Return user id → number of signals in time and late whose candle opened in [since, before), in one statement; users without are left out."""
         ...
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:

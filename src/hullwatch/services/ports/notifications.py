@@ -1,4 +1,4 @@
-"""Stored: notices, the channels that carry them, and the outbox between both."""
+"""Storage and delivery of notices: notifications, channels, the outbox, and the adapters that send."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,18 +21,18 @@ from hullwatch.domain.secrets import SecretText
 
 
 class NotificationRepository(Protocol):
-    """Stored notifications. Storing one puts it into the outbox too, once for each channel of its user that carries its kind."""
+    """Stored notifications. Storing one creates a delivery for each channel of its user that delivers its kind."""
 
     async def add(self, notification: Notification) -> bool:
-        """Store it; False when one of this kind exists for the user's incident already."""
+        """Store a notice; False when the user's incident has one of this kind."""
         ...
 
     async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
-        """Store those that some channel of their user carries, and return those that were not stored before."""
+        """Store the notices that a channel of their user delivers, and return those that are new."""
         ...
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
-        """Return whether the user has had a notice of this kind about the incident."""
+        """Return whether a notice of this kind about the incident is stored for the user."""
         ...
 
     async def of_user(
@@ -43,19 +43,19 @@ class NotificationRepository(Protocol):
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool: ...
     async def users_wanting(self, kind: NotificationKind) -> set[str]:
-        """Return who has a channel that is on and carries notices of this kind."""
+        """Return the users with a channel that is on and delivers notices of this kind."""
         ...
 
     async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
-        """Return the users who have a notification of this kind about an incident that many share."""
+        """Return the users who have a notice of this kind about an incident that many users share."""
         ...
 
 
 class ChannelRepository(Protocol):
-    """Users' channels; where they lead is encrypted and bound to the row."""
+    """Users' channels; their addresses are encrypted and bound to the row."""
 
     async def lock(self, user_id: str) -> None:
-        """Let no other unit of work add a channel for the user until this one ends; to be called before counting them."""
+        """Lock the user's channels until the unit of work ends; call it before counting them."""
         ...
 
     async def add(self, channel: Channel, destination: Destination) -> None: ...
@@ -65,11 +65,11 @@ class ChannelRepository(Protocol):
         ...
 
     async def update(self, channel: Channel) -> None:
-        """Store its label, its kinds and whether it is on; one that is turned off loses what waits for it."""
+        """Store the label, the kinds and whether the channel is on; turning it off removes its waiting deliveries."""
         ...
 
     async def remove(self, user_id: str, channel_id: str) -> bool:
-        """Remove it with its deliveries; False when the user has no such channel."""
+        """Remove a channel with its deliveries; False when the user has no such channel."""
         ...
 
 
@@ -77,19 +77,19 @@ class OutboxRepository(Protocol):
     """The outbox: one delivery per notice and channel."""
 
     async def add(self, notification: Notification, channel_id: str) -> None:
-        """Put a stored notice into the outbox for this one channel, whatever kinds it carries."""
+        """Create a delivery of a stored notice on this channel, whatever kinds the channel delivers."""
         ...
 
     async def has_due(self, *, now: datetime) -> bool:
-        """Return whether anything could be claimed."""
+        """Return whether a delivery is due."""
         ...
 
     async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
-        """Take on what is due, in turns between channels; nobody else gets it before `until`."""
+        """Claim due deliveries, alternating between channels; no other server gets them before `until`."""
         ...
 
     async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
-        """Store how attempts ended, and channel id → how it does now; what was removed meanwhile is passed over."""
+        """Store the results of attempts, and channel id → health; rows that were removed meanwhile are skipped."""
         ...
 
     async def of_user(self, user_id: str, *, limit: int = 50) -> list[Delivery]:
@@ -97,30 +97,30 @@ class OutboxRepository(Protocol):
         ...
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        """Return what could not be delivered, except tests, newest first."""
+        """Return deliveries that failed permanently, except tests, newest first."""
         ...
 
     async def retry(self, delivery_id: str, *, now: datetime) -> bool:
-        """Let one that was set aside wait again, at once and as if new; False when there is none."""
+        """Make a failed delivery due at once, as if new; False when there is none."""
         ...
 
     async def discard(self, delivery_id: str) -> bool:
-        """Remove one that was set aside; False when there is none."""
+        """Remove a failed delivery; False when there is none."""
         ...
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
-        """Remove old deliveries, and old notices that were read and wait on no channel: at most so many of each; return how many."""
+        """Remove old deliveries, and old notices that were read and are not waiting: at most `limit` of each; return how many."""
         ...
 
 
 class ChannelPort(Protocol):
-    """The ways beyond the page. No method raises for anything that receivers or the network do."""
+    """Sends messages on channels. No method raises for a failure of a receiver or the network."""
 
     can_mail: bool
-    """Whether the operator has set up a mail server."""
+    """Whether the operator has configured a mail server."""
 
     async def check(self, destination: Destination) -> None:
-        """Look at an address that a user gives before it is stored; sends nothing.
+        """Check an address before it is stored; sends nothing.
 
         Raises:
             InvalidInput: It cannot be used, or leads to a private network.
@@ -128,11 +128,11 @@ class ChannelPort(Protocol):
         ...
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
-        """Send once, in bounded time."""
+        """Send once, within `limit_s`."""
         ...
 
     def limit_s(self, kind: ChannelKind) -> float:
-        """Return after how many seconds a sending that has not ended is given up."""
+        """Return the time limit of one send, in seconds."""
         ...
 
 

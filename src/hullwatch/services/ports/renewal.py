@@ -9,15 +9,15 @@ from hullwatch.domain.secrets import Pin, RefreshToken
 
 
 class RenewalRepository(Protocol):
-    """Who wants sessions renewed, and what with: PIN and refresh token are encrypted and bound to their row."""
+    """Consents to session renewal; PIN and refresh token are encrypted and bound to their row."""
 
     async def get(self, user_id: str) -> Renewal | None: ...
     async def list_all(self) -> list[Renewal]:
-        """Return all, by user id."""
+        """Return all consents, by user id."""
         ...
 
     async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
-        """Store the consent, or the new PIN of one who consented before; False when the user has been removed."""
+        """Store the consent, or a new PIN; False when the user has been removed."""
         ...
 
     async def keep_token(
@@ -29,11 +29,11 @@ class RenewalRepository(Protocol):
         generation: int,
         expires_at: datetime | None,
     ) -> bool:
-        """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
+        """Store the refresh token of a login in place of the last one; False when the user has not opted in."""
         ...
 
     async def drop_token(self, user_id: str, *, generation: int | None) -> None:
-        """Remove the refresh token that this login brought; a newer login's stays."""
+        """Remove the refresh token of this login; the token of a newer login stays."""
         ...
 
     async def keys(self, user_id: str) -> RenewalKeys | None:
@@ -43,7 +43,7 @@ class RenewalRepository(Protocol):
     async def record_try(
         self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome
     ) -> bool:
-        """Store how the last try stands; False when the user has not opted in."""
+        """Store the outcome of the last try; False when the user has not opted in."""
         ...
 
     async def remove(self, user_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stored: sessions at Fyers, how they are begun, and who wants them renewed."""
+"""Storage of sessions at Fyers and of login links."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,11 +16,11 @@ class ConnectionRepository(Protocol):
     async def get(self, user_id: str) -> Connection | None: ...
     async def list_all(self) -> list[Connection]: ...
     async def save(self, connection: Connection) -> bool:
-        """Store it unless a newer generation is stored already (then False). A connection without a session loses its token."""
+        """Store a connection; False when a newer generation is stored. A connection without a session loses its token."""
         ...
 
     async def save_observed(self, connections: Sequence[Connection]) -> None:
-        """Store what was observed of many sessions, in one call; one that ended or was followed by another meanwhile is left as it is."""
+        """Store the verification results of many sessions in one call; a session that was disconnected or replaced meanwhile is left as it is."""
         ...
 
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
@@ -37,7 +37,7 @@ class ConnectionRepository(Protocol):
     async def remove_app(self, user_id: str) -> None: ...
     async def add_pending(self, state_hash: str, pending: PendingLogin) -> None: ...
     async def take_pending(self, state_hash: str) -> PendingLogin | None:
-        """Remove and return it: a `state` is good once, even for two callers at the same moment."""
+        """Remove and return a pending login; of two callers at the same moment one gets it."""
         ...
 
 
@@ -45,16 +45,16 @@ class LoginLinkRepository(Protocol):
     """Login links, by the hashes of their values."""
 
     async def add(self, value_hash: str, link: LoginLink) -> bool:
-        """Store it; False when its user has been removed."""
+        """Store a link; False when its user has been removed."""
         ...
 
     async def get(self, value_hash: str) -> LoginLink | None: ...
     async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
-        """Take it for this browser; None when it is unknown, has expired, or another browser was first, even at the same moment."""
+        """Bind a link to this browser; None when it is unknown, has expired, or another browser has used it."""
         ...
 
     async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
-        """Count the user's links that somebody asked for and that have not expired."""
+        """Count the user's unexpired links of one requester."""
         ...
 
     async def purge(self, *, expired_before: datetime) -> None:

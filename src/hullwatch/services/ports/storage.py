@@ -1,7 +1,7 @@
-"""The database: units of work, and the repositories in each.
+"""Units of work on the database, and the repositories in each.
 
-``async with store.begin() as work`` opens one transaction; it is kept by `commit()` and undone by leaving without it. Every storage method may
-raise `StorageUnavailable`, after which nothing of the unit of work was kept.
+``async with store.begin() as work`` opens one transaction. `commit()` keeps it; leaving without it undoes it. Every method of a repository
+can raise `StorageUnavailable`, after which nothing of the unit of work is kept.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from hullwatch.services.ports.users import LoginRepository, UserRepository
 
 
 class UnitOfWork(Protocol):
-    """One transaction. Properties, so that an adapter may have repositories of its own types."""
+    """One transaction. Properties, so that an adapter can have repositories of its own types."""
 
     @property
     def users(self) -> UserRepository: ...
@@ -48,11 +48,11 @@ class StorePort(Protocol):
     """The database."""
 
     def begin(self, *, read_only: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work; one that is `read_only` waits for no writer. A task that has one open to write must not open a second."""
+        """Open a unit of work. A `read_only` one waits for no writer. A task must not open two that write."""
         ...
 
     def on_deliveries(self, callback: Callable[[], None]) -> None:
-        """Have this called whenever a unit of work was kept that put something into the outbox."""
+        """Call this after each commit that created deliveries."""
         ...
 
     async def ping(self) -> None:

@@ -1,4 +1,4 @@
-"""Stored: who uses hullwatch, and what they are known by."""
+"""Storage of users and of what they log in with."""
 
 from datetime import datetime
 from typing import Protocol
@@ -27,17 +27,17 @@ class UserRepository(Protocol):
         ...
 
     async def lock_registration(self) -> None:
-        """Let no other registration begin until this unit of work ends; to be called before `count` decides who becomes admin."""
+        """Lock registration until the unit of work ends; call it before `count` decides who becomes admin."""
         ...
 
     async def count(self) -> int: ...
     async def remove(self, user_id: str) -> None:
-        """Remove the user with everything that is the user's own; the audit trail stays."""
+        """Remove the user with all rows of the user; the audit trail stays."""
         ...
 
 
 class LoginRepository(Protocol):
-    """Browser logins, API tokens and invites: only hashes of their values."""
+    """Browser logins, API tokens and invites; only hashes of their values are stored."""
 
     async def add_browser(
         self, value_hash: str, user_id: str, *, created_at: datetime, expires_at: datetime
@@ -54,7 +54,7 @@ class LoginRepository(Protocol):
 
     async def add_invite(self, value_hash: str, *, created_by: str, expires_at: datetime) -> None: ...
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
-        """Remove it; False unless it existed and had not ended: an invite is good once, even for two callers at the same moment."""
+        """Remove an invite; False unless it existed and had not expired. Of two callers at the same moment one gets it."""
         ...
 
     async def add_token(self, token: ApiToken, value_hash: str) -> None: ...

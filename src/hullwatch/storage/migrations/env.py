@@ -1,4 +1,4 @@
-"""What Alembic runs: the pending steps, over the connection and in the transaction that the caller opened."""
+"""Runs the pending migrations on the connection and in the transaction of the caller."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -7,7 +7,7 @@ from hullwatch.storage.models import Base
 
 
 def run(connection: Connection) -> None:
-    """Run the steps; on SQLite, which cannot alter most things in place, a changed table is copied."""
+    """Run the migrations. SQLite cannot change most constraints in place, so a changed table is copied there."""
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,1 +1,1 @@
-"""Queries, one module a port. They take and return domain values and speak through a `Transaction`."""
+"""Queries, one class per port. They take and return domain values and run in a `Transaction`."""

@@ -13,7 +13,7 @@ from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction
 
 _AT_ONCE = 1000
-"""Lines that are read before others get a turn."""
+"""Lines that are read before other tasks run."""
 _SERVER = "server"
 _SERVER_KINDS = "server."
 
@@ -38,7 +38,7 @@ class Audit:
         before: datetime | None = None,
         limit: int = 200,
     ) -> list[AuditEntry]:
-        """Return entries from [since, before), newest first, the one appended last before others of the same moment."""
+        """Return entries from [since, before), newest first; of lines of the same moment the one appended last comes first."""
         query = select(AuditEventRow)
         if user_id is not None:
             query = query.where(AuditEventRow.user_id == user_id)
@@ -55,9 +55,9 @@ class Audit:
     async def lines(
         self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
     ) -> list[AuditEntry]:
-        """Return all entries of exactly this kind from [since, before), one user's or everybody's, in the order in which they were appended."""
+        """Return all entries of exactly this kind from [since, before), of one user or of all, in the order in which they were appended."""
         table = table_of(AuditEventRow).c
-        # Columns, not row objects: those of two thousand accounts would hold everything up for a second.
+        # Columns, not row objects: the row objects of two thousand accounts block the event loop for a second.
         query = select(
             table.at,
             table.user_id,
@@ -82,7 +82,7 @@ class Audit:
         return entries
 
     async def server_lines(self, *, since: datetime) -> list[AuditEntry]:
-        """Return the entries about the server's own life from `since` on and the last one before, oldest first."""
+        """Return the entries about the server from `since` on and the last one before, oldest first."""
         query = select(AuditEventRow).where(
             AuditEventRow.user_id.is_(None),
             func.substr(AuditEventRow.kind, 1, len(_SERVER_KINDS)) == _SERVER_KINDS,
@@ -96,14 +96,14 @@ class Audit:
         return [value_of(AuditEntry, row) for row in rows]
 
     async def record_heartbeat(self, at: datetime) -> None:
-        """Remember that the server ran at this moment, in place of the last one."""
+        """Store that the server ran at this moment, in place of the last heartbeat."""
         insert = self._transaction.insert_row(HeartbeatRow(name=_SERVER, at=at))
         await self._transaction.execute(
             insert.on_conflict_do_update(index_elements=[HeartbeatRow.name], set_={"at": at})
         )
 
     async def last_heartbeat(self) -> datetime | None:
-        """Return when the server was last known to run, or None before the first time."""
+        """Return the last heartbeat, or None before the first."""
         row = await self._transaction.row(select(HeartbeatRow).where(HeartbeatRow.name == _SERVER))
         return None if row is None else row.at
 

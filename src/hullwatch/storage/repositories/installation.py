@@ -1,4 +1,4 @@
-"""What concerns the installation as a whole; no service asks for it."""
+"""Named texts of the installation."""
 
 from sqlalchemy import select
 
@@ -7,17 +7,17 @@ from hullwatch.storage.transaction import KEYS_LOCK, Transaction
 
 
 class Installation:
-    """Named texts."""
+    """Encrypted texts; only the store itself reads them."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def value(self, name: str) -> str | None:
-        """Return the text of this name, or None; nobody changes keys until the transaction ends."""
+        """Return the text of this name, or None. Keys cannot change until the transaction ends."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         return await self._transaction.row(select(InstallationRow.value).where(InstallationRow.name == name))
 
     async def put(self, name: str, value: str) -> None:
-        """Store it, unless there is one of this name."""
+        """Store a text, unless the name exists."""
         insert = self._transaction.insert_row(InstallationRow(name=name, value=value))
         await self._transaction.execute(insert.on_conflict_do_nothing())

@@ -1,1 +1,1 @@
-"""Monitoring."""
+"""Queries on watchlists, monitoring wishes and signals."""

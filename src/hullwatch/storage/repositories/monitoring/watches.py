@@ -43,15 +43,15 @@ class Watches:
         return [value_of(Watch, row) for row in rows]
 
     async def list_all(self) -> list[Watch]:
-        """Return everybody's watches, each user's together, oldest first."""
+        """Return all watches by user, oldest first."""
         query = select(WatchRow).order_by(WatchRow.user_id, WatchRow.created_at, WatchRow.id)
         return [value_of(Watch, row) for row in await self._transaction.rows(query)]
 
     async def update(self, watch: Watch) -> None:
-        """Store what may change of a watch; nothing happens when it is gone.
+        """Store the changes of a watch; nothing happens when the watch has been removed.
 
         Raises:
-            AlreadyExists: Another watch of the user reads the same now. The unit of work is to be given up.
+            AlreadyExists: Another watch of the user is the same now. The unit of work must be rolled back.
         """
         values = values_of(row_of(WatchRow, watch))
         del values["id"], values["user_id"]
@@ -76,7 +76,7 @@ class Watches:
     async def advance(self, evaluated_through: Mapping[str, datetime]) -> None:
         """Move watches' `evaluated_through` forward, watch id → moment, in one call; never backwards.
 
-        In the order of ids, so that two callers never wait for each other's rows.
+        Rows are locked in the order of ids, so that two callers cannot deadlock.
         """
         table = table_of(WatchRow)
         forward = (
@@ -90,7 +90,7 @@ class Watches:
         await self._transaction.execute_many(forward, values)
 
     async def wishes(self) -> list[MonitoringWish]:
-        """Return everybody's wish who ever had one."""
+        """Return all wishes."""
         query = select(MonitoringWishRow).order_by(MonitoringWishRow.user_id)
         return [value_of(MonitoringWish, row) for row in await self._transaction.rows(query)]
 
@@ -111,7 +111,7 @@ class Watches:
     async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
         """Store signals and return those that were not stored before, in the order given: one per watch, candle, rule and resolution.
 
-        Signals of users who have been removed meanwhile are passed over.
+        Signals of users who have been removed meanwhile are skipped.
         """
         if not signals:
             return []

@@ -1,1 +1,1 @@
-"""Notifications."""
+"""Queries on notices, channels, the outbox and incidents."""

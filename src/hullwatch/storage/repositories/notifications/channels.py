@@ -1,4 +1,4 @@
-"""Users' channels; where they lead lies sealed, bound to the row."""
+"""Users' channels; their addresses are encrypted and bound to the row."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -31,12 +31,12 @@ class Channels:
         self._cipher = cipher
 
     async def lock(self, user_id: str) -> None:
-        """Let no other unit of work add a channel for the user until this one ends; to be called before counting them."""
+        """Lock the user's channels until the unit of work ends; call it before counting them."""
         owner = select(UserRow.id).where(UserRow.id == user_id)
         await self._transaction.rows(owner.with_for_update(key_share=True))
 
     async def add(self, channel: Channel, destination: Destination) -> None:
-        """Store a channel with where it leads."""
+        """Store a channel with its address."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         secret = destination.signing_secret
         row = row_of(
@@ -65,7 +65,7 @@ class Channels:
         )
 
     async def update(self, channel: Channel) -> None:
-        """Store its label, its kinds and whether it is on; one that is turned off loses what waits for it."""
+        """Store the label, the kinds and whether the channel is on; turning it off removes its waiting deliveries."""
         changed = await self._transaction.execute(
             update(ChannelRow)
             .where(ChannelRow.id == channel.id, ChannelRow.user_id == channel.user_id)
@@ -84,7 +84,7 @@ class Channels:
             )
 
     async def remove(self, user_id: str, channel_id: str) -> bool:
-        """Remove it with its deliveries; False when the user has no such channel."""
+        """Remove a channel with its deliveries; False when the user has no such channel."""
         done = await self._transaction.execute(
             delete(ChannelRow)
             .where(ChannelRow.id == channel_id, ChannelRow.user_id == user_id)
@@ -108,7 +108,7 @@ class Channels:
 
 
 def destination_of(row: ChannelRow, cipher: Cipher) -> Destination | None:
-    """Return where the row's channel leads, or None when that cannot be opened any more."""
+    """Return the address of a channel, or None when it cannot be decrypted."""
     try:
         address = cipher.open(row.address, channel_address_place(row.id))
         secret = row.signing_secret and cipher.open(row.signing_secret, signing_secret_place(row.id))

@@ -1,4 +1,4 @@
-"""Open incidents of the server, one a subject."""
+"""Open incidents of the server, one per subject."""
 
 from datetime import datetime
 
@@ -17,23 +17,23 @@ class Incidents:
         self._transaction = transaction
 
     async def all_open(self) -> list[Incident]:
-        """Return all, by subject."""
+        """Return all open incidents, by subject."""
         rows = await self._transaction.rows(select(IncidentRow).order_by(IncidentRow.subject))
         return [value_of(Incident, row) for row in rows]
 
     async def get(self, subject: str) -> Incident | None:
-        """Return what is open about the subject."""
+        """Return the open incident of this subject, or None."""
         row = await self._transaction.row(select(IncidentRow).where(IncidentRow.subject == subject))
         return None if row is None else value_of(Incident, row)
 
     async def begin(self, incident: Incident) -> Incident:
-        """Store it, unless one about its subject is open; return the one that is."""
+        """Store an incident, unless one of its subject is open; return the open one."""
         insert = self._transaction.insert_row(row_of(IncidentRow, incident))
         await self._transaction.execute(insert.on_conflict_do_nothing())
         return await self.get(incident.subject) or incident
 
     async def note_bad(self, subject: str, *, at: datetime) -> None:
-        """Note that it still was wrong at this moment; never backwards."""
+        """Store that the failure was seen at this moment; an earlier moment changes nothing."""
         await self._transaction.execute(
             update(IncidentRow)
             .where(IncidentRow.subject == subject, IncidentRow.bad_at < at)
@@ -41,7 +41,7 @@ class Incidents:
         )
 
     async def mark_notified(self, subject: str, *, at: datetime) -> bool:
-        """Note that operators are told; False when they have been, even by another process at the same moment."""
+        """Store that operators are notified; False when this or another process has done so already."""
         done = await self._transaction.execute(
             update(IncidentRow)
             .where(IncidentRow.subject == subject, IncidentRow.notified_at.is_(None))
@@ -51,7 +51,7 @@ class Incidents:
         return done.first() is not None
 
     async def end(self, incident_id: str) -> bool:
-        """Remove it; False when it has ended already, even by another process at the same moment."""
+        """Remove the incident; False when this or another process has done so already."""
         done = await self._transaction.execute(
             delete(IncidentRow).where(IncidentRow.id == incident_id).returning(IncidentRow.id)
         )

@@ -1,4 +1,4 @@
-"""Stored notifications, and their way into the outbox. What becomes of them there is in ``outbox.py``."""
+"""Stored notifications, and the deliveries that are created with them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ class Notifications:
         self._transaction = transaction
 
     async def add(self, notification: Notification) -> bool:
-        """Store it and put it into the outbox; False when one of this kind exists for the user's incident already, or the user has gone."""
+        """Store a notice with its deliveries; False when the user's incident has one of this kind, or the user has been removed."""
         insert = self._transaction.insert_for_user(
             row_of(NotificationRow, notification), notification.user_id
         )
@@ -34,7 +34,7 @@ class Notifications:
         return is_new
 
     async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
-        """Store those that some channel of their user carries, and return those that were not stored before."""
+        """Store the notices that a channel of their user delivers, and return those that are new."""
         if not notifications:
             return []
         carried = (
@@ -63,7 +63,7 @@ class Notifications:
         return [one for one in notifications if one.id in stored]
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
-        """Return whether the user has had a notice of this kind about the incident."""
+        """Return whether a notice of this kind about the incident is stored for the user."""
         query = select(NotificationRow.id).where(
             NotificationRow.user_id == user_id,
             NotificationRow.kind == kind,
@@ -82,7 +82,7 @@ class Notifications:
         return [value_of(Notification, row) for row in await self._transaction.rows(query)]
 
     async def mark_read(self, user_id: str, notification_id: str, *, at: datetime) -> bool:
-        """Note when it was read first; False when the user has no such notification."""
+        """Store when the notice was first read; False when the user has no such notice."""
         done = await self._transaction.execute(
             update(NotificationRow)
             .where(NotificationRow.id == notification_id, NotificationRow.user_id == user_id)
@@ -92,14 +92,14 @@ class Notifications:
         return done.first() is not None
 
     async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
-        """Return the users who have a notification of this kind about an incident that many share."""
+        """Return the users who have a notice of this kind about an incident that many users share."""
         query = select(NotificationRow.user_id).where(
             NotificationRow.kind == kind, NotificationRow.incident_id == incident_id
         )
         return set(await self._transaction.rows(query))
 
     async def users_wanting(self, kind: NotificationKind) -> set[str]:
-        """Return who has a channel that is on and carries notices of this kind."""
+        """Return the users with a channel that is on and delivers notices of this kind."""
         query = (
             select(ChannelRow.user_id)
             .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
@@ -108,7 +108,7 @@ class Notifications:
         return set(await self._transaction.rows(query))
 
     async def _fan_out(self, ids: Sequence[str]) -> None:
-        """Make a delivery for each channel that carries one of these notices."""
+        """Create a delivery for each channel that delivers one of these notices."""
         note, channel, kind = table_of(NotificationRow), table_of(ChannelRow), table_of(ChannelKindRow)
         delivery = table_of(DeliveryRow).c
         values = {
@@ -130,7 +130,7 @@ class Notifications:
             .join(channel, channel.c.user_id == note.c.user_id)
             .join(kind, (kind.c.channel_id == channel.c.id) & (kind.c.kind == note.c.kind))
             .where(note.c.id.in_(ids), channel.c.is_on)
-            # A channel that is being removed is waited for: met by its foreign key it would undo the whole transaction.
+            # Waits for a channel that is being removed: a foreign key error would undo the whole transaction.
             .with_for_update(read=True, key_share=True, of=channel)
         )
         insert = self._transaction.insert(DeliveryRow).from_select(list(values), chosen)

@@ -1,4 +1,4 @@
-"""The outbox: claiming what is due, storing how it went, and what operators look at. Notices enter it in ``notifications.py``."""
+"""The outbox: deliveries are claimed, their results stored, and dead letters listed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -31,7 +31,7 @@ class Outbox:
         self._cipher = cipher
 
     async def add(self, notification: Notification, channel_id: str) -> None:
-        """Put a stored notice into the outbox for this one channel, whatever kinds it carries."""
+        """Create a delivery of a stored notice on this channel, whatever kinds the channel delivers."""
         row = DeliveryRow(
             id=f"{notification.id}.{channel_id}",
             notification_id=notification.id,
@@ -45,21 +45,21 @@ class Outbox:
         self._transaction.has_deliveries = True
 
     async def has_due(self, *, now: datetime) -> bool:
-        """Return whether anything could be claimed."""
+        """Return whether a delivery is due."""
         return await self._transaction.row(_joined(DeliveryRow.id).where(_is_due(now)).limit(1)) is not None
 
     async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
-        """Take on what is due, in turns between channels; nobody else gets it before `until`."""
+        """Claim due deliveries, alternating between channels; no other server gets them before `until`."""
         if wish.room <= 0:
             return []
-        # One that may hang must not stand in front of one that works, so both are looked up apart.
+        # Two queries, so that a channel that may hang does not delay one that works.
         working = await self._due(wish, now, proven=True, limit=wish.room + sum(wish.under_way.values()))
         others = await self._due(wish, now, proven=False, limit=wish.unproven_room)
         picked = wish.picked([*others, *working])
         return await self._take(picked, now, until) if picked else []
 
     async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
-        """Store how attempts ended, and channel id → how it does now; what was removed meanwhile is passed over."""
+        """Store the results of attempts, and channel id → health; rows that were removed meanwhile are skipped."""
         delivery, channel = table_of(DeliveryRow), table_of(ChannelRow)
         ended = (
             update(delivery)
@@ -73,7 +73,7 @@ class Outbox:
                 last_error=bindparam("why"),
             )
         )
-        # In the order of ids, so that two servers never wait for each other's rows.
+        # Rows are locked in the order of ids, so that two servers cannot deadlock.
         await self._transaction.execute_many(
             ended,
             [
@@ -108,7 +108,7 @@ class Outbox:
         return [_delivery(*row) for row in await self._transaction.execute(query)]
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        """Return what could not be delivered, except tests, newest first."""
+        """Return deliveries that failed permanently, except tests, newest first."""
         query = (
             _joined(DeliveryRow, NotificationRow, ChannelRow, UserRow.email)
             .join(UserRow, UserRow.id == DeliveryRow.user_id)
@@ -124,7 +124,7 @@ class Outbox:
         ]
 
     async def retry(self, delivery_id: str, *, now: datetime) -> bool:
-        """Let one that was set aside wait again, at once and as if new; False when there is none."""
+        """Make a failed delivery due at once, as if new; False when there is none."""
         done = await self._transaction.execute(
             update(DeliveryRow)
             .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY)
@@ -141,7 +141,7 @@ class Outbox:
         found = done.first()
         if found is None:
             return False
-        # Whoever asks for it wants to see it tried, not to wait for the end of a pause.
+        # An operator who retries wants to see the result now, not after the pause.
         await self._transaction.execute(
             update(ChannelRow).where(ChannelRow.id == found.channel_id).values(paused_until=None)
         )
@@ -149,7 +149,7 @@ class Outbox:
         return True
 
     async def discard(self, delivery_id: str) -> bool:
-        """Remove one that was set aside; False when there is none."""
+        """Remove a failed delivery; False when there is none."""
         done = await self._transaction.execute(
             delete(DeliveryRow)
             .where(DeliveryRow.id == delivery_id, DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY)
@@ -158,7 +158,7 @@ class Outbox:
         return done.first() is not None
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
-        """Remove old deliveries, and old notices that were read and wait on no channel: at most so many of each; return how many."""
+        """Remove old deliveries, and old notices that were read and are not waiting: at most `limit` of each; return how many."""
         done_with = or_(
             and_(DeliveryRow.state == DeliveryState.SENT, DeliveryRow.ended_at < sent_before),
             and_(DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY, DeliveryRow.ended_at < others_before),
@@ -179,7 +179,7 @@ class Outbox:
     async def _due(
         self, wish: ClaimWish, now: datetime, *, proven: bool, limit: int
     ) -> list[tuple[str, str, bool]]:
-        """Return delivery id, channel id and `proven` of what is due on such channels, the first of each channel first."""
+        """Return delivery id, channel id and `proven` of due deliveries, the first of each channel first."""
         works = and_(ChannelRow.failures == 0, ChannelRow.last_sent_at.is_not(None))
         most = wish.per_channel if proven else 1
         full = [channel_id for channel_id, number in wish.under_way.items() if number >= most]

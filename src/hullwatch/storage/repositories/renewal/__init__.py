@@ -1,1 +1,1 @@
-"""Renewal."""
+"""Queries on consents to session renewal."""

@@ -1,4 +1,4 @@
-"""Who wants sessions renewed, and what with. PIN and refresh token lie sealed, bound to their row."""
+"""Consents to session renewal; PIN and refresh token are encrypted and bound to their row."""
 
 from datetime import datetime
 from typing import Final
@@ -37,12 +37,12 @@ class Renewals:
         return None if row is None else _renewal(row)
 
     async def list_all(self) -> list[Renewal]:
-        """Return all, by user id."""
+        """Return all consents, by user id."""
         rows = await self._transaction.rows(select(RenewalRow).order_by(RenewalRow.user_id))
         return [_renewal(row) for row in rows]
 
     async def opt_in(self, user_id: str, pin: Pin, *, at: datetime) -> bool:
-        """Store the consent, or the new PIN of one who consented before: what was said of the old one is void."""
+        """Store the consent, or a new PIN; a new PIN clears the outcome of the last try."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         row = RenewalRow(
             user_id=user_id, pin=self._cipher.seal(pin.reveal(), pin_place(user_id)), opted_in_at=at
@@ -64,7 +64,7 @@ class Renewals:
         generation: int,
         expires_at: datetime | None,
     ) -> bool:
-        """Store the refresh token that a login brought in place of the last one; False when the user has not opted in."""
+        """Store the refresh token of a login in place of the last one; False when the user has not opted in."""
         if token is None:
             return await self._change(user_id, **_NO_TOKEN)
         await self._transaction.lock(KEYS_LOCK, shared=True)
@@ -77,7 +77,7 @@ class Renewals:
         )
 
     async def drop_token(self, user_id: str, *, generation: int | None) -> None:
-        """Remove the refresh token that this login brought; a newer login's stays."""
+        """Remove the refresh token of this login; the token of a newer login stays."""
         await self._transaction.execute(
             update(RenewalRow)
             .where(RenewalRow.user_id == user_id, RenewalRow.login_generation == generation)
@@ -85,7 +85,7 @@ class Renewals:
         )
 
     async def keys(self, user_id: str) -> RenewalKeys | None:
-        """Return PIN and refresh token; None when one is missing or cannot be opened."""
+        """Return PIN and refresh token; None when one is missing or cannot be decrypted."""
         row = await self._transaction.row(select(RenewalRow).where(RenewalRow.user_id == user_id))
         if row is None or row.refresh_token is None:
             return None
@@ -100,7 +100,7 @@ class Renewals:
     async def record_try(
         self, user_id: str, *, generation: int, at: datetime, outcome: RenewalOutcome
     ) -> bool:
-        """Store how the last try stands; False when the user has not opted in."""
+        """Store the outcome of the last try; False when the user has not opted in."""
         return await self._change(
             user_id, tried_generation=generation, last_tried_at=at, last_outcome=outcome
         )

@@ -1,1 +1,1 @@
-"""Sessions."""
+"""Queries on sessions at Fyers and login links."""

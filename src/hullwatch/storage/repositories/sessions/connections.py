@@ -1,4 +1,4 @@
-"""Connections, access tokens, Fyers apps and pending logins. Tokens and app secrets lie sealed, bound to their row."""
+"""Connections, access tokens, Fyers apps and pending logins. Tokens and app secrets are encrypted and bound to their row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +42,7 @@ class Connections:
         ]
 
     async def save(self, connection: Connection) -> bool:
-        """Store it unless a newer generation is stored already, or this one has ended for good meanwhile (then False).
+        """Store a connection; False when a newer generation is stored, or this one was disconnected meanwhile.
 
         A connection without a session loses its token. False also when the user has been removed.
         """
@@ -53,10 +53,10 @@ class Connections:
         return await self._upsert(row_of(_ROW, connection), where=or_(is_older, is_same))
 
     async def save_observed(self, connections: Sequence[Connection]) -> None:
-        """Store standing, last validation and interruption of many sessions, in one call to the driver.
+        """Store the verification results of many sessions in one call to the driver.
 
-        A session that ended or was followed by another meanwhile is left as it is. In the order of ids, so that two callers never wait for
-        each other's rows.
+        A session that was disconnected or replaced meanwhile is left as it is. Rows are locked in the order of ids, so that two callers
+        cannot deadlock.
         """
         table = table_of(_ROW)
         observe = (
@@ -91,7 +91,7 @@ class Connections:
         return await self._upsert(row, where=_STORED.generation < connection.generation)
 
     async def token(self, user_id: str, generation: int) -> AccessToken | None:
-        """Return the token of this generation; None when there is none, or none that the keys can open."""
+        """Return the token of this generation; None when there is none, or it cannot be decrypted."""
         sealed = await self._transaction.row(
             select(_ROW.access_token).where(_ROW.user_id == user_id, _ROW.token_generation == generation)
         )
@@ -112,7 +112,7 @@ class Connections:
         return tokens
 
     async def app(self, user_id: str) -> FyersApp | None:
-        """Return the user's own Fyers app; None when there is none, or its secret cannot be opened."""
+        """Return the user's own Fyers app; None when there is none, or its secret cannot be decrypted."""
         row = await self._transaction.row(select(FyersAppRow).where(FyersAppRow.user_id == user_id))
         if row is None:
             return None
@@ -139,12 +139,12 @@ class Connections:
         await self._transaction.execute(delete(FyersAppRow).where(FyersAppRow.user_id == user_id))
 
     async def add_pending(self, state_hash: str, pending: PendingLogin) -> None:
-        """Store a login that was begun."""
+        """Store a login that was started."""
         row = row_of(PendingLoginRow, pending, state_hash=state_hash)
         await self._transaction.execute(self._transaction.insert_row(row))
 
     async def take_pending(self, state_hash: str) -> PendingLogin | None:
-        """Remove and return it: a `state` is good once, even for two callers at the same moment."""
+        """Remove and return a pending login; of two callers at the same moment one gets it."""
         table = table_of(PendingLoginRow)
         taken = await self._transaction.execute(
             delete(table).where(table.c.state_hash == state_hash).returning(table)
@@ -154,11 +154,11 @@ class Connections:
 
     async def _upsert(self, row: BrokerConnectionRow, *, where: ColumnElement[bool]) -> bool:
         insert = self._transaction.insert_for_user(row, row.user_id)
-        # The values once more rather than `excluded`: that builds a table of columns for every statement, a third of its cost.
+        # Not `excluded`: it builds a table of columns for every statement, a third of the cost.
         changes: dict[str, Any] = {**values_of(row)}
         del changes["user_id"]
         if row.access_token is None:
-            # Kept only for the very session it was stored with.
+            # A token is kept only for the session it was stored with.
             has_session = row.state in (LoginState.CONNECTED, LoginState.EXPIRING)
             is_kept = and_(_STORED.token_generation == row.generation, literal(has_session))
             changes["access_token"] = case((is_kept, _STORED.access_token), else_=null())

@@ -18,7 +18,7 @@ class LoginLinks:
         self._transaction = transaction
 
     async def add(self, value_hash: str, link: LoginLink) -> bool:
-        """Store it; False when its user has been removed."""
+        """Store a link; False when its user has been removed."""
         row = row_of(LoginLinkRow, link, value_hash=value_hash)
         insert = self._transaction.insert_for_user(row, link.user_id)
         done = await self._transaction.execute(insert.returning(LoginLinkRow.value_hash))
@@ -30,7 +30,7 @@ class LoginLinks:
         return None if row is None else value_of(LoginLink, row)
 
     async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
-        """Take it for this browser; one statement, so that of two browsers at the same moment one is first."""
+        """Bind a link to this browser; one statement, so that of two browsers at the same moment one gets it."""
         table = table_of(LoginLinkRow)
         taken = await self._transaction.execute(
             update(table)
@@ -48,7 +48,7 @@ class LoginLinks:
         return None if row is None else value_of(LoginLink, row)
 
     async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:
-        """Count the user's links that somebody asked for and that have not expired."""
+        """Count the user's unexpired links of one requester."""
         query = (
             select(func.count())
             .select_from(LoginLinkRow)

@@ -1,1 +1,1 @@
-"""Users."""
+"""Queries on users and their logins."""

@@ -55,7 +55,7 @@ class Logins:
         await self._transaction.execute(self._transaction.insert_row(row))
 
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
-        """Remove it; False unless it existed and had not ended. One statement, so it is good once."""
+        """Remove an invite; False unless it existed and had not expired. One statement, so that it is used once."""
         done = await self._transaction.execute(
             delete(InviteRow).where(InviteRow.value_hash == value_hash).returning(InviteRow.expires_at)
         )
@@ -73,7 +73,7 @@ class Logins:
         return None if row is None else value_of(ApiToken, row)
 
     async def touch_token(self, token_id: str, *, used_at: datetime) -> None:
-        """Note when a token was used last."""
+        """Store when a token was last used."""
         await self._transaction.execute(
             update(ApiTokenRow).where(ApiTokenRow.id == token_id).values(last_used_at=used_at)
         )

@@ -16,7 +16,7 @@ class Users:
         self._transaction = transaction
 
     async def lock_registration(self) -> None:
-        """Let no other registration begin until this transaction ends, so that two cannot both find an empty house."""
+        """Lock registration until the transaction ends, so that two users cannot both become the first."""
         await self._transaction.lock(REGISTRATION_LOCK)
 
     async def add(self, user: User, password_hash: str) -> None:
@@ -66,5 +66,5 @@ class Users:
         return await self._transaction.row(select(func.count()).select_from(UserRow)) or 0
 
     async def remove(self, user_id: str) -> None:
-        """Remove the user with everything that is the user's own, by the foreign keys; the audit trail stays."""
+        """Remove the user and, by foreign keys, all rows of the user; the audit trail stays."""
         await self._transaction.execute(delete(UserRow).where(UserRow.id == user_id))

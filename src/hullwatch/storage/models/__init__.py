@@ -1,0 +1,39 @@
+"""The tables. A migration makes the same tables, constraints and indices, and a test compares both."""
+
+from hullwatch.storage.models.base import Base
+from hullwatch.storage.models.monitoring import MonitoringWishRow, SignalRow, WatchRow
+from hullwatch.storage.models.notifications import (
+    ChannelKindRow,
+    ChannelRow,
+    DeliveryRow,
+    IncidentRow,
+    NotificationRow,
+)
+from hullwatch.storage.models.operations import AuditEventRow, HeartbeatRow, InstallationRow
+from hullwatch.storage.models.renewal import RenewalRow
+from hullwatch.storage.models.sessions import BrokerConnectionRow, FyersAppRow, LoginLinkRow, PendingLoginRow
+from hullwatch.storage.models.users import ApiTokenRow, BrowserLoginRow, InviteRow, UserRow
+
+__all__ = [
+    "ApiTokenRow",
+    "AuditEventRow",
+    "Base",
+    "BrokerConnectionRow",
+    "BrowserLoginRow",
+    "ChannelKindRow",
+    "ChannelRow",
+    "DeliveryRow",
+    "FyersAppRow",
+    "HeartbeatRow",
+    "IncidentRow",
+    "InstallationRow",
+    "InviteRow",
+    "LoginLinkRow",
+    "MonitoringWishRow",
+    "NotificationRow",
+    "PendingLoginRow",
+    "RenewalRow",
+    "SignalRow",
+    "UserRow",
+    "WatchRow",
+]
