@@ -1,7 +1,7 @@
-"""Writes ``holidays.toml``, the closed weekdays of NSE and BSE, from `exchange_calendars`: ``python docs/tools/trading_days.py``, or ``make calendar``.
+"""Writes ``holidays.toml``, the closed weekdays of NSE and BSE, from `exchange_calendars`; run by ``make calendar``.
 
-The library knows the days, not why they are closed: a name that already stands in the file is kept, a day that is new gets a stand-in that waits for
-whoever runs this. What the library does not list at all, such as sessions on week-ends, is kept by hand in ``sessions.toml``.
+The library has no names for the days: a name in the file is kept, a new day gets a general name to be replaced by
+hand. Sessions that the library does not list, such as those on weekends, are kept by hand in ``sessions.toml``.
 """
 
 import tomllib
@@ -24,8 +24,9 @@ EXCHANGE: Final = "XBOM"
 UNNAMED: Final = "Exchange holiday"
 
 _HEAD: Final = """\
-# Closed weekdays of NSE and BSE, which keep the same days. Written by docs/tools/trading_days.py (make calendar) when a release is made, and compared
-# with the library by a test: days are not edited here. Names are: the library has none. The format is described in sessions.toml.
+# Closed weekdays of NSE and BSE, which have the same days. Written by docs/tools/trading_days.py (make calendar)
+# before a release and compared with the library by a test: do not edit days here. Names may be edited, because the
+# library has none. The format is described in sessions.toml.
 
 source = "exchange_calendars {version}, {exchange}"
 years = [{years}]
@@ -35,10 +36,10 @@ years = [{years}]
 
 
 def library_closures() -> tuple[str, dict[int, list[date]]]:
-    """Return the library's version, and year → closed weekdays for each whole year it knows from the first one on."""
+    """Return the library's version, and year → closed weekdays for each whole year from `FIRST_YEAR` on."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas' warnings about its own future
-        import exchange_calendars  # noqa: PLC0415 - two seconds and 77 MB, for those alone who call this
+        warnings.simplefilter("ignore")  # pandas warns about its own deprecations
+        import exchange_calendars  # noqa: PLC0415 - two seconds and 77 MB, for this call alone
 
         last_year = exchange_calendars.exchange_calendar_xbom.XBOMExchangeCalendar.bound_max().year
         calendar = exchange_calendars.get_calendar(
@@ -53,7 +54,7 @@ def library_closures() -> tuple[str, dict[int, list[date]]]:
 
 
 def holidays_text(present: str) -> str:
-    """Return what the file has to say; names are taken from its present text."""
+    """Return the new text of the file, with the names from its present text."""
     names = tomllib.loads(present).get("closures", {}) if present else {}
     version, closed = library_closures()
     lines = [
