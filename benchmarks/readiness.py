@@ -23,7 +23,7 @@ from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.readiness.readiness import Verdict
 from hullwatch.domain.sessions.tokens import IST
-from hullwatch.services.monitoring.cycle import QUIET_GAP_S
+from hullwatch.services.monitoring.cycle import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.readiness.check import WARM_SHARE
 from hullwatch.services.readiness.notices import incident_of
 
@@ -239,7 +239,7 @@ def main(args: list[str]) -> None:
         f"ReadinessService, MonitoringService, TokenValidationService, FyersClient and SQLite as in the server, against the simulator in "
         f"another process at 08:30 of a trading day; {len(SYMBOLS)} symbols an account, 5-minute candles, HMA(55), nothing loaded before. "
         f"{DEAD_SHARE:.0%} of the accounts have no session. The settings' pacing: {PER_SECOND} calls a second and {PER_MINUTE} a minute for an "
-        f"account, {TOTAL_PER_SECOND} a second for the machine, of which warming takes {WARM_SHARE:.0%} and {1 / QUIET_GAP_S:.0f} a second of one account. All calls are counted by the simulator, "
+        f"account, {TOTAL_PER_SECOND} a second for the machine, of which warming takes {WARM_SHARE:.0%} and {1 / OFF_HOURS_CALL_INTERVAL_S:.0f} a second of one account. All calls are counted by the simulator, "
         f"which refuses the 11th of an account in a second and the 201st in a minute."
     )
     for is_whole_server, title in (

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from hullwatch.channels.ping import HttpPing
-from hullwatch.domain.monitoring.vitals import NotTaken, Taken
+from hullwatch.domain.monitoring.health import PingAccepted, PingFailed
 from hullwatch.domain.secrets import SecretText
 
 CANARY = "canary-of-the-address"
@@ -47,14 +47,16 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (200, Taken()),
-        (204, Taken()),
-        (302, NotTaken("http_302")),
-        (404, NotTaken("http_404")),
-        (500, NotTaken("http_500")),
+        (200, PingAccepted()),
+        (204, PingAccepted()),
+        (302, PingFailed("http_302")),
+        (404, PingFailed("http_404")),
+        (500, PingFailed("http_500")),
     ],
 )
-async def test_a_ping_is_accepted_or_not(receiver: Receiver, status: int, expected: Taken | NotTaken) -> None:
+async def test_a_ping_is_accepted_or_not(
+    receiver: Receiver, status: int, expected: PingAccepted | PingFailed
+) -> None:
     """Each ping is one GET, and a redirect is not followed."""
     receiver.status = status
 
@@ -66,7 +68,7 @@ async def test_a_hanging_receiver_is_a_timeout(receiver: Receiver) -> None:
     """A receiver that hangs costs the time limit and no more."""
     receiver.is_hanging = True
 
-    assert await HttpPing(SecretText(receiver.url), within_s=0.05).ping() == NotTaken("timeout")
+    assert await HttpPing(SecretText(receiver.url), within_s=0.05).ping() == PingFailed("timeout")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://no-such-host.invalid/x", "http://[::1/x"])
@@ -76,5 +78,5 @@ async def test_a_failure_does_not_show_the_address(url: str) -> None:
 
     outcome = await ping.ping()
 
-    assert outcome == NotTaken("connection")
+    assert outcome == PingFailed("connection")
     assert CANARY not in repr((outcome, ping, vars(ping)))

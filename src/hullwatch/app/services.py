@@ -123,7 +123,7 @@ def build_services(resources: Resources) -> Services:
         ),
         job_alerts=JobAlerts(context, jobs=resources.supervisor.jobs),
         broker_alerts=_broker_alerts(resources, connections, monitoring),
-        heartbeat_ping=HeartbeatPing(vitals=monitoring.vitals, port=resources.ping)
+        heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)
         if resources.ping
         else None,
         server_health=ServerHealth(context, shared=resources.shared),

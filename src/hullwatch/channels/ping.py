@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from hullwatch.domain.monitoring.vitals import NotTaken, Taken
+from hullwatch.domain.monitoring.health import PingAccepted, PingFailed
 from hullwatch.domain.secrets import SecretText
 
 PING_WITHIN_S: Final = 10.0
@@ -21,7 +21,7 @@ class HttpPing:
         self._url = url
         self._limit = aiohttp.ClientTimeout(total=within_s)
 
-    async def ping(self) -> Taken | NotTaken:
+    async def ping(self) -> PingAccepted | PingFailed:
         """Send one ping; a redirect is not followed, since its target may not count pings."""
         try:
             # One session for each ping: at one a minute a kept connection has no use, and none is left to be closed.
@@ -31,7 +31,7 @@ class HttpPing:
             ):
                 status = reply.status
         except TimeoutError:
-            return NotTaken("timeout")
+            return PingFailed("timeout")
         except (aiohttp.ClientError, OSError, ValueError):
-            return NotTaken("connection")
-        return Taken() if 200 <= status < 300 else NotTaken(f"http_{status}")
+            return PingFailed("connection")
+        return PingAccepted() if 200 <= status < 300 else PingFailed(f"http_{status}")

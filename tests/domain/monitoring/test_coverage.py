@@ -18,13 +18,13 @@ from hullwatch.domain.monitoring.coverage import (
     StatusChange,
     coverage,
     downtimes,
-    known_end,
-    late_parts,
+    known_disconnect_time,
+    late_signals_by_stretch,
     status_changes,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
-from hullwatch.domain.signals.signals import SETTLED_AFTER, Direction, Rule, Signal
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Direction, Rule, Signal
 
 DAY = date(2026, 11, 23)
 SESSIONS = (trading_session(DAY),)
@@ -225,7 +225,7 @@ def test_an_end_is_known_or_only_noticed(
         "usr", LoginState.DISCONNECTED, reason=reason, expires_at=expires_at, last_disconnect_at=at(11)
     )
 
-    assert known_end(connection) == expected
+    assert known_disconnect_time(connection) == expected
 
 
 moments = st.integers(0, 24 * 60 - 1).map(lambda minute: at(0) + timedelta(minutes=minute))
@@ -282,13 +282,13 @@ def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
 @pytest.mark.parametrize(
     ("closed_at", "place"),
     [
-        (at(10) - SETTLED_AFTER, None),
-        (at(10) - SETTLED_AFTER / 2, 0),
+        (at(10) - CANDLE_READ_DELAY, None),
+        (at(10) - CANDLE_READ_DELAY / 2, 0),
         (at(10), 0),
         (at(10, 5), 0),
         (at(10, 6), 1),
         (at(10, 10), 1),
-        (at(10, 10) + SETTLED_AFTER, None),
+        (at(10, 10) + CANDLE_READ_DELAY, None),
     ],
     ids=["readable before", "readable only in it", "beginning", "where two meet", "second", "end", "after"],
 )
@@ -296,7 +296,7 @@ def test_a_late_signal_belongs_to_the_stretch_that_kept_it(closed_at: datetime, 
     """Its candle closed in it, or so short before that nothing else could have read it."""
     signal = late_signal(closed_at)
 
-    parts, rest = late_parts([signal], [blind(at(10), at(10, 5)), blind(at(10, 5), at(10, 10))])
+    parts, rest = late_signals_by_stretch([signal], [blind(at(10), at(10, 5)), blind(at(10, 5), at(10, 10))])
 
     assert parts == [[signal] if place == number else [] for number in range(2)]
     assert rest == ([signal] if place is None else [])
@@ -317,10 +317,10 @@ def test_the_parts_of_late_signals_make_up_their_sum(
     stretches = [blind(*pair) for pair in list(pairwise(edges))[:: 1 if touching else 2]]
     late = [late_signal(closed_at, number) for number, closed_at in enumerate(closes)]
 
-    parts, rest = late_parts(late, stretches)
+    parts, rest = late_signals_by_stretch(late, stretches)
 
     def could_keep(stretch: BlindStretch, signal: Signal) -> bool:
-        return stretch.began_at - SETTLED_AFTER < signal.candle_closed_at <= stretch.ended_at
+        return stretch.began_at - CANDLE_READ_DELAY < signal.candle_closed_at <= stretch.ended_at
 
     assert len(parts) == len(stretches)
     assert sorted([one for part in parts for one in part] + rest, key=late.index) == late

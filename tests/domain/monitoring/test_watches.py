@@ -1,6 +1,6 @@
 """What a user wants watched and what monitoring says of it; `hullwatch.domain.monitoring.watches`."""
 
-from hullwatch.domain.monitoring.watches import MOST_WATCHES, WatchStatus
+from hullwatch.domain.monitoring.watches import MAX_WATCHES, WatchStatus
 from hullwatch.services.texts.notices import describe_status
 
 HARMLESS = {
@@ -28,4 +28,4 @@ def test_a_full_watchlist_fits_into_a_minute_of_calls() -> None:
     """One history call for each symbol and two quotes calls a cycle stay within Fyers' 200 calls a minute, at each candle's close."""
     quotes_calls = 2 * 60 // 5
 
-    assert MOST_WATCHES + quotes_calls <= 170
+    assert MAX_WATCHES + quotes_calls <= 170

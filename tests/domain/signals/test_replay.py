@@ -12,7 +12,7 @@ from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import hull_moving_average, warm_up
 from hullwatch.domain.signals.replay import HEADER, CandleFile, RowRefused, read_candle_file, replay
-from hullwatch.domain.signals.signals import Direction, Intake, Rule, WatchSeries
+from hullwatch.domain.signals.signals import Direction, FeedStatus, Rule, WatchSeries
 
 SBIN, FIVE = Symbol("NSE:SBIN-EQ"), Resolution("5")
 START = datetime(2026, 11, 20, 3, 45, tzinfo=UTC)
@@ -129,7 +129,7 @@ def test_a_replay_is_the_live_series():
     for candle in candles:
         for rule, one in series.items():
             fed = one.feed(candle)
-            assert fed.intake is Intake.ACCEPTED
+            assert fed.status is FeedStatus.ACCEPTED
             if fed.direction:
                 expected.append((rule, fed.direction, candle.opened_at, candle.close, fed.hma))
     assert [(s.rule, s.direction, s.candle_opened_at, s.close, s.hma) for s in report.signals] == expected

@@ -18,8 +18,8 @@ from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average,
 from hullwatch.domain.signals.signals import (
     LATE_AFTER,
     Direction,
-    Fed,
-    Intake,
+    FeedResult,
+    FeedStatus,
     Rule,
     SignalDetector,
     WatchSeries,
@@ -169,10 +169,10 @@ def test_the_intake_says_what_became_of_a_candle():
     series = WatchSeries(4, Rule.CROSS)
 
     answers = [
-        series.feed(c).intake for c in (candle(1, 10.0), candle(1, 10.0), candle(1, 10.5), candle(0, 9.0))
+        series.feed(c).status for c in (candle(1, 10.0), candle(1, 10.0), candle(1, 10.5), candle(0, 9.0))
     ]
 
-    assert answers == [Intake.ACCEPTED, Intake.DUPLICATE, Intake.REVISED, Intake.OUT_OF_ORDER]
+    assert answers == [FeedStatus.ACCEPTED, FeedStatus.DUPLICATE, FeedStatus.REVISED, FeedStatus.OUT_OF_ORDER]
     assert (series.count, series.last_opened_at, series.last_close) == (1, START + FIVE_MINUTES, 10.0)
     assert series.missing == warm_up(4) - 1
 
@@ -186,7 +186,7 @@ def test_an_accepted_candle_brings_the_average():
 
     assert [answer.hma for answer in answers] == hull_moving_average(closes, 4)
     assert series.hma == answers[-1].hma
-    assert series.feed(candle(0, 1.0)) == Fed(Intake.OUT_OF_ORDER, None, None)
+    assert series.feed(candle(0, 1.0)) == FeedResult(FeedStatus.OUT_OF_ORDER, None, None)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])

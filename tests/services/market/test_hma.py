@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.failures import BrokerService, InvalidInput, NotPermitted, RateLimited, Unavailable
-from hullwatch.domain.market.candles import Candle, closes_between
+from hullwatch.domain.market.candles import Candle, closes_between, history_start
 from hullwatch.domain.market.instruments import WATCHED_MINUTES, Resolution
 from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
-from hullwatch.services.market.hma import HmaReading, HmaStatus, history_start
+from hullwatch.services.market.hma import HmaReading, HmaStatus
 from services.environment import (
     ALICE,
     BOB,

@@ -10,7 +10,7 @@ from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.signals import Rule
-from hullwatch.services.monitoring.feeds import ASKS_IN_AN_AUCTION
+from hullwatch.services.monitoring.feeds import AUCTION_RETRIES
 from services.environment import ALICE, BOB, CLOSING, FIVE, OPENING, SBIN, Environment, quote
 
 CALENDAR = nse_calendar()
@@ -155,7 +155,7 @@ async def test_candles_that_the_auction_leaves_out_are_not_asked_for_again_and_a
 
     await env.clock.advance_to(CLOSING + timedelta(minutes=3))
 
-    assert ASKS_IN_AN_AUCTION == 1
+    assert AUCTION_RETRIES == 1
     minutes = [at[:5] for at in asked(env, ALICE, SBIN, since)]
     assert minutes == ["09:50", "09:50", "09:55", "09:55", "10:00"]
     (watch,) = await env.monitoring.watches(ALICE)

@@ -11,7 +11,7 @@ from fakes.metrics import FakeMetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hullwatch.domain.monitoring.coverage import BEAT_EVERY
+from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.signals import Rule
 from services.environment import (
@@ -345,4 +345,4 @@ def test_a_killed_server_costs_no_more_than_its_last_signs_of_life(
 
     wrong = sum(abs(product[verdict] - model[verdict]) for verdict in product | model)
     # What is counted as the wrong thing is missing elsewhere, hence twice.
-    assert wrong <= 2 * len(story.down) * _micro(BEAT_EVERY + timedelta(seconds=1)), steps
+    assert wrong <= 2 * len(story.down) * _micro(HEARTBEAT_EVERY + timedelta(seconds=1)), steps

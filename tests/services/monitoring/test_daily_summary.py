@@ -99,12 +99,12 @@ async def test_a_server_that_comes_up_in_the_evening_catches_up_and_one_that_tol
     env = await env.kill()
     await env.clock.advance_to(CLOSING + timedelta(hours=3))
     await env.start()
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
     (notice,) = env.notices(ALICE, SUMMARY)
 
     env = await env.kill()
     await env.start()
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
 
     assert env.notices(ALICE, SUMMARY) == [notice]
 
@@ -114,14 +114,14 @@ async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> No
     env = await evening()
     service = summary_of(env)
     await env.clock.advance_to(DUE)
-    await service.tell_if_due()
+    await service.publish_if_due()
     want(env, BOB)
-    await service.tell_if_due()
+    await service.publish_if_due()
     assert len(env.notices(BOB, SUMMARY)) == 1
 
     want(env, ALICE, BOB)
     await env.clock.advance_to(DUE + timedelta(hours=10))
-    await service.tell_if_due()
+    await service.publish_if_due()
 
     assert env.notices(ALICE, SUMMARY) == []
 
@@ -131,11 +131,11 @@ async def test_a_day_without_trading_has_no_summary() -> None:
     env = await evening(ALICE)
     await env.stop()  # a week of cycles would show nothing more
     await env.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
     assert env.notices(ALICE, SUMMARY) == []
 
     await env.clock.advance_to(CLOSING + timedelta(days=7, hours=1))
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
     assert len(env.notices(ALICE, SUMMARY)) == 1
 
 
@@ -146,10 +146,10 @@ async def test_a_database_that_is_down_delays_it() -> None:
     await env.clock.advance_to(DUE)
     env.store.is_down = True
     with pytest.raises(StorageUnavailable):
-        await service.tell_if_due()
+        await service.publish_if_due()
     env.store.is_down = False
 
-    await service.tell_if_due()
+    await service.publish_if_due()
 
     assert [len(env.notices(user_id, SUMMARY)) for user_id in (ALICE, BOB)] == [1, 1]
 
@@ -172,7 +172,7 @@ async def test_what_went_wrong_is_in_it() -> None:
     await env.log_in(ALICE)
     await env.clock.advance_to(DUE)
 
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
 
     (notice,) = env.notices(ALICE, SUMMARY)
     late = sum(signal.is_late for signal in env.signals(ALICE))
@@ -191,7 +191,7 @@ async def test_what_went_wrong_is_in_it() -> None:
 async def last_sentences(env: Environment, user_id: str = ALICE) -> str:
     """Let the summary come; return what it says after the signals."""
     await env.clock.advance_to(max(DUE, env.clock.now()))
-    await summary_of(env).tell_if_due()
+    await summary_of(env).publish_if_due()
     text = env.notices(user_id, SUMMARY)[-1].text
     return text[text.rindex("ignal") :].partition(". ")[2]
 
@@ -256,7 +256,7 @@ async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
         will_renew=lambda connection: connection.user_id == ALICE,
     )
     await env.clock.advance_to(DUE)
-    await service.tell_if_due()
+    await service.publish_if_due()
 
     assert env.notices(ALICE, SUMMARY)[0].text.endswith(
         "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. It is to be renewed with your PIN; "

@@ -17,9 +17,9 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Symbol
-from hullwatch.domain.monitoring.watches import MOST_WATCHES, WatchStatus
+from hullwatch.domain.monitoring.watches import MAX_WATCHES, WatchStatus
 from hullwatch.domain.signals.signals import Rule
-from hullwatch.services.monitoring.feeds import ASK_AGAIN_AFTER_S
+from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
 from services.environment import (
     ALICE,
     BOB,
@@ -341,7 +341,7 @@ async def test_a_candle_without_trades_is_not_asked_for_for_ever(env: Environmen
     await env.clock.advance_to(OPENING + timedelta(minutes=40))
 
     calls = [call for call in env.broker.calls[reached:] if call.name == "candles"]
-    assert len(calls) == len(ASK_AGAIN_AFTER_S) + 1
+    assert len(calls) == len(RETRY_WAITS_S) + 1
     assert status(env) is WatchStatus.WATCHING
 
 
@@ -440,12 +440,12 @@ async def test_a_watchlist_is_limited_whoever_adds_at_once(env: Environment) -> 
     """Requests at the same moment do not get past the limit."""
     await env.start()
     results = await asyncio.gather(
-        *(env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ")) for number in range(MOST_WATCHES + 5)),
+        *(env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ")) for number in range(MAX_WATCHES + 5)),
         return_exceptions=True,
     )
 
     assert sum(isinstance(result, LimitReached) for result in results) == 5
-    assert len(await env.monitoring.watches(ALICE)) == MOST_WATCHES
+    assert len(await env.monitoring.watches(ALICE)) == MAX_WATCHES
 
 
 async def test_what_cannot_be_watched_is_refused(env: Environment) -> None:

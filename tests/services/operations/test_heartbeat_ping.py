@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from fakes.broker import AccountState
 
-from hullwatch.domain.monitoring.vitals import NotTaken, Taken
+from hullwatch.domain.monitoring.health import PingAccepted, PingFailed
 from hullwatch.services.operations.heartbeat_ping import JOB, HeartbeatPing
 from services.environment import (
     ALICE,
@@ -29,9 +29,9 @@ class Outside:
 
     def __init__(self) -> None:
         self.pings = 0
-        self.answer: Taken | NotTaken = Taken()
+        self.answer: PingAccepted | PingFailed = PingAccepted()
 
-    async def ping(self) -> Taken | NotTaken:
+    async def ping(self) -> PingAccepted | PingFailed:
         """Take one."""
         self.pings += 1
         return self.answer
@@ -43,7 +43,7 @@ class Watched:
     def __init__(self, env: Environment) -> None:
         self.env = env
         self.outside = Outside()
-        self.switch = HeartbeatPing(vitals=env.monitoring.vitals, port=self.outside)
+        self.switch = HeartbeatPing(health=env.monitoring.health, port=self.outside)
 
     async def pings_in(self, seconds: float) -> int:
         """Let time pass; return how many pings it brought."""
@@ -205,7 +205,7 @@ async def test_the_opening_bell_is_no_alarm(evening: Watched) -> None:
 
 async def test_a_ping_that_fails_disturbs_nobody(watched: Watched) -> None:
     """It is tried again with the next one."""
-    watched.outside.answer = NotTaken("timeout")
+    watched.outside.answer = PingFailed("timeout")
 
     assert await watched.pings_in(300) == 5
 

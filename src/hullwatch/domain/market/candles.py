@@ -25,6 +25,7 @@ MAX_VOLUME: Final = 2**63 - 1
 
 _EARLIEST: Final = 946_684_800  # 2000-01-01; Fyers' history begins on 2017-07-03
 _LATEST: Final = 4_102_444_800  # 2100-01-01
+_LONGEST_LOOKBACK: Final = 3000  # trading sessions; ends the search where the calendar knows no earlier ones
 _PRICE_NAMES: Final = ("open", "high", "low", "close")
 
 
@@ -269,3 +270,19 @@ def _closed_by(moment: datetime, resolution: Resolution, session: TradingSession
     if moment < session.closes_at:
         return max(0, (moment - session.opens_at) // resolution.length)
     return -((session.opens_at - session.closes_at) // resolution.length)
+
+
+def history_start(count: int, resolution: Resolution, before: datetime, calendar: MarketCalendar) -> datetime:
+    """Return the opening of the trading session from which at least `count` candles close up to `before`."""
+    found, moment = 0, before
+    for _ in range(_LONGEST_LOOKBACK):
+        session = calendar.session_at(moment) or calendar.previous_session(moment)
+        if session.opens_at >= moment:
+            session = calendar.previous_session(session.opens_at)
+        found += closes_between(session.opens_at, min(session.closes_at, before), resolution, calendar)
+        moment = session.opens_at
+        if found >= count:
+            break
+    if resolution.is_intraday:
+        return moment
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)  # daily candles open at 00:00 UTC

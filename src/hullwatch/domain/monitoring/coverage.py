@@ -8,7 +8,7 @@ What counts, for one account and to the cycle:
   what the cycles in it said; where that changes, one stretch ends and the next begins at the end of the cycle that said so.
 - A cycle falls out when one that was due had not begun a whole interval later. The time between the two good cycles around it is blind, though
   both were good.
-- A server that was killed leaves its last sign of life (`BEAT_EVERY`). All that happened up to there is stored, so blindness begins there: less
+- A server that was killed leaves its last sign of life (`HEARTBEAT_EVERY`). All that happened up to there is stored, so blindness begins there: less
   than one usual cycle from where it really began, or three if a cycle was hanging just then. Nothing is written for a cycle that is like the one
   before it, however many accounts there are.
 - Time in which monitoring was not wanted, in which nothing was on the watchlist, or of which nothing is known, is neither.
@@ -26,11 +26,11 @@ from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason
-from hullwatch.domain.signals.signals import SETTLED_AFTER, Signal
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Signal
 
-BEAT_EVERY: Final = timedelta(seconds=5)
+HEARTBEAT_EVERY: Final = timedelta(seconds=5)
 """How often a running server leaves a sign of life: one stored moment, overwritten."""
-LONGEST_SILENCE: Final = timedelta(seconds=60)
+MAX_HEARTBEAT_GAP: Final = timedelta(seconds=60)
 """A process that is silent for longer stood still, with its machine perhaps; a shorter silence shows in each account's cycles alone."""
 
 STATUS_KIND: Final = "monitoring.status"
@@ -39,7 +39,7 @@ RESUMED_KIND: Final = "server.resumed"
 STOPPED_KIND: Final = "server.stopped"
 SINCE: Final = "since"
 """Evidence of a line: from when on it counts, where that is before it was written."""
-BLIND_SINCE: Final = "blindSince"
+GAP_BEGAN_AT: Final = "blindSince"
 """Evidence of a line: where the blind stretch began that it continues."""
 
 
@@ -64,7 +64,7 @@ class BlindReason(StrEnum):
     """A cycle took so long that others fell out."""
 
 
-FELL_OUT: Final = frozenset({BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE})
+MISSED_CYCLE_REASONS: Final = frozenset({BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE})
 _WANTED: Final = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED})
 State = WatchStatus | BlindReason
 """What a line of the trail says: a status, or why cycles fell out between good ones."""
@@ -151,7 +151,7 @@ def minutes(duration: timedelta) -> float:
 # ---------------------------------------------------------------- reading the trail
 
 
-def moment_in(entry: AuditEntry, name: str) -> datetime | None:
+def evidence_time(entry: AuditEntry, name: str) -> datetime | None:
     """Return a moment that stands in a line's evidence."""
     said = entry.evidence.get(name)
     return datetime.fromisoformat(said) if isinstance(said, str) else None
@@ -163,25 +163,25 @@ def status_changes(entries: Iterable[AuditEntry]) -> list[StatusChange]:
     for entry in entries:
         if entry.to_state is None:
             continue
-        at = moment_in(entry, SINCE) or entry.at
+        at = evidence_time(entry, SINCE) or entry.at
         if changes:
             at = max(at, changes[-1].at)
-        changes.append(StatusChange(at, state_named(entry.to_state)))
+        changes.append(StatusChange(at, parse_state(entry.to_state)))
     return changes
 
 
-def state_named(name: str) -> State:
+def parse_state(name: str) -> State:
     """Return the state of a line; raises `ValueError` for a word that is none."""
-    return BlindReason(name) if name in FELL_OUT else WatchStatus(name)
+    return BlindReason(name) if name in MISSED_CYCLE_REASONS else WatchStatus(name)
 
 
 def downtimes(entries: Iterable[AuditEntry]) -> list[tuple[datetime, datetime]]:
     """Return when the server did not run, from the lines about its starts and resumptions, oldest first."""
-    down = ((moment_in(entry, SINCE), entry.at) for entry in entries)
+    down = ((evidence_time(entry, SINCE), entry.at) for entry in entries)
     return [(since, at) for since, at in down if since is not None and since < at]
 
 
-def known_end(connection: Connection) -> datetime | None:
+def known_disconnect_time(connection: Connection) -> datetime | None:
     """Return when a session ended, if that is known to the moment: at its own end, or by somebody's hand; a refusal only shows that it has ended."""
     if connection.has_session or connection.last_disconnect_at is None:
         return None
@@ -195,7 +195,7 @@ def known_end(connection: Connection) -> datetime | None:
             return None
 
 
-def late_parts(
+def late_signals_by_stretch(
     late: Iterable[Signal], stretches: Sequence[BlindStretch]
 ) -> tuple[list[list[Signal]], list[Signal]]:
     """Share late signals out: for each stretch those on candles that it kept from being read in time, and those that no stretch explains.
@@ -211,7 +211,7 @@ def late_parts(
             (
                 place
                 for place, stretch in enumerate(stretches)
-                if stretch.began_at < closed_at + SETTLED_AFTER and closed_at <= stretch.ended_at
+                if stretch.began_at < closed_at + CANDLE_READ_DELAY and closed_at <= stretch.ended_at
             ),
             None,
         )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.signals import Rule
 
-MOST_WATCHES = 100
+MAX_WATCHES = 100
 """Per account: two quotes calls a cycle and one history call a symbol and candle stay within Fyers' 200 calls a minute."""
 
 

@@ -19,7 +19,7 @@ from hullwatch.domain.market.calendar import MarketCalendar, ist_date, nse_calen
 from hullwatch.domain.market.candles import Candle, CandleDefect, closes_at, read_candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import PAISA
-from hullwatch.domain.signals.signals import Direction, Intake, Rule, WatchSeries
+from hullwatch.domain.signals.signals import Direction, FeedStatus, Rule, WatchSeries
 
 HEADER: Final = "timestamp,open,high,low,close,volume"
 
@@ -174,22 +174,22 @@ def replay(
     signals: list[ReplayedSignal] = []
     for candle in candles:
         answers = [series.feed(candle) for series in watched]
-        if answers[0].intake is not Intake.ACCEPTED:
+        if answers[0].status is not FeedStatus.ACCEPTED:
             continue
         rows.append(ReplayRow(candle, answers[0].hma))
-        for series, fed in zip(watched, answers, strict=True):
-            if fed.direction is not None and fed.hma is not None:
+        for series, result in zip(watched, answers, strict=True):
+            if result.direction is not None and result.hma is not None:
                 signals.append(
                     ReplayedSignal(
                         symbol,
                         resolution,
                         period,
                         series.rule,
-                        fed.direction,
+                        result.direction,
                         candle.opened_at,
                         closes_at(candle.opened_at, resolution, known_days),
                         candle.close,
-                        fed.hma,
+                        result.hma,
                     )
                 )
     notes = _notes(tuple(row.candle for row in rows), resolution, known_days, watched[0].missing)

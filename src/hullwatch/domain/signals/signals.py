@@ -22,8 +22,11 @@ from hullwatch.domain.signals.hma import PAISA, HullMovingAverage
 LATE_AFTER: Final = timedelta(seconds=60)
 """A signal noticed longer than this after its candle closed is late: found when catching up, not as it happened."""
 
-SETTLED_AFTER: Final = timedelta(seconds=1)
-"""A candle is read this long after its close, so that its last trades are in; our assumption, Fyers states no delay."""
+CANDLE_READ_DELAY: Final = timedelta(seconds=1)
+"""Wait between a candle's close and the call for it, so that its last trades are in it. Our assumption: Fyers states no delay.
+
+Short, because a signal waits for it. `services/market/hma.py` keeps a reading provisional for longer.
+"""
 
 
 class Rule(StrEnum):
@@ -115,7 +118,7 @@ class SignalDetector:
         return Direction.UP if movement == 1 else Direction.DOWN
 
 
-class Intake(StrEnum):
+class FeedStatus(StrEnum):
     """What became of a candle that was given to a series."""
 
     ACCEPTED = "accepted"
@@ -129,10 +132,10 @@ class Intake(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
+class FeedResult:
     """The answer of a series to one candle."""
 
-    intake: Intake
+    status: FeedStatus
     direction: Direction | None = None
     """Set when this candle is a signal."""
     hma: float | None = None
@@ -161,7 +164,7 @@ class WatchSeries:
         self.last_opened_at = None
         self.last_close = None
 
-    def feed(self, candle: Candle) -> Fed:
+    def feed(self, candle: Candle) -> FeedResult:
         """Take in a closed candle if it is newer than all before.
 
         Raises:
@@ -170,11 +173,11 @@ class WatchSeries:
         newest = self.last_opened_at
         if newest is not None and candle.opened_at <= newest:
             if candle.opened_at < newest:
-                return Fed(Intake.OUT_OF_ORDER)
-            return Fed(Intake.DUPLICATE if candle.close == self.last_close else Intake.REVISED)
+                return FeedResult(FeedStatus.OUT_OF_ORDER)
+            return FeedResult(FeedStatus.DUPLICATE if candle.close == self.last_close else FeedStatus.REVISED)
         direction = self._detector.feed(candle.close)
         self.last_opened_at, self.last_close = candle.opened_at, candle.close
-        return Fed(Intake.ACCEPTED, direction, self._detector.average.value)
+        return FeedResult(FeedStatus.ACCEPTED, direction, self._detector.average.value)
 
     @property
     def rule(self) -> Rule:

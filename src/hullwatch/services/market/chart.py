@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.failures import Outcome
-from hullwatch.domain.market.candles import Candle, next_close_after
+from hullwatch.domain.market.candles import Candle, history_start, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.hma import warm_up
@@ -13,7 +13,6 @@ from hullwatch.domain.signals.signals import Direction, Rule, WatchSeries
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
-from hullwatch.services.market.hma import history_start
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -103,8 +102,8 @@ class ChartService:
 def _draw(answer: CandlesAnswer, series: WatchSeries, next_close_at: datetime) -> Chart:
     candles = []
     for candle in answer.candles:
-        fed = series.feed(candle)
-        candles.append(ChartCandle(candle, fed.hma, fed.direction))
+        result = series.feed(candle)
+        candles.append(ChartCandle(candle, result.hma, result.direction))
     shown = tuple(candles[-SHOWN:])
     return Chart(answer.outcome, shown, answer.forming, _line(series), next_close_at, answer.connection)
 

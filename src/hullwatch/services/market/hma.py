@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hullwatch.domain.failures import Outcome
-from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.candles import (
     MAX_PRICE,
     closes_at,
-    closes_between,
+    history_start,
     last_close_at_or_before,
     next_close_after,
 )
@@ -29,10 +28,11 @@ SPARE = 1.5
 """How many times the candles that are needed are asked for: illiquid instruments skip some."""
 MOST_READINGS = 10_000
 """About 4 kB each at period 55."""
-SETTLED_AFTER = timedelta(seconds=2)
-"""A candle that closed less than this ago may lack its last trades, and one that is missing may come: such a reading is kept this long."""
-_LONGEST_LOOKBACK = 3000
-"""Trading sessions; ends the search for a start on a calendar that knows no earlier ones."""
+PROVISIONAL_FOR = timedelta(seconds=2)
+"""How long a reading is cached that may still change: a candle closed less than this ago or is missing.
+
+Longer than `CANDLE_READ_DELAY`: a reading is given for minutes afterwards, so a late trade matters more here than speed.
+"""
 
 
 class HmaStatus(StrEnum):
@@ -71,22 +71,6 @@ class _Kept:
     """The reading is good before this moment."""
     reading: HmaReading
     average: HullMovingAverage | None = None
-
-
-def history_start(count: int, resolution: Resolution, before: datetime, calendar: MarketCalendar) -> datetime:
-    """Return the opening of the trading session from which at least `count` candles close up to `before`."""
-    found, moment = 0, before
-    for _ in range(_LONGEST_LOOKBACK):
-        session = calendar.session_at(moment) or calendar.previous_session(moment)
-        if session.opens_at >= moment:
-            session = calendar.previous_session(session.opens_at)
-        found += closes_between(session.opens_at, min(session.closes_at, before), resolution, calendar)
-        moment = session.opens_at
-        if found >= count:
-            break
-    if resolution.is_intraday:
-        return moment
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)  # daily candles open at 00:00 UTC
 
 
 class HMAService:
@@ -152,9 +136,9 @@ class HMAService:
         calendar = self._calendar.for_symbol(reading.symbol)
         newest = last_close_at_or_before(now, reading.resolution, calendar)
         is_complete = reading.last_update is not None and reading.last_update >= newest
-        if is_complete and now - newest >= SETTLED_AFTER:
+        if is_complete and now - newest >= PROVISIONAL_FOR:
             return next_close_after(now, reading.resolution, calendar)
-        return now + SETTLED_AFTER
+        return now + PROVISIONAL_FOR
 
     def _read(
         self, symbol: Symbol, period: int, resolution: Resolution, answer: CandlesAnswer

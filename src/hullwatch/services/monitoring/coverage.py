@@ -25,14 +25,14 @@ from hullwatch.domain.monitoring.coverage import (
     StatusChange,
     coverage,
     downtimes,
-    late_parts,
+    late_signals_by_stretch,
     status_changes,
 )
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.domain.users.accounts import User
 from hullwatch.services.context import Context
 
-MOST_DAYS: Final = 31
+MAX_DAYS: Final = 31
 _MOST_SIGNALS: Final = 10_000
 _AT_ONCE: Final = 50
 """Accounts that are added up before others get a turn."""
@@ -50,7 +50,7 @@ class WatchedDay:
 
     def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
         """Return the late signals of each stretch, and those that no stretch explains; together they are all of them."""
-        return late_parts(self.late, self.coverage.stretches)
+        return late_signals_by_stretch(self.late, self.coverage.stretches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class CoverageReader:
         Raises:
             InvalidInput: They are more than a month, or lie the wrong way round.
         """
-        if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
-            raise InvalidInput(f"Ask for 1 to {MOST_DAYS} days, the earlier one first.", field="to")
+        if not timedelta() <= last - first < timedelta(days=MAX_DAYS):
+            raise InvalidInput(f"Ask for 1 to {MAX_DAYS} days, the earlier one first.", field="to")
         last = min(last, ist_date(self._clock.now()))
         if last < first:
             return []

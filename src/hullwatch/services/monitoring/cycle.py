@@ -15,6 +15,7 @@ from hullwatch.domain.market.candles import (
     MAX_PRICE,
     Candle,
     closes_at,
+    history_start,
 )
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
@@ -23,17 +24,16 @@ from hullwatch.domain.readiness.readiness import Line, line_state
 from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import (
-    SETTLED_AFTER,
+    CANDLE_READ_DELAY,
     Direction,
-    Fed,
-    Intake,
+    FeedResult,
+    FeedStatus,
     Signal,
     WatchSeries,
     is_late,
 )
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.market.hma import history_start
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.feeds import FeedKey, Feeds
 from hullwatch.services.monitoring.gaps import Gap
@@ -44,7 +44,7 @@ from hullwatch.services.sessions.service import ConnectionService
 
 AT_ONCE = 4
 """History calls of one account under way at the same time."""
-QUIET_GAP_S = 0.2
+OFF_HOURS_CALL_INTERVAL_S = 0.2
 """From one history call of an account to its next while nothing trades. One after the other and so far apart, no delay on the way can bunch them:
 calls that are sent in bursts meet each other at Fyers and are refused."""
 FOLLOW_UP = timedelta(minutes=2)
@@ -141,7 +141,7 @@ class Watcher:
 
     def lines(self) -> tuple[Line, ...]:
         """Return how far each line of the watchlist is prepared."""
-        expectations = self._feeds.expectations(self._tools.clock.now() - SETTLED_AFTER)
+        expectations = self._feeds.expectations(self._tools.clock.now() - CANDLE_READ_DELAY)
         found = []
         for watch in self.watches.values():
             feed, expected = expectations[watch.symbol, watch.resolution]
@@ -166,7 +166,7 @@ class Watcher:
     @property
     def has_due_candles(self) -> bool:
         """Whether a candle has closed that was neither judged nor given up."""
-        return self._feeds.has_due(self._tools.clock.now() - SETTLED_AFTER)
+        return self._feeds.has_due(self._tools.clock.now() - CANDLE_READ_DELAY)
 
     @property
     def has_unsaved(self) -> bool:
@@ -205,7 +205,7 @@ class Watcher:
 
     async def _judge_due_candles(self) -> Outcome:
         """Fetch and judge all that is due, a few at a time; the first failure ends the round and is its outcome."""
-        settled_at = self._tools.clock.now() - SETTLED_AFTER
+        settled_at = self._tools.clock.now() - CANDLE_READ_DELAY
         due = self._feeds.due(settled_at)
         if not due:
             return Outcome.OK
@@ -220,7 +220,7 @@ class Watcher:
                 if failure is None and is_quiet:
                     if (wait_s := free_s - clock.monotonic()) > 0:
                         await clock.sleep(wait_s)
-                    free_s = clock.monotonic() + QUIET_GAP_S
+                    free_s = clock.monotonic() + OFF_HOURS_CALL_INTERVAL_S
                 if failure is None:
                     outcome = await self._advance(key, expected, settled_at)
                     if outcome is Outcome.BAD_REQUEST:
@@ -286,7 +286,7 @@ class Watcher:
             through = watch.evaluated_through
             for candle, closed_at in candles:
                 fed = series.feed(candle)
-                if fed.intake is not Intake.ACCEPTED or closed_at <= watch.evaluated_through:
+                if fed.status is not FeedStatus.ACCEPTED or closed_at <= watch.evaluated_through:
                     continue
                 news[closed_at] = candle
                 through = closed_at
@@ -299,7 +299,7 @@ class Watcher:
             await self._keep(signals, [key])
 
     def _signal(
-        self, watch: Watch, candle: Candle, closed_at: datetime, fed: Fed, direction: Direction
+        self, watch: Watch, candle: Candle, closed_at: datetime, fed: FeedResult, direction: Direction
     ) -> Signal:
         now = self._tools.clock.now()
         return Signal(

@@ -20,7 +20,7 @@ from hullwatch.services.texts.notices import announce
 
 AFTER_CLOSE: Final = timedelta(minutes=5)
 """By then the last candles have been judged and stored."""
-LOOK_EVERY_S: Final = 60.0
+CHECK_EVERY_S: Final = 60.0
 _AT_ONCE: Final = 50
 """Notices of one transaction: on SQLite everybody else who writes waits for it."""
 
@@ -54,9 +54,9 @@ class DailySummary:
 
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin to look for days that are over."""
-        supervisor.every("daily-summary", LOOK_EVERY_S, self.tell_if_due, essential=False)
+        supervisor.every("daily-summary", CHECK_EVERY_S, self.publish_if_due, essential=False)
 
-    async def tell_if_due(self) -> None:
+    async def publish_if_due(self) -> None:
         """Tell everybody of today who has not been told, if today's trading is over.
 
         Raises:

@@ -11,10 +11,10 @@ from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
 from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
 
-ASK_AGAIN_AFTER_S = (5, 5, 5, 10, 15, 20)
+RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
 """Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
 a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
-ASKS_IN_AN_AUCTION = 1
+AUCTION_RETRIES = 1
 """Times a candle that ended in the closing auction is asked for again: most stocks have none then, every day anew."""
 
 FeedKey = tuple[Symbol, Resolution]
@@ -52,7 +52,7 @@ class Feed:
         if (newest is not None and newest >= expected) or self.attempts >= _patience(expected, self.calendar):
             self.through, self.awaited, self.ask_again_at = expected, None, None
             return
-        self.ask_again_at = settled_at + timedelta(seconds=ASK_AGAIN_AFTER_S[self.attempts])
+        self.ask_again_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.attempts])
         self.attempts += 1
 
 
@@ -125,4 +125,4 @@ def _patience(closed_at: datetime, calendar: MarketCalendar) -> int:
     is_auction = calendar.phase_at(closed_at) is MarketPhase.CLOSING_AUCTION
     # The auction's one trade lies in the session's last candle: for that one it is worth to wait.
     is_last = calendar.session_at(closed_at) is None
-    return ASKS_IN_AN_AUCTION if is_auction and not is_last else len(ASK_AGAIN_AFTER_S)
+    return AUCTION_RETRIES if is_auction and not is_last else len(RETRY_WAITS_S)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hullwatch.domain.signals.signals import SETTLED_AFTER, is_late
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
 
 
 @dataclass(slots=True)
@@ -40,9 +40,9 @@ class Gap:
         since = self.since
         if since is None and self.is_overlasting():
             since = self.covered_until
-        if since is not None and closed_at + SETTLED_AFTER > since:
+        if since is not None and closed_at + CANDLE_READ_DELAY > since:
             return True
         return any(
-            began_at < closed_at + SETTLED_AFTER and closed_at <= ended_at
+            began_at < closed_at + CANDLE_READ_DELAY and closed_at <= ended_at
             for began_at, ended_at in self.ended
         )

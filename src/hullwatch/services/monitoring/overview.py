@@ -32,7 +32,7 @@ class MonitoringState:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchOverview:
+class OverviewRow:
     """A line of the watchlist with what was last known of it; missing is `None`."""
 
     watch: Watch
@@ -74,14 +74,14 @@ def is_fed(run: Run) -> bool:
     return run.status is WatchStatus.WATCHING and is_complete
 
 
-def glances(
+def overview_rows(
     watcher: Watcher, watches: Iterable[Watch], last_signals: Mapping[str, Signal]
-) -> list[WatchOverview]:
+) -> list[OverviewRow]:
     """Return what was last known of each of these lines; `last_signals` by watch id."""
     quotes = {quote.symbol: quote for quote in watcher.quotes}
     previews = watcher.previews()
     return [
-        WatchOverview(
+        OverviewRow(
             watch=watch,
             quote=quotes.get(watch.symbol),
             quoted_at=watcher.quoted_at if watch.symbol in quotes else None,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.signals.signals import SETTLED_AFTER
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.monitoring.cycle import FOLLOW_UP
 from hullwatch.services.monitoring.run import Run
@@ -56,8 +56,8 @@ class Rhythm:
 
     def _next_settled_at(self, run: Run, now: datetime) -> datetime | None:
         """Return when the next candle of the account can be read, if it watches any."""
-        closes_at = run.watcher.next_close_after(now - SETTLED_AFTER)
-        return None if closes_at is None else closes_at + SETTLED_AFTER
+        closes_at = run.watcher.next_close_after(now - CANDLE_READ_DELAY)
+        return None if closes_at is None else closes_at + CANDLE_READ_DELAY
 
     def _next_cycle_outside_hours(self, run: Run, now: datetime) -> datetime:
         """Return the next opening, unless something of the session that ended is still to be read or stored."""
@@ -65,8 +65,8 @@ class Rhythm:
         closed_at = max(calendar.previous_session(now).closes_at for calendar in calendars)
         opens_at = min(calendar.next_session(now).opens_at for calendar in calendars)
         opens_at += run.phase * self.interval
-        if closed_at + SETTLED_AFTER > now:
-            return closed_at + SETTLED_AFTER
+        if closed_at + CANDLE_READ_DELAY > now:
+            return closed_at + CANDLE_READ_DELAY
         # A daily candle may be final only minutes after the session, when its closing auction is over.
         opens_at = min(opens_at, self._next_settled_at(run, now) or opens_at)
         is_done = run.status is WatchStatus.MARKET_CLOSED and not run.watcher.has_due_candles

@@ -13,7 +13,7 @@ import structlog
 
 from hullwatch.domain.market.calendar import TradingSession, session_under_way
 from hullwatch.domain.monitoring.coverage import BlindReason
-from hullwatch.domain.monitoring.vitals import Vitals
+from hullwatch.domain.monitoring.health import MonitoringHealth
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.monitoring.cycle import Tools, Watcher
@@ -132,7 +132,7 @@ class Scheduler:
     def _wanted(self) -> list[Run]:
         return [run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)]
 
-    def vitals(self) -> Vitals:
+    def health(self) -> MonitoringHealth:
         """Count whose cycles complete at present, and whose do not."""
         now = self._tools.clock.now()
         # A cycle may last its whole deadline; in a market that runs faster than life that is still an interval or two of slack.
@@ -143,8 +143,8 @@ class Scheduler:
         in_time = [
             run for run in watched if run.last_cycle_at is not None and now - run.last_cycle_at <= patience
         ]
-        return Vitals(
-            still_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
+        return MonitoringHealth(
+            stalled_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
             is_trading=session is not None and now - session.opens_at > patience,
             wanted=len(wanted),
             expected=sum(self._should_be_watched(run, session) for run in wanted),

@@ -4,15 +4,15 @@ from datetime import datetime
 
 from hullwatch.domain.events import AuditEntry
 from hullwatch.domain.monitoring.coverage import (
-    BLIND_SINCE,
-    LONGEST_SILENCE,
+    GAP_BEGAN_AT,
+    MAX_HEARTBEAT_GAP,
     RESUMED_KIND,
     SINCE,
     STARTED_KIND,
     STOPPED_KIND,
+    evidence_time,
     is_blind,
-    moment_in,
-    state_named,
+    parse_state,
 )
 from hullwatch.domain.monitoring.watches import MonitoringWish, WatchStatus
 from hullwatch.services.context import Context
@@ -53,7 +53,7 @@ class ServerLifecycle:
         if self._last is not None:
             last_at, last_s = self._last
             # On both clocks: a market's time that jumps is not a process that stands still.
-            if min((now - last_at).total_seconds(), now_s - last_s) > LONGEST_SILENCE.total_seconds():
+            if min((now - last_at).total_seconds(), now_s - last_s) > MAX_HEARTBEAT_GAP.total_seconds():
                 self._journal.note(_line(now, RESUMED_KIND, last_at))
         self._last = (now, now_s)
         await self._journal.flush()
@@ -83,7 +83,7 @@ def resume_account(
 
     A wish is stored at once, its line in the trail a moment later: where a crash came in between, the line is written now, and counts from the wish.
     """
-    said = None if last_line is None or last_line.to_state is None else state_named(last_line.to_state)
+    said = None if last_line is None or last_line.to_state is None else parse_state(last_line.to_state)
     if not wish.is_wanted:
         if said not in (None, WatchStatus.NOT_WANTED):
             trail.tell(run, WatchStatus.NOT_WANTED, wish.changed_at)
@@ -92,7 +92,7 @@ def resume_account(
         blind_since = wish.changed_at
         trail.tell(run, WatchStatus.STARTING, blind_since)
     elif last_line is not None and said is not None and is_blind(said):
-        began_at = moment_in(last_line, BLIND_SINCE) or moment_in(last_line, SINCE) or last_line.at
+        began_at = evidence_time(last_line, GAP_BEGAN_AT) or evidence_time(last_line, SINCE) or last_line.at
         blind_since = min(began_at, down_since)
     else:
         blind_since = down_since

@@ -9,9 +9,9 @@ import structlog
 from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
-from hullwatch.domain.monitoring.coverage import BEAT_EVERY, STATUS_KIND, Coverage
-from hullwatch.domain.monitoring.vitals import Vitals
-from hullwatch.domain.monitoring.watches import MOST_WATCHES, MonitoringWish, Watch, WatchStatus
+from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY, STATUS_KIND, Coverage
+from hullwatch.domain.monitoring.health import MonitoringHealth
+from hullwatch.domain.monitoring.watches import MAX_WATCHES, MonitoringWish, Watch, WatchStatus
 from hullwatch.domain.readiness.readiness import Line
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.signals.hma import warm_up
@@ -24,9 +24,9 @@ from hullwatch.services.monitoring.cycle import Tools
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.overview import (
     MonitoringState,
-    WatchOverview,
-    glances,
+    OverviewRow,
     is_fed,
+    overview_rows,
     state_of,
 )
 from hullwatch.services.monitoring.scheduler import Scheduler
@@ -120,7 +120,7 @@ class MonitoringService:
             lambda: self._journal.run(self._clock, lambda: supervisor.heartbeat("monitoring-journal")),
         )
         # Beating every few seconds, it is late whenever the database is: that alone makes no server unready.
-        supervisor.every("server-heartbeat", BEAT_EVERY.total_seconds(), self._beat, essential=False)
+        supervisor.every("server-heartbeat", HEARTBEAT_EVERY.total_seconds(), self._beat, essential=False)
 
     async def close(self) -> None:
         """Note the orderly end and store what was only noted."""
@@ -186,7 +186,7 @@ class MonitoringService:
 
     # ---------------------------------------------------------------- before the opening
 
-    def wanting(self) -> tuple[str, ...]:
+    def wanted_users(self) -> tuple[str, ...]:
         """Return the users who want monitoring."""
         return tuple(user_id for user_id, wish in self._wishes.items() if wish.is_wanted)
 
@@ -236,9 +236,9 @@ class MonitoringService:
             )
         run = self._runner.run_of(user_id)
         async with run.turn:
-            if len(run.watcher.watches) >= MOST_WATCHES:
+            if len(run.watcher.watches) >= MAX_WATCHES:
                 raise LimitReached(
-                    f"A watchlist holds {MOST_WATCHES} lines at most, so that Fyers' limits are kept."
+                    f"A watchlist holds {MAX_WATCHES} lines at most, so that Fyers' limits are kept."
                 )
             now = self._clock.now()
             watch = Watch(
@@ -297,9 +297,9 @@ class MonitoringService:
         """Count the accounts that want monitoring and have a watchlist by how they stand."""
         return self._runner.statuses()
 
-    def vitals(self) -> Vitals:
+    def health(self) -> MonitoringHealth:
         """Return what cycles of all accounts did lately."""
-        return self._runner.vitals()
+        return self._runner.health()
 
     def known_users(self) -> frozenset[str]:
         """Return the users of whom a wish or a watchlist is remembered."""
@@ -323,7 +323,7 @@ class MonitoringService:
 
     # ---------------------------------------------------------------- what came of it
 
-    async def glance(self, user_id: str) -> list[WatchOverview]:
+    async def overview(self, user_id: str) -> list[OverviewRow]:
         """Return the watchlist with what was last known of each line; asks Fyers only for quotes that nobody else is fetching."""
         run = self._runner.run_of(user_id)
         if not is_fed(run) and run.watcher.watches:
@@ -334,7 +334,7 @@ class MonitoringService:
         watches = await self.watches(user_id)
         async with self._store.begin(read_only=True) as work:
             last = await work.watches.last_signals(user_id)
-        return glances(run.watcher, watches, last)
+        return overview_rows(run.watcher, watches, last)
 
     async def signals(
         self,

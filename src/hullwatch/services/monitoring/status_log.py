@@ -11,14 +11,14 @@ import structlog
 from hullwatch.domain.events import AuditEntry, WatchStatusChanged
 from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.coverage import (
-    BLIND_SINCE,
-    FELL_OUT,
+    GAP_BEGAN_AT,
+    MISSED_CYCLE_REASONS,
     SINCE,
     STATUS_KIND,
     BlindReason,
     State,
     is_blind,
-    known_end,
+    known_disconnect_time,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.cycle import Tools
@@ -51,7 +51,7 @@ class StatusLog:
         else:
             since = now
             if status.is_blind and covered is not None:
-                end = known_end(self._tools.connections.connection(run.watcher.user_id))
+                end = known_disconnect_time(self._tools.connections.connection(run.watcher.user_id))
                 since = min(max(covered, end or covered), now)
                 if since > covered:
                     self.tell(run, WatchStatus.WATCHING, covered)
@@ -64,7 +64,7 @@ class StatusLog:
         """Note what a good cycle after a good one means for the time between both."""
         if fell_out is not None:
             self.tell(run, fell_out, covered)
-        elif status is WatchStatus.WATCHING or run.told in FELL_OUT:
+        elif status is WatchStatus.WATCHING or run.told in MISSED_CYCLE_REASONS:
             self.tell(run, WatchStatus.WATCHING, covered)
         if status is WatchStatus.MARKET_CLOSED:
             self.tell(run, status, now)
@@ -85,7 +85,7 @@ class StatusLog:
             incident_id = self._tools.connections.connection(run.watcher.user_id).incident_id
         evidence = {SINCE: since.isoformat()} if since != now else {}
         if gap.since is not None and gap.since != since:
-            evidence[BLIND_SINCE] = gap.since.isoformat()
+            evidence[GAP_BEGAN_AT] = gap.since.isoformat()
         self._tools.journal.note(
             AuditEntry(
                 at=now,

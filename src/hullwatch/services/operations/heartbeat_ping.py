@@ -1,6 +1,6 @@
 """The dead man's switch: an outgoing ping while monitoring works, so that somebody outside misses it when it stops.
 
-What counts as working is the domain's rule (``domain/vitals.py``). Nothing in here can disturb monitoring, and a ping that fails is only logged.
+What counts as working is the domain's rule (``domain/monitoring/health.py``). Nothing in here can disturb monitoring, and a ping that fails is only logged.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.monitoring.vitals import NotTaken, Taken, Vitals, is_alive
+from hullwatch.domain.monitoring.health import MonitoringHealth, PingAccepted, PingFailed, is_healthy
 from hullwatch.runtime.supervisor import Supervisor
 
 JOB: Final = "dead-mans-switch"
@@ -17,7 +17,7 @@ JOB: Final = "dead-mans-switch"
 class PingPort(Protocol):
     """Where pings go."""
 
-    async def ping(self) -> Taken | NotTaken:
+    async def ping(self) -> PingAccepted | PingFailed:
         """Send one; never raises for anything that the network does."""
         ...
 
@@ -25,8 +25,8 @@ class PingPort(Protocol):
 class HeartbeatPing:
     """Pings as long as monitoring lives."""
 
-    def __init__(self, *, vitals: Callable[[], Vitals], port: PingPort) -> None:
-        self._vitals = vitals
+    def __init__(self, *, health: Callable[[], MonitoringHealth], port: PingPort) -> None:
+        self._health = health
         self._port = port
         self._is_silent = False
         self._failed_by: str | None = None
@@ -38,27 +38,27 @@ class HeartbeatPing:
 
     async def beat(self) -> None:
         """Ping, if monitoring lives."""
-        vitals = self._vitals()
-        is_silent, was_silent = not is_alive(vitals), self._is_silent
+        health = self._health()
+        is_silent, was_silent = not is_healthy(health), self._is_silent
         self._is_silent = is_silent
         if is_silent:
             if not was_silent:
                 self._log.warning(
                     "heartbeat_ping.silent",
-                    wanted=vitals.wanted,
-                    expected=vitals.expected,
-                    completed=vitals.completed,
-                    overdue=vitals.overdue,
-                    still_for_s=round(vitals.still_for.total_seconds()),
+                    wanted=health.wanted,
+                    expected=health.expected,
+                    completed=health.completed,
+                    overdue=health.overdue,
+                    stalled_for_s=round(health.stalled_for.total_seconds()),
                 )
             return
         if was_silent:
             self._log.info("heartbeat_ping.pings_again")
         self._note(await self._port.ping())
 
-    def _note(self, outcome: Taken | NotTaken) -> None:
+    def _note(self, outcome: PingAccepted | PingFailed) -> None:
         """Log a ping that fails when it begins to, and when it arrives again."""
-        cause = outcome.cause if isinstance(outcome, NotTaken) else None
+        cause = outcome.cause if isinstance(outcome, PingFailed) else None
         if cause is not None and cause != self._failed_by:
             self._log.warning("heartbeat_ping.not_taken", cause=cause)
         elif cause is None and self._failed_by is not None:

@@ -14,7 +14,7 @@ import structlog
 
 from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.context import Context
-from hullwatch.services.monitoring.cycle import QUIET_GAP_S
+from hullwatch.services.monitoring.cycle import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationVerdict
 
@@ -28,7 +28,7 @@ WARM_DEADLINE_S: Final = 30.0
 
 def warming_at_once(*, calls_per_second: int, calls_per_second_total: int) -> int:
     """Return how many accounts to warm at the same time so that together they take `WARM_SHARE` of the machine's gate at most."""
-    of_one = min(calls_per_second, 1 / QUIET_GAP_S)
+    of_one = min(calls_per_second, 1 / OFF_HOURS_CALL_INTERVAL_S)
     return max(1, math.floor(calls_per_second_total * WARM_SHARE / of_one))
 
 

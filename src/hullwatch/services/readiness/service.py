@@ -129,7 +129,7 @@ class ReadinessService:
         """Return how many accounts count at this moment, and how many of them are ready or watched; from memory, others get their turns."""
         bell = bell_at(self._clock.now(), self._calendar)
         total = good = 0
-        for place, user_id in enumerate(self._monitoring.wanting(), 1):
+        for place, user_id in enumerate(self._monitoring.wanted_users(), 1):
             verdict = self._assess(user_id, bell).verdict
             total, good = total + verdict.counts, good + verdict.is_good
             if place % LOOKED_AT_IN_ONE_GO == 0:
@@ -198,7 +198,7 @@ class ReadinessService:
             await self._notices.open_day(bell.day)
             found = {
                 user_id: self._assess(user_id, bell)
-                for user_id in self._monitoring.wanting()
+                for user_id in self._monitoring.wanted_users()
                 if not self._connections.connection(user_id).has_session
             }
             self._notices.note_found(check, found, now)
@@ -270,7 +270,9 @@ class ReadinessService:
             limit_s = LONGEST_CHECK_S
             if bell.phase is Phase.BEFORE_OPEN:
                 limit_s = min(limit_s, (bell.opens_at - now).total_seconds())
-            users = [user_id for user_id in self._monitoring.wanting() if self._monitoring.lines(user_id)]
+            users = [
+                user_id for user_id in self._monitoring.wanted_users() if self._monitoring.lines(user_id)
+            ]
             with suppress(TimeoutError):
                 async with clock_timeout(self._clock, limit_s):
                     await self._asking.ask(
@@ -287,7 +289,7 @@ class ReadinessService:
 
     def _conclude(self, check: Check | None, bell: Bell, now: datetime) -> None:
         """Say what the check has found."""
-        found = {user_id: self._assess(user_id, bell) for user_id in self._monitoring.wanting()}
+        found = {user_id: self._assess(user_id, bell) for user_id in self._monitoring.wanted_users()}
         counted = [readiness.verdict for readiness in found.values() if readiness.verdict.counts]
         ready = sum(verdict.is_good for verdict in counted)
         evidence: Mapping[str, object] = {

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage, minutes
 from hullwatch.domain.signals.signals import Signal
-from hullwatch.services.monitoring.coverage import MOST_DAYS
+from hullwatch.services.monitoring.coverage import MAX_DAYS
 from hullwatch.services.texts.daily_summary import describe_blindness
 from hullwatch.web.api.monitoring import SignalPayload
 from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
@@ -144,7 +144,7 @@ async def days(
     user: SignedIn,
     services: ServicesNeeded,
     first: Annotated[Day, Query(alias="from")],
-    last: Annotated[Day, Query(alias="to", description=f"At most {MOST_DAYS} days with `from`.")],
+    last: Annotated[Day, Query(alias="to", description=f"At most {MAX_DAYS} days with `from`.")],
 ) -> DaysPayload:
     """Return the trading days from one day to another, newest first; days to come are left out."""
     found = await services.monitoring.days.of_days(user.id, first, last)

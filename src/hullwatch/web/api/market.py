@@ -12,7 +12,7 @@ from hullwatch.domain.market.calendar import MarketPhase, MarketStatus, SessionK
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol
 from hullwatch.domain.market.quotes import Quote
-from hullwatch.domain.monitoring.watches import MOST_WATCHES
+from hullwatch.domain.monitoring.watches import MAX_WATCHES
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Moment, Payload
 
@@ -198,12 +198,12 @@ async def market_status(_: SignedIn, services: ServicesNeeded) -> MarketStatusPa
 async def quotes(
     user: SignedIn,
     services: ServicesNeeded,
-    symbols: Annotated[str, Query(max_length=MOST_WATCHES * 65, examples=["NSE:SBIN-EQ,NSE:INFY-EQ"])],
+    symbols: Annotated[str, Query(max_length=MAX_WATCHES * 65, examples=["NSE:SBIN-EQ,NSE:INFY-EQ"])],
 ) -> QuotesPayload:
     """Return quotes of the symbols, which are separated by commas."""
     wanted = list(dict.fromkeys(Symbol.parse(text.strip()) for text in symbols.split(",")))
-    if len(wanted) > MOST_WATCHES:
-        raise InvalidInput(f"At most {MOST_WATCHES} symbols may be asked for at once.", field="symbols")
+    if len(wanted) > MAX_WATCHES:
+        raise InvalidInput(f"At most {MAX_WATCHES} symbols may be asked for at once.", field="symbols")
     answer = await services.market.quotes(user.id, wanted)
     return QuotesPayload(
         outcome=answer.outcome,

@@ -10,7 +10,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
-from hullwatch.services.monitoring.overview import MonitoringState, WatchOverview
+from hullwatch.services.monitoring.overview import MonitoringState, OverviewRow
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
@@ -156,15 +156,15 @@ class WatchOverviewPayload(Payload):
     last_signal: SignalPayload | None
 
     @classmethod
-    def of(cls, glance: WatchOverview) -> "WatchOverviewPayload":
+    def of(cls, row: OverviewRow) -> "WatchOverviewPayload":
         """Return the payload of a line."""
         return cls(
-            watch=WatchPayload.of(glance.watch),
-            quote=glance.quote and QuotePayload.of(glance.quote),
-            quoted_at=glance.quoted_at,
-            hma=glance.hma,
-            preview=glance.preview,
-            last_signal=glance.last_signal and SignalPayload.of(glance.last_signal),
+            watch=WatchPayload.of(row.watch),
+            quote=row.quote and QuotePayload.of(row.quote),
+            quoted_at=row.quoted_at,
+            hma=row.hma,
+            preview=row.preview,
+            last_signal=row.last_signal and SignalPayload.of(row.last_signal),
         )
 
 
@@ -183,7 +183,7 @@ class OverviewPayload(Payload):
 @router.get("/overview")
 async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
     """Return each line of the watchlist with what was last known of it, oldest line first."""
-    lines = await services.monitoring.glance(user.id)
+    lines = await services.monitoring.overview(user.id)
     return OverviewPayload(
         lines=[WatchOverviewPayload.of(line) for line in lines],
         state=StatePayload.of(services.monitoring.state(user.id)),

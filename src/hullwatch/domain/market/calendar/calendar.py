@@ -191,7 +191,7 @@ class MarketCalendar:
         """Describe the segment at `moment`."""
         day, session = ist_date(moment), self.session_at(moment)
         upcoming = self.next_session(moment)
-        turns = [at for one in self.sessions_on(day) for at in one.turns_at if at > moment]
+        turns = [at for one in self.sessions_on(day) for at in one.change_times if at > moment]
         return MarketStatus(
             is_open=session is not None,
             session=session,

@@ -80,7 +80,7 @@ class TradingSession:
         return self.closes_at if self.auction is None else max(self.closes_at, self.auction.ends_at)
 
     @property
-    def turns_at(self) -> tuple[datetime, ...]:
+    def change_times(self) -> tuple[datetime, ...]:
         """The moments at which its phase changes or it opens or closes, in no order."""
         auction = () if self.auction is None else (self.auction.begins_at, self.auction.ends_at)
         return (self.opens_at, self.closes_at, *auction)
