@@ -30,7 +30,7 @@ def counted_ids() -> Callable[[str], str]:
     return lambda prefix: f"{prefix}_{next(numbers)}"
 
 
-def counted_secrets(prefix: str = "secret-value") -> Callable[[], str]:
+def counted_secrets(prefix: str) -> Callable[[], str]:
     """Return a maker of secrets that counts, so that a test can foresee them."""
     numbers = count(1)
     return lambda: f"{prefix}-{next(numbers)}"
@@ -57,7 +57,7 @@ def fake_resources(
         hub=Broadcast(),
         random=random,
         new_id=new_id or counted_ids(),
-        new_secret=new_secret or counted_secrets(),
+        new_secret=new_secret or counted_secrets("secret-value-of-the-usual-length"),
     )
     fakes = {
         "broker": FakeBroker(clock),
