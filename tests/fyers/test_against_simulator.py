@@ -29,7 +29,7 @@ async def world(clock: FakeClock) -> AsyncIterator[SimulatedWorld]:
 
 
 @pytest.mark.parametrize(("kind", "order"), [("hang", {}), ("latency", {"latencyMs": 60_000})])
-async def test_silence_ends_by_the_time_limit(clock, kind, order):
+async def test_a_hanging_call_times_out(clock, kind, order):
     """A call without an answer within its time is trouble, and no verdict."""
     async with simulated_world(clock, timeout_s=0.2) as world:
         asha = await world.credential("asha", "XA00001")
@@ -109,7 +109,7 @@ async def test_faults_that_pass_are_not_noticed(world):
         await world.clock.advance(1)
 
 
-async def test_a_hurried_account_never_meets_fyers_limits(world):
+async def test_pacing_keeps_an_account_within_fyers_limits(world):
     """However many calls come at once, pacing keeps the account from every 429; those out of reach are told to wait."""
     asha = await world.credential("asha", "XA00001")
     calls = []

@@ -57,7 +57,7 @@ async def call(world: World, name: str, credential: Credential) -> BrokerResult[
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_a_live_session_is_answered(world, name):
+async def test_a_valid_session_is_answered(world, name):
     """Every call of a live session brings an answer."""
     asha = await world.credential("asha", "XA00001")
 
@@ -81,7 +81,7 @@ async def test_answers_are_in_the_domains_words(world):
 
 @pytest.mark.parametrize("state", [AccountState.EXPIRED, AccountState.REVOKED])
 @pytest.mark.parametrize("name", SERVICES)
-async def test_a_dead_session_is_refused_by_every_service(world, name, state):
+async def test_every_service_refuses_an_invalid_session(world, name, state):
     """Each service refuses in its own code; ``/profile`` alone tells old age from the rest."""
     asha = await world.credential("asha", "XA00001")
     await world.make("XA00001", state)
@@ -97,7 +97,7 @@ async def test_a_dead_session_is_refused_by_every_service(world, name, state):
 @pytest.mark.parametrize(
     ("state", "failure"), [(AccountState.UNAVAILABLE, Unavailable), (AccountState.RATE_LIMITED, RateLimited)]
 )
-async def test_one_accounts_trouble_is_its_own(world, state, failure):
+async def test_a_failure_concerns_its_account_alone(world, state, failure):
     """Trouble and limits of one account are no verdict about its login and nothing to another one."""
     asha, bela = await world.credential("asha", "XA00001"), await world.credential("bela", "XB00002")
     await world.make("XA00001", state)
@@ -109,7 +109,7 @@ async def test_one_accounts_trouble_is_its_own(world, state, failure):
     assert await world.broker.check_data(bela) == Answered(None)
 
 
-async def test_a_session_that_is_over_is_not_asked_for(world):
+async def test_a_closed_lease_sends_no_call(world):
     """With the lease closed nothing reaches the broker; in doubt only the second look does."""
     asha = await world.credential("asha", "XA00001")
     asha.lease.is_under_verification = True
@@ -124,7 +124,7 @@ async def test_a_session_that_is_over_is_not_asked_for(world):
     assert await world.received("XA00001") == 1
 
 
-async def test_after_its_known_end_a_session_is_not_asked_for(world):
+async def test_calls_stop_at_expiry(world):
     """At the known end itself calls stop, without a call to find out."""
     asha = await world.credential("asha", "XA00001")
     await world.clock.advance_to(asha.expires_at)
@@ -154,7 +154,7 @@ async def refresh_token(world: World, fyers_id: str) -> RefreshToken:
     return answer.value.refresh_token
 
 
-async def test_refresh_tokens_are_handed_out_and_not_taken(world):
+async def test_refresh_tokens_are_issued_and_refused(world):
     """Unless told otherwise a broker refuses them as Fyers does, and that is no verdict about a login."""
     token = await refresh_token(world, "XA00001")
 
@@ -179,7 +179,7 @@ async def test_where_refresh_tokens_are_taken_one_brings_a_session(world):
     assert await world.broker.check_data(old) == Answered(None)
 
 
-async def test_what_is_wrong_with_a_renewal_is_told_apart(world):
+async def test_each_wrong_renewal_has_its_code(world):
     """A made-up token, another app's, and a wrong PIN have codes of their own."""
     token = await refresh_token(world, "XA00001")
     await world.offer_renewals()
@@ -204,7 +204,7 @@ async def test_a_renewed_session_may_be_refused_by_every_service(world):
     assert isinstance(await world.broker.check_trading(fresh), LoginRefused)
 
 
-async def test_a_new_login_repairs_and_the_old_token_stays_dead(world):
+async def test_a_new_login_works_and_the_old_token_does_not(world):
     """After the end of a session the next login works, and calls with the old token are refused on."""
     old = await world.credential("asha", "XA00001")
     await world.make("XA00001", AccountState.EXPIRED)

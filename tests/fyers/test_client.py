@@ -65,7 +65,7 @@ async def test_a_call_carries_app_and_token_in_fyers_form(server, client, creden
     assert CANARY not in received.raw_path
 
 
-async def test_cookies_of_the_edge_are_not_sent_back(server, client, credential):
+async def test_cookies_are_not_sent_back(server, client, credential):
     """What one account's answer sets as a cookie never travels with another account's call."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS, headers={"Set-Cookie": "__cf_bm=abc; Path=/"}))
 
@@ -85,7 +85,7 @@ async def test_the_profile_gives_the_fyers_id_alone(server, client, credential):
     assert await client.profile_id(credential) == Answered("XA00001")
 
 
-async def test_symbols_are_encoded_so_that_an_ampersand_stays_in_its_symbol(server, client, credential):
+async def test_an_ampersand_stays_in_its_symbol(server, client, credential):
     """``M&M`` is asked for as one symbol, and its quote is found again."""
     item = {"n": "NSE:M&M-EQ", "s": "ok", "v": {"lp": 3012.5, "volume": 1200, "tt": "1795406100"}}
     server.always("/data/quotes", ScriptedReply(body={"s": "ok", "code": 200, "d": [item]}))
@@ -105,7 +105,7 @@ async def test_too_many_symbols_are_a_mistake_of_the_caller(client, credential):
     assert await client.quotes(credential, []) == Answered(())
 
 
-async def test_history_is_asked_for_in_epoch_seconds(server, client, credential):
+async def test_history_is_requested_in_epoch_seconds(server, client, credential):
     """A range is sent as epoch seconds, and only candles that open within it are returned, in order."""
     start = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
     opens = [int(start.timestamp()) + 300 * step for step in (1, 0, 2, -1)]
@@ -156,7 +156,7 @@ async def test_signing_out_posts_null(server, client, credential):
     assert (server.received[0].method, server.received[0].body) == ("POST", b"null")
 
 
-async def test_an_auth_code_is_exchanged_with_a_proof_and_no_header(server, client):
+async def test_an_auth_code_is_exchanged_with_a_hash(server, client):
     """The exchange sends the hash of app id and secret, never the secret, and no Authorization."""
     answer = {"s": "ok", "code": 200, "message": "", "access_token": CANARY, "refresh_token": "re.fre.sh"}
     server.always("/api/v3/validate-authcode", ScriptedReply(body=answer))
@@ -174,7 +174,7 @@ async def test_an_auth_code_is_exchanged_with_a_proof_and_no_header(server, clie
     assert "Authorization" not in received.headers
 
 
-async def test_an_exchange_is_never_repeated(server, client):
+async def test_an_exchange_is_never_retried(server, client):
     """An auth code is good once, so a failed exchange is told and not tried again."""
     server.next("/api/v3/validate-authcode", cloudflare_page(502), cloudflare_page(502))
 
@@ -187,7 +187,7 @@ async def test_an_exchange_is_never_repeated(server, client):
 RENEW = "/api/v3/validate-refresh-token"
 
 
-async def test_a_renewal_is_asked_for_with_a_proof_and_no_header(server, client):
+async def test_a_renewal_is_requested_with_a_hash(server, client):
     """Token, PIN and the hash of app id and secret go in the body; the answer has an access token and nothing else."""
     server.always(RENEW, ScriptedReply(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY}))
 
@@ -224,7 +224,7 @@ async def test_a_renewal_is_asked_for_with_a_proof_and_no_header(server, client)
         ),
     ],
 )
-async def test_a_renewal_is_sent_once_whatever_comes_of_it(server, client, say, expected):
+async def test_a_renewal_is_sent_once(server, client, say, expected):
     """A refusal, an outage and a broken line are told as what they are, and a wrong PIN is never sent twice."""
     server.always(RENEW, say)
 
@@ -258,7 +258,7 @@ def test_the_login_page_gets_the_redirect_address_whole():
 # ---- refusals, troubles, and the difference
 
 
-async def test_a_clear_refusal_is_reported_and_not_repeated(server, client, credential):
+async def test_a_clear_refusal_is_not_retried(server, client, credential):
     """A refusal code with 401 is a refused login; one request was made."""
     server.always(
         "/data/marketStatus",
@@ -297,7 +297,7 @@ async def test_a_clear_refusal_is_reported_and_not_repeated(server, client, cred
         (ScriptedReply(200, HTML.encode(), headers={"Content-Encoding": "gzip"}), "half_body", 3),
     ],
 )
-async def test_trouble_is_trouble(server, client, credential, say, cause, requests):
+async def test_a_failure_of_fyers_is_unavailable(server, client, credential, say, cause, requests):
     """Whatever is not Fyers' clear word is `Unavailable`, and repeated only where it may pass in a moment."""
     server.always("/api/v3/funds", say)
 
@@ -307,14 +307,14 @@ async def test_trouble_is_trouble(server, client, credential, say, cause, reques
     assert (answer.cause, len(server.received)) == (cause, requests)
 
 
-async def test_a_passing_trouble_is_not_noticed(server, client, credential):
+async def test_a_short_failure_is_retried(server, client, credential):
     """A broken connection and a 502 before a good answer cost nothing but time."""
     server.next("/api/v3/funds", ScriptedReply(how="reset"), cloudflare_page(502), ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(credential) == Answered(None)
 
 
-async def test_a_silent_fyers_ends_by_the_time_limit(server, client_for, credential):
+async def test_a_call_without_an_answer_times_out(server, client_for, credential):
     """A call without an answer ends as a time-out, is not repeated, and so holds its caller once."""
     server.always("/api/v3/funds", ScriptedReply(how="hang"))
 
@@ -325,7 +325,7 @@ async def test_a_silent_fyers_ends_by_the_time_limit(server, client_for, credent
     assert len(server.received) <= 1
 
 
-async def test_nobody_listening_is_a_connection_trouble(client_for, credential):
+async def test_a_refused_connection_is_unavailable(client_for, credential):
     """A refused connection is `Unavailable`, and nothing is raised."""
     async with client_for("http://127.0.0.1:9") as client:
         answer = await client.check_trading(credential)
@@ -333,7 +333,7 @@ async def test_nobody_listening_is_a_connection_trouble(client_for, credential):
     assert answer == Unavailable(BrokerService.TRADING, cause="connection")
 
 
-async def test_a_closed_client_says_so(server, client, credential):
+async def test_a_closed_client_is_unavailable(server, client, credential):
     """After `close` a call ends as `Unavailable` instead of an error."""
     await client.close()
 
@@ -363,7 +363,7 @@ async def test_a_permission_that_is_missing_is_no_refused_login(server, client, 
 
 
 @pytest.mark.parametrize("is_over", [True, False])
-async def test_a_session_that_ended_sends_nothing(server, client, clock, is_over):
+async def test_an_expired_session_sends_nothing(server, client, clock, is_over):
     """With a closed lease, or past the known end, no request leaves."""
     credential = make_credential()
     if is_over:
@@ -375,9 +375,7 @@ async def test_a_session_that_ended_sends_nothing(server, client, clock, is_over
     assert server.received == []
 
 
-async def test_a_session_that_ends_while_calls_wait_for_their_turn_sends_no_more(
-    server, client_for, clock, credential
-):
+async def test_calls_that_wait_are_dropped_at_expiry(server, client_for, clock, credential):
     """Calls in the queue when the lease closes never reach Fyers."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     async with client_for(server.url, pacing=PacingLimits(per_second=2)) as client:
@@ -395,7 +393,7 @@ async def test_a_session_that_ends_while_calls_wait_for_their_turn_sends_no_more
     assert len(server.received) == 2
 
 
-async def test_a_session_that_ends_before_a_repetition_is_not_repeated(server, client, credential):
+async def test_an_expired_session_is_not_retried(server, client, credential):
     """A call that failed while the session ended is not sent again."""
     server.next("/api/v3/funds", ScriptedReply(502, HTML, "text/html", how="hang"), ScriptedReply(body=FUNDS))
     call = asyncio.create_task(client.check_trading(credential))
@@ -408,7 +406,7 @@ async def test_a_session_that_ends_before_a_repetition_is_not_repeated(server, c
     assert len(server.received) == 1
 
 
-async def test_in_doubt_only_the_second_look_is_sent(server, client, credential):
+async def test_only_verification_is_sent_during_verification(server, client, credential):
     """While the lease is in doubt an ordinary call stays here and the second look goes out."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     credential.lease.is_under_verification = True
@@ -427,7 +425,7 @@ async def test_in_doubt_only_the_second_look_is_sent(server, client, credential)
         {"token": AccessToken("")},
     ],
 )
-async def test_what_cannot_stand_in_a_header_is_never_given_to_the_http_library(server, client, parts):
+async def test_an_impossible_header_is_not_sent(server, client, parts):
     """App ids and tokens with spaces, line ends or foreign letters are not sent; the library would quote them in its error."""
     with capture_logs() as logs:
         answer = await client.check_trading(make_credential(**parts))
@@ -441,7 +439,7 @@ async def test_what_cannot_stand_in_a_header_is_never_given_to_the_http_library(
 # ---- limits
 
 
-async def test_after_a_429_the_account_rests_and_others_do_not(server, client, clock, credential):
+async def test_a_429_pauses_its_account_alone(server, client, clock, credential):
     """Calls of a limited account are answered here until its rest is over; another account goes on."""
     limited = {"s": "error", "code": 429, "message": "request limit reached"}
     server.next("/data/marketStatus", ScriptedReply(429, limited, headers={"Retry-After": "5"}))
@@ -483,7 +481,7 @@ async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
     assert len(server.received) == 1
 
 
-async def test_a_call_far_from_its_turn_is_told_at_once(server, client_for, clock, credential):
+async def test_a_call_with_a_long_wait_returns_at_once(server, client_for, clock, credential):
     """Once the minute is used up a call is answered with the time to wait, and nothing is queued for it."""
     server.always("/data/marketStatus", ScriptedReply(body=STATUS))
     async with client_for(server.url, pacing=PacingLimits(per_second=5, per_minute=3)) as client:
@@ -495,7 +493,7 @@ async def test_a_call_far_from_its_turn_is_told_at_once(server, client_for, cloc
         assert len(server.received) == 3
 
 
-async def test_a_hanging_account_holds_few_connections_and_nobody_else(server, client, clock, credential):
+async def test_a_hanging_account_uses_few_connections(server, client, clock, credential):
     """Of many calls of an account whose calls hang, few are under way; another account is served."""
     server.always("/data/marketStatus", ScriptedReply(how="hang", body=STATUS))
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
@@ -517,7 +515,7 @@ async def test_a_hanging_account_holds_few_connections_and_nobody_else(server, c
 # ---- holding everybody back
 
 
-async def test_when_many_accounts_fail_calls_stop_and_one_probe_finds_the_end(server, client, clock):
+async def test_an_outage_stops_calls_until_a_probe_succeeds(server, client, clock):
     """In an outage seen by several accounts calls are held back, until a single probe is answered."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
     server.always("/api/v3/funds", cloudflare_page(502))
@@ -543,7 +541,7 @@ async def test_when_many_accounts_fail_calls_stop_and_one_probe_finds_the_end(se
     assert ours == ["fyers.calls_stopped", "fyers.calls_resumed"]
 
 
-async def test_when_half_of_the_accounts_fail_the_others_are_not_held_back(server, client, clock):
+async def test_half_of_the_accounts_failing_stops_no_calls(server, client, clock):
     """Rows of failures that come by chance, while others are answered all the time, stop nobody's calls."""
     failing = [make_credential(f"user{n}", f"XU{n:05}") for n in range(6)]
     healthy = make_credential("bela", "XB00002")
@@ -557,7 +555,7 @@ async def test_when_half_of_the_accounts_fail_the_others_are_not_held_back(serve
         await clock.advance(UNANSWERED_FOR_S / 2)
 
 
-async def test_one_accounts_trouble_does_not_hold_others_back(server, client_for, credential):
+async def test_failures_of_one_account_stop_no_others(server, client_for, credential):
     """However often one account fails, another one's call is sent."""
     server.always("/api/v3/funds", cloudflare_page(502))
     async with client_for(server.url, pacing=ROOMY) as client:
@@ -570,7 +568,7 @@ async def test_one_accounts_trouble_does_not_hold_others_back(server, client_for
 
 
 @pytest.mark.parametrize("status", [403, 429])
-async def test_when_the_edge_turns_several_accounts_away_the_machine_stays_away(server, client, status):
+async def test_cloudflare_blocks_of_several_accounts_stop_all(server, client, status):
     """Pages of the edge for several accounts are taken as a ban of this address: nobody asks on."""
     server.always("/data/marketStatus", cloudflare_page(status))
     for n in range(3):
@@ -583,7 +581,7 @@ async def test_when_the_edge_turns_several_accounts_away_the_machine_stays_away(
     assert len(server.received) == 3
 
 
-async def test_one_account_turned_away_rests_alone(server, client, credential):
+async def test_one_blocked_account_pauses_alone(server, client, credential):
     """A page of the edge for one account alone rests that account only."""
     server.next("/data/marketStatus", cloudflare_page(429))
     server.always("/data/marketStatus", ScriptedReply(body=STATUS))
@@ -597,7 +595,7 @@ async def test_one_account_turned_away_rests_alone(server, client, credential):
     assert len(server.received) == 2
 
 
-async def test_a_cancelled_probe_leaves_the_way_free(server, client, clock):
+async def test_a_cancelled_probe_is_replaced(server, client, clock):
     """When the one probe is cancelled, the next caller becomes the probe."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
     server.always("/api/v3/funds", cloudflare_page(502))
@@ -622,7 +620,7 @@ async def test_a_cancelled_probe_leaves_the_way_free(server, client, clock):
 # ---- loud and silent
 
 
-async def test_a_reply_that_cannot_be_read_is_said_once_by_its_shape(server, client, credential):
+async def test_an_unreadable_reply_is_logged_once(server, client, credential):
     """An ok in an unknown form is reported with keys and types, once, without a value of it."""
     body = {"s": "ok", "code": 200, "message": "", "data": {"fyId": CANARY}}
     server.always("/api/v3/profile", ScriptedReply(body=body))

@@ -95,7 +95,7 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
     return "request" if status == 422 and not is_login_call else "trouble"
 
 
-def test_every_code_with_every_status_on_every_call_means_what_the_documents_say():
+def test_every_code_means_what_the_documents_say():
     """The classifier agrees with an oracle of its own on all combinations; none is left out."""
     assert set(CODES) | set(LOGIN_CODES) | set(HISTORY_CODES) <= set(ALL_CODES) | set(range(-349, -333))
 
@@ -317,7 +317,7 @@ def test_known_replies_are_read_as_meant(call, status, body, expected):
         (200, b"[" * 100_000, "not_fyers"),
     ],
 )
-def test_pages_and_fragments_are_trouble(status, body, cause):
+def test_pages_and_fragments_are_unavailable(status, body, cause):
     """Whatever the edge, a proxy or a broken line sends is trouble, named by status."""
     assert classify(CallKind.QUOTES, Reply(status, body, "text/html")) == Unavailable(
         BrokerService.DATA, cause, status
@@ -356,7 +356,7 @@ def test_fyers_sentence_is_kept_short_and_printable():
 
 
 @pytest.mark.parametrize("body", [error(429), error(-16), b'{"s":"ok"}'])
-def test_only_pages_are_signs_of_the_edge(body):
+def test_only_pages_are_signs_of_cloudflare(body):
     """403 and 429 speak of the edge when no word of Fyers comes with them."""
     assert is_cloudflare_block(Reply(403, b"<html>"))
     assert is_cloudflare_block(Reply(429, b""))
@@ -417,7 +417,7 @@ def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
     st.text() | st.sampled_from(["Your token has expired", "invalid token", "limit", "ok"]),
     st.text() | st.sampled_from(["text/html", "application/json"]),
 )
-def test_words_never_decide(call, status, code, message, content_type):
+def test_messages_never_decide(call, status, code, message, content_type):
     """Another sentence or content type gives the same verdict."""
     plain = classify(call, Reply(status, error(code)))
     worded = classify(call, Reply(status, error(code, message), content_type))

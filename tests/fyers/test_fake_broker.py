@@ -20,7 +20,7 @@ from hullwatch.domain.users.accounts import FyersApp
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/back")
 
 
-async def test_a_dead_token_stays_dead_after_the_next_login():
+async def test_a_refused_token_stays_refused_after_a_login():
     """A login brings a token that works, while the one from before stays refused."""
     clock = FakeClock()
     broker = FakeBroker(clock)

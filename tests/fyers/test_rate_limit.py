@@ -39,7 +39,7 @@ pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61
 
 @NO_DEADLINE
 @given(limits, pauses)
-def test_reserved_turns_never_crowd_a_window(pacing, gaps):
+def test_reservations_stay_within_the_limits(pacing, gaps):
     """However calls arrive, no second and no minute holds more turns than allowed, and turns are first come, first served."""
     pacer, now, turns = Pacer(pacing), 0.0, []
     for gap in gaps:
@@ -54,7 +54,7 @@ def test_reserved_turns_never_crowd_a_window(pacing, gaps):
 
 @NO_DEADLINE
 @given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
-def test_whatever_happens_between_reserving_and_sending_no_window_is_crowded(pacing, delays):
+def test_delayed_sendings_stay_within_the_limits(pacing, delays):
     """With any delay between a turn and its sending, what is really sent stays within the limits."""
     pacer, now, sent = Pacer(pacing), 0.0, []
     for delay in delays:
@@ -68,14 +68,14 @@ def test_whatever_happens_between_reserving_and_sending_no_window_is_crowded(pac
     assert most_within(sent, 60.0) <= pacing.per_minute
 
 
-def test_a_free_turn_comes_at_once():
+def test_a_call_within_the_limit_does_not_wait():
     """Up to the limit nobody waits; the next one waits for the window to move."""
     pacer = Pacer(PacingLimits(per_second=2))
 
     assert [pacer.reserve(0.0, NOON) for _ in range(5)] == [0.0, 0.0, 1.0, 1.0, 2.0]
 
 
-def test_a_turn_out_of_reach_is_not_reserved():
+def test_a_wait_that_is_too_long_reserves_nothing():
     """Who is told to come later has used up nothing."""
     pacer = Pacer(PacingLimits(per_second=9, per_minute=2))
     pacer.reserve(0.0, NOON)
@@ -110,7 +110,7 @@ def test_limits_below_one_are_refused():
         PacingLimits(per_second=0)
 
 
-def test_a_limit_without_a_time_rests_longer_each_time_of_the_day():
+def test_each_429_of_a_day_lengthens_the_pause():
     """429s that name no time rest a minute, then two, four, eight, at most a quarter of an hour; a new day begins anew."""
     pause, now, moment, rests = Pause(), 0.0, NOON, []
     for _ in range(6):
@@ -140,7 +140,7 @@ def test_answers_to_calls_already_under_way_are_one_limit():
     assert pause.record_limit(60.0, NOON, None) == 60.0
 
 
-def test_pages_of_the_edge_rest_longer_until_fyers_answers():
+def test_cloudflare_blocks_lengthen_the_pause():
     """Each further page rests longer; an answer of Fyers ends the series."""
     pause, random, now, rests = Pause(), Random(1), 0.0, []
     for _ in range(3):
@@ -163,7 +163,7 @@ def test_pages_of_the_edge_rest_longer_until_fyers_answers():
         max_size=40,
     )
 )
-def test_through_the_gate_neither_account_nor_machine_is_crowded(arrivals):
+def test_accounts_and_server_stay_within_their_limits(arrivals):
     """With several accounts, a narrow gate and callers that give up, every window holds."""
     pacing = PacingLimits(per_second=2, per_minute=9, per_second_total=3)
     sent: dict[int, list[float]] = {}
@@ -192,7 +192,7 @@ def test_through_the_gate_neither_account_nor_machine_is_crowded(arrivals):
     assert all(most_within(instants, 60.0) <= 9 for instants in sent.values())
 
 
-async def test_the_gate_holds_the_machines_total():
+async def test_the_global_limit_holds_for_all_accounts():
     """Many accounts at once are let through at the machine's rate, in the order they came."""
     clock, order = FakeClock(), []
     pace = Pace(PacingLimits(per_second_total=3), clock)
@@ -208,7 +208,7 @@ async def test_the_gate_holds_the_machines_total():
     assert order == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 2)]
 
 
-async def test_calls_held_up_at_the_gate_push_their_accounts_next_ones():
+async def test_delayed_calls_count_when_they_are_sent():
     """Calls that the gate delayed into a later second use up that second's turns of their account."""
     clock, sent = FakeClock(), []
     pace = Pace(PacingLimits(per_second=2, per_second_total=5), clock)
@@ -226,7 +226,7 @@ async def test_calls_held_up_at_the_gate_push_their_accounts_next_ones():
     assert [instant for key, instant in sent if key == "held up"] == [1, 1, 2, 2]
 
 
-async def test_a_resting_account_takes_nothing_from_the_gate():
+async def test_a_paused_account_uses_no_global_limit():
     """Calls of an account at rest are turned away before they could use up the machine's turns."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock)
@@ -237,7 +237,7 @@ async def test_a_resting_account_takes_nothing_from_the_gate():
     assert await pace.wait(pace.account("well")) is None
 
 
-async def test_a_gate_too_crowded_says_so():
+async def test_a_long_global_wait_is_returned_at_once():
     """A call that would stand at the gate for too long is told how long."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock, longest_wait_s=2.0)
@@ -247,7 +247,7 @@ async def test_a_gate_too_crowded_says_so():
     assert await asyncio.gather(*calls) == [None, None, None, WaitTooLong(3.0)]
 
 
-async def test_a_limit_met_while_waiting_turns_the_waiting_away():
+async def test_a_429_stops_calls_that_wait():
     """When a call before them meets a 429, those that wait for their turn are not sent into it."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second=1), clock)
@@ -262,7 +262,7 @@ async def test_a_limit_met_while_waiting_turns_the_waiting_away():
     assert await waiting == WaitTooLong(9.5)
 
 
-async def test_accounts_at_rest_are_forgotten_with_the_day():
+async def test_idle_accounts_are_dropped_after_a_day():
     """After a quiet minute an account's windows are gone, its count stays for the day; then nothing of it is left."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_day=2), clock)

@@ -5,7 +5,7 @@ from fyers.scripted import ScriptedReply
 from hullwatch.fyers.calls import RETRIES_PER_CALL, RETRY_RESERVE, RetryBudget
 
 
-def test_a_tenth_of_all_calls_may_be_repeated_once_the_reserve_is_used_up():
+def test_a_tenth_of_all_calls_may_be_retried():
     """A burst is repeated from the reserve; after that, one repeat for every ten calls."""
     repeats = RetryBudget()
     while repeats.spend():

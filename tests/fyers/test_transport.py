@@ -43,7 +43,7 @@ def test_an_error_without_a_row_takes_its_ancestors(error, cause):
         translate(KeyError("x"))
 
 
-async def test_a_broken_connection_is_not_tried_again_behind_our_back(server):
+async def test_the_http_library_does_not_retry(server):
     """One request sent is one request made, although the HTTP library would repeat it by itself."""
     server.always("/x", ScriptedReply(body={"s": "ok"}))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
@@ -85,7 +85,7 @@ async def test_how_long_to_wait_is_read_from_either_header(server, headers, seco
 
 
 @pytest.mark.parametrize("url", ["http:///nothing", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "", "x"])
-async def test_a_bad_address_is_trouble_and_not_an_error(url):
+async def test_a_bad_address_raises_no_error(url):
     """A base address that is none ends in a word."""
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", url))

@@ -69,7 +69,7 @@ async def test_every_wrong_renewal_has_its_own_answer(simulator, token, changes,
     assert (refused, answer["s"], answer["code"]) == (status, "error", code)
 
 
-async def test_a_token_that_was_changed_or_is_another_app_s_or_no_refresh_token_is_refused(simulator, token):
+async def test_a_changed_or_foreign_token_is_refused(simulator, token):
     """The signature, the app and the kind of token count."""
     other = {"appId": "OTHER-100", "secret": "x", "redirectUri": "http://127.0.0.1:9/back"}
     await simulator.control("POST", "/apps", other)

@@ -8,7 +8,7 @@ from hullwatch.simulator.broker import Broker, Call, Endpoint, Family
 
 
 async def validate_authcode(broker: Broker, call: Call) -> Answer:
-    """Turn an auth code into an access token."""
+    """Exchange an auth code for an access token."""
     body = call.json()
     if not isinstance(body, dict):
         return Refusal.DATA_INPUT.answer
@@ -35,7 +35,7 @@ def _exchange(broker: Broker, call: Call, id_hash: str, code: str) -> Answer:
 
 
 async def validate_refresh_token(broker: Broker, call: Call) -> Answer:
-    """Refuse whatever is sent, since refresh tokens ended on 2026-04-01; unless told to offer them, then give a session for one."""
+    """Refuse refresh tokens, as Fyers does since 2026-04-01, unless a control call enabled them."""
     if broker.accounts.refresh is RefreshKind.DISABLED:
         return Refusal.REFRESH_DISABLED.answer
     body = call.json()
@@ -67,7 +67,7 @@ def _renew(broker: Broker, call: Call, id_hash: str, token: object, pin: object)
 
 
 def _session(call: Call) -> Session:
-    """Return the session the gateway has checked."""
+    """Return the session that the gateway has checked."""
     session = call.caller.session
     if session is None:  # pragma: no cover  the gateway lets no such call through
         raise LookupError("a call without a session passed the gateway")
@@ -75,7 +75,7 @@ def _session(call: Call) -> Session:
 
 
 async def profile(broker: Broker, call: Call) -> Answer:
-    """Say who is logged in."""
+    """Return the profile of the account."""
     fyers_id = _session(call).fyers_id
     name = broker.accounts.people[fyers_id].name
     data = {
@@ -92,7 +92,7 @@ _FUND_TITLES = (
 )  # fmt: skip
 
 
-async def funds(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  everybody has the same money
+async def funds(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  all accounts have the same balance
     """List a balance of 100,000 INR."""
     full = {"Total Balance", "Clear Balance", "Limit at start of the day", "Available Balance"}
     rows = [
@@ -107,7 +107,7 @@ async def funds(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  everybod
     return success(fund_limit=rows)
 
 
-async def holdings(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody holds anything
+async def holdings(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account holds anything
     """List no holdings."""
     overall = {
         "count_total": 0, "total_investment": 0.0, "total_current_value": 0.0, "total_pl": 0.0, "pnl_perc": 0.0,
@@ -115,36 +115,36 @@ async def holdings(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobod
     return success(holdings=[], overall=overall)
 
 
-async def positions(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody holds anything
+async def positions(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account holds anything
     """List no positions."""
     overall = {"count_total": 0, "count_open": 0, "pl_total": 0.0, "pl_realized": 0.0, "pl_unrealized": 0.0}
     return success(netPositions=[], overall=overall)
 
 
-async def orders(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody has ordered
+async def orders(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account has orders
     """List no orders."""
     return success(orderBook=[])
 
 
-async def tradebook(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nobody has traded
+async def tradebook(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account has trades
     """List no trades."""
     return success(tradeBook=[])
 
 
-async def logout(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the session says it all
+async def logout(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the session is in the call
     """End the session of this token, and of no other."""
     _session(call).is_revoked = True
     return Answer(b'{"s":"ok","code":200,"message":"you are successfully logged out"}')
 
 
-async def refuse_order(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no order is looked at
-    """Refuse whatever would trade: the app has no such permission."""
+async def refuse_order(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the order is not read
+    """Refuse every order: the app has no permission to trade."""
     return orders_not_allowed(call.caller.app_id)
 
 
-async def not_played(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
-    """Say that the path exists at Fyers and not here (status and body are the simulator's own)."""
-    return Refusal.ONLY_NAMED.answer
+async def not_simulated(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
+    """Answer for paths that exist at Fyers and not here; status and body are the simulator's own."""
+    return Refusal.NOT_SIMULATED.answer
 
 
 def _trading(handle: Any) -> Endpoint:
@@ -180,7 +180,7 @@ ROUTES: dict[tuple[str, str], Endpoint] = {
         for method in ("POST", "PATCH", "PUT", "DELETE")
     },
     **{
-        (method, f"/api/v3/{path}"): _trading(not_played)
+        (method, f"/api/v3/{path}"): _trading(not_simulated)
         for path in _OTHER_PATHS
         for method in ("GET", "POST", "PUT", "DELETE")
     },

@@ -1,7 +1,7 @@
 """Apps, people, auth codes and sessions of the simulated broker.
 
 Unknown of the real one, and assumed here: a newer login of the same person with the same app leaves older access tokens
-alive until they end by themselves. Logout ends the session of its own token only.
+valid until they expire. Logout ends the session of its own token only.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class FyersApp:
         return hashlib.sha256(f"{self.app_id}:{self.secret}".encode()).hexdigest()
 
     def accepts_redirect(self, uri: str) -> bool:
-        """Say whether a login may be sent back to this address."""
+        """Return whether a login may redirect to this address."""
         if self.redirect_uri is not None:
             return uri == self.redirect_uri
         try:
@@ -48,18 +48,18 @@ class FyersApp:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone with a Fyers login."""
+    """A person with a Fyers login."""
 
     fyers_id: str
     name: str
     lifetime_s: float | None = None
-    """How long a session of theirs lasts from its login; `None` means until 06:00 IST, as at Fyers."""
+    """The lifetime of the person's sessions; `None` means until 06:00 IST, as at Fyers."""
     pin: str = field(default="1234", repr=False)
 
 
 @dataclass(slots=True)
 class Session:
-    """One access token and how it has fared. Moments are epoch seconds of the simulated clock."""
+    """One access token and its state. Moments are epoch seconds of the simulated clock."""
 
     token: str = field(repr=False)
     hsm_key: str = field(repr=False)
@@ -70,26 +70,26 @@ class Session:
     is_revoked: bool = False
     profile_still_answers: bool = False
     refresh_token: str = field(default="", repr=False)
-    """What came with it; only the way through the login page gives one."""
+    """The refresh token; only the login page gives one."""
 
     def has_expired(self, now: float) -> bool:
-        """Say whether its time is over."""
+        """Return whether the token has expired."""
         return now >= self.expires_at
 
-    def is_alive(self, now: float) -> bool:
-        """Say whether the broker accepts it."""
+    def is_accepted(self, now: float) -> bool:
+        """Return whether the broker accepts the token."""
         return not self.is_revoked and not self.has_expired(now)
 
 
 class RefreshKind(Enum):
-    """What the simulated broker does with refresh tokens."""
+    """The handling of refresh tokens."""
 
     DISABLED = "disabled"
     """Refuses all of them, as Fyers does since 2026-04-01."""
     OFFERED = "offered"
-    """Gives a session for a good one with its owner's PIN."""
+    """Give a session for a valid one with its owner's PIN."""
     DEAD_TOKENS = "dead_tokens"
-    """Does so too, but every service refuses that session (reported of the real broker)."""
+    """As `offered`, but every service refuses that session (reported of the real broker)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class _AuthCode:
 
 
 class Accounts:
-    """Everybody the simulated broker knows, and the tokens they hold."""
+    """The apps, people and tokens of the simulated broker."""
 
     def __init__(self, press: TokenPress) -> None:
         self._press = press
@@ -129,7 +129,7 @@ class Accounts:
         )
 
     def issue_code(self, app_id: str, fyers_id: str, now: int, nonce: str, scope: str) -> str:
-        """Return a fresh auth code, good once and for 30,000 s."""
+        """Return a new auth code, valid once and for 30,000 s."""
         for code in [code for code, kept in self._codes.items() if now >= kept.expires_at]:
             del self._codes[code]
         code = self._press.auth_code(app_id, fyers_id, now, nonce, scope)
@@ -137,7 +137,7 @@ class Accounts:
         return code
 
     def redeem_code(self, code: str, app_id: str, now: float) -> str | None:
-        """Use up an auth code and return whose it is; `None` if unknown, used, too old or another app's."""
+        """Use an auth code and return its Fyers id; `None` if it is unknown, used, expired or another app's."""
         kept = self._codes.get(code)
         if kept is None or kept.app_id != app_id or now >= kept.expires_at:
             return None
@@ -166,7 +166,7 @@ class Accounts:
         sessions = self._by_person.setdefault(fyers_id, [])
         sessions.append(session)
         if len(sessions) > _KEPT_SESSIONS:
-            forgotten = next((old for old in sessions if not old.is_alive(now)), sessions[0])
+            forgotten = next((old for old in sessions if not old.is_accepted(now)), sessions[0])
             sessions.remove(forgotten)
             del self._by_token[forgotten.token], self._by_hsm_key[forgotten.hsm_key]
         return session
@@ -180,7 +180,7 @@ class Accounts:
         return session.refresh_token
 
     def owner_of_refresh_token(self, token: str, app_id: str, now: float) -> Person | None:
-        """Return whose refresh token this is; `None` if it is forged, changed, too old, or another app's."""
+        """Return the owner of a refresh token; `None` if it is forged, changed, expired or another app's."""
         claims = self._press.signed_claims(token)
         if claims.get("sub") != "refresh_token" or now >= claims.get("exp", 0):
             return None

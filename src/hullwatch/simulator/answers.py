@@ -2,7 +2,7 @@
 
 Sources: "logs" are error bodies in log files of the official SDKs, "docs" the Fyers API v3 documentation, "reports"
 public bug reports. Where no source gives the HTTP status it is marked assumed. Key order differs between Fyers' services
-and is kept, so that nobody comes to rely on it.
+and is kept, so that no client relies on it.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def refusal(status: int, code: int, message: str) -> Answer:
 class Refusal(Enum):
     """Every refusal of the broker: HTTP status, code, message."""
 
-    # One dead token, by endpoint (logs)
+    # One refused token, by endpoint (logs)
     PROFILE_EXPIRED = (401, -8, "Your token has expired. Please generate a token")
     PROFILE_REFUSED = (401, -17, "Could not authenticate the user")
     LOGOUT_REFUSED = (401, -16, "Token is Invalid or Expired")
@@ -64,7 +64,7 @@ class Refusal(Enum):
     WRONG_AUTH_CODE = (400, -437, "invalid auth code")
     REFRESH_DISABLED = (400, -16, "Refresh token API is currently disabled to comply with SEBI regulations.")
     WRONG_REFRESH_TOKEN = (400, -501, "Please provide valid refresh token")
-    # Assumed: no source shows what a wrong PIN gets; -1049 is what Fyers' login page says of a wrong password
+    # Assumed: no source shows what a wrong PIN gets; -1049 is Fyers' login page sends it for a wrong password
     WRONG_PIN = (400, -1049, "The PIN is wrong")
     LOGIN_APP = (400, -352, "Please provide a valid app id.")
     # No source shows how these look
@@ -73,7 +73,7 @@ class Refusal(Enum):
     TOO_LARGE = (413, 413, "Request entity too large")
     UNKNOWN_PATH = (404, 404, "Not Found")
     WRONG_METHOD = (405, 405, "Method Not Allowed")
-    ONLY_NAMED = (404, 404, "Not Found: this simulator does not play this part of the API")
+    NOT_SIMULATED = (404, 404, "Not Found: this simulator does not play this part of the API")
 
     def __init__(self, status: int, code: int, message: str) -> None:
         self.status = status
@@ -95,7 +95,7 @@ def orders_not_allowed(app_id: str) -> Answer:
 
 
 def html_page(status: int, title: str) -> Answer:
-    """Return a page of the edge in front of the broker; it says nothing about anybody's token."""
+    """Return a page of Cloudflare; it says nothing about a token."""
     page = (
         f"<!DOCTYPE html>\n<html>\n<head><title>{status} {title}</title></head>\n"
         f"<body><center><h1>{status} {title}</h1></center><hr><center>cloudflare</center></body>\n</html>\n"
@@ -104,7 +104,7 @@ def html_page(status: int, title: str) -> Answer:
 
 
 def rate_limit_page(status: int = 429) -> Answer:
-    """Return the edge's page for an address it limits or bans (of the Cloudflare 1015 type)."""
+    """Return Cloudflare's page for a limited or banned address (type 1015)."""
     page = (
         "<!DOCTYPE html>\n<html>\n<head><title>Access denied | api-t1.fyers.in used Cloudflare to restrict access"
         "</title></head>\n<body><h1>Error 1015</h1><h2>You are being rate limited</h2></body>\n</html>\n"

@@ -1,7 +1,4 @@
-"""The simulated broker as one value: its clock, its books and its market; and what one call to it looks like.
-
-Who may call is decided here; what a call does lives in the route modules, what the wire does to it in `gateway`.
-"""
+"""The simulated broker as one value, and one call to it."""
 
 import random
 import time
@@ -28,22 +25,22 @@ from hullwatch.simulator.tokens import TokenPress, claims_in, fyers_id_in
 
 
 class Family(Enum):
-    """Which of Fyers' services answers; each refuses a dead token and a flood in its own words."""
+    """Fyers' services; each has its own refusal of a token and of too many calls."""
 
     OPEN = auto()
-    """Takes no access token and is not limited: the code exchange, symbol masters."""
+    """Needs no access token and is not limited: the code exchange, symbol masters."""
     PROFILE = auto()
     LOGOUT = auto()
     TRADING = auto()
     HISTORY = auto()
-    """Lies under `/data`, but refuses tokens like the trading service."""
+    """Is under `/data`, but refuses tokens like the trading service."""
     DATA = auto()
     SYMBOL_TOKEN = auto()
-    """Like data; also takes the access token without the app id, as the official Python SDK sends it."""
+    """Like data; also accepts the access token without the app id, as the official Python SDK sends it."""
 
 
-class Verdict(Enum):
-    """What is wrong with a token."""
+class TokenProblem(Enum):
+    """Why a token is not accepted."""
 
     EXPIRED = auto()
     REFUSED = auto()
@@ -53,12 +50,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as far as the Authorization header tells."""
+    """The caller, read from the Authorization header."""
 
     app_id: str = ""
     fyers_id: str = ""
     session: Session | None = None
-    verdict: Verdict | None = None
+    problem: TokenProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Call:
 
 @dataclass(slots=True)
 class Broker:
-    """Everything the simulator knows."""
+    """The state of the simulator: clock, market, accounts, faults and counters."""
 
     clock: SimulatedClock
     market: Market
@@ -117,7 +114,7 @@ class Broker:
         return cls(clock, Market(source), Accounts(TokenPress()), FaultBoard(config.seed))
 
     def identify(self, authorization: str, family: Family, now: float) -> Caller:
-        """Find out who sends an Authorization header and whether they may."""
+        """Return the caller of an Authorization header and whether its token is accepted."""
         app_id, colon, token = authorization.partition(":")
         if not colon and family is Family.SYMBOL_TOKEN:
             token = authorization
@@ -125,32 +122,32 @@ class Broker:
         if session is None:
             claims = claims_in(token)
             ends_at = claims.get("exp")
-            has_ended = isinstance(ends_at, (int, float)) and ends_at <= now
-            verdict = Verdict.EXPIRED if has_ended else Verdict.REFUSED
-            caller = Caller(app_id if colon else "", fyers_id_in(claims), None, verdict)
+            has_expired_already = isinstance(ends_at, (int, float)) and ends_at <= now
+            problem = TokenProblem.EXPIRED if has_expired_already else TokenProblem.REFUSED
+            caller = Caller(app_id if colon else "", fyers_id_in(claims), None, problem)
         else:
             app_id = app_id if colon else session.app_id
-            caller = Caller(app_id, session.fyers_id, session, _verdict_on(session, family, now))
+            caller = Caller(app_id, session.fyers_id, session, _problem_of(session, family, now))
         if not colon and family is not Family.SYMBOL_TOKEN:
-            return Caller("", caller.fyers_id, session, Verdict.NO_APP_ID)
+            return Caller("", caller.fyers_id, session, TokenProblem.NO_APP_ID)
         if colon and (app_id not in self.accounts.apps or (session and session.app_id != app_id)):
-            return Caller(app_id, caller.fyers_id, session, Verdict.WRONG_APP)
+            return Caller(app_id, caller.fyers_id, session, TokenProblem.WRONG_APP)
         return caller
 
 
-def _verdict_on(session: Session, family: Family, now: float) -> Verdict | None:
+def _problem_of(session: Session, family: Family, now: float) -> TokenProblem | None:
     if session.has_expired(now):
-        return Verdict.EXPIRED
+        return TokenProblem.EXPIRED
     if session.is_revoked and not (family is Family.PROFILE and session.profile_still_answers):
-        return Verdict.REFUSED
+        return TokenProblem.REFUSED
     return None
 
 
 _PROFILE_REFUSALS = {
-    Verdict.EXPIRED: Refusal.PROFILE_EXPIRED,
-    Verdict.REFUSED: Refusal.PROFILE_REFUSED,
-    Verdict.WRONG_APP: Refusal.PROFILE_APP_ID,
-    Verdict.NO_APP_ID: Refusal.PROFILE_NO_APP_ID,
+    TokenProblem.EXPIRED: Refusal.PROFILE_EXPIRED,
+    TokenProblem.REFUSED: Refusal.PROFILE_REFUSED,
+    TokenProblem.WRONG_APP: Refusal.PROFILE_APP_ID,
+    TokenProblem.NO_APP_ID: Refusal.PROFILE_NO_APP_ID,
 }
 _REFUSALS = {
     Family.LOGOUT: Refusal.LOGOUT_REFUSED,
@@ -170,26 +167,26 @@ _LIMIT_REFUSALS = {
 }
 
 
-def refuse_token(family: Family, verdict: Verdict) -> Answer:
-    """Say what this service says to a token it does not accept."""
+def refuse_token(family: Family, problem: TokenProblem) -> Answer:
+    """Return this service's refusal of a token."""
     if family is Family.PROFILE:
-        return _PROFILE_REFUSALS[verdict].answer
+        return _PROFILE_REFUSALS[problem].answer
     return _REFUSALS[family].answer
 
 
-def refuse_flood(family: Family) -> Answer:
-    """Say what this service says to too many calls."""
+def refuse_for_limit(family: Family) -> Answer:
+    """Return this service's refusal of too many calls."""
     return _LIMIT_REFUSALS[family].answer
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path of the broker: which service it belongs to and what it does."""
+    """One path of the broker with its service and its handler."""
 
     family: Family
     handle: Callable[[Broker, Call], Awaitable[Answer]]
 
 
 def random_for(*parts: object) -> random.Random:
-    """Return chance that repeats for the same parts."""
+    """Return a random source that repeats for the same parts."""
     return random.Random("|".join(map(str, parts)))  # noqa: S311  a market, not a secret

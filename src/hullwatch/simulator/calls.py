@@ -1,8 +1,8 @@
-"""The call counter: what each account asked of the simulated broker, so that a test can tell what a client really did.
+"""Counts the calls of each account, so that a test can see what a client really did.
 
 Counted is every call under `/api/v3` and `/data` and every symbol master, refused ones and ones a fault answered
 included (a call that got no answer has status 0). Not counted are the control calls and the login page. A call belongs to
-the account its token claims, dead tokens too; calls without a token belong to nobody.
+the account in its token, refused tokens too; calls without a token belong to no account.
 """
 
 from collections import Counter, deque
@@ -33,7 +33,7 @@ class CallCounter:
         self._by_path: dict[tuple[str, str], _Rate] = {}
 
     def add(self, fyers_id: str, path: str, status: int, now: float) -> None:
-        """Count one call; `fyers_id` is empty for nobody's, `now` in simulated epoch seconds."""
+        """Count one call; `fyers_id` is empty without a token, `now` is in simulated epoch seconds."""
         self._counts[fyers_id, path, status] += 1
         rate = self._by_account.get(fyers_id)
         if rate is None:
@@ -45,7 +45,7 @@ class CallCounter:
         rate.add(now)
 
     def clear(self) -> None:
-        """Forget everything counted so far."""
+        """Reset all counts."""
         self._counts.clear()
         self._by_account.clear()
         self._by_path.clear()

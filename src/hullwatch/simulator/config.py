@@ -1,4 +1,4 @@
-"""What a simulator is started with. The command line that fills it lives in `__main__` and in the CLI."""
+"""The settings of a simulator."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 class UnusableConfig(Exception):  # noqa: N818  failures are named as facts
-    """Something the person who started the simulator can put right; the message is one whole sentence."""
+    """A setting that the user can correct; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """How one simulator runs.
+    """The settings of one simulator.
 
     Args:
         host: Address to listen on.

@@ -21,15 +21,15 @@ from hullwatch.simulator.accounts import (
 )
 from hullwatch.simulator.answers import Answer
 from hullwatch.simulator.broker import Broker
-from hullwatch.simulator.faults import WrongFault
+from hullwatch.simulator.faults import InvalidFault
 from hullwatch.simulator.market.calendar import to_ist
 
 PREFIX = "/simulator"
 _LONGEST_LIFETIME_S = 10 * 366 * 86_400.0
 
 
-class WrongOrder(Exception):  # noqa: N818  failures are named as facts
-    """A control call nobody can carry out."""
+class InvalidRequest(Exception):  # noqa: N818  failures are named as facts
+    """A control call that cannot be carried out."""
 
     def __init__(self, status: int, reason: str, field_name: str | None = None) -> None:
         super().__init__(reason)
@@ -41,12 +41,12 @@ Order = dict[str, Any]
 
 
 def answer_control(broker: Broker, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
-    """Carry out one control call."""
+    """Answer one control call."""
     try:
         return _json(_dispatch(broker, method, path, query, body))
-    except WrongOrder as wrong:
+    except InvalidRequest as wrong:
         return _json({"error": str(wrong), "field": wrong.field_name}, wrong.status)
-    except WrongFault as wrong:
+    except InvalidFault as wrong:
         return _json({"error": str(wrong), "field": wrong.field_name}, 422)
 
 
@@ -59,25 +59,25 @@ def _dispatch(broker: Broker, method: str, path: str, query: Mapping[str, str], 
     fixed = _FIXED.get(rest)
     if fixed is not None:
         if method not in fixed:
-            raise WrongOrder(405, f"{path} takes {', '.join(fixed)}")
+            raise InvalidRequest(405, f"{path} takes {', '.join(fixed)}")
         return fixed[method](broker, query, body)
     if match := re.fullmatch(r"/faults/([^/]+)", rest):
         _only(method, "DELETE")
         if not broker.faults.remove(match[1]):
-            raise WrongOrder(404, "there is no such fault")
+            raise InvalidRequest(404, "there is no such fault")
         return {"success": True}
     if match := re.fullmatch(r"/accounts/([^/]+)/(token|expire|revoke)", rest):
         _only(method, "POST")
         if match[1] not in broker.accounts.people:
-            raise WrongOrder(404, "there is no such account", "fyersId")
+            raise InvalidRequest(404, "there is no such account", "fyersId")
         act = {"token": _token, "expire": _expire, "revoke": _revoke}[match[2]]
         return act(broker, match[1], _object(body))
-    raise WrongOrder(404, f"there is no control call {path}")
+    raise InvalidRequest(404, f"there is no control call {path}")
 
 
 def _only(method: str, allowed: str) -> None:
     if method != allowed:
-        raise WrongOrder(405, f"takes {allowed} only")
+        raise InvalidRequest(405, f"takes {allowed} only")
 
 
 def _object(body: bytes) -> Order:
@@ -87,18 +87,18 @@ def _object(body: bytes) -> Order:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise WrongOrder(400, "the body is no JSON") from error
+        raise InvalidRequest(400, "the body is not JSON") from error
     if not isinstance(value, dict):
-        raise WrongOrder(422, "the body must be a JSON object")
+        raise InvalidRequest(422, "the body must be a JSON object")
     return value
 
 
 def _text(order: Order, name: str, pattern: re.Pattern[str] | None = None) -> str:
     value = order.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= 500 or not value.isprintable():
-        raise WrongOrder(422, f"{name} must be a text", name)
+        raise InvalidRequest(422, f"{name} must be a text", name)
     if pattern is not None and not pattern.fullmatch(value):
-        raise WrongOrder(422, f"{name} must look like {pattern.pattern}", name)
+        raise InvalidRequest(422, f"{name} must look like {pattern.pattern}", name)
     return value
 
 
@@ -107,7 +107,7 @@ def _number(order: Order, name: str, most: float) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise WrongOrder(422, f"{name} must be a number from 0 to {most:g}", name)
+        raise InvalidRequest(422, f"{name} must be a number from 0 to {most:g}", name)
     return float(value)
 
 
@@ -137,7 +137,7 @@ def _list_accounts(broker: Broker, _query: Mapping[str, str], _body: bytes) -> A
 def _token(broker: Broker, fyers_id: str, order: Order) -> Any:
     app_id = _text(order, "appId") if order.get("appId") is not None else BUILT_IN_APP
     if app_id not in broker.accounts.apps:
-        raise WrongOrder(422, "there is no such app", "appId")
+        raise InvalidRequest(422, "there is no such app", "appId")
     lifetime_s = _number(order, "lifetimeSeconds", _LONGEST_LIFETIME_S)
     session = broker.accounts.open_session(app_id, fyers_id, broker.clock.epoch(), lifetime_s)
     return {"accessToken": session.token, "expiresAt": to_ist(math.floor(session.expires_at)).isoformat()}
@@ -146,7 +146,7 @@ def _token(broker: Broker, fyers_id: str, order: Order) -> Any:
 def _newest(broker: Broker, fyers_id: str) -> Session:
     session = broker.accounts.newest_session(fyers_id)
     if session is None:
-        raise WrongOrder(409, "this account has no session")
+        raise InvalidRequest(409, "this account has no session")
     return session
 
 
@@ -160,7 +160,7 @@ def _revoke(broker: Broker, fyers_id: str, order: Order) -> Any:
     session = _newest(broker, fyers_id)
     still_answers = order.get("profileStillAnswers", False)
     if not isinstance(still_answers, bool):
-        raise WrongOrder(422, "profileStillAnswers must be true or false", "profileStillAnswers")
+        raise InvalidRequest(422, "profileStillAnswers must be true or false", "profileStillAnswers")
     session.is_revoked, session.profile_still_answers = True, still_answers
     return {"success": True}
 
@@ -174,12 +174,12 @@ def _set_refresh(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
     order = _object(body)
     is_offered = order.get("isOffered")
     if not isinstance(is_offered, bool):
-        raise WrongOrder(422, "isOffered must be true or false", "isOffered")
+        raise InvalidRequest(422, "isOffered must be true or false", "isOffered")
     kinds = (RefreshKind.OFFERED, RefreshKind.DEAD_TOKENS) if is_offered else (RefreshKind.DISABLED,)
     words = [kind.value for kind in kinds]
     word = order.get("kind", words[0])
     if word not in words:
-        raise WrongOrder(422, f"kind must be {' or '.join(words)}", "kind")
+        raise InvalidRequest(422, f"kind must be {' or '.join(words)}", "kind")
     broker.accounts.refresh = RefreshKind(word)
     return _refresh(broker, query, body)
 
@@ -213,10 +213,10 @@ def _clock(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
 def _set_clock(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
     order = _object(body)
     if not order or not set(order) <= {"speed", "advanceSeconds"}:
-        raise WrongOrder(422, "the body takes speed, advanceSeconds or both")
+        raise InvalidRequest(422, "the body takes speed, advanceSeconds or both")
     for name, value in order.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise WrongOrder(422, f"{name} must be a number", name)
+            raise InvalidRequest(422, f"{name} must be a number", name)
     name, speed_before = "speed", broker.clock.speed
     try:
         broker.clock.set_speed(order.get("speed", speed_before))
@@ -224,7 +224,7 @@ def _set_clock(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
         broker.clock.advance(order.get("advanceSeconds", 0))
     except ValueError as error:
         broker.clock.set_speed(speed_before)
-        raise WrongOrder(422, str(error), name) from error
+        raise InvalidRequest(422, str(error), name) from error
     return _clock(broker, query, body)
 
 

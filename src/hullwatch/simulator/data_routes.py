@@ -97,7 +97,7 @@ _AUCTIONS = ("ODD_LOT", "CALL_AUCTION2", "AUCTION", "SPECIAL")
 
 
 def equity_status(broker: Broker, now: float) -> str:
-    """Return the word Fyers has for the equity market's hour: pre-open from 09:00, post-close from 15:40 to 16:00."""
+    """Return Fyers' status of the equity market: pre-open from 09:00, post-close from 15:40 to 16:00."""
     session = broker.market.source.session(day_of(now))
     if session is None:
         return "CLOSED"
@@ -110,7 +110,7 @@ def equity_status(broker: Broker, now: float) -> str:
 
 
 async def market_status(broker: Broker, call: Call) -> Answer:
-    """Say which markets are open."""
+    """Return the status of each market."""
     day = day_of(call.now)
     session = broker.market.source.session(day)
 
@@ -210,7 +210,7 @@ def _option(stem: str, price: float, strike: float, kind: str) -> dict[str, Any]
 
 
 async def symbol_token(broker: Broker, call: Call) -> Answer:
-    """Translate symbols into Fyers' tokens, for the data stream; any content type will do."""
+    """Translate symbols into Fyers' tokens for the data stream; every content type is accepted."""
     body = call.json()
     symbols = body.get("symbols") if isinstance(body, dict) else None
     if not isinstance(symbols, list) or not 0 < len(symbols) <= MOST_SYMBOL_TOKENS:
@@ -221,9 +221,9 @@ async def symbol_token(broker: Broker, call: Call) -> Answer:
     return success(validSymbol=valid, invalidSymbol=[symbol for symbol in texts if symbol not in known])
 
 
-async def not_played(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
-    """Say that the path exists at Fyers and not here (status and body are the simulator's own)."""
-    return Refusal.ONLY_NAMED.answer
+async def not_simulated(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
+    """Answer for paths that exist at Fyers and not here; status and body are the simulator's own."""
+    return Refusal.NOT_SIMULATED.answer
 
 
 def _data(handle: Any) -> Endpoint:
@@ -243,5 +243,5 @@ ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", "/data/options-chain-v3"): _data(option_chain),
     ("GET", "/data/history"): Endpoint(Family.HISTORY, history),
     ("POST", "/data/symbol-token"): Endpoint(Family.SYMBOL_TOKEN, symbol_token),
-    **{("GET", f"/data/{path}"): _data(not_played) for path in _OTHER_PATHS},
+    **{("GET", f"/data/{path}"): _data(not_simulated) for path in _OTHER_PATHS},
 }

@@ -1,6 +1,4 @@
-"""Faults on demand: what may go wrong, for whom, for how long.
-
-What each one does to the wire is in `gateway` and `stream`.
+"""Faults on demand, by account, path, probability, count and time.
 
 A fault matches a call by account and by the beginning of its path, with a probability, so many times, for so many
 simulated seconds. Faults are tried in the order they were made. Delays add up; of the rest the first match acts.
@@ -18,7 +16,7 @@ import orjson
 
 
 class FaultKind(StrEnum):
-    """What a fault does."""
+    """The kinds of faults."""
 
     LATENCY = "latency"
     """Waits `latencyMs` of real time (500), then goes on."""
@@ -31,11 +29,11 @@ class FaultKind(StrEnum):
     HTTP_ERROR = "http_error"
     """Answers the given `status` (500), `body`, `contentType` and `headers`."""
     HTML_PAGE = "html_page"
-    """Answers a page of the edge with `status` (502)."""
+    """Answers a page of Cloudflare with `status` (502)."""
     RATE_LIMIT = "rate_limit"
-    """Answers the endpoint's own 429; the edge's page if `contentType` is `text/html`."""
+    """Answers the endpoint's own 429; Cloudflare's page if `contentType` is `text/html`."""
     ADDRESS_BAN = "address_ban"
-    """Answers every call with the edge's page for banned addresses, `status` 429."""
+    """Answers every call with Cloudflare's page for banned addresses, `status` 429."""
     MALFORMED_JSON = "malformed_json"
     """Answers the true body cut in half, as a complete answer."""
     WRONG_TYPES = "wrong_types"
@@ -43,26 +41,26 @@ class FaultKind(StrEnum):
     EMPTY_BODY = "empty_body"
     """Answers `status` (200) with nothing in it."""
     AUTH_ERROR = "auth_error"
-    """Answers as to a dead token, `count` (1) times; the session itself stays alive."""
+    """Refuses the token `count` (1) times; the session itself stays valid."""
     AUTH_ERROR_ALL = "auth_error_all"
     """The same for every account, until deleted."""
     CLOCK_SKEW = "clock_skew"
-    """Shifts the `Date` header, the times in new tokens and those of quotes; the broker's own reckoning stays right.
+    """Shifts the `Date` header, the times in new tokens and those of quotes; the broker's own time stays right.
 
     By `skewSeconds`, negative for a clock that is behind. Without that field `seconds` is the shift and the fault
     lasts until deleted."""
     STREAM_STALL = "stream_stall"
-    """The data stream stays connected and says nothing."""
+    """The data stream stays connected and sends nothing."""
     STREAM_DROP = "stream_drop"
-    """The data stream's connection breaks without a goodbye."""
+    """The data stream's connection is aborted without a close frame."""
 
 
 _DELAYS = {FaultKind.LATENCY, FaultKind.CLOCK_SKEW}
 _STREAM = {FaultKind.STREAM_STALL, FaultKind.STREAM_DROP}
 
 
-class WrongFault(ValueError):  # noqa: N818  failures are named as facts
-    """A fault nobody can carry out; names the field."""
+class InvalidFault(ValueError):  # noqa: N818  failures are named as facts
+    """A fault that cannot be carried out; names the field."""
 
     def __init__(self, field_name: str, reason: str) -> None:
         super().__init__(f"{field_name}: {reason}")
@@ -71,7 +69,7 @@ class WrongFault(ValueError):  # noqa: N818  failures are named as facts
 
 @dataclass(slots=True)
 class Fault:
-    """One fault as ordered. `ends_at` is a simulated moment, `left` how often it still acts."""
+    """One fault. `ends_at` is a simulated moment, `left` the number of times it still acts."""
 
     id: str
     kind: FaultKind
@@ -90,13 +88,13 @@ class Fault:
     is_ended: bool = False
 
     def described(self) -> dict[str, Any]:
-        """Return what a list of faults shows of it."""
+        """Return its entry in the list of faults."""
         left = None if math.isinf(self.left) else int(self.left)
         return {"id": self.id, "kind": self.kind, "fyersId": self.fyers_id, "path": self.path, "left": left}
 
 
 class FaultBoard:
-    """The faults in force."""
+    """The active faults."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)  # noqa: S311  chosen faults must repeat with the seed
@@ -104,21 +102,21 @@ class FaultBoard:
         self._faults: list[Fault] = []
 
     def __iter__(self) -> Iterator[Fault]:
-        """Go through the faults, oldest first."""
+        """Iterate over the faults, oldest first."""
         return iter(self._faults)
 
     def add(self, order: dict[str, Any], now: float) -> Fault:
-        """Put a fault in force from its JSON form.
+        """Add a fault from its JSON form.
 
         Raises:
-            WrongFault: A field is unknown or cannot be used.
+            InvalidFault: A field is unknown or cannot be used.
         """
         fault = read_fault(order, f"fault-{next(self._numbers)}", now)
         self._faults.append(fault)
         return fault
 
     def remove(self, fault_id: str) -> bool:
-        """End one fault; say whether it was there."""
+        """End one fault; return whether it was there."""
         known = [fault for fault in self._faults if fault.id == fault_id]
         for fault in known:
             fault.is_ended = True
@@ -143,36 +141,36 @@ class FaultBoard:
         if not self._faults:
             return []
         acting: list[Fault] = []
-        for fault in self._alive(now):
+        for fault in self._active(now):
             if fault.kind in _STREAM or (not has_token and fault.kind.value.startswith("auth_error")):
                 continue
             decides = fault.kind not in _DELAYS
             if decides and acting and acting[-1].kind not in _DELAYS:
                 continue
-            if self._strikes(fault, fyers_id, path):
+            if self._applies(fault, fyers_id, path):
                 acting = [*acting, fault] if decides else [fault, *acting]
         return acting
 
     def for_stream(
         self, kind: FaultKind, fyers_id: str, path: str, now: float, drawn: set[str]
     ) -> list[Fault]:
-        """Return the faults of a kind that strike a connection of the stream; `drawn` are those it has been through.
+        """Return the faults of a kind that affect a connection of the stream; `drawn` are those it has been through.
 
         Each connection draws each fault once, so probability and count are per connection. Whom a fault names is not
         known before the connection is logged in: until then it is not drawn.
         """
         hits: list[Fault] = []
-        for fault in self._alive(now):
+        for fault in self._active(now):
             if fault.kind is kind and fault.id not in drawn and fault.fyers_id in {None, fyers_id}:
                 drawn.add(fault.id)
-                if self._strikes(fault, fyers_id, path):
+                if self._applies(fault, fyers_id, path):
                     hits.append(fault)
         return hits
 
-    def _alive(self, now: float) -> list[Fault]:
-        """Return the faults that can still strike; forget those that are over."""
+    def _active(self, now: float) -> list[Fault]:
+        """Return the faults that can still act; drop those that have ended."""
         if any(now >= fault.ends_at or fault.left < 1 for fault in self._faults):
-            # A stall that strikes no more connections still holds those it has: it can be deleted until then.
+            # A stall that stops no further connection still holds its present ones, so it can be deleted until its end.
             self._faults = [
                 fault
                 for fault in self._faults
@@ -180,7 +178,7 @@ class FaultBoard:
             ]
         return [fault for fault in self._faults if fault.left >= 1]
 
-    def _strikes(self, fault: Fault, fyers_id: str, path: str) -> bool:
+    def _applies(self, fault: Fault, fyers_id: str, path: str) -> bool:
         if fault.fyers_id is not None and fault.fyers_id != fyers_id:
             return False
         if fault.path is not None and not path.startswith(fault.path):
@@ -198,25 +196,25 @@ _FIELDS = {
 
 
 def read_fault(order: dict[str, Any], fault_id: str, now: float) -> Fault:
-    """Turn the JSON form of a fault into one.
+    """Read a fault from its JSON form.
 
     Raises:
-        WrongFault: A field is unknown or cannot be used.
+        InvalidFault: A field is unknown or cannot be used.
     """
     for name in order:
         if name not in _FIELDS:
-            raise WrongFault(name, "no such field")
+            raise InvalidFault(name, "no such field")
     try:
         kind = FaultKind(order.get("kind", ""))
     except ValueError as error:
-        raise WrongFault("kind", f"must be one of {', '.join(FaultKind)}") from error
+        raise InvalidFault("kind", f"must be one of {', '.join(FaultKind)}") from error
     fault = Fault(
         fault_id, kind, fyers_id=_text(order, "fyersId"), path=_text(order, "path"),
         status=_whole(order, "status", 200, 599), content_type=_text(order, "contentType"),
         headers=_headers(order), latency_ms=_number(order, "latencyMs", 0, 3_600_000),
     )  # fmt: skip
     if fault.path is not None and not fault.path.startswith("/"):
-        raise WrongFault("path", "must be the beginning of a full path such as /data/quotes")
+        raise InvalidFault("path", "must be the beginning of a full path such as /data/quotes")
     fault.probability = _or(_number(order, "probability", 0, 1), 1.0)
     fault.left = _or(_whole(order, "count", 1, 10**9), 1 if kind is FaultKind.AUTH_ERROR else math.inf)
     fault.bytes = int(_or(_whole(order, "bytes", 0, 10**6), 20))
@@ -248,7 +246,7 @@ def _text(order: dict[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= 500 or not value.isprintable():
-        raise WrongFault(name, "must be a short text")
+        raise InvalidFault(name, "must be a short text")
     return value
 
 
@@ -257,14 +255,14 @@ def _number(order: dict[str, Any], name: str, least: float, most: float) -> floa
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise WrongFault(name, f"must be a number from {least:g} to {most:g}")
+        raise InvalidFault(name, f"must be a number from {least:g} to {most:g}")
     return float(value)
 
 
 def _whole(order: dict[str, Any], name: str, least: int, most: int) -> int | None:
     value = _number(order, name, least, most)
     if value is not None and not value.is_integer():
-        raise WrongFault(name, "must be a whole number")
+        raise InvalidFault(name, "must be a whole number")
     return None if value is None else int(value)
 
 
@@ -273,13 +271,13 @@ def _headers(order: dict[str, Any]) -> dict[str, str]:
     if headers is None:
         return {}
     if not isinstance(headers, dict) or not all(isinstance(value, (str, int)) for value in headers.values()):
-        raise WrongFault("headers", "must be an object of texts")
+        raise InvalidFault("headers", "must be an object of texts")
     for name, value in headers.items():
         token = name.replace("-", "").replace("_", "")
         if not (token.isascii() and token.isalnum() and str(value).isascii() and str(value).isprintable()):
-            raise WrongFault("headers", f"{name!r} is no usable header")
+            raise InvalidFault("headers", f"{name!r} is no usable header")
         if name.lower() in {"content-length", "transfer-encoding", "connection"}:
-            raise WrongFault("headers", f"{name} is set by the server itself")
+            raise InvalidFault("headers", f"{name} is set by the server itself")
     return {name: str(value) for name, value in headers.items()}
 
 

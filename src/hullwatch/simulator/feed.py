@@ -1,4 +1,4 @@
-"""What the data stream has to say about each topic: the values in their order, as integers, prices in paise."""
+"""The values of each topic of the data stream, in their order, as integers, with prices in paise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Topic:
 
 
 class Feed:
-    """Values of topics at whole simulated seconds; each is worked out once for all connections."""
+    """Values of topics at whole simulated seconds; each is computed once for all connections."""
 
     def __init__(self, market: Market) -> None:
         self._market = market

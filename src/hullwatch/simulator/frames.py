@@ -1,4 +1,4 @@
-"""Binary frames of the data stream, read from clients and written to them. What is in them is decided in `stream`.
+"""Reads and writes the binary frames of the data stream.
 
 All integers are big-endian: `u16 length`, `u8 type`, the rest. Lengths sent by clients are not to be trusted (the official
 Python SDK overstates some and sends 0 in others), so the end of the WebSocket message is the end of the frame.
@@ -98,8 +98,8 @@ def fields_frame(kind: int, *values: bytes) -> bytes:
 
 def auth_frame(*, accepted: bool, ack_count: int) -> bytes:
     """Return the answer to an auth frame. The Node SDK needs the stream's layout, the Python SDK skips it."""
-    verdict = b"K" if accepted else b"N"
-    return fields_frame(FrameType.AUTH, verdict, struct.pack(">I", ack_count), STREAM_CONFIG)
+    problem = b"K" if accepted else b"N"
+    return fields_frame(FrameType.AUTH, problem, struct.pack(">I", ack_count), STREAM_CONFIG)
 
 
 def custom_frame(code: int, message: str, reference: int) -> bytes:

@@ -1,7 +1,7 @@
-"""The way of one HTTP request through the simulator: faults, limits, login, endpoint, counter.
+"""Handles one HTTP request: faults, limits, token, endpoint, counter.
 
-Faults of the edge act first, as the real edge stands in front of the broker; then the limits, then the token (so a dead
-token in a flood meets both 401 and 429, as in real logs), then the endpoint.
+Faults of Cloudflare act first, as it is in front of the broker; then the limits, then the token (so too many calls with a
+refused token get both 401 and 429, as in real logs), then the endpoint.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from hullwatch.simulator.broker import (
     Caller,
     Endpoint,
     Family,
-    Verdict,
-    refuse_flood,
+    TokenProblem,
+    refuse_for_limit,
     refuse_token,
 )
 from hullwatch.simulator.control_routes import PREFIX as CONTROL
@@ -62,7 +62,7 @@ class Gateway:
         self._stream = DataStream(broker, stopping, beat_s)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, or do to its connection what a fault asks for."""
+        """Answer one request, or apply a fault to its connection."""
         if request.path == STREAM_PATH and _is_upgrade(request):
             return await self._stream.serve(request)
         if request.path == ORDERS_PATH and _is_upgrade(request):
@@ -89,22 +89,22 @@ class Gateway:
             caller = _NOBODY
         else:
             caller = broker.identify(request.headers.get("Authorization", ""), endpoint.family, now)
-        status = 0  # stays so when the caller gets no answer
+        status = 0  # stays 0 when the caller gets no answer
         try:
             has_token = endpoint.family is not Family.OPEN
             acting = broker.faults.for_call(caller.fyers_id, path, now, has_token=has_token)
             skew_s, fault = await self._delay(acting)
             if fault is not None and fault.kind in {FaultKind.HANG, FaultKind.RESET}:
-                return await self._break_off(request, fault)
+                return await self._interrupt(request, fault)
             if is_login:
-                answer = _edge_answer(fault, endpoint.family) or self._login(request, now)
+                answer = _cloudflare_answer(fault, endpoint.family) or self._login(request, now)
             else:
                 call = Call(request.method, path, request.query, body, caller, now, skew_s)
                 answer = await self._decide(call, endpoint, fault)
             if fault is not None and fault.kind is FaultKind.DROP_AFTER_BYTES:
                 return await self._drop(request, answer, fault, skew_s)
             if fault is not None:
-                answer = _spoiled(answer, fault)
+                answer = _corrupted(answer, fault)
             status = answer.status
             return self._response(answer, skew_s)
         finally:
@@ -113,7 +113,7 @@ class Gateway:
 
     @staticmethod
     async def _delay(acting: list[Fault]) -> tuple[float, Fault | None]:
-        """Live through the delays; return the clock skew and the fault that decides the answer."""
+        """Wait for the delays; return the clock skew and the fault that decides the answer."""
         skew_s, deciding = 0.0, None
         for fault in acting:
             if fault.kind is FaultKind.LATENCY:
@@ -129,7 +129,7 @@ class Gateway:
         return answer_login(self._broker, request.query, now, wants_html=wants_html)
 
     async def _decide(self, call: Call, endpoint: Endpoint, fault: Fault | None) -> Answer:
-        edge = _edge_answer(fault, endpoint.family)
+        edge = _cloudflare_answer(fault, endpoint.family)
         if edge is not None:
             return edge
         caller = call.caller
@@ -138,14 +138,14 @@ class Gateway:
                 caller.fyers_id
                 and self._broker.limits.admit(caller.app_id, caller.fyers_id, call.now) is not None
             ):
-                return refuse_flood(endpoint.family)
+                return refuse_for_limit(endpoint.family)
             if fault is not None and fault.kind in {FaultKind.AUTH_ERROR, FaultKind.AUTH_ERROR_ALL}:
-                return refuse_token(endpoint.family, Verdict.REFUSED)
-            if caller.verdict is not None:
-                return refuse_token(endpoint.family, caller.verdict)
+                return refuse_token(endpoint.family, TokenProblem.REFUSED)
+            if caller.problem is not None:
+                return refuse_token(endpoint.family, caller.problem)
         return await endpoint.handle(self._broker, call)
 
-    async def _break_off(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
+    async def _interrupt(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
         """Hang until the client, the fault's time or the simulator ends; reset right away."""
         if fault.kind is FaultKind.HANG:
             wait_s = None if fault.latency_ms is None else fault.latency_ms / 1000
@@ -163,7 +163,7 @@ class Gateway:
     async def _drop(
         self, request: web.BaseRequest, answer: Answer, fault: Fault, skew_s: float
     ) -> web.StreamResponse:
-        """Promise the whole body, send its beginning, and hang up."""
+        """Announce the whole body, send its beginning, and close the connection."""
         response = web.StreamResponse(status=answer.status, headers=self._headers(answer, skew_s))
         response.content_length = len(answer.body) + (1 if fault.bytes >= len(answer.body) else 0)
         await response.prepare(request)
@@ -188,8 +188,8 @@ class Gateway:
         return headers
 
 
-def _edge_answer(fault: Fault | None, family: Family) -> Answer | None:
-    """Return what the edge says instead of the broker, if a fault has it speak."""
+def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
+    """Return Cloudflare's answer instead of the broker's, if a fault requires one."""
     if fault is None:
         return None
     answer: Answer | None = None
@@ -202,7 +202,7 @@ def _edge_answer(fault: Fault | None, family: Family) -> Answer | None:
         answer = rate_limit_page(fault.status or 429)
     elif fault.kind is FaultKind.RATE_LIMIT:
         as_page = (fault.content_type or "").startswith("text/html")
-        answer = rate_limit_page() if as_page else refuse_flood(family)
+        answer = rate_limit_page() if as_page else refuse_for_limit(family)
     elif fault.kind is FaultKind.EMPTY_BODY:
         answer = Answer(b"", fault.status or 200)
     if answer is None:
@@ -210,8 +210,8 @@ def _edge_answer(fault: Fault | None, family: Family) -> Answer | None:
     return Answer(answer.body, answer.status, answer.content_type, {**answer.headers, **fault.headers})
 
 
-def _spoiled(answer: Answer, fault: Fault) -> Answer:
-    """Return the true answer as a fault of the broker's programs would send it."""
+def _corrupted(answer: Answer, fault: Fault) -> Answer:
+    """Return the true answer as a defect of the broker would send it."""
     if fault.kind is FaultKind.MALFORMED_JSON:
         return Answer(
             answer.body[: len(answer.body) // 2], answer.status, answer.content_type, answer.headers

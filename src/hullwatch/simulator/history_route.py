@@ -1,4 +1,4 @@
-"""Fyers' candle history: its parameters, its limits and its odd answers.
+"""Fyers' candle history with its parameters, limits and refusals.
 
 The candle that is forming is included. Fyers advises a `range_to` at the end of the last interval to get closed candles
 only; so a candle that opens exactly at `range_to` is given if it is closed, and not while it is forming.
@@ -29,7 +29,7 @@ _DAYS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _HistoryQuery:
     symbol: str
     resolution: str
     first: int
@@ -39,54 +39,54 @@ class _Asked:
 
 async def history(broker: Broker, call: Call) -> Answer:
     """Return candles of one symbol, oldest first, with the forming one."""
-    asked = _read(call)
-    if isinstance(asked, Refusal):
-        return asked.answer
-    if asked.symbol not in broker.market.instruments:
+    query = _read(call)
+    if isinstance(query, Refusal):
+        return query.answer
+    if query.symbol not in broker.market.instruments:
         return Refusal.HISTORY_SYMBOL.answer
-    if asked.resolution in _SECONDS:
+    if query.resolution in _SECONDS:
         candles: list[bytes] = []
-    elif asked.resolution in _MINUTES:
-        candles = await _minute_candles(broker, asked, call.now)
+    elif query.resolution in _MINUTES:
+        candles = await _minute_candles(broker, query, call.now)
     else:
-        candles = await _daily_candles(broker, asked, call.now)
+        candles = await _daily_candles(broker, query, call.now)
     if not candles:
         return Answer(b'{"candles":[],"message":"","s":"no_data"}')
-    if asked.with_interest:
+    if query.with_interest:
         candles = [candle[:-1] + b",0]" for candle in candles]
     return Answer(b'{"candles":[' + b",".join(candles) + b'],"code":200,"message":"","s":"ok"}')
 
 
-async def _minute_candles(broker: Broker, asked: _Asked, now: float) -> list[bytes]:
-    length_s, base_s = int(asked.resolution) * 60, broker.market.source.base_seconds(asked.symbol)
+async def _minute_candles(broker: Broker, query: _HistoryQuery, now: float) -> list[bytes]:
+    length_s, base_s = int(query.resolution) * 60, broker.market.source.base_seconds(query.symbol)
     if length_s < base_s or length_s % base_s:
         return []
     candles: list[bytes] = []
-    for number, day in enumerate(broker.market.trading_days(asked.symbol, asked.first, asked.last, now)):
+    for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
-            await asyncio.sleep(0)  # a day may have to be made up first: let others in between
-        pieces = broker.market.day_pieces(asked.symbol, day, length_s, now)
-        begin = bisect_left(pieces.starts, asked.first)
-        end = bisect_left(pieces.starts, asked.last)
-        if end < len(pieces.starts) and pieces.starts[end] == asked.last and asked.last + length_s <= now:
+            await asyncio.sleep(0)  # a day may have to be generated first, so let other calls run
+        pieces = broker.market.day_pieces(query.symbol, day, length_s, now)
+        begin = bisect_left(pieces.starts, query.first)
+        end = bisect_left(pieces.starts, query.last)
+        if end < len(pieces.starts) and pieces.starts[end] == query.last and query.last + length_s <= now:
             end += 1
         candles.extend(pieces.json[begin:end])
     return candles
 
 
-async def _daily_candles(broker: Broker, asked: _Asked, now: float) -> list[bytes]:
+async def _daily_candles(broker: Broker, query: _HistoryQuery, now: float) -> list[bytes]:
     rows: list[Row] = []
-    for number, day in enumerate(broker.market.trading_days(asked.symbol, asked.first, asked.last, now)):
+    for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)
-        rows.extend(broker.market.day_pieces(asked.symbol, day, DAY_S, now).rows)
-    unit = _DAYS[asked.resolution]
+        rows.extend(broker.market.day_pieces(query.symbol, day, DAY_S, now).rows)
+    unit = _DAYS[query.resolution]
     candles: Sequence[Row] = rows if unit == "D" else broker.market.long_candles(rows, unit)
     return [orjson.dumps(tuple(row)) for row in candles]
 
 
-def _read(call: Call) -> _Asked | Refusal:
-    """Read the query, or say how Fyers refuses it."""
+def _read(call: Call) -> _HistoryQuery | Refusal:
+    """Read the query, or return Fyers' refusal."""
     query = call.query
     symbol = query.get("symbol", "").strip()
     resolution, date_format = query.get("resolution", ""), query.get("date_format", "0")
@@ -103,7 +103,7 @@ def _read(call: Call) -> _Asked | Refusal:
         return Refusal.HISTORY_INPUT
     if last - first > most * DAY_S:
         return Refusal.HISTORY_INPUT
-    return _Asked(symbol, resolution, first, last, flags[1] == "1")
+    return _HistoryQuery(symbol, resolution, first, last, flags[1] == "1")
 
 
 def _moment(text: str, date_format: str, *, is_end: bool) -> int | None:

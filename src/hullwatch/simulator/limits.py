@@ -43,7 +43,7 @@ class RateLimits:
         self._meters: dict[tuple[str, str], _Meter] = {}
 
     def admit(self, app_id: str, fyers_id: str, now: float) -> Limit | None:
-        """Count a call made at `now` (epoch seconds), or say which limit refuses it."""
+        """Count a call at `now` (epoch seconds), or return the limit that refuses it."""
         meter = self._meters.get((app_id, fyers_id))
         if meter is None:
             meter = self._meters[app_id, fyers_id] = _Meter()

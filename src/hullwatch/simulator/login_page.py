@@ -1,4 +1,4 @@
-"""Fyers' login page: who logs in, approve or refuse, and back to the app's redirect address.
+"""Fyers' login page: a person approves or refuses, and is redirected to the app's address.
 
 With `fyersId` in the query it approves at once, so that a program can walk the whole login. What a refusal of the person
 looks like is assumed (`s=error`, a negative code and a message; no source shows more).
@@ -18,7 +18,7 @@ _KEPT = ("client_id", "redirect_uri", "response_type", "state", "scope", "nonce"
 
 
 def answer_login(broker: Broker, query: Mapping[str, str], now: float, *, wants_html: bool) -> Answer:
-    """Show the page, send the person back, or refuse a request that cannot end well."""
+    """Show the page, redirect the person, or refuse an invalid request."""
     app = broker.accounts.apps.get(query.get("client_id", ""))
     if app is None:
         return Refusal.LOGIN_APP.answer
@@ -36,12 +36,12 @@ def answer_login(broker: Broker, query: Mapping[str, str], now: float, *, wants_
 def _approve(
     broker: Broker, app: FyersApp, query: Mapping[str, str], now: float, *, wants_html: bool
 ) -> Answer:
-    """Send the named person back with a code; ask who it is if nobody is named."""
+    """Redirect the named person with a code; show the page if no person is named."""
     fyers_id = query.get("fyersId")
     if fyers_id is None:
         return _page(broker, query, "", 200)
     if fyers_id not in broker.accounts.people:
-        sentence = "This simulator knows no such Fyers id; POST /simulator/accounts adds one"
+        sentence = "This simulator does not know this Fyers id. POST /simulator/accounts adds it"
         return _page(broker, query, sentence, 400) if wants_html else refusal(400, -50, sentence)
     code = broker.accounts.issue_code(
         app.app_id, fyers_id, int(now), query.get("nonce", ""), query.get("scope", "")
@@ -51,7 +51,7 @@ def _approve(
 
 
 def _redirect(uri: str, outcome: dict[str, str]) -> Answer:
-    """Send the browser back, keeping a query the redirect address already has."""
+    """Redirect the browser and keep the query of the redirect address."""
     parts = urlsplit(uri)
     query = "&".join(filter(None, (parts.query, urlencode(outcome))))
     location = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
@@ -87,7 +87,7 @@ select,input,button{{font:inherit;padding:.5rem;margin:.25rem 0}}</style></head>
 
 
 def _choice(broker: Broker) -> str:
-    """Return a list to pick from, or a field to type into where nobody or too many are known."""
+    """Return a list of people, or a text field for none or too many."""
     people = sorted(broker.accounts.people.values(), key=lambda person: person.fyers_id)
     if not 0 < len(people) <= _MOST_LISTED:
         return '<input name="fyersId" required maxlength="32" autocomplete="off">'

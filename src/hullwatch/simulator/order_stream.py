@@ -1,4 +1,4 @@
-"""The order stream, `/trade/v3`: JSON texts. It takes subscriptions and answers pings; there are no orders to tell of."""
+"""The order stream, `/trade/v3`: JSON texts. It accepts subscriptions and answers pings; there are no orders."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def serve_orders(
 ) -> web.StreamResponse:
     """Serve one connection; a token that is not accepted is refused at the upgrade, 403 with nothing in it."""
     authorization = request.headers.get("Authorization", "")
-    if broker.identify(authorization, Family.TRADING, broker.clock.epoch()).verdict is not None:
+    if broker.identify(authorization, Family.TRADING, broker.clock.epoch()).problem is not None:
         return web.Response(status=403)
     socket = web.WebSocketResponse(compress=False, timeout=1.0)
     await socket.prepare(request)

@@ -20,7 +20,7 @@ __all__ = ["SimulatorConfig", "SimulatorServer", "UnusableConfig", "run_simulato
 
 
 def _logger() -> logging.Logger:
-    """Return a logger for faults of this program: clients that speak no HTTP are answered 400 and not worth a word."""
+    """Return a logger for defects of the simulator; clients without valid HTTP get 400 and no log line."""
     logger = logging.getLogger("hullwatch.simulator.http")
     logger.filters = [_is_ours]
     return logger

@@ -1,8 +1,8 @@
 """The data stream: one WebSocket of binary frames per client, `/hsm/v1-5/prod`.
 
-Known of the real one and played here: an upgrade with an Authorization header is accepted and then ignored; sizes and
-answers of frames; silence towards a token that dies while connected. Assumed: a key nobody has is answered `N`, one of a
-dead session with silence; a second connection of the same account closes the first.
+Known of the real one and simulated: an upgrade with an Authorization header is accepted and then ignored; sizes and
+answers of frames; no further messages for a token that expires while connected. Assumed: an unknown key is answered `N`, one of an
+expired session not at all; a second connection of the same account closes the first.
 """
 
 import asyncio
@@ -53,13 +53,13 @@ class _Connection:
         return self.session.fyers_id if self.session else ""
 
     def abort(self) -> None:
-        """Break the connection without a goodbye."""
+        """Abort the connection without a close frame."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
 
 class DataStream:
-    """Serves every connection of the data stream, looking at the market every `beat_s` real seconds."""
+    """Serves every connection of the data stream and sends updates every `beat_s` real seconds."""
 
     def __init__(self, broker: Broker, stopping: asyncio.Event, beat_s: float) -> None:
         self._broker = broker
@@ -80,7 +80,7 @@ class DataStream:
                 if message.type is WSMsgType.BINARY:
                     await self._receive(connection, message.data)
         except ConnectionError:
-            pass  # the client went away while it was being answered
+            pass  # the client left during the answer
         finally:
             self._connections.remove(connection)
             beat.cancel()
@@ -89,41 +89,41 @@ class DataStream:
         return socket
 
     async def _beat(self, connection: _Connection) -> None:
-        """Tell a connection what has changed, beat by beat, until the simulator stops."""
+        """Send changes to a connection at each beat until the simulator stops."""
         with suppress(ConnectionError):
             while not self._stopping.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), self._beat_s)
-                if self._is_hit(connection, FaultKind.STREAM_DROP):
+                if self._matches_fault(connection, FaultKind.STREAM_DROP):
                     connection.abort()
                     return
-                if self._may_speak(connection):
+                if self._may_send(connection):
                     await self._send_updates(connection)
             await connection.socket.close(code=1001)
 
-    def _is_hit(self, connection: _Connection, kind: FaultKind) -> bool:
-        """Draw each new fault of a kind once for this connection."""
+    def _matches_fault(self, connection: _Connection, kind: FaultKind) -> bool:
+        """Return whether a new fault of a kind affects this connection; each is drawn once."""
         now = self._broker.clock.epoch()
         hits = self._broker.faults.for_stream(kind, connection.fyers_id, PATH, now, connection.drawn)
         if kind is FaultKind.STREAM_STALL:
             connection.stalled_by.extend(hits)
         return bool(hits)
 
-    def _may_speak(self, connection: _Connection) -> bool:
+    def _may_send(self, connection: _Connection) -> bool:
         now = self._broker.clock.epoch()
-        self._is_hit(connection, FaultKind.STREAM_STALL)
+        self._matches_fault(connection, FaultKind.STREAM_STALL)
         if any(not fault.is_ended and now < fault.ends_at for fault in connection.stalled_by):
             return False
-        return connection.session is not None and connection.session.is_alive(now)
+        return connection.session is not None and connection.session.is_accepted(now)
 
     async def _receive(self, connection: _Connection, data: bytes) -> None:
-        """Act on one frame; what cannot be read is passed over, as nothing is known of the real answer."""
+        """Handle one frame; an unreadable one is ignored, as the real answer is not known."""
         try:
             frame = frames.read_frame(data)
             if frame.type == FrameType.AUTH:
                 await self._authenticate(connection, frame)
-            elif self._may_speak(connection):
-                await self._obey(connection, frame)
+            elif self._may_send(connection):
+                await self._handle(connection, frame)
         except UnreadableFrame:
             return
 
@@ -140,10 +140,10 @@ class DataStream:
         for other in self._connections:
             if other is not connection and other.fyers_id == session.fyers_id:
                 other.abort()
-        if self._may_speak(connection):
+        if self._may_send(connection):
             await connection.socket.send_bytes(frames.auth_frame(accepted=True, ack_count=ACK_EVERY))
 
-    async def _obey(self, connection: _Connection, frame: ClientFrame) -> None:
+    async def _handle(self, connection: _Connection, frame: ClientFrame) -> None:
         """Carry out a request of a logged-in client and confirm it."""
         if frame.type == FrameType.SUBSCRIBE:
             await self._subscribe(connection, frame)
@@ -163,7 +163,7 @@ class DataStream:
         await connection.socket.send_bytes(frames.fields_frame(frame.type, b"K"))
 
     async def _subscribe(self, connection: _Connection, frame: ClientFrame) -> None:
-        """Confirm a subscription and send a snapshot of each topic; topics nobody knows stay silent."""
+        """Confirm a subscription and send a snapshot of each topic; unknown topics get none."""
         names = frame.topics()
         too_many = len(connection.subscriptions.keys() | set(names)) > MOST_TOPICS
         if too_many or len(names) > MOST_TOPICS_AT_ONCE:
@@ -210,7 +210,7 @@ class DataStream:
 
 
 def _changed(subscription: _Subscription, values: tuple[int, ...], *, is_lite: bool) -> list[bytes]:
-    """Return the item that tells a client what has changed since it was last told."""
+    """Return the item with the changes since the last one."""
     if is_lite and not subscription.topic.name.startswith("dp"):
         if values[0] == subscription.sent[0]:
             return []

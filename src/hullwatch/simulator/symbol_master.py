@@ -1,6 +1,6 @@
 """Fyers' symbol masters: what is listed, as 21 columns of CSV without a header and as JSON. No login, no limits.
 
-At Fyers they lie on a host of their own; here under the same path. Only NSE cash has rows, the others are empty.
+At Fyers they are on a host of their own; here they have the same path. Only NSE cash has rows, the others are empty.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The JWTs the simulated broker hands out, and what can be read from any JWT without its key.
+"""The JWTs of the simulated broker, and the claims of any JWT without its key.
 
 Claims follow real tokens seen by their claims alone (access, refresh and auth code; HS256). The key lives for one run of
 the simulator, so tokens of an earlier run are refused like forged ones.
@@ -17,7 +17,7 @@ import orjson
 from hullwatch.simulator.market.calendar import next_at
 
 DIES_AT_S = 6 * 3600
-"""Access tokens end at the next 06:00 IST after issue, whatever the login time (41 of 41 real tokens)."""
+"""Access tokens expire at the next 06:00 IST after the login (41 of 41 real tokens)."""
 AUTH_CODE_LIFETIME_S = 30_000
 REFRESH_LIFETIME_DAYS = 14
 _SCOPES = ["d:1", "d:2", "x:0", "x:1", "x:2"]
@@ -41,7 +41,7 @@ class TokenPress:
         return self._sign(claims), hsm_key
 
     def refresh_token(self, app_id: str, fyers_id: str, issued_at: int) -> str:
-        """Return a refresh token: still handed out, though Fyers takes none any more."""
+        """Return a refresh token: Fyers still issues them, although it accepts none."""
         claims = {
             "aud": _SCOPES, "iss": "api.fyers.in", "sub": "refresh_token", "iat": issued_at, "nbf": issued_at,
             "exp": next_at(issued_at, DIES_AT_S) + REFRESH_LIFETIME_DAYS * 86_400,
@@ -61,7 +61,7 @@ class TokenPress:
         return self._sign(claims)
 
     def signed_claims(self, token: str) -> dict[str, Any]:
-        """Return what a token claims if it was signed here; nothing otherwise."""
+        """Return the claims of a token that was signed here; empty otherwise."""
         signed, _, signature = token.rpartition(".")
         if not token.isascii() or not hmac.compare_digest(
             self._signature(signed).encode(), signature.encode()
@@ -87,7 +87,7 @@ def app_type(app_id: str) -> int:
 
 
 def claims_in(token: str) -> dict[str, Any]:
-    """Return what a JWT claims, unverified; nothing if it is no JWT."""
+    """Return the unverified claims of a JWT; empty for other text."""
     parts = token.split(".")
     if len(parts) != 3 or len(token) > 8_192:
         return {}
@@ -99,7 +99,7 @@ def claims_in(token: str) -> dict[str, Any]:
 
 
 def fyers_id_in(claims: dict[str, Any]) -> str:
-    """Return whom claims are about, or nobody: the account a refused call is counted for."""
+    """Return the Fyers id in claims, or an empty text: the account that a refused call counts for."""
     claimed = claims.get("fy_id")
     return claimed if isinstance(claimed, str) and len(claimed) <= 32 else ""
 

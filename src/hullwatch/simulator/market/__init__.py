@@ -1,1 +1,1 @@
-"""The simulated exchange: its days, its instruments and their prices. Nothing here knows HTTP or accounts."""
+"""The simulated exchange: its days, instruments and prices."""

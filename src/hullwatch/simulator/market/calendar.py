@@ -60,7 +60,7 @@ def to_ist(epoch: float) -> datetime:
 
 
 def is_trading_day(day: int) -> bool:
-    """Say whether the synthetic exchange trades that day: a weekday that is no known NSE holiday, or a week-end with a full session."""
+    """Return whether the synthetic exchange trades that day: a weekday without a known NSE holiday, or a special session."""
     if (day + 3) % 7 < 5:
         return to_date(day) not in NSE_HOLIDAYS
     return to_date(day) in WEEKEND_SESSIONS

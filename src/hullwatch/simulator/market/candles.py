@@ -1,4 +1,4 @@
-"""One trading day of one instrument, and what can be read off it at a moment inside it.
+"""One trading day of one instrument, and its state at a moment of that day.
 
 A day may be partly in the future: everything here is asked "as of" a moment and shows nothing later, except the way
 the price takes through the candle that is forming.
@@ -77,7 +77,7 @@ class TradingDay:
 
 
 class CandleSource(Protocol):
-    """Where days come from: files or the synthetic market."""
+    """The source of trading days: files or the synthetic market."""
 
     @property
     def instruments(self) -> dict[str, Instrument]:

@@ -1,7 +1,7 @@
 """Candle files as a market: the days, hours and prices are those of the files.
 
 A file is named `<NAME>_<n>min….csv` and holds `timestamp,open,high,low,close,volume`, each timestamp the opening of the
-candle with its offset from UTC. A row that cannot be used stops the start, named by file and line; nothing is mended.
+candle with its offset from UTC. A row that cannot be used stops the start, named by file and line; nothing is corrected.
 """
 
 import csv

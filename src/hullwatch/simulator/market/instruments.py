@@ -1,4 +1,4 @@
-"""The instruments the simulated exchange lists: their names, tokens and ticks. Their prices are elsewhere."""
+"""The instruments of the simulated exchange, with names, tokens and ticks."""
 
 import re
 import zlib
@@ -108,5 +108,5 @@ def synthetic_listing() -> dict[str, tuple[Instrument, Character]]:
 
 
 def is_symbol_shaped(text: str) -> bool:
-    """Say whether text has the form `EXCHANGE:NAME`, listed or not."""
+    """Return whether text has the form `EXCHANGE:NAME`, listed or not."""
     return _SYMBOL.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""What the simulated exchange says at a moment: snapshots, quotes and candles of any length.
+"""Snapshots, quotes and candles of the simulated exchange at any moment.
 
 Candles longer than those of the source are put together within one trading day, counted from 09:15; days, weeks and
 months carry 00:00 UTC of their first date, as Fyers' do. Answers are kept as pieces of JSON, because thousands of
@@ -138,7 +138,7 @@ class Market:
         return fallback.rows[0].open if past is None else past.rows[-1].close
 
     def _before_history(self, symbol: str, day: int) -> Snapshot:
-        """Stand at the very first price when asked about a moment before the data begin."""
+        """Return the very first price, for a moment before the data."""
         later = self.source.days(symbol, day, day + 20_000)
         first = self.source.day(symbol, later[0]) if later else None
         price, at = (first.rows[0].open, first.opens_at) if first is not None else (1.0, moment(day, OPEN_S))

@@ -1,4 +1,4 @@
-"""A market made up from a seed: opening gaps, a U-shaped day in volatility and volume, prices on the tick grid.
+"""A market generated from a seed: opening gaps, a U-shaped day in volatility and volume, prices on the tick grid.
 
 A day depends on the seed, the symbol and the date alone, so any date can be had at once. Closing levels come from a sum
 of value noise on ten time scales (one day to three years), which wanders like a price without having to be followed
@@ -112,7 +112,7 @@ class SyntheticMarket:
         return (moment(day, OPEN_S), moment(day, CLOSE_S)) if is_trading_day(day) else None
 
     def _close(self, symbol: str, day: int) -> float:
-        """Return the closing price of a day: part the market's way, part the instrument's own."""
+        """Return the closing price of a day: part the market's change, part the instrument's own."""
         key = (symbol, day)
         price = self._closes.get(key)
         if price is None:
