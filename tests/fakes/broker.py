@@ -26,7 +26,7 @@ from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
-from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_end
+from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_expiry
 from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
@@ -143,7 +143,7 @@ class FakeBroker:
         self, fyers_id: str, app_id: str = "HULLWATCH-100", *, days: int = 14
     ) -> RefreshToken:
         """Return a refresh token, a JWT that expires in about two weeks."""
-        ends_at = next_daily_end(self.clock.now()) + timedelta(days=days)
+        ends_at = next_daily_expiry(self.clock.now()) + timedelta(days=days)
         claims = {"sub": "refresh_token", "fy_id": fyers_id, "exp": int(ends_at.timestamp())}
         token = _jwt({**claims, "jti": next(self._numbers)})
         self._refresh_tokens[token] = (fyers_id, app_id)
@@ -162,7 +162,7 @@ class FakeBroker:
             account.refused.update(dict.fromkeys(account.seen, account.state))
             account.state = AccountState.ACTIVE
         now = self.clock.now()
-        ends_at = next_daily_end(now) if lifetime is None else now + lifetime
+        ends_at = next_daily_expiry(now) if lifetime is None else now + lifetime
         claims = {
             "sub": "access_token",
             "fy_id": fyers_id,
@@ -182,7 +182,7 @@ class FakeBroker:
             app_id="HULLWATCH-100",
             fyers_id=fyers_id,
             token=self.issue_token(fyers_id),
-            expires_at=next_daily_end(self.clock.now()),
+            expires_at=next_daily_expiry(self.clock.now()),
         )
 
     def serve_quotes(self, quotes: Iterable[Quote]) -> None:

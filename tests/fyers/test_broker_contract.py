@@ -173,7 +173,7 @@ async def test_where_refresh_tokens_are_taken_one_brings_a_session(world):
     answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
 
     claims = read_claims(answer.value, now=world.clock.now())
-    assert (claims.fyers_id, claims.ends_at) == ("XA00001", old.expires_at)
+    assert (claims.fyers_id, claims.expires_at) == ("XA00001", old.expires_at)
     fresh = replace(old, token=answer.value, generation=2)
     assert await world.broker.check_data(fresh) == Answered(None)
     assert await world.broker.check_data(old) == Answered(None)

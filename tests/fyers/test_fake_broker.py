@@ -93,4 +93,4 @@ def test_a_token_may_be_given_a_short_life():
     clock = FakeClock()
     token = FakeBroker(clock).issue_token("XA00001", lifetime=timedelta(minutes=5))
 
-    assert read_claims(token, now=clock.now()).ends_at == clock.now() + timedelta(minutes=5)
+    assert read_claims(token, now=clock.now()).expires_at == clock.now() + timedelta(minutes=5)

@@ -80,8 +80,8 @@ class SimulatedWorld:
         """Log in and return the session's credential."""
         await self.control("/accounts", {"fyersId": fyers_id, "name": user_id})
         token = AccessToken((await self.control(f"/accounts/{fyers_id}/token"))["accessToken"])
-        ends_at = read_claims(token, now=self.clock.now()).ends_at
-        return Credential(user_id, 1, APP.app_id, fyers_id, token, ends_at)
+        expires_at = read_claims(token, now=self.clock.now()).expires_at
+        return Credential(user_id, 1, APP.app_id, fyers_id, token, expires_at)
 
     async def auth_code(self, fyers_id: str) -> AuthCode:
         """Walk through the login page and return what it hands out."""

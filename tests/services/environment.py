@@ -20,7 +20,7 @@ from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import AppSecret
 from hullwatch.domain.sessions.connection import Connection, Credential
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule, Signal
 from hullwatch.domain.users.accounts import FyersApp, Role, User
@@ -201,7 +201,7 @@ class Environment:
             token=self.broker.issue_token(fyers_id(user_id), lifetime=lifetime),
             fyers_id=fyers_id(user_id),
             app_id="HULLWATCH-100",
-            expires_at=next_daily_end(now) if lifetime is None else now + lifetime,
+            expires_at=next_daily_expiry(now) if lifetime is None else now + lifetime,
             actor=user_id,
         )
 

@@ -18,6 +18,7 @@ from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
+from hullwatch.services.renewal.hook import RenewalHook
 from hullwatch.services.renewal.service import RenewalService
 from hullwatch.services.services import Services
 from hullwatch.services.sessions.expiry import expiry_warnings
@@ -30,9 +31,12 @@ from hullwatch.services.users.authentication import AuthenticationService
 def build_services(resources: Resources) -> Services:
     """Return all services, each built after those it calls; starts nothing."""
     context, options, broker = resources.context, resources.options, resources.broker
+    renewals = RenewalConsents(context, is_offered=options.offers_renewal, server_app=resources.server_app)
+    hook = RenewalHook(context, renewals)
     connections = ConnectionService(
         context,
         broker=broker,
+        hook=hook,
         supervisor=resources.supervisor,
         warns_of_expiry=expiry_warnings(
             lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - built below
@@ -58,7 +62,15 @@ def build_services(resources: Resources) -> Services:
         interval_s=options.validation_interval_s,
         shared=resources.shared,
     )
-    renewals = RenewalConsents(context, is_offered=options.offers_renewal, server_app=resources.server_app)
+    renewal = RenewalService(
+        context,
+        consents=renewals,
+        hook=hook,
+        broker=broker,
+        connections=connections,
+        supervisor=resources.supervisor,
+    )
+    connections.on_change(renewal.session_changed)
     authentication = AuthenticationService(context, hasher=resources.hasher)
     fyers_login = FyersLoginService(
         context,
@@ -66,7 +78,7 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         server_app=resources.server_app,
         sign_out_patience_s=options.sign_out_timeout_s,
-        renewals=renewals,
+        hook=hook,
     )
     login_links = LoginLinkService(
         context,
@@ -92,14 +104,9 @@ def build_services(resources: Resources) -> Services:
         admin=AdminService(context, connections=connections),
         connections=connections,
         validation=validation,
+        hook=hook,
         renewals=renewals,
-        renewal=RenewalService(
-            context,
-            consents=renewals,
-            broker=broker,
-            connections=connections,
-            supervisor=resources.supervisor,
-        ),
+        renewal=renewal,
         fyers_login=fyers_login,
         login_links=login_links,
         market=market,
@@ -118,9 +125,7 @@ def build_services(resources: Resources) -> Services:
         notifications=NotificationService(context),
         channels=ChannelService(context, channels=resources.channels),
         outbox=Outbox(context, channels=resources.channels, metrics=resources.metrics, links=login_links),
-        daily_summary=DailySummary(
-            context, monitoring=monitoring, connections=connections, will_renew=renewals.will_try
-        ),
+        daily_summary=DailySummary(context, monitoring=monitoring, connections=connections, hook=hook),
         job_alerts=JobAlerts(context, jobs=resources.supervisor.jobs),
         broker_alerts=_broker_alerts(resources, connections, monitoring),
         heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)

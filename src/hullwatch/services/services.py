@@ -22,6 +22,7 @@ from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.ports.metrics import MetricsPort
+from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.service import RenewalService
@@ -45,6 +46,7 @@ class Services:
     admin: AdminService
     connections: ConnectionService
     validation: TokenValidationService
+    hook: SessionHook
     renewals: RenewalConsents
     renewal: RenewalService
     fyers_login: FyersLoginService

@@ -23,11 +23,11 @@ from hullwatch.domain.readiness.readiness import (
     Verdict,
     assess,
     bell_at,
-    ends_early,
+    expires_early,
     line_state,
 )
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 
 MONDAY = date(2026, 11, 23)
 CALENDAR = MarketCalendar()
@@ -341,13 +341,13 @@ def test_an_end_is_worth_a_warning_if_it_costs_trading_and_a_login_would_help(
     now: str, end: str, *, is_told: bool
 ) -> None:
     """The daily end in the morning is not: a login before it would end with it."""
-    renewed_until = next_daily_end(ist(now))
+    next_expires_at = next_daily_expiry(ist(now))
 
-    assert ends_early(ist(end), CALENDAR, renewed_until=renewed_until) is is_told
+    assert expires_early(ist(end), CALENDAR, next_expires_at=next_expires_at) is is_told
 
 
 def test_on_a_closed_day_no_end_is_early() -> None:
     """There is no close that it could come before."""
     sunday = date(2026, 11, 22)
 
-    assert not ends_early(ist("11:20", sunday), CALENDAR, renewed_until=ist("11:20") + timedelta(days=1))
+    assert not expires_early(ist("11:20", sunday), CALENDAR, next_expires_at=ist("11:20") + timedelta(days=1))

@@ -25,13 +25,12 @@ from hullwatch.domain.renewal.rules import (
     Renewal,
     due_at,
     failure_in,
-    may_follow,
     may_try,
     occasion_of,
 )
 from hullwatch.domain.secrets import RefreshToken
-from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, LoginTrigger
-from hullwatch.domain.sessions.tokens import refresh_token_end
+from hullwatch.domain.sessions.connection import Connection, LoginState, LoginTrigger
+from hullwatch.domain.sessions.tokens import refresh_token_expiry
 
 LOGIN = BrokerService.LOGIN
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -121,22 +120,6 @@ def test_ends_that_a_person_wanted_are_no_occasion():
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, True),
-        ({"generation": 4}, False),
-        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.EXPIRED}, True),
-        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.REJECTED}, True),
-        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.SIGNED_OUT}, False),
-        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.BY_ADMIN}, False),
-    ],
-)
-def test_a_renewal_follows_only_what_it_renews(change, expected):
-    """No newer login, and no end that somebody wanted."""
-    assert may_follow(replace(ALIVE, **change), 3) is expected
-
-
 @pytest.mark.parametrize("outcome", RenewalOutcome)
 def test_a_failure_belongs_to_its_session(outcome):
     """Successes and beginnings are none, and another session's is not told of this one."""
@@ -171,4 +154,4 @@ def test_every_failure_is_an_outcome(failure, outcome):
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "a.e30.c", "a.eyJleHAiOiJub3cifQ.c"])
 def test_a_refresh_token_that_does_not_say_its_end_has_none(text):
     """Whatever it is, nothing is raised."""
-    assert refresh_token_end(RefreshToken(text)) is None
+    assert refresh_token_expiry(RefreshToken(text)) is None

@@ -26,6 +26,7 @@ from hullwatch.domain.sessions.connection import (
     Verdict,
     VerificationState,
     VerificationTrigger,
+    can_be_continued,
     credential_of,
     move,
     next_look,
@@ -335,3 +336,21 @@ def test_a_refusal_by_any_service_can_be_looked_at() -> None:
     """Whoever refused first, there is somebody else to ask."""
     for first in BrokerService:
         assert next_look(first, {}) in SERVICES
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"generation": 4}, False),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.EXPIRED}, True),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.REJECTED}, True),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.SIGNED_OUT}, False),
+        ({"state": LoginState.DISCONNECTED, "reason": DisconnectReason.BY_ADMIN}, False),
+    ],
+)
+def test_only_the_present_session_can_be_continued(change: dict[str, object], expected: bool) -> None:  # noqa: FBT001
+    """A newer login or a disconnect by a person rules it out."""
+    session = Connection("usr_1", LoginState.CONNECTED, generation=3)
+
+    assert can_be_continued(replace(session, **change), 3) is expected

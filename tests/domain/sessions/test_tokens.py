@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.secrets import AccessToken
-from hullwatch.domain.sessions.tokens import LONGEST_TOKEN, next_daily_end, read_claims
+from hullwatch.domain.sessions.tokens import LONGEST_TOKEN, next_daily_expiry, read_claims
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)  # 09:30 IST
 END = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)  # 06:00 IST
@@ -33,14 +33,14 @@ def token(claims: object, *, padded: bool = False) -> AccessToken:
 )
 def test_the_daily_end_is_the_next_six_o_clock_in_india(moment: datetime, end: datetime) -> None:
     """A login at 03:00 IST lasts three hours, one at 06:00 a whole day."""
-    assert next_daily_end(moment) == end
+    assert next_daily_expiry(moment) == end
 
 
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds
 @settings(deadline=None)
 def test_the_daily_end_is_ahead_and_near(moment: datetime) -> None:
     """It lies strictly after the moment and at most a day away, always at 00:30 UTC."""
-    end = next_daily_end(moment)
+    end = next_daily_expiry(moment)
 
     assert timedelta() < end - moment <= timedelta(days=1)
     assert (end.hour, end.minute, end.second, end.microsecond) == (0, 30, 0, 0)
@@ -52,8 +52,8 @@ def test_claims_are_read() -> None:
         token({"exp": END.timestamp(), "iat": int(NOW.timestamp()), "fy_id": "FA00001"}), now=NOW
     )
 
-    assert (claims.ends_at, claims.issued_at, claims.fyers_id) == (END, NOW, "FA00001")
-    assert claims.has_stated_end
+    assert (claims.expires_at, claims.issued_at, claims.fyers_id) == (END, NOW, "FA00001")
+    assert claims.has_stated_expiry
 
 
 def test_padding_makes_no_difference() -> None:
@@ -66,8 +66,8 @@ def test_an_end_that_is_no_moment_falls_back_to_the_daily_rule(stated: object) -
     """A claim that cannot be a moment counts as absent."""
     claims = read_claims(token({"exp": stated}), now=NOW)
 
-    assert claims.ends_at == END
-    assert not claims.has_stated_end
+    assert claims.expires_at == END
+    assert not claims.has_stated_expiry
 
 
 @pytest.mark.parametrize("owner", [None, "", 7, ["FA1"]])
@@ -127,8 +127,8 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     except InvalidInput:
         return
 
-    assert read.ends_at.utcoffset() == timedelta()
-    assert read.has_stated_end or read.ends_at == END
+    assert read.expires_at.utcoffset() == timedelta()
+    assert read.has_stated_expiry or read.expires_at == END
     assert read.issued_at is None or read.issued_at.utcoffset() == timedelta()
     assert read.fyers_id is None or (isinstance(read.fyers_id, str) and read.fyers_id)
 
@@ -142,6 +142,6 @@ def test_every_object_of_claims_is_read(said: dict[str, object]) -> None:
     read = read_claims(token(said), now=NOW)
 
     if not isinstance(stated, int | float) or isinstance(stated, bool):
-        assert (read.has_stated_end, read.ends_at) == (False, END)
-    elif read.has_stated_end:
-        assert abs(read.ends_at.timestamp() - stated) < 1
+        assert (read.has_stated_expiry, read.expires_at) == (False, END)
+    elif read.has_stated_expiry:
+        assert abs(read.expires_at.timestamp() - stated) < 1

@@ -28,7 +28,7 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.secrets import AccessToken, AppSecret
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.login.apps import AppCheck
@@ -99,7 +99,7 @@ async def test_round_trip_connects(env):
 
     assert connection.state is LoginState.CONNECTED
     assert connection.fyers_id == "XA001"
-    assert connection.expires_at == next_daily_end(env.clock.now())
+    assert connection.expires_at == next_daily_expiry(env.clock.now())
     assert env.connections.credential("asha") is not None
 
 

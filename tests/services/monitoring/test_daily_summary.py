@@ -11,6 +11,7 @@ from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage
 from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.services.monitoring.daily_summary import AFTER_CLOSE, DailySummary
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary, describe_blindness
@@ -40,7 +41,7 @@ def summary_of(env: Environment) -> DailySummary:
         env.context,
         monitoring=env.monitoring,
         connections=env.connections,
-        will_renew=env.renewals.will_try,
+        hook=env.hook,
     )
 
 
@@ -246,21 +247,28 @@ async def test_the_next_bell_is_the_next_trading_day_s() -> None:
     )
 
 
-async def test_who_has_a_session_renewed_is_not_sent_to_log_in() -> None:
-    """Unless the renewal fails, of which they are told then."""
+class _Notes:
+    """The part of `SessionHook` that the summary uses."""
+
+    def expiry_note(self, connection: Connection) -> str:
+        """Return a note about Alice's session."""
+        return "The feature handles it." if connection.user_id == ALICE else ""
+
+
+async def test_the_outlook_contains_the_note_of_an_optional_feature() -> None:
+    """The note replaces the request to log in, because the feature handles the expiry."""
     env = await evening(ALICE)
     service = DailySummary(
         env.context,
         monitoring=env.monitoring,
         connections=env.connections,
-        will_renew=lambda connection: connection.user_id == ALICE,
+        hook=_Notes(),
     )
     await env.clock.advance_to(DUE)
     await service.publish_if_due()
 
     assert env.notices(ALICE, SUMMARY)[0].text.endswith(
-        "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. It is to be renewed with your PIN; "
-        "if that fails you are told, and have to log in."
+        "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. The feature handles it."
     )
 
 

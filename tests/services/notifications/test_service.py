@@ -1,13 +1,11 @@
 """Sentences for people and where they wait to be read; `hullwatch.services.notifications`."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from hullwatch.domain.failures import BrokerService, LoginRefused, NotFound
 from hullwatch.domain.notifications.notifications import LEADS_TO_LOGIN, NotificationKind
-from hullwatch.domain.renewal.outcomes import FAILED, RenewalOutcome
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
     Connection,
@@ -18,8 +16,8 @@ from hullwatch.domain.sessions.connection import (
 )
 from hullwatch.services.texts.notices import (
     compose_broker_outage,
+    compose_connected_again,
     compose_login_asked,
-    compose_login_renewed,
     compose_session_disconnected,
     in_ist,
 )
@@ -60,23 +58,14 @@ def test_people_in_india_read_indian_time() -> None:
 
 
 @pytest.mark.parametrize("reason", [DisconnectReason.EXPIRED, DisconnectReason.REJECTED])
-def test_each_failed_renewal_has_a_sentence_of_its_own(reason: DisconnectReason) -> None:
-    """It stands between what happened and what to do; without a try nothing is said of renewals."""
-    change = end(reason)
-    plain = compose_session_disconnected(change, new_id=new_id)
+def test_an_addition_stands_between_cause_and_advice(reason: DisconnectReason) -> None:
+    """An optional feature adds one sentence; title and incident stay."""
+    plain = compose_session_disconnected(end(reason), new_id=new_id)
+    longer = compose_session_disconnected(end(reason), new_id=new_id, addition="It was {tried}.")
 
-    def with_renewal(outcome: RenewalOutcome) -> str:
-        evidence = replace(change.evidence, renewal=outcome)
-        notice = compose_session_disconnected(replace(change, evidence=evidence), new_id=new_id)
-        assert (notice.title, notice.incident_id) == (plain.title, plain.incident_id)
-        return notice.text
-
-    texts = {outcome: with_renewal(outcome) for outcome in RenewalOutcome}
-
-    assert len({texts[outcome] for outcome in FAILED}) == len(FAILED)
-    assert all("renew" in texts[outcome] and "Log in to Fyers again" in texts[outcome] for outcome in FAILED)
-    assert {texts[outcome] for outcome in set(RenewalOutcome) - FAILED} == {plain.text}
-    assert "renew" not in plain.text
+    cause, advice = longer.text.split(" It was {tried}. ")
+    assert f"{cause} {advice}" == plain.text
+    assert (longer.title, longer.incident_id) == (plain.title, plain.incident_id)
 
 
 def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:
@@ -108,7 +97,7 @@ def test_only_an_end_is_told_as_one() -> None:
 
 def test_a_renewed_login_says_until_when() -> None:
     """The known end is an upper bound."""
-    assert f"until {in_ist(LATER)} at the latest" in compose_login_renewed(login(), new_id=new_id).text
+    assert f"until {in_ist(LATER)} at the latest" in compose_connected_again(login(), new_id=new_id).text
 
 
 def test_operators_read_of_beginning_and_end() -> None:

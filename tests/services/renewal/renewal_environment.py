@@ -6,9 +6,9 @@ from fakes.broker import Call
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.secrets import RefreshToken
+from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_expiry
 from services.environment import ALICE, Environment, fyers_id
 
 PIN = "1234"
@@ -41,13 +41,14 @@ async def log_in_by_hand(
     before = env.connections.connection(user_id).fyers_id
     connection = await env.log_in(user_id, lifetime=lifetime)
     token = token or env.broker.issue_refresh_token(fyers_id(user_id))
-    await env.renewals.login_brought(connection, token, linked_before=before)
+    login = FreshLogin(AccessToken("access"), token)
+    await env.hook.logged_in(connection, login, linked_before=before)
     return connection
 
 
 def end_of_day(env: Environment) -> datetime:
     """Return the next 06:00 IST."""
-    return next_daily_end(env.clock.now())
+    return next_daily_expiry(env.clock.now())
 
 
 def tries(env: Environment) -> list[Call]:

@@ -8,7 +8,9 @@ from fakes.broker import FakeBroker
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.failures import InvalidInput, LinkRefused, NotAllowed, NotFound
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
+from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.services.renewal.consents import RenewalConsents
 from services.environment import ALICE, APP, BOB, Environment, fyers_id
 from services.renewal.renewal_environment import (
@@ -44,7 +46,7 @@ async def test_where_it_is_no_longer_offered_the_next_start_removes_the_secrets(
     env = await renewing(ALICE, BOB)
 
     off = await env.kill()
-    off.offers_renewals = False
+    off.options = ServiceOptions(offers_renewal=False)
     off = await (await off.kill()).start(with_monitoring=False)
 
     tables = off.store.tables
@@ -76,7 +78,7 @@ async def test_without_a_fyers_app_there_is_nothing_to_renew() -> None:
     """Neither an own one nor the server's."""
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     await env.add_user(ALICE)
-    consents = RenewalConsents(store=env.store, clock=env.clock, is_offered=True)
+    consents = RenewalConsents(env.context, is_offered=True)
 
     with pytest.raises(LinkRefused, match="Fyers app"):
         await consents.opt_in(ALICE, "1234")
@@ -141,9 +143,8 @@ async def test_a_switch_to_another_fyers_account_ends_the_consent() -> None:
     env = await renewing()
     connection = env.connections.connection(ALICE)
 
-    await env.renewals.login_brought(
-        connection, env.broker.issue_refresh_token("FOTHER"), linked_before="FOTHER"
-    )
+    login = FreshLogin(AccessToken("access"), env.broker.issue_refresh_token("FOTHER"))
+    await env.hook.logged_in(connection, login, linked_before="FOTHER")
 
     assert env.renewals.get(ALICE) is None
     [line] = lines(env, "renewal.removed")
@@ -155,11 +156,8 @@ async def test_a_login_counts_although_its_refresh_token_cannot_be_stored() -> N
     env = await renewing()
     env.store.is_down = True
 
-    await env.renewals.login_brought(
-        env.connections.connection(ALICE),
-        env.broker.issue_refresh_token(fyers_id(ALICE)),
-        linked_before=None,
-    )
+    login = FreshLogin(AccessToken("access"), env.broker.issue_refresh_token(fyers_id(ALICE)))
+    await env.hook.logged_in(env.connections.connection(ALICE), login, linked_before=None)
 
     env.store.is_down = False
     assert env.renewals.get(ALICE).has_refresh_token

@@ -11,14 +11,15 @@ from fakes.broker import AccountState, Call, refusal
 from hullwatch.domain.failures import BrokerService, RateLimited, Unavailable
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.renewal.outcomes import NEEDS_PIN, RenewalOutcome
-from hullwatch.domain.renewal.rules import AFTER_END, LEAD, SPREAD
-from hullwatch.domain.secrets import RefreshToken
+from hullwatch.domain.renewal.rules import AFTER_EXPIRY, LEAD, SPREAD
+from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
-from hullwatch.services.renewal.renewal_asking import PATIENCE_S
+from hullwatch.domain.sessions.tokens import FreshLogin
+from hullwatch.services.renewal.request import TIMEOUT_S
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 from services.renewal.renewal_environment import end_of_day, lines, log_in_by_hand, renewing, tries
 
-ENDED, RENEWED = NotificationKind.SESSION_DISCONNECTED, NotificationKind.LOGIN_RENEWED
+ENDED, RENEWED = NotificationKind.SESSION_DISCONNECTED, NotificationKind.CONNECTED_AGAIN
 DAYS = timedelta(days=1)
 LONG = timedelta(hours=30)
 """A lifetime with which a renewed session outlives the one before: not Fyers' today."""
@@ -77,7 +78,7 @@ async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> Non
         (
             lambda env: setattr(env.broker, "takes_refresh_tokens", False),
             RenewalOutcome.REFUSED_BY_FYERS,
-            "Fyers refused to renew it: it takes no refresh tokens",
+            "Fyers refused to renew it, because it accepts no refresh tokens",
         ),
         (
             lambda env: env.broker.pins.update({fyers_id(ALICE): "9999"}),
@@ -87,17 +88,17 @@ async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> Non
         (
             lambda env: env.broker._refresh_tokens.clear(),
             RenewalOutcome.BAD_REFRESH_TOKEN,
-            "the refresh token of your last login is not good",
+            "the refresh token of your last login is not valid",
         ),
         (
             lambda env: setattr(env.broker, "is_down", True),
             RenewalOutcome.UNAVAILABLE,
-            "Fyers gave no usable answer",
+            "Fyers sent no usable answer",
         ),
         (
             lambda env: setattr(env.broker, "renews_refused_tokens", True),
             RenewalOutcome.NOT_ACCEPTED,
-            "did not accept the renewed session",
+            "did not accept calls with the renewed session",
         ),
     ],
 )
@@ -224,7 +225,7 @@ async def test_a_session_that_ends_no_later_is_not_taken_and_the_try_is_made_aft
     assert env.connections.connection(ALICE).state is LoginState.DISCONNECTED
     assert env.connections.credential(ALICE) is None
     assert env.stored(ALICE).state is LoginState.DISCONNECTED
-    await env.clock.advance_to(end + AFTER_END)
+    await env.clock.advance_to(end + AFTER_EXPIRY)
 
     connection = env.connections.connection(ALICE)
     assert (connection.generation, connection.expires_at) == (2, end + DAYS)
@@ -257,7 +258,7 @@ async def test_a_failure_after_the_end_is_told_then() -> None:
     await env.clock.advance_to(end)
     env.broker.takes_refresh_tokens = False
 
-    await env.clock.advance_to(end + AFTER_END)
+    await env.clock.advance_to(end + AFTER_EXPIRY)
 
     [notice] = env.notices(ALICE)
     assert notice.created_at == end
@@ -271,7 +272,7 @@ async def test_many_ends_at_once_are_renewed_one_after_the_other() -> None:
     env = await renewing(*people)
     end = end_of_day(env)
 
-    await env.clock.advance_to(end + AFTER_END + timedelta(seconds=2))
+    await env.clock.advance_to(end + AFTER_EXPIRY + timedelta(seconds=2))
 
     assert {env.connections.connection(user_id).generation for user_id in people} == {2}
     after = [call.at for call in tries(env) if call.at > end]
@@ -368,11 +369,11 @@ async def test_trouble_at_the_refusal_uses_the_try_up() -> None:
     env.broker.before_answer = hang
     await revoke(env)
     assert env.notices(ALICE) == []
-    await env.clock.advance(PATIENCE_S)
+    await env.clock.advance(TIMEOUT_S)
 
     [notice] = env.notices(ALICE)
-    assert "Fyers gave no usable answer" in notice.text
-    assert env.clock.now() - began <= timedelta(seconds=PATIENCE_S)
+    assert "Fyers sent no usable answer" in notice.text
+    assert env.clock.now() - began <= timedelta(seconds=TIMEOUT_S)
     env.broker.before_answer = None
     await env.clock.advance(3600)
     assert len(tries(env)) == 1
@@ -508,7 +509,7 @@ async def test_a_login_that_brings_no_refresh_token_is_not_renewed() -> None:
     """The one of an earlier login goes; nothing is asked for, and the session simply ends."""
     env = await renewing()
     connection = await env.log_in(ALICE)
-    await env.renewals.login_brought(connection, None, linked_before=connection.fyers_id)
+    await env.hook.logged_in(connection, FreshLogin(AccessToken("access")), linked_before=connection.fyers_id)
 
     await env.clock.advance_to(end_of_day(env))
 
@@ -551,7 +552,7 @@ async def test_a_process_that_dies_while_it_tries_tells_at_the_next_start() -> N
 
     [notice] = again.notices(ALICE)
     assert notice.incident_id == again.connections.connection(ALICE).incident_id
-    assert "It could not be renewed" in notice.text
+    assert "could not renew it" in notice.text
     assert again.renewals.get(ALICE).last_outcome is RenewalOutcome.UNAVAILABLE
     third = await (await again.kill()).start(with_monitoring=False)
     await third.clock.advance(3600)
@@ -576,7 +577,7 @@ async def test_a_process_that_dies_after_the_try_was_noted_does_not_try_again() 
 
     assert len(tries(again)) == 1
     [notice] = again.notices(ALICE)
-    assert "It could not be renewed" in notice.text
+    assert "could not renew it" in notice.text
 
 
 async def test_an_end_while_the_server_was_down_is_tried_at_the_start() -> None:
@@ -608,7 +609,7 @@ async def test_an_orderly_stop_during_a_try_tells_what_is_known() -> None:
     await env.stop()
 
     [notice] = env.notices(ALICE)
-    assert "It could not be renewed" in notice.text
+    assert "could not renew it" in notice.text
 
 
 async def test_with_the_database_down_nothing_is_tried_and_everything_is_told_later() -> None:
@@ -623,7 +624,7 @@ async def test_with_the_database_down_nothing_is_tried_and_everything_is_told_la
 
     assert tries(env) == []
     [notice] = env.notices(ALICE)
-    assert "It could not be renewed" in notice.text
+    assert "could not renew it" in notice.text
 
 
 async def test_a_session_that_could_not_be_stored_does_not_count() -> None:

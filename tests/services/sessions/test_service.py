@@ -27,7 +27,7 @@ from hullwatch.domain.sessions.connection import (
     LoginTrigger,
     VerificationState,
 )
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.services.sessions.service import ADMINS
 from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
@@ -59,7 +59,7 @@ def asked(env: Environment, user_id: str = ALICE) -> list[str]:
 
 async def test_a_session_ends_at_its_known_end_without_asking(env: Environment) -> None:
     """At 06:00 IST it is over, dated at that moment, and nobody was asked."""
-    end = next_daily_end(env.clock.now())
+    end = next_daily_expiry(env.clock.now())
 
     await env.clock.advance_to(end - timedelta(seconds=1))
     assert env.connections.connection(ALICE).state is LoginState.EXPIRING
@@ -79,7 +79,7 @@ async def test_a_session_ends_at_its_known_end_without_asking(env: Environment) 
 
 async def test_a_session_is_called_expiring_before_its_end(env: Environment) -> None:
     """Half an hour ahead the state says so, and calls go on."""
-    end = next_daily_end(env.clock.now())
+    end = next_daily_expiry(env.clock.now())
 
     await env.clock.advance_to(end - EXPIRING_BEFORE - timedelta(seconds=1))
     assert env.connections.connection(ALICE).state is LoginState.CONNECTED
@@ -106,7 +106,7 @@ async def test_many_sessions_end_in_the_same_moment_whatever_the_database_does(e
     await env.with_sessions(BOB, CAROL, DAVE)
     env.store.is_down = True
 
-    await env.clock.advance_to(next_daily_end(env.clock.now()))
+    await env.clock.advance_to(next_daily_expiry(env.clock.now()))
 
     assert env.connections.sessions_alive() == 0
     assert env.stored(ALICE).has_session
@@ -122,7 +122,7 @@ async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_s
     env: Environment,
 ) -> None:
     """Its end is dated at the known end, not at the start."""
-    end = next_daily_end(env.clock.now())
+    end = next_daily_expiry(env.clock.now())
     again = await env.kill()
     await env.clock.advance_to(end + timedelta(hours=2))
 
@@ -416,7 +416,7 @@ async def test_a_call_that_waited_for_its_turn_is_not_sent_after_the_end(env: En
     elif how == "admin":
         await env.connections.disconnect_by_admin(ALICE, actor="usr_admin")
     elif how == "known_end":
-        await env.clock.advance_to(next_daily_end(env.clock.now()))
+        await env.clock.advance_to(next_daily_expiry(env.clock.now()))
     elif how == "relogin":
         await env.log_in(ALICE)
     elif how == "removed":
@@ -484,7 +484,7 @@ async def test_a_login_after_an_end_is_told_with_the_incident_it_repairs(env: En
     assert (renewed.generation, renewed.incident_id) == (2, over.incident_id)
     assert {(notice.kind, notice.incident_id) for notice in env.notices(ALICE)} == {
         (NotificationKind.SESSION_DISCONNECTED, over.incident_id),
-        (NotificationKind.LOGIN_RENEWED, over.incident_id),
+        (NotificationKind.CONNECTED_AGAIN, over.incident_id),
     }
     assert env.stored(ALICE) == renewed
 

@@ -8,7 +8,7 @@ from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.failures import Answered, BrokerService, InvalidInput, NotPermitted, Unavailable
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.services.sessions.validation import ValidationTotals, ValidationVerdict
 from services.environment import ALICE, BOB, Environment, fyers_id
 
@@ -328,7 +328,7 @@ async def test_sweeps_run_at_the_start_and_every_half_hour() -> None:
 
     assert len(env.broker.calls_of(ALICE)) == 4
     assert env.broker.calls_of(BOB) == []
-    assert not any(call.at >= next_daily_end(call.at) for call in env.broker.calls)
+    assert not any(call.at >= next_daily_expiry(call.at) for call in env.broker.calls)
 
 
 async def test_progress_that_breaks_is_counted_and_harms_nobody(env: Environment) -> None:

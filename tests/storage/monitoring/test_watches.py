@@ -203,7 +203,7 @@ async def test_a_notice_goes_out_once_per_incident(work):
     assert not await work.notifications.add(notification("n2", incident_id="i1"))
     assert await work.notifications.add(notification("n3", incident_id="i2"))
     assert await work.notifications.add(
-        notification("n4", incident_id="i1", kind=NotificationKind.LOGIN_RENEWED)
+        notification("n4", incident_id="i1", kind=NotificationKind.CONNECTED_AGAIN)
     )
     assert await work.notifications.add(notification("n5", "ravi", incident_id="i1"))
     assert await work.notifications.add(notification("n6", kind=NotificationKind.SIGNAL))

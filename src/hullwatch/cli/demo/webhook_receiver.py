@@ -15,7 +15,7 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 KINDS: Final = (
     NotificationKind.SESSION_EXPIRING.value,
     NotificationKind.SESSION_DISCONNECTED.value,
-    NotificationKind.LOGIN_RENEWED.value,
+    NotificationKind.CONNECTED_AGAIN.value,
     NotificationKind.NOT_READY.value,
     NotificationKind.NOW_READY.value,
     NotificationKind.DAILY_SUMMARY.value,

@@ -13,7 +13,7 @@ class NotificationKind(StrEnum):
     """The session will end before the market closes."""
     SESSION_DISCONNECTED = "session_disconnected"
     """The session is over and watching has stopped."""
-    LOGIN_RENEWED = "login_renewed"
+    CONNECTED_AGAIN = "login_renewed"
     """The recovery of a session that had ended."""
     NOT_READY = "not_ready"
     """Before the bell something is missing that only the user can put right."""

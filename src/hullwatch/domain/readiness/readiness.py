@@ -364,7 +364,7 @@ def _readiness(verdict: Verdict, reason: Reason | None, facts: Facts, bell: Bell
     )
 
 
-def ends_early(expires_at: datetime, calendar: MarketCalendar, *, renewed_until: datetime) -> bool:
+def expires_early(expires_at: datetime, calendar: MarketCalendar, *, next_expires_at: datetime) -> bool:
     """Tell whether a session's known end is worth a warning: it cuts the day's trading short, and a login now would last longer.
 
     The daily end early in the morning lies before the close as well, but whoever logged in just before it would be thrown out at the same
@@ -373,7 +373,7 @@ def ends_early(expires_at: datetime, calendar: MarketCalendar, *, renewed_until:
     Args:
         expires_at: The known end.
         calendar: Trading days.
-        renewed_until: When a session that began now would end.
+        next_expires_at: When a session that began now would expire.
     """
     sessions = calendar.sessions_on(ist_date(expires_at))
-    return bool(sessions) and expires_at < sessions[-1].closes_at and renewed_until > expires_at
+    return bool(sessions) and expires_at < sessions[-1].closes_at and next_expires_at > expires_at

@@ -13,13 +13,13 @@ from typing import Final
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.renewal.outcomes import FAILED, NEEDS_PIN, RenewalOutcome
 from hullwatch.domain.secrets import Pin, RefreshToken
-from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, LoginTrigger
+from hullwatch.domain.sessions.connection import Connection, LoginTrigger
 
 LEAD: Final = timedelta(minutes=10)
 """No try before the end is begun later than this, unless it has to queue: time for the queue and for a slow answer."""
 SPREAD: Final = timedelta(minutes=15)
 """All sessions end at 06:00 IST; their tries begin over so long a time before `LEAD`."""
-AFTER_END: Final = timedelta(seconds=5)
+AFTER_EXPIRY: Final = timedelta(seconds=5)
 """A try at the known end waits so long after it: by Fyers' clock, which may be behind ours, the new session must belong to the new day."""
 
 _PIN: Final = re.compile(r"[0-9]{4,6}", re.ASCII)
@@ -52,6 +52,19 @@ class Renewal:
     """The session for which the last try was made."""
     last_tried_at: datetime | None = None
     last_outcome: RenewalOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to renew a session."""
+
+    connection: Connection
+    occasion: Occasion
+
+    @property
+    def user_id(self) -> str:
+        """Return the owner of the session."""
+        return self.connection.user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +130,6 @@ def may_try(renewal: Renewal, connection: Connection, occasion: Occasion, *, now
             return not is_tried or renewal.last_outcome is RenewalOutcome.EXPIRES_NO_LATER
         case Occasion.AT_REFUSAL:
             return not is_tried and renewal.login_generation == connection.generation
-
-
-def may_follow(connection: Connection, generation: int) -> bool:
-    """Whether a renewal of this generation may still become the account's session: nothing newer came, and nobody wanted the end."""
-    is_wanted_end = connection.reason in (DisconnectReason.SIGNED_OUT, DisconnectReason.BY_ADMIN)
-    is_over = connection.state is LoginState.DISCONNECTED
-    return connection.generation == generation and not (is_over and is_wanted_end)
 
 
 def failure_in(renewal: Renewal, generation: int) -> RenewalOutcome | None:

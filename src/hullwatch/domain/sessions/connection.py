@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import TypeVar
 
 from hullwatch.domain.failures import BrokerService, LoginRefused
-from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.secrets import AccessToken
 
 EXPIRING_BEFORE = timedelta(minutes=30)
@@ -196,12 +195,12 @@ class Evidence:
     """Why a change was made, fit for an audit trail: no token, no body."""
 
     kind: str
-    """``known_end``, ``refusal``, ``login``, ``renewal``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
+    """``known_end``, ``refusal``, ``login``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
     actor: str = "hullwatch"
     """Who caused it: ``hullwatch``, ``fyers`` or a user id."""
     refusals: tuple[LoginRefused, ...] = ()
-    renewal: RenewalOutcome | None = None
-    """At the end of a session: what became of the try to renew it, if there was one."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What an optional feature adds to the audit entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +245,15 @@ def log_in(
         last_validated_at=None,
     )
     return ConnectionChange(connection, after, LoginTrigger.LOGGED_IN, now, Evidence(kind, actor))
+
+
+def can_be_continued(connection: Connection, generation: int) -> bool:
+    """Whether a session that no person started may follow this generation: no newer one exists, and no person ended it."""
+    is_ended_by_person = connection.state is LoginState.DISCONNECTED and connection.reason in (
+        DisconnectReason.SIGNED_OUT,
+        DisconnectReason.BY_ADMIN,
+    )
+    return connection.generation == generation and not is_ended_by_person
 
 
 def mark_expiring(connection: Connection, *, now: datetime) -> ConnectionChange:

@@ -1,6 +1,6 @@
-"""When an access token dies: reading its claims and its known end. Whether it is still good is Fyers' to say.
+"""Reads the claims of an access token and computes its expiry. Only Fyers knows whether the token is still valid.
 
-Sources: claims decoded from public Fyers tokens (all of 41 ended at the next 06:00 IST after their issue); Fyers publishes no key,
+Sources: claims decoded from public Fyers tokens (all of 41 expired at the next 06:00 IST after their issue); Fyers publishes no key,
 so the signature cannot be verified here and the claims are a hint about time and owner, never a proof.
 """
 
@@ -14,8 +14,8 @@ from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.secrets import AccessToken, RefreshToken
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
-DAILY_END_IST = time(6, 0)
-"""Access tokens end at the next 06:00 IST after issue, whatever the login time."""
+DAILY_EXPIRY_IST = time(6, 0)
+"""Access tokens expire at the next 06:00 IST after issue, whatever the login time."""
 LONGEST_TOKEN = 8192
 """Characters; real tokens are below 2,000. More is not a token but an attack or an accident."""
 
@@ -31,20 +31,20 @@ class FreshLogin:
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a token says of itself; moments are aware, in UTC."""
+    """The claims of a token; times are aware, in UTC."""
 
-    ends_at: datetime
-    """The known end: an upper bound, since Fyers can end the session earlier."""
+    expires_at: datetime
+    """An upper bound: Fyers can disconnect the session earlier."""
     issued_at: datetime | None
     fyers_id: str | None
-    has_stated_end: bool
-    """False when `ends_at` was derived from the daily rule because the token states none."""
+    has_stated_expiry: bool
+    """False when `expires_at` was derived from the daily rule because the token has no such claim."""
 
 
-def next_daily_end(moment: datetime) -> datetime:
+def next_daily_expiry(moment: datetime) -> datetime:
     """Return the first 06:00 IST strictly after `moment`, in UTC."""
     local = moment.astimezone(IST)
-    end = datetime.combine(local.date(), DAILY_END_IST, IST)
+    end = datetime.combine(local.date(), DAILY_EXPIRY_IST, IST)
     if end <= local:
         end += timedelta(days=1)
     return end.astimezone(UTC)
@@ -57,18 +57,18 @@ def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
         InvalidInput: The text is not a JWT; the sentence never quotes it.
     """
     payload = _payload(token.reveal())
-    stated_end = _moment(payload.get("exp"))
+    stated_expiry = _moment(payload.get("exp"))
     fyers_id = payload.get("fy_id")
     return TokenClaims(
-        ends_at=stated_end or next_daily_end(now),
+        expires_at=stated_expiry or next_daily_expiry(now),
         issued_at=_moment(payload.get("iat")),
         fyers_id=fyers_id if isinstance(fyers_id, str) and fyers_id else None,
-        has_stated_end=stated_end is not None,
+        has_stated_expiry=stated_expiry is not None,
     )
 
 
-def refresh_token_end(token: RefreshToken) -> datetime | None:
-    """Return when a refresh token ends by its own word, or `None` where it does not say: then only Fyers knows."""
+def refresh_token_expiry(token: RefreshToken) -> datetime | None:
+    """Return when a refresh token expires by its own claim; `None` when it has no such claim."""
     try:
         return _moment(_payload(token.reveal()).get("exp"))
     except InvalidInput:

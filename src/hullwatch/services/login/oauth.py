@@ -22,7 +22,7 @@ from hullwatch.domain.failures import (
     UnreadableReply,
     WrongAccount,
 )
-from hullwatch.domain.secrets import AccessToken, AuthCode, RefreshToken
+from hullwatch.domain.secrets import AccessToken, AuthCode
 from hullwatch.domain.sessions.connection import Connection, Credential, Lease
 from hullwatch.domain.sessions.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.sessions.tokens import TokenClaims, read_claims
@@ -39,6 +39,7 @@ from hullwatch.services.login.redirect import (
     trouble,
 )
 from hullwatch.services.ports import BrokerPort, UnitOfWork
+from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.users.authentication import hash_value
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
@@ -77,16 +78,6 @@ class Sessions(Protocol):
         ...
 
 
-class Renewals(Protocol):
-    """Who keeps what a login brings beside its session, for users who want that; satisfied by `RenewalService`."""
-
-    async def login_brought(
-        self, connection: Connection, token: RefreshToken | None, *, linked_before: str | None
-    ) -> None:
-        """Take note of the refresh token that a login by hand brought; raises nothing, since the login is done."""
-        ...
-
-
 class FyersLoginService:
     """Brings fresh access tokens to the connections."""
 
@@ -96,9 +87,9 @@ class FyersLoginService:
         *,
         broker: BrokerPort,
         connections: Sessions,
+        hook: SessionHook,
         server_app: FyersApp | None = None,
         sign_out_patience_s: float = SIGN_OUT_PATIENCE_S,
-        renewals: Renewals | None = None,
     ) -> None:
         self._store = context.store
         self._broker = broker
@@ -107,7 +98,7 @@ class FyersLoginService:
         self._apps = FyersApps(context, broker=broker, server_app=server_app)
         self._new_secret = context.new_secret
         self._sign_out_patience_s = sign_out_patience_s
-        self._renewals = renewals
+        self._hook = hook
 
     # ---------------------------------------------------------------- the user's Fyers app
 
@@ -291,14 +282,11 @@ class FyersLoginService:
             token=token,
             fyers_id=fyers_id,
             app_id=app.app_id,
-            expires_at=claims.ends_at,
+            expires_at=claims.expires_at,
             actor=user_id,
             only_after=only_after,
         )
-        if self._renewals is not None:
-            await self._renewals.login_brought(
-                connection, answer.value.refresh_token, linked_before=linked_before
-            )
+        await self._hook.logged_in(connection, answer.value, linked_before=linked_before)
         return connection
 
     def _read(self, token: AccessToken) -> TokenClaims:
@@ -309,7 +297,7 @@ class FyersLoginService:
             raise BrokerRefusal(
                 str(unreadable), UnreadableReply(BrokerService.LOGIN, cause="unreadable_token")
             ) from None
-        if claims.ends_at <= now:
+        if claims.expires_at <= now:
             raise LinkRefused(
                 "Fyers sent a session that has ended already. Log in at Fyers again; if that repeats, check this server's clock."
             )
@@ -317,7 +305,9 @@ class FyersLoginService:
 
     async def _ask_whose(self, user_id: str, app: FyersApp, token: AccessToken, claims: TokenClaims) -> str:
         """Ask Fyers for the owner of a token that does not say."""
-        answer = await self._broker.profile_id(Credential(user_id, 0, app.app_id, "", token, claims.ends_at))
+        answer = await self._broker.profile_id(
+            Credential(user_id, 0, app.app_id, "", token, claims.expires_at)
+        )
         if isinstance(answer, Answered):
             return answer.value
         if isinstance(answer, LoginRefused):

@@ -1,6 +1,6 @@
 """DailySummary: after the last close of an exchange day, tells everybody who wants it how the day went. The sentences are in ``notifications/summary.py``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -9,11 +9,11 @@ import structlog
 from hullwatch.domain.market.calendar import day_bounds, ist_date, sessions_of_all
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook, outlook
-from hullwatch.domain.sessions.connection import Connection
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.monitoring.coverage import AccountDay
 from hullwatch.services.monitoring.service import MonitoringService
+from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
 from hullwatch.services.texts.notices import announce
@@ -38,12 +38,12 @@ class DailySummary:
         *,
         monitoring: MonitoringService,
         connections: ConnectionService,
-        will_renew: Callable[[Connection], bool],
+        hook: SessionHook,
     ) -> None:
         self._store = context.store
         self._monitoring = monitoring
         self._connections = connections
-        self._will_renew = will_renew
+        self._hook = hook
         self._calendar = context.calendar
         self._clock = context.clock
         self._hub = context.hub
@@ -105,7 +105,7 @@ class DailySummary:
     def _outlook(self, user_id: str) -> Outlook:
         connection = self._connections.connection(user_id)
         opens_at = self._monitoring.next_opening(user_id)
-        return outlook(connection, opens_at=opens_at, is_renewed=self._will_renew(connection))
+        return outlook(connection, opens_at=opens_at, expiry_note=self._hook.expiry_note(connection))
 
     async def _keep(self, notices: Sequence[Notification]) -> None:
         async with self._store.begin() as work:

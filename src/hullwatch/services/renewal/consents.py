@@ -3,27 +3,22 @@
 Memory holds no secret: PIN and refresh token are read for the moment of a try. Trying is ``renewal.py``'s.
 """
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass, replace
-from typing import Final
 
 import structlog
 
 from hullwatch.domain.events import AuditEntry
-from hullwatch.domain.failures import LinkRefused, NotAllowed, NotFound, StorageUnavailable
+from hullwatch.domain.failures import LinkRefused, NotAllowed, NotFound
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.domain.renewal.rules import Occasion, Renewal, RenewalKeys, may_try, read_pin
+from hullwatch.domain.renewal.rules import Attempt, Occasion, Renewal, RenewalKeys, may_try, read_pin
 from hullwatch.domain.secrets import RefreshToken
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.domain.sessions.tokens import refresh_token_end
+from hullwatch.domain.sessions.tokens import refresh_token_expiry
 from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.services.context import Context
 from hullwatch.services.ports import UnitOfWork
-
-NOT_OFFERED: Final = (
-    "This server renews no Fyers sessions: since 1 April 2026 SEBI's rules ask for a login with two factors on every trading day, and "
-    "Fyers takes refresh tokens no longer."
-)
+from hullwatch.services.renewal.texts import NOT_OFFERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +49,11 @@ class RenewalConsents:
         self._is_offered = is_offered
         self._server_app = server_app
         self._renewals: dict[str, Renewal] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self.changed = asyncio.Event()
+        """Set after every change of a consent; the reader clears it."""
         self.known_at_start: frozenset[str] = frozenset()
         """Who had consented when this process began."""
-        self._log = structlog.get_logger(component="TokenValidationService")
+        self.log = structlog.get_logger(component="TokenValidationService")
 
     def get(self, user_id: str) -> Renewal | None:
         """Return the user's consent, `None` if there is none."""
@@ -77,10 +73,6 @@ class RenewalConsents:
         if renewal is None or connection.expires_at is None or not connection.has_session:
             return False
         return may_try(renewal, connection, Occasion.AT_EXPIRY, now=connection.expires_at)
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every change of a consent."""
-        self._listeners.append(listener)
 
     # ---------------------------------------------------------------- what users want
 
@@ -109,32 +101,21 @@ class RenewalConsents:
 
     async def opt_out(self, user_id: str) -> None:
         """Forget PIN and refresh token; without a consent nothing happens."""
-        await self._remove(user_id, actor=user_id, why="user")
+        await self.remove(user_id, actor=user_id, reason="user")
 
-    async def login_brought(
-        self, connection: Connection, token: RefreshToken | None, *, linked_before: str | None
-    ) -> None:
-        """Take note of the refresh token that a login by hand brought; raises nothing, since the login is done."""
-        user_id = connection.user_id
-        if user_id not in self._renewals:
-            return
-        try:
-            if linked_before not in (None, connection.fyers_id):
-                # The PIN is the other person's; whoever wants this for the new account says so.
-                await self._remove(user_id, actor="hullwatch", why="switched_account")
-            else:
-                await self._keep(connection, token)
-        except StorageUnavailable:
-            self._log.warning("renewal.token_not_stored", user_id=user_id)
+    async def keep_token(self, connection: Connection, token: RefreshToken | None) -> None:
+        """Store the refresh token that a login brought in place of the last one.
 
-    async def _keep(self, connection: Connection, token: RefreshToken | None) -> None:
+        Raises:
+            StorageUnavailable: It was not stored.
+        """
         async with self._store.begin() as work:
             await work.renewals.keep_token(
                 connection.user_id,
                 token,
                 app_id=connection.app_id or "",
                 generation=connection.generation,
-                expires_at=None if token is None else refresh_token_end(token),
+                expires_at=None if token is None else refresh_token_expiry(token),
             )
             renewal = await work.renewals.get(connection.user_id)
             await work.commit()
@@ -191,8 +172,7 @@ class RenewalConsents:
 
     async def note_end(
         self,
-        connection: Connection,
-        occasion: Occasion,
+        attempt: Attempt,
         outcome: RenewalOutcome,
         *,
         login_generation: int | None,
@@ -203,19 +183,19 @@ class RenewalConsents:
         Raises:
             StorageUnavailable: It was not stored, and counts as cut short at the next start.
         """
-        user_id = connection.user_id
+        user_id = attempt.user_id
         entry = AuditEntry(
             self._clock.now(),
             user_id,
             "renewal.tried",
             "hullwatch",
             reason=outcome.value,
-            generation=connection.generation,
+            generation=attempt.connection.generation,
             incident_id=incident_id,
-            evidence={"kind": "renewal", "occasion": occasion.value, "renewal": outcome.value},
+            evidence={"kind": "renewal", "occasion": attempt.occasion.value, "renewal": outcome.value},
         )
         async with self._store.begin() as work:
-            await self._note(work, connection, outcome)
+            await self._note(work, attempt.connection, outcome)
             if outcome is RenewalOutcome.BAD_REFRESH_TOKEN:
                 await work.renewals.drop_token(user_id, generation=login_generation)
             renewal = await work.renewals.get(user_id)
@@ -238,23 +218,23 @@ class RenewalConsents:
 
     # ---------------------------------------------------------------- the book itself
 
-    async def _remove(self, user_id: str, *, actor: str, why: str) -> None:
+    async def remove(self, user_id: str, *, actor: str, reason: str) -> None:
+        """Remove the consent with PIN and refresh token; without one nothing happens."""
         async with self._store.begin() as work:
             if await work.renewals.remove(user_id):
-                await work.audit.add([self._removal(user_id, actor, why)])
+                await work.audit.add([self._removal(user_id, actor, reason)])
             await work.commit()
         self._know(user_id, None)
 
-    def _removal(self, user_id: str, actor: str, why: str) -> AuditEntry:
-        return AuditEntry(self._clock.now(), user_id, "renewal.removed", actor, reason=why)
+    def _removal(self, user_id: str, actor: str, reason: str) -> AuditEntry:
+        return AuditEntry(self._clock.now(), user_id, "renewal.removed", actor, reason=reason)
 
     def _know(self, user_id: str, renewal: Renewal | None) -> None:
         if renewal is None:
             self._renewals.pop(user_id, None)
         else:
             self._renewals[user_id] = renewal
-        for listener in self._listeners:
-            listener()
+        self.changed.set()
 
     async def _app(self, work: UnitOfWork, user_id: str) -> FyersApp | None:
         return await work.connections.app(user_id) or self._server_app

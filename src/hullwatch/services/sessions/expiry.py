@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from hullwatch.domain.market.calendar import MarketCalendar
-from hullwatch.domain.readiness.readiness import ends_early
+from hullwatch.domain.readiness.readiness import expires_early
 from hullwatch.domain.sessions.connection import EXPIRING_BEFORE, Connection, LoginState
-from hullwatch.domain.sessions.tokens import next_daily_end
+from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.runtime.clock import Clock
 
 
@@ -31,8 +31,8 @@ def expiry_warnings(
     """Return what decides whether a user is warned that the session's known end is near."""
 
     def warns_of_expiry(user_id: str, expires_at: datetime) -> bool:
-        renewed_until = next_daily_end(clock.now())
-        return is_wanted(user_id) and ends_early(expires_at, calendar, renewed_until=renewed_until)
+        next_expires_at = next_daily_expiry(clock.now())
+        return is_wanted(user_id) and expires_early(expires_at, calendar, next_expires_at=next_expires_at)
 
     return warns_of_expiry
 

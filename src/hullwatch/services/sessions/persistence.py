@@ -154,7 +154,7 @@ def audit_entry(change: ConnectionChange) -> AuditEntry:
         incident_id=after.incident_id,
         evidence={
             "kind": evidence.kind,
-            **({"renewal": evidence.renewal.value} if evidence.renewal else {}),
+            **evidence.details,
             "expiresAt": after.expires_at.isoformat() if after.expires_at else None,
             "refusals": [
                 {

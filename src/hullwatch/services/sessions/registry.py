@@ -16,8 +16,8 @@ class RegisteredAccount:
 
     connection: Connection
     credential: Credential | None = None
-    is_end_untold: bool = False
-    """Its session ended, and its user is told when the renewal that is being tried has failed."""
+    is_notice_delayed: bool = False
+    """Its session is disconnected, and the notice waits for an optional feature."""
     is_observed: bool = False
     """Its validation time moved since it was last stored."""
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -24,8 +24,6 @@ from hullwatch.domain.failures import (
     NotAllowed,
 )
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.domain.renewal.rules import may_follow
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
@@ -42,6 +40,7 @@ from hullwatch.domain.sessions.connection import (
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
+from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.sessions.expiry import ExpiryTimer
 from hullwatch.services.sessions.mass_refusal import BrokerOutage, OutageWatch
 from hullwatch.services.sessions.persistence import ConnectionWriter, save_login, save_observed
@@ -54,7 +53,7 @@ from hullwatch.services.sessions.verification import Doubts
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
     announce,
-    compose_login_renewed,
+    compose_connected_again,
     compose_session_disconnected,
 )
 from hullwatch.services.texts.readiness import compose_session_expiring
@@ -63,18 +62,6 @@ ADMINS: Final = "admin"
 """Topic of the hub that carries every account's connection changes to operators."""
 STORED_DISCONNECTS_EVERY_S: Final = 10.0
 """How soon an end that an operator made on the command line reaches a running server."""
-
-
-class Renewals(Protocol):
-    """Who may try to renew a session that is over; satisfied by `RenewalService`."""
-
-    def prospect(self, connection: Connection, trigger: LoginTrigger) -> RenewalOutcome | None:
-        """Say what is to be said of renewals at this end: *under way* if one is or will be tried, a failure if one was, or nothing."""
-        ...
-
-    def begin(self, ended: ConnectionChange) -> None:
-        """Try, or wait for the try under way; on a failure `tell_end` is called."""
-        ...
 
 
 class ConnectionService:
@@ -86,6 +73,7 @@ class ConnectionService:
         *,
         broker: BrokerPort,
         supervisor: Supervisor,
+        hook: SessionHook,
         warns_of_expiry: Callable[[str, datetime], bool] | None = None,
     ) -> None:
         """Keep what is needed.
@@ -102,7 +90,7 @@ class ConnectionService:
         self._accounts = AccountRegistry()
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
-        self._renewals: Renewals | None = None
+        self._hook = hook
         self._known_ends = ExpiryTimer(context.clock)
         self._writer = ConnectionWriter(context)
         self._doubts = Doubts(
@@ -132,10 +120,6 @@ class ConnectionService:
     def sessions_alive(self) -> int:
         """Count the sessions that have not ended."""
         return sum(connection.has_session for connection in self.connections())
-
-    def renew_through(self, renewals: Renewals) -> None:
-        """Ask these, at the end of a session, whether a renewal is tried."""
-        self._renewals = renewals
 
     def on_change(self, listener: Callable[[ConnectionChange], None]) -> None:
         """Call `listener` after every move of a login state, in the step in which it takes effect."""
@@ -242,15 +226,16 @@ class ConnectionService:
         expires_at: datetime,
         actor: str,
         only_after: int | None = None,
-        renews: int | None = None,
+        continues: int | None = None,
+        kind: str = "login",
     ) -> Connection:
         """Begin a new session; it is stored before it counts. With `only_after` only as the first login after that generation.
 
-        With `renews` it follows that generation without its user, who is told nothing.
+        With `continues` the session follows that generation without an action of its user, who gets no notice.
 
         Raises:
             LinkRefused: There has been another login since `only_after`.
-            NotAllowed: The generation `renews` may not be followed so: there has been another login, or a person ended it.
+            NotAllowed: The generation `continues` may not be continued: there has been another login, or a person ended it.
             StorageUnavailable: The database did not answer; the old session, if any, goes on.
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
@@ -263,8 +248,10 @@ class ConnectionService:
                     before = stored  # a login that was stored, but whose acknowledgement was cut off
                 if only_after not in (None, before.generation):
                     raise LinkRefused("There has been a login since this one was begun.", reason="void")
-                if renews is not None and not all(may_follow(one, renews) for one in (before, stored) if one):
-                    raise NotAllowed("This session may not be renewed any more.")
+                if continues is not None and not all(
+                    rules.can_be_continued(one, continues) for one in (before, stored) if one
+                ):
+                    raise NotAllowed("This session may not be continued any more.")
                 change = rules.log_in(
                     before,
                     fyers_id=fyers_id,
@@ -272,10 +259,10 @@ class ConnectionService:
                     expires_at=expires_at,
                     now=self._clock.now(),
                     actor=actor,
-                    kind="login" if renews is None else "renewal",
+                    kind=kind,
                 )
-                is_known_down = before.state is LoginState.DISCONNECTED and not account.is_end_untold
-                notification = compose_login_renewed(change, new_id=self._new_id) if is_known_down else None
+                is_known_down = before.state is LoginState.DISCONNECTED and not account.is_notice_delayed
+                notification = compose_connected_again(change, new_id=self._new_id) if is_known_down else None
                 if not await work.connections.save_login(change.after, token):
                     raise AlreadyExists("Another login of this account was stored at the same moment.")
                 is_new = await save_login(work, change, notification)
@@ -291,7 +278,7 @@ class ConnectionService:
     ) -> None:
         """Let a login that is stored take effect; `known` is what was known of the account when it was decided on."""
         account.close_lease()
-        account.is_end_untold = False
+        account.is_notice_delayed = False
         account.connection, ended = change.after, account.connection
         account.is_observed = ended.incident_id != known.incident_id
         if account.is_observed:
@@ -338,30 +325,25 @@ class ConnectionService:
         *,
         at: datetime | None = None,
     ) -> None:
-        renewal = self._renewals.prospect(account.connection, trigger) if self._renewals else None
+        addition = self._hook.before_disconnect(account.connection, trigger)
         change = rules.end(
             account.connection,
             trigger,
             incident_id=self._new_id("inc"),
             now=at or self._clock.now(),
-            evidence=replace(evidence, renewal=renewal),
+            evidence=replace(evidence, details=addition.details),
         )
         account.close_lease()
-        if self._renewals is None or renewal is not RenewalOutcome.UNDER_WAY:
-            self._take_effect(account, change, compose_session_disconnected(change, new_id=self._new_id))
-            return
-        # It is over in any case; only its user is told when the try has failed, since a success repairs it within seconds.
-        account.is_end_untold = True
-        self._take_effect(account, change, None)
-        self._renewals.begin(change)
+        notice = compose_session_disconnected(change, new_id=self._new_id, addition=addition.sentence)
+        account.is_notice_delayed = addition.delays_notice
+        self._take_effect(account, change, None if addition.delays_notice else notice)
 
-    def tell_end(self, ended: ConnectionChange, renewal: RenewalOutcome) -> None:
-        """Tell a user of an end that was kept back, unless a login has followed; storing the notice is the writer's job."""
-        account = self._accounts.get(ended.after.user_id)
-        if account and account.connection == ended.after:
-            account.is_end_untold = False
-            told = replace(ended, evidence=replace(ended.evidence, renewal=renewal))
-            self._writer.tell(compose_session_disconnected(told, new_id=self._new_id))
+    def notify_disconnected(self, change: ConnectionChange, *, addition: str) -> None:
+        """Queue the delayed notice of a disconnect, unless a login has followed."""
+        account = self._accounts.get(change.after.user_id)
+        if account and account.connection == change.after:
+            account.is_notice_delayed = False
+            self._writer.tell(compose_session_disconnected(change, new_id=self._new_id, addition=addition))
 
     def _take_effect(
         self, account: RegisteredAccount, change: ConnectionChange, notification: Notification | None

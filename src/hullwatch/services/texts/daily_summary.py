@@ -152,10 +152,7 @@ def _outlook(outlook: Outlook | None) -> str:
         return f"You have no Fyers session: log in between {in_ist(outlook.log_in_from)} and {bell}."
     if not outlook.needs_login:
         return f"No login is needed before {bell}: your Fyers session lasts until {in_ist(outlook.ends_at)}."
-    if outlook.is_renewed:
-        return (
-            f"Your Fyers session ends at {in_ist(outlook.ends_at)}, before {bell}. It is to be renewed with your PIN; "
-            "if that fails you are told, and have to log in."
-        )
+    if outlook.expiry_note:
+        return f"Your Fyers session ends at {in_ist(outlook.ends_at)}, before {bell}. {outlook.expiry_note}"
     log_in_from = max(outlook.ends_at, outlook.log_in_from)
     return f"Your Fyers session ends at {in_ist(outlook.ends_at)}: log in between {in_ist(log_in_from)} and {bell}."

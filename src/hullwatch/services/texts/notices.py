@@ -7,7 +7,6 @@ from hashlib import sha256
 from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
-from hullwatch.domain.renewal.outcomes import FAILED, RenewalOutcome
 from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
@@ -38,18 +37,6 @@ _UNREADABLE = (
     "Your Fyers session cannot be read any more",
     "At {at} this server could not open your stored Fyers session, because its encryption key was changed or lost.",
 )
-_NOT_RENEWED = {
-    RenewalOutcome.EXPIRES_NO_LATER: "Fyers renewed it only up to the moment at which it ended anyway.",
-    RenewalOutcome.REFUSED_BY_FYERS: "Fyers refused to renew it: it takes no refresh tokens for this app.",
-    RenewalOutcome.WRONG_PIN: "Fyers refused to renew it: the PIN is wrong. Enter it again on the Fyers page if you want renewals; until then none is tried.",
-    RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers refused to renew it: the refresh token of your last login is not good. The next login brings another.",
-    RenewalOutcome.UNKNOWN_REFUSAL: (
-        "Fyers refused to renew it, for a reason that hullwatch does not know. It may be the PIN: enter it again on the Fyers page if you want "
-        "renewals; until then none is tried."
-    ),
-    RenewalOutcome.NOT_ACCEPTED: "Fyers renewed it, but did not accept the renewed session.",
-    RenewalOutcome.UNAVAILABLE: "It could not be renewed: Fyers gave no usable answer.",
-}
 _WHAT_NOW = "Your watchlist is kept. Log in to Fyers again and watching goes on by itself; what was missed is fetched then."
 
 
@@ -58,8 +45,10 @@ def in_ist(moment: datetime) -> str:
     return moment.astimezone(IST).strftime("%d %b %Y, %H:%M IST")
 
 
-def compose_session_disconnected(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
-    """Tell a user that the session ended, why, and what to do."""
+def compose_session_disconnected(
+    change: ConnectionChange, *, new_id: Callable[[str], str], addition: str = ""
+) -> Notification:
+    """Return the notice of a disconnected session; `addition` is a sentence about this disconnect."""
     connection = change.after
     if connection.reason is None:
         raise ValueError("a session that did not end has no such notice")
@@ -68,27 +57,25 @@ def compose_session_disconnected(change: ConnectionChange, *, new_id: Callable[[
         title, happened = _EXPIRED_EARLY
     if change.evidence.kind == UNREADABLE_TOKEN:
         title, happened = _UNREADABLE
-    if change.evidence.renewal in FAILED:
-        happened = f"{happened} {_NOT_RENEWED[change.evidence.renewal]}"
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
         kind=NotificationKind.SESSION_DISCONNECTED,
         title=title,
-        text=f"{happened.format(at=in_ist(change.at))} {_WHAT_NOW}",
+        text=" ".join(filter(None, (happened.format(at=in_ist(change.at)), addition, _WHAT_NOW))),
         created_at=change.at,
         incident_id=connection.incident_id,
     )
 
 
-def compose_login_renewed(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
+def compose_connected_again(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
     """Tell a user that watching goes on."""
     connection = change.after
     until = "" if connection.expires_at is None else f" until {in_ist(connection.expires_at)} at the latest"
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
-        kind=NotificationKind.LOGIN_RENEWED,
+        kind=NotificationKind.CONNECTED_AGAIN,
         title="Connected to Fyers again",
         text=f"Your new Fyers session lasts{until}. Candles that were missed are being fetched; signals in them are marked late.",
         created_at=change.at,

@@ -13,7 +13,7 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.readiness import Readiness, Reason, Verdict
 from hullwatch.domain.sessions.connection import ConnectionChange
-from hullwatch.domain.sessions.tokens import DAILY_END_IST, IST
+from hullwatch.domain.sessions.tokens import DAILY_EXPIRY_IST, IST
 
 _MOST_NAMED: Final = 3
 _NOTHING: Final = "You need do nothing"
@@ -161,7 +161,7 @@ def _parts(readiness: Readiness) -> tuple[str | None, str | None]:
     if readiness.reason is None:
         return None, None
     end_at, day = readiness.end_at, readiness.bell.day
-    is_daily_end = end_at is not None and end_at.astimezone(IST).time() == DAILY_END_IST
+    is_daily_end = end_at is not None and end_at.astimezone(IST).time() == DAILY_EXPIRY_IST
     facts = {
         "end": f" at {_clock(end_at, day)}" if end_at else "",
         # Whoever logs in just before the daily end is thrown out by it again.

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
-from hullwatch.services.renewal.consents import NOT_OFFERED, RenewalState
+from hullwatch.services.renewal.consents import RenewalState
+from hullwatch.services.renewal.texts import NOT_OFFERED
 from hullwatch.web.dependencies import ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
