@@ -19,27 +19,27 @@ CANARY = "eyJhbGciOiJIUzI1NiJ9.canary-in-the-token.c2lnbmF0dXJl"
 
 @pytest.fixture(autouse=True)
 def no_pauses() -> Iterator[None]:
-    """Repeat without pausing, so that no test waits for a backoff."""
+    """Retry without pauses, so that no test waits for a backoff."""
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Return the time that everything in the room runs on."""
+    """Return the clock of the client and the server."""
     return FakeClock()
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Scripted]:
-    """Return a running server that answers as the test says."""
+    """Return a running server that answers as the test configures it."""
     async with scripted_server() as scripted:
         yield scripted
 
 
 @pytest.fixture
 def client_for(clock: FakeClock):
-    """Return a maker of clients that talk to an address, with everything of theirs under the test's control."""
+    """Return a function that creates a client for an address."""
 
     @asynccontextmanager
     async def make(url: str, **settings: Any) -> AsyncIterator[FyersClient]:
@@ -58,13 +58,13 @@ def client_for(clock: FakeClock):
 
 @pytest.fixture
 async def client(server: Scripted, client_for) -> AsyncIterator[FyersClient]:
-    """Return a client that talks to the scripted server."""
+    """Return a client of the scripted server."""
     async with client_for(server.url) as made:
         yield made
 
 
 def make_credential(user_id: str = "asha", fyers_id: str = "XA00001", **settings: Any) -> Credential:
-    """Return a credential that is good for the fake clock's day."""
+    """Return a credential that is valid for the fake clock's day."""
     return Credential(
         **{
             "user_id": user_id,
@@ -80,5 +80,5 @@ def make_credential(user_id: str = "asha", fyers_id: str = "XA00001", **settings
 
 @pytest.fixture
 def credential() -> Credential:
-    """Return Asha's credential, good for the day."""
+    """Return Asha's credential, valid for the day."""
     return make_credential()

@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that answers as each test replies; stands where Fyers would be, below everything of ours."""
+"""An HTTP server on this machine that answers as a test configures it."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 @dataclass
 class ReceivedRequest:
-    """One request as it arrived; `raw_path` is undecoded."""
+    """One request as it arrived; `raw_path` is not decoded."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class ReceivedRequest:
 
 @dataclass
 class ScriptedReply:
-    """One answer: a status with a body, or a way of not answering."""
+    """One answer: a status with a body, or a failure to answer."""
 
     status: int = 200
     body: bytes | str | dict[str, Any] | list[Any] | None = None
@@ -35,7 +35,7 @@ class ScriptedReply:
     how: str = "whole"  # whole, hang, reset, half, endless
 
     def bytes(self) -> bytes:
-        """Return the body as it goes over the wire."""
+        """Return the body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         if isinstance(self.body, str):
@@ -44,7 +44,7 @@ class ScriptedReply:
 
 
 class Scripted:
-    """Answers by path: first what was queued for it, then its standing answer, else 404 with an HTML page."""
+    """Answers by path: first from the queue, then with the default, else 404 with an HTML page."""
 
     def __init__(self) -> None:
         self.received: list[ReceivedRequest] = []
@@ -55,11 +55,11 @@ class Scripted:
         self.url = ""
 
     def always(self, path: str, reply: ScriptedReply) -> None:
-        """Answer this path so from now on."""
+        """Set the default answer of this path."""
         self.defaults[path] = reply
 
     def next(self, path: str, *replies: ScriptedReply) -> None:
-        """Answer the path's next requests so, one each."""
+        """Queue answers for the next requests of this path."""
         self.queued[path].extend(replies)
 
     async def wait_for(self, count: int) -> None:
@@ -68,7 +68,7 @@ class Scripted:
             await self.arrived.wait_for(lambda: len(self.received) >= count)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Remember the request and answer it."""
+        """Record the request and answer it."""
         received = ReceivedRequest(
             request.method,
             request.path,
@@ -112,7 +112,7 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted_server() -> AsyncIterator[Scripted]:
-    """Run a scripted server on a free port for the time of a test."""
+    """Run a scripted server on a free port for one test."""
     scripted = Scripted()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", scripted.handle)

@@ -1,4 +1,4 @@
-"""The real client before the simulator: each kind of fault ends in the failure that it means, and in no other."""
+"""The real client with the simulator: each fault becomes its own failure."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,14 +23,14 @@ from hullwatch.fyers.rate_limit import PacingLimits
 
 @pytest.fixture
 async def world(clock: FakeClock) -> AsyncIterator[SimulatedWorld]:
-    """Return a simulator with a client before it."""
+    """Return a simulator with a client."""
     async with simulated_world(clock) as simulated:
         yield simulated
 
 
 @pytest.mark.parametrize(("kind", "order"), [("hang", {}), ("latency", {"latencyMs": 60_000})])
 async def test_a_hanging_call_times_out(clock, kind, order):
-    """A call without an answer within its time is trouble, and no verdict."""
+    """It is `Unavailable` and refuses no login."""
     async with simulated_world(clock, timeout_s=0.2) as world:
         asha = await world.credential("asha", "XA00001")
         await world.fault(kind, path="/data/quotes", **order)
@@ -64,8 +64,8 @@ async def test_a_hanging_call_times_out(clock, kind, order):
         ("auth_error_all", {}, LoginRefused, None),
     ],
 )
-async def test_each_fault_ends_in_what_it_means(world, kind, order, failure, cause):
-    """Only Fyers' own refusal is a refused login; every other fault is trouble of its own name."""
+async def test_each_fault_has_its_failure(world, kind, order, failure, cause):
+    """Only Fyers' own refusal is a refused login."""
     asha = await world.credential("asha", "XA00001")
     if kind != "auth_error_all":
         order = {**order, "path": "/data/quotes"}
@@ -80,7 +80,7 @@ async def test_each_fault_ends_in_what_it_means(world, kind, order, failure, cau
 
 @pytest.mark.parametrize("name", ["profile_id", "check_trading", "check_data"])
 async def test_wrong_types_are_never_an_answer(world, name):
-    """An ok whose values are of other types is unreadable on every call."""
+    """An ok with other types is unreadable on every call."""
     asha = await world.credential("asha", "XA00001")
     await world.fault("wrong_types")
 
@@ -89,8 +89,8 @@ async def test_wrong_types_are_never_an_answer(world, name):
     assert isinstance(answer, UnreadableReply)
 
 
-async def test_a_history_of_wrong_types_is_never_an_empty_one(world):
-    """Candles whose numbers are words give no candles and say so."""
+async def test_wrong_types_are_no_empty_history(world):
+    """An empty history would look like a market without trades."""
     asha = await world.credential("asha", "XA00001")
     await world.fault("wrong_types")
     now = world.clock.now()
@@ -100,8 +100,8 @@ async def test_a_history_of_wrong_types_is_never_an_empty_one(world):
     assert isinstance(answer, UnreadableReply)
 
 
-async def test_faults_that_pass_are_not_noticed(world):
-    """A reset, a half answer and a page before a good answer are got over within one call each."""
+async def test_short_faults_are_retried(world):
+    """A reset, a half answer and a page each cost one retry."""
     asha = await world.credential("asha", "XA00001")
     for kind in ("reset", "malformed_json", "drop_after_bytes", "html_page", "empty_body"):
         await world.fault(kind, count=2, path="/data/marketStatus")
@@ -110,7 +110,7 @@ async def test_faults_that_pass_are_not_noticed(world):
 
 
 async def test_pacing_keeps_an_account_within_fyers_limits(world):
-    """However many calls come at once, pacing keeps the account from every 429; those out of reach are told to wait."""
+    """Calls that would wait too long return at once."""
     asha = await world.credential("asha", "XA00001")
     calls = []
     for _ in range(8):
@@ -126,7 +126,7 @@ async def test_pacing_keeps_an_account_within_fyers_limits(world):
 
 
 async def test_instruments_are_read_from_the_simulated_masters(world):
-    """What the simulator lists is read without losing a row."""
+    """No listed row is lost."""
     answer = await world.broker.instruments()
 
     symbols = [instrument.symbol for instrument in answer.value]
@@ -135,7 +135,7 @@ async def test_instruments_are_read_from_the_simulated_masters(world):
 
 
 async def test_fifty_symbols_come_in_one_call(world):
-    """As many symbols as Fyers allows are asked for at once."""
+    """Fyers allows fifty symbols."""
     asha = await world.credential("asha", "XA00001")
     listed = (await world.broker.instruments()).value
     symbols = [instrument.symbol for instrument in listed if instrument.symbol.exchange == "NSE"][:50]
@@ -147,7 +147,7 @@ async def test_fifty_symbols_come_in_one_call(world):
 
 
 async def test_an_ampersand_reaches_the_right_instrument(world):
-    """M&M is quoted and its history is read, ampersand and all."""
+    """M&M is quoted and its history is read."""
     asha = await world.credential("asha", "XA00001")
     listed = {instrument.symbol for instrument in (await world.broker.instruments()).value}
     symbol = Symbol("NSE:M&M-EQ")

@@ -1,4 +1,4 @@
-"""What services may rely on, held by the broker in memory and by the real client before the simulator alike."""
+"""The contract of `BrokerPort`, for the fake broker and for the real client with the simulator."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -58,15 +58,15 @@ async def call(world: World, name: str, credential: Credential) -> BrokerResult[
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_a_valid_session_is_answered(world, name):
-    """Every call of a live session brings an answer."""
+    """The fake and the simulator agree on every call."""
     asha = await world.credential("asha", "XA00001")
 
     assert isinstance(await call(world, name, asha), Answered)
     assert await world.received("XA00001") == 1
 
 
-async def test_answers_are_in_the_domains_words(world):
-    """Ids, quotes and candles come as domain values."""
+async def test_answers_are_domain_values(world):
+    """Services never see Fyers' field names."""
     asha = await world.credential("asha", "XA00001")
 
     quotes = (await call(world, "quotes", asha)).value
@@ -82,7 +82,7 @@ async def test_answers_are_in_the_domains_words(world):
 @pytest.mark.parametrize("state", [AccountState.EXPIRED, AccountState.REVOKED])
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_service_refuses_an_invalid_session(world, name, state):
-    """Each service refuses in its own code; ``/profile`` alone tells old age from the rest."""
+    """Each service has its own code; only ``/profile`` has one for an expired token."""
     asha = await world.credential("asha", "XA00001")
     await world.make("XA00001", state)
 
@@ -98,7 +98,7 @@ async def test_every_service_refuses_an_invalid_session(world, name, state):
     ("state", "failure"), [(AccountState.UNAVAILABLE, Unavailable), (AccountState.RATE_LIMITED, RateLimited)]
 )
 async def test_a_failure_concerns_its_account_alone(world, state, failure):
-    """Trouble and limits of one account are no verdict about its login and nothing to another one."""
+    """A failure or a rate limit refuses no login and does not affect another account."""
     asha, bela = await world.credential("asha", "XA00001"), await world.credential("bela", "XB00002")
     await world.make("XA00001", state)
 
@@ -110,7 +110,7 @@ async def test_a_failure_concerns_its_account_alone(world, state, failure):
 
 
 async def test_a_closed_lease_sends_no_call(world):
-    """With the lease closed nothing reaches the broker; in doubt only the second look does."""
+    """During verification only calls for verification are sent."""
     asha = await world.credential("asha", "XA00001")
     asha.lease.is_under_verification = True
 
@@ -125,7 +125,7 @@ async def test_a_closed_lease_sends_no_call(world):
 
 
 async def test_calls_stop_at_expiry(world):
-    """At the known end itself calls stop, without a call to find out."""
+    """At the expiry time itself no call is sent to find out."""
     asha = await world.credential("asha", "XA00001")
     await world.clock.advance_to(asha.expires_at)
 
@@ -134,7 +134,7 @@ async def test_calls_stop_at_expiry(world):
 
 
 async def test_a_login_brings_a_token_once(world):
-    """An auth code becomes a token of the one who logged in; a second time, or made up, it is refused."""
+    """A used or invented auth code is refused."""
     code = await world.auth_code("XA00001")
 
     answer = await world.broker.exchange_auth_code(APP, code)
@@ -148,14 +148,14 @@ async def test_a_login_brings_a_token_once(world):
 
 
 async def refresh_token(world: World, fyers_id: str) -> RefreshToken:
-    """Log in through the login page and return the refresh token that this brings."""
+    """Log in through the login page and return its refresh token."""
     answer = await world.broker.exchange_auth_code(APP, await world.auth_code(fyers_id))
     assert answer.value.refresh_token is not None
     return answer.value.refresh_token
 
 
 async def test_refresh_tokens_are_issued_and_refused(world):
-    """Unless told otherwise a broker refuses them as Fyers does, and that is no verdict about a login."""
+    """By default a broker refuses them as Fyers does, which refuses no login."""
     token = await refresh_token(world, "XA00001")
 
     answer = await world.broker.renew_access_token(APP, token, Pin("1234"))
@@ -164,8 +164,8 @@ async def test_refresh_tokens_are_issued_and_refused(world):
     assert (answer.service, answer.code) == (BrokerService.LOGIN, -16)
 
 
-async def test_where_refresh_tokens_are_taken_one_brings_a_session(world):
-    """With its owner's PIN it brings a token of the same person that works, until 06:00 like every other, and the one before lives on."""
+async def test_an_accepted_refresh_token_brings_a_session(world):
+    """The token works until 06:00 like every other, and the earlier token stays valid."""
     old = await world.credential("asha", "XA00001")
     token = await refresh_token(world, "XA00001")
     await world.offer_renewals()
@@ -180,7 +180,7 @@ async def test_where_refresh_tokens_are_taken_one_brings_a_session(world):
 
 
 async def test_each_wrong_renewal_has_its_code(world):
-    """A made-up token, another app's, and a wrong PIN have codes of their own."""
+    """An invented token, another app's token and a wrong PIN differ."""
     token = await refresh_token(world, "XA00001")
     await world.offer_renewals()
 
@@ -191,8 +191,8 @@ async def test_each_wrong_renewal_has_its_code(world):
     assert outcome_of(wrong_pin) is RenewalOutcome.WRONG_PIN
 
 
-async def test_a_renewed_session_may_be_refused_by_every_service(world):
-    """A token can look well and be dead from the beginning."""
+async def test_every_service_may_refuse_a_renewed_session(world):
+    """This was reported of the real broker."""
     old = await world.credential("asha", "XA00001")
     token = await refresh_token(world, "XA00001")
     await world.offer_renewals(refused_tokens=True)
@@ -205,7 +205,7 @@ async def test_a_renewed_session_may_be_refused_by_every_service(world):
 
 
 async def test_a_new_login_works_and_the_old_token_does_not(world):
-    """After the end of a session the next login works, and calls with the old token are refused on."""
+    """Calls with the old token are still refused."""
     old = await world.credential("asha", "XA00001")
     await world.make("XA00001", AccountState.EXPIRED)
     await world.broker.check_data(old)
@@ -216,16 +216,16 @@ async def test_a_new_login_works_and_the_old_token_does_not(world):
     assert isinstance(await world.broker.check_data(old), LoginRefused)
 
 
-async def test_signing_out_ends_the_token(world):
-    """After signing out the token is refused."""
+async def test_signing_out_revokes_the_token(world):
+    """Other sessions of the account stay valid."""
     asha = await world.credential("asha", "XA00001")
 
     assert await world.broker.sign_out(asha) == Answered(None)
     assert isinstance(await world.broker.check_data(asha), LoginRefused)
 
 
-async def test_a_symbol_that_does_not_exist_is_a_bad_request(world):
-    """History of an unknown symbol is refused as a request; among quotes it is absent."""
+async def test_an_unknown_symbol_is_a_bad_request(world):
+    """This holds for history; among quotes it is absent."""
     asha = await world.credential("asha", "XA00001")
     now = world.clock.now()
 
@@ -237,8 +237,8 @@ async def test_a_symbol_that_does_not_exist_is_a_bad_request(world):
     assert [quote.symbol for quote in quotes.value] == [SBIN]
 
 
-async def test_both_name_the_same_bounds(clock, client):
-    """The broker in memory promises no more than the real one."""
+async def test_both_have_the_same_bounds(clock, client):
+    """The fake must not allow more than the real client."""
     fake = FakeWorld(clock).broker
 
     assert fake.quotes_per_call == client.quotes_per_call == 50

@@ -45,15 +45,12 @@ HTML = "<!DOCTYPE html><html><title>your access token has expired, please login<
 
 
 def cloudflare_page(status: int) -> ScriptedReply:
-    """Return a page of the edge, whose words speak of a login and mean nothing."""
+    """Return a page of Cloudflare whose text mentions a login without meaning one."""
     return ScriptedReply(status, HTML, "text/html")
 
 
-# ---- what is asked, and what comes of it
-
-
 async def test_a_call_carries_app_and_token_in_fyers_form(server, client, credential):
-    """The Authorization header is app id, colon, token; the token is nowhere else in the request."""
+    """The header is ``<app id>:<token>``, and the token is nowhere else."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(credential) == Answered(None)
@@ -66,7 +63,7 @@ async def test_a_call_carries_app_and_token_in_fyers_form(server, client, creden
 
 
 async def test_cookies_are_not_sent_back(server, client, credential):
-    """What one account's answer sets as a cookie never travels with another account's call."""
+    """A cookie from one account's answer must not reach another account's call."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS, headers={"Set-Cookie": "__cf_bm=abc; Path=/"}))
 
     await client.check_trading(credential)
@@ -76,7 +73,7 @@ async def test_cookies_are_not_sent_back(server, client, credential):
 
 
 async def test_the_profile_gives_the_fyers_id_alone(server, client, credential):
-    """Of a profile only the Fyers id is kept."""
+    """The other data of a profile is personal."""
     data = {"fy_id": "XA00001", "name": "ASHA", "email_id": "a@example.com", "PAN": "ABCDE1234F"}
     server.always(
         "/api/v3/profile", ScriptedReply(body={"s": "ok", "code": 200, "message": "", "data": data})
@@ -86,7 +83,7 @@ async def test_the_profile_gives_the_fyers_id_alone(server, client, credential):
 
 
 async def test_an_ampersand_stays_in_its_symbol(server, client, credential):
-    """``M&M`` is asked for as one symbol, and its quote is found again."""
+    """``M&M`` is sent as one symbol and its quote is found."""
     item = {"n": "NSE:M&M-EQ", "s": "ok", "v": {"lp": 3012.5, "volume": 1200, "tt": "1795406100"}}
     server.always("/data/quotes", ScriptedReply(body={"s": "ok", "code": 200, "d": [item]}))
 
@@ -98,7 +95,7 @@ async def test_an_ampersand_stays_in_its_symbol(server, client, credential):
 
 
 async def test_too_many_symbols_are_a_mistake_of_the_caller(client, credential):
-    """More symbols than Fyers takes are an error here, not fewer quotes without a word; none at all cost no call."""
+    """Fewer quotes would hide the mistake; no symbols need no call."""
     with pytest.raises(ValueError, match="51 symbols"):
         await client.quotes(credential, [SBIN] * 51)
 
@@ -106,7 +103,7 @@ async def test_too_many_symbols_are_a_mistake_of_the_caller(client, credential):
 
 
 async def test_history_is_requested_in_epoch_seconds(server, client, credential):
-    """A range is sent as epoch seconds, and only candles that open within it are returned, in order."""
+    """Only candles that open within the range are returned, in order."""
     start = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
     opens = [int(start.timestamp()) + 300 * step for step in (1, 0, 2, -1)]
     rows = [[opened, 10.0, 12.0, 9.0, 11.0, 100] for opened in opens]
@@ -146,7 +143,7 @@ async def test_a_market_status_confirms_the_session(server, client, credential):
 
 
 async def test_signing_out_posts_null(server, client, credential):
-    """Sign-out sends the literal null, as the official SDK does."""
+    """The official SDK sends the literal null."""
     server.always(
         "/api/v3/logout",
         ScriptedReply(body={"s": "ok", "code": 200, "message": "you are successfully logged out"}),
@@ -157,7 +154,7 @@ async def test_signing_out_posts_null(server, client, credential):
 
 
 async def test_an_auth_code_is_exchanged_with_a_hash(server, client):
-    """The exchange sends the hash of app id and secret, never the secret, and no Authorization."""
+    """The secret itself and an Authorization header are never sent."""
     answer = {"s": "ok", "code": 200, "message": "", "access_token": CANARY, "refresh_token": "re.fre.sh"}
     server.always("/api/v3/validate-authcode", ScriptedReply(body=answer))
 
@@ -175,7 +172,7 @@ async def test_an_auth_code_is_exchanged_with_a_hash(server, client):
 
 
 async def test_an_exchange_is_never_retried(server, client):
-    """An auth code is good once, so a failed exchange is told and not tried again."""
+    """An auth code is valid once."""
     server.next("/api/v3/validate-authcode", cloudflare_page(502), cloudflare_page(502))
 
     answer = await client.exchange_auth_code(APP, AuthCode("one-use"))
@@ -188,7 +185,7 @@ RENEW = "/api/v3/validate-refresh-token"
 
 
 async def test_a_renewal_is_requested_with_a_hash(server, client):
-    """Token, PIN and the hash of app id and secret go in the body; the answer has an access token and nothing else."""
+    """Token, PIN and hash are in the body, and no header holds a secret."""
     server.always(RENEW, ScriptedReply(body={"s": "ok", "code": 200, "message": "", "access_token": CANARY}))
 
     answer = await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("739146"))
@@ -225,7 +222,7 @@ async def test_a_renewal_is_requested_with_a_hash(server, client):
     ],
 )
 async def test_a_renewal_is_sent_once(server, client, say, expected):
-    """A refusal, an outage and a broken line are told as what they are, and a wrong PIN is never sent twice."""
+    """A wrong PIN that is sent twice could lock the account."""
     server.always(RENEW, say)
 
     assert await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("1234")) == expected
@@ -233,7 +230,7 @@ async def test_a_renewal_is_sent_once(server, client, say, expected):
 
 
 async def test_a_bad_auth_code_is_a_refused_request(server, client):
-    """-437 tells the person to log in once more; no session is touched."""
+    """-437 asks the user to log in again and touches no session."""
     server.always(
         "/api/v3/validate-authcode",
         ScriptedReply(400, {"s": "error", "code": -437, "message": "invalid auth code"}),
@@ -245,7 +242,7 @@ async def test_a_bad_auth_code_is_a_refused_request(server, client):
 
 
 def test_the_login_page_gets_the_redirect_address_whole():
-    """Redirect address and state are encoded, so a query in the address survives."""
+    """A query in the address must survive the encoding."""
     url = login_url("https://api-t1.fyers.in/api/v3/", APP, "a b&c")
 
     assert url == (
@@ -255,11 +252,8 @@ def test_the_login_page_gets_the_redirect_address_whole():
     )
 
 
-# ---- refusals, troubles, and the difference
-
-
 async def test_a_clear_refusal_is_not_retried(server, client, credential):
-    """A refusal code with 401 is a refused login; one request was made."""
+    """A refusal code with 401 is a refused login after one request."""
     server.always(
         "/data/marketStatus",
         ScriptedReply(401, {"message": "Please provide valid token", "code": -15, "s": "error"}),
@@ -298,7 +292,7 @@ async def test_a_clear_refusal_is_not_retried(server, client, credential):
     ],
 )
 async def test_a_failure_of_fyers_is_unavailable(server, client, credential, say, cause, requests):
-    """Whatever is not Fyers' clear word is `Unavailable`, and repeated only where it may pass in a moment."""
+    """Only failures that may pass at once are retried."""
     server.always("/api/v3/funds", say)
 
     answer = await client.check_trading(credential)
@@ -308,14 +302,14 @@ async def test_a_failure_of_fyers_is_unavailable(server, client, credential, say
 
 
 async def test_a_short_failure_is_retried(server, client, credential):
-    """A broken connection and a 502 before a good answer cost nothing but time."""
+    """An interrupted connection and a 502 before a good answer cost only time."""
     server.next("/api/v3/funds", ScriptedReply(how="reset"), cloudflare_page(502), ScriptedReply(body=FUNDS))
 
     assert await client.check_trading(credential) == Answered(None)
 
 
 async def test_a_call_without_an_answer_times_out(server, client_for, credential):
-    """A call without an answer ends as a time-out, is not repeated, and so holds its caller once."""
+    """It is not retried, so that its caller waits once."""
     server.always("/api/v3/funds", ScriptedReply(how="hang"))
 
     async with client_for(server.url, timeout_s=0.2) as client:
@@ -326,7 +320,7 @@ async def test_a_call_without_an_answer_times_out(server, client_for, credential
 
 
 async def test_a_refused_connection_is_unavailable(client_for, credential):
-    """A refused connection is `Unavailable`, and nothing is raised."""
+    """No method raises for a failure of the network."""
     async with client_for("http://127.0.0.1:9") as client:
         answer = await client.check_trading(credential)
 
@@ -334,14 +328,14 @@ async def test_a_refused_connection_is_unavailable(client_for, credential):
 
 
 async def test_a_closed_client_is_unavailable(server, client, credential):
-    """After `close` a call ends as `Unavailable` instead of an error."""
+    """A late call during the shutdown must not raise."""
     await client.close()
 
     assert await client.check_trading(credential) == Unavailable(BrokerService.TRADING, cause="closed")
 
 
 async def test_an_endless_reply_is_cut_off(server, client, credential):
-    """A body larger than the bound is not read to its end."""
+    """A body over the limit is not read to its end."""
     server.always("/api/v3/funds", ScriptedReply(how="endless"))
 
     answer = await client.check_trading(credential)
@@ -349,8 +343,8 @@ async def test_an_endless_reply_is_cut_off(server, client, credential):
     assert answer == Unavailable(BrokerService.TRADING, cause="too_large")
 
 
-async def test_a_permission_that_is_missing_is_no_refused_login(server, client, credential):
-    """-403 concerns the app; the login stays."""
+async def test_a_missing_permission_refuses_no_login(server, client, credential):
+    """-403 concerns the app, and the session stays."""
     body = {"s": "error", "code": -403, "message": "You do not have permission to access this application"}
     server.always("/api/v3/funds", ScriptedReply(403, body))
 
@@ -359,12 +353,9 @@ async def test_a_permission_that_is_missing_is_no_refused_login(server, client, 
     assert answer == NotPermitted(BrokerService.TRADING, -403, 403, body["message"])
 
 
-# ---- the credential, at the moment of sending
-
-
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_an_expired_session_sends_nothing(server, client, clock, is_over):
-    """With a closed lease, or past the known end, no request leaves."""
+    """This holds for a closed lease and for the expiry time."""
     credential = make_credential()
     if is_over:
         credential.lease.is_over = True
@@ -376,7 +367,7 @@ async def test_an_expired_session_sends_nothing(server, client, clock, is_over):
 
 
 async def test_calls_that_wait_are_dropped_at_expiry(server, client_for, clock, credential):
-    """Calls in the queue when the lease closes never reach Fyers."""
+    """A queued call must not reach Fyers after the lease is closed."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     async with client_for(server.url, pacing=PacingLimits(per_second=2)) as client:
         calls = [asyncio.create_task(client.check_trading(credential)) for _ in range(4)]
@@ -394,7 +385,7 @@ async def test_calls_that_wait_are_dropped_at_expiry(server, client_for, clock, 
 
 
 async def test_an_expired_session_is_not_retried(server, client, credential):
-    """A call that failed while the session ended is not sent again."""
+    """The session ended while its call failed."""
     server.next("/api/v3/funds", ScriptedReply(502, HTML, "text/html", how="hang"), ScriptedReply(body=FUNDS))
     call = asyncio.create_task(client.check_trading(credential))
     await server.wait_for(1)
@@ -407,7 +398,7 @@ async def test_an_expired_session_is_not_retried(server, client, credential):
 
 
 async def test_only_verification_is_sent_during_verification(server, client, credential):
-    """While the lease is in doubt an ordinary call stays here and the second look goes out."""
+    """Other calls would use a token that may be refused."""
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     credential.lease.is_under_verification = True
 
@@ -426,7 +417,7 @@ async def test_only_verification_is_sent_during_verification(server, client, cre
     ],
 )
 async def test_an_impossible_header_is_not_sent(server, client, parts):
-    """App ids and tokens with spaces, line ends or foreign letters are not sent; the library would quote them in its error."""
+    """The HTTP library would quote the token in its error."""
     with capture_logs() as logs:
         answer = await client.check_trading(make_credential(**parts))
 
@@ -436,11 +427,8 @@ async def test_an_impossible_header_is_not_sent(server, client, parts):
     assert CANARY not in repr(logs)
 
 
-# ---- limits
-
-
 async def test_a_429_pauses_its_account_alone(server, client, clock, credential):
-    """Calls of a limited account are answered here until its rest is over; another account goes on."""
+    """Calls of the account return at once, and another account is served."""
     limited = {"s": "error", "code": 429, "message": "request limit reached"}
     server.next("/data/marketStatus", ScriptedReply(429, limited, headers={"Retry-After": "5"}))
     server.always("/data/marketStatus", ScriptedReply(body=STATUS))
@@ -471,7 +459,7 @@ async def test_a_429_pauses_its_account_alone(server, client, clock, credential)
     ],
 )
 async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
-    """Four shapes of 429, and an empty one, all mean: wait."""
+    """Logs show four bodies, and an empty one is possible."""
     server.always("/data/marketStatus", say)
 
     answer = await client.check_data(credential)
@@ -482,7 +470,7 @@ async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
 
 
 async def test_a_call_with_a_long_wait_returns_at_once(server, client_for, clock, credential):
-    """Once the minute is used up a call is answered with the time to wait, and nothing is queued for it."""
+    """It names the seconds to wait, and nothing is queued."""
     server.always("/data/marketStatus", ScriptedReply(body=STATUS))
     async with client_for(server.url, pacing=PacingLimits(per_second=5, per_minute=3)) as client:
         for _ in range(3):
@@ -494,7 +482,7 @@ async def test_a_call_with_a_long_wait_returns_at_once(server, client_for, clock
 
 
 async def test_a_hanging_account_uses_few_connections(server, client, clock, credential):
-    """Of many calls of an account whose calls hang, few are under way; another account is served."""
+    """Another account is served meanwhile."""
     server.always("/data/marketStatus", ScriptedReply(how="hang", body=STATUS))
     server.always("/api/v3/funds", ScriptedReply(body=FUNDS))
     calls = [asyncio.create_task(client.check_data(credential)) for _ in range(8)]
@@ -512,11 +500,8 @@ async def test_a_hanging_account_uses_few_connections(server, client, clock, cre
     assert len(server.received) == 5
 
 
-# ---- holding everybody back
-
-
 async def test_an_outage_stops_calls_until_a_probe_succeeds(server, client, clock):
-    """In an outage seen by several accounts calls are held back, until a single probe is answered."""
+    """Several accounts must see the outage."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
     server.always("/api/v3/funds", cloudflare_page(502))
     with capture_logs() as logs:
@@ -542,7 +527,7 @@ async def test_an_outage_stops_calls_until_a_probe_succeeds(server, client, cloc
 
 
 async def test_half_of_the_accounts_failing_stops_no_calls(server, client, clock):
-    """Rows of failures that come by chance, while others are answered all the time, stop nobody's calls."""
+    """Failures in a row by chance are no outage while others are answered."""
     failing = [make_credential(f"user{n}", f"XU{n:05}") for n in range(6)]
     healthy = make_credential("bela", "XB00002")
     server.always("/api/v3/funds", cloudflare_page(502))
@@ -556,7 +541,7 @@ async def test_half_of_the_accounts_failing_stops_no_calls(server, client, clock
 
 
 async def test_failures_of_one_account_stop_no_others(server, client_for, credential):
-    """However often one account fails, another one's call is sent."""
+    """An outage needs failures of several accounts."""
     server.always("/api/v3/funds", cloudflare_page(502))
     async with client_for(server.url, pacing=ROOMY) as client:
         for _ in range(10):
@@ -569,7 +554,7 @@ async def test_failures_of_one_account_stop_no_others(server, client_for, creden
 
 @pytest.mark.parametrize("status", [403, 429])
 async def test_cloudflare_blocks_of_several_accounts_stop_all(server, client, status):
-    """Pages of the edge for several accounts are taken as a ban of this address: nobody asks on."""
+    """They mean a ban of this server's address, which further calls lengthen."""
     server.always("/data/marketStatus", cloudflare_page(status))
     for n in range(3):
         await client.check_data(make_credential(f"user{n}", f"XU{n:05}"))
@@ -582,7 +567,7 @@ async def test_cloudflare_blocks_of_several_accounts_stop_all(server, client, st
 
 
 async def test_one_blocked_account_pauses_alone(server, client, credential):
-    """A page of the edge for one account alone rests that account only."""
+    """One block is no proof of a ban."""
     server.next("/data/marketStatus", cloudflare_page(429))
     server.always("/data/marketStatus", ScriptedReply(body=STATUS))
 
@@ -596,7 +581,7 @@ async def test_one_blocked_account_pauses_alone(server, client, credential):
 
 
 async def test_a_cancelled_probe_is_replaced(server, client, clock):
-    """When the one probe is cancelled, the next caller becomes the probe."""
+    """The next caller becomes the probe."""
     accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
     server.always("/api/v3/funds", cloudflare_page(502))
     for account in accounts:
@@ -617,11 +602,8 @@ async def test_a_cancelled_probe_is_replaced(server, client, clock):
     assert await client.check_trading(accounts[1]) == Answered(None)
 
 
-# ---- loud and silent
-
-
 async def test_an_unreadable_reply_is_logged_once(server, client, credential):
-    """An ok in an unknown form is reported with keys and types, once, without a value of it."""
+    """The line has keys and types and no value."""
     body = {"s": "ok", "code": 200, "message": "", "data": {"fyId": CANARY}}
     server.always("/api/v3/profile", ScriptedReply(body=body))
     with capture_logs() as logs:
@@ -636,8 +618,8 @@ async def test_an_unreadable_reply_is_logged_once(server, client, credential):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 422, 429, 500])
-async def test_no_secret_comes_back_out(server, client_for, credential, status):
-    """Even a Fyers that echoes token, hash, secret and code gives none of them to results or logs."""
+async def test_an_echoed_secret_is_dropped(server, client_for, credential, status):
+    """Fyers may repeat a token, hash, secret or code in its message."""
     code, refresh, pin = AuthCode("auth-code-canary"), RefreshToken("refresh-canary"), Pin("pin-canary")
     proof = hashlib.sha256(b"HULLWATCH-100:simulator").hexdigest()
     secrets = (CANARY, "auth-code-canary", "refresh-canary", "pin-canary", proof)
@@ -659,8 +641,8 @@ async def test_no_secret_comes_back_out(server, client_for, credential, status):
         assert not any(secret in shown for secret in secrets)
 
 
-async def test_every_request_is_observed_and_nothing_else(server, client_for, credential):
-    """Metrics hear of each request that was sent, with how it ended, and of none that was not."""
+async def test_every_sent_request_is_counted(server, client_for, credential):
+    """A call that was not sent must not appear in the metrics."""
     seen = []
     server.next("/api/v3/funds", cloudflare_page(502), ScriptedReply(body=FUNDS))
     async with client_for(
@@ -674,7 +656,7 @@ async def test_every_request_is_observed_and_nothing_else(server, client_for, cr
 
 
 async def test_requests_of_a_session_are_counted_for_its_user(server, client_for, credential):
-    """Whoever counts by account hears of each request that was sent with the account's token, and how it ended."""
+    """Admins see the calls of each account."""
     seen = []
     server.next("/api/v3/funds", cloudflare_page(502), ScriptedReply(body=FUNDS))
     async with client_for(
@@ -689,19 +671,17 @@ async def test_requests_of_a_session_are_counted_for_its_user(server, client_for
 
 
 async def test_circuits_are_reported_by_name(client):
-    """Both circuits stand in the report, closed while all is well."""
+    """Both are closed while all is well."""
     assert {report.name for report in client.circuits()} == {"circuit_open", "cloudflare_blocked"}
     assert all(report.opened_at is None and report.retry_after_s == 0 for report in client.circuits())
 
-
-# ---- symbol masters
 
 ROW = "10100000003045,STATE BANK OF INDIA,0,1,0.05,INE062A01020,0915-1530|1815-1915:,2025-05-15,,NSE:SBIN-EQ,10,10,3045,SBIN,3045,-1.0,XX,10100000003045,None,1,3.6"
 BSE_ROW = ROW.replace("NSE:SBIN-EQ,10,10", "BSE:SBIN-A,12,10").replace("10100000003045", "12100000500112")
 
 
 async def test_instruments_come_from_both_exchanges(server, client):
-    """The two cash markets' files become one list."""
+    """The files of the two cash markets become one list."""
     server.always(
         "/sym_details/NSE_CM.csv",
         ScriptedReply(body=f"{ROW}\nbroken\n{ROW.replace('SBIN-EQ', 'TCS-EQ')}\n", content_type="text/csv"),
@@ -726,8 +706,8 @@ async def test_instruments_come_from_both_exchanges(server, client):
         (cloudflare_page(404), "http_404"),
     ],
 )
-async def test_half_of_the_instruments_is_none(server, client, say, cause):
-    """When one file cannot be had, the answer is a failure and not the other file alone."""
+async def test_a_failed_file_gives_no_instruments(server, client, say, cause):
+    """A list of one exchange would look like delisted symbols."""
     server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=ROW, content_type="text/csv"))
     server.always("/sym_details/BSE_CM.csv", say)
 
@@ -737,8 +717,8 @@ async def test_half_of_the_instruments_is_none(server, client, say, cause):
     assert answer.cause == cause
 
 
-async def test_a_market_may_list_nothing_but_the_nse_does(server, client):
-    """An empty file of the BSE adds nothing; an empty one of the NSE is no answer."""
+async def test_only_an_empty_nse_file_is_a_failure(server, client):
+    """The file of the BSE may be empty."""
     server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=ROW, content_type="text/csv"))
     server.always("/sym_details/BSE_CM.csv", ScriptedReply(body=b"", content_type="text/csv"))
     assert [instrument.symbol for instrument in (await client.instruments()).value] == [SBIN]

@@ -47,8 +47,8 @@ def error(code: object, message: str = "text that decides nothing") -> bytes:
     return json.dumps({"s": "error", "code": code, "message": message}).encode()
 
 
-def said(result: object) -> str:
-    """Return the kind of a verdict in one word."""
+def kind_of(result: object) -> str:
+    """Return the kind of a result in one word."""
     names = {
         Answered: "answered",
         LoginRefused: "login",
@@ -90,19 +90,19 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
         is_believable = status == 200 or (400 <= status <= 499 and status not in {401, 403})
         return "request" if is_believable else "trouble"
     if call is CallKind.RENEW_ACCESS_TOKEN:
-        # What is said of a wrong PIN is on no record, so any no may be that.
+        # What is kind_of of a wrong PIN is on no record, so any no may be that.
         return "request" if status == 200 or 400 <= status <= 499 else "trouble"
     return "request" if status == 422 and not is_login_call else "trouble"
 
 
 def test_every_code_means_what_the_documents_say():
-    """The classifier agrees with an oracle of its own on all combinations; none is left out."""
+    """All codes with all statuses on all calls agree with an independent list of rules."""
     assert set(CODES) | set(LOGIN_CODES) | set(HISTORY_CODES) <= set(ALL_CODES) | set(range(-349, -333))
 
     wrong = [
         (call.name, status, code, verdict, expected)
         for call, status, code in product(CallKind, STATUSES, {*ALL_CODES, *range(-349, -333)})
-        if (verdict := said(classify(call, Reply(status, error(code)))))
+        if (verdict := kind_of(classify(call, Reply(status, error(code)))))
         != (expected := oracle(call, status, code))
     ]
 
@@ -295,8 +295,8 @@ def test_every_code_means_what_the_documents_say():
         (CallKind.FUNDS, 200, None, Unavailable(BrokerService.TRADING, "not_fyers", 200)),
     ],
 )
-def test_known_replies_are_read_as_meant(call, status, body, expected):
-    """Replies recorded from the service, and their near misses, get exactly this verdict."""
+def test_recorded_replies_have_their_meaning(call, status, body, expected):
+    """They come from logs of the real service, with near misses added."""
     assert classify(call, Reply(status, json.dumps(body).encode())) == expected
 
 
@@ -318,7 +318,7 @@ def test_known_replies_are_read_as_meant(call, status, body, expected):
     ],
 )
 def test_pages_and_fragments_are_unavailable(status, body, cause):
-    """Whatever the edge, a proxy or a broken line sends is trouble, named by status."""
+    """Cloudflare, a proxy or an interrupted connection sent them, and the cause names the status."""
     assert classify(CallKind.QUOTES, Reply(status, body, "text/html")) == Unavailable(
         BrokerService.DATA, cause, status
     )
@@ -339,16 +339,16 @@ def test_pages_and_fragments_are_unavailable(status, body, cause):
         ("99999999999", 86_400.0),
     ],
 )
-def test_a_time_to_wait_is_used_when_it_is_one(header, seconds):
-    """``Retry-After`` counts when it is a sensible number of seconds; else a limit rests a minute."""
+def test_a_usable_retry_time_is_used(header, seconds):
+    """Without a sensible ``Retry-After`` a limit pauses for a minute."""
     reply = Reply(429, b"", retry_after=header)
 
     assert retry_after_s(reply) == seconds
     assert classify(CallKind.QUOTES, reply) == RateLimited(BrokerService.DATA, seconds or 60.0)
 
 
-def test_fyers_sentence_is_kept_short_and_printable():
-    """A refused request carries Fyers' sentence without line ends and control characters, shortened."""
+def test_fyers_message_is_short_and_printable():
+    """People read it, so it has no line breaks and no control characters."""
     result = classify(CallKind.QUOTES, Reply(400, error(-50, "bad\r\ninput\x1b[31m " + "x" * 1000)))
 
     assert result.message.startswith("bad input[31m xxx")
@@ -357,7 +357,7 @@ def test_fyers_sentence_is_kept_short_and_printable():
 
 @pytest.mark.parametrize("body", [error(429), error(-16), b'{"s":"ok"}'])
 def test_only_pages_are_signs_of_cloudflare(body):
-    """403 and 429 speak of the edge when no word of Fyers comes with them."""
+    """403 and 429 in Fyers' form come from Fyers."""
     assert is_cloudflare_block(Reply(403, b"<html>"))
     assert is_cloudflare_block(Reply(429, b""))
     assert not is_cloudflare_block(Reply(429, body))
@@ -367,9 +367,9 @@ def test_only_pages_are_signs_of_cloudflare(body):
 @pytest.mark.parametrize(
     ("status", "body", "kind"), [(200, b"a,b", "answered"), (429, b"x", "limit"), (404, b"x", "trouble")]
 )
-def test_a_public_file_is_answered_whole_or_not(status, body, kind):
-    """A file counts with 200 alone."""
-    assert said(classify_file(CallKind.SYMBOL_MASTER, Reply(status, body))) == kind
+def test_a_public_file_needs_status_200(status, body, kind):
+    """A part of the file or a redirect is a failure."""
+    assert kind_of(classify_file(CallKind.SYMBOL_MASTER, Reply(status, body))) == kind
 
 
 json_values = st.recursive(
@@ -388,7 +388,7 @@ replies = st.builds(Reply, st.integers(0, 999), bodies | shaped, st.text(), st.t
 @NO_DEADLINE
 @given(st.sampled_from(CallKind), replies)
 def test_no_reply_breaks_the_classifier(call, reply):
-    """Any status with any bytes gives one verdict, for the service that was asked."""
+    """Any status with any bytes gives one result for the called service."""
     result = classify(call, reply)
 
     assert isinstance(result, Answered | BrokerFailure)
@@ -398,7 +398,7 @@ def test_no_reply_breaks_the_classifier(call, reply):
 @NO_DEADLINE
 @given(st.sampled_from(CallKind), replies)
 def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
-    """Nothing but Fyers' form, with one of four codes and HTTP 401, on a call with a token, refuses a login."""
+    """Anything else could log users out by mistake."""
     result = classify(call, reply)
 
     if isinstance(result, LoginRefused):
@@ -418,14 +418,14 @@ def test_a_login_is_refused_by_a_refusal_code_with_401_alone(call, reply):
     st.text() | st.sampled_from(["text/html", "application/json"]),
 )
 def test_messages_never_decide(call, status, code, message, content_type):
-    """Another sentence or content type gives the same verdict."""
+    """Another message or content type gives the same result."""
     plain = classify(call, Reply(status, error(code)))
     worded = classify(call, Reply(status, error(code, message), content_type))
 
-    assert said(worded) == said(plain)
+    assert kind_of(worded) == kind_of(plain)
     assert getattr(worded, "cause", None) == getattr(plain, "cause", None)
 
 
-def test_a_body_stays_out_of_what_is_shown():
-    """A reply shows neither body nor what is in it."""
+def test_a_body_stays_out_of_repr():
+    """It can hold a token."""
     assert "canary" not in repr(Reply(200, b'{"access_token":"canary"}'))

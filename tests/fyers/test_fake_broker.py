@@ -21,7 +21,7 @@ APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/b
 
 
 async def test_a_refused_token_stays_refused_after_a_login():
-    """A login brings a token that works, while the one from before stays refused."""
+    """The login brings a token that works."""
     clock = FakeClock()
     broker = FakeBroker(clock)
     old = broker.credential("asha", "XA00001")
@@ -37,8 +37,8 @@ async def test_a_refused_token_stays_refused_after_a_login():
     assert isinstance(await broker.check_data(old), LoginRefused)
 
 
-async def test_an_auth_code_is_good_once():
-    """The second exchange of a code, and any unknown code, is refused as a request, not as a login."""
+async def test_an_auth_code_is_valid_once():
+    """A used or unknown code is refused as a request, not as a login."""
     broker = FakeBroker(FakeClock())
     code = broker.issue_auth_code("XA00001")
     await broker.exchange_auth_code(APP, code)
@@ -48,7 +48,7 @@ async def test_an_auth_code_is_good_once():
 
 
 async def test_a_closed_lease_sends_nothing():
-    """With the lease closed or the known end reached, the broker hears nothing."""
+    """The call is recorded as unsent, as in the real client."""
     clock = FakeClock()
     broker = FakeBroker(clock)
     closed, old = broker.credential("asha", "XA00001"), broker.credential("bela", "XB00002")
@@ -61,8 +61,8 @@ async def test_a_closed_lease_sends_nothing():
     assert [call.user_id for call in broker.unsent] == ["asha", "bela"]
 
 
-async def test_each_account_has_its_own_trouble():
-    """A hanging account waits alone, a limited one is told to wait, a third is served."""
+async def test_each_account_has_its_own_state():
+    """One account hangs, one is limited, and a third is served."""
     clock = FakeClock()
     broker = FakeBroker(clock)
     hanging, limited, well = (broker.credential(name, name.upper()) for name in ("asha", "bela", "chand"))
@@ -77,8 +77,8 @@ async def test_each_account_has_its_own_trouble():
     assert await slow == Unavailable(BrokerService.DATA, cause="timeout")
 
 
-async def test_a_queued_failure_is_given_once():
-    """A scripted one-time refusal meets exactly one call, of its service."""
+async def test_a_queued_failure_is_used_once():
+    """It affects one call to its service."""
     broker = FakeBroker(FakeClock())
     asha = broker.credential("asha", "XA00001")
     broker.queue("XA00001", refusal(BrokerService.DATA))
@@ -88,8 +88,8 @@ async def test_a_queued_failure_is_given_once():
     assert await broker.check_data(asha) == Answered(None)
 
 
-def test_a_token_may_be_given_a_short_life():
-    """A token's stated end follows the lifetime asked for."""
+def test_a_token_can_have_a_short_lifetime():
+    """The expiry in the token follows the requested lifetime."""
     clock = FakeClock()
     token = FakeBroker(clock).issue_token("XA00001", lifetime=timedelta(minutes=5))
 

@@ -55,7 +55,7 @@ def item(symbol: Symbol = SBIN, /, **values: object) -> dict[str, object]:
 
 
 def test_a_documented_quote_is_read_whole():
-    """Every field of a quote finds its place, in INR and UTC."""
+    """Prices are in INR and times in UTC."""
     (quote,) = read_quotes(quotes_body(item()), [SBIN]).quotes
 
     assert quote == Quote(
@@ -75,14 +75,14 @@ def test_a_documented_quote_is_read_whole():
 
 
 def test_an_index_has_no_volume():
-    """The 0 that Fyers writes for an index's volume is none."""
+    """Fyers writes 0 for the volume of an index."""
     (quote,) = read_quotes(quotes_body(item(NIFTY, volume=0)), [NIFTY]).quotes
 
     assert quote.volume is None
 
 
-def test_an_item_with_its_own_error_costs_only_itself():
-    """Inside an ok answer an item may be an error; the others are good, and its code is kept."""
+def test_an_error_item_leaves_other_quotes():
+    """Its code is kept."""
     bad = {"n": "NSE:NIFTY50-INDEX", "s": "error", "v": {"code": -300, "errmsg": "invalid symbol"}}
 
     read = read_quotes(quotes_body(bad, item()), [SBIN, NIFTY])
@@ -92,7 +92,7 @@ def test_an_item_with_its_own_error_costs_only_itself():
 
 
 def test_an_answer_of_errors_alone_is_an_answer():
-    """When Fyers knows none of the symbols there are no quotes, and nothing is unreadable."""
+    """Fyers knows none of the symbols, which is not unreadable."""
     bad = {"n": "NSE:SBIN-EQ", "s": "error", "v": {"code": -300, "errmsg": "invalid symbol"}}
 
     assert read_quotes(quotes_body(bad), [SBIN]).quotes == ()
@@ -100,8 +100,8 @@ def test_an_answer_of_errors_alone_is_an_answer():
 
 
 @pytest.mark.parametrize("wrong", ["812.35", "", True, [812.35], {}, -1, 1e300, -0.05])
-def test_a_last_price_that_is_none_gives_no_quote(wrong):
-    """Text, booleans, lists and impossible numbers never become a price; other symbols are not harmed."""
+def test_an_impossible_last_price_gives_no_quote(wrong):
+    """Text must never become a price; other symbols are read."""
     read = read_quotes(quotes_body(item(lp=wrong), item(NIFTY)), [SBIN, NIFTY])
 
     assert [quote.symbol for quote in read.quotes] == [NIFTY]
@@ -110,14 +110,14 @@ def test_a_last_price_that_is_none_gives_no_quote(wrong):
 
 @pytest.mark.parametrize("missing", [None, 0, 0.0])
 def test_no_trade_yet_is_no_price(missing):
-    """Where Fyers has no last price the quote has `None`, never 0."""
+    """The price is `None` and never 0."""
     (quote,) = read_quotes(quotes_body(item(lp=missing, bid=0, ask=missing)), [SBIN]).quotes
 
     assert (quote.ltp, quote.bid, quote.ask) == (None, None, None)
 
 
-def test_quotes_nobody_asked_for_are_left_out():
-    """A quote for another symbol, and a second one for the same, are not passed on."""
+def test_quotes_of_other_symbols_are_left_out():
+    """A second quote of the same symbol is left out too."""
     read = read_quotes(quotes_body(item(), item(lp=1), item(NIFTY)), [SBIN])
 
     assert [(quote.symbol, quote.ltp) for quote in read.quotes] == [(SBIN, 812.35)]
@@ -136,7 +136,7 @@ def test_quotes_nobody_asked_for_are_left_out():
     ],
 )
 def test_an_answer_without_one_readable_item_is_unreadable(body):
-    """Nonsense in place of the list, or in all of it, is said to be unreadable instead of giving no quotes."""
+    """No quotes would look like unknown symbols."""
     with pytest.raises(Unreadable):
         read_quotes(body, [SBIN])
 
@@ -166,8 +166,8 @@ wild_items = st.fixed_dictionaries(
 @given(
     st.dictionaries(st.sampled_from(["d", "candles", "s"]), wild) | st.builds(quotes_body, wild_items, wild)
 )
-def test_hostile_quotes_never_become_hostile_numbers(body):
-    """Whatever JSON holds, a quote that comes out has plausible numbers or none."""
+def test_any_json_gives_plausible_numbers_or_none(body):
+    """The input is any JSON value in every field."""
     try:
         quotes = read_quotes(body, [SBIN]).quotes
     except Unreadable:
@@ -187,8 +187,8 @@ def test_hostile_quotes_never_become_hostile_numbers(body):
         assert quote.traded_at is None or quote.traded_at.year < 2100
 
 
-def test_history_keeps_what_lies_within_and_counts_what_it_leaves_out():
-    """Candles come in order, each once, within the range asked for; broken rows are counted."""
+def test_history_counts_the_rows_it_leaves_out():
+    """Candles within the range come in order, each once."""
     rows = [
         [EPOCH + 300, 10, 12, 9, 11, 5],
         [EPOCH, 10, 12, 9, 11, 5],
@@ -204,7 +204,7 @@ def test_history_keeps_what_lies_within_and_counts_what_it_leaves_out():
 
 
 def test_history_without_data_is_empty():
-    """``no_data`` has no candles, with or without a list."""
+    """``no_data`` may come with or without a list."""
     for body in ({"s": "no_data", "candles": []}, {"s": "no_data"}, {"s": "ok", "candles": []}):
         assert read_history(body, start=START, end=START).candles == ()
 
@@ -219,7 +219,7 @@ def test_history_without_data_is_empty():
     ],
 )
 def test_history_in_another_form_is_unreadable(body):
-    """An ok without candles, or with rows none of which is one, is not an empty history."""
+    """It must not look like an empty history."""
     with pytest.raises(Unreadable):
         read_history(body, start=START, end=START)
 
@@ -244,14 +244,14 @@ def test_history_in_another_form_is_unreadable(body):
         (read_market_status, {"marketStatus": "OPEN"}),
     ],
 )
-def test_what_is_not_there_is_not_made_up(read, body):
-    """A missing, empty or hostile value is unreadable."""
+def test_a_missing_value_is_unreadable(read, body):
+    """No value is replaced by a default."""
     with pytest.raises(Unreadable):
         read(body)
 
 
 def test_an_unreadable_answer_shows_its_shape_and_no_value():
-    """The error names keys and types; values and odd keys, which could be secrets, are masked."""
+    """Values and odd keys could be secrets."""
     secret = "eyJhbGciOiJIUzI1NiJ9.canary.sig"
     body = {"access_token": [secret], secret: 1, "d": [{"v": {"deep": {"er": 1}}}] * 3}
 
@@ -265,7 +265,7 @@ def test_an_unreadable_answer_shows_its_shape_and_no_value():
 
 
 def test_an_access_token_is_read_as_a_secret():
-    """The token of an exchange is a masked text from the first moment."""
+    """Its text is masked from the first moment."""
     assert read_access_token({"access_token": "abc.def.ghi"}) == AccessToken("abc.def.ghi")
 
 
@@ -273,7 +273,7 @@ def test_an_access_token_is_read_as_a_secret():
     "missing", [{}, *({"refresh_token": bad} for bad in (None, "", 7, "a b", "a\nb", "x" * 9000))]
 )
 def test_a_login_counts_without_its_refresh_token(missing):
-    """A refresh token that is not there, or cannot be one, is none; a good one is a secret."""
+    """A missing or impossible refresh token must not lose the login."""
     body = {"access_token": "abc.def.ghi"}
 
     assert read_fresh_login(body | missing) == FreshLogin(AccessToken("abc.def.ghi"), None)
@@ -296,7 +296,7 @@ def changed(column: int, value: str) -> str:
 
 
 def test_the_documented_row_of_a_symbol_master_is_read():
-    """Fyers' own sample row becomes an instrument."""
+    """The row is Fyers' own sample."""
     read = read_symbol_master(ROW.encode())
 
     assert read.bad_rows == 0
@@ -346,7 +346,7 @@ def test_an_index_needs_no_lot():
     ],
 )
 def test_a_bad_row_costs_one_row(line):
-    """Whatever is wrong with a line, its neighbours are read and it is counted."""
+    """Its neighbours are read, and it is counted."""
     neighbours = [changed(9, f"NSE:T{n}-EQ") for n in range(4)]
     body = "\n".join([*neighbours[:2], line, *neighbours[2:]]).encode("latin-1")
 
@@ -359,8 +359,8 @@ def test_a_bad_row_costs_one_row(line):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>\n<body>\nno\n</html>", ROW.encode() + b"\njunk\njunk", b"\x00" * 100]
 )
-def test_what_is_mostly_no_symbol_master_is_unreadable(body):
-    """A page, an empty file or a file of mostly bad rows gives no instruments at all."""
+def test_a_file_of_mostly_bad_rows_is_unreadable(body):
+    """A page or an empty file gives no instruments at all."""
     with pytest.raises(Unreadable):
         read_symbol_master(body)
 
@@ -376,6 +376,6 @@ def test_no_file_breaks_the_reader(body):
     assert len(read.instruments) > read.bad_rows
 
 
-def test_a_symbol_stands_in_the_list_once():
-    """A ticker that comes twice is kept once, the first time."""
+def test_a_symbol_is_listed_once():
+    """The first row counts."""
     assert len(read_symbol_master(f"{ROW}\n{ROW}\n{changed(9, 'NSE:TCS-EQ')}".encode()).instruments) == 2

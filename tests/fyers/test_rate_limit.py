@@ -40,7 +40,7 @@ pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61
 @NO_DEADLINE
 @given(limits, pauses)
 def test_reservations_stay_within_the_limits(pacing, gaps):
-    """However calls arrive, no second and no minute holds more turns than allowed, and turns are first come, first served."""
+    """No second and no minute has more than allowed, and the first caller is first."""
     pacer, now, turns = Pacer(pacing), 0.0, []
     for gap in gaps:
         now += gap
@@ -55,7 +55,7 @@ def test_reservations_stay_within_the_limits(pacing, gaps):
 @NO_DEADLINE
 @given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
 def test_delayed_sendings_stay_within_the_limits(pacing, delays):
-    """With any delay between a turn and its sending, what is really sent stays within the limits."""
+    """The delay between the reservation and the sending may be of any length."""
     pacer, now, sent = Pacer(pacing), 0.0, []
     for delay in delays:
         pacer.reserve(now, NOON, longest_wait_s=1e9)
@@ -69,14 +69,14 @@ def test_delayed_sendings_stay_within_the_limits(pacing, delays):
 
 
 def test_a_call_within_the_limit_does_not_wait():
-    """Up to the limit nobody waits; the next one waits for the window to move."""
+    """The next call waits until the window has moved."""
     pacer = Pacer(PacingLimits(per_second=2))
 
     assert [pacer.reserve(0.0, NOON) for _ in range(5)] == [0.0, 0.0, 1.0, 1.0, 2.0]
 
 
 def test_a_wait_that_is_too_long_reserves_nothing():
-    """Who is told to come later has used up nothing."""
+    """A call that gives up must not use the limit."""
     pacer = Pacer(PacingLimits(per_second=9, per_minute=2))
     pacer.reserve(0.0, NOON)
     pacer.reserve(0.0, NOON)
@@ -87,7 +87,7 @@ def test_a_wait_that_is_too_long_reserves_nothing():
 
 
 def test_a_day_ends_at_midnight_in_india():
-    """When the day's calls are used up the answer names midnight IST, and then they are there again."""
+    """After the last call of the day the answer names midnight IST."""
     pacer = Pacer(PacingLimits(per_day=1))
     late = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)  # 23:30 IST
 
@@ -105,13 +105,13 @@ def test_midnight_is_never_now():
 
 
 def test_limits_below_one_are_refused():
-    """A limit of nothing is a mistake in the settings."""
+    """A limit of zero would stop all calls for ever."""
     with pytest.raises(ValueError, match="impossible pacing"):
         PacingLimits(per_second=0)
 
 
 def test_each_429_of_a_day_lengthens_the_pause():
-    """429s that name no time rest a minute, then two, four, eight, at most a quarter of an hour; a new day begins anew."""
+    """One minute, then two, four, eight, at most a quarter of an hour; a new day starts anew."""
     pause, now, moment, rests = Pause(), 0.0, NOON, []
     for _ in range(6):
         rests.append(pause.record_limit(now, moment, None))
@@ -122,8 +122,8 @@ def test_each_429_of_a_day_lengthens_the_pause():
     assert pause.record_limit(now + 60 + 61, moment + timedelta(days=1), None) == 2
 
 
-def test_a_time_that_fyers_names_is_kept_to():
-    """Named times are used as they are, until the account is about to be blocked for the day."""
+def test_a_time_of_fyers_is_used():
+    """It is used as it is, until Fyers would block the account for the day."""
     pause, now, rests = Pause(), 0.0, []
     for _ in range(4):
         rests.append(pause.record_limit(now, NOON, 3.0))
@@ -132,8 +132,8 @@ def test_a_time_that_fyers_names_is_kept_to():
     assert rests == [3, 3, 3, 480]
 
 
-def test_answers_to_calls_already_under_way_are_one_limit():
-    """A burst of 429s counts once."""
+def test_a_burst_of_429s_counts_once():
+    """The calls were under way when the first answer came."""
     pause = Pause()
 
     assert [pause.record_limit(0.0, NOON, None), pause.record_limit(1.0, NOON, None)] == [2.0, 1.0]
@@ -141,7 +141,7 @@ def test_answers_to_calls_already_under_way_are_one_limit():
 
 
 def test_cloudflare_blocks_lengthen_the_pause():
-    """Each further page rests longer; an answer of Fyers ends the series."""
+    """An answer of Fyers itself resets it."""
     pause, random, now, rests = Pause(), Random(1), 0.0, []
     for _ in range(3):
         rests.append(pause.record_block(now, random, None))
@@ -164,7 +164,7 @@ def test_cloudflare_blocks_lengthen_the_pause():
     )
 )
 def test_accounts_and_server_stay_within_their_limits(arrivals):
-    """With several accounts, a narrow gate and callers that give up, every window holds."""
+    """Several accounts, a low global limit and cancelled callers together."""
     pacing = PacingLimits(per_second=2, per_minute=9, per_second_total=3)
     sent: dict[int, list[float]] = {}
 
@@ -193,7 +193,7 @@ def test_accounts_and_server_stay_within_their_limits(arrivals):
 
 
 async def test_the_global_limit_holds_for_all_accounts():
-    """Many accounts at once are let through at the machine's rate, in the order they came."""
+    """Calls are sent in the order in which they came."""
     clock, order = FakeClock(), []
     pace = Pace(PacingLimits(per_second_total=3), clock)
 
@@ -209,7 +209,7 @@ async def test_the_global_limit_holds_for_all_accounts():
 
 
 async def test_delayed_calls_count_when_they_are_sent():
-    """Calls that the gate delayed into a later second use up that second's turns of their account."""
+    """A call delayed into a later second uses the limit of that second."""
     clock, sent = FakeClock(), []
     pace = Pace(PacingLimits(per_second=2, per_second_total=5), clock)
 
@@ -227,7 +227,7 @@ async def test_delayed_calls_count_when_they_are_sent():
 
 
 async def test_a_paused_account_uses_no_global_limit():
-    """Calls of an account at rest are turned away before they could use up the machine's turns."""
+    """Its calls return before they wait for the global limit."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock)
     resting = pace.account("resting")
@@ -238,7 +238,7 @@ async def test_a_paused_account_uses_no_global_limit():
 
 
 async def test_a_long_global_wait_is_returned_at_once():
-    """A call that would stand at the gate for too long is told how long."""
+    """The caller gets the seconds until the call would be allowed."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second_total=1), clock, longest_wait_s=2.0)
     calls = [asyncio.create_task(pace.wait(pace.account(number))) for number in range(4)]
@@ -248,7 +248,7 @@ async def test_a_long_global_wait_is_returned_at_once():
 
 
 async def test_a_429_stops_calls_that_wait():
-    """When a call before them meets a 429, those that wait for their turn are not sent into it."""
+    """They would be refused too, and lengthen the pause."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_second=1), clock)
     account = pace.account("a")
@@ -263,7 +263,7 @@ async def test_a_429_stops_calls_that_wait():
 
 
 async def test_idle_accounts_are_dropped_after_a_day():
-    """After a quiet minute an account's windows are gone, its count stays for the day; then nothing of it is left."""
+    """After a minute only the count of the day is kept."""
     clock = FakeClock()
     pace = Pace(PacingLimits(per_day=2), clock)
     account = pace.account("a")
@@ -283,8 +283,8 @@ async def test_idle_accounts_are_dropped_after_a_day():
     assert len(pace) == 2
 
 
-async def test_a_busy_account_is_never_forgotten():
-    """As long as a call of it waits or is under way, an account stays the same."""
+async def test_a_busy_account_is_never_dropped():
+    """Its calls must not get a second set of limits."""
     clock = FakeClock()
     pace = Pace(PacingLimits(), clock)
     account = pace.account("a")
@@ -296,6 +296,6 @@ async def test_a_busy_account_is_never_forgotten():
     assert pace.account("a") is account
 
 
-def test_a_new_account_weighs_little():
-    """What is remembered before the first call is no window at all."""
+def test_a_new_account_uses_little_memory():
+    """Windows are created with the first call."""
     assert Account(PacingLimits()).pacer._sent is None

@@ -1,4 +1,4 @@
-"""How many calls are made again; `hullwatch.fyers.calls`."""
+"""The budget of retries."""
 
 from fyers.conftest import make_credential
 from fyers.scripted import ScriptedReply
@@ -6,7 +6,7 @@ from hullwatch.fyers.calls import RETRIES_PER_CALL, RETRY_RESERVE, RetryBudget
 
 
 def test_a_tenth_of_all_calls_may_be_retried():
-    """A burst is repeated from the reserve; after that, one repeat for every ten calls."""
+    """A burst uses the reserve first; then each retry needs ten calls."""
     repeats = RetryBudget()
     while repeats.spend():
         pass
@@ -20,7 +20,7 @@ def test_a_tenth_of_all_calls_may_be_retried():
 
 
 def test_the_reserve_does_not_grow_without_end():
-    """However long all went well, no more than the reserve can be repeated at once."""
+    """A long time without failures must not allow a burst of retries."""
     repeats = RetryBudget()
     for _ in range(10_000):
         repeats.earn()
@@ -28,8 +28,8 @@ def test_the_reserve_does_not_grow_without_end():
     assert sum(repeats.spend() for _ in range(1000)) == RETRY_RESERVE
 
 
-async def test_when_all_calls_fail_few_are_made_again(server, client):
-    """A hundred accounts that are answered with an outage make little more than a hundred calls."""
+async def test_few_calls_are_retried_in_an_outage(server, client):
+    """A hundred failing accounts make little more than a hundred calls."""
     server.always("/api/v3/funds", ScriptedReply(502, body="<html>Bad gateway</html>"))
 
     for number in range(100):

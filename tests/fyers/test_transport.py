@@ -12,7 +12,7 @@ from hullwatch.fyers.transport import CAUSES, NoReply, Request, Transport, trans
 
 
 def test_every_error_of_the_http_library_has_its_row():
-    """A class that the library adds fails here until someone decides what it means."""
+    """A new class of the library fails here until it has a cause."""
     ours = {
         error
         for module in (aiohttp, client_exceptions)
@@ -37,14 +37,14 @@ def test_every_error_of_the_http_library_has_its_row():
     ],
 )
 def test_an_error_without_a_row_takes_its_ancestors(error, cause):
-    """Descendants of known errors are known; what is no error of a transport is not swallowed."""
+    """Errors that are not of the transport are raised."""
     assert translate(error) == cause
     with pytest.raises(TypeError):
         translate(KeyError("x"))
 
 
 async def test_the_http_library_does_not_retry(server):
-    """One request sent is one request made, although the HTTP library would repeat it by itself."""
+    """A retry of the library would ignore the rate limit and the expiry."""
     server.always("/x", ScriptedReply(body={"s": "ok"}))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         await transport.send(Request("GET", f"{server.url}/x"))
@@ -56,7 +56,7 @@ async def test_the_http_library_does_not_retry(server):
 
 
 async def test_a_redirect_is_a_reply_and_not_followed(server):
-    """A redirect never carries the token to another address."""
+    """A redirect must not carry the token to another address."""
     server.always("/x", ScriptedReply(302, b"", headers={"Location": f"{server.url}/y"}))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
@@ -75,8 +75,8 @@ async def test_a_redirect_is_a_reply_and_not_followed(server):
         ({}, ""),
     ],
 )
-async def test_how_long_to_wait_is_read_from_either_header(server, headers, seconds):
-    """Seconds are taken first, milliseconds where there are none."""
+async def test_the_wait_is_read_from_two_headers(server, headers, seconds):
+    """Seconds come first, milliseconds are used without them."""
     server.always("/x", ScriptedReply(429, b"", headers=headers))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
@@ -86,15 +86,15 @@ async def test_how_long_to_wait_is_read_from_either_header(server, headers, seco
 
 @pytest.mark.parametrize("url", ["http:///nothing", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "", "x"])
 async def test_a_bad_address_raises_no_error(url):
-    """A base address that is none ends in a word."""
+    """A wrong base address ends as a cause like every other failure."""
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         reply = await transport.send(Request("GET", url))
 
     assert isinstance(reply, NoReply)
 
 
-async def test_a_body_may_be_as_large_as_allowed_and_no_larger(server):
-    """The bound is on the body as it comes out, compressed or not."""
+async def test_a_body_is_limited(server):
+    """The limit counts decompressed bytes."""
     server.always("/x", ScriptedReply(body=b"x" * 1000))
     async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
         fits = await transport.send(Request("GET", f"{server.url}/x", largest_reply=1000))
@@ -105,7 +105,7 @@ async def test_a_body_may_be_as_large_as_allowed_and_no_larger(server):
 
 
 def test_a_request_shows_neither_header_nor_body():
-    """What is secret in a request stays out of its repr."""
+    """Their secrets must stay out of logs."""
     request = Request("POST", "http://x/", {"Authorization": "app:canary"}, b"canary")
 
     assert "canary" not in repr(request)

@@ -1,4 +1,4 @@
-"""Two brokers with one set of handles: the one in memory, and the real client before the simulator. They must be alike to a service."""
+"""The fake broker and the real client with the simulator, behind the same functions."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,11 +44,11 @@ class FakeWorld:
         return self.broker.credential(user_id, fyers_id)
 
     async def auth_code(self, fyers_id: str) -> AuthCode:
-        """Return what the login page would hand out."""
+        """Return an auth code as from the login page."""
         return self.broker.issue_auth_code(fyers_id)
 
     async def offer_renewals(self, *, refused_tokens: bool = False) -> None:
-        """Take refresh tokens from now on."""
+        """Accept refresh tokens from now on."""
         self.broker.takes_refresh_tokens = True
         self.broker.renews_refused_tokens = refused_tokens
 
@@ -62,7 +62,7 @@ class FakeWorld:
 
 
 class SimulatedWorld:
-    """The real client before the simulator, over real HTTP."""
+    """The real client with the simulator, over real HTTP."""
 
     def __init__(self, clock: FakeClock, broker: FyersClient, url: str, http: aiohttp.ClientSession) -> None:
         self.clock = clock
@@ -84,7 +84,7 @@ class SimulatedWorld:
         return Credential(user_id, 1, APP.app_id, fyers_id, token, expires_at)
 
     async def auth_code(self, fyers_id: str) -> AuthCode:
-        """Walk through the login page and return what it hands out."""
+        """Log in through the login page and return its auth code."""
         await self.control("/accounts", {"fyersId": fyers_id, "name": fyers_id})
         page = f"{self.broker.login_url(APP, 'some-state')}&fyersId={fyers_id}"
         async with self._http.get(page, allow_redirects=False) as response:
@@ -93,7 +93,7 @@ class SimulatedWorld:
         return AuthCode(query["auth_code"][0])
 
     async def offer_renewals(self, *, refused_tokens: bool = False) -> None:
-        """Take refresh tokens from now on."""
+        """Accept refresh tokens from now on."""
         kind = "dead_tokens" if refused_tokens else "offered"
         await self.control("/refresh", {"isOffered": True, "kind": kind})
 
@@ -112,7 +112,7 @@ class SimulatedWorld:
                 raise AssertionError(f"no handle for {state}")
 
     async def fault(self, kind: str, **order: Any) -> None:
-        """Order a fault."""
+        """Add a fault."""
         await self.control("/faults", {"kind": kind, **order})
 
     async def received(self, fyers_id: str) -> int:
@@ -120,7 +120,7 @@ class SimulatedWorld:
         return (await self.calls(fyers_id))["total"]
 
     async def listed(self) -> int:
-        """Return how many lines the simulated symbol master of the NSE has."""
+        """Return the number of lines in the simulated symbol master of the NSE."""
         async with self._http.get(f"{self._url}/sym_details/NSE_CM.csv") as response:
             return len((await response.text()).splitlines())
 
@@ -132,7 +132,7 @@ class SimulatedWorld:
 
 @asynccontextmanager
 async def simulated_world(clock: FakeClock, **settings: Any) -> AsyncIterator[SimulatedWorld]:
-    """Run a simulator on a free port, on the test's clock, with a client before it."""
+    """Run a simulator on a free port, on the test's clock, with a client."""
     config = SimulatorConfig(port=0, starts_at=clock.now())
     async with (
         SimulatorServer(config, monotonic=clock.monotonic) as server,
