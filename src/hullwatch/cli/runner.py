@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hullwatch.cli.output import CommandFailed, os_sentence
@@ -33,11 +33,17 @@ async def application_for_command() -> AsyncIterator["Application"]:
     from hullwatch.settings import read_settings
 
     configure_logging(level="ERROR")
-    async with open_application(read_settings()) as application:
+    settings = read_settings()
+    async with AsyncExitStack() as stack:
+        opening = asyncio.create_task(stack.enter_async_context(open_application(settings)))
         try:
-            yield application
-        finally:
-            await application.services.supervisor.stop(JOBS_END_WITHIN_S)
+            application = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # Ctrl-C: the database driver's thread needs the event loop until the database is open and closed again.
+            await asyncio.wait({opening})
+            raise
+        stack.push_async_callback(application.services.supervisor.stop, JOBS_END_WITHIN_S)
+        yield application
 
 
 def explained_failures() -> tuple[type[Exception], ...]:
