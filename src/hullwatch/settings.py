@@ -1,4 +1,4 @@
-"""Settings: the environment, or a ``.env`` file, as one frozen, typed object. Read by ``app`` and the commands, by nobody else."""
+"""Settings from the environment or a ``.env`` file, as one frozen, typed object."""
 
 import re
 from ipaddress import ip_address
@@ -24,17 +24,17 @@ _SENDER = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,190}")
 PositiveInt = Annotated[int, Field(gt=0, le=10_000_000)]
 
 
-class SettingsRefused(Exception):  # noqa: N818 - a fact told to the operator
+class SettingsRefused(Exception):  # noqa: N818 - its text is shown to the operator as it is
     """A setting cannot be used; the text is one sentence that names it and never quotes a secret."""
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set; each has a default that works."""
+    """Everything an operator can set. Every setting has a default that works."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
-        env_ignore_empty=True,  # an empty variable is how containers say that nothing is set
+        env_ignore_empty=True,  # containers often set an empty variable instead of none
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     fyers_base_url: str = "https://api-t1.fyers.in/api/v3"
     fyers_data_url: str = "https://api-t1.fyers.in/data"
     fyers_stream_url: str = "wss://socket.fyers.in/hsm/v1-5/prod"
+    """Checked but not used yet: the server polls quotes and does not stream."""
     fyers_public_url: str = "https://public.fyers.in"
     fyers_calls_per_second: PositiveInt = 8
     fyers_calls_per_minute: PositiveInt = 170
@@ -70,18 +71,19 @@ class Settings(BaseSettings):
     fyers_connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 3
 
     registration: Literal["", "open", "invite", "closed"] = ""
-    """Empty: open while bound to loopback, else by invitation."""
+    """Empty: open while the server listens on loopback only, otherwise by invitation."""
     validation_interval_minutes: Annotated[float, Field(gt=0, le=1440)] = 30
     validation_cache_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
     readiness_times: str = "08:30,08:45,09:00"
-    """When readiness is checked on exchange days, IST, for an opening at 09:15; a day that opens at another hour keeps the distance."""
+    """Times of the readiness checks on exchange days, IST, for a market open at 09:15. On a day with another market open they
+    keep their distance to it."""
     calendar_file: Path | None = None
-    """The operator's own additions to the table of trading days, such as a year that the exchange has just published; read at start."""
+    """Additional trading days, such as a year that the exchange has just published; read at start."""
     login_link_minutes: Annotated[float, Field(ge=5, le=1440)] = 60
     fyers_refresh: bool = False
-    """Whether users may let hullwatch renew their sessions by refresh token and PIN, where Fyers offers that."""
+    """Whether users may let hullwatch renew their sessions with refresh token and PIN, where Fyers offers that."""
 
     smtp_host: str = ""
     """Empty: no e-mail is sent."""
@@ -91,9 +93,9 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
     smtp_from: str = ""
     notify_private_addresses: bool = False
-    """Whether notices may be sent to addresses in private networks, which users could otherwise reach through this server."""
+    """Whether notices may be sent to addresses in private networks. If so, users can reach those networks through this server."""
     ping_url: SecretStr = SecretStr("")
-    """The dead man's switch: asked every `ping_seconds` while monitoring works; whoever listens there misses it when it stops."""
+    """The heartbeat ping: called every `ping_seconds` while monitoring works. A service there raises an alarm when the calls stop."""
     ping_seconds: Annotated[float, Field(ge=10, le=3600)] = 60
 
     hma_period: Annotated[int, Field(ge=2, le=1000)] = 55
@@ -144,7 +146,7 @@ class Settings(BaseSettings):
         url = AnyUrl(text)
         if url.scheme != "wss" and not (url.scheme == "ws" and _is_loopback(url.host or "")):
             raise ValueError(
-                "it must be a wss address, or ws on this machine, since access tokens travel to it"
+                "it must be a wss address, or a ws address of this machine: access tokens are sent to it"
             )
         return text
 
@@ -191,21 +193,19 @@ class Settings(BaseSettings):
         has_password = bool(self.smtp_password.get_secret_value())
         if self.smtp_host and not self.smtp_from:
             raise _UnsafeSettingError(
-                "smtp_from", "must say whom mail is from, since HULLWATCH_SMTP_HOST is set"
+                "smtp_from", "must be the sender's address, because HULLWATCH_SMTP_HOST is set"
             )
         if bool(self.smtp_user) != has_password:
-            raise _UnsafeSettingError(
-                "smtp_user", "goes together with HULLWATCH_SMTP_PASSWORD: set both or none"
-            )
+            raise _UnsafeSettingError("smtp_user", "needs HULLWATCH_SMTP_PASSWORD: set both or neither")
         if self.smtp_host and self.smtp_security == "none":
             if has_password and not _is_loopback(self.smtp_host):
                 raise _UnsafeSettingError(
-                    "smtp_security", "must be starttls or tls, since the password would be sent readable"
+                    "smtp_security", "must be starttls or tls: without encryption the password could be read"
                 )
             if not _is_near(self.smtp_host):
                 raise _UnsafeSettingError(
                     "smtp_security",
-                    "may be none only towards this machine or a private network: notices hold login links",
+                    "may be none only for a mail server on this machine or in a private network: notices contain login links",
                 )
         return self
 
@@ -215,7 +215,8 @@ class Settings(BaseSettings):
             url = urlsplit(getattr(self, name))
             if url.scheme == "http" and not _is_loopback(url.hostname or ""):
                 raise _UnsafeSettingError(
-                    name, "must be https unless it leads to this machine, since access tokens travel to it"
+                    name,
+                    "must be https unless it is an address of this machine: access tokens are sent to it",
                 )
         for name, most in _FYERS_MOST.items():
             if getattr(self, name) > most:
@@ -226,7 +227,7 @@ class Settings(BaseSettings):
         if any(parts) and not all(parts):
             raise _UnsafeSettingError(
                 "fyers_app_id",
-                "goes together with FYERS_SECRET_KEY and FYERS_REDIRECT_URI: set all three or none",
+                "needs FYERS_SECRET_KEY and FYERS_REDIRECT_URI: set all three or none",
             )
         return self
 
@@ -243,8 +244,8 @@ class Settings(BaseSettings):
             raise SettingsRefused(
                 _sentence(
                     "public_url",
-                    "must be the https address that users open, because the server is not bound to this machine alone: "
-                    "over http, logins could be read on the way",
+                    "must be the https address that users open, because the server can be reached from other machines: "
+                    "over http, logins could be read in the network",
                 )
             )
         if self.registration == "open":
@@ -263,7 +264,7 @@ class Settings(BaseSettings):
 
     @property
     def registration_mode(self) -> str:
-        """How accounts come to be: ``open``, ``invite`` or ``closed``."""
+        """How users register: ``open``, ``invite`` or ``closed``."""
         return self.registration or ("open" if self.is_local else "invite")
 
     @property
@@ -276,14 +277,14 @@ class Settings(BaseSettings):
 
 
 class _UnsafeSettingError(ValueError):
-    """A refusal that names its own setting."""
+    """A refusal whose text already names the setting."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(_sentence(name, why))
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Read the settings; `overrides` come from the command line and win.
+    """Read the settings; `overrides` come from the command line and take precedence.
 
     Raises:
         SettingsRefused: One cannot be used.
@@ -311,7 +312,7 @@ def read_address(text: str) -> tuple[str, int] | None:
 
 
 def _is_redis_address(text: str) -> bool:
-    """Say whether Redis can be reached there; options that would change our patience or what answers look like are not for an address."""
+    """Whether this is an address of Redis. Options that change time limits or the form of answers are refused."""
     try:
         url = urlsplit(text)
         options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
@@ -345,7 +346,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_near(host: str) -> bool:
-    """Tell whether a host is this machine, an address in a private network, or a bare name such as a container's."""
+    """Whether a host is this machine, an address in a private network, or a name without dots such as a container's."""
     try:
         return _is_loopback(host) or ip_address(host.strip("[]")).is_private
     except ValueError:

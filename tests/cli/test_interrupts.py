@@ -81,7 +81,8 @@ class TerminalCommand:
 
 
 _TAKE_TERMINAL = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in commands started with &
 os.close(os.open(sys.argv.pop(1), os.O_RDWR))
 from hullwatch.cli import main
 main()

@@ -1,4 +1,4 @@
-"""The simulated broker as the stories move it: its control calls, its clock and its counter. What it does to a call is its own business."""
+"""A client of the simulator's control calls."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ APP_SECRET = "simulator"
 
 
 class SimulatedBroker:
-    """Speaks to a simulator by its address."""
+    """Calls one simulator."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -37,11 +37,11 @@ class SimulatedBroker:
         await self.order("POST", "/accounts", body)
 
     async def revoke(self, fyers_id: str) -> None:
-        """End somebody's newest session without a word."""
+        """Revoke the newest session of an account."""
         await self.order("POST", f"/accounts/{fyers_id}/revoke")
 
     async def fault(self, kind: str, **order: Any) -> str:
-        """Put a fault in force and return its id."""
+        """Start a fault and return its id."""
         return str((await self.order("POST", "/faults", {"kind": kind, **order}))["id"])
 
     async def end_faults(self) -> None:
@@ -49,7 +49,7 @@ class SimulatedBroker:
         await self.order("DELETE", "/faults")
 
     async def calls(self, fyers_id: str = "", path: str = "") -> dict[str, Any]:
-        """Return what was counted, of one account or of all."""
+        """Return the call counts of one account or of all."""
         return await self.order("GET", f"/calls?fyersId={fyers_id}&path={path}")
 
     async def total(self, fyers_id: str = "") -> int:
@@ -57,7 +57,7 @@ class SimulatedBroker:
         return int((await self.calls(fyers_id))["total"])
 
     async def forget_calls(self) -> None:
-        """Begin counting anew."""
+        """Reset the call counts."""
         await self.order("DELETE", "/calls")
 
     async def now(self) -> tuple[datetime, float]:
@@ -66,6 +66,6 @@ class SimulatedBroker:
         return datetime.fromisoformat(answer["now"]), float(answer["speed"])
 
     async def advance(self, seconds: float) -> tuple[datetime, float]:
-        """Let so many seconds pass at once; return the moment after them and the clock's speed."""
+        """Move the clock forward; return its new time and speed."""
         answer = await self.order("POST", "/clock", {"advanceSeconds": seconds})
         return datetime.fromisoformat(answer["now"]), float(answer["speed"])

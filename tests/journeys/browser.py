@@ -1,4 +1,4 @@
-"""One user's browser: a cookie jar before the HTTP API, the way through Fyers' login page, and an open event socket."""
+"""One user's browser: cookies, the login at Fyers, and event sockets."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class Tab:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     def data(self, kind: str) -> list[dict[str, Any]]:
-        """Return what messages of this kind said."""
+        """Return the data of messages of this kind."""
         return [message["data"] for message in self.messages if message["type"] == kind]
 
     async def read(self) -> None:
@@ -54,7 +54,7 @@ class Tab:
 
 
 class Browser:
-    """A person at a browser. Every answer it gets is kept for whoever wants to look."""
+    """A user with a browser. Every answer is kept."""
 
     def __init__(self, base_url: str, name: str, fyers_id: str, symbols: tuple[str, ...] = ()) -> None:
         self.base_url = base_url
@@ -99,7 +99,7 @@ class Browser:
         return reply
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the API, which has to do it; return what it says."""
+        """Call the API, check that it succeeds, and return its answer."""
         reply = await self.ask(method, path, body)
         assert reply.status < 400, f"{method} {path} was answered with {reply.status}: {reply.text}"
         return reply.json if reply.text and "json" in reply.header("content-type") else None
@@ -108,7 +108,7 @@ class Browser:
         """Read from the API."""
         return await self.call("GET", path)
 
-    # ---------------------------------------------------------------- what people do
+    # ---------------------------------------------------------------- actions
 
     async def register(self) -> None:
         """Make an account and store the Fyers app."""
@@ -151,7 +151,7 @@ class Browser:
         self._reading.append(asyncio.create_task(tab.read(), name=f"tab of {self.name}"))
         return tab
 
-    # ---------------------------------------------------------------- what they see
+    # ---------------------------------------------------------------- queries
 
     async def connection(self) -> dict[str, Any]:
         """Return the connection object."""

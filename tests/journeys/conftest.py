@@ -1,4 +1,4 @@
-"""A town for each story; logging is quiet meanwhile and put back afterwards."""
+"""An environment for each journey."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,15 +12,15 @@ import structlog
 
 from hullwatch.runtime.logs import configure_logging
 
-for module in ("broker", "browser", "town", "trading_day"):
+for module in ("broker", "browser", "environment", "trading_day"):
     pytest.register_assert_rewrite(f"journeys.{module}")
 
-from journeys.town import Town, open_town  # noqa: E402 - after the line that lets its assertions explain themselves
+from journeys.environment import Environment, open_environment  # noqa: E402 - after the line that lets its assertions explain themselves
 
 
 @pytest.fixture(autouse=True)
 def quiet_log() -> Iterator[None]:
-    """Let only errors be written: a story makes thousands of lines."""
+    """Log errors only: a journey logs thousands of lines."""
     root, config = logging.getLogger(), structlog.get_config()
     handlers, level = tuple(root.handlers), root.level
     configure_logging(level="ERROR")
@@ -32,19 +32,21 @@ def quiet_log() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_pauses() -> Iterator[None]:
-    """Let calls be repeated at once: how long the pauses are is no part of any story."""
+    """Repeat calls without pauses."""
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 
 
 @pytest.fixture
-def open_here(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Town]]:
-    """Return what opens a town on a data folder of this test's own."""
-    return partial(open_town, tmp_path / "data")
+def open_env(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Environment]]:
+    """Return a function that opens an environment in this test's data folder."""
+    return partial(open_environment, tmp_path / "data")
 
 
 @pytest.fixture
-async def town(open_here: Callable[..., AbstractAsyncContextManager[Town]]) -> AsyncIterator[Town]:
-    """Return a town on an ordinary Monday, with the synthetic market."""
-    async with open_here() as opened:
+async def environment(
+    open_env: Callable[..., AbstractAsyncContextManager[Environment]],
+) -> AsyncIterator[Environment]:
+    """Return an environment on an ordinary Monday, with the synthetic market."""
+    async with open_env() as opened:
         yield opened

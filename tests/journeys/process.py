@@ -1,4 +1,4 @@
-"""A real server process that stories start, kill and start again on the same data."""
+"""A server process that journeys start, kill and start again with the same data."""
 
 import asyncio
 import os
@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 from limits import PROCESS_LIMIT_S
 
-LIVING_BY_THE_SIMULATOR = (str(Path(__file__).with_name("house_process.py")),)
+SIMULATED_TIME = (str(Path(__file__).with_name("simulated_time_server.py")),)
 SERVE = ("-m", "hullwatch", "serve")
 
 
 class ServerProcess:
-    """One server at a fixed address; what it says goes to a file."""
+    """One server at a fixed address; its output goes to a file."""
 
     def __init__(self, arguments: tuple[str, ...], folder: Path, simulator_url: str, **settings: str) -> None:
         self._arguments = arguments
@@ -41,8 +41,8 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def said(self) -> str:
-        """Everything that all its lives have printed and logged."""
+    def output(self) -> str:
+        """Everything that it has printed and logged, over all its starts."""
         return (self._folder / "server.log").read_text()
 
     async def start(self) -> None:
@@ -51,8 +51,8 @@ class ServerProcess:
         deadline = time.monotonic() + PROCESS_LIMIT_S
         async with aiohttp.ClientSession() as http:
             while not await _answers(http, self.url):
-                assert process.poll() is None, self.said
-                assert time.monotonic() < deadline, self.said
+                assert process.poll() is None, self.output
+                assert time.monotonic() < deadline, self.output
                 await asyncio.sleep(0.02)
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -68,11 +68,11 @@ class ServerProcess:
             )
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Kill it at once."""
         self._end(signal.SIGKILL)
 
     async def stop(self) -> int:
-        """End it in order and return its exit code."""
+        """Stop it in order and return its exit code."""
         return await asyncio.to_thread(self._end, signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
@@ -92,7 +92,7 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The same story on PostgreSQL, shortened: what an install with many users runs on."""
+"""The trading day on PostgreSQL."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -7,38 +7,40 @@ from pathlib import Path
 import pytest
 from storage.conftest import postgres_server
 
-from journeys.town import Town
+from journeys.environment import Environment
 from journeys.trading_day import TradingDay, at
 
 __all__ = ["postgres_server"]
 
-RUNS_OUT_AT = at("09:57:00")
+EXPIRES_AT = at("09:57:00")
 
 
 @pytest.mark.postgres
-async def test_the_story_on_postgresql(
-    open_here: Callable[..., AbstractAsyncContextManager[Town]], market_data: Path, postgres_server: str
+async def test_a_trading_day_on_postgresql(
+    open_env: Callable[..., AbstractAsyncContextManager[Environment]], market_data: Path, postgres_server: str
 ) -> None:
-    """On PostgreSQL too the living go on, the others come back, and nothing is missing; also across a restart."""
+    """A shorter day with the same checks, and a restart that keeps every signal."""
     candles = market_data / "5min"
-    async with open_here(candles=candles, starts_at=at("09:46:01"), database_url=postgres_server) as town:
-        day = await TradingDay.begin(town, candles, runs_out_at=RUNS_OUT_AT)
-        await day.pass_to(at("09:51:01"))
-        await day.meena_is_revoked()
-        await day.pass_to(at("09:56:56"))
-        await day.ravi_runs_out(RUNS_OUT_AT)
-        await town.step(1, day.present)
+    async with open_env(
+        candles=candles, starts_at=at("09:46:01"), database_url=postgres_server
+    ) as environment:
+        day = await TradingDay.begin(environment, candles, expires_at=EXPIRES_AT)
+        await day.run_cycles_until(at("09:51:01"))
+        await day.revoke_session_of_meena()
+        await day.run_cycles_until(at("09:56:56"))
+        await day.let_session_of_ravi_expire(EXPIRES_AT)
+        await environment.step(1, day.present)
         day.steps += 1
-        await day.pass_to(at("10:00:01"))
-        await day.hurry_to(at("11:00:01"))
-        await day.comes_back("Meena")
-        await day.comes_back("Ravi")
-        await day.hurry_to(at("12:30:01"))
+        await day.run_cycles_until(at("10:00:01"))
+        await day.run_candles_until(at("11:00:01"))
+        await day.log_in_again("Meena")
+        await day.log_in_again("Ravi")
+        await day.run_candles_until(at("12:30:01"))
 
-        for name in day.players:
-            await day.nothing_is_missing(name)
-        await day.asha_never_noticed()
-        before = {name: await day[name].browser.signals() for name in day.players}
-        await town.stop_house()
-        await town.start_house()
-        assert {name: await day[name].browser.signals() for name in day.players} == before
+        for name in day.traders:
+            await day.assert_all_candles_and_signals(name)
+        await day.assert_asha_is_unaffected()
+        before = {name: await day[name].browser.signals() for name in day.traders}
+        await environment.stop_server()
+        await environment.start_server()
+        assert {name: await day[name].browser.signals() for name in day.traders} == before

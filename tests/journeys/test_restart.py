@@ -16,8 +16,8 @@ from hullwatch.domain.signals.signals import Rule
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
-from journeys.process import LIVING_BY_THE_SIMULATOR, SERVE, ServerProcess
-from journeys.town import ORDINARY_MONDAY, Town, until
+from journeys.environment import ORDINARY_MONDAY, Environment, until
+from journeys.process import SERVE, SIMULATED_TIME, ServerProcess
 
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ")
 PERIODS = (2, 3, 5, 9)
@@ -26,61 +26,67 @@ LINES = [(symbol, period, rule) for symbol in SYMBOLS for period in PERIODS for 
 CANDLE = timedelta(minutes=5)
 
 
-async def test_an_orderly_restart(open_here) -> None:
+async def test_an_orderly_restart(open_env) -> None:
     """After a stop and a start everybody's watching goes on by itself; candles that closed in between are judged then, once."""
-    async with open_here() as town:
-        asha, ravi = await town.settle_in(2, SYMBOLS[0])
+    async with open_env() as environment:
+        asha, ravi = await environment.add_users(2, SYMBOLS[0])
         await fill(asha)
         await ravi.call("POST", "/api/monitoring/stop")
-        await town.advance_to(next_close(town))
-        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "the first candle"))
+        await environment.advance_to(next_close(environment))
+        await environment.while_time_passes(
+            until(lambda: _is_caught_up(asha, environment.clock.now()), "the first candle")
+        )
         await until(asha.signals, "its signals are stored")
         before = await what_is_stored(asha)
 
-        await town.stop_house()
-        await town.broker.forget_calls()
-        await town.advance(3 * 300)  # nobody is there
-        assert await town.broker.total() == 0
-        await town.start_house()
+        await environment.stop_server()
+        await environment.broker.forget_calls()
+        await environment.advance(3 * 300)  # nobody is there
+        assert await environment.broker.total() == 0
+        await environment.start_server()
         after = await what_is_stored(asha)
         assert {**after, "watches": before["watches"], "signals": before["signals"]} == before
         assert facts(after["signals"]) >= facts(before["signals"])
         assert [line["id"] for line in after["watches"]] == [line["id"] for line in before["watches"]]
-        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "catching up"))
+        await environment.while_time_passes(
+            until(lambda: _is_caught_up(asha, environment.clock.now()), "catching up")
+        )
 
         assert (await asha.connection())["verified"] is True
-        await stores_exactly(asha, await town.patiently(expected(asha)))
+        await assert_signals_stored(asha, await environment.while_time_passes(expected(asha)))
         assert any(signal["isLate"] for signal in await asha.signals())
         assert (await ravi.state())["isWanted"] is False
-        assert await town.broker.total(ravi.fyers_id) == 0
+        assert await environment.broker.total(ravi.fyers_id) == 0
         assert [notice for person in (asha, ravi) for notice in await person.notices()] == []
 
 
-async def test_a_session_whose_end_came_while_down(open_here) -> None:
+async def test_a_session_that_expired_while_the_server_was_down(open_env) -> None:
     """A session that reached its known end while nobody ran ends at the start, dated at that end, with one notice and no call."""
-    async with open_here() as town:
-        (asha,) = await town.settle_in(1, SYMBOLS[0])
-        await town.broker.person(asha.fyers_id, lifetime=timedelta(minutes=20))
+    async with open_env() as environment:
+        (asha,) = await environment.add_users(1, SYMBOLS[0])
+        await environment.broker.person(asha.fyers_id, lifetime=timedelta(minutes=20))
         await asha.connect()
         ends_at = (await asha.connection())["expiresAt"]
-        await town.stop_house()
-        await town.broker.forget_calls()
-        await town.advance(3600)
-        await town.start_house()
+        await environment.stop_server()
+        await environment.broker.forget_calls()
+        await environment.advance(3600)
+        await environment.start_server()
 
         connection = await asha.connection()
         assert (connection["state"], connection["reason"]) == ("disconnected", "expired")
         assert connection["lastDisconnectTime"] == ends_at
         assert len(await asha.notices("session_disconnected")) == 1
-        assert await town.broker.total() == 0
-        await town.stop_house()
-        await town.start_house()
+        assert await environment.broker.total() == 0
+        await environment.stop_server()
+        await environment.start_server()
         assert len(await asha.notices("session_disconnected")) == 1
 
-        await town.broker.person(asha.fyers_id)
+        await environment.broker.person(asha.fyers_id)
         await asha.connect()
-        await town.patiently(until(lambda: _is_caught_up(asha, town.clock.now()), "catching up"))
-        await stores_exactly(asha, await town.patiently(expected(asha)))
+        await environment.while_time_passes(
+            until(lambda: _is_caught_up(asha, environment.clock.now()), "catching up")
+        )
+        await assert_signals_stored(asha, await environment.while_time_passes(expected(asha)))
 
 
 @asynccontextmanager
@@ -107,7 +113,7 @@ async def killable(
 async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
     """A server killed while a candle is judged loses no acknowledged watch and no session, and stores every signal exactly once."""
     config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
-    async with killable(LIVING_BY_THE_SIMULATOR, tmp_path, config) as (server, broker, asha):
+    async with killable(SIMULATED_TIME, tmp_path, config) as (server, broker, asha):
         acknowledged = await fill(asha)
         close = datetime.fromisoformat("2026-11-23T10:10:01+05:30")
         for crash in ("at once", "while asking", "while storing"):
@@ -126,12 +132,12 @@ async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
         await until(lambda: _is_caught_up(asha, close), "catching up")
 
         await broker.advance(2)  # so that the candles asked for now have turns of their own
-        await stores_exactly(asha, await expected(asha))
+        await assert_signals_stored(asha, await expected(asha))
         assert len(await asha.signals()) > len(LINES)
         assert await asha.notices() == []
         assert (await asha.connection())["verified"] is True
         assert await server.stop() == 0
-        assert "Traceback" not in server.said
+        assert "Traceback" not in server.output
 
 
 async def _crash(
@@ -251,7 +257,7 @@ async def expected(person: Browser) -> set[tuple[Any, ...]]:
     return found
 
 
-async def stores_exactly(person: Browser, wanted: set[tuple[Any, ...]]) -> None:
+async def assert_signals_stored(person: Browser, wanted: set[tuple[Any, ...]]) -> None:
     """Wait until these signals are stored, each once, and no other."""
     await until(lambda: _are_as_many(person, len(wanted)), "the signals are stored")
     stored = await person.signals()
@@ -271,9 +277,9 @@ async def candles_of(person: Browser, symbol: str, until_then: str) -> list[Cand
     return [Candle(datetime.fromisoformat(one.pop("openedAt")), **one) for one in answer["candles"]]
 
 
-def next_close(town: Town) -> datetime:
+def next_close(environment: Environment) -> datetime:
     """Return one second after the next candle's close."""
-    now = town.clock.now()
+    now = environment.clock.now()
     return now + (CANDLE - timedelta(minutes=now.minute % 5, seconds=now.second)) + timedelta(seconds=1)
 
 

@@ -13,8 +13,8 @@ from sharing.redis_process import RedisProcess
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
+from journeys.environment import until
 from journeys.process import SERVE, ServerProcess
-from journeys.town import until
 
 __all__ = ["redis_server"]
 
@@ -91,7 +91,7 @@ async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
         yield Pair(simulator, broker, (servers[0], servers[1]), (one, other))
 
 
-async def test_two_servers_share_while_redis_lives_and_do_without_it(
+async def test_two_servers_share_validations_and_work_without_redis(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
     """One question to Fyers between them; without Redis one each; and with it again one, by itself. Both stay ready throughout."""
@@ -115,10 +115,10 @@ async def test_two_servers_share_while_redis_lives_and_do_without_it(
 
         for server in pair.servers:
             assert await server.stop() == 0
-            assert "Traceback" not in server.said
+            assert "Traceback" not in server.output
 
 
-async def test_redis_learns_of_nobody_and_nobody_of_its_password(
+async def test_redis_stores_no_user_data_and_its_password_stays_secret(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
     """All that is in Redis are hashes and numbers, all that servers say of it is whether it answers."""
@@ -141,6 +141,6 @@ async def test_redis_learns_of_nobody_and_nobody_of_its_password(
         assert all(key.startswith(b"hullwatch:v1:") for key in content)
         for canary in (asha.user_id, asha.email, asha.name, asha.fyers_id, asha.password, session.token):
             assert canary.encode() not in b"".join((*content, *content.values())), canary
-        said = "".join(server.said for server in pair.servers)
+        said = "".join(server.output for server in pair.servers)
         assert PASSWORD_OF_REDIS not in said
         assert not any(PASSWORD_OF_REDIS in reply.text for tab in pair.tabs for reply in tab.replies)

@@ -5,29 +5,29 @@ from urllib.parse import urlencode
 import pytest
 
 from journeys.browser import Browser
-from journeys.town import Town
+from journeys.environment import Environment
 
 
 @pytest.fixture
-async def asha(town: Town) -> Browser:
+async def asha(environment: Environment) -> Browser:
     """Return a user who is connected."""
-    browser = town.browser("Asha", "FY00001", "NSE:SBIN-EQ")
+    browser = environment.browser("Asha", "FY00001", "NSE:SBIN-EQ")
     await browser.register()
     for fyers_id in ("FY00001", "FY00002"):
-        await town.broker.person(fyers_id)
+        await environment.broker.person(fyers_id)
     await browser.connect()
     return browser
 
 
 @pytest.fixture
-async def ravi(town: Town, asha: Browser) -> Browser:
+async def ravi(environment: Environment, asha: Browser) -> Browser:
     """Return another user, not connected yet."""
-    browser = town.browser("Ravi", "FY00002", "NSE:INFY-EQ")
+    browser = environment.browser("Ravi", "FY00002", "NSE:INFY-EQ")
     await browser.register()
     return browser
 
 
-async def test_wrong_account_guard(town: Town, asha: Browser) -> None:
+async def test_wrong_account_guard(environment: Environment, asha: Browser) -> None:
     """A login as another Fyers person is refused by name and changes nothing, unless that was meant."""
     before = await asha.connection()
     refused = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002"))
@@ -45,7 +45,7 @@ async def test_wrong_account_guard(town: Town, asha: Browser) -> None:
     assert (await asha.connection())["fyersId"] == "FY00002"
 
 
-async def test_an_account_stays_linked_while_disconnected(town: Town, asha: Browser) -> None:
+async def test_an_account_stays_linked_while_disconnected(environment: Environment, asha: Browser) -> None:
     """Also after a disconnection a login as another person is refused, so that no watchlist changes its owner unnoticed."""
     await asha.call("POST", "/api/fyers/disconnect")
 
@@ -56,7 +56,7 @@ async def test_an_account_stays_linked_while_disconnected(town: Town, asha: Brow
     assert (connection["state"], connection["reason"]) == ("disconnected", "signed_out")
 
 
-async def test_foreign_and_reused_state(town: Town, asha: Browser, ravi: Browser) -> None:
+async def test_foreign_and_reused_state(environment: Environment, asha: Browser, ravi: Browser) -> None:
     """A redirect is good for whoever began it, once: not in another's browser, not a second time, not with words changed."""
     mine = await asha.begin_login()
     foreign = await ravi.ask("GET", mine)
@@ -76,7 +76,9 @@ async def test_foreign_and_reused_state(town: Town, asha: Browser, ravi: Browser
     assert await asha.connection() == connected
 
 
-async def test_pasting_somebody_elses_redirect(town: Town, asha: Browser, ravi: Browser) -> None:
+async def test_pasting_somebody_elses_redirect(
+    environment: Environment, asha: Browser, ravi: Browser
+) -> None:
     """The whole redirect address of another user, pasted by hand, is refused too."""
     theirs = await asha.begin_login()
 
@@ -86,9 +88,11 @@ async def test_pasting_somebody_elses_redirect(town: Town, asha: Browser, ravi: 
     assert (await ravi.connection())["state"] == "never_connected"
 
 
-async def test_the_browser_that_began_may_finish_signed_out(town: Town, asha: Browser, ravi: Browser) -> None:
+async def test_the_browser_that_began_may_finish_signed_out(
+    environment: Environment, asha: Browser, ravi: Browser
+) -> None:
     """A login to hullwatch that ended meanwhile does not spoil the round trip in the same browser; another one cannot take it over."""
-    await town.advance(5)
+    await environment.advance(5)
     redirect = await asha.begin_login()
     await asha.call("POST", "/api/auth/logout")
     finished = await asha.ask("GET", redirect)
@@ -98,15 +102,15 @@ async def test_the_browser_that_began_may_finish_signed_out(town: Town, asha: Br
     await asha.call("POST", "/api/auth/login", login)
     assert (await asha.connection())["connectedAt"] is not None
     stolen = await asha.begin_login()
-    nobody = town.browser("Nobody")
+    nobody = environment.browser("Nobody")
     assert (await nobody.ask("GET", stolen)).status == 400
 
 
-async def test_a_state_lasts_ten_minutes(town: Town, asha: Browser) -> None:
+async def test_a_state_lasts_ten_minutes(environment: Environment, asha: Browser) -> None:
     """Who comes back from Fyers' page after more than ten minutes begins again; the session that was goes on."""
     before = await asha.connection()
     redirect = await asha.begin_login()
-    await town.advance(601)
+    await environment.advance(601)
 
     late = await asha.ask("GET", redirect)
 
@@ -114,7 +118,7 @@ async def test_a_state_lasts_ten_minutes(town: Town, asha: Browser) -> None:
     assert (await asha.connection())["connectedAt"] == before["connectedAt"]
 
 
-async def test_a_refusal_at_fyers_changes_nothing(town: Town, asha: Browser) -> None:
+async def test_a_refusal_at_fyers_changes_nothing(environment: Environment, asha: Browser) -> None:
     """Whoever presses Refuse at Fyers, or comes back with a code that is none, keeps the session that was."""
     before = await asha.connection()
     url = (await asha.call("POST", "/api/fyers/connect"))["url"]

@@ -1,7 +1,6 @@
-"""The story that hullwatch is for, in scenes: three people watch real candles, one session is revoked, one runs out, one lives.
+"""A trading day with three users on real candles: one session is revoked, one expires, one stays connected.
 
-Every scene checks what it leaves behind; when they are played, and on which database, is the tests' choice. Cycles come every five seconds and
-one second after each candle's close, so that time moves from one of them to the next and none may be missing.
+Cycles run every five seconds and one second after each candle's close. The clock moves from one cycle to the next.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.replay import read_candle_file, replay
 from hullwatch.domain.signals.signals import Rule
 from journeys.browser import Browser, Tab
-from journeys.town import Town, until
+from journeys.environment import Environment, until
 
 DAY = date(2026, 6, 17)
 STEP_S = 5.0
@@ -51,8 +50,8 @@ class Absence:
 
 
 @dataclass
-class Player:
-    """One person, what came through an open tab, and what must be true."""
+class Trader:
+    """One user with an open tab and the expected absence."""
 
     browser: Browser
     tab: Tab
@@ -67,39 +66,39 @@ class Player:
 
 @dataclass
 class TradingDay:
-    """Plays the scenes in a town."""
+    """The steps of the day and the checks after them."""
 
-    town: Town
+    environment: Environment
     candles: Path
-    players: dict[str, Player] = field(default_factory=dict)
+    traders: dict[str, Trader] = field(default_factory=dict)
     steps: int = 0
     """Cycles that everybody with a session has had since the beginning."""
 
     @classmethod
-    async def begin(cls, town: Town, candles: Path, *, runs_out_at: datetime) -> Self:
-        """Let the three register, connect and start watching; Ravi's session will run out at its time."""
-        day = cls(town, candles)
+    async def begin(cls, environment: Environment, candles: Path, *, expires_at: datetime) -> Self:
+        """Add the three users; the session of Ravi expires at `expires_at`."""
+        day = cls(environment, candles)
         for number, (name, stocks) in enumerate(WATCHLISTS.items()):
-            browser = town.browser(name, f"FY{number:05d}", *(f"NSE:{stock}-EQ" for stock in stocks))
-            lifetime = runs_out_at - town.clock.now() if name == "Ravi" else None
+            browser = environment.browser(name, f"FY{number:05d}", *(f"NSE:{stock}-EQ" for stock in stocks))
+            lifetime = expires_at - environment.clock.now() if name == "Ravi" else None
             await browser.register()
-            await town.broker.person(browser.fyers_id, lifetime=lifetime)
+            await environment.broker.person(browser.fyers_id, lifetime=lifetime)
             await browser.connect()
             tab = await browser.open_tab()
             await browser.watch(*Rule)
-            day.players[name] = Player(browser, tab, town.clock.now())
-        await town.cycles_done(day.present)
-        assert [await day.cycles_of(name) for name in day.players] == [1, 1, 1]
-        await day.everything_agrees()
+            day.traders[name] = Trader(browser, tab, environment.clock.now())
+        await environment.wait_for_cycles(day.present)
+        assert [await day.cycles_of(name) for name in day.traders] == [1, 1, 1]
+        await day.assert_answers_agree()
         return day
 
-    def __getitem__(self, name: str) -> Player:
-        return self.players[name]
+    def __getitem__(self, name: str) -> Trader:
+        return self.traders[name]
 
     @property
     def present(self) -> list[Browser]:
-        """Those who have a session."""
-        return [player.browser for player in self.players.values() if not player.is_away]
+        """Browsers of the users with a session."""
+        return [trader.browser for trader in self.traders.values() if not trader.is_away]
 
     async def cycles_of(self, name: str) -> int:
         """Return how many cycles somebody had."""
@@ -107,126 +106,131 @@ class TradingDay:
 
     # ---------------------------------------------------------------- time
 
-    async def one_step(self) -> None:
-        """Let the next cycle come; after a candle's close look at everything."""
-        await self.town.step(STEP_S, self.present)
+    async def run_cycle(self) -> None:
+        """Run the next cycle; check all answers after a candle's close."""
+        await self.environment.step(STEP_S, self.present)
         self.steps += 1
-        if self.town.clock.now().astimezone(IST).minute % 5 == 0 and self.town.clock.now().second == 1:
-            await self.everything_agrees()
+        if (
+            self.environment.clock.now().astimezone(IST).minute % 5 == 0
+            and self.environment.clock.now().second == 1
+        ):
+            await self.assert_answers_agree()
 
-    async def pass_to(self, until_then: datetime) -> None:
-        """Let cycle after cycle come."""
-        while self.town.clock.now() < until_then:
-            await self.one_step()
-        assert self.town.clock.now() == until_then
+    async def run_cycles_until(self, until_then: datetime) -> None:
+        """Run every cycle until a time."""
+        while self.environment.clock.now() < until_then:
+            await self.run_cycle()
+        assert self.environment.clock.now() == until_then
 
-    async def hurry_to(self, until_then: datetime) -> None:
-        """Let time pass from candle to candle."""
-        while self.town.clock.now() < until_then:
-            await self.town.step(300, self.present)
+    async def run_candles_until(self, until_then: datetime) -> None:
+        """Run one cycle per candle until a time."""
+        while self.environment.clock.now() < until_then:
+            await self.environment.step(300, self.present)
             self.steps += 1
-            await self.everything_agrees()
-        assert self.town.clock.now() == until_then
+            await self.assert_answers_agree()
+        assert self.environment.clock.now() == until_then
 
     # ---------------------------------------------------------------- what happens
 
-    async def meena_is_revoked(self) -> None:
-        """The broker ends a session without a word: one refused call and one second look, and it is known."""
+    async def revoke_session_of_meena(self) -> None:
+        """Fyers revokes a session: one refused call and one verification call disconnect the account."""
         meena = self["Meena"].browser
-        before = (await self.town.broker.calls(meena.fyers_id))["byPath"]
-        await self.town.broker.revoke(meena.fyers_id)
+        before = (await self.environment.broker.calls(meena.fyers_id))["byPath"]
+        await self.environment.broker.revoke(meena.fyers_id)
         assert (await meena.connection())["state"] == "connected"  # nobody can know yet
 
-        await self.town.advance(STEP_S)
+        await self.environment.advance(STEP_S)
         self.steps += 1
         await until(lambda: _is_disconnected(meena), "Meena's end")
-        await self.town.cycles_done([self["Asha"].browser, self["Ravi"].browser])
+        await self.environment.wait_for_cycles([self["Asha"].browser, self["Ravi"].browser])
 
-        counted = await self.town.broker.calls(meena.fyers_id)
+        counted = await self.environment.broker.calls(meena.fyers_id)
         more = {path: count - before.get(path, 0) for path, count in counted["byPath"].items()}
         assert {path: count for path, count in more.items() if count} == {
             "/data/quotes": 1,
             "/api/v3/profile": 1,
         }
         assert counted["byStatus"]["401"] == 2
-        await self._is_away("Meena", "rejected", began_at=self.town.clock.now(), calls=counted["total"])
+        await self._is_away(
+            "Meena", "rejected", began_at=self.environment.clock.now(), calls=counted["total"]
+        )
 
-    async def ravi_runs_out(self, ends_at: datetime) -> None:
-        """The known end takes effect at its second, without one refused call."""
+    async def let_session_of_ravi_expire(self, ends_at: datetime) -> None:
+        """The session expires at its second, without a refused call."""
         ravi = self["Ravi"].browser
-        counted = await self.town.broker.calls(ravi.fyers_id)
-        await self.town.advance_to(ends_at - timedelta(seconds=1))
+        counted = await self.environment.broker.calls(ravi.fyers_id)
+        await self.environment.advance_to(ends_at - timedelta(seconds=1))
         assert (await ravi.connection())["state"] == "expiring"
 
-        await self.town.advance_to(ends_at)
+        await self.environment.advance_to(ends_at)
         await until(lambda: _is_disconnected(ravi), "Ravi's end")
 
         assert "401" not in counted["byStatus"]
         await self._is_away("Ravi", "expired", began_at=ends_at, calls=counted["total"])
 
     async def _is_away(self, name: str, reason: str, *, began_at: datetime, calls: int) -> None:
-        player = self[name]
-        player.absence = Absence(began_at, reason, calls)
-        connection = await player.browser.connection()
+        trader = self[name]
+        trader.absence = Absence(began_at, reason, calls)
+        connection = await trader.browser.connection()
         assert connection["reason"] == reason
         assert moment(connection["lastDisconnectTime"]) == began_at
-        await until(lambda: player.browser.notices("session_disconnected"), f"{name}'s notice")
-        (notice,) = await player.browser.notices("session_disconnected")
+        await until(lambda: trader.browser.notices("session_disconnected"), f"{name}'s notice")
+        (notice,) = await trader.browser.notices("session_disconnected")
         assert notice["incidentId"] == connection["incidentId"]
         assert moment(notice["createdAt"]) == began_at
-        await self.everything_agrees()
+        await self.assert_answers_agree()
 
-    async def comes_back(self, name: str) -> None:
-        """Somebody logs in at Fyers' page again; the watches go on by themselves and catch up at once."""
-        player = self[name]
-        absence = player.absence
+    async def log_in_again(self, name: str) -> None:
+        """A user logs in at Fyers again; monitoring continues and evaluates the missed candles."""
+        trader = self[name]
+        absence = trader.absence
         assert absence is not None
-        await self.town.broker.person(player.browser.fyers_id)
-        assert await self.town.broker.total(player.browser.fyers_id) == absence.calls
+        await self.environment.broker.person(trader.browser.fyers_id)
+        assert await self.environment.broker.total(trader.browser.fyers_id) == absence.calls
 
-        await player.browser.connect()
-        absence.ended_at = self.town.clock.now()
-        await self.town.cycles_done([player.browser])
+        await trader.browser.connect()
+        absence.ended_at = self.environment.clock.now()
+        await self.environment.wait_for_cycles([trader.browser])
 
-        (renewed,) = await player.browser.notices("login_renewed")
-        assert len(await player.browser.notices("session_disconnected")) == 1
-        assert renewed["incidentId"] == (await player.browser.connection())["incidentId"]
-        await self.nothing_is_missing(name)
-        await self.everything_agrees()
+        (renewed,) = await trader.browser.notices("login_renewed")
+        assert len(await trader.browser.notices("session_disconnected")) == 1
+        assert renewed["incidentId"] == (await trader.browser.connection())["incidentId"]
+        await self.assert_all_candles_and_signals(name)
+        await self.assert_answers_agree()
 
     # ---------------------------------------------------------------- what must be true
 
-    async def everything_agrees(self) -> None:
-        """Every answer about every person tells the same, and no call was made for those who are away."""
+    async def assert_answers_agree(self) -> None:
+        """All answers about a user agree, and Fyers received no call for a disconnected account."""
         health = {
             account["userId"]: account
             for account in (await self["Asha"].browser.get("/api/admin/token-health"))["accounts"]
         }
-        for name, player in self.players.items():
-            connection = await agreed_connection(player, health[player.browser.user_id])
-            assert (connection["state"] == "disconnected") == player.is_away, name
-            if player.absence is not None and player.is_away:
-                assert connection["reason"] == player.absence.reason
-                assert await self.town.broker.total(player.browser.fyers_id) == player.absence.calls
+        for name, trader in self.traders.items():
+            connection = await agreed_connection(trader, health[trader.browser.user_id])
+            assert (connection["state"] == "disconnected") == trader.is_away, name
+            if trader.absence is not None and trader.is_away:
+                assert connection["reason"] == trader.absence.reason
+                assert await self.environment.broker.total(trader.browser.fyers_id) == trader.absence.calls
 
-    async def nothing_is_missing(self, name: str) -> None:
-        """Every candle since the watch was made was judged once, and gave the signals that a replay gives."""
-        player, now = self[name], self.town.clock.now()
-        expected = closes_between(player.watched_since, now - timedelta(seconds=1), FIVE, nse_calendar())
+    async def assert_all_candles_and_signals(self, name: str) -> None:
+        """Every candle since the start of the watch was evaluated once; the signals equal those of a replay."""
+        trader, now = self[name], self.environment.clock.now()
+        expected = closes_between(trader.watched_since, now - timedelta(seconds=1), FIVE, nse_calendar())
 
         async def judged() -> bool:
-            return len(player.tab.data("candle")) >= expected * len(player.browser.symbols)
+            return len(trader.tab.data("candle")) >= expected * len(trader.browser.symbols)
 
         await until(judged, f"{name}'s candles")
-        candles = [(one["symbol"], one["candle"]["openedAt"]) for one in player.tab.data("candle")]
-        assert len(candles) == len(set(candles)) == expected * len(player.browser.symbols)
+        candles = [(one["symbol"], one["candle"]["openedAt"]) for one in trader.tab.data("candle")]
+        assert len(candles) == len(set(candles)) == expected * len(trader.browser.symbols)
 
-        stored = await player.browser.signals()
+        stored = await trader.browser.signals()
         facts = [fact_of(signal) for signal in stored]
         replayed = self._replayed(name)
         assert len(facts) == len(set(facts))
         assert set(facts) == set(replayed)
-        assert {fact_of(one) for one in stored if one["isLate"]} == self._fell_into_the_gap(player, replayed)
+        assert {fact_of(one) for one in stored if one["isLate"]} == self._fell_into_the_gap(trader, replayed)
         for signal in stored:
             if not signal["isLate"]:
                 assert moment(signal["detectedAt"]) - moment(signal["candleClosedAt"]) == timedelta(seconds=1)
@@ -234,7 +238,7 @@ class TradingDay:
     def _replayed(self, name: str) -> dict[tuple[Any, ...], datetime]:
         """Return what the files' candles give from the watch's making up to now, each with its candle's close."""
         found: dict[tuple[Any, ...], datetime] = {}
-        settled_at = self.town.clock.now() - timedelta(seconds=1)
+        settled_at = self.environment.clock.now() - timedelta(seconds=1)
         for stock in WATCHLISTS[name]:
             (path,) = self.candles.glob(f"{stock}_5min_*.csv")
             with path.open() as lines:
@@ -246,33 +250,33 @@ class TradingDay:
         return found
 
     @staticmethod
-    def _fell_into_the_gap(player: Player, replayed: dict[tuple[Any, ...], datetime]) -> set[tuple[Any, ...]]:
-        absence = player.absence
+    def _fell_into_the_gap(trader: Trader, replayed: dict[tuple[Any, ...], datetime]) -> set[tuple[Any, ...]]:
+        absence = trader.absence
         if absence is None or absence.ended_at is None:
             return set()
         return {
             fact for fact, closed_at in replayed.items() if absence.began_at <= closed_at <= absence.ended_at
         }
 
-    async def asha_never_noticed(self) -> None:
-        """The living session had every cycle, no interruption and no notice."""
+    async def assert_asha_is_unaffected(self) -> None:
+        """Asha had every cycle, no disconnect and no notice."""
         asha = self["Asha"].browser
         state = await asha.state()
         assert (state["cycles"], state["missedCycles"]) == (1 + self.steps, 0)
         assert await asha.notices() == []
         assert {one["state"] for one in self["Asha"].tab.data("connection")} <= {"connected"}
-        assert set((await self.town.broker.calls(asha.fyers_id))["byStatus"]) == {"200"}
+        assert set((await self.environment.broker.calls(asha.fyers_id))["byStatus"]) == {"200"}
 
-    async def absences_are_told(self) -> None:
-        """The day's coverage names exactly the stretches without a session."""
-        for player in self.players.values():
-            coverage = await player.browser.get("/api/monitoring/coverage")
+    async def assert_coverage_shows_absences(self) -> None:
+        """The day's coverage contains exactly the times without a session."""
+        for trader in self.traders.values():
+            coverage = await trader.browser.get("/api/monitoring/coverage")
             blind = [
                 (moment(one["beganAt"]), moment(one["endedAt"]))
                 for one in coverage["stretches"]
                 if one["reason"] == "no_session"
             ]
-            absence = player.absence
+            absence = trader.absence
             assert blind == ([(absence.began_at, absence.ended_at)] if absence else [])
 
 
@@ -282,9 +286,9 @@ def fact_of(signal: dict[str, Any]) -> tuple[Any, ...]:
     return (signal["symbol"], signal["rule"], signal["direction"], opened_at, signal["close"], signal["hma"])
 
 
-async def agreed_connection(player: Player, health: dict[str, Any]) -> dict[str, Any]:
-    """Return somebody's connection object, after comparing it with everything else that speaks of the session."""
-    browser = player.browser
+async def agreed_connection(trader: Trader, health: dict[str, Any]) -> dict[str, Any]:
+    """Return a user's connection object, after comparing it with all other answers about the session."""
+    browser = trader.browser
     validation = await browser.get("/api/token-validation/status")
     connection = await browser.connection()
     quotes, hma, state = await browser.quotes(), await browser.hma(), await browser.state()
@@ -308,13 +312,13 @@ async def agreed_connection(player: Player, health: dict[str, Any]) -> dict[str,
         assert (state["status"], state["isRunning"]) == ("no_session", False)
         assert (hma["status"], hma["currentHma"]) == ("DISCONNECTED", None)
         assert (quotes["outcome"], quotes["quotes"]) == ("disconnected", [])
-    await until(lambda: _is_pushed(player, connection), f"{browser.name}'s tab")
+    await until(lambda: _is_pushed(trader, connection), f"{browser.name}'s tab")
     return connection
 
 
-async def _is_pushed(player: Player, connection: dict[str, Any]) -> bool:
-    """Whether the last word that the open tab heard of the session is the present one."""
-    heard = [(one["state"], one["reason"]) for one in player.tab.data("connection")]
+async def _is_pushed(trader: Trader, connection: dict[str, Any]) -> bool:
+    """Whether the open tab has received the present state of the session."""
+    heard = [(one["state"], one["reason"]) for one in trader.tab.data("connection")]
     return not heard or heard[-1] == (connection["state"], connection["reason"])
 
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong at Fyers: nobody is logged out by it, the answers say what is true, and everything recovers by itself."""
+"""Failures of Fyers disconnect nobody, are reported as they are, and end without help."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +13,7 @@ from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.market.candles import closes_between
 from hullwatch.domain.market.instruments import Resolution
 from journeys.browser import Browser, Tab
-from journeys.town import Town, until
+from journeys.environment import Environment, until
 
 SYMBOL = "NSE:SBIN-EQ"
 LONGEST_RECOVERY_S = 1800
@@ -21,7 +21,7 @@ LONGEST_RECOVERY_S = 1800
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Outage:
     """One fault, and what it makes of answers while it lasts."""
 
     kind: str
@@ -42,35 +42,35 @@ TURNED_AWAY = frozenset({"unavailable", "rate_limited"})
 STATUS = {"ok": "watching", "unavailable": "fyers_unavailable", "rate_limited": "rate_limited"}
 
 
-TROUBLES = {
-    "slow": Trouble("latency", {"latencyMs": 60}, FINE),
-    "hanging": Trouble("hang", {}),
-    "reset": Trouble("reset", {}),
-    "cut off": Trouble("drop_after_bytes", {"bytes": 7}),
-    "500": Trouble(
+OUTAGES = {
+    "slow": Outage("latency", {"latencyMs": 60}, FINE),
+    "hanging": Outage("hang", {}),
+    "reset": Outage("reset", {}),
+    "cut off": Outage("drop_after_bytes", {"bytes": 7}),
+    "500": Outage(
         "http_error", {"status": 500, "body": {"s": "error", "code": -99, "message": "Something went wrong"}}
     ),
-    "502": Trouble("http_error", {"status": 502}),
-    "503": Trouble(
+    "502": Outage("http_error", {"status": 502}),
+    "503": Outage(
         "http_error", {"status": 503, "body": {"s": "error", "code": -16, "message": "token expired"}}
     ),
-    "520": Trouble("http_error", {"status": 520}),
-    "page": Trouble("html_page", {"status": 503}),
-    "page that forbids": Trouble("html_page", {"status": 403}, TURNED_AWAY),
-    "401 without Fyers' words": Trouble("http_error", {"status": 401, "body": "invalid token"}),
-    "limit": Trouble("rate_limit", {}, LIMITED),
-    "banned address": Trouble("address_ban", {}, TURNED_AWAY),
-    "half JSON": Trouble("malformed_json", {}),
-    "wrong types": Trouble("wrong_types", {}),
-    "empty": Trouble("empty_body", {}),
+    "520": Outage("http_error", {"status": 520}),
+    "page": Outage("html_page", {"status": 503}),
+    "page that forbids": Outage("html_page", {"status": 403}, TURNED_AWAY),
+    "401 without Fyers' words": Outage("http_error", {"status": 401, "body": "invalid token"}),
+    "limit": Outage("rate_limit", {}, LIMITED),
+    "banned address": Outage("address_ban", {}, TURNED_AWAY),
+    "half JSON": Outage("malformed_json", {}),
+    "wrong types": Outage("wrong_types", {}),
+    "empty": Outage("empty_body", {}),
 }
 
 
 @dataclass
 class Group:
-    """Three people, their open tabs, and the town they live in."""
+    """Three people, their open tabs, and the environment they live in."""
 
-    town: Town
+    environment: Environment
     people: list[Browser]
     tabs: list[Tab]
 
@@ -81,9 +81,9 @@ class Group:
 
     async def step(self, seconds: float = 5, *, without: Browser | None = None) -> None:
         """Let time pass until everybody had a cycle more."""
-        await self.town.advance(seconds)
+        await self.environment.advance(seconds)
         people = [person for person in self.people if person is not without]
-        await self.town.patiently(self._had_cycles(people, self.town.clock.now()))
+        await self.environment.while_time_passes(self._had_cycles(people, self.environment.clock.now()))
 
     @staticmethod
     async def _had_cycles(people: Sequence[Browser], since: datetime) -> None:
@@ -96,7 +96,7 @@ class Group:
         """Return everybody's monitoring status."""
         return [(await person.state())["status"] for person in self.people]
 
-    async def nobody_was_logged_out(self) -> None:
+    async def assert_nobody_was_disconnected(self) -> None:
         """There was no end of a session, neither now nor in between, and no notice of one."""
         for person in self.people:
             assert (await person.connection())["state"] == "connected"
@@ -111,16 +111,16 @@ async def _has_cycled(person: Browser, since: datetime) -> bool:
 
 
 @pytest.fixture
-async def group(open_here, request) -> AsyncIterator[Group]:
+async def group(open_env, request) -> AsyncIterator[Group]:
     """Return three people who watch one symbol each."""
-    async with open_here(
+    async with open_env(
         fyers_timeout_seconds=3 if "hanging" in request.node.name else ANSWER_LIMIT_S
-    ) as town:
-        people = await town.settle_in(3, SYMBOL)
-        yield Group(town, people, [await person.open_tab() for person in people])
+    ) as environment:
+        people = await environment.add_users(3, SYMBOL)
+        yield Group(environment, people, [await person.open_tab() for person in people])
 
 
-async def says(person: Browser, outcomes: frozenset[str]) -> str:
+async def assert_outcome(person: Browser, outcomes: frozenset[str]) -> str:
     """Check what somebody is told: a true outcome, never an empty list for an error, and a login that stands; return the outcome."""
     quotes, hma = await asyncio.gather(person.quotes(), person.hma())
     outcome = str(quotes["outcome"])
@@ -135,27 +135,29 @@ async def says(person: Browser, outcomes: frozenset[str]) -> str:
     return outcome
 
 
-async def strike(group: Group, trouble: Trouble, struck: Sequence[Browser], **whom: str) -> None:
-    """Let a trouble come, look at everybody, and let it end."""
-    town = group.town
-    await town.broker.fault(trouble.kind, **trouble.order, **whom)
+async def check_outage(group: Group, outage: Outage, affected: Sequence[Browser], **whom: str) -> None:
+    """Let an outage come, look at everybody, and let it end."""
+    environment = group.environment
+    await environment.broker.fault(outage.kind, **outage.order, **whom)
     await group.step()
-    for person in struck:
+    for person in affected:
         await person.call("POST", "/api/token-validation/clear-cache")
-    for validation in await town.patiently(asyncio.gather(*(validation_of(person) for person in struck))):
+    for validation in await environment.while_time_passes(
+        asyncio.gather(*(validation_of(person) for person in affected))
+    ):
         assert (validation["isValid"], validation["isConnected"]) == (True, True)
-        assert validation["verified"] is trouble.is_harmless
+        assert validation["verified"] is outage.is_harmless
     await group.step(300)  # a candle closes meanwhile
     for person, status in zip(group.people, await group.statuses(), strict=True):
-        expected = trouble.says if person in struck else FINE
+        expected = outage.says if person in affected else FINE
         assert status in {STATUS[outcome] for outcome in expected}
-        await town.patiently(says(person, expected))
+        await environment.while_time_passes(assert_outcome(person, expected))
     validating = group.admin.call("POST", "/api/token-validation/validate-all")
-    totals = (await town.patiently(validating))["results"]
-    doubtful = 0 if trouble.is_harmless else len(struck)
+    totals = (await environment.while_time_passes(validating))["results"]
+    doubtful = 0 if outage.is_harmless else len(affected)
     assert (totals["invalid"], totals["errors"], totals["unverified"]) == (0, 0, doubtful)
-    await group.nobody_was_logged_out()
-    await town.broker.end_faults()
+    await group.assert_nobody_was_disconnected()
+    await environment.broker.end_faults()
 
 
 async def validation_of(person: Browser) -> dict[str, Any]:
@@ -172,21 +174,21 @@ async def recover(group: Group) -> None:
     assert await group.statuses() == ["watching"] * len(group.people)
     for person in group.people:
         assert (await person.connection())["verified"] is True
-        await group.town.patiently(says(person, FINE))
+        await group.environment.while_time_passes(assert_outcome(person, FINE))
 
 
-@pytest.mark.parametrize("name", TROUBLES)
-async def test_trouble_is_no_verdict(group: Group, name: str) -> None:
-    """For one account and then for all: the struck are unverified and keep their sessions, the others notice nothing, no candle is lost."""
-    trouble, since = TROUBLES[name], group.people[0]
-    began_at = group.town.clock.now()
-    await strike(group, trouble, [group.people[1]], fyersId=group.people[1].fyers_id)
+@pytest.mark.parametrize("name", OUTAGES)
+async def test_an_outage_disconnects_nobody(group: Group, name: str) -> None:
+    """For one account and then for all: the affected are unverified and keep their sessions, the others notice nothing, no candle is lost."""
+    outage, since = OUTAGES[name], group.people[0]
+    began_at = group.environment.clock.now()
+    await check_outage(group, outage, [group.people[1]], fyersId=group.people[1].fyers_id)
     await recover(group)
-    await strike(group, trouble, group.people)
+    await check_outage(group, outage, group.people)
     await recover(group)
 
-    await group.nobody_was_logged_out()
-    settled = group.town.clock.now() - timedelta(seconds=1)
+    await group.assert_nobody_was_disconnected()
+    settled = group.environment.clock.now() - timedelta(seconds=1)
     closes = closes_between(began_at, settled, Resolution.parse("5"), nse_calendar())
     assert closes > 1
     for tab in group.tabs:
@@ -198,18 +200,18 @@ async def _has(tab: Tab, closes: int) -> bool:
     return len(tab.data("candle")) >= closes
 
 
-async def test_one_false_refusal_is_forgiven(group: Group) -> None:
-    """An isolated false 401 costs a second look and nothing else."""
-    struck = group.people[1]
-    await group.town.broker.fault("auth_error", fyersId=struck.fyers_id)
-    await group.town.broker.forget_calls()
+async def test_one_false_refusal_disconnects_nobody(group: Group) -> None:
+    """It costs one verification call."""
+    affected = group.people[1]
+    await group.environment.broker.fault("auth_error", fyersId=affected.fyers_id)
+    await group.environment.broker.forget_calls()
     await group.step()
 
-    assert (await group.town.broker.calls(struck.fyers_id))["byStatus"]["401"] == 1
-    await until(lambda: _is_verified(struck), "the second look")
+    assert (await group.environment.broker.calls(affected.fyers_id))["byStatus"]["401"] == 1
+    await until(lambda: _is_verified(affected), "the second look")
     await group.step()
     assert await group.statuses() == ["watching"] * 3
-    await group.nobody_was_logged_out()
+    await group.assert_nobody_was_disconnected()
 
 
 async def _is_verified(person: Browser) -> bool:
@@ -218,17 +220,17 @@ async def _is_verified(person: Browser) -> bool:
 
 async def all_are_held(group: Group) -> None:
     """Let Fyers refuse everybody, until every verdict is held back."""
-    await group.town.broker.fault("auth_error_all")
-    await group.town.advance(5)
+    await group.environment.broker.fault("auth_error_all")
+    await group.environment.advance(5)
 
     async def are_held() -> bool:
-        await group.town.advance(1)
+        await group.environment.advance(1)
         return await _are_held(group)
 
     await until(are_held, "everybody is held")
 
 
-async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
+async def test_a_mass_refusal_holds_all_sessions(group: Group) -> None:
     """When Fyers refuses everybody at once, verdicts are held, the operators are told once, and Fyers is asked slowly."""
     await all_are_held(group)
 
@@ -242,7 +244,7 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
     assert await group.people[1].notices() == []
     assert [tab.data("brokerOutage")[0]["isOngoing"] for tab in group.tabs] == [True] * 3
     for person in group.people:
-        await says(person, frozenset({"unavailable"}))
+        await assert_outcome(person, frozenset({"unavailable"}))
         validation = await person.get("/api/token-validation/status")
         assert (validation["isValid"], validation["verified"]) == (True, False)
         assert "kept until Fyers recovers" in validation["message"]
@@ -251,19 +253,19 @@ async def test_a_mass_refusal_is_fyers_trouble(group: Group) -> None:
 
     await group.step()
     assert await group.statuses() == ["fyers_unavailable"] * 3
-    await group.town.broker.forget_calls()
-    began_at = group.town.clock.now()
+    await group.environment.broker.forget_calls()
+    began_at = group.environment.clock.now()
     for _ in range(20):
         await group.step(30)
-    minutes = (group.town.clock.now() - began_at) / timedelta(minutes=1)
+    minutes = (group.environment.clock.now() - began_at) / timedelta(minutes=1)
     assert (
-        4 <= await group.town.broker.total() <= 2 * (minutes / 0.9 + 1)
+        4 <= await group.environment.broker.total() <= 2 * (minutes / 0.9 + 1)
     )  # one account a minute, two questions each
-    await group.nobody_was_logged_out()
+    await group.assert_nobody_was_disconnected()
 
-    await group.town.broker.end_faults()
+    await group.environment.broker.end_faults()
     await recover(group)
-    await group.nobody_was_logged_out()
+    await group.assert_nobody_was_disconnected()
     await until(lambda: group.admin.notices("broker_recovered"), "the operators' notice of its end")
     assert (await group.admin.get("/api/admin/token-health"))["brokerOutage"] is None
     assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
@@ -278,12 +280,12 @@ async def _has_heard(tab: Tab, kind: str) -> bool:
     return bool(tab.data(kind))
 
 
-async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> None:
+async def test_a_session_revoked_in_an_outage_is_disconnected_later(group: Group) -> None:
     """A session that the broker did revoke during its outage ends once the outage is over, and only that one."""
     await all_are_held(group)
     ended = group.people[2]
-    await group.town.broker.revoke(ended.fyers_id)
-    await group.town.broker.end_faults()
+    await group.environment.broker.revoke(ended.fyers_id)
+    await group.environment.broker.end_faults()
 
     async def is_over() -> bool:
         await group.step(30, without=ended)
@@ -297,19 +299,19 @@ async def test_who_really_ended_meanwhile_is_told_afterwards(group: Group) -> No
     assert [len(await person.notices("session_disconnected")) for person in group.people] == [0, 0, 1]
 
 
-async def test_a_mass_refusal_is_seen_in_a_market_that_runs_fast(group: Group) -> None:
+async def test_a_mass_refusal_is_detected_on_a_fast_clock(group: Group) -> None:
     """Witnesses are given the network's own time to answer, however fast the market's clock runs: nobody is logged out."""
-    town = group.town
+    environment = group.environment
     for person in group.people[1:]:
         await person.call("POST", "/api/monitoring/stop")  # only the first will notice by itself
-    await town.broker.fault("auth_error_all")
-    await town.broker.fault("latency", path="/data/marketStatus", latencyMs=150)
+    await environment.broker.fault("auth_error_all")
+    await environment.broker.fault("latency", path="/data/marketStatus", latencyMs=150)
 
-    await town.set_speed(600)
+    await environment.set_speed(600)
     await until(lambda: _are_held(group), "everybody is held")
-    await town.set_speed(0)
+    await environment.set_speed(0)
 
-    await group.nobody_was_logged_out()
+    await group.assert_nobody_was_disconnected()
 
 
 async def _are_held(group: Group) -> bool:

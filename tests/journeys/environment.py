@@ -1,8 +1,4 @@
-"""Where the stories happen: the real simulator, the real house before it on a real database, and its real HTTP door.
-
-Time stands still until a story moves it: the simulator's clock is advanced and the house's is set by it. Nothing here sleeps for a time; what
-has to happen is awaited by asking the API, within `ANSWER_LIMIT_S`.
-"""
+"""The simulator, the application with a real database, and its HTTP server, on a clock that the test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,15 +19,15 @@ from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
 
 ORDINARY_MONDAY = datetime.fromisoformat("2026-11-23T10:07:31+05:30")
-"""In the middle of a trading session, in which none of the stories on the synthetic market comes near a session's end."""
+"""In the middle of a trading session; no journey on the synthetic market reaches its end."""
 
 T = TypeVar("T")
 
 
-class OneRhythm(Random):
-    """Chance that gives every account the same rhythm: a cycle one second after each multiple of five, and so at each candle's close."""
+class FixedRandom(Random):
+    """Gives every account the same schedule: a cycle one second after each multiple of five seconds."""
 
-    getrandbits = Random.getrandbits  # choices among many stay choices
+    getrandbits = Random.getrandbits  # other random choices stay random
 
     def random(self) -> float:
         """Return the same fifth of an interval each time."""
@@ -39,16 +35,16 @@ class OneRhythm(Random):
 
 
 async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
-    """Return the first true value of `check`, asked again and again."""
+    """Call `check` repeatedly and return its first true value."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ANSWER_LIMIT_S
     while not (value := await check()):
-        assert loop.time() < deadline, f"it did not happen: {what or check.__qualname__}"
+        assert loop.time() < deadline, f"did not become true: {what or check.__qualname__}"
         await asyncio.sleep(0.004)
     return value
 
 
-class Town:
+class Environment:
     """One broker, one install, and its users."""
 
     def __init__(
@@ -68,32 +64,32 @@ class Town:
         self._running: AsyncExitStack | None = None
         self._browsers: list[Browser] = []
         self.url = ""
-        self._house: Application | None = None
+        self._application: Application | None = None
 
     @property
-    def house(self) -> Application:
-        """The running house."""
-        assert self._house is not None, "the house does not stand"
-        return self._house
+    def application(self) -> Application:
+        """The running application."""
+        assert self._application is not None, "the application is not running"
+        return self._application
 
-    # ---------------------------------------------------------------- the house
+    # ---------------------------------------------------------------- the application
 
-    async def start_house(self) -> None:
-        """Open the house on its data and serve it, at the same address as before."""
+    async def start_server(self) -> None:
+        """Open the application on its data and serve it, at the same address as before."""
         async with AsyncExitStack() as stack:
             sock = stack.enter_context(listen_on("127.0.0.1", self._port))
             host, self._port = address_of(sock)
             self.url = url_of(host, self._port)
             settings = settings_for(self.broker.url, self.data_dir, public_url=self.url, **self._settings)
-            house = await stack.enter_async_context(
-                open_application(settings, clock=self.clock, random=OneRhythm(1))
+            application = await stack.enter_async_context(
+                open_application(settings, clock=self.clock, random=FixedRandom(1))
             )
-            await house.start()
+            await application.start()
             ready, signals = asyncio.Event(), StopSignals()
             serving = asyncio.create_task(
                 serve_application(
-                    house,
-                    house.web(house.web_config()),
+                    application,
+                    application.web(application.web_config()),
                     sock,
                     ready=lambda _: ready.set(),
                     signals=signals,
@@ -109,19 +105,19 @@ class Town:
             is_up = asyncio.create_task(ready.wait(), name="server is up")
             await asyncio.wait({is_up, serving}, timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             assert is_up.done(), "the server did not come up"
-            self._house, self._running = house, stack.pop_all()
+            self._application, self._running = application, stack.pop_all()
 
-    async def stop_house(self) -> None:
-        """End the house in order."""
-        running, self._running, self._house = self._running, None, None
+    async def stop_server(self) -> None:
+        """Stop the application in order."""
+        running, self._running, self._application = self._running, None, None
         if running is not None:
             await running.aclose()
 
     async def close(self) -> None:
-        """Send everybody home and end the house."""
+        """Close all browsers and stop the application."""
         for browser in self._browsers:
             await browser.close()
-        await self.stop_house()
+        await self.stop_server()
 
     # ---------------------------------------------------------------- people
 
@@ -130,38 +126,38 @@ class Town:
         self._browsers.append(Browser(self.url, name, fyers_id, symbols))
         return self._browsers[-1]
 
-    async def settle_in(self, count: int, *symbols: str) -> list[Browser]:
-        """Let so many people register, connect and watch these symbols; the first is admin."""
+    async def add_users(self, count: int, *symbols: str) -> list[Browser]:
+        """Add users who are connected and watch these symbols; the first one is admin."""
         people = [self.browser(f"Trader{place}", f"FY{place:05d}", *symbols) for place in range(count)]
         for person in people[:1]:
             await person.register()
         await asyncio.gather(*(person.register() for person in people[1:]))
         for person in people:
             await self.broker.person(person.fyers_id)
-            await self.patiently(person.connect())  # logins of one app wait for their turn
+            await self.while_time_passes(person.connect())  # logins of one app are rate-limited
         await self.advance((1 - self.clock.now().second) % 5)
         for person in people:
             await person.watch()
-        await self.cycles_done(people)
+        await self.wait_for_cycles(people)
         return people
 
     # ---------------------------------------------------------------- time
 
     async def advance(self, seconds: float) -> None:
-        """Let so many seconds pass at once, at the broker and here."""
+        """Move both clocks forward."""
         self.clock.synchronise(*await self.broker.advance(seconds))
 
     async def set_speed(self, speed: float) -> None:
-        """Let time run by itself, so many seconds each second, at the broker and here."""
+        """Let both clocks run at a speed."""
         await self.broker.order("POST", "/clock", {"speed": speed})
         self.clock.synchronise(*await self.broker.now())
 
     async def advance_to(self, moment: datetime) -> None:
-        """Let time pass up to a moment."""
+        """Move both clocks to a time."""
         await self.advance((moment - self.clock.now()).total_seconds())
 
-    async def cycles_done(self, people: Sequence[Browser]) -> None:
-        """Wait until everybody's cycle of this moment has ended."""
+    async def wait_for_cycles(self, people: Sequence[Browser]) -> None:
+        """Wait until each user's cycle at the present time has ended."""
         for person in people:
             now = self.clock.now()
 
@@ -170,8 +166,8 @@ class Town:
 
             await until(is_done, f"{person.name}'s cycle of {now}")
 
-    async def patiently(self, work: Awaitable[T]) -> T:
-        """Await something that may have to wait for its turn at Fyers: seconds pass until it is done."""
+    async def while_time_passes(self, work: Awaitable[T]) -> T:
+        """Await something that may wait for a rate limit; the clocks move until it is done."""
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
@@ -183,13 +179,13 @@ class Town:
         return task.result()
 
     async def step(self, seconds: float, people: Sequence[Browser]) -> None:
-        """Let so many seconds pass and everybody's cycle with them."""
+        """Move the clocks forward and wait for each user's cycle."""
         await self.advance(seconds)
-        await self.cycles_done(people)
+        await self.wait_for_cycles(people)
 
 
 def settings_for(simulator_url: str, data_dir: Path, **overrides: Any) -> Settings:
-    """Return settings that reach the simulator only, whatever the environment says; sweeps come only when asked for."""
+    """Return settings that reach the simulator only; periodic validation runs once a day."""
     return read_settings(
         **{
             "data_dir": data_dir,
@@ -212,23 +208,23 @@ def settings_for(simulator_url: str, data_dir: Path, **overrides: Any) -> Settin
 
 
 @asynccontextmanager
-async def open_town(
+async def open_environment(
     data_dir: Path,
     *,
     starts_at: datetime = ORDINARY_MONDAY,
     candles: Path | None = None,
     **settings: Any,
-) -> AsyncIterator[Town]:
-    """Start the simulator at a moment, standing still, and the house before it."""
+) -> AsyncIterator[Environment]:
+    """Start the simulator with a stopped clock, and the application against it."""
     async with SimulatorServer(
         SimulatorConfig(port=0, speed=0.0, candles=candles, starts_at=starts_at)
     ) as server:
         broker = SimulatedBroker(server.base_url)
         clock = ScaledClock(speed=0.0, starts_at=(await broker.now())[0])
-        town = Town(server, broker, clock, data_dir, **settings)
+        environment = Environment(server, broker, clock, data_dir, **settings)
         try:
-            await town.start_house()
-            yield town
+            await environment.start_server()
+            yield environment
         finally:
-            await town.close()
+            await environment.close()
             await broker.close()

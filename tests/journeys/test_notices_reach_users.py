@@ -1,4 +1,4 @@
-"""A session ends and its user hears of it, wherever he wants to: real house, real database, real mail server, real webhook."""
+"""Notices by e-mail and webhook after a disconnect and a new login."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from channels.receivers import http_receiver, mail_server, status
 
 from journeys.browser import Browser
-from journeys.town import Town, until
+from journeys.environment import Environment, until
 
 SYMBOL = "NSE:SBIN-EQ"
 CHANNELS, DELIVERIES = "/api/notifications/channels", "/api/notifications/deliveries"
@@ -19,11 +19,11 @@ async def add(person: Browser, kind: str, address: str) -> str:
     return (await person.call("POST", CHANNELS, body))["channel"]["id"]
 
 
-async def is_revoked(town: Town, person: Browser) -> None:
+async def is_revoked(environment: Environment, person: Browser) -> None:
     """Let Fyers end the session, and wait until everybody here knows."""
-    await town.broker.order("POST", f"/accounts/{person.fyers_id}/revoke")
-    await town.advance(5)
-    await town.patiently(until(lambda: _is_down(person), "the end is known"))
+    await environment.broker.order("POST", f"/accounts/{person.fyers_id}/revoke")
+    await environment.advance(5)
+    await environment.while_time_passes(until(lambda: _is_down(person), "the end is known"))
 
 
 async def _is_down(person: Browser) -> bool:
@@ -40,10 +40,8 @@ async def all_in(person: Browser, state: str, number: int) -> list[dict]:
     return await until(find, f"{number} deliveries are {state}")
 
 
-async def test_an_end_and_a_repair_are_told_once_on_every_channel_whatever_happens_to_one(
-    open_here, tmp_path: Path
-) -> None:
-    """The webhook is ill until after a restart; the mail does not wait for it, and the webhook gets all of it then, under its ids."""
+async def test_each_notice_arrives_once_on_each_channel(open_env, tmp_path: Path) -> None:
+    """The webhook fails until after a restart and then gets each notice with its id; the mail does not wait for it."""
     async with mail_server() as mailbox, http_receiver() as receiver:
         settings = {
             "smtp_host": "127.0.0.1",
@@ -53,19 +51,19 @@ async def test_an_end_and_a_repair_are_told_once_on_every_channel_whatever_happe
             "notify_private_addresses": True,
         }
         receiver.answers += [status(503)] * 3
-        async with open_here(**settings) as town:
-            [asha] = await town.settle_in(1, SYMBOL)
+        async with open_env(**settings) as environment:
+            [asha] = await environment.add_users(1, SYMBOL)
             hook = await add(asha, "webhook", f"{receiver.url}/canary-hook")
             await add(asha, "email", "canary-box@example.com")
 
-            await is_revoked(town, asha)
+            await is_revoked(environment, asha)
             await all_in(asha, "sent", 1)
             [mail] = mailbox.mails
             assert mail["Subject"] == "Fyers ended your session early"
-            await town.stop_house()
-            await town.start_house()
-            await town.patiently(asha.connect())
-            await town.patiently(all_in(asha, "sent", 4))
+            await environment.stop_server()
+            await environment.start_server()
+            await environment.while_time_passes(asha.connect())
+            await environment.while_time_passes(all_in(asha, "sent", 4))
 
             arrived = [json.loads(body) for _, body in receiver.requests]
             ids = [one["id"] for one in arrived]

@@ -1,4 +1,4 @@
-"""A house in a process of its own that lives by a simulator's clock: `python house_process.py`, set up through the environment.
+"""A application in a process of its own that lives by a simulator's clock: `python simulated_time_server.py`, set up through the environment.
 
 It is `hullwatch serve` with another clock, so that it can be killed in trading hours whatever the real hour is.
 """
@@ -23,9 +23,9 @@ async def main() -> None:
         clock = ScaledClock(speed=0.0, starts_at=(await read_clock(simulator))[0])
         following = asyncio.create_task(follow(simulator, clock), name="follow the simulator's clock")
         with listen_on(settings.host, settings.port) as sock:
-            async with open_application(settings, clock=clock) as house:
-                await house.start()
-                await serve_application(house, house.web(house.web_config()), sock)
+            async with open_application(settings, clock=clock) as application:
+                await application.start()
+                await serve_application(application, application.web(application.web_config()), sock)
         following.cancel()
 
 

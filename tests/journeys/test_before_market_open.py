@@ -1,11 +1,11 @@
-"""A morning: who is ready is known before the bell, who is not is told and repairs it, and the first candle is judged with warm averages."""
+"""Readiness before the market opens, and the first candle after it."""
 
 from datetime import datetime
 from typing import Any
 
 from journeys.browser import Browser
-from journeys.test_restart import expected, stores_exactly
-from journeys.town import Town, until
+from journeys.environment import Environment, until
+from journeys.test_restart import assert_signals_stored, expected
 
 EARLY_MONDAY = datetime.fromisoformat("2026-11-23T08:20:31+05:30")
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ")
@@ -23,7 +23,7 @@ async def line_of(person: Browser) -> dict[str, Any]:
     return await person.get("/api/monitoring/readiness")
 
 
-async def checked_since(town: Town, admin: Browser, moment: datetime) -> dict[str, Any]:
+async def checked_since(environment: Environment, admin: Browser, moment: datetime) -> dict[str, Any]:
     """Wait until a check has ended after a moment, and return the operators' list."""
 
     async def found() -> dict[str, Any] | None:
@@ -31,19 +31,19 @@ async def checked_since(town: Town, admin: Browser, moment: datetime) -> dict[st
         checked_at = everybody["checkedAt"]
         return everybody if checked_at and datetime.fromisoformat(checked_at) >= moment else None
 
-    everybody = await town.patiently(until(found, f"the check of {moment}"))
+    everybody = await environment.while_time_passes(until(found, f"the check of {moment}"))
     assert everybody is not None
     return everybody
 
 
-async def verdict_is(town: Town, person: Browser, verdict: str) -> dict[str, Any]:
+async def verdict_is(environment: Environment, person: Browser, verdict: str) -> dict[str, Any]:
     """Wait until a person's line has this verdict, and return it."""
 
     async def found() -> dict[str, Any] | None:
         line = await line_of(person)
         return line if line["verdict"] == verdict else None
 
-    line = await town.patiently(until(found, f"{person.name} is {verdict}"))
+    line = await environment.while_time_passes(until(found, f"{person.name} is {verdict}"))
     assert line is not None
     return line
 
@@ -53,16 +53,18 @@ async def incidents(person: Browser, kind: str) -> list[str]:
     return [notice["incidentId"] for notice in reversed(await person.notices(kind))]
 
 
-async def test_a_morning_from_the_first_check_to_the_first_candle(open_here) -> None:
-    """Two are ready and one is not; she is told once, logs in, is ready and told so; after the bell all are watched without a cold start."""
-    async with open_here(starts_at=EARLY_MONDAY) as town:
-        people = [town.browser(name, f"FY{n}", *SYMBOLS) for n, name in enumerate(("Asha", "Ravi", "Meena"))]
+async def test_a_morning_from_the_first_check_to_the_first_candle(open_env) -> None:
+    """One of three users is not ready, is notified once, and logs in. The first candle gives signals for all three."""
+    async with open_env(starts_at=EARLY_MONDAY) as environment:
+        people = [
+            environment.browser(name, f"FY{n}", *SYMBOLS) for n, name in enumerate(("Asha", "Ravi", "Meena"))
+        ]
         asha, ravi, meena = people
         for person in people:
             await person.register()
-            await town.broker.person(person.fyers_id)
+            await environment.broker.person(person.fyers_id)
         for person in (asha, ravi):
-            await town.patiently(person.connect())
+            await environment.while_time_passes(person.connect())
         for person in people:
             for symbol in SYMBOLS:
                 await person.add_watch(symbol, period=SHORT)
@@ -70,22 +72,22 @@ async def test_a_morning_from_the_first_check_to_the_first_candle(open_here) -> 
         assert (await line_of(meena))["reason"] == "never_connected"
 
         # The first check.
-        await town.advance_to(at("08:30"))
-        everybody = await checked_since(town, asha, at("08:30"))
+        await environment.advance_to(at("08:30"))
+        everybody = await checked_since(environment, asha, at("08:30"))
         assert (everybody["phase"], everybody["percent"], everybody["total"]) == ("before_open", 66.6, 3)
         assert everybody["accounts"][0]["email"] == meena.email
         assert everybody["accounts"][0]["doThis"] == "Log in to Fyers."
         for person in (asha, ravi):
-            line = await verdict_is(town, person, "ready")
+            line = await verdict_is(environment, person, "ready")
             assert line["lines"] == {"total": 6, "warm": 6}
         await until(lambda: meena.notices("not_ready"), "Meena is told")
         assert await incidents(meena, "not_ready") == ["ready-2026-11-23"]
-        assert await town.broker.total(meena.fyers_id) == 0
+        assert await environment.broker.total(meena.fyers_id) == 0
 
         # She logs in, and is ready at once.
         tab = await meena.open_tab()
-        await town.patiently(meena.connect())
-        line = await verdict_is(town, meena, "ready")
+        await environment.while_time_passes(meena.connect())
+        line = await verdict_is(environment, meena, "ready")
         assert line["lines"] == {"total": 6, "warm": 6}
         await until(lambda: meena.notices("now_ready"), "Meena is told of it")
         assert {"verdict": "ready", "reason": None} in [
@@ -94,30 +96,30 @@ async def test_a_morning_from_the_first_check_to_the_first_candle(open_here) -> 
         assert (await asha.get("/api/admin/readiness"))["percent"] == 100
 
         # What is warm is asked for no more; each session once a check.
-        await town.broker.forget_calls()
-        await town.advance_to(at("09:00"))
-        await checked_since(town, asha, at("09:00"))
+        await environment.broker.forget_calls()
+        await environment.advance_to(at("09:00"))
+        await checked_since(environment, asha, at("09:00"))
         for person in people:
-            counted = await town.broker.calls(person.fyers_id)
+            counted = await environment.broker.calls(person.fyers_id)
             assert "/data/history" not in counted["byPath"]
             assert set(counted["byStatus"]) == {"200"}
         assert await incidents(meena, "not_ready") == ["ready-2026-11-23"]
         assert await incidents(meena, "now_ready") == ["ready-2026-11-23"]
 
         # The bell, and the first candle.
-        await town.advance_to(at("09:15:06"))
+        await environment.advance_to(at("09:15:06"))
         for person in people:
-            await verdict_is(town, person, "watching")
+            await verdict_is(environment, person, "watching")
         everybody = await asha.get("/api/admin/readiness")
         assert (everybody["phase"], everybody["percent"]) == ("watching", 100)
         overview = await meena.get("/api/monitoring/overview")
         assert all(one["hma"] is not None for one in overview["lines"])
-        await town.advance_to(at("09:20:01"))
+        await environment.advance_to(at("09:20:01"))
         for person in people:
-            await town.patiently(
+            await environment.while_time_passes(
                 until(lambda person=person: has_judged(person, at("09:20")), "the first candle")
             )
-            await stores_exactly(person, await town.patiently(expected(person)))
+            await assert_signals_stored(person, await environment.while_time_passes(expected(person)))
         found = await meena.signals()
         assert found
         assert {signal["isLate"] for signal in found} == {False}

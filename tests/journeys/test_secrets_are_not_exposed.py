@@ -17,7 +17,7 @@ from limits import ANSWER_LIMIT_S
 
 from hullwatch.runtime.logs import configure_logging
 from journeys.browser import Browser, Tab
-from journeys.town import Town, until
+from journeys.environment import Environment, until
 
 PASSWORD = "canary-password-of-asha"
 NEW_PASSWORD = "canary-password-of-asha-2"
@@ -33,7 +33,7 @@ SYMBOL = "NSE:SBIN-EQ"
 class Walk:
     """One user's way through the whole product, and every secret that came into being on it."""
 
-    town: Town
+    environment: Environment
     asha: Browser
     log: io.StringIO
     tabs: list[Tab] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Walk:
 
     # ---------------------------------------------------------------- scenes
 
-    async def moves_in(self) -> None:
+    async def create_account(self) -> None:
         """Register, fail to register and to log in, change the password, make an API token and an invite."""
         asha, new = self.asha, {"email": self.asha.email, "password": PASSWORD, "fullName": "Asha"}
         self.keep("password", PASSWORD)
@@ -85,11 +85,11 @@ class Walk:
         self.keep("invite", invite)
         await self.ask("GET", "/api/auth/tokens")
 
-    async def stores_the_app(self) -> None:
+    async def store_app(self) -> None:
         """Store the Fyers app, and fail to."""
-        redirect_uri = f"{self.town.url}/api/fyers/callback"
+        redirect_uri = f"{self.environment.url}/api/fyers/callback"
         app = {"appId": OWN_APP, "secret": APP_SECRET, "redirectUri": redirect_uri}
-        await self.town.broker.order("POST", "/apps", app)
+        await self.environment.broker.order("POST", "/apps", app)
         self.keep("app secret", APP_SECRET)
         self.keep("app id hash", hashlib.sha256(f"{OWN_APP}:{APP_SECRET}".encode()).hexdigest())
         for wrong in (app | {"appId": APP_SECRET}, app | {"redirectUri": APP_SECRET}, {"secret": APP_SECRET}):
@@ -97,34 +97,34 @@ class Walk:
         assert await self.ask("PUT", "/api/fyers/app", app) == 200
         await self.ask("GET", "/api/fyers/app")
 
-    async def lets_sessions_be_renewed(self) -> None:
+    async def consent_to_renewal(self) -> None:
         """Consent to renewals, and fail to."""
         for wrong in ({"pin": APP_SECRET}, {"pin": {"x": PIN}}, [PIN], PIN, {"pin": f"{PIN}{PIN}"}):
             assert await self.ask("PUT", "/api/fyers/renewal", wrong) == 422
         assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
         await self.ask("GET", "/api/fyers/renewal")
 
-    async def is_renewed(self) -> None:
+    async def renew_session(self) -> None:
         """Have a renewal refused in words that echo what it was asked with, and the next one succeed."""
-        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
-        refresh = self.town.simulator.broker.accounts.refresh_token(session)
-        await self.echoes(
+        session = self.environment.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        refresh = self.environment.simulator.broker.accounts.refresh_token(session)
+        await self.echo_secrets(
             "/api/v3/validate-refresh-token", 400, -4711, f"{refresh} with {PIN} of {APP_SECRET}"
         )
-        await self.town.broker.revoke(self.asha.fyers_id)
-        await self.town.patiently(
+        await self.environment.broker.revoke(self.asha.fyers_id)
+        await self.environment.while_time_passes(
             until(lambda: self.asha.notices("session_disconnected"), "the session's end")
         )
-        await self.town.broker.end_faults()
+        await self.environment.broker.end_faults()
         assert await self.ask("PUT", "/api/fyers/renewal", {"pin": PIN}) == 200
-        await self.connects()
-        await self.town.broker.revoke(self.asha.fyers_id)
-        await self.town.patiently(until(lambda: _is_renewed(self.asha), "the renewal"))
-        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        await self.connect()
+        await self.environment.broker.revoke(self.asha.fyers_id)
+        await self.environment.while_time_passes(until(lambda: _is_renewed(self.asha), "the renewal"))
+        session = self.environment.simulator.broker.accounts.newest_session(self.asha.fyers_id)
         self.keep("access token", session.token)
-        await self.town.patiently(self.looks_around())
+        await self.environment.while_time_passes(self.read_everything())
 
-    async def begins_login(self) -> tuple[str, str]:
+    async def begin_login_here(self) -> tuple[str, str]:
         """Walk Fyers' login page; return the way back and the auth code in it."""
         back = await self.asha.begin_login()
         query = parse_qs(urlsplit(back).query)
@@ -132,18 +132,18 @@ class Walk:
         self.keep("nonce", self.cookie("hullwatch_link"))
         return back, self.keep("auth code", query["auth_code"][0])
 
-    async def connects(self) -> str:
+    async def connect(self) -> str:
         """Connect, and use the same way back again; return the access token."""
-        back, code = await self.begins_login()
+        back, code = await self.begin_login_here()
         assert await self.ask("GET", back) == 303
         for again in (back, f"{back}&state=x", f"/api/fyers/callback?auth_code={code}&s=ok"):
             assert await self.ask("GET", again) in (400, 422)
         assert await self.ask("GET", back, Accept="text/html") == 400
-        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
-        self.keep("refresh token", self.town.simulator.broker.accounts.refresh_token(session))
+        session = self.environment.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        self.keep("refresh token", self.environment.simulator.broker.accounts.refresh_token(session))
         return self.keep("access token", session.token)
 
-    async def follows_a_link(self) -> None:
+    async def use_login_link(self) -> None:
         """Make a login link, use it well and badly, and once more when it is over."""
         url = (await self.asha.call("POST", "/api/fyers/link"))["url"]
         link = self.keep("login link", url.rpartition("#")[2])
@@ -158,7 +158,7 @@ class Walk:
         back = page.header("location")
         self.keep("auth code", parse_qs(urlsplit(back).query)["auth_code"][0])
         assert await self.ask("GET", back) == 303
-        session = self.town.simulator.broker.accounts.newest_session(self.asha.fyers_id)
+        session = self.environment.simulator.broker.accounts.newest_session(self.asha.fyers_id)
         self.keep("access token", session.token)
         for what, status in (("look", 410), ("begin", 410), ("again", 202)):
             assert await self.ask("POST", f"/api/reconnect/{what}", {"link": link}) == status
@@ -166,7 +166,7 @@ class Walk:
         assert await self.ask("GET", f"/reconnect/{link}?link={link}") == 404
         await self.ask("GET", "/api/admin/events?kind=login_link")
 
-    async def fails_to_connect(self) -> None:
+    async def fail_to_connect(self) -> None:
         """Fail to connect in every way that Fyers has, its answers echoing what they were sent."""
         for pasted in (
             "canary-pasted-code",
@@ -176,30 +176,30 @@ class Walk:
             assert await self.ask("POST", "/api/fyers/authorize", {"authCode": pasted}) in (400, 422)
         self.keep("pasted", "canary-pasted-code")
         for status, code in ((400, -437), (400, -5), (401, -16), (500, -99), (200, -371)):
-            back, auth_code = await self.begins_login()
+            back, auth_code = await self.begin_login_here()
             echo = f"invalid auth code {auth_code} of {APP_SECRET}"
-            await self.echoes("/api/v3/validate-authcode", status, code, echo)
+            await self.echo_secrets("/api/v3/validate-authcode", status, code, echo)
             assert await self.ask("GET", back) in (400, 503)
-            await self.town.broker.end_faults()
+            await self.environment.broker.end_faults()
 
-    async def echoes(self, path: str, status: int, code: int, message: str) -> None:
+    async def echo_secrets(self, path: str, status: int, code: int, message: str) -> None:
         """Let Fyers quote secrets in its errors."""
         body = {"s": "error", "code": code, "message": message}
-        await self.town.broker.fault(
+        await self.environment.broker.fault(
             "http_error", path=path, status=status, body=body, headers={"X-Echo": message}
         )
 
-    async def watches(self, token: str) -> None:
+    async def monitor(self, token: str) -> None:
         """Watch, ask for data well and badly, while Fyers quotes the token in its errors."""
         asha = self.asha
         await asha.watch()
-        await self.town.cycles_done([asha])
+        await self.environment.wait_for_cycles([asha])
         for status, code in ((400, -50), (403, -403), (500, -99), (401, -15), (422, -300)):
-            await self.echoes("/data/quotes", status, code, f"{OWN_APP}:{token} is not welcome")
-            await self.town.advance(5)
-            await self.town.patiently(self.looks_around())
-            await self.town.broker.end_faults()
-            await self.town.patiently(until(lambda: _watches_again(asha), "watching goes on"))
+            await self.echo_secrets("/data/quotes", status, code, f"{OWN_APP}:{token} is not welcome")
+            await self.environment.advance(5)
+            await self.environment.while_time_passes(self.read_everything())
+            await self.environment.broker.end_faults()
+            await self.environment.while_time_passes(until(lambda: _watches_again(asha), "watching goes on"))
         for place in (token, f"NSE:{token}"):
             path = quote(place, safe="")
             await self.ask("GET", f"/api/hma/{path}")
@@ -211,7 +211,7 @@ class Walk:
             await self.ask("POST", "/api/monitoring/watches", line)
             await self.ask("POST", f"/api/auth/tokens?x={path}", {"name": place * 20})
 
-    async def looks_around(self) -> None:
+    async def read_everything(self) -> None:
         """Open everything that can be read."""
         for path in (
             "/", "/metrics", "/healthz", "/readyz", "/api/docs", "/api/openapi.json", "/api/auth/me", "/api/auth/tokens",
@@ -223,9 +223,9 @@ class Walk:
             await self.ask("GET", path)
         await self.ask("POST", "/api/token-validation/validate-all")
 
-    async def is_hostile(self, token: str) -> None:
+    async def send_malformed_requests(self, token: str) -> None:
         """Send what no browser sends: broken HTTP, huge and undecodable bodies, other hosts, sockets of nobody."""
-        host, port = urlsplit(self.town.url).netloc.split(":")
+        host, port = urlsplit(self.environment.url).netloc.split(":")
         for line in (
             f"GET /api/fyers/callback?auth_code={token} HTTP/9.9\r\n\r\n",
             f"GET /{token} HTTP/1.1\r\nHost: x\r\nCookie: hullwatch_session={token}\r\n{PASSWORD}\r\n\r\n",
@@ -245,11 +245,11 @@ class Walk:
         await self.ask("GET", "/api/auth/me", Host=f"{APP_SECRET.lower()}.example")
         await self.ask("POST", "/api/auth/logout", Origin=f"https://{APP_SECRET.lower()}.example")
         async with aiohttp.ClientSession(headers={"Cookie": f"hullwatch_session={token}"}) as nobody:
-            socket = await nobody.ws_connect(f"{self.town.url}/api/events?after={token}")
+            socket = await nobody.ws_connect(f"{self.environment.url}/api/events?after={token}")
             assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
             assert socket.close_code == 4401
 
-    async def breaks_the_database(self) -> None:
+    async def damage_database(self) -> None:
         """Damage what is stored, so that requests break in ways that nobody foresaw."""
         statuses = []
         for damage, repair, path in (
@@ -265,11 +265,11 @@ class Walk:
             ),
             (f"UPDATE fyers_apps SET secret = '{APP_SECRET}'", "", "/api/fyers/app"),
         ):
-            with sqlite3.connect(self.town.data_dir / "hullwatch.db") as database:
+            with sqlite3.connect(self.environment.data_dir / "hullwatch.db") as database:
                 database.execute(damage)
             statuses.append(await self.ask("GET", path))
             statuses.append(await self.ask("POST", "/api/fyers/connect"))
-            with sqlite3.connect(self.town.data_dir / "hullwatch.db") as database:
+            with sqlite3.connect(self.environment.data_dir / "hullwatch.db") as database:
                 database.execute(repair or "DELETE FROM fyers_apps")
         assert [status for status in statuses if status >= 500]
 
@@ -283,46 +283,48 @@ async def _watches_again(person: Browser) -> bool:
 
 
 @pytest.fixture
-async def walk(open_here) -> AsyncIterator[Walk]:
+async def walk(open_env) -> AsyncIterator[Walk]:
     """Return a user who has been everywhere, with everything logged that can be."""
     log = io.StringIO()
     configure_logging(
         json=True, level="DEBUG", stream=log
     )  # before the server is made, as the commands do it
-    async with open_here(fyers_refresh=True) as town:
-        walk = Walk(town, town.browser("Asha", "FY00001", SYMBOL), log)
-        await town.broker.order("POST", "/accounts", {"fyersId": "FY00001", "name": "Asha", "pin": PIN})
-        await town.broker.order("POST", "/refresh", {"isOffered": True})
-        await walk.moves_in()
-        await walk.stores_the_app()
-        await walk.lets_sessions_be_renewed()
-        token = await walk.connects()
+    async with open_env(fyers_refresh=True) as environment:
+        walk = Walk(environment, environment.browser("Asha", "FY00001", SYMBOL), log)
+        await environment.broker.order(
+            "POST", "/accounts", {"fyersId": "FY00001", "name": "Asha", "pin": PIN}
+        )
+        await environment.broker.order("POST", "/refresh", {"isOffered": True})
+        await walk.create_account()
+        await walk.store_app()
+        await walk.consent_to_renewal()
+        token = await walk.connect()
         walk.tabs.append(await walk.asha.open_tab())
-        await walk.watches(token)
-        await walk.fails_to_connect()
-        await walk.is_hostile(token)
-        await walk.follows_a_link()
-        await walk.is_renewed()
-        await town.patiently(walk.connects())
-        await town.patiently(walk.looks_around())
+        await walk.monitor(token)
+        await walk.fail_to_connect()
+        await walk.send_malformed_requests(token)
+        await walk.use_login_link()
+        await walk.renew_session()
+        await environment.while_time_passes(walk.connect())
+        await environment.while_time_passes(walk.read_everything())
         await walk.ask("POST", "/api/fyers/disconnect")
-        await walk.looks_around()
+        await walk.read_everything()
         yield walk
 
 
-async def test_no_secret_slips(walk: Walk, capfd: pytest.CaptureFixture[str]) -> None:
-    """Each secret is told once, to whom it belongs, and is nowhere else that anybody could look."""
-    nothing_lies_in_the_database(walk)
-    await walk.breaks_the_database()
+async def test_no_secret_is_exposed(walk: Walk, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each secret is in one answer to its owner and nowhere else."""
+    assert_no_secret_in_database(walk)
+    await walk.damage_database()
     await walk.ask("POST", "/api/auth/logout")
 
     assert len(walk.asha.replies) > 200
-    nothing_was_answered(walk)
-    cookies_are_out_of_reach_of_pages(walk)
-    nothing_was_written(walk, "".join(capfd.readouterr()))
+    assert_no_secret_in_answers(walk)
+    assert_cookies_are_protected(walk)
+    assert_no_secret_in_output(walk, "".join(capfd.readouterr()))
 
 
-TOLD_WHERE = {
+HANDED_OUT_BY = {
     "cookie": {("POST", "/api/auth/register"), ("PUT", "/api/auth/password")},
     "API token": {("POST", "/api/auth/tokens")},
     "invite": {("POST", "/api/admin/invites")},
@@ -335,7 +337,7 @@ TOLD_WHERE = {
 """The one answer in which a secret is handed out; all others are in none."""
 
 
-def nothing_was_answered(walk: Walk) -> None:
+def assert_no_secret_in_answers(walk: Walk) -> None:
     """Check bodies and headers of all answers."""
     for name, secret in walk.secrets.items():
         places = {
@@ -343,11 +345,11 @@ def nothing_was_answered(walk: Walk) -> None:
             for reply in walk.asha.replies
             if secret in reply.text or secret in repr(reply.headers)
         }
-        assert places <= TOLD_WHERE.get(name.rpartition(" ")[0], set()), name
+        assert places <= HANDED_OUT_BY.get(name.rpartition(" ")[0], set()), name
     assert not any(PIN_SHOWN.search(reply.text + repr(reply.headers)) for reply in walk.asha.replies)
 
 
-def nothing_was_written(walk: Walk, printed: str) -> None:
+def assert_no_secret_in_output(walk: Walk, printed: str) -> None:
     """Check the log, the terminal and the event sockets."""
     logged, pushed = walk.log.getvalue(), repr([tab.messages for tab in walk.tabs])
     assert logged.count("\n") > 200
@@ -359,9 +361,9 @@ def nothing_was_written(walk: Walk, printed: str) -> None:
     assert not any(PIN_SHOWN.search(text) for text in (logged, pushed, printed))
 
 
-def nothing_lies_in_the_database(walk: Walk) -> None:
+def assert_no_secret_in_database(walk: Walk) -> None:
     """Check the files beside the key, the write-ahead log included; all of them are the owner's alone."""
-    folder = walk.town.data_dir
+    folder = walk.environment.data_dir
     stored = b"".join(path.read_bytes() for path in folder.glob("hullwatch.db*"))
     assert walk.asha.email.encode() in stored
     assert not re.search(rf"(?<![\d.]){PIN}(?!\d)".encode(), stored)
@@ -371,7 +373,7 @@ def nothing_lies_in_the_database(walk: Walk) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def cookies_are_out_of_reach_of_pages(walk: Walk) -> None:
+def assert_cookies_are_protected(walk: Walk) -> None:
     """Check that cookies are HttpOnly and SameSite=Lax, and that no cache may keep an answer of the API."""
     cookies = [
         value.lower()
