@@ -16,8 +16,8 @@ MONDAY = datetime.fromisoformat("2026-11-23T10:07:30+05:30")
 """Half-way through the 10:05 candle of an ordinary trading day."""
 
 
-class HeldTime:
-    """Real time that passes only when told to."""
+class ManualTime:
+    """Real time that passes only when a test advances it."""
 
     def __init__(self) -> None:
         self.value = 1000.0
@@ -29,11 +29,11 @@ class HeldTime:
 
 @dataclass
 class Driver:
-    """Speaks to one simulator as its users do."""
+    """A client of one simulator."""
 
     server: SimulatorServer
     http: aiohttp.ClientSession
-    time: HeldTime
+    time: ManualTime
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def control(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -79,8 +79,8 @@ class Driver:
 
 
 async def drive(config: SimulatorConfig) -> AsyncIterator[Driver]:
-    """Run a simulator for the length of a test."""
-    time = HeldTime()
+    """Run a simulator for one test."""
+    time = ManualTime()
     async with (
         SimulatorServer(config, monotonic=time, beat_s=0.01) as server,
         aiohttp.ClientSession(server.base_url) as http,
@@ -107,7 +107,7 @@ CANDLES = """timestamp,open,high,low,close,volume
 
 @pytest.fixture
 def candle_folder(tmp_path: Path) -> Path:
-    """Return a folder with three short days of one stock, made up for these tests."""
+    """Return a folder with three short days of one stock, generated for these tests."""
     (tmp_path / "ACME_5min_2026.csv").write_text(CANDLES)
     return tmp_path
 

@@ -83,8 +83,8 @@ async def test_a_changed_or_foreign_token_is_refused(simulator, token):
     assert (await renew(simulator, token))[0] == 200
 
 
-async def test_a_refresh_token_ends(simulator, token):
-    """At the end that it states it is good no longer."""
+async def test_a_refresh_token_expires(simulator, token):
+    """It is refused from the expiry in the token on."""
     left_s = claims_in(token)["exp"] - simulator.server.broker.clock.epoch()
 
     simulator.time.value += left_s - 1
@@ -93,8 +93,8 @@ async def test_a_refresh_token_ends(simulator, token):
     assert (await renew(simulator, token))[1]["code"] == -501
 
 
-async def test_everybody_has_a_pin(simulator):
-    """1234 unless another one was set."""
+async def test_every_account_has_a_pin(simulator):
+    """It is 1234 unless another one was set."""
     await simulator.control("POST", "/refresh", {"isOffered": True})
     token = await log_in(simulator, "XB00002", pin="998877")
 
@@ -104,8 +104,8 @@ async def test_everybody_has_a_pin(simulator):
     assert (status, answer["field"]) == (422, "pin")
 
 
-async def test_dead_tokens_look_well_and_are_refused_everywhere(simulator, token):
-    """The renewal succeeds, and every service refuses what it gave."""
+async def test_renewed_tokens_can_be_refused_everywhere(simulator, token):
+    """The renewal succeeds, and every service refuses its token."""
     await simulator.control("POST", "/refresh", {"isOffered": True, "kind": "dead_tokens"})
 
     status, answer = await renew(simulator, token)
@@ -116,7 +116,7 @@ async def test_dead_tokens_look_well_and_are_refused_everywhere(simulator, token
 
 
 async def test_the_offer_is_read_and_withdrawn(simulator, token):
-    """The control call says how it stands; withdrawn, every token is refused with Fyers' words."""
+    """After the withdrawal every token is refused with Fyers' message."""
     assert (await simulator.control("GET", "/refresh"))[1] == {"isOffered": True, "kind": "offered"}
     await simulator.control("POST", "/refresh", {"isOffered": False})
 
@@ -137,8 +137,8 @@ async def test_the_offer_is_read_and_withdrawn(simulator, token):
         ({"isOffered": True, "kind": ["offered"]}, "kind"),
     ],
 )
-async def test_a_wrong_order_is_refused(simulator, order, field):
-    """The field is named, and nothing changes."""
+async def test_an_invalid_control_call_is_refused(simulator, order, field):
+    """The error names the field, and nothing changes."""
     status, answer = await simulator.control("POST", "/refresh", order)
 
     assert (status, answer["field"]) == (422, field)

@@ -58,7 +58,7 @@ def items(data):
     return found
 
 
-async def told(socket):
+async def next_frame(socket):
     """Return the next binary frame."""
     message = await asyncio.wait_for(socket.receive(), ANSWER_LIMIT_S)
     assert message.type is aiohttp.WSMsgType.BINARY, message
@@ -70,7 +70,7 @@ async def login(simulator, token, **options):
     """Connect and log in."""
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod", **options)
     await socket.send_bytes(auth(token))
-    assert (await told(socket))[7:8] == b"K"
+    assert (await next_frame(socket))[7:8] == b"K"
     return socket
 
 
@@ -78,22 +78,22 @@ async def subscribed(simulator, token, *names, channel=11):
     """Connect, log in and subscribe; return the socket and the snapshots."""
     socket = await login(simulator, token)
     await socket.send_bytes(topics(4, *names, channel=channel))
-    assert (await told(socket))[2:8:5] == b"\x04K"
-    return socket, items(await told(socket))
+    assert (await next_frame(socket))[2:8:5] == b"\x04K"
+    return socket, items(await next_frame(socket))
 
 
-async def quiet(socket):
-    """Assert that nothing is said for a dozen beats: silence has no event to wait for."""
+async def assert_no_message(socket):
+    """Assert that no message comes for a dozen beats; a missing message has no event to wait for."""
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(socket.receive(), 0.12)
 
 
 async def test_a_good_key_is_acknowledged(simulator):
-    """The answer is K, asks for acknowledgements and carries the layout the Node SDK needs."""
+    """The answer is K, requests acknowledgements and has the layout that the Node SDK needs."""
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod")
     await socket.send_bytes(auth(await simulator.person()))
 
-    answer = frames.read_frame(await told(socket))
+    answer = frames.read_frame(await next_frame(socket))
 
     assert answer.type == FrameType.AUTH
     assert answer.fields[1] == b"K"
@@ -106,28 +106,28 @@ async def test_an_unknown_key_is_refused(simulator):
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod")
     await socket.send_bytes(frames.fields_frame(1, b"0" * 56, b"P"))
 
-    assert (await told(socket))[7:8] == b"N"
+    assert (await next_frame(socket))[7:8] == b"N"
 
 
 @pytest.mark.parametrize("ending", ["expire", "revoke"])
-async def test_a_dead_token_meets_silence(simulator, ending):
-    """The key of a dead session gets no answer at all."""
+async def test_a_refused_token_gets_no_answer(simulator, ending):
+    """This is assumed of the real stream."""
     token = await simulator.person()
     await simulator.control("POST", f"/accounts/XA00001/{ending}")
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod")
     await socket.send_bytes(auth(token))
 
-    await quiet(socket)
+    await assert_no_message(socket)
 
 
-async def test_an_authorization_header_makes_the_stream_deaf(simulator):
-    """The upgrade is accepted and the auth frame ignored."""
+async def test_an_authorization_header_disables_the_stream(simulator):
+    """The upgrade is accepted and the auth frame ignored, as at Fyers."""
     token = await simulator.person()
     headers = {"Authorization": f"HULLWATCH-100:{token}"}
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod", headers=headers)
     await socket.send_bytes(auth(token))
 
-    await quiet(socket)
+    await assert_no_message(socket)
 
 
 async def test_snapshots_agree_with_the_quote(simulator):
@@ -150,13 +150,13 @@ async def test_snapshots_agree_with_the_quote(simulator):
     await socket.close()
 
 
-async def test_updates_tell_what_changed_and_nothing_else(simulator):
-    """When time passes an update comes with the new values, unchanged ones marked missing; then silence."""
+async def test_updates_have_changed_values_only(simulator):
+    """Unchanged values are marked missing, and without changes no frame comes."""
     token = await simulator.person()
     socket, [(_, topic_id, _, before)] = await subscribed(simulator, token, SBIN)
 
     simulator.time.value += 120
-    [(kind, same_id, _, changes)] = items(await told(socket))
+    [(kind, same_id, _, changes)] = items(await next_frame(socket))
     quote = await simulator.quote(token)
 
     assert (kind, same_id) == ("U", topic_id)
@@ -165,7 +165,7 @@ async def test_updates_tell_what_changed_and_nothing_else(simulator):
     )
     assert changes[1] == quote["volume"]
     assert changes[20] == MISSING
-    await quiet(socket)
+    await assert_no_message(socket)
 
 
 async def test_lite_mode_sends_the_price_alone(simulator):
@@ -173,54 +173,54 @@ async def test_lite_mode_sends_the_price_alone(simulator):
     token = await simulator.person()
     socket, [(_, topic_id, _, _)] = await subscribed(simulator, token, SBIN)
     await socket.send_bytes(mask(12, 11, b"L"))
-    assert (await told(socket))[2:8:5] == b"\x0cK"
+    assert (await next_frame(socket))[2:8:5] == b"\x0cK"
 
     simulator.time.value += 600
-    [(kind, same_id, _, values)] = items(await told(socket))
+    [(kind, same_id, _, values)] = items(await next_frame(socket))
 
     assert (kind, same_id) == ("L", topic_id)
     assert values[0] == round((await simulator.quote(token))["lp"] * 100)
 
 
-async def test_a_paused_channel_is_silent_until_resumed(simulator):
-    """Only the paused channel is silent; after resuming it is told the present values."""
+async def test_a_paused_channel_sends_nothing_until_resumed(simulator):
+    """Other channels go on; after resuming the present values come."""
     token = await simulator.person()
     socket, _ = await subscribed(simulator, token, SBIN, channel=3)
     await socket.send_bytes(mask(7, 3))
-    assert (await told(socket))[2:8:5] == b"\x07K"
+    assert (await next_frame(socket))[2:8:5] == b"\x07K"
     simulator.time.value += 120
-    await quiet(socket)
+    await assert_no_message(socket)
     await socket.send_bytes(mask(8, 3))
 
-    answers = [await told(socket), await told(socket)]
+    answers = [await next_frame(socket), await next_frame(socket)]
 
     assert sorted(answer[2] for answer in answers) == [6, 8]
 
 
-async def test_unsubscribed_topics_are_silent(simulator):
-    """After the confirmation nothing more comes."""
+async def test_unsubscribed_topics_send_nothing(simulator):
+    """This holds from the confirmation on."""
     token = await simulator.person()
     socket, _ = await subscribed(simulator, token, SBIN)
     await socket.send_bytes(topics(5, SBIN))
-    assert (await told(socket))[2:8:5] == b"\x05K"
+    assert (await next_frame(socket))[2:8:5] == b"\x05K"
     simulator.time.value += 120
 
-    await quiet(socket)
+    await assert_no_message(socket)
 
 
-async def test_a_token_that_dies_while_connected_falls_silent(simulator):
-    """The connection stays up and says nothing more."""
+async def test_an_expired_token_gets_no_more_messages(simulator):
+    """The connection stays open, as at Fyers."""
     token = await simulator.person()
     socket, _ = await subscribed(simulator, token, SBIN)
     await simulator.control("POST", "/accounts/XA00001/revoke")
     simulator.time.value += 120
 
-    await quiet(socket)
+    await assert_no_message(socket)
     assert not socket.closed
 
 
 async def test_a_second_connection_of_an_account_closes_the_first(simulator):
-    """One connection per person."""
+    """Fyers allows one connection per person."""
     token = await simulator.person()
     first = await login(simulator, token)
 
@@ -230,8 +230,8 @@ async def test_a_second_connection_of_an_account_closes_the_first(simulator):
     assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE}
 
 
-async def test_a_drop_breaks_the_named_account_once(simulator):
-    """stream_drop with a count of one breaks one connection without a goodbye; the next one lives."""
+async def test_stream_drop_aborts_one_connection(simulator):
+    """With a count of one, the next connection is not affected."""
     token, other = await simulator.person("XA00001"), await simulator.person("XA00002")
     socket, bystander = await login(simulator, token), await login(simulator, other)
     await simulator.control("POST", "/faults", {"kind": "stream_drop", "fyersId": "XA00001", "count": 1})
@@ -246,39 +246,39 @@ async def test_a_drop_breaks_the_named_account_once(simulator):
     await again.close()
 
 
-async def test_a_stall_says_nothing_until_it_is_ended(simulator):
-    """stream_stall keeps the connection and swallows updates and answers; deleting it brings them back."""
+async def test_stream_stall_stops_messages_until_deleted(simulator):
+    """The connection stays open without updates and answers."""
     token = await simulator.person()
     socket, _ = await subscribed(simulator, token, SBIN)
     _, order = await simulator.control("POST", "/faults", {"kind": "stream_stall", "count": 1})
-    await quiet(socket)
+    await assert_no_message(socket)
     simulator.time.value += 120
-    await quiet_after(socket, topics(4, NIFTY))
+    await assert_no_answer(socket, topics(4, NIFTY))
 
     await simulator.control("DELETE", f"/faults/{order['id']}")
 
-    assert (await told(socket))[2] == FrameType.DATA
+    assert (await next_frame(socket))[2] == FrameType.DATA
 
 
-async def quiet_after(socket, frame):
+async def assert_no_answer(socket, frame):
     """Send a frame and assert that it is not answered."""
     await socket.send_bytes(frame)
-    await quiet(socket)
+    await assert_no_message(socket)
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x00", b"\x00\x01\x0b", b"\x00\x00\x04\x02\x01\xff\xff", b"\xff" * 500, b"\x00\x00\x63\x00"],
 )
-async def test_nonsense_is_passed_over(simulator, data):
-    """Frames nobody can read end nothing."""
+async def test_unreadable_frames_are_ignored(simulator, data):
+    """They close no connection."""
     token = await simulator.person()
     socket = await login(simulator, token)
     await socket.send_bytes(data)
     await socket.send_str("text")
     await socket.send_bytes(topics(4, SBIN))
 
-    assert (await told(socket))[2:8:5] == b"\x04K"
+    assert (await next_frame(socket))[2:8:5] == b"\x04K"
 
 
 async def test_too_many_topics_get_a_custom_message(simulator):
@@ -286,7 +286,7 @@ async def test_too_many_topics_get_a_custom_message(simulator):
     socket = await login(simulator, await simulator.person())
     await socket.send_bytes(topics(4, *(f"sf|nse_cm|{number}" for number in range(1501))))
 
-    answer = frames.read_frame(await told(socket))
+    answer = frames.read_frame(await next_frame(socket))
 
     assert answer.type == FrameType.CUSTOM
     assert struct.unpack(">i", answer.fields[1])[0] == 51001
@@ -294,7 +294,7 @@ async def test_too_many_topics_get_a_custom_message(simulator):
 
 
 async def test_stopping_the_simulator_ends_streams(simulator):
-    """A connected client is told goodbye."""
+    """A connected client gets a close frame."""
     socket = await login(simulator, await simulator.person())
 
     waiting = asyncio.ensure_future(socket.receive())
@@ -319,8 +319,8 @@ async def test_the_order_stream_answers_pings_and_subscriptions(simulator):
     await socket.close()
 
 
-async def test_the_order_stream_refuses_a_dead_token_at_the_upgrade(simulator):
-    """HTTP 403 with an empty body."""
+async def test_the_order_stream_refuses_a_token_at_the_upgrade(simulator):
+    """It answers HTTP 403 with an empty body."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await simulator.http.ws_connect("/trade/v3", headers={"authorization": "HULLWATCH-100:garbage"})
 
@@ -329,7 +329,7 @@ async def test_the_order_stream_refuses_a_dead_token_at_the_upgrade(simulator):
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data):
-    """No bytes at all make the reader do anything but return or refuse."""
+    """No bytes raise another error than `UnreadableFrame`."""
     try:
         frame = frames.read_frame(data)
         frame.topics()

@@ -1,4 +1,4 @@
-"""What a dead token and a flood get, by endpoint, on the simulated clock."""
+"""Refused tokens and rate limits, by endpoint, on the simulated clock."""
 
 import pytest
 
@@ -12,8 +12,8 @@ NOT_TRADING = {"code": -16, "message": "Could not authenticate the user", "s": "
 NOT_DATA = {"message": "Please provide valid token", "code": -15, "s": "error"}
 
 
-async def dead_answers(simulator, token):
-    """Return what every family of endpoints says to a token."""
+async def refusals(simulator, token):
+    """Return the answer of every kind of endpoint to a token."""
     profile = await simulator.call("/api/v3/profile", token)
     trading = [await simulator.call(path, token) for path in [*TRADING, HISTORY]]
     data = [await simulator.call(path, token) for path in DATA]
@@ -27,12 +27,12 @@ async def dead_answers(simulator, token):
         ("revoke", {"s": "error", "code": -17, "message": "Could not authenticate the user"}),
     ],
 )
-async def test_each_service_refuses_a_dead_token_in_its_own_words(simulator, ending, profile_answer):
-    """One dead token gets -8 or -17, -16 and -15, always with 401."""
+async def test_each_service_refuses_a_token_with_its_code(simulator, ending, profile_answer):
+    """The codes are -8 or -17, -16 and -15, always with 401."""
     token = await simulator.person()
     await simulator.control("POST", f"/accounts/XA00001/{ending}")
 
-    profile, trading, data = await dead_answers(simulator, token)
+    profile, trading, data = await refusals(simulator, token)
     simulator.time.value += 2
     logout = await simulator.call("/api/v3/logout", token, "POST", json=None)
 
@@ -42,8 +42,8 @@ async def test_each_service_refuses_a_dead_token_in_its_own_words(simulator, end
     assert logout == (401, {"s": "error", "code": -16, "message": "Token is Invalid or Expired"})
 
 
-async def test_a_token_ends_by_itself(simulator):
-    """A token is refused from the moment its lifetime is over."""
+async def test_a_token_expires(simulator):
+    """It is refused from the moment of its expiry."""
     token = await simulator.person(lifetimeSeconds=60)
 
     simulator.time.value += 59.9
@@ -55,19 +55,19 @@ async def test_a_token_ends_by_itself(simulator):
     assert after == (401, EXPIRED)
 
 
-async def test_profile_may_go_on_answering(simulator):
-    """A revoked token can still be good for /profile, as a recorded run of the real service shows."""
+async def test_profile_may_accept_a_revoked_token(simulator):
+    """A recorded run of the real service shows this."""
     token = await simulator.person()
     await simulator.control("POST", "/accounts/XA00001/revoke", {"profileStillAnswers": True})
 
-    profile, trading, data = await dead_answers(simulator, token)
+    profile, trading, data = await refusals(simulator, token)
 
     assert profile[0] == 200
     assert {answer[0] for answer in trading + data} == {401}
 
 
 async def test_expire_and_revoke_end_the_newest_session_only(simulator):
-    """An older token of the same person stays alive."""
+    """An older token of the same person stays valid."""
     older, newer = await simulator.person(), await simulator.person()
     await simulator.control("POST", "/accounts/XA00001/revoke")
 
@@ -76,7 +76,7 @@ async def test_expire_and_revoke_end_the_newest_session_only(simulator):
 
 
 async def test_logout_ends_its_own_token(simulator):
-    """After logout the token is refused and another session of the person is not."""
+    """Another session of the person stays valid."""
     one, other = await simulator.person(), await simulator.person()
 
     answer = await simulator.call("/api/v3/logout", one, "POST", data=b"null")
@@ -91,7 +91,7 @@ async def test_logout_ends_its_own_token(simulator):
     [("", -209), ("{token}", -209), ("NOBODY-100:{token}", -352), ("HULLWATCH-100:garbage", -17)],
 )
 async def test_wrong_headers(simulator, header, profile_code):
-    """/profile tells what is wrong with a header, the data service just wants a valid token."""
+    """/profile names the defect of the header; the data service does not."""
     token = await simulator.person()
     headers = {"Authorization": header.format(token=token)}
 
@@ -131,8 +131,8 @@ async def test_ten_calls_a_second_and_no_more(simulator):
     assert later == [200]
 
 
-async def test_each_service_refuses_a_flood_in_its_own_words(simulator):
-    """Three shapes of 429 by service."""
+async def test_each_service_has_its_own_429(simulator):
+    """There are three forms of 429."""
     token = await simulator.person()
     await burst(simulator, token, 10)
 
@@ -146,23 +146,23 @@ async def test_each_service_refuses_a_flood_in_its_own_words(simulator):
 
 
 async def test_limits_are_per_person(simulator):
-    """One person's flood does not touch another's calls."""
+    """The calls of one person do not limit another."""
     token, other = await simulator.person("XA00001"), await simulator.person("XA00002")
     await burst(simulator, token, 10)
 
     assert await burst(simulator, other, 1) == [200]
 
 
-async def test_dead_tokens_use_up_the_limit(simulator):
-    """Refused calls count: a dead token in a loop meets 401 and then 429."""
+async def test_refused_calls_use_the_limit(simulator):
+    """A client that repeats a refused token gets 401 and then 429."""
     token = await simulator.person()
     await simulator.control("POST", "/accounts/XA00001/expire")
 
     assert await burst(simulator, token, 11) == [401] * 10 + [429]
 
 
-async def test_who_exceeds_the_minute_four_times_is_blocked_until_midnight(simulator):
-    """Three exceedings are forgiven, the fourth blocks for the rest of the Indian day."""
+async def test_the_fourth_exceeded_minute_blocks_until_midnight(simulator):
+    """Three are tolerated, as the documentation says."""
     limits, now = simulator.server.broker.limits, simulator.server.broker.clock.epoch()
     token = await simulator.person()
     seen = []

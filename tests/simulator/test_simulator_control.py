@@ -61,8 +61,8 @@ async def test_calls_are_counted_by_account_path_and_status(simulator):
     assert (data["total"], data["byStatus"]) == (2, {"401": 2})
 
 
-async def test_the_counter_starts_over(simulator):
-    """After DELETE nothing is counted."""
+async def test_the_counter_is_reset(simulator):
+    """After DELETE no call is counted."""
     await simulator.call("/api/v3/profile", await simulator.person())
 
     await simulator.control("DELETE", "/calls")
@@ -78,8 +78,8 @@ async def fault(simulator, kind, **fields):
     return answer["id"]
 
 
-async def test_an_http_error_is_answered_to_the_letter(simulator):
-    """Status, body, type and headers are those of the order."""
+async def test_an_http_error_is_sent_as_given(simulator):
+    """Status, body, type and headers are those of the fault."""
     token = await simulator.person()
     await fault(
         simulator,
@@ -133,8 +133,8 @@ async def test_faults_that_answer_instead_of_the_broker(simulator, order, status
         assert (await response.text()).startswith(start)
 
 
-async def test_malformed_json_is_no_json(simulator):
-    """The body breaks off although its length is right."""
+async def test_malformed_json_cannot_be_parsed(simulator):
+    """The body ends early although its length is right."""
     token = await simulator.person()
     await fault(simulator, "malformed_json")
 
@@ -195,8 +195,8 @@ async def test_latency_delays_the_true_answer(simulator):
     assert (await simulator.call("/api/v3/profile", token))[0] == 200
 
 
-async def test_an_auth_error_happens_once_and_kills_nothing(simulator):
-    """By default one call is refused; the session is alive before and after."""
+async def test_an_auth_error_happens_once(simulator):
+    """By default one call is refused, and the session stays valid."""
     token = await simulator.person()
     await fault(simulator, "auth_error", fyersId="XA00001")
 
@@ -279,7 +279,7 @@ async def test_a_clock_skew_shows_in_dates_tokens_and_quotes(simulator):
     ],
 )
 async def test_a_wrong_fault_names_its_field(simulator, order, name):
-    """Nothing is put in force by an order that cannot be carried out."""
+    """An invalid fault is not added."""
     status, answer = await simulator.control("POST", "/faults", order)
 
     assert (status, answer["field"]) == (422, name)
@@ -320,8 +320,8 @@ async def test_hostile_input_is_answered_with_4xx_json(simulator, method, path, 
         assert isinstance(await response.json(), dict)
 
 
-async def test_a_nameless_token_call_is_counted_for_nobody(simulator):
-    """Garbage in the Authorization header is refused and attributed to no account."""
+async def test_an_unreadable_token_counts_for_no_account(simulator):
+    """The call is refused."""
     await simulator.call("/data/marketStatus", "a.b.c")
     await simulator.call("/data/marketStatus", "x.eyJmeV9pZCI6MX0.y")
 
@@ -337,8 +337,8 @@ async def test_a_body_that_is_not_what_it_says_is_refused(simulator):
         assert 400 <= response.status < 500
 
 
-async def test_the_clock_stops_short_of_the_end_of_dates(simulator):
-    """Jumps add up to the year 2200 at most, so that no date runs over."""
+async def test_the_clock_does_not_pass_the_year_2200(simulator):
+    """Later dates would overflow."""
     statuses = {(await simulator.control("POST", "/clock", {"advanceSeconds": 316e6}))[0] for _ in range(20)}
 
     assert statuses == {200, 422}
@@ -346,7 +346,7 @@ async def test_the_clock_stops_short_of_the_end_of_dates(simulator):
 
 
 async def test_bytes_that_are_no_http_are_answered_400(simulator, caplog):
-    """A client that cannot speak HTTP is refused without a traceback in the log."""
+    """The log has no traceback."""
     reader, writer = await asyncio.open_connection("127.0.0.1", simulator.server.port)
     writer.write(b"GET /\xb2?x HTTP/1.1\r\nHost: x\r\n\r\n\x00\x01nonsense\r\n\r\n")
     answer = await reader.readline()
