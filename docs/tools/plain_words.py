@@ -65,7 +65,7 @@ def _optional(alternatives: str | None) -> re.Pattern[str] | None:
 
 
 def words_of_name(name: str) -> str:
-    """Return the words of a name in any spelling: ``isSetAside`` and ``SET_ASIDE`` both hold ``set aside``."""
+    """Return the words of a name in any spelling, ``market open`` for ``MarketOpen`` and ``MARKET_OPEN``."""
     return " ".join(part.lower() for part in _PARTS.findall(name))
 
 
