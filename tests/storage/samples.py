@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret

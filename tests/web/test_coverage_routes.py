@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.signals.signals import Direction, Rule, Signal

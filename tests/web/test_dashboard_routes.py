@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakes.broker import AccountState
 
-from hullwatch.domain.events import SweepProgressed
+from hullwatch.domain.events import ADMINS, SweepProgressed
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.signals.hma import hull_moving_average
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
-from hullwatch.services.sessions.service import ADMINS
 from web.web_environment import BASE, PASSWORD
 
 SBIN = "NSE:SBIN-EQ"

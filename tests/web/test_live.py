@@ -6,12 +6,11 @@ import httpx2
 import pytest
 from fakes.clock import FakeClock
 
-from hullwatch.domain.events import BrokerOutageChanged, QuotesArrived, WatchStatusChanged
+from hullwatch.domain.events import EVERYBODY, BrokerOutageChanged, QuotesArrived, WatchStatusChanged
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.users.accounts import Role
-from hullwatch.services.sessions.mass_refusal import EVERYBODY
 from hullwatch.web.config import WebConfig
 from web.live_client import Closed, live
 from web.web_environment import BASE, WebEnvironment, make_supervisor

@@ -1,8 +1,9 @@
-"""What has happened: facts published to whoever listens (open tabs, other services), and the lines of the audit trail."""
+"""Events that services publish to open tabs and to each other, and the topics that all users or all admins receive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
@@ -12,6 +13,11 @@ from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.readiness.readiness import Reason, Verdict
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.signals.signals import Signal
+
+ADMINS: Final = "admin"
+"""Topic of the events that every admin receives; all other topics are user ids."""
+EVERYBODY: Final = "everybody"
+"""Topic of the events that every user receives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +122,3 @@ Event = (
     | ReadinessChanged
     | ReadinessChecked
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One line of the audit trail: what changed for whom, caused by what. Holds no secret."""
-
-    at: datetime
-    user_id: str | None
-    kind: str
-    """Dotted and past tense: ``connection.expired``, ``monitoring.blind``, ``user.role_changed``."""
-    actor: str
-    """``hullwatch``, ``fyers``, or the id of the user who did it."""
-    from_state: str | None = None
-    to_state: str | None = None
-    reason: str | None = None
-    generation: int | None = None
-    incident_id: str | None = None
-    evidence: Mapping[str, object] = field(default_factory=dict)

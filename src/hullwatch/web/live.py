@@ -13,13 +13,11 @@ from starlette.datastructures import Headers
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from hullwatch.domain.events import Event
+from hullwatch.domain.events import ADMINS, EVERYBODY, Event
 from hullwatch.domain.failures import NotSignedIn, StorageUnavailable
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.services import Services
-from hullwatch.services.sessions.mass_refusal import EVERYBODY
-from hullwatch.services.sessions.service import ADMINS
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import config_of, services_of, who_asks
 from hullwatch.web.edge import is_foreign, is_own_host

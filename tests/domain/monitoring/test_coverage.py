@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.calendar import IST, trading_session
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.coverage import (

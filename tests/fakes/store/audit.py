@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from fakes.store.tables import Repository, drop, is_between, kept, storable
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.notifications.incidents import Incident
 
 

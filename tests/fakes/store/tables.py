@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import InvalidInput, NotFound
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.notifications.channels import Channel, Destination

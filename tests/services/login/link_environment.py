@@ -8,7 +8,7 @@ from fakes.resources import counted_secrets, fake_resources
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.app.services import build_services
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.secrets import AppSecret, SecretText

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakes.clock import FakeClock
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from fakes.broker import AccountState, Call
 
-from hullwatch.domain.events import Event, ReadinessChanged, ReadinessChecked
+from hullwatch.domain.events import ADMINS, Event, ReadinessChanged, ReadinessChecked
 from hullwatch.domain.failures import BrokerService, NotPermitted, TooManyAttempts
 from hullwatch.domain.market.calendar import IST, SessionKind, trading_session
 from hullwatch.domain.market.instruments import Symbol
@@ -18,7 +18,6 @@ from hullwatch.domain.sessions.connection import LoginState
 from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.readiness.check import warming_at_once
 from hullwatch.services.readiness.service import BY_HAND_EVERY_S
-from hullwatch.services.sessions.service import ADMINS
 from services.environment import (
     ALICE,
     BOB,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fakes.broker import Call
 
 from hullwatch.app.options import ServiceOptions
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_expiry

@@ -6,12 +6,12 @@ import pytest
 from fakes.broker import AccountState, refusal
 from fakes.store import FakeStore
 
-from hullwatch.domain.events import BrokerOutageChanged
+from hullwatch.domain.events import EVERYBODY, BrokerOutageChanged
 from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
 from hullwatch.domain.users.accounts import Role
-from hullwatch.services.sessions.mass_refusal import ASK_EVERY_S, EVERYBODY
+from hullwatch.services.sessions.mass_refusal import ASK_EVERY_S
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 
 ADMIN = "usr_admin"

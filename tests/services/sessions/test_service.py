@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from fakes.broker import AccountState, Call, refusal
 
-from hullwatch.domain.events import ConnectionChanged, NotificationStored
+from hullwatch.domain.events import ADMINS, ConnectionChanged, NotificationStored
 from hullwatch.domain.failures import (
     AlreadyExists,
     Answered,
@@ -28,7 +28,6 @@ from hullwatch.domain.sessions.connection import (
     VerificationState,
 )
 from hullwatch.domain.sessions.tokens import next_daily_expiry
-from hullwatch.services.sessions.service import ADMINS
 from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from hullwatch.cli.demo.users import DemoUser
 from hullwatch.cli.demo.webhook_receiver import KINDS
 from hullwatch.domain.events import (
+    EVERYBODY,
     BrokerOutageChanged,
     CandleClosed,
     ConnectionChanged,
@@ -25,7 +26,6 @@ from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Signal
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.sessions.mass_refusal import EVERYBODY
 from hullwatch.services.texts.notices import describe_status, in_ist
 
 _STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "note": "dim", "plain": ""}

@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason

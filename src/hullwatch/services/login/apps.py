@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import LinkRefused, LoginRefused, RequestRefused
 from hullwatch.domain.secrets import AuthCode
 from hullwatch.domain.users.accounts import FyersApp, read_fyers_app

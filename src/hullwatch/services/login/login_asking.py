@@ -4,10 +4,11 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.sessions.login_links import BY_HULLWATCH, BY_OLD_LINK, asked_incident
 from hullwatch.services.context import Context
-from hullwatch.services.texts.notices import announce, compose_login_asked
+from hullwatch.services.notifications.publish import publish_notices
+from hullwatch.services.texts.notices import compose_login_asked
 
 ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
 MOST_ASKS_A_DAY: Final = 5
@@ -46,5 +47,5 @@ class LoginAsking:
             await work.audit.add([line])
             await work.commit()
         if is_new:
-            announce(self._hub, notice)
+            publish_notices(self._hub, notice)
         return is_new

@@ -13,10 +13,10 @@ from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.monitoring.coverage import AccountDay
 from hullwatch.services.monitoring.service import MonitoringService
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
-from hullwatch.services.texts.notices import announce
 
 AFTER_CLOSE: Final = timedelta(minutes=5)
 """By then the last candles have been judged and stored."""
@@ -111,4 +111,4 @@ class DailySummary:
         async with self._store.begin() as work:
             new = [notice for notice in notices if await work.notifications.add(notice)]
             await work.commit()
-        announce(self._hub, *new)
+        publish_notices(self._hub, *new)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.runtime.clock import Clock

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.monitoring.coverage import (
     GAP_BEGAN_AT,
     MAX_HEARTBEAT_GAP,

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry, WatchStatusChanged
+from hullwatch.domain.audit import AuditEntry
+from hullwatch.domain.events import WatchStatusChanged
 from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.coverage import (
     GAP_BEGAN_AT,

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import LimitReached, NotFound, TooManyAttempts
 from hullwatch.domain.notifications.channels import (
     MOST_CHANNELS,

@@ -28,6 +28,7 @@ from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.concurrency import ConcurrencyLimits
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.notifications.retry_policy import Verdict, judge
 from hullwatch.services.ports import ChannelPort, LinkMaker, UnitOfWork
 from hullwatch.services.ports.metrics import MetricsPort
@@ -37,7 +38,6 @@ from hullwatch.services.texts.channels import (
     compose_channel_recovered,
     compose_delivery_failed,
 )
-from hullwatch.services.texts.notices import announce
 
 JOB: Final = "outbox"
 POLL_S: Final = 2.0
@@ -134,7 +134,7 @@ class Outbox:
         del self._verdicts[: len(verdicts)]
         for verdict in verdicts:
             self._lanes.saved(verdict.claimed)
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
         for claimed in taken:
             self._begin(claimed)
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.users.accounts import User
 from hullwatch.services.context import Context

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, Incident
 from hullwatch.domain.notifications.notifications import BrokerOutageNotice
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
-from hullwatch.services.notifications.admins import add_for_admins
-from hullwatch.services.texts.notices import announce
+from hullwatch.services.notifications.publish import add_for_admins, publish_notices
 from hullwatch.services.texts.operations import compose_broker_answers, compose_broker_silent
 
 LOOK_EVERY_S: Final = 10.0
@@ -125,7 +124,7 @@ class BrokerAlerts:
             )
             await work.audit.add([_line(now, "broker.unavailable", silence.value, incident)])
             await work.commit()
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
 
     async def _tell_of_end(self, incident: Incident, now: datetime) -> None:
         async with self._store.begin() as work:
@@ -139,7 +138,7 @@ class BrokerAlerts:
             )
             await work.audit.add([_line(now, "broker.available", None, incident)])
             await work.commit()
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
 
 
 def _is_over(incident: Incident, signs: BrokerSigns, now: datetime) -> bool:

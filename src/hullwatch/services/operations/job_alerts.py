@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.incidents import CALENDAR, Incident, job_of, job_subject
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
-from hullwatch.services.notifications.admins import Compose, add_for_admins
-from hullwatch.services.texts.notices import announce
+from hullwatch.services.notifications.publish import Compose, add_for_admins, publish_notices
 from hullwatch.services.texts.operations import (
     compose_calendar_ending,
     compose_calendar_known,
@@ -153,7 +152,7 @@ class JobAlerts:
             told = await add_for_admins(work, compose)
             await work.audit.add([_line(now, "job.restarting", job.name, incident.id)])
             await work.commit()
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
 
     async def _follow(self, job: JobReport, incident: Incident, now: datetime, *, is_down: bool) -> None:
         """Wait for the recovery of a job that was told of."""
@@ -221,7 +220,7 @@ class JobAlerts:
                     await work.audit.add([_line(now, "calendar.ending", warning, incident.id)])
                     told += new
             await work.commit()
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
 
     # ---- telling
 
@@ -233,7 +232,7 @@ class JobAlerts:
             told = await add_for_admins(work, compose)
             await work.audit.add([line])
             await work.commit()
-        announce(self._hub, *told)
+        publish_notices(self._hub, *told)
 
 
 def _is_down(job: JobReport) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.check_times import Check
 from hullwatch.domain.readiness.readiness import Phase, Readiness, Verdict
 from hullwatch.services.context import Context
-from hullwatch.services.texts.notices import announce
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.texts.readiness import compose_not_ready, compose_now_ready
 
 MOST_AT_ONCE: Final = 200
@@ -119,7 +119,7 @@ class ReadinessNotices:
                 await work.audit.add([unsaved.entry for unsaved in batch])
                 await work.commit()
             del self._queue[: len(batch)]
-            announce(self._hub, *new)
+            publish_notices(self._hub, *new)
 
     def _call_to_act(
         self, check: Check, user_id: str, readiness: Readiness, now: datetime

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import ReadinessChanged, ReadinessChecked
+from hullwatch.domain.events import ADMINS, ReadinessChanged, ReadinessChecked
 from hullwatch.domain.failures import StorageUnavailable, TooManyAttempts
 from hullwatch.domain.readiness.check_times import Check, CheckTimes
 from hullwatch.domain.readiness.readiness import (
@@ -35,7 +35,7 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.readiness.check import ReadinessAsking
 from hullwatch.services.readiness.notices import ReadinessNotices
 from hullwatch.services.readiness.readiness_overview import AccountReadiness, Overview, severity
-from hullwatch.services.sessions.service import ADMINS, ConnectionService
+from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
 from hullwatch.services.texts.readiness import describe_readiness
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import LinkRefused, NotAllowed, NotFound
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.renewal.rules import Attempt, Occasion, Renewal, RenewalKeys, may_try, read_pin

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from hullwatch.domain.events import AuditEntry, BrokerOutageChanged
+from hullwatch.domain.audit import AuditEntry
+from hullwatch.domain.events import EVERYBODY, BrokerOutageChanged
 from hullwatch.domain.failures import Answered, LoginRefused, StorageUnavailable
 from hullwatch.domain.notifications.incidents import MASS_REFUSAL, Incident
 from hullwatch.domain.notifications.notifications import Notification
@@ -19,16 +20,14 @@ from hullwatch.domain.sessions.connection import (
 )
 from hullwatch.domain.sessions.mass_refusal import FEWEST, RefusalWatch
 from hullwatch.services.context import Context
-from hullwatch.services.notifications.admins import add_for_admins
+from hullwatch.services.notifications.publish import add_for_admins, publish_notices
 from hullwatch.services.ports import BrokerPort
-from hullwatch.services.texts.notices import announce, compose_broker_outage
+from hullwatch.services.texts.notices import compose_broker_outage
 
 ASK_EVERY_S: Final = 60.0
 """During an outage, one account is asked this often: a question a minute cannot get the machine banned."""
 ASK_SOON_S: Final = 1.0
 """Between two questions once Fyers has shown that it did end the old sessions: their users wait to be told."""
-EVERYBODY = "everybody"
-"""Topic of the hub for what concerns all users alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +233,7 @@ class OutageWatch:
                     self._log.warning("broker.notice_not_stored", incident_id=tale.trouble.incident_id)
                     return
                 self._tales.pop(0)
-                announce(self._hub, *stored)
+                publish_notices(self._hub, *stored)
 
     async def _store_tale(self, tale: _Tale) -> list[Notification]:
         """Open or close the incident and tell of it, in one transaction; of several processes the first one tells."""

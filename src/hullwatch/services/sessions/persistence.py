@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.runtime.backoff import Backoff
 from hullwatch.services.context import Context
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import StorePort, UnitOfWork
 from hullwatch.services.sessions.registry import RegisteredAccount
-from hullwatch.services.texts.notices import announce
 
 MOST_AT_ONCE: Final = 200
 """Changes in one transaction: at 06:00 IST all sessions end in the same moment."""
@@ -92,7 +92,7 @@ class ConnectionWriter:
             except StorageUnavailable:
                 return
             del self._queue[: len(batch)]
-            announce(self._hub, *new)
+            publish_notices(self._hub, *new)
         self._has_work.clear()
 
     async def _save_batch(self, batch: list[_Unsaved]) -> list[Notification]:

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import ConnectionChanged
+from hullwatch.domain.events import ADMINS, ConnectionChanged
 from hullwatch.domain.failures import (
     AlreadyExists,
     BrokerResult,
@@ -39,6 +39,7 @@ from hullwatch.domain.sessions.connection import (
 )
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.ports.session_hook import SessionHook
 from hullwatch.services.sessions.expiry import ExpiryTimer
@@ -52,14 +53,11 @@ from hullwatch.services.sessions.stored_disconnects import (
 from hullwatch.services.sessions.verification import Doubts
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
-    announce,
     compose_connected_again,
     compose_session_disconnected,
 )
 from hullwatch.services.texts.readiness import compose_session_expiring
 
-ADMINS: Final = "admin"
-"""Topic of the hub that carries every account's connection changes to operators."""
 STORED_DISCONNECTS_EVERY_S: Final = 10.0
 """How soon an end that an operator made on the command line reaches a running server."""
 
@@ -270,7 +268,7 @@ class ConnectionService:
             self._accounts.put(account)
             self._begin_session(account, change, token, known)
             if notification and is_new:
-                announce(self._hub, notification)
+                publish_notices(self._hub, notification)
             return account.connection
 
     def _begin_session(

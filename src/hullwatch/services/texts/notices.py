@@ -4,13 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
-from hullwatch.domain.events import Event, NotificationStored
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
-from hullwatch.runtime.broadcast import Broadcast
 
 _WHAT_HAPPENED = {
     DisconnectReason.EXPIRED: (
@@ -149,12 +147,6 @@ def compose_signal(signal: Signal) -> Notification:
         incident_id=identity,
         read_at=signal.detected_at,
     )
-
-
-def announce(hub: Broadcast[Event], *notifications: Notification) -> None:
-    """Push stored notifications to their users' open tabs."""
-    for notification in notifications:
-        hub.publish(notification.user_id, NotificationStored(notification))
 
 
 _STATUS_TEXTS = {

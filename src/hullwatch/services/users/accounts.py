@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import NotAllowed, NotFound, TooManyAttempts
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role, User, check_password, read_email, read_full_name

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select, true
 from sqlalchemy.orm import aliased
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.storage.models import AuditEventRow, HeartbeatRow, UserRow
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from hullwatch.domain.events import AuditEntry
+from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState

@@ -12,11 +12,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from hullwatch.domain.events import SweepProgressed
+from hullwatch.domain.events import ADMINS, SweepProgressed
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.services import Services
-from hullwatch.services.sessions.service import ADMINS
 from hullwatch.services.sessions.validation import CacheStats, Validation, ValidationVerdict
 from hullwatch.services.texts.connection import connection_message
 from hullwatch.web.dependencies import LOGIN_NEEDED, Admin, ServicesNeeded, SignedIn, services_of, who_asks
