@@ -129,9 +129,9 @@ class Gateway:
         return answer_login(self._broker, request.query, now, wants_html=wants_html)
 
     async def _decide(self, call: Call, endpoint: Endpoint, fault: Fault | None) -> Answer:
-        edge = _cloudflare_answer(fault, endpoint.family)
-        if edge is not None:
-            return edge
+        page = _cloudflare_answer(fault, endpoint.family)
+        if page is not None:
+            return page
         caller = call.caller
         if endpoint.family is not Family.OPEN:
             if (
