@@ -1,6 +1,6 @@
-"""Run by `test_every_minute` in a process of its own time zone: walks every minute through the calendar's answers.
+"""Prints the calendar's answer for every minute, from a process that has a time zone of its own.
 
-Each minute is asked for as a moment of that zone, the way a server's own clock would give it.
+`test_every_minute` runs it. Each minute is given as a moment of that zone, as the clock of a server there would give it.
 """
 
 import json
@@ -23,7 +23,7 @@ _STATES = {
 
 
 def walk(first: date, days: int, zone: ZoneInfo) -> dict[str, str]:
-    """Return segment → a byte for each minute of Indian days from `first` on, in hexadecimal."""
+    """Return for each segment one byte for each minute of the Indian days from `first` on, in hexadecimal."""
     cash = nse_calendar()
     derivatives = cash.of(Segment.EQUITY_DERIVATIVES)
     moment = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(hours=5, minutes=30)
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     zone_name = os.environ["TZ"]
     _, first_day, count = sys.argv
     zone = ZoneInfo(zone_name)
-    # The process really is there: its own idea of local time is the zone's.
+    # The local time of the process is the local time of the zone.
     now = datetime.now(UTC)
     assert now.astimezone().utcoffset() == now.astimezone(zone).utcoffset()
     sys.stdout.write(json.dumps({"zone": zone_name, **walk(date.fromisoformat(first_day), int(count), zone)}))

@@ -1,4 +1,4 @@
-"""Trading days and hours; `hullwatch.domain.market.calendar`.
+"""Trading days and trading hours.
 
 Where the days come from is tested in `test_trading_days`, every minute of three years in `test_every_minute`.
 """
@@ -85,7 +85,7 @@ def test_real_index_candles_lie_in_the_sessions(market_data):
 
 
 def test_the_day_between_two_short_sessions():
-    """Between the two sessions of a drill the market is closed and the second one is next."""
+    """Between the two sessions of a drill the market is closed, and the second session is the next."""
     status = CALENDAR.status(ist(2024, 3, 2, 10, 30))
 
     assert not status.is_open
@@ -94,7 +94,7 @@ def test_the_day_between_two_short_sessions():
 
 
 def test_status_on_a_holiday():
-    """On a closed weekday the holiday is named and the next session is the next trading day's."""
+    """A closed weekday has the name of its holiday, and the next session is on the next trading day."""
     status = CALENDAR.status(ist(2026, 11, 24, 10, 0))
 
     assert (status.is_open, status.session) == (False, None)
@@ -105,7 +105,7 @@ def test_status_on_a_holiday():
 
 
 def test_status_while_open():
-    """While open, the next close is this session's and the next opening the next day's, over a weekend."""
+    """The market closes next at the end of this session and opens next on Monday."""
     status = CALENDAR.status(ist(2026, 11, 20, 11, 0))
 
     assert status.is_open
@@ -125,7 +125,7 @@ def test_the_muhurat_hour_is_open_on_a_holiday():
 
 
 def test_the_exchange_day_is_indian():
-    """Late evening in UTC is already tomorrow at the exchange."""
+    """In the late evening of UTC the exchange has the next date."""
     assert CALENDAR.status(datetime(2026, 11, 22, 20, 0, tzinfo=UTC)).exchange_day == date(2026, 11, 23)
 
 
@@ -139,13 +139,13 @@ def test_the_exchange_day_is_indian():
     ],
 )
 def test_trading_day_of(moment, day):
-    """A trading day is its own, before the opening too; a closed day belongs to the one before it."""
+    """A trading day counts before its opening too. A closed day belongs to the trading day before it."""
     assert CALENDAR.trading_day_of(moment) == day
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/Los_Angeles", "Pacific/Kiritimati"])
 def test_the_servers_time_zone_does_not_matter(monkeypatch, zone):
-    """Sessions are the same moments wherever the server believes to be."""
+    """The time zone of the server does not move a session."""
     monkeypatch.setenv("TZ", zone)
     os_time.tzset()
     try:
@@ -162,7 +162,7 @@ def test_the_servers_time_zone_does_not_matter(monkeypatch, zone):
 @settings(deadline=None)
 @given(moments)
 def test_neighbouring_sessions_enclose_every_moment(moment):
-    """Before any moment lies a closed session, after it one that has not opened, and none in between is skipped."""
+    """The previous session is closed, the next one has not opened, and no session between them is skipped."""
     before, after, now = (
         CALENDAR.previous_session(moment),
         CALENDAR.next_session(moment),
@@ -177,7 +177,7 @@ def test_neighbouring_sessions_enclose_every_moment(moment):
 @settings(deadline=None)
 @given(moments)
 def test_status_agrees_with_itself(moment):
-    """Open means a session is under way; the next close comes after now, and after the next opening when closed."""
+    """The market is open during a session. The next close is later than now, and than the next opening if it is closed."""
     status = CALENDAR.status(moment)
 
     assert status.is_open == (status.session is not None)
@@ -187,7 +187,7 @@ def test_status_agrees_with_itself(moment):
 
 
 def test_a_day_whose_hours_are_unknown_says_so():
-    """Muhurat trading of 2026 counts as closed, is not known, and is warned of for two weeks up to the day."""
+    """The hours of Muhurat trading in 2026 are unknown: the day counts as closed, with a warning two weeks before."""
     day = date(2026, 11, 8)
 
     def warned(*moment: int) -> bool:
@@ -202,8 +202,8 @@ def test_a_day_whose_hours_are_unknown_says_so():
     assert not warned(2026, 11, 9)
 
 
-def test_an_unknown_year_counts_weekdays_as_open_and_is_loud():
-    """2027 is open on weekdays, closed on weekends, not known, and warned of from 60 days before it, with what to do."""
+def test_an_unknown_year_counts_weekdays_as_open_and_warns():
+    """2027 is unknown: every weekday counts as open, and a warning from 60 days before says what to do."""
     assert CALENDAR.covers_until == date(2026, 12, 31)
     assert CALENDAR.is_trading_day(date(2027, 1, 26))
     assert not CALENDAR.is_trading_day(date(2027, 1, 24))
@@ -220,7 +220,7 @@ def test_an_unknown_year_counts_weekdays_as_open_and_is_loud():
 
 
 def test_a_gap_between_known_years_ends_what_is_covered():
-    """A calendar that knows 2026 and 2028 reaches to the end of 2026, and one that knows nothing reaches nowhere."""
+    """Known years 2026 and 2028 cover the time until the end of 2026. No known years cover nothing."""
     assert MarketCalendar(known_years=frozenset({2026, 2028})).covers_until == date(2026, 12, 31)
     assert MarketCalendar().covers_until == date.min
 
@@ -253,14 +253,14 @@ def test_derivatives_keep_the_same_days_and_close_later():
     ],
 )
 def test_a_symbol_leads_to_the_hours_of_its_segment(symbol, closes):
-    """Shares and indices keep the cash market's hours, contracts on them those of derivatives; unknown hours count as the cash market's."""
+    """Futures and options have the hours of derivatives. All others have those of the cash market."""
     (session,) = CALENDAR.for_symbol(Symbol(symbol)).sessions_on(date(2026, 11, 20))
 
     assert session.closes_at.astimezone(IST).time() == closes
 
 
 def test_the_phases_of_a_day_with_a_closing_auction():
-    """Continuous until 15:15, then the auction until 15:35, though the session closes at 15:30; derivatives have none."""
+    """The auction lasts from 15:15 to 15:35, though the session closes at 15:30. Derivatives have no auction."""
     spelled = []
     for minute in range(9 * 60 + 14, 15 * 60 + 42):
         moment = ist(2026, 11, 20) + timedelta(minutes=minute)
@@ -284,7 +284,7 @@ def test_the_phases_of_a_day_with_a_closing_auction():
 
 
 def test_status_says_when_it_changes_next():
-    """A page that asks again at that moment never shows an outdated phase."""
+    """A page that reads the status again at this moment never shows an old phase."""
     turns, moment = [], ist(2026, 11, 20, 8)
     while len(turns) < 6:
         moment = CALENDAR.status(moment).changes_at
@@ -294,7 +294,7 @@ def test_status_says_when_it_changes_next():
 
 
 def test_a_replaced_day_is_replaced_in_both_segments():
-    """Closing a day, or giving it hours, holds for derivatives too."""
+    """A day that is closed, or has new hours, has them for derivatives too."""
     day = date(2026, 11, 20)
     hour = trading_session(day, time(18, 0), time(19, 0), SessionKind.MUHURAT)
 
@@ -304,7 +304,7 @@ def test_a_replaced_day_is_replaced_in_both_segments():
 
 
 def test_sessions_of_several_segments():
-    """Together they trade while any of them does: sessions that overlap are one, others stay apart."""
+    """Sessions of several segments that overlap become one. Others stay apart."""
     day = date(2026, 11, 20)
     (joined,) = sessions_of_all([CALENDAR, DERIVATIVES], day)
 
@@ -367,13 +367,13 @@ def test_a_whole_day_may_trade():
 
 
 def test_a_naive_moment_is_refused():
-    """Nobody knows the exchange's day of a moment without a zone."""
+    """A moment without a time zone has no date at the exchange."""
     with pytest.raises(ValueError):
         CALENDAR.session_at(datetime(2026, 11, 9, 10, 0))  # noqa: DTZ001 - the very mistake
 
 
 def test_the_lookup_cache_is_bounded():
-    """Asking for very many days keeps the memory bounded and the answers right."""
+    """Very many queries of days keep the memory bounded and the answers right."""
     calendar = MarketCalendar()
     for i in range(9_000):
         calendar.sessions_on(date(2000, 1, 1) + timedelta(days=i))

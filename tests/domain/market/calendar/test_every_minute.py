@@ -1,7 +1,7 @@
-"""Right for every minute of three years, whatever the server's own time zone.
+"""The calendar is right for every minute of three years, in every time zone of a server.
 
-The oracle is built from exchange_calendars' days and from what the exchanges published (`published_days`), as plain numbers of minutes; it shares no code and no
-data file with the package. Each time zone has a process of its own, because a process has one zone.
+The expected minutes come from the days of exchange_calendars and from what the exchanges published (`published_days`). They share no code
+and no data file with the package. A process has one time zone, so each zone has a process of its own.
 """
 
 import json
@@ -57,7 +57,7 @@ def oracle(library_days: frozenset[date], *, derivatives: bool) -> np.ndarray:
 
 
 def walked(zone: str) -> dict[str, np.ndarray]:
-    """Return segment → the state of every minute, as a process in that time zone finds it."""
+    """Return for each segment the state of every minute that a process in this time zone finds."""
     environment = {**os.environ, "TZ": zone}
     done = subprocess.run(
         [sys.executable, WALKER, FIRST.isoformat(), str(DAYS)],
@@ -76,7 +76,7 @@ def walked(zone: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_minute_is_right_in_every_time_zone(library_days, zone):
-    """Open or not, and in which phase: all 1,578,240 minutes of 2024 to 2026 agree with the oracle, in both segments."""
+    """The state of all 1,578,240 minutes of 2024 to 2026 is the expected one, in both segments."""
     found = walked(zone)
 
     for segment in ("cash", "equity_derivatives"):
@@ -89,8 +89,8 @@ def test_every_minute_is_right_in_every_time_zone(library_days, zone):
         ] == []
 
 
-def test_the_oracle_knows_more_than_one_kind_of_day(library_days):
-    """What is compared with is not empty: so many minutes of trading, in so many days."""
+def test_the_expected_minutes_hold_every_kind_of_day(library_days):
+    """The expected minutes hold trading hours, special hours and closing auctions."""
     cash = oracle(library_days, derivatives=False)
     full_days = len(library_days - set(EXTRA_HOURS) - CLOSED_WEEKDAYS) + 3
     short = sum(

@@ -1,4 +1,4 @@
-"""The format of tables of trading days, and how several make one calendar; `hullwatch.domain.market.calendar.tables`."""
+"""The format of tables of trading days, and how several tables make one calendar."""
 
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_an_operators_year_is_known_at_once():
 
 
 def test_a_weekend_holiday_of_a_published_list_may_be_copied():
-    """It stays closed as it would be anyway, and is not named as the reason."""
+    """It is closed anyway, and the holiday is not given as the reason."""
     calendar = calendar_with(read_table(YEAR_2027))
 
     assert not calendar.is_trading_day(date(2027, 3, 6))
@@ -130,7 +130,7 @@ def test_regular_hours_can_change_from_a_day_on():
 
 
 def test_an_empty_table_changes_nothing():
-    """A file with nothing in it is as good as none."""
+    """An empty file changes nothing."""
     assert calendar_with(read_table("# nothing yet\n")) == nse_calendar()
 
 
@@ -178,8 +178,8 @@ SESSION = "[[session]]\nday = 2027-02-06\nopens = '09:15'\ncloses = '10:00'\nkin
         ("[[unknown]]\nday = 2027-10-29\nwhat = 3\n", ("unknown 1", "what")),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_place(text, words):
-    """The refusal is one line that leads to the entry and says what is wrong with it."""
+def test_an_invalid_table_is_refused_with_its_place(text, words):
+    """The error is one line that names the entry and the mistake."""
     with pytest.raises(TableRefused) as refused:
         read_table(text)
 
@@ -211,7 +211,7 @@ keys = st.sampled_from(
     | st.text(max_size=80)
 )
 def test_any_text_is_a_table_or_refused(text):
-    """Whatever stands in the file, it is read or refused; nothing else is raised, and what is read makes a calendar."""
+    """Any file is read or refused with an error of its own kind."""
     try:
         table = read_table(text)
     except TableRefused as refusal:
@@ -225,7 +225,7 @@ def test_any_text_is_a_table_or_refused(text):
 
 
 def test_the_example_in_the_documents_is_a_table():
-    """What `docs/calendar.md` shows can be used as it stands."""
+    """A user can copy the example of `docs/calendar.md`."""
     page = (Path(__file__).resolve().parents[4] / "docs" / "calendar.md").read_text(encoding="utf-8")
     example = page.split("```toml\n")[1].split("```")[0]
 

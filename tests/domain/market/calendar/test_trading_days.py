@@ -1,4 +1,4 @@
-"""Where the trading days come from: the library they are generated from, and the lists that the exchanges published."""
+"""The trading days agree with the library that they are generated from, and with the lists of the exchanges."""
 
 import importlib.util
 from datetime import date, timedelta
@@ -28,7 +28,7 @@ def all_days():
 
 
 def test_the_closed_days_are_those_of_the_library(tool):
-    """`make calendar` would change nothing: neither a day nor the library's version has drifted from the file in the package."""
+    """`make calendar` would change no day and not the version of the library."""
     present = tool.FILE.read_text(encoding="utf-8")
 
     assert tool.holidays_text(present) == present
@@ -36,7 +36,7 @@ def test_the_closed_days_are_those_of_the_library(tool):
 
 
 def test_the_tool_keeps_names_and_marks_days_without_one(tool):
-    """From nothing it writes the same days, each with the stand-in; a name that is there stays."""
+    """An empty file gets the same days with a placeholder. A name in the file stays."""
     bare = tool.holidays_text("")
     named = tool.holidays_text('[closures]\n2026-01-26 = "The Republic"\n')
 
@@ -45,7 +45,7 @@ def test_the_tool_keeps_names_and_marks_days_without_one(tool):
 
 
 def test_weekday_closures_are_the_published_ones():
-    """Every weekday of 2024 to 2026 is closed exactly if the exchanges' lists say so, and carries a name."""
+    """A weekday of 2024 to 2026 is closed exactly if the lists of the exchanges close it, and it has a name."""
     assert {day for day in CALENDAR.closures if day.year < 2027} == CLOSED_WEEKDAYS
     assert [
         day
