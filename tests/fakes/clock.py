@@ -76,8 +76,11 @@ class FakeClock:
 
     async def settle(self) -> None:
         """Let everything that can run without time passing do so."""
+        loop = asyncio.get_running_loop()
         for _ in range(SETTLE_ROUNDS):
             await asyncio.sleep(0)
+            if _is_idle(loop):  # the other rounds would change nothing
+                return
 
     async def _sleep_us(self, microseconds: int) -> None:
         if microseconds <= 0:
@@ -86,3 +89,10 @@ class FakeClock:
         woken = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (self._elapsed_us + microseconds, next(self._order), woken))
         await woken
+
+
+def _is_idle(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether no task is ready and none waits for the network, for a thread or for a short real time."""
+    only_wakes_itself = len(loop._selector.get_map()) == 1
+    has_timer = bool(loop._scheduled) and loop._scheduled[0].when() - loop.time() < 1
+    return not loop._ready and only_wakes_itself and loop._default_executor is None and not has_timer

@@ -21,6 +21,7 @@ from journeys.browser import Browser
 ORDINARY_MONDAY = datetime.fromisoformat("2026-11-23T10:07:31+05:30")
 """In the middle of a trading session; no journey on the synthetic market reaches its end."""
 
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.004, 0.02
 T = TypeVar("T")
 
 
@@ -38,9 +39,11 @@ async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
     """Call `check` repeatedly and return its first true value."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ANSWER_LIMIT_S
+    pause_s = SHORTEST_PAUSE_S
     while not (value := await check()):
         assert loop.time() < deadline, f"did not become true: {what or check.__qualname__}"
-        await asyncio.sleep(0.004)
+        await asyncio.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)  # each check costs a request
     return value
 
 
