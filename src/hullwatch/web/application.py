@@ -27,7 +27,6 @@ from hullwatch.web.api import (
     renewal,
     token_validation,
 )
-from hullwatch.web.api.token_validation import STATUS_PATH
 from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import services_of, who_asks
@@ -35,7 +34,6 @@ from hullwatch.web.edge import Edge, PlainRoute
 from hullwatch.web.link_page import link_page_routes
 from hullwatch.web.live import events_route
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
-from hullwatch.web.shortcut import StatusShortcut
 
 _ROUTERS = (
     auth.router,
@@ -82,9 +80,8 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     )
     app.state.services = services
     app.state.config = config
-    app.add_middleware(Edge, config=config, shortcuts={STATUS_PATH: StatusShortcut(services, config)})
+    app.add_middleware(Edge, config=config)
     errors.install(app)
-    app.router.routes.insert(0, token_validation.status_route)
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes.append(events_route)

@@ -46,8 +46,6 @@ _BEARER = HTTPBearer(
     auto_error=False,
     description="An API token, made at /api/auth/tokens; for programs.",
 )
-LOGIN_NEEDED: Final[list[dict[str, list[str]]]] = [{"browserLogin": []}, {"apiToken": []}]
-"""How the OpenAPI document says that either of them will do."""
 
 
 async def who_asks(connection: HTTPConnection, services: Services) -> User:

@@ -8,7 +8,7 @@ import itertools
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,10 +45,6 @@ _QUIET: Final = frozenset({"/api/token-validation/status", "/healthz", "/readyz"
 """Routes that are asked all the time: their good answers are logged at debug level only."""
 
 
-Shortcut = Callable[[Scope], bytes | None]
-"""Returns the body of a good JSON answer, or nothing when the request has to take the ordinary way."""
-
-
 class PlainRoute(Route):
     """A route without FastAPI's work around it, known to the request log by its path."""
 
@@ -61,16 +57,12 @@ class PlainRoute(Route):
 class Edge:
     """Wraps the app; for HTTP only, since a WebSocket can be refused in words only after it was accepted."""
 
-    def __init__(
-        self, app: ASGIApp, config: WebConfig, shortcuts: Mapping[str, Shortcut] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, config: WebConfig) -> None:
         self._app = app
-        self._shortcuts = shortcuts or {}
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._config = config
         self._headers = _SECURITY + (_HSTS if config.is_secure else ())
-        self._short_headers = (*self._headers, _NO_STORE)
         self._log = structlog.get_logger(component="Api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,10 +71,6 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = f"{self._run}{next(self._numbers) & 0xFFFFFFFF:08x}"
-        shortcut = self._shortcuts.get(scope["path"])
-        if shortcut is not None and scope["method"] == "GET" and (body := shortcut(scope)) is not None:
-            await self._send_short(send, body, request_id)
-            return
         began = time.perf_counter()
         outgoing = _Outgoing(send, self._headers, request_id, is_api=scope["path"].startswith("/api/"))
         try:
@@ -97,17 +85,6 @@ class Edge:
                 await unexpected_problem()(scope, receive, outgoing)
         finally:
             self._note(scope, outgoing.status, request_id, (time.perf_counter() - began) * 1000)
-
-    async def _send_short(self, send: Send, body: bytes, request_id: str) -> None:
-        """Send a good JSON answer; it is not logged, as it would drown everything else."""
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id.encode()),
-            *self._short_headers,
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)

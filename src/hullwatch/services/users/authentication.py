@@ -139,10 +139,6 @@ class AuthenticationService:
         known = self._known.get(key)
         return known if known is not None else await self._look_up(key)
 
-    def remembered(self, cookie: str) -> User | None:
-        """Return whose browser login this is if that is in memory; `None` says nothing, `authenticate` knows."""
-        return self._known.get((False, hash_value(cookie))) if len(cookie) <= LONGEST_VALUE else None
-
     def forget(self, user_id: str) -> None:
         """Answer nothing about this user from memory: a role, a name or a login changed."""
         self._endings += 1

@@ -1,15 +1,9 @@
-"""Whether sessions are good: the status that dashboards poll, sweeps, and the cache.
-
-The status is asked more than everything else together, so it is answered by a bare route from memory; the FastAPI route of the same address
-only describes it.
-"""
+"""Routes about validations of Fyers sessions: the status that pages poll, the sweep, and the cache."""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
 
-import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from pydantic import Field
 
 from hullwatch.domain.events import ADMINS, SweepProgressed
@@ -18,14 +12,11 @@ from hullwatch.domain.users.accounts import Role
 from hullwatch.services.services import Services
 from hullwatch.services.sessions.validation import CacheStats, Validation, ValidationVerdict
 from hullwatch.services.texts.connection import connection_message
-from hullwatch.web.dependencies import LOGIN_NEEDED, Admin, ServicesNeeded, SignedIn, services_of, who_asks
-from hullwatch.web.edge import PlainRoute
+from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import ConnectionPayload, Done, Id, Payload
 
 router = APIRouter(prefix="/api/token-validation", tags=["token validation"])
-
-STATUS_PATH: Final = "/api/token-validation/status"
 
 
 class TokenStatus(Payload):
@@ -44,6 +35,27 @@ class TokenStatus(Payload):
     last_validated_at: datetime | None
     last_disconnect_time: datetime | None
     from_cache: bool
+
+    @classmethod
+    def of(cls, validation: Validation) -> "TokenStatus":
+        """Return the status that a validation shows."""
+        connection = validation.connection
+        has_session = connection.has_session
+        return cls(
+            success=True,
+            is_valid=has_session and validation.verdict is not ValidationVerdict.INVALID,
+            user_id=connection.user_id,
+            has_token=has_session,
+            is_connected=has_session,
+            verified=connection.is_verified,
+            state=connection.state,
+            reason=connection.reason,
+            message=connection_message(connection),
+            expires_at=connection.expires_at,
+            last_validated_at=connection.last_validated_at,
+            last_disconnect_time=connection.last_disconnect_at,
+            from_cache=validation.from_cache,
+        )
 
 
 class ValidationResults(Payload):
@@ -96,51 +108,11 @@ class CachePayload(Payload):
     stats: CacheStatsPayload
 
 
-async def token_status(request: Request) -> Response:
-    """Return whether the own session is good; asks Fyers only when nothing recent is known."""
-    services = services_of(request)
-    user = await who_asks(request, services)
-    validation = services.validation.status_from_cache(user.id)
-    if validation is None:
-        validation = await services.validation.validate_fyers_token(user.id)
-    return Response(status_bytes(validation), media_type="application/json")
-
-
-def status_bytes(validation: Validation) -> bytes:
-    """Render what `TokenStatus` describes, by hand: a model would cost more than everything else on the way."""
-    connection = validation.connection
-    has_session = connection.has_session
-    return orjson.dumps(
-        {
-            "success": True,
-            "isValid": has_session and validation.verdict is not ValidationVerdict.INVALID,
-            "userId": connection.user_id,
-            "hasToken": has_session,
-            "isConnected": has_session,
-            "verified": connection.is_verified,
-            "state": connection.state,
-            "reason": connection.reason,
-            "message": connection_message(connection),
-            "expiresAt": connection.expires_at,
-            "lastValidatedAt": connection.last_validated_at,
-            "lastDisconnectTime": connection.last_disconnect_at,
-            "fromCache": validation.from_cache,
-        },
-        option=orjson.OPT_UTC_Z,
-    )
-
-
-status_route: Final = PlainRoute(STATUS_PATH, token_status, methods=["GET"])
-"""Takes the requests; to be put before the router's routes."""
-
-router.add_api_route(
-    "/status",
-    token_status,
-    methods=["GET"],
-    response_model=TokenStatus,
-    openapi_extra={"security": LOGIN_NEEDED},
-    responses=problems(401),
-)
+@router.head("/status", include_in_schema=False)
+@router.get("/status")
+async def token_status(user: SignedIn, services: ServicesNeeded) -> TokenStatus:
+    """Return whether the caller's Fyers session is valid. A recent result is answered from the cache, otherwise Fyers is called."""
+    return TokenStatus.of(await services.validation.validate_fyers_token(user.id))
 
 
 @router.post("/validate-all", responses=problems(403))

@@ -1,63 +1,60 @@
-"""The polled status, answered before any routing, says what the ordinary way says; `hullwatch.web.shortcut`."""
+"""The token status that pages poll: it shows each change at once, and only to its user."""
 
 import pytest
-import structlog
 from fakes.broker import AccountState
 
 STATUS = "/api/token-validation/status"
 
 
 async def bearer_of(client) -> dict[str, str]:
-    """Return headers that take the ordinary way."""
+    """Return the headers of a program with an API token of this user."""
     token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
     return {"Authorization": f"Bearer {token}"}
 
 
-async def both(env, client, bearer):
-    """Return the answer of the shortcut and that of the ordinary way, which alone is logged."""
+async def poll_both(env, client, bearer):
+    """Return the answers that a browser with a cookie and a program with a token get from the cache."""
     await client.get(STATUS)
-    with structlog.testing.capture_logs() as lines:
-        short = await client.get(STATUS)
-    assert not [line for line in lines if line["event"] == "request"], "this took the ordinary way"
+    polled = await client.get(STATUS)
     async with env.client() as program:
-        return short, await program.get(STATUS, headers=bearer)
+        return polled, await program.get(STATUS, headers=bearer)
 
 
 @pytest.mark.parametrize("is_linked", [True, False])
-async def test_both_ways_answer_alike(env, is_linked):
-    """Body, status and headers are the same but for the request's id, with a session and without one."""
+async def test_cookie_and_token_get_the_same_status(env, is_linked):
+    """Body, status and headers differ only in the id of the request, with a Fyers session and without one."""
     async with env.browser("asha") as client:
         if is_linked:
             await env.link(client, "XA001")
-        short, ordinary = await both(env, client, await bearer_of(client))
+        polled, other = await poll_both(env, client, await bearer_of(client))
 
-    drop = {"x-request-id"}
-    assert short.status_code == ordinary.status_code == 200
-    assert short.content == ordinary.content
-    assert {k: v for k, v in short.headers.items() if k not in drop} == {
-        k: v for k, v in ordinary.headers.items() if k not in drop
+    ignored = {"x-request-id"}
+    assert polled.status_code == other.status_code == 200
+    assert polled.content == other.content
+    assert {k: v for k, v in polled.headers.items() if k not in ignored} == {
+        k: v for k, v in other.headers.items() if k not in ignored
     }
-    assert short.headers["x-request-id"] != ordinary.headers["x-request-id"]
+    assert polled.headers["x-request-id"] != other.headers["x-request-id"]
 
 
-async def test_end_of_a_session_is_told_with_the_next_poll(env):
-    """What is remembered never outlives the session: expiry, disconnecting and a new login show at once."""
+async def test_next_poll_shows_a_disconnect_and_a_new_login(env):
+    """The cache never outlives the session."""
     async with env.browser("asha") as client:
         bearer = await bearer_of(client)
         await env.link(client, "XA001")
-        first, _ = await both(env, client, bearer)
+        first, _ = await poll_both(env, client, bearer)
         await client.post("/api/fyers/disconnect")
-        ended, same = await both(env, client, bearer)
+        disconnected, same = await poll_both(env, client, bearer)
         await env.link(client, "XA001")
-        again, _ = await both(env, client, bearer)
+        again, _ = await poll_both(env, client, bearer)
 
     assert (first.json()["state"], again.json()["state"]) == ("connected", "connected")
-    assert (ended.json()["state"], ended.json()["isValid"]) == ("disconnected", False)
-    assert ended.content == same.content
+    assert (disconnected.json()["state"], disconnected.json()["isValid"]) == ("disconnected", False)
+    assert disconnected.content == same.content
 
 
-async def test_doubt_takes_the_ordinary_way(env):
-    """While Fyers cannot be asked nothing is remembered, and the answer says unverified."""
+async def test_unverified_status_is_not_cached(env):
+    """While Fyers is unavailable each poll calls Fyers again, and the status is unverified."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.UNAVAILABLE)
@@ -66,20 +63,20 @@ async def test_doubt_takes_the_ordinary_way(env):
     assert [(answer["fromCache"], answer["verified"]) for answer in answers] == [(False, False)] * 2
 
 
-async def test_logout_is_heeded(env):
-    """A login that ended is refused with the next poll, although it was remembered a moment ago."""
+async def test_status_is_refused_after_logout(env):
+    """A copied cookie is refused at the next poll, although its login was in the cache a moment ago."""
     async with env.browser("asha") as client:
-        stolen = client.cookies["hullwatch_session"]
+        copied = client.cookies["hullwatch_session"]
         await client.get(STATUS)
         await client.post("/api/auth/logout")
-        async with env.client(cookies={"hullwatch_session": stolen}) as thief:
-            answer = await thief.get(STATUS)
+        async with env.client(cookies={"hullwatch_session": copied}) as other:
+            answer = await other.get(STATUS)
 
     assert answer.status_code == 401
 
 
-async def test_each_user_gets_the_own_status(env):
-    """Two users who poll in turn never get each other's answer."""
+async def test_each_user_gets_their_own_status(env):
+    """Two users who poll alternately never get each other's answer."""
     async with env.browser("asha") as hers, env.browser("biren") as his:
         await env.link(hers, "XA001")
         answers = [(await client.get(STATUS)).json() for client in (hers, his, hers, his)]
@@ -98,8 +95,8 @@ async def test_each_user_gets_the_own_status(env):
         ([("Authorization", "Bearer hw_made-up")], 401),
     ],
 )
-async def test_odd_requests_take_the_ordinary_way(env, headers, status):
-    """A foreign host, a made-up or missing login and a bearer token are judged where everything is judged."""
+async def test_cached_status_needs_a_valid_login_and_host(env, headers, status):
+    """A foreign host, an unknown or missing login and an unknown API token are refused although the status is cached."""
     async with env.browser("asha") as client:
         await client.get(STATUS)
         given = dict(headers)
@@ -110,8 +107,8 @@ async def test_odd_requests_take_the_ordinary_way(env, headers, status):
     assert answer.status_code == status
 
 
-async def test_head_and_query_are_no_trouble(env):
-    """A query changes nothing, and HEAD has the same headers without a body."""
+async def test_status_takes_head_and_any_query(env):
+    """Load balancers and cache busters use them: a query changes nothing, and HEAD has no body."""
     async with env.browser("asha") as client:
         await client.get(STATUS)
         query = await client.get(f"{STATUS}?x=1")
