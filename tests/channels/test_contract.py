@@ -22,13 +22,13 @@ from hullwatch.runtime.clock import SystemClock
 class World:
     """A channel, a destination, and functions that control the receiver."""
 
-    ways: Carriers | FakeChannels
-    place: Destination
+    channels: Carriers | FakeChannels
+    target: Destination
     arrived: Callable[[], int]
     be_busy: Callable[[], None]
     """The next message meets a receiver that is busy."""
     inside: Destination | None = None
-    """Where this way must not lead."""
+    """Addresses that this channel must refuse."""
 
 
 def carriers(server: SmtpServer | None = None, *, allows_private: bool = True) -> Carriers:
@@ -40,55 +40,57 @@ def carriers(server: SmtpServer | None = None, *, allows_private: bool = True) -
 @asynccontextmanager
 async def fake_world() -> AsyncIterator[World]:
     """Return the fake in memory."""
-    ways = FakeChannels()
-    ways.refused.add("http://10.0.0.1/")
+    channels = FakeChannels()
+    channels.refused.add("http://10.0.0.1/")
     answers: list[TryLater] = []
-    ways.behaviours["somewhere"] = lambda _: answers.pop() if answers else Sent()
-    place = destination(ChannelKind.WEBHOOK, "somewhere")
+    channels.behaviours["somewhere"] = lambda _: answers.pop() if answers else Sent()
+    target = destination(ChannelKind.WEBHOOK, "somewhere")
     inside = destination(ChannelKind.WEBHOOK, "http://10.0.0.1/")
-    yield World(ways, place, lambda: len(ways.arrived), lambda: answers.append(TryLater("busy")), inside)
+    yield World(
+        channels, target, lambda: len(channels.arrived), lambda: answers.append(TryLater("busy")), inside
+    )
 
 
 @asynccontextmanager
 async def webhook_world() -> AsyncIterator[World]:
     """Return webhooks with a real HTTP server."""
     async with http_receiver() as receiver:
-        ways = carriers()
+        channels = carriers()
         taken = [0]
-        place = destination(ChannelKind.WEBHOOK, receiver.url)
+        target = destination(ChannelKind.WEBHOOK, receiver.url)
 
         def be_busy() -> None:
             receiver.answers.append(status(503))
             taken[0] += 1
 
-        yield World(ways, place, lambda: len(receiver.requests) - taken[0], be_busy)
-        await ways.close()
+        yield World(channels, target, lambda: len(receiver.requests) - taken[0], be_busy)
+        await channels.close()
 
 
 @asynccontextmanager
 async def mail_world() -> AsyncIterator[World]:
     """Return e-mail with a real SMTP server."""
     async with mail_server() as mailbox:
-        ways = carriers(SmtpServer("127.0.0.1", mailbox.port, "none", "h@h.in"))
-        place = destination(ChannelKind.EMAIL, "asha@example.com")
-        yield World(ways, place, lambda: len(mailbox.mails), lambda: mailbox.answers.append("451 later"))
-        await ways.close()
+        channels = carriers(SmtpServer("127.0.0.1", mailbox.port, "none", "h@h.in"))
+        target = destination(ChannelKind.EMAIL, "asha@example.com")
+        yield World(channels, target, lambda: len(mailbox.mails), lambda: mailbox.answers.append("451 later"))
+        await channels.close()
 
 
 @asynccontextmanager
 async def apprise_world() -> AsyncIterator[World]:
     """Return Apprise with a real HTTP server."""
     async with http_receiver() as receiver:
-        ways = carriers()
+        channels = carriers()
         taken = [0]
-        place = destination(ChannelKind.APPRISE, f"json://{receiver.url.removeprefix('http://')}")
+        target = destination(ChannelKind.APPRISE, f"json://{receiver.url.removeprefix('http://')}")
 
         def be_busy() -> None:
             receiver.answers.append(status(503))
             taken[0] += 1
 
-        yield World(ways, place, lambda: len(receiver.requests) - taken[0], be_busy)
-        await ways.close()
+        yield World(channels, target, lambda: len(receiver.requests) - taken[0], be_busy)
+        await channels.close()
 
 
 @pytest.fixture(params=[fake_world, webhook_world, mail_world, apprise_world], ids=lambda made: made.__name__)
@@ -100,19 +102,19 @@ async def world(request) -> AsyncIterator[World]:
 
 async def test_a_busy_receiver_gets_the_message_later(world: World):
     """A refused attempt delivers nothing, and the next one delivers the same message."""
-    await world.ways.check(world.place)
+    await world.channels.check(world.target)
     world.be_busy()
 
-    first = await world.ways.send(message(), world.place)
+    first = await world.channels.send(message(), world.target)
     assert (type(first), world.arrived()) == (TryLater, 0)
-    assert await world.ways.send(message(), world.place) == Sent()
+    assert await world.channels.send(message(), world.target) == Sent()
     assert world.arrived() == 1
 
 
 async def test_every_kind_has_its_limit(world: World):
     """The outbox gives up a sending after this time."""
     for kind in ChannelKind:
-        assert 5 < world.ways.limit_s(kind) < 120
+        assert 5 < world.channels.limit_s(kind) < 120
 
 
 @pytest.mark.parametrize("address", ["http://10.0.0.1/", "https://192.168.1.1/x"])
@@ -120,19 +122,19 @@ async def test_no_channel_reaches_a_private_network(address):
     """Such an address is neither stored nor sent to."""
     fake, real = FakeChannels(), carriers(allows_private=False)
     fake.refused.add(address)
-    place = destination(ChannelKind.WEBHOOK, address)
-    for ways in (fake, real):
+    target = destination(ChannelKind.WEBHOOK, address)
+    for channels in (fake, real):
         with pytest.raises(InvalidInput, match="private"):
-            await ways.check(place)
-    assert isinstance(await real.send(message(), place), Refused)
+            await channels.check(target)
+    assert isinstance(await real.send(message(), target), Refused)
     await real.close()
 
 
 async def test_without_a_mail_server_there_is_no_mail():
     """An e-mail channel cannot be added, and an existing one waits."""
-    ways, place = carriers(), destination(ChannelKind.EMAIL, "a@b.in")
+    channels, target = carriers(), destination(ChannelKind.EMAIL, "a@b.in")
 
-    assert not ways.can_mail
+    assert not channels.can_mail
     with pytest.raises(InvalidInput):
-        await ways.check(place)
-    assert isinstance(await ways.send(message(), place), TryLater)
+        await channels.check(target)
+    assert isinstance(await channels.send(message(), target), TryLater)

@@ -202,7 +202,7 @@ async def test_a_renewal_is_requested_with_a_hash(server, client):
 
 
 @pytest.mark.parametrize(
-    ("say", "expected"),
+    ("reply", "expected"),
     [
         (cloudflare_page(502), Unavailable(BrokerService.LOGIN, cause="http_502", http_status=502)),
         (cloudflare_page(200), Unavailable(BrokerService.LOGIN, cause="not_fyers", http_status=200)),
@@ -221,9 +221,9 @@ async def test_a_renewal_is_requested_with_a_hash(server, client):
         ),
     ],
 )
-async def test_a_renewal_is_sent_once(server, client, say, expected):
+async def test_a_renewal_is_sent_once(server, client, reply, expected):
     """A wrong PIN that is sent twice could lock the account."""
-    server.always(RENEW, say)
+    server.always(RENEW, reply)
 
     assert await client.renew_access_token(APP, RefreshToken("re.fre.sh"), Pin("1234")) == expected
     assert len(server.received) == 1
@@ -266,7 +266,7 @@ async def test_a_clear_refusal_is_not_retried(server, client, credential):
 
 
 @pytest.mark.parametrize(
-    ("say", "cause", "requests"),
+    ("reply", "cause", "requests"),
     [
         (cloudflare_page(502), "http_502", 3),
         (
@@ -291,9 +291,9 @@ async def test_a_clear_refusal_is_not_retried(server, client, credential):
         (ScriptedReply(200, HTML.encode(), headers={"Content-Encoding": "gzip"}), "half_body", 3),
     ],
 )
-async def test_a_failure_of_fyers_is_unavailable(server, client, credential, say, cause, requests):
+async def test_a_failure_of_fyers_is_unavailable(server, client, credential, reply, cause, requests):
     """Only failures that may pass at once are retried."""
-    server.always("/api/v3/funds", say)
+    server.always("/api/v3/funds", reply)
 
     answer = await client.check_trading(credential)
 
@@ -445,7 +445,7 @@ async def test_a_429_pauses_its_account_alone(server, client, clock, credential)
 
 
 @pytest.mark.parametrize(
-    "say",
+    "reply",
     [
         ScriptedReply(429, {"s": "error", "code": 429, "message": "request limit reached"}),
         ScriptedReply(
@@ -458,9 +458,9 @@ async def test_a_429_pauses_its_account_alone(server, client, clock, credential)
         ScriptedReply(429, b""),
     ],
 )
-async def test_every_shape_of_429_is_a_limit(server, client, credential, say):
+async def test_every_shape_of_429_is_a_limit(server, client, credential, reply):
     """Logs show four bodies, and an empty one is possible."""
-    server.always("/data/marketStatus", say)
+    server.always("/data/marketStatus", reply)
 
     answer = await client.check_data(credential)
 
@@ -699,17 +699,17 @@ async def test_instruments_come_from_both_exchanges(server, client):
 
 
 @pytest.mark.parametrize(
-    ("say", "cause"),
+    ("reply", "cause"),
     [
         (cloudflare_page(200), "unreadable"),
         (cloudflare_page(503), "http_503"),
         (cloudflare_page(404), "http_404"),
     ],
 )
-async def test_a_failed_file_gives_no_instruments(server, client, say, cause):
+async def test_a_failed_file_gives_no_instruments(server, client, reply, cause):
     """A list of one exchange would look like delisted symbols."""
     server.always("/sym_details/NSE_CM.csv", ScriptedReply(body=ROW, content_type="text/csv"))
-    server.always("/sym_details/BSE_CM.csv", say)
+    server.always("/sym_details/BSE_CM.csv", reply)
 
     answer = await client.instruments()
 

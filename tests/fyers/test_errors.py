@@ -55,7 +55,7 @@ def kind_of(result: object) -> str:
         RateLimited: "limit",
         RequestRefused: "request",
         NotPermitted: "permission",
-        Unavailable: "trouble",
+        Unavailable: "unavailable",
     }
     return names[type(result)]
 
@@ -66,33 +66,33 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
     if status == 429:
         return "limit"
     if call is CallKind.SYMBOL_MASTER:
-        return "trouble"
+        return "unavailable"
     if is_login_call:
         # The person's code, app id or secret is wrong; Fyers says so under 200 and 4xx.
         wrong = {-437, -371, -5, -441, -374, -501, -8, -15, -16, -17, -352, -209}
         if code in wrong:
-            return "request" if status == 200 or 400 <= status <= 499 else "trouble"
+            return "request" if status == 200 or 400 <= status <= 499 else "unavailable"
     elif code in {-8, -15, -16, -17}:
-        return "login" if status == 401 else "trouble"
+        return "login" if status == 401 else "unavailable"
     is_old_history_code = code in {*range(-338, -333), -339, *range(-349, -340), -351, -354, -355, -356}
     if call is CallKind.HISTORY and code == -353:
         # Once a limit, once a range that is too long: the status tells.
-        return {400: "request", 422: "request", 403: "permission"}.get(status, "trouble")
+        return {400: "request", 422: "request", 403: "permission"}.get(status, "unavailable")
     if code in {429, -429, -353}:
         return "limit"
     if code in {-99, -96, -201, -202, -204, -205, 500, -352, -209}:
-        return "trouble"
+        return "unavailable"
     if code in {-403, -373}:
-        return "permission" if 400 <= status <= 499 else "trouble"
+        return "permission" if 400 <= status <= 499 else "unavailable"
     if not is_login_call and status == 403:
         return "permission"
     if code in {-50, -300} or (call is CallKind.HISTORY and is_old_history_code):
         is_believable = status == 200 or (400 <= status <= 499 and status not in {401, 403})
-        return "request" if is_believable else "trouble"
+        return "request" if is_believable else "unavailable"
     if call is CallKind.RENEW_ACCESS_TOKEN:
         # What is kind_of of a wrong PIN is on no record, so any no may be that.
-        return "request" if status == 200 or 400 <= status <= 499 else "trouble"
-    return "request" if status == 422 and not is_login_call else "trouble"
+        return "request" if status == 200 or 400 <= status <= 499 else "unavailable"
+    return "request" if status == 422 and not is_login_call else "unavailable"
 
 
 def test_every_code_means_what_the_documents_say():
@@ -100,9 +100,9 @@ def test_every_code_means_what_the_documents_say():
     assert set(CODES) | set(LOGIN_CODES) | set(HISTORY_CODES) <= set(ALL_CODES) | set(range(-349, -333))
 
     wrong = [
-        (call.name, status, code, verdict, expected)
+        (call.name, status, code, result, expected)
         for call, status, code in product(CallKind, STATUSES, {*ALL_CODES, *range(-349, -333)})
-        if (verdict := kind_of(classify(call, Reply(status, error(code)))))
+        if (result := kind_of(classify(call, Reply(status, error(code)))))
         != (expected := oracle(call, status, code))
     ]
 
@@ -365,7 +365,7 @@ def test_only_pages_are_signs_of_cloudflare(body):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind"), [(200, b"a,b", "answered"), (429, b"x", "limit"), (404, b"x", "trouble")]
+    ("status", "body", "kind"), [(200, b"a,b", "answered"), (429, b"x", "limit"), (404, b"x", "unavailable")]
 )
 def test_a_public_file_needs_status_200(status, body, kind):
     """A part of the file or a redirect is a failure."""

@@ -21,8 +21,8 @@ class Database:
         self.batches = []
         self.failure = None
         self.attempts = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.opened = asyncio.Event()
+        self.opened.set()
 
     @property
     def stored(self):
@@ -30,10 +30,10 @@ class Database:
         return [item for batch in self.batches for item in batch]
 
     async def write(self, batch):
-        """Store a batch once the gate is open."""
+        """Store a batch once the opened is open."""
         self.attempts += 1
         failure = self.failure
-        await self.gate.wait()
+        await self.opened.wait()
         if failure is not None:
             raise failure
         self.batches.append(batch)
@@ -133,7 +133,7 @@ async def test_a_defect_is_raised_and_loses_nothing(database, clock):
 async def test_callers_share_one_write_at_a_time(database, clock):
     """Two transactions at once could store a later change before an earlier one."""
     writer = writer_of(database, clock)
-    database.gate.clear()
+    database.opened.clear()
     writer.add("first")
     first = await started(writer.flush(), clock)
     writer.add("second")
@@ -141,7 +141,7 @@ async def test_callers_share_one_write_at_a_time(database, clock):
     third = await started(writer.flush(), clock)
     assert database.attempts == 1
 
-    database.gate.set()
+    database.opened.set()
     await asyncio.gather(first, second, third)
 
     assert database.batches == [["first"], ["second"]]
@@ -150,12 +150,12 @@ async def test_callers_share_one_write_at_a_time(database, clock):
 async def test_later_items_do_not_prolong_a_flush(database, clock):
     """Accounts that always have something to store must not keep another account waiting."""
     writer = writer_of(database, clock)
-    database.gate.clear()
+    database.opened.clear()
     writer.add("mine")
     flush = await started(writer.flush(), clock)
     writer.add("another's")
 
-    database.gate.set()
+    database.opened.set()
     await flush
 
     assert writer.pending == 1
@@ -164,12 +164,12 @@ async def test_later_items_do_not_prolong_a_flush(database, clock):
 async def test_a_cancelled_caller_does_not_cut_a_write_short(database, clock):
     """A browser that closes its request must not undo what other callers wait for."""
     writer = writer_of(database, clock)
-    database.gate.clear()
+    database.opened.clear()
     writer.add("item")
     flush = await started(writer.flush(), clock)
 
     await stopped(flush)
-    database.gate.set()
+    database.opened.set()
     await clock.settle()
 
     assert database.stored == ["item"]
@@ -179,13 +179,13 @@ async def test_a_cancelled_caller_does_not_cut_a_write_short(database, clock):
 async def test_a_failure_after_all_callers_left_is_not_lost_as_an_error(database, clock):
     """Nobody retrieves the exception then, and asyncio must not complain about that."""
     writer = writer_of(database, clock)
-    database.gate.clear()
+    database.opened.clear()
     database.failure = UnavailableError()
     writer.add("item")
     flush = await started(writer.flush(), clock)
 
     await stopped(flush)
-    database.gate.set()
+    database.opened.set()
     await clock.settle()
 
     assert writer.pending == 1
@@ -252,12 +252,12 @@ async def test_an_item_replaces_the_queued_one_of_its_key(database, clock):
 async def test_an_item_replaced_during_its_write_is_written_again(database, clock):
     """The old form is stored, the new one is not: it must stay queued."""
     writer = writer_of(database, clock)
-    database.gate.clear()
+    database.opened.clear()
     writer.add("old", key="a")
     flush = await started(writer.flush(), clock)
     writer.add("new", key="a")
 
-    database.gate.set()
+    database.opened.set()
     await flush
 
     assert database.stored == ["old", "new"]

@@ -70,7 +70,7 @@ async def test_a_failure_is_logged_once_for_many_calls(
         await asyncio.gather(*(checks.ping() for _ in range(8)))
         getattr(redis_server, fault)()
 
-        await asyncio.gather(*(checks.confirmation("asha", place) for place in range(40)))
+        await asyncio.gather(*(checks.confirmation("asha", number) for number in range(40)))
         if fault == "kill":
             redis_server.start()
         else:
@@ -97,24 +97,24 @@ async def test_calls_wait_for_a_free_connection(clients: RedisClients) -> None:
     checks = clients.open("a", most_connections=3)
     await checks.confirm("asha", 7)
 
-    answers = await asyncio.gather(*(checks.confirmation("asha", place) for place in range(400)))
+    answers = await asyncio.gather(*(checks.confirmation("asha", number) for number in range(400)))
 
-    assert [isinstance(answer, Confirmed) for answer in answers] == [place == 7 for place in range(400)]
+    assert [isinstance(answer, Confirmed) for answer in answers] == [number == 7 for number in range(400)]
 
 
 async def test_a_cancelled_call_leaves_no_answer_for_the_next(clients: RedisClients) -> None:
     """An answer that arrives after its caller was cancelled must not reach the next call on that connection."""
     checks = clients.open("a", most_connections=4)
-    for place in range(8):
-        await checks.confirm("asha", place)
+    for number in range(8):
+        await checks.confirm("asha", number)
 
     for delay in range(60):
-        cancelled = [asyncio.create_task(checks.confirmation("asha", place)) for place in range(8)]
+        cancelled = [asyncio.create_task(checks.confirmation("asha", number)) for number in range(8)]
         for _ in range(delay % 12):
             await asyncio.sleep(0)
         for call in cancelled:
             call.cancel()
-        answers = await asyncio.gather(*(checks.confirmation("ravi", place) for place in range(8)))
+        answers = await asyncio.gather(*(checks.confirmation("ravi", number) for number in range(8)))
         assert answers == [Unconfirmed()] * 8
         await asyncio.gather(*cancelled, return_exceptions=True)
 

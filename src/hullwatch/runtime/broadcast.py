@@ -137,7 +137,7 @@ class Subscription(Generic[T]):
             self._overrun()
         else:
             self._must_arrive.append(delivery)
-            self._make_room(self._bound)
+            self._drop_replaceable(self._bound)
         self._wake()
 
     def _put_replaceable(self, key: tuple[Hashable, Hashable], delivery: Delivery[T]) -> None:
@@ -145,13 +145,13 @@ class Subscription(Generic[T]):
         # saw, and must have received everything before it.
         if self._replaceable.pop(key, None) is not None:
             self.dropped += 1
-        self._make_room(self._bound - 1)
+        self._drop_replaceable(self._bound - 1)
         if len(self._must_arrive) < self._bound:
             self._replaceable[key] = delivery
         else:
             self.dropped += 1
 
-    def _make_room(self, most: int) -> None:
+    def _drop_replaceable(self, most: int) -> None:
         while self._replaceable and len(self._must_arrive) + len(self._replaceable) > most:
             self._replaceable.popitem(last=False)
             self.dropped += 1
