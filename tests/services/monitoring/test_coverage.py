@@ -211,7 +211,7 @@ async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> 
 
     env.broker.before_answer = dawdle
     await env.monitoring.warm(ALICE)
-    env.monitoring._runner.wake(ALICE)
+    env.monitoring._scheduler.wake(ALICE)
     await env.clock.advance_to(TURN_AT + timedelta(seconds=0.6))
     env.broker.before_answer = None
     env.broker.is_down = True

@@ -195,10 +195,10 @@ class DemoScenario:
         await self.start(0)
 
     def _measure(self) -> None:
-        object.__setattr__(self.env.monitoring._runner._tools, "metrics", self.ledger)
+        self.env.monitoring._scheduler._metrics = self.ledger
 
     def _note(self, what: str) -> None:
-        phase = self.env.monitoring._runner.run_of(ALICE).phase
+        phase = self.env.monitoring._scheduler.account(ALICE).phase
         self.ledger.events.append(Moment(self.clock.now(), what, phase))
 
     async def idle(self, length: float) -> None:

@@ -1,11 +1,10 @@
-"""Group commit; `hullwatch.services.monitoring.journal`."""
-
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes.clock import FakeClock
+from fakes.resources import fake_resources
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
@@ -14,6 +13,7 @@ from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Des
 from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
 from hullwatch.domain.users.accounts import Role, User
+from hullwatch.runtime.retrying_writer import RETRY_BACKOFF
 from hullwatch.services.monitoring.journal import GATHER_S, Journal
 from hullwatch.services.texts.notices import compose_signal
 from services.environment import ALICE, FIVE, PERIOD, SBIN, HookedStore
@@ -31,34 +31,43 @@ def signal(number: int, watch_id: str = "wch_1") -> Signal:
     )  # fmt: skip
 
 
-def note(kind: str) -> AuditEntry:
-    """Return a line of the audit trail."""
+def entry(kind: str) -> AuditEntry:
+    """Return an audit entry."""
     return AuditEntry(NOW, ALICE, kind, "hullwatch")
 
 
-class Desk:
-    """A journal over a store, and what it announced."""
+class JournalScenario:
+    """A journal over a store, and the signals that it published."""
 
     def __init__(self) -> None:
         self.store = HookedStore()
-        self.announced: list[Signal] = []
-        self.journal = Journal(self.store, self.announced.append)
+        self.clock = FakeClock(NOW)
+        self.published: list[Signal] = []
+        context = fake_resources(clock=self.clock, store=self.store).context
+        self.journal = Journal(context, self.published.append)
+
+    async def save(
+        self, signals: list[Signal], evaluated_through: dict[str, datetime], *, account: str = ALICE
+    ) -> None:
+        """Queue results and write them."""
+        self.journal.add_results(account, signals, evaluated_through)
+        await self.journal.flush()
 
     @property
     def signals(self) -> int:
-        """How many signals are stored."""
+        """Number of stored signals."""
         return len(self.store.tables.signals)
 
     @property
     def kinds(self) -> list[str]:
-        """Which lines are stored."""
-        return [entry.kind for entry in self.store.tables.audit]
+        """Kinds of the stored audit entries."""
+        return [stored.kind for stored in self.store.tables.audit]
 
 
 @pytest.fixture
-async def desk() -> Desk:
+async def scenario() -> JournalScenario:
     """A user with a watch exists."""
-    made = Desk()
+    made = JournalScenario()
     async with made.store.begin() as work:
         await work.users.add(User(ALICE, "alice@example.com", "Alice", Role.TRADER, NOW), "hash")
         await work.watches.add(Watch("wch_1", ALICE, SBIN, FIVE, PERIOD, Rule.CROSS, NOW, NOW))
@@ -67,43 +76,45 @@ async def desk() -> Desk:
     return made
 
 
-async def test_what_many_keep_at_once_is_one_commit(desk: Desk) -> None:
+async def test_results_of_many_accounts_share_a_commit(scenario: JournalScenario) -> None:
     """A thousand accounts at a candle's close do not make a thousand transactions."""
-    await asyncio.gather(*(desk.journal.keep([signal(number)], {}) for number in range(1000)))
+    await asyncio.gather(
+        *(scenario.save([signal(number)], {}, account=f"usr_{number}") for number in range(1000))
+    )
 
-    assert desk.signals == len(desk.announced) == 1000
-    assert desk.store.commits <= 2
-
-
-async def test_a_signal_is_announced_once_however_often_it_is_kept(desk: Desk) -> None:
-    """The one that stored it announces it; whoever gives it again is quiet."""
-    await asyncio.gather(desk.journal.keep([signal(1)], {}), desk.journal.keep([signal(1), signal(2)], {}))
-    await desk.journal.keep([signal(2)], {})
-
-    assert sorted(desk.announced, key=lambda found: found.candle_opened_at) == [signal(1), signal(2)]
+    assert scenario.signals == len(scenario.published) == 1000
+    assert scenario.store.commits <= 2
 
 
-async def test_a_signal_and_how_far_its_watch_is_judged_go_together(desk: Desk) -> None:
-    """Both are there or neither is."""
-    desk.store.is_down = True
+async def test_a_signal_that_is_saved_again_is_published_once(scenario: JournalScenario) -> None:
+    """The database returns which signals are new, and only those are published."""
+    await asyncio.gather(scenario.save([signal(1)], {}), scenario.save([signal(1), signal(2)], {}))
+    await scenario.save([signal(2)], {})
+
+    assert sorted(scenario.published, key=lambda found: found.candle_opened_at) == [signal(1), signal(2)]
+
+
+async def test_signals_and_progress_are_stored_together(scenario: JournalScenario) -> None:
+    """Progress without its signal would lose the signal for ever."""
+    scenario.store.is_down = True
     with pytest.raises(StorageUnavailable):
-        await desk.journal.keep([signal(1)], {"wch_1": NOW + FIVE_MINUTES})
-    assert (desk.signals, desk.store.tables.watches["wch_1"].evaluated_through) == (0, NOW)
-    desk.store.is_down = False
+        await scenario.save([signal(1)], {"wch_1": NOW + FIVE_MINUTES})
+    assert (scenario.signals, scenario.store.tables.watches["wch_1"].evaluated_through) == (0, NOW)
+    assert scenario.journal.has_unsaved(ALICE)
+    scenario.store.is_down = False
 
-    await desk.journal.keep([signal(1)], {"wch_1": NOW + FIVE_MINUTES})
+    await scenario.journal.flush()
 
-    assert desk.signals == 1
-    assert desk.store.tables.watches["wch_1"].evaluated_through == NOW + FIVE_MINUTES
+    assert not scenario.journal.has_unsaved(ALICE)
+    assert scenario.signals == 1
+    assert scenario.store.tables.watches["wch_1"].evaluated_through == NOW + FIVE_MINUTES
 
 
-async def test_a_signal_is_put_into_the_outbox_with_it_once_for_each_channel_that_carries_it(
-    desk: Desk,
-) -> None:
-    """In one commit with it; without such a channel there is no notice, since the page shows the signal itself."""
-    await desk.journal.keep([signal(1)], {})
-    assert desk.store.tables.notifications == {}
-    async with desk.store.begin() as work:
+async def test_a_signal_is_queued_once_for_each_channel_of_its_kind(scenario: JournalScenario) -> None:
+    """In the same commit. Without such a channel there is no notice, since the page shows the signal itself."""
+    await scenario.save([signal(1)], {})
+    assert scenario.store.tables.notifications == {}
+    async with scenario.store.begin() as work:
         for name, kinds in (
             ("hook", {NotificationKind.SIGNAL}),
             ("other", {NotificationKind.SESSION_DISCONNECTED}),
@@ -115,21 +126,21 @@ async def test_a_signal_is_put_into_the_outbox_with_it_once_for_each_channel_tha
         await work.commit()
 
     late = replace(signal(3), is_late=True, detected_at=signal(3).detected_at + FIVE_MINUTES)
-    await desk.journal.keep([signal(2), late], {})
-    await desk.journal.keep([signal(2), signal(1)], {})
+    await scenario.save([signal(2), late], {})
+    await scenario.save([signal(2), signal(1)], {})
 
-    first, second = desk.store.tables.notifications.values()
-    assert {one.channel_id for one in desk.store.tables.deliveries.values()} == {"hook"}
-    assert len(desk.store.tables.deliveries) == 2
+    first, second = scenario.store.tables.notifications.values()
+    assert {one.channel_id for one in scenario.store.tables.deliveries.values()} == {"hook"}
+    assert len(scenario.store.tables.deliveries) == 2
     assert (first.kind, first.title) == (NotificationKind.SIGNAL, "NSE:SBIN-EQ crossed above its average")
     assert (first.created_at, first.read_at) == (signal(2).detected_at, signal(2).detected_at)
     assert second.title.startswith("Late: ")
     assert "only at" in second.text
-    assert desk.store.commits == 4
+    assert scenario.store.commits == 4
 
 
-def test_every_rule_and_direction_has_its_own_sentence() -> None:
-    """And every signal ids of its own that a database can hold."""
+def test_each_rule_and_direction_has_its_own_title() -> None:
+    """The ids of the notices are unique for each signal and fit the database's 64 characters."""
     signals = [
         replace(signal(1), rule=rule, direction=direction, watch_id="wch_" + "a" * 20)
         for rule in Rule
@@ -143,100 +154,125 @@ def test_every_rule_and_direction_has_its_own_sentence() -> None:
     assert compose_signal(signals[0]) == notices[0]
 
 
-async def test_a_watch_is_never_moved_back(desk: Desk) -> None:
-    """Of two that share a commit the later moment counts, in whatever order they come."""
+async def test_progress_never_moves_back(scenario: JournalScenario) -> None:
+    """Of two results in one commit the later moment counts, in either order."""
     await asyncio.gather(
-        desk.journal.keep([], {"wch_1": NOW + 2 * FIVE_MINUTES}),
-        desk.journal.keep([], {"wch_1": NOW + FIVE_MINUTES}),
+        scenario.save([], {"wch_1": NOW + 2 * FIVE_MINUTES}),
+        scenario.save([], {"wch_1": NOW + FIVE_MINUTES}),
     )
 
-    assert desk.store.tables.watches["wch_1"].evaluated_through == NOW + 2 * FIVE_MINUTES
+    assert scenario.store.tables.watches["wch_1"].evaluated_through == NOW + 2 * FIVE_MINUTES
 
 
-async def test_everybody_who_shared_a_failed_commit_is_told(desk: Desk) -> None:
-    """Nobody believes to have stored what was not."""
-    desk.store.is_down = True
+async def test_a_failed_commit_fails_for_all_who_share_it(scenario: JournalScenario) -> None:
+    """No account takes its signals for stored."""
+    scenario.store.is_down = True
 
     results = await asyncio.gather(
-        *(desk.journal.keep([signal(number)], {}) for number in range(5)), return_exceptions=True
+        *(scenario.save([signal(number)], {}, account=f"usr_{number}") for number in range(5)),
+        return_exceptions=True,
     )
 
     assert all(isinstance(result, StorageUnavailable) for result in results)
-    assert desk.announced == []
+    assert scenario.published == []
 
 
-async def test_lines_survive_a_failed_commit_in_order(desk: Desk) -> None:
-    """What was noted before and after an outage is stored once, in the order in which it was noted."""
-    desk.journal.note(note("monitoring.first"))
-    desk.store.is_down = True
+async def test_entries_survive_a_failed_commit_in_order(scenario: JournalScenario) -> None:
+    """Entries from before and after an outage are stored once each."""
+    scenario.journal.add_entry(entry("monitoring.first"))
+    scenario.store.is_down = True
     with pytest.raises(StorageUnavailable):
-        await desk.journal.flush()
-    desk.journal.note(note("monitoring.second"))
-    desk.store.is_down = False
+        await scenario.journal.flush()
+    scenario.journal.add_entry(entry("monitoring.second"))
+    scenario.store.is_down = False
 
-    await desk.journal.flush()
-    await desk.journal.flush()
+    await scenario.journal.flush()
+    await scenario.journal.flush()
 
-    assert desk.kinds == ["monitoring.first", "monitoring.second"]
-
-
-async def test_lines_go_along_with_what_is_kept(desk: Desk) -> None:
-    """A note needs no commit of its own when another is made."""
-    desk.journal.note(note("monitoring.status"))
-
-    await desk.journal.keep([signal(1)], {})
-
-    assert (desk.kinds, desk.store.commits) == (["monitoring.status"], 1)
+    assert scenario.kinds == ["monitoring.first", "monitoring.second"]
 
 
-async def test_one_who_is_cancelled_cuts_nobody_s_commit_short(desk: Desk) -> None:
-    """The signal of a cycle that ran out of time is stored and announced all the same."""
-    leaving = asyncio.create_task(desk.journal.keep([signal(1)], {}))
-    staying = asyncio.create_task(desk.journal.keep([signal(2)], {}))
+async def test_entries_share_the_commit_of_results(scenario: JournalScenario) -> None:
+    """An audit entry needs no commit of its own when another follows soon."""
+    scenario.journal.add_entry(entry("monitoring.status"))
+
+    await scenario.save([signal(1)], {})
+
+    assert (scenario.kinds, scenario.store.commits) == (["monitoring.status"], 1)
+
+
+async def test_a_cancelled_caller_does_not_stop_the_commit(scenario: JournalScenario) -> None:
+    """The signal of a cycle that reached its deadline is still stored and published."""
+    leaving = asyncio.create_task(scenario.save([signal(1)], {}))
+    staying = asyncio.create_task(scenario.save([signal(2)], {}))
 
     async def cancel() -> None:
         leaving.cancel()
         await asyncio.sleep(0)
 
-    desk.store.before_commit = cancel
+    scenario.store.before_commit = cancel
     await staying
     await asyncio.wait({leaving})
 
     assert leaving.cancelled()
-    assert desk.signals == len(desk.announced) == 2
+    assert scenario.signals == len(scenario.published) == 2
 
 
-async def test_what_comes_during_a_commit_goes_into_the_next(desk: Desk) -> None:
-    """Nothing that joins too late is taken for stored."""
+async def test_results_added_during_a_commit_go_into_the_next(scenario: JournalScenario) -> None:
+    """They do not count as stored by the commit under way."""
     late: list[asyncio.Task[None]] = []
 
     async def join() -> None:
         if not late:
-            late.append(asyncio.create_task(desk.journal.keep([signal(2)], {})))
+            late.append(asyncio.create_task(scenario.save([signal(2)], {})))
             await asyncio.sleep(0)
 
-    desk.store.before_commit = join
-    await desk.journal.keep([signal(1)], {})
+    scenario.store.before_commit = join
+    await scenario.save([signal(1)], {})
     await late[0]
 
-    assert desk.signals == len(desk.announced) == 2
-    assert desk.store.commits == 2
+    assert scenario.signals == len(scenario.published) == 2
+    assert scenario.store.commits == 2
 
 
-async def test_the_job_stores_notes_soon_and_again_after_an_outage(desk: Desk) -> None:
-    """Nothing is written while nothing is noted; what an outage refused is stored after it."""
-    clock, beats = FakeClock(), []
-    running = asyncio.create_task(desk.journal.run(clock, lambda: beats.append(clock.now())))
+async def test_results_that_waited_for_the_database_are_late(scenario: JournalScenario) -> None:
+    """A signal found in time, but stored more than a minute after its close, reaches its user late."""
+    found = signal(1)
+    scenario.store.is_down = True
+    with pytest.raises(StorageUnavailable):
+        await scenario.save([found], {})
+    await scenario.clock.advance_to(found.candle_closed_at + timedelta(seconds=61))
+    scenario.store.is_down = False
+
+    await scenario.journal.flush()
+
+    assert scenario.published == [replace(found, is_late=True)]
+
+
+async def test_a_removed_account_leaves_nothing_queued(scenario: JournalScenario) -> None:
+    """A removed user's signals are not stored by a later commit."""
+    scenario.journal.add_results(ALICE, [signal(1)], {})
+    scenario.journal.discard(ALICE)
+
+    await scenario.journal.flush()
+
+    assert (scenario.signals, scenario.store.commits) == (0, 0)
+
+
+async def test_the_job_stores_entries_and_retries_them(scenario: JournalScenario) -> None:
+    """Nothing is written while nothing is queued; what an outage refused is stored after it."""
+    clock, beats = scenario.clock, []
+    running = asyncio.create_task(scenario.journal.run(lambda: beats.append(clock.now())))
     await clock.advance(60)
-    assert (desk.store.commits, beats) == (0, [])
-    desk.journal.note(note("monitoring.first"))
-    desk.store.is_down = True
+    assert (scenario.store.commits, beats) == (0, [])
+    scenario.journal.add_entry(entry("monitoring.first"))
+    scenario.store.is_down = True
     await clock.advance(3 * GATHER_S)
-    assert desk.kinds == []
-    desk.store.is_down = False
+    assert scenario.kinds == []
+    scenario.store.is_down = False
 
-    await clock.advance(2 * GATHER_S)
+    await clock.advance(RETRY_BACKOFF.max_s + GATHER_S)
 
-    assert desk.kinds == ["monitoring.first"]
+    assert scenario.kinds == ["monitoring.first"]
     running.cancel()
     await asyncio.wait({running})

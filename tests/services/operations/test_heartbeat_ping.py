@@ -138,8 +138,8 @@ async def test_a_cycle_whose_findings_are_not_stored_has_not_completed(watched: 
 
 async def test_one_that_hangs_for_ever_is_missed(watched: Watched) -> None:
     """A cycle has a deadline; one that outlasts it is nobody's trouble but our own."""
-    run = watched.env.monitoring._runner.runs[BOB]
-    run.is_running = True  # as if its task had been lost
+    account = watched.env.monitoring._scheduler.accounts[BOB]
+    account.is_running = True  # as if its task had been lost
     await watched.pings_in(60)
 
     assert await watched.pings_in(600) == 0

@@ -201,7 +201,7 @@ def late_signals_by_stretch(
     """Share late signals out: for each stretch those on candles that it kept from being read in time, and those that no stretch explains.
 
     Each signal is in exactly one part. A candle that closed where two stretches meet belongs to the earlier one; one that closed just before a
-    stretch, and could be read only in it, belongs to that, as `Gap.holds` in ``services/monitoring/gaps.py`` has it.
+    stretch, and could be read only in it, belongs to that, as `Gap.contains` in `services/monitoring/feeds.py` decides.
     """
     parts: list[list[Signal]] = [[] for _ in stretches]
     rest: list[Signal] = []

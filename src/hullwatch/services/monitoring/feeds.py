@@ -1,8 +1,6 @@
-"""The candles that one account's watches wait for: which are due, and how often those that are not there are asked for again.
+"""The candles that one account waits for, and the time in which it was not monitored."""
 
-Asking for them and judging what comes is ``watcher``'s.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,12 +8,15 @@ from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
 from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
 
 RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
-"""Waits between asking for a candle that is due and not there; after the last it counts as one in which nothing was traded. They grow, since
-a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close."""
+"""Waits between calls for a candle that is due but missing; after the last wait it counts as one without trades.
+
+They grow, because a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close.
+"""
 AUCTION_RETRIES = 1
-"""Times a candle that ended in the closing auction is asked for again: most stocks have none then, every day anew."""
+"""Retries for a candle that ended in the closing auction: most stocks have none then, every day."""
 
 FeedKey = tuple[Symbol, Resolution]
 
@@ -25,39 +26,40 @@ class Feed:
     """The candles of one symbol and resolution, shared by all watches on them."""
 
     calendar: MarketCalendar
-    """Of the segment that the symbol trades in."""
+    """Of the symbol's segment."""
     through: datetime | None = None
-    """Every candle that closed up to here has been judged; `None` before the first fetch."""
-    awaited: datetime | None = None
-    """The close that was asked for in vain."""
-    attempts: int = 0
-    ask_again_at: datetime | None = None
-    """Not before the cycle whose settled moment this is."""
+    """Every candle that closed up to here was evaluated or given up; `None` before the first fetch."""
+    missing_close: datetime | None = None
+    """The close whose candle the last answers did not contain."""
+    retries: int = 0
+    retry_at: datetime | None = None
+    """Compared with the cycle's `settled_at`."""
     outcome: Outcome | None = None
     """How the last fetch ended."""
     answered: datetime | None = None
-    """The latest close that was expected when Fyers last answered; its candle may be one in which nothing was traded."""
+    """The latest close that was expected when Fyers last answered; its candle may be one without trades."""
 
     def is_due(self, expected: datetime, settled_at: datetime) -> bool:
-        """Whether a candle that closed at `expected` is missing here and it is time to ask for it."""
+        """Whether the candle that closed at `expected` is missing and may be fetched now."""
         if self.through is not None and self.through >= expected:
             return False
-        return self.awaited != expected or self.ask_again_at is None or settled_at >= self.ask_again_at
+        return self.missing_close != expected or self.retry_at is None or settled_at >= self.retry_at
 
-    def account_for(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
-        """Take note of an answer whose newest closed candle is this one."""
+    def record_answer(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
+        """Record an answer whose newest candle closed at `newest`, and plan the retry if `expected` is missing."""
         self.answered = expected
-        if self.awaited != expected:
-            self.awaited, self.attempts = expected, 0
-        if (newest is not None and newest >= expected) or self.attempts >= _patience(expected, self.calendar):
-            self.through, self.awaited, self.ask_again_at = expected, None, None
+        if self.missing_close != expected:
+            self.missing_close, self.retries = expected, 0
+        is_complete = newest is not None and newest >= expected
+        if is_complete or self.retries >= _max_retries(expected, self.calendar):
+            self.through, self.missing_close, self.retry_at = expected, None, None
             return
-        self.ask_again_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.attempts])
-        self.attempts += 1
+        self.retry_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
+        self.retries += 1
 
 
 class Feeds:
-    """All candles that the account's watches wait for."""
+    """All candles that the account's watches need."""
 
     __slots__ = ("_calendar", "_feeds")
 
@@ -66,20 +68,20 @@ class Feeds:
         self._feeds: dict[FeedKey, Feed] = {}
 
     def get(self, key: FeedKey) -> Feed | None:
-        """Return the feed, `None` when nothing waits for its candles."""
+        """Return the feed, `None` when no watch needs it."""
         return self._feeds.get(key)
 
     def begin(self, key: FeedKey) -> None:
-        """Wait for these candles, all of them unjudged."""
+        """Begin a feed anew, with no candle evaluated."""
         self._feeds[key] = Feed(self._calendar.for_symbol(key[0]))
 
     def end(self, key: FeedKey) -> None:
-        """Wait for these no longer."""
+        """Drop a feed that no watch needs any more."""
         self._feeds.pop(key, None)
 
     @property
     def calendars(self) -> list[MarketCalendar]:
-        """Return the calendars of the segments that are watched; the cash market's where nothing is."""
+        """Return the calendars of the watched segments; the cash market's for an empty watchlist."""
         calendars = {id(feed.calendar): feed.calendar for feed in self._feeds.values()}
         return list(calendars.values()) or [self._calendar]
 
@@ -94,7 +96,7 @@ class Feeds:
         return min(closes, default=None)
 
     def has_due(self, settled_at: datetime) -> bool:
-        """Whether a candle has closed by then that was neither judged nor given up."""
+        """Whether a candle that closed by then was neither evaluated nor given up."""
         return any(
             feed.through is None or feed.through < expected
             for feed, expected in self.expectations(settled_at).values()
@@ -112,7 +114,7 @@ class Feeds:
         return expected
 
     def due(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
-        """Return the feeds that are to be asked now, with the close that is expected of them."""
+        """Return the feeds to fetch now, each with the close that is expected of it."""
         return [
             (key, expected)
             for key, (feed, expected) in self.expectations(settled_at).items()
@@ -120,9 +122,48 @@ class Feeds:
         ]
 
 
-def _patience(closed_at: datetime, calendar: MarketCalendar) -> int:
-    """Return how often to ask again for a candle that is not there."""
+def _max_retries(closed_at: datetime, calendar: MarketCalendar) -> int:
     is_auction = calendar.phase_at(closed_at) is MarketPhase.CLOSING_AUCTION
-    # The auction's one trade lies in the session's last candle: for that one it is worth to wait.
+    # The auction's one trade is in the session's last candle, so that candle gets all retries.
     is_last = calendar.session_at(closed_at) is None
     return AUCTION_RETRIES if is_auction and not is_last else len(RETRY_WAITS_S)
+
+
+@dataclass(slots=True)
+class Gap:
+    """The account's current blind stretch and recent ones: signals on candles in them are marked late."""
+
+    since: datetime | None = None
+    """Start of the blind stretch under way; `None` while the account is monitored."""
+    covered_until: datetime | None = None
+    """Up to where the cycles before the present one have monitored."""
+    is_overrunning: Callable[[], bool] = lambda: False
+    """Whether the present cycle has taken so long that the next one was skipped."""
+    ended: tuple[tuple[datetime, datetime], ...] = ()
+    """Past stretches, kept until every signal in them would be late anyway."""
+
+    def begin(self, since: datetime) -> None:
+        """Begin a blind stretch, unless one is under way."""
+        self.since = self.since or since
+
+    def end(self, now: datetime) -> None:
+        """End the blind stretch; a candle that closed in it may still be fetched later."""
+        if self.since is not None:
+            recent = (gap for gap in self.ended if not is_late(gap[1], now))
+            self.ended = (*recent, (self.since, now))
+        self.since = None
+
+    def contains(self, closed_at: datetime) -> bool:
+        """Whether a candle that closed then could not be read in time.
+
+        That includes one that closed just before the stretch: the last good cycle began too early to read it.
+        """
+        since = self.since
+        if since is None and self.is_overrunning():
+            since = self.covered_until
+        if since is not None and closed_at + CANDLE_READ_DELAY > since:
+            return True
+        return any(
+            began_at < closed_at + CANDLE_READ_DELAY and closed_at <= ended_at
+            for began_at, ended_at in self.ended
+        )

@@ -1,123 +1,106 @@
-"""Group commit: what many accounts want stored in the same moment goes into one transaction.
+"""Stores what monitoring produces, for many accounts in one transaction."""
 
-A commit for each account would cost two milliseconds of CPU each; at a candle's close two thousand accounts have something to store.
-"""
-
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
-from hullwatch.domain.signals.signals import Signal
-from hullwatch.runtime.clock import Clock
-from hullwatch.services.ports import StorePort
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.signals.signals import Rule, Signal, is_late
+from hullwatch.runtime.retrying_writer import RetryingWriter
+from hullwatch.services.context import Context
 from hullwatch.services.texts.notices import compose_signal
 
 GATHER_S: Final = 1.0
-"""How long a note waits for others."""
+"""How long an audit entry waits for others."""
+_MAX_BATCH: Final = 10_000
+"""At a candle's close each of 2,000 accounts has something to store; a commit for each would cost 2 ms of CPU."""
+
+_SignalKey = tuple[str, datetime, Rule, Resolution]
 
 
-@dataclass(slots=True)
-class _Batch:
-    signals: list[Signal] = field(default_factory=list)
-    evaluated_through: dict[str, datetime] = field(default_factory=dict)
-    audit: list[AuditEntry] = field(default_factory=list)
-    commit: asyncio.Task[None] | None = None
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """Signals and evaluation progress of one account; always stored together."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.signals or self.evaluated_through or self.audit)
+    signals: Mapping[_SignalKey, Signal]
+    evaluated_through: Mapping[str, datetime]
+    """Watch id → close of the last candle that was evaluated."""
+
+    def with_more(self, signals: Iterable[Signal], evaluated_through: Mapping[str, datetime]) -> "_Results":
+        progress = dict(self.evaluated_through)
+        for watch_id, moment in evaluated_through.items():
+            progress[watch_id] = max(moment, progress.get(watch_id, moment))
+        added = {(one.watch_id, one.candle_opened_at, one.rule, one.resolution): one for one in signals}
+        return _Results({**self.signals, **added}, progress)
 
 
 class Journal:
-    """Stores signals, how far watches were judged, and audit lines; announces each signal that it stored first."""
+    """Queues signals, evaluation progress and audit entries until the database has stored them."""
 
-    def __init__(self, store: StorePort, announce: Callable[[Signal], None]) -> None:
-        self._store = store
-        self._announce = announce
-        self._open = _Batch()
-        self._turn = asyncio.Lock()
-        self._commits: set[asyncio.Task[None]] = set()
-        self._has_notes = asyncio.Event()
+    def __init__(self, context: Context, on_signal_stored: Callable[[Signal], None]) -> None:
+        """`on_signal_stored` is called once for each signal that was not stored before."""
+        self._store = context.store
+        self._clock = context.clock
+        self._on_signal_stored = on_signal_stored
+        self._writer: RetryingWriter[AuditEntry | _Results] = RetryingWriter(
+            self._write,
+            retry_on=StorageUnavailable,
+            clock=context.clock,
+            random=context.random,
+            max_batch=_MAX_BATCH,
+            gather_s=GATHER_S,
+        )
+        self.run = self._writer.run
+        self.flush = self._writer.flush
+        self.try_flush = self._writer.try_flush
 
-    def note(self, entry: AuditEntry) -> None:
-        """Add an audit line to the next commit."""
-        self._open.audit.append(entry)
-        self._has_notes.set()
+    def add_entry(self, entry: AuditEntry) -> None:
+        """Queue an audit entry."""
+        self._writer.add(entry)
 
-    async def run(self, clock: Clock, heartbeat: Callable[[], None]) -> None:
-        """Store what is noted soon after it was, for ever; what a database does not take is given to it again."""
-        while True:
-            await self._has_notes.wait()
-            await clock.sleep(GATHER_S)
-            self._has_notes.clear()
-            try:
-                await self.flush()
-            except StorageUnavailable:
-                self._has_notes.set()
-            heartbeat()
+    def add_results(
+        self, user_id: str, signals: Iterable[Signal], evaluated_through: Mapping[str, datetime]
+    ) -> None:
+        """Queue an account's signals with how far its watches were evaluated, watch id → close."""
+        queued = self._writer.queued(user_id)
+        before = queued if isinstance(queued, _Results) else _Results({}, {})
+        self._writer.add(before.with_more(signals, evaluated_through), key=user_id)
 
-    async def keep(self, signals: Sequence[Signal], evaluated_through: Mapping[str, datetime]) -> None:
-        """Store these; on return they are durable, and those that had not been stored before are announced.
+    def has_unsaved(self, user_id: str) -> bool:
+        """Whether results of the account are not stored yet."""
+        return self._writer.queued(user_id) is not None
 
-        Raises:
-            StorageUnavailable: Nothing of the batch was kept; give it again later.
-        """
-        self._open.signals.extend(signals)
-        for watch_id, moment in evaluated_through.items():
-            known = self._open.evaluated_through.get(watch_id)
-            self._open.evaluated_through[watch_id] = moment if known is None else max(known, moment)
-        await self._commit(self._open)
+    def discard(self, user_id: str) -> None:
+        """Drop the results of a removed account."""
+        self._writer.discard(user_id)
 
-    async def flush(self) -> None:
-        """Store what was only noted so far.
-
-        Raises:
-            StorageUnavailable: Nothing was kept; it waits for the next commit.
-        """
-        if not self._open.is_empty:
-            await self._commit(self._open)
-
-    async def _commit(self, batch: _Batch) -> None:
-        """Commit a batch once for all who share it; until its turn comes more may join."""
-        if batch.commit is None:
-            batch.commit = asyncio.create_task(self._store_in_turn(batch), name="journal commit")
-            self._commits.add(batch.commit)
-            batch.commit.add_done_callback(self._committed)
-        # Not awaited directly: a caller that is cancelled must not cancel the commit of the others.
-        await asyncio.wait({batch.commit})
-        batch.commit.result()
-
-    def _committed(self, task: asyncio.Task[None]) -> None:
-        self._commits.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, even when everybody who waited for it has left
-
-    async def _store_in_turn(self, batch: _Batch) -> None:
-        async with self._turn:
-            self._open = _Batch()
-            is_kept = False
-            try:
-                new = await self._store_batch(batch)
-                is_kept = True
-            finally:
-                if not is_kept:
-                    self._open.audit[:0] = batch.audit  # nobody else remembers these lines
-            for signal in new:
-                self._announce(signal)
-
-    async def _store_batch(self, batch: _Batch) -> list[Signal]:
+    async def _write(self, batch: list[AuditEntry | _Results]) -> None:
+        now = self._clock.now()
+        signals: list[Signal] = []
+        evaluated_through: dict[str, datetime] = {}
+        entries: list[AuditEntry] = []
+        for item in batch:
+            if isinstance(item, AuditEntry):
+                entries.append(item)
+                continue
+            # What waited for the database reaches its user late, although it was found in time.
+            signals += [
+                replace(one, is_late=one.is_late or is_late(one.candle_closed_at, now))
+                for one in item.signals.values()
+            ]
+            evaluated_through.update(item.evaluated_through)
         new: list[Signal] = []
         async with self._store.begin() as work:
-            if batch.signals:
-                new = await work.watches.add_signals(batch.signals)
+            if signals:
+                new = await work.watches.add_signals(signals)
                 await work.notifications.add_carried([compose_signal(signal) for signal in new])
-            if batch.evaluated_through:
-                await work.watches.advance(batch.evaluated_through)
-            if batch.audit:
-                await work.audit.add(batch.audit)
+            if evaluated_through:
+                await work.watches.advance(evaluated_through)
+            if entries:
+                await work.audit.add(entries)
             await work.commit()
-        return new
+        for signal in new:
+            self._on_signal_stored(signal)

@@ -1,26 +1,28 @@
-"""What a user sees of the watching, from what is in memory: its state, and each line of the watchlist with what was last known of it."""
+"""What users and operators read of monitoring: an account's state, the rows of a watchlist, and the health of all cycles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.health import MonitoringHealth
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Signal
+from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.cycle import Watcher
-from hullwatch.services.monitoring.run import Run
 from hullwatch.services.texts.notices import describe_status
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoringState:
-    """What a user wants and what is happening."""
+    """Whether monitoring is wanted and running, and why not."""
 
     is_wanted: bool
     is_running: bool
-    """Whether cycles complete at present; outside trading hours, whether they would."""
+    """Whether cycles complete; outside trading hours, whether they would."""
     status: WatchStatus
     reason_text: str
     since: datetime | None
@@ -33,7 +35,7 @@ class MonitoringState:
 
 @dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """A line of the watchlist with what was last known of it; missing is `None`."""
+    """A watch with the newest values known of it, `None` where there are none."""
 
     watch: Watch
     quote: Quote | None
@@ -41,43 +43,43 @@ class OverviewRow:
     hma: float | None
     """After the newest closed candle, INR."""
     preview: float | None
-    """What it would be if the forming candle closed at the last price."""
+    """The average if the forming candle closed at the last price."""
     last_signal: Signal | None
 
 
-def state_of(run: Run, connection: Connection, *, is_wanted: bool) -> MonitoringState:
-    """Return what the user wants and what is happening."""
-    status = run.status
-    if is_wanted and run.watcher.watches and not connection.has_session:
-        status = WatchStatus.NO_SESSION  # where it ended a moment ago, the next cycle will say so too
+def state_of(account: AccountState, connection: Connection, *, is_wanted: bool) -> MonitoringState:
+    """Return the monitoring state of an account with this connection."""
+    status = account.status
+    if is_wanted and account.watcher.watches and not connection.has_session:
+        status = WatchStatus.NO_SESSION  # the next cycle will set it too
     return MonitoringState(
         is_wanted=is_wanted,
         is_running=status in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED),
         status=status,
         reason_text=describe_status(status),
-        since=run.since,
-        last_cycle_at=run.last_cycle_at,
-        cycles=run.cycles,
-        missed_cycles=run.missed,
-        watch_count=len(run.watcher.watches),
-        refused_symbols=tuple(run.watcher.refused),
+        since=account.status_since,
+        last_cycle_at=account.last_cycle_at,
+        cycles=account.cycles,
+        missed_cycles=account.missed_cycles,
+        watch_count=len(account.watcher.watches),
+        refused_symbols=tuple(sorted(account.watcher.refused)),
     )
 
 
-def is_fed(run: Run) -> bool:
-    """Whether cycles bring quotes of every line at present."""
-    quoted = {quote.symbol for quote in run.watcher.quotes}
+def has_current_quotes(account: AccountState) -> bool:
+    """Whether cycles bring quotes of every watch at present."""
+    quoted = {quote.symbol for quote in account.watcher.quotes}
     is_complete = all(
-        watch.symbol in quoted or watch.symbol in run.watcher.refused
-        for watch in run.watcher.watches.values()
+        watch.symbol in quoted or watch.symbol in account.watcher.refused
+        for watch in account.watcher.watches.values()
     )
-    return run.status is WatchStatus.WATCHING and is_complete
+    return account.status is WatchStatus.WATCHING and is_complete
 
 
 def overview_rows(
     watcher: Watcher, watches: Iterable[Watch], last_signals: Mapping[str, Signal]
 ) -> list[OverviewRow]:
-    """Return what was last known of each of these lines; `last_signals` by watch id."""
+    """Return a row for each watch; `last_signals` by watch id."""
     quotes = {quote.symbol: quote for quote in watcher.quotes}
     previews = watcher.previews()
     return [
@@ -91,3 +93,46 @@ def overview_rows(
         )
         for watch in watches
     ]
+
+
+def monitoring_health(
+    accounts: Sequence[AccountState],
+    connection_of: Callable[[str], Connection],
+    *,
+    now: datetime,
+    session: TradingSession | None,
+    max_cycle: timedelta,
+    stalled_for: timedelta,
+) -> MonitoringHealth:
+    """Count the accounts whose cycles complete, and those whose cycles do not.
+
+    Args:
+        accounts: Those that want monitoring and have a watchlist.
+        connection_of: Returns a user's connection.
+        now: The present.
+        session: The cash market's session under way.
+        max_cycle: Longest time from the end of a cycle to the end of the next.
+        stalled_for: Time since the scheduler's loop last ran.
+    """
+    monitored = [account for account in accounts if account.status is WatchStatus.WATCHING]
+    in_time = [
+        account
+        for account in monitored
+        if account.last_cycle_at is not None and now - account.last_cycle_at <= max_cycle
+    ]
+    return MonitoringHealth(
+        stalled_for=stalled_for,
+        is_trading=session is not None and now - session.opens_at > max_cycle,
+        wanted=len(accounts),
+        expected=sum(_is_expected(connection_of(one.watcher.user_id), session) for one in accounts),
+        # Results left over after a cycle mean that the database took nothing; during a cycle they mean nothing yet.
+        completed=sum(one.is_running or not one.watcher.has_unsaved for one in in_time),
+        overdue=len(monitored) - len(in_time),
+    )
+
+
+def _is_expected(connection: Connection, session: TradingSession | None) -> bool:
+    """Whether the account has a session or lost it since the market open; a user who had none before it is not counted."""
+    if connection.has_session or session is None:
+        return connection.has_session
+    return connection.last_disconnect_at is not None and connection.last_disconnect_at >= session.opens_at

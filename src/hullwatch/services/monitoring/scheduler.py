@@ -1,31 +1,40 @@
-"""Runs the cycles of all accounts: each a task of its own with a deadline, none twice at once, none waiting for another.
+"""Runs the cycles of all accounts when they are due.
 
-An account whose session ended is simply not scheduled any more; its next login schedules it. So a dead session makes no calls by
-construction, and nobody's trouble ends anybody else's round. When cycles are due is ``rhythm``'s, what is told of them ``trail``'s.
+Each cycle is a task of its own with a deadline, so no account waits for another, and an account never has two
+cycles at once. An account without a broker session is not scheduled and makes no calls; its next login schedules it.
 """
 
 import asyncio
-from collections import Counter
+import heapq
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
 
-from hullwatch.domain.market.calendar import TradingSession, session_under_way
+from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.coverage import BlindReason
-from hullwatch.domain.monitoring.health import MonitoringHealth
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.runtime.clock import clock_timeout
-from hullwatch.services.monitoring.cycle import Tools, Watcher
-from hullwatch.services.monitoring.rhythm import Rhythm
-from hullwatch.services.monitoring.run import Run
-from hullwatch.services.monitoring.schedule import Schedule
+from hullwatch.domain.signals.signals import CANDLE_READ_DELAY
+from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.waiting import wait_for_event
+from hullwatch.services.context import Context
+from hullwatch.services.market.service import MarketService
+from hullwatch.services.monitoring.account_state import AccountState
+from hullwatch.services.monitoring.cycle import FOLLOW_UP, Watcher
+from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.status_log import StatusLog
+from hullwatch.services.ports.metrics import MetricsPort
+from hullwatch.services.sessions.service import ConnectionService
 
-DEADLINE_S = 25.0
-"""For one cycle: longer than any single call's limit, so that a deadline means a cycle that makes no progress."""
-_PARKED = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
-"""Statuses that only an event ends: a start, a new watch, a login."""
+CYCLE_DEADLINE_S = 25.0
+"""Longer than the limit of any single call, so a cycle that reaches it makes no progress."""
+CLOSED_INTERVAL = timedelta(seconds=30)
+"""Between cycles later than `FOLLOW_UP` after the market close, while the last candles are still missing."""
+MAX_WAIT_S = 30.0
+"""A machine that was suspended has to notice the jump of its clock."""
+_IDLE = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
+"""Statuses without cycles: a start, a new watch or a login ends them."""
 
 
 class Scheduler:
@@ -33,132 +42,116 @@ class Scheduler:
 
     def __init__(
         self,
+        context: Context,
         *,
-        tools: Tools,
+        connections: ConnectionService,
+        market: MarketService,
+        journal: Journal,
+        metrics: MetricsPort,
         is_wanted: Callable[[str], bool],
         interval_s: float,
-        phase: Callable[[], float],
     ) -> None:
-        """Keep what is needed.
-
-        Args:
-            tools: What all watchers share.
-            is_wanted: Whether a user wants monitoring.
-            interval_s: Seconds from cycle to cycle in trading hours.
-            phase: Gives a number in [0, 1) that spreads accounts over an interval.
-        """
-        self._tools = tools
+        """`is_wanted` returns whether a user wants monitoring; `interval_s` is the time between cycles in trading hours."""
+        self._context = context
+        self._clock = context.clock
+        self._connections = connections
+        self._market = market
+        self._journal = journal
+        self._metrics = metrics
         self._is_wanted = is_wanted
-        self._interval = timedelta(seconds=interval_s)
-        self._real_clock = tools.clock.real
-        self._phase = phase
-        self._rhythm = Rhythm(tools.clock, self._interval)
-        self.trail = StatusLog(tools, self._rhythm)
-        self.runs: dict[str, Run] = {}
+        self.interval = timedelta(seconds=interval_s)
+        self._phase = context.random.random  # spreads the accounts over an interval
+        self._times = CycleTimes(context.clock, self.interval)
+        self.status_log = StatusLog(context, connections=connections, journal=journal)
+        self.accounts: dict[str, AccountState] = {}
         self._schedule = Schedule()
         self._schedule_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turned_s = tools.clock.monotonic()
+        self.last_pass_s = context.clock.monotonic()
+        """When the loop that starts cycles last ran, on the clock's monotonic time."""
         self._log = structlog.get_logger(component="MonitoringService")
 
-    def run_of(self, user_id: str) -> Run:
-        """Return the account's run, made on first sight."""
-        run = self.runs.get(user_id)
-        if run is None:
-            run = self.runs[user_id] = Run(Watcher(user_id, self._tools), self._phase())
-        return run
+    def account(self, user_id: str) -> AccountState:
+        """Return the account's state, created on first use."""
+        account = self.accounts.get(user_id)
+        if account is None:
+            watcher = Watcher(
+                self._context,
+                user_id,
+                connections=self._connections,
+                market=self._market,
+                journal=self._journal,
+            )
+            account = self.accounts[user_id] = AccountState(watcher, self._phase())
+        return account
 
     def remove(self, user_id: str) -> None:
-        """Forget an account."""
+        """Drop an account and what of it is not stored yet."""
         self._schedule.discard(user_id)
-        self.runs.pop(user_id, None)
+        self._journal.discard(user_id)
+        self.accounts.pop(user_id, None)
 
     def wake(self, user_id: str) -> None:
-        """Run the account's next cycle at once: something it waits for has happened."""
-        run = self.run_of(user_id)
-        if run.is_running:
-            run.must_run_again = True
+        """Run the account's next cycle at once, because its session or watchlist has changed."""
+        account = self.account(user_id)
+        if account.is_running:
+            account.must_run_again = True
         else:
-            self._put(user_id, self._tools.clock.now())
+            self._put(user_id, self._clock.now())
 
     def wake_spread(self, user_id: str, over: timedelta = timedelta()) -> None:
-        """Run the account's next cycle within one interval, or within `over` if that is longer: at a start, when all begin together."""
-        self._put(user_id, self._tools.clock.now() + self._phase() * max(over, self._interval))
+        """Run the account's next cycle at a random time within the interval, or within `over` if that is longer."""
+        self._put(user_id, self._clock.now() + self._phase() * max(over, self.interval))
 
     async def run_now(self, user_id: str) -> None:
-        """Run a cycle of the account at once and wait for its end; one that is under way is the one waited for."""
-        run = self.run_of(user_id)
-        if not run.is_running:
+        """Run a cycle of the account at once and wait for it; a cycle under way counts."""
+        account = self.account(user_id)
+        if not account.is_running:
             self._schedule.discard(user_id)
             self._start(user_id)
-        if run.task is not None:
-            # Not awaited directly: the cycle is the account's, and a caller who gives up must not end it.
-            await asyncio.wait({run.task})
+        if account.task is not None:
+            # Not awaited directly: the cancellation of this caller would cancel the cycle.
+            await asyncio.wait({account.task})
 
     async def run(self, heartbeat: Callable[[], None]) -> None:
-        """Start cycles as they fall due, for ever; on the way out cancel those under way."""
+        """Start cycles as they become due, for ever; cancel those under way at the end."""
         try:
             while True:
                 self._schedule_changed.clear()
-                self._turned_s = self._tools.clock.monotonic()
-                for user_id in self._schedule.pop_due(self._tools.clock.now()):
+                self.last_pass_s = self._clock.monotonic()
+                for user_id in self._schedule.pop_due(self._clock.now()):
                     self._start(user_id)
                 heartbeat()
-                await self._wait_for_next()
+                latest = self._clock.now() + timedelta(seconds=MAX_WAIT_S)
+                due_at = min(self._schedule.next_due_at() or latest, latest)
+                await wait_for_event(self._schedule_changed, clock=self._clock, until=due_at)
         finally:
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
 
-    async def _wait_for_next(self) -> None:
-        due_at = self._schedule.next_due_at()
-        # Never sleep long in one piece: a machine that was suspended must notice the jump of the clock.
-        latest = self._tools.clock.now() + timedelta(seconds=30)
-        sleeping = asyncio.create_task(
-            self._tools.clock.sleep_until(min(due_at or latest, latest)), name="next cycle"
-        )
-        changed = asyncio.create_task(self._schedule_changed.wait(), name="schedule changed")
-        try:
-            await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            changed.cancel()
-
-    def statuses(self) -> Counter[WatchStatus]:
-        """Count the accounts that want monitoring and have a watchlist by how they stand."""
-        return Counter(run.status for run in self._wanted())
-
-    def _wanted(self) -> list[Run]:
-        return [run for user_id, run in self.runs.items() if run.watcher.watches and self._is_wanted(user_id)]
-
-    def health(self) -> MonitoringHealth:
-        """Count whose cycles complete at present, and whose do not."""
-        now = self._tools.clock.now()
-        # A cycle may last its whole deadline; in a market that runs faster than life that is still an interval or two of slack.
-        patience = 2 * self._interval + timedelta(seconds=DEADLINE_S)
-        session = self._tools.calendar.session_at(now)
-        wanted = self._wanted()
-        watched = [run for run in wanted if run.status is WatchStatus.WATCHING]
-        in_time = [
-            run for run in watched if run.last_cycle_at is not None and now - run.last_cycle_at <= patience
+    def wanted_accounts(self) -> list[AccountState]:
+        """Return the accounts that want monitoring and have a watchlist."""
+        return [
+            account
+            for user_id, account in self.accounts.items()
+            if account.watcher.watches and self._is_wanted(user_id)
         ]
-        return MonitoringHealth(
-            stalled_for=timedelta(seconds=self._tools.clock.monotonic() - self._turned_s),
-            is_trading=session is not None and now - session.opens_at > patience,
-            wanted=len(wanted),
-            expected=sum(self._should_be_watched(run, session) for run in wanted),
-            # One that ended and left something behind met a database that took nothing; while one runs that is nothing yet.
-            completed=sum(run.is_running or not run.watcher.has_unsaved for run in in_time),
-            overdue=len(watched) - len(in_time),
-        )
 
-    def _should_be_watched(self, run: Run, session: TradingSession | None) -> bool:
-        """Whether the account has a session, or lost it since the market opened; who has not logged in by the bell is not missed here."""
-        connection = self._tools.connections.connection(run.watcher.user_id)
-        if connection.has_session or session is None:
-            return connection.has_session
-        return connection.last_disconnect_at is not None and connection.last_disconnect_at >= session.opens_at
+    def record_missed_cycles(self) -> None:
+        """Record which accounts have missed cycles by now, so that a server killed before their next one leaves a trace."""
+        now = self._clock.now()
+        for account in self.accounts.values():
+            covered = self.status_log.covered_until(account, now)
+            if covered is None:
+                continue
+            if account.is_running and account.began_late:
+                self.status_log.record(account, BlindReason.SERVER_BUSY, covered)
+            elif account.is_running and account.watcher.gap.is_overrunning():
+                self.status_log.record(account, BlindReason.SLOW_CYCLE, covered)
+            elif not account.is_running and self._times.is_overdue(account, now):
+                self.status_log.record(account, BlindReason.SERVER_BUSY, covered)
 
     def _put(self, user_id: str, due_at: datetime) -> None:
         earliest = self._schedule.next_due_at()
@@ -167,72 +160,188 @@ class Scheduler:
             self._schedule_changed.set()
 
     def _start(self, user_id: str) -> None:
-        run = self.runs.get(user_id)
-        if run is None or run.is_running:
+        account = self.accounts.get(user_id)
+        if account is None or account.is_running:
             return
-        run.is_running = True
-        task = asyncio.create_task(self.run_cycle(run), name=f"cycle {user_id}")
-        run.task = task
+        account.is_running = True
+        task = asyncio.create_task(self._run_cycle(account), name=f"cycle {user_id}")
+        account.task = task
         self._tasks.add(task)
-        task.add_done_callback(lambda ended: self._ended(run, ended))
+        task.add_done_callback(lambda done: self._cycle_done(account, done))
 
-    def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
-        """Clear up after a cycle, however it ended; one that broke is told of and tried again like any other."""
+    def _cycle_done(self, account: AccountState, task: asyncio.Task[None]) -> None:
+        """Log a failed cycle and schedule the account's next one."""
         self._tasks.discard(task)
-        run.is_running = False
+        account.is_running = False
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._log.error("cycle.broke", user_id=run.watcher.user_id, error=_names(error), exc_info=error)
-            self._tools.metrics.cycle("broke", 0.0)
-            self.trail.set_status(run, WatchStatus.FYERS_UNAVAILABLE)
-        self._schedule_next(run)
+            self._log.error(
+                "cycle.failed", user_id=account.watcher.user_id, error=_names(error), exc_info=error
+            )
+            self._metrics.cycle("failed", 0.0)
+            self.status_log.set_status(account, WatchStatus.FYERS_UNAVAILABLE)
+        self._schedule_next(account)
 
-    async def run_cycle(self, run: Run) -> None:
-        """Run one cycle of one account and take its status over."""
-        user_id = run.watcher.user_id
-        began_s = self._real_clock.monotonic()
-        run.began_at = self._tools.clock.now()
-        run.began_late = self._rhythm.is_overdue(run, run.began_at)
-        next_tick = self.trail.prepare_gap(run, run.began_at, began_s)
+    async def _run_cycle(self, account: AccountState) -> None:
+        user_id, real_clock = account.watcher.user_id, self._clock.real
+        began_s = real_clock.monotonic()
+        account.began_at = self._clock.now()
+        account.began_late = self._times.is_overdue(account, account.began_at)
+        next_tick = self._prepare_gap(account, account.began_at, began_s)
         try:
-            async with clock_timeout(self._real_clock, DEADLINE_S):
-                await run.watcher.save_unsaved()
+            async with clock_timeout(real_clock, CYCLE_DEADLINE_S):
+                await account.watcher.save_unsaved()
                 if not self._is_wanted(user_id):
-                    self.trail.set_status(run, WatchStatus.NOT_WANTED)
+                    self.status_log.set_status(account, WatchStatus.NOT_WANTED)
                     return
-                status = await run.watcher.run_cycle()
+                status = await account.watcher.run_cycle()
         except TimeoutError:
             status = WatchStatus.FYERS_UNAVAILABLE
         if not self._is_wanted(user_id):
             status = WatchStatus.NOT_WANTED
-        run.cycles += 1
-        run.last_cycle_at = self._tools.clock.now()
-        fallen = 0 if next_tick is None else max(0, (run.last_cycle_at - next_tick) // self._interval)
-        run.missed += fallen
-        is_slow = run.watcher.gap.is_overlasting()
-        fell_out = BlindReason.SERVER_BUSY if run.began_late else BlindReason.SLOW_CYCLE if is_slow else None
-        self.trail.set_status(run, status, fell_out)
-        run.ended_s = self._real_clock.monotonic()
-        self._tools.metrics.cycle(status.value, run.ended_s - began_s)
+        account.cycles += 1
+        account.last_cycle_at = self._clock.now()
+        if next_tick is not None:
+            account.missed_cycles += max(0, (account.last_cycle_at - next_tick) // self.interval)
+        self.status_log.set_status(account, status, _missed_reason(account))
+        account.ended_s = real_clock.monotonic()
+        self._metrics.cycle(status.value, account.ended_s - began_s)
 
-    def _schedule_next(self, run: Run) -> None:
-        user_id = run.watcher.user_id
-        if self.runs.get(user_id) is not run:
-            return
+    def _prepare_gap(self, account: AccountState, now: datetime, now_s: float) -> datetime | None:
+        """Let the watcher know what is blind if this cycle is late or slow; return the tick after it, in trading hours."""
+        gap = account.watcher.gap
+        gap.covered_until, gap.is_overrunning = self.status_log.covered_until(account, now), lambda: False
+        if account.began_late and gap.covered_until is not None:
+            gap.begin(gap.covered_until)
+        session = session_under_way(account.watcher.calendars, now)
+        if session is None:
+            return None
+        next_tick = self._times.tick_after(account, now + self.interval / 2, session.opens_at)
+        overruns_at, overruns_s = next_tick + self.interval, now_s + self.interval.total_seconds()
+        gap.is_overrunning = lambda: (
+            self._clock.now() >= overruns_at and self._clock.real.monotonic() >= overruns_s
+        )
+        return next_tick
+
+    def _schedule_next(self, account: AccountState) -> None:
+        user_id = account.watcher.user_id
+        if self.accounts.get(user_id) is not account:
+            return  # removed while the cycle ran
         due_at: datetime | None = None
-        if run.must_run_again:
-            run.must_run_again = False
-            due_at = self._tools.clock.now()
-        elif run.status not in _PARKED or run.watcher.has_unsaved:
-            due_at = self._rhythm.next_cycle_at(run)
+        if account.must_run_again:
+            account.must_run_again = False
+            due_at = self._clock.now()
+        elif account.status not in _IDLE or account.watcher.has_unsaved:
+            due_at = self._times.next_cycle_at(account)
         if due_at is not None:
             self._put(user_id, due_at)
-        has_rhythm = due_at is not None and session_under_way(run.watcher.calendars, due_at) is not None
-        run.due_at = due_at if has_rhythm else None
+        is_in_session = (
+            due_at is not None and session_under_way(account.watcher.calendars, due_at) is not None
+        )
+        account.due_at = due_at if is_in_session else None
+
+
+class CycleTimes:
+    """When cycles begin: at each account's ticks in trading hours, after a candle's close, and rarely outside."""
+
+    def __init__(self, clock: Clock, interval: timedelta) -> None:
+        self._clock = clock
+        self._interval = interval
+
+    def next_cycle_at(self, account: AccountState) -> datetime:
+        """Return the account's next tick, or the earlier moment at which a closed candle can be read."""
+        now = self._clock.now()
+        session = session_under_way(account.watcher.calendars, now)
+        if session is None:
+            return self._next_cycle_off_hours(account, now)
+        # After a cycle that overran its interval the next one begins at once.
+        after = (account.began_at or now) + self._interval / 2
+        tick = max(now, self.tick_after(account, after, session.opens_at))
+        return min(tick, self._next_read_at(account, now) or tick)
+
+    def tick_after(self, account: AccountState, moment: datetime, opens_at: datetime) -> datetime:
+        """Return the account's first tick from `moment` on."""
+        # Ticks do not depend on the last cycle: a candle's close wakes all accounts at once, and they would all
+        # stay on that second.
+        ticks = math.ceil((moment - opens_at) / self._interval - account.phase)
+        return opens_at + (ticks + account.phase) * self._interval
+
+    def is_overdue(self, account: AccountState, now: datetime) -> bool:
+        """Whether the account's next cycle was due a whole interval ago."""
+        if account.due_at is None or account.ended_s is None or now - account.due_at < self._interval:
+            return False
+        # A market clock that is fast or jumps does not mean that the server was busy.
+        return self._clock.real.monotonic() - account.ended_s >= self._interval.total_seconds()
+
+    def _next_read_at(self, account: AccountState, now: datetime) -> datetime | None:
+        closes_at = account.watcher.next_close_after(now - CANDLE_READ_DELAY)
+        return None if closes_at is None else closes_at + CANDLE_READ_DELAY
+
+    def _next_cycle_off_hours(self, account: AccountState, now: datetime) -> datetime:
+        """Return the next market open, or an earlier time if candles are missing or results are not stored."""
+        calendars = account.watcher.calendars
+        closed_at = max(calendar.previous_session(now).closes_at for calendar in calendars)
+        opens_at = min(calendar.next_session(now).opens_at for calendar in calendars)
+        opens_at += account.phase * self._interval
+        if closed_at + CANDLE_READ_DELAY > now:
+            return closed_at + CANDLE_READ_DELAY
+        # A daily candle may be final only minutes after the session, when its closing auction has ended.
+        opens_at = min(opens_at, self._next_read_at(account, now) or opens_at)
+        is_done = account.status is WatchStatus.MARKET_CLOSED and not account.watcher.has_due_candles
+        if is_done and not account.watcher.has_unsaved:
+            return opens_at
+        is_urgent = now - closed_at < FOLLOW_UP
+        return min(now + (self._interval if is_urgent else max(self._interval, CLOSED_INTERVAL)), opens_at)
+
+
+class Schedule:
+    """A heap of due times, at most one for each account."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, str]] = []
+        self._due_at: dict[str, datetime] = {}
+
+    def __len__(self) -> int:
+        return len(self._due_at)
+
+    def put(self, account: str, due_at: datetime) -> None:
+        """Schedule an account, in place of its earlier due time."""
+        self._due_at[account] = due_at
+        heapq.heappush(self._heap, (due_at, account))
+
+    def discard(self, account: str) -> None:
+        """Take an account out, scheduled or not."""
+        self._due_at.pop(account, None)
+
+    def next_due_at(self) -> datetime | None:
+        """Return the earliest due time."""
+        self._drop_outdated()
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: datetime) -> list[str]:
+        """Take out and return the accounts that are due, earliest first."""
+        due = []
+        self._drop_outdated()
+        while self._heap and self._heap[0][0] <= now:
+            _, account = heapq.heappop(self._heap)
+            del self._due_at[account]
+            due.append(account)
+            self._drop_outdated()
+        return due
+
+    def _drop_outdated(self) -> None:
+        while self._heap and self._due_at.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+
+
+def _missed_reason(account: AccountState) -> BlindReason | None:
+    if account.began_late:
+        return BlindReason.SERVER_BUSY
+    return BlindReason.SLOW_CYCLE if account.watcher.gap.is_overrunning() else None
 
 
 def _names(error: BaseException) -> str:
-    """Return the class names of an error and of those it groups; their texts might hold what must not be told."""
+    """Return the class names of an error and of those it groups; their texts might contain secrets."""
     if isinstance(error, BaseExceptionGroup):
         return ", ".join(_names(inner) for inner in error.exceptions)
     return type(error).__name__

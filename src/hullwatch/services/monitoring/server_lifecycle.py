@@ -1,4 +1,4 @@
-"""The server's own life as the audit trail tells it: when it started, stopped or stood still, and where that left each account."""
+"""Records when the server started, stopped or was suspended, and resumes each account after a start."""
 
 from datetime import datetime
 
@@ -16,14 +16,14 @@ from hullwatch.domain.monitoring.coverage import (
 )
 from hullwatch.domain.monitoring.watches import MonitoringWish, WatchStatus
 from hullwatch.services.context import Context
+from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.journal import Journal
-from hullwatch.services.monitoring.run import Run
 from hullwatch.services.monitoring.status_log import StatusLog
 from hullwatch.services.ports import UnitOfWork
 
 
 class ServerLifecycle:
-    """Leaves a sign of life every few seconds, after all that was noted before has been stored."""
+    """Stores a heartbeat every few seconds, each after all earlier audit entries have been stored."""
 
     def __init__(self, context: Context, journal: Journal) -> None:
         self._store = context.store
@@ -31,75 +31,80 @@ class ServerLifecycle:
         self._clock = context.clock
         self._real_clock = context.clock.real
         self._last: tuple[datetime, float] | None = None
-        """When this process last gave one, on both clocks, whether or not the database took it."""
+        """This process' last heartbeat on both clocks, stored or not."""
 
-    async def begin(self, work: UnitOfWork) -> datetime | None:
-        """Note the start; return since when no server had run, or `None` when none ever did."""
+    async def record_start(self, work: UnitOfWork) -> datetime | None:
+        """Record the start; return the last heartbeat of the process before, or `None` if there was none."""
         now = self._clock.now()
         last = await work.audit.last_heartbeat()
         since = None if last is None else min(last, now)
-        await work.audit.add([_line(now, STARTED_KIND, since)])
+        await work.audit.add([_entry(now, STARTED_KIND, since)])
         await work.audit.record_heartbeat(now)
         self._last = (now, self._real_clock.monotonic())
         return since
 
-    async def beat(self) -> None:
-        """Leave a sign of life; after a silence, in which the whole process stood still, note that first.
+    async def record_heartbeat(self) -> None:
+        """Store a heartbeat; if the process was suspended since the last one, record that first.
 
         Raises:
-            StorageUnavailable: It was not stored; blindness after a crash would begin at the one before.
+            StorageUnavailable: It was not stored; after a crash the blind stretch would begin at the one before.
         """
         now, now_s = self._clock.now(), self._real_clock.monotonic()
         if self._last is not None:
             last_at, last_s = self._last
-            # On both clocks: a market's time that jumps is not a process that stands still.
+            # On both clocks: a market clock that jumps does not mean that the process was suspended.
             if min((now - last_at).total_seconds(), now_s - last_s) > MAX_HEARTBEAT_GAP.total_seconds():
-                self._journal.note(_line(now, RESUMED_KIND, last_at))
+                self._journal.add_entry(_entry(now, RESUMED_KIND, last_at))
         self._last = (now, now_s)
         await self._journal.flush()
-        await self._store_beat(now)
+        await self._store_heartbeat(now)
 
-    async def end(self) -> None:
-        """Note the orderly end and store what was only noted.
+    async def record_stop(self) -> None:
+        """Record the orderly stop and store all queued entries.
 
         Raises:
-            StorageUnavailable: It was not.
+            StorageUnavailable: They were not stored.
         """
         now = self._clock.now()
-        self._journal.note(_line(now, STOPPED_KIND, None))
+        self._journal.add_entry(_entry(now, STOPPED_KIND, None))
         await self._journal.flush()
-        await self._store_beat(now)
+        await self._store_heartbeat(now)
 
-    async def _store_beat(self, at: datetime) -> None:
+    async def _store_heartbeat(self, at: datetime) -> None:
         async with self._store.begin() as work:
             await work.audit.record_heartbeat(at)
             await work.commit()
 
 
 def resume_account(
-    trail: StatusLog, run: Run, wish: MonitoringWish, last_line: AuditEntry | None, down_since: datetime
+    status_log: StatusLog,
+    account: AccountState,
+    wish: MonitoringWish,
+    last_entry: AuditEntry | None,
+    down_since: datetime,
 ) -> None:
-    """Take up an account where the process before this one left it: its wish, and where its blind stretch began.
-
-    A wish is stored at once, its line in the trail a moment later: where a crash came in between, the line is written now, and counts from the wish.
-    """
-    said = None if last_line is None or last_line.to_state is None else parse_state(last_line.to_state)
+    """Resume an account where the process before this one left it, its blind stretch included."""
+    logged = None if last_entry is None or last_entry.to_state is None else parse_state(last_entry.to_state)
+    # A wish is stored at once and its audit entry a moment later. After a crash between both the entry is added
+    # here, dated at the wish.
     if not wish.is_wanted:
-        if said not in (None, WatchStatus.NOT_WANTED):
-            trail.tell(run, WatchStatus.NOT_WANTED, wish.changed_at)
+        if logged not in (None, WatchStatus.NOT_WANTED):
+            status_log.record(account, WatchStatus.NOT_WANTED, wish.changed_at)
         return
-    if said is WatchStatus.NOT_WANTED:
-        blind_since = wish.changed_at
-        trail.tell(run, WatchStatus.STARTING, blind_since)
-    elif last_line is not None and said is not None and is_blind(said):
-        began_at = evidence_time(last_line, GAP_BEGAN_AT) or evidence_time(last_line, SINCE) or last_line.at
-        blind_since = min(began_at, down_since)
+    if logged is WatchStatus.NOT_WANTED:
+        gap_began_at = wish.changed_at
+        status_log.record(account, WatchStatus.STARTING, gap_began_at)
+    elif last_entry is not None and logged is not None and is_blind(logged):
+        began_at = (
+            evidence_time(last_entry, GAP_BEGAN_AT) or evidence_time(last_entry, SINCE) or last_entry.at
+        )
+        gap_began_at = min(began_at, down_since)
     else:
-        blind_since = down_since
-    run.watcher.gap.begin(blind_since)
-    trail.set_status(run, WatchStatus.STARTING)
+        gap_began_at = down_since
+    account.watcher.gap.begin(gap_began_at)
+    status_log.set_status(account, WatchStatus.STARTING)
 
 
-def _line(at: datetime, kind: str, since: datetime | None) -> AuditEntry:
+def _entry(at: datetime, kind: str, since: datetime | None) -> AuditEntry:
     evidence = {} if since is None else {SINCE: since.isoformat()}
     return AuditEntry(at, None, kind, "hullwatch", evidence=evidence)

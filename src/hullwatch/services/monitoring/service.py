@@ -1,10 +1,8 @@
-"""Watchlists, the wish to be monitored, and what users ask about both; the cycles themselves are in ``runner``."""
+"""Watchlists, starting and stopping of monitoring, and the queries about both."""
 
 from collections import Counter
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-
-import structlog
 
 from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
@@ -20,23 +18,23 @@ from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.coverage import CoverageReader
-from hullwatch.services.monitoring.cycle import Tools
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.overview import (
     MonitoringState,
     OverviewRow,
-    is_fed,
+    has_current_quotes,
+    monitoring_health,
     overview_rows,
     state_of,
 )
-from hullwatch.services.monitoring.scheduler import Scheduler
+from hullwatch.services.monitoring.scheduler import CYCLE_DEADLINE_S, Scheduler
 from hullwatch.services.monitoring.server_lifecycle import ServerLifecycle, resume_account
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
 
 
 class MonitoringService:
-    """Watches for everybody who wants it, as long as the process lives, and remembers the wish beyond that."""
+    """Monitors every account that wants it; whether it does survives restarts."""
 
     def __init__(
         self,
@@ -48,11 +46,7 @@ class MonitoringService:
         interval_s: float = 5.0,
         histories_per_second: float = 150.0,
     ) -> None:
-        """Keep what is needed.
-
-        Started outside trading hours, the first cycles
-        fetch about `histories_per_second` series: nobody is in a hurry then, and all at once would take every turn at the machine's gate.
-        """
+        """After a start outside trading hours the first cycles fetch `histories_per_second` series, far below the global rate limit."""
         self._store = context.store
         self._histories_per_second = histories_per_second
         self._calendar = context.calendar
@@ -63,49 +57,51 @@ class MonitoringService:
         self._wishes: dict[str, MonitoringWish] = {}
         self._hub = context.hub
         self._metrics = metrics
-        self._journal = Journal(context.store, self._announce)
-        tools = Tools(
-            connections, market, context.calendar, context.clock, self._journal, context.hub, metrics
-        )
-        self._runner = Scheduler(
-            tools=tools,
+        self._journal = Journal(context, self._on_signal_stored)
+        self._scheduler = Scheduler(
+            context,
+            connections=connections,
+            market=market,
+            journal=self._journal,
+            metrics=metrics,
             is_wanted=self.is_wanted,
             interval_s=interval_s,
-            phase=context.random.random,
         )
-        self._life = ServerLifecycle(context, self._journal)
+        self._lifecycle = ServerLifecycle(context, self._journal)
         self.days = CoverageReader(
             context,
-            calendars_of=lambda user_id: self._runner.run_of(user_id).watcher.calendars,
+            calendars_of=lambda user_id: self._scheduler.account(user_id).watcher.calendars,
             flush=self._journal.flush,
         )
         connections.on_change(self._on_connection_change)
-        self._log = structlog.get_logger(component="MonitoringService")
 
-    # ---------------------------------------------------------------- life
+    # ---------------------------------------------------------------- start and stop of the server
 
     async def load(self) -> None:
-        """Read wishes and watchlists; every wish is as it was left."""
+        """Read watchlists and who wants monitoring, and schedule the first cycles."""
         async with self._store.begin() as work:
             wishes = await work.watches.wishes()
             watches = await work.watches.list_all()
-            down_since = await self._life.begin(work)
-            last_lines = await work.audit.latest_by_user(kind_prefix=STATUS_KIND)
+            down_since = await self._lifecycle.record_start(work)
+            last_entries = await work.audit.latest_by_user(kind_prefix=STATUS_KIND)
             await work.commit()
         self._wishes = {wish.user_id: wish for wish in wishes}
         for watch in watches:
-            self._runner.run_of(watch.user_id).watcher.put(watch)
+            self._scheduler.account(watch.user_id).watcher.put(watch)
         over = self._first_cycles_within(len(watches))
         for wish in wishes:
-            run = self._runner.run_of(wish.user_id)
             resume_account(
-                self._runner.trail, run, wish, last_lines.get(wish.user_id), down_since or self._clock.now()
+                self._scheduler.status_log,
+                self._scheduler.account(wish.user_id),
+                wish,
+                last_entries.get(wish.user_id),
+                down_since or self._clock.now(),
             )
             if wish.is_wanted:
-                self._runner.wake_spread(wish.user_id, over)
+                self._scheduler.wake_spread(wish.user_id, over)
 
     def _first_cycles_within(self, histories: int) -> timedelta:
-        """Return over how long the first cycles are spread; never beyond half of the time to the opening."""
+        """Return over how long the first cycles are spread, at most half of the time to the market open."""
         now = self._clock.now()
         if self._calendar.session_at(now) is not None:
             return timedelta()
@@ -113,33 +109,37 @@ class MonitoringService:
         return min(timedelta(seconds=histories / self._histories_per_second), opens_in / 2)
 
     def start_jobs(self, supervisor: Supervisor) -> None:
-        """Begin the cycles and the writing of what they note."""
-        supervisor.spawn("monitoring", lambda: self._runner.run(lambda: supervisor.heartbeat("monitoring")))
+        """Start the cycles, the writing of their results and the heartbeat."""
+        supervisor.spawn(
+            "monitoring", lambda: self._scheduler.run(lambda: supervisor.heartbeat("monitoring"))
+        )
         supervisor.spawn(
             "monitoring-journal",
-            lambda: self._journal.run(self._clock, lambda: supervisor.heartbeat("monitoring-journal")),
+            lambda: self._journal.run(lambda: supervisor.heartbeat("monitoring-journal")),
         )
-        # Beating every few seconds, it is late whenever the database is: that alone makes no server unready.
-        supervisor.every("server-heartbeat", HEARTBEAT_EVERY.total_seconds(), self._beat, essential=False)
+        # Not essential: it is late whenever the database is slow, and that alone makes no server unready.
+        supervisor.every(
+            "server-heartbeat", HEARTBEAT_EVERY.total_seconds(), self._heartbeat, essential=False
+        )
 
     async def close(self) -> None:
-        """Note the orderly end and store what was only noted."""
-        await self._life.end()
+        """Record the orderly stop and store what is queued."""
+        await self._lifecycle.record_stop()
 
-    async def _beat(self) -> None:
-        self._runner.trail.note_fallen_out(self._runner.runs.values())
-        await self._life.beat()
+    async def _heartbeat(self) -> None:
+        self._scheduler.record_missed_cycles()
+        await self._lifecycle.record_heartbeat()
 
-    def _announce(self, signal: Signal) -> None:
+    def _on_signal_stored(self, signal: Signal) -> None:
         self._metrics.signal()
         self._hub.publish(signal.user_id, SignalFired(signal))
 
     def _on_connection_change(self, change: ConnectionChange) -> None:
-        """Each move wakes the account's watches: a login to go on, an end to be noticed by a cycle that schedules no other."""
+        """Run a cycle: after a login monitoring resumes, after a disconnect the cycle records it and schedules no other."""
         if self.is_wanted(change.after.user_id):
-            self._runner.wake(change.after.user_id)
+            self._scheduler.wake(change.after.user_id)
 
-    # ---------------------------------------------------------------- the wish
+    # ---------------------------------------------------------------- start and stop of an account
 
     def is_wanted(self, user_id: str) -> bool:
         """Whether the user wants monitoring."""
@@ -147,28 +147,29 @@ class MonitoringService:
         return wish is not None and wish.is_wanted
 
     async def start(self, user_id: str) -> MonitoringState:
-        """Remember that the user wants monitoring, and begin; candles that closed while it was not wanted give no signals."""
-        run = self._runner.run_of(user_id)
-        async with run.turn:
+        """Start monitoring; candles that closed while it was stopped give no signals."""
+        account = self._scheduler.account(user_id)
+        async with account.lock:
             if not self.is_wanted(user_id):
                 now = self._clock.now()
-                await run.watcher.save_unsaved()
+                await account.watcher.save_unsaved()
                 await self._put_wish(
-                    MonitoringWish(user_id, is_wanted=True, changed_at=now), run.watcher.judge_from(now)
+                    MonitoringWish(user_id, is_wanted=True, changed_at=now),
+                    account.watcher.evaluate_from(now),
                 )
-                self._runner.trail.set_status(run, WatchStatus.STARTING)
-                self._runner.wake(user_id)
+                self._scheduler.status_log.set_status(account, WatchStatus.STARTING)
+                self._scheduler.wake(user_id)
         return self.state(user_id)
 
     async def stop(self, user_id: str) -> MonitoringState:
-        """Remember that the user wants no monitoring, and end it."""
-        run = self._runner.run_of(user_id)
-        async with run.turn:
+        """Stop monitoring; it stays stopped after a restart too."""
+        account = self._scheduler.account(user_id)
+        async with account.lock:
             if self.is_wanted(user_id):
-                await run.watcher.save_unsaved()
+                await account.watcher.save_unsaved()
                 wish = MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now())
                 await self._put_wish(wish, {})
-                self._runner.trail.set_status(run, WatchStatus.NOT_WANTED)
+                self._scheduler.status_log.set_status(account, WatchStatus.NOT_WANTED)
         return self.state(user_id)
 
     async def _put_wish(self, wish: MonitoringWish, evaluated_through: dict[str, datetime]) -> None:
@@ -180,65 +181,65 @@ class MonitoringService:
         self._wishes[wish.user_id] = wish
 
     def state(self, user_id: str) -> MonitoringState:
-        """Return what the user wants and what is happening."""
-        run = self._runner.run_of(user_id)
-        return state_of(run, self._connections.connection(user_id), is_wanted=self.is_wanted(user_id))
+        """Return whether monitoring is wanted and running, and why not."""
+        account = self._scheduler.account(user_id)
+        return state_of(account, self._connections.connection(user_id), is_wanted=self.is_wanted(user_id))
 
-    # ---------------------------------------------------------------- before the opening
+    # ---------------------------------------------------------------- before the market open
 
     def wanted_users(self) -> tuple[str, ...]:
         """Return the users who want monitoring."""
         return tuple(user_id for user_id, wish in self._wishes.items() if wish.is_wanted)
 
     def lines(self, user_id: str) -> tuple[Line, ...]:
-        """Return how far each line of the user's watchlist is prepared, from memory."""
-        return self._runner.run_of(user_id).watcher.lines()
+        """Return how far each of the user's watches is prepared, from memory."""
+        return self._scheduler.account(user_id).watcher.lines()
 
     def next_opening(self, user_id: str) -> datetime:
-        """Return when the next session opens in which anything of the user's trades."""
-        calendars, now = self._runner.run_of(user_id).watcher.calendars, self._clock.now()
+        """Return the next market open of any segment that the user watches."""
+        calendars, now = self._scheduler.account(user_id).watcher.calendars, self._clock.now()
         return min(calendar.next_session(now).opens_at for calendar in calendars)
 
     async def warm(self, user_id: str) -> tuple[Line, ...]:
-        """Load what is missing of the account's history, through its own cycle, and return how far its lines are prepared then.
+        """Fetch the account's missing history by running a cycle, and return how far its watches are prepared then.
 
-        Makes no call where nothing is missing, where monitoring is not wanted, or without a session that may be used.
+        No call is made if nothing is missing, monitoring is not wanted or the session cannot be used.
         """
-        run = self._runner.run_of(user_id)
+        account = self._scheduler.account(user_id)
         is_usable = self._connections.connection(user_id).is_usable
-        if self.is_wanted(user_id) and is_usable and run.watcher.has_due_candles:
-            await self._runner.run_now(user_id)
-        return run.watcher.lines()
+        if self.is_wanted(user_id) and is_usable and account.watcher.has_due_candles:
+            await self._scheduler.run_now(user_id)
+        return account.watcher.lines()
 
     # ---------------------------------------------------------------- the watchlist
 
     async def watches(self, user_id: str) -> list[Watch]:
         """Return the user's watchlist, oldest first."""
-        watches = self._runner.run_of(user_id).watcher.watches.values()
+        watches = self._scheduler.account(user_id).watcher.watches.values()
         return sorted(watches, key=lambda watch: (watch.created_at, watch.id))
 
     async def add_watch(
         self, user_id: str, *, symbol: Symbol, resolution: Resolution, period: int, rule: Rule
     ) -> Watch:
-        """Watch one thing more, for candles that close from now on.
+        """Add a watch for candles that close from now on.
 
         Raises:
-            InvalidInput: The period is not one an HMA can have, or the exchange is not one that is watched.
-            AlreadyExists: It is watched already.
+            InvalidInput: An HMA cannot have this period, or the segment is not supported.
+            AlreadyExists: The watchlist has it already.
             LimitReached: The watchlist is full.
         """
         warm_up(period)
         if symbol.segment in (Segment.COMMODITY, Segment.CURRENCY):
             raise InvalidInput(
-                "Commodities and currencies trade in hours that hullwatch does not know yet; watch NSE or BSE shares, "
-                "indices or contracts on them.",
+                "hullwatch does not know the trading hours of commodities and currencies yet. "
+                "Watch NSE or BSE shares, indices or contracts on them.",
                 field="symbol",
             )
-        run = self._runner.run_of(user_id)
-        async with run.turn:
-            if len(run.watcher.watches) >= MAX_WATCHES:
+        account = self._scheduler.account(user_id)
+        async with account.lock:
+            if len(account.watcher.watches) >= MAX_WATCHES:
                 raise LimitReached(
-                    f"A watchlist holds {MAX_WATCHES} lines at most, so that Fyers' limits are kept."
+                    f"A watchlist can have {MAX_WATCHES} watches, because Fyers limits the calls. Remove one first."
                 )
             now = self._clock.now()
             watch = Watch(
@@ -247,7 +248,7 @@ class MonitoringService:
             async with self._store.begin() as work:
                 await work.watches.add(watch)
                 await work.commit()
-            self._take_over(watch)
+            self._apply(watch)
         return watch
 
     async def change_watch(
@@ -259,14 +260,14 @@ class MonitoringService:
         period: int | None = None,
         rule: Rule | None = None,
     ) -> Watch:
-        """Change a watch; it begins anew, for candles that close from now on.
+        """Change a watch; it gives signals for candles that close from now on.
 
         Raises:
             NotFound: The user has no such watch.
-            InvalidInput: The period is not one an HMA can have.
-            AlreadyExists: That is watched already.
+            InvalidInput: An HMA cannot have this period.
+            AlreadyExists: The watchlist has that already.
         """
-        watch = self._own(user_id, watch_id)
+        watch = self._own_watch(user_id, watch_id)
         changed = replace(
             watch,
             resolution=resolution or watch.resolution,
@@ -278,63 +279,72 @@ class MonitoringService:
         async with self._store.begin() as work:
             await work.watches.update(changed)
             await work.commit()
-        self._take_over(changed)
+        self._apply(changed)
         return changed
 
     async def remove_watch(self, user_id: str, watch_id: str) -> None:
-        """Watch this no longer; its signals stay.
+        """Remove a watch; its signals stay.
 
         Raises:
             NotFound: The user has no such watch.
         """
-        self._own(user_id, watch_id)
+        self._own_watch(user_id, watch_id)
         async with self._store.begin() as work:
             await work.watches.remove(user_id, watch_id)
             await work.commit()
-        self._runner.run_of(user_id).watcher.discard(watch_id)
+        self._scheduler.account(user_id).watcher.discard(watch_id)
 
     def statuses(self) -> Counter[WatchStatus]:
-        """Count the accounts that want monitoring and have a watchlist by how they stand."""
-        return self._runner.statuses()
+        """Count the accounts that want monitoring and have a watchlist, by status."""
+        return Counter(account.status for account in self._scheduler.wanted_accounts())
 
     def health(self) -> MonitoringHealth:
-        """Return what cycles of all accounts did lately."""
-        return self._runner.health()
+        """Return how the cycles of all accounts have gone lately."""
+        now, scheduler = self._clock.now(), self._scheduler
+        return monitoring_health(
+            scheduler.wanted_accounts(),
+            self._connections.connection,
+            now=now,
+            session=self._calendar.session_at(now),
+            # A cycle may last its whole deadline; with a fast market clock that is still an interval or two of slack.
+            max_cycle=2 * scheduler.interval + timedelta(seconds=CYCLE_DEADLINE_S),
+            stalled_for=timedelta(seconds=self._clock.monotonic() - scheduler.last_pass_s),
+        )
 
     def known_users(self) -> frozenset[str]:
-        """Return the users of whom a wish or a watchlist is remembered."""
-        return frozenset(self._runner.runs) | frozenset(self._wishes)
+        """Return the users with state in memory."""
+        return frozenset(self._scheduler.accounts) | frozenset(self._wishes)
 
     def forget(self, user_id: str) -> None:
-        """Drop a removed user's watching; the caller removes what is stored."""
+        """Drop a removed user's state; the caller removes what is stored."""
         self._wishes.pop(user_id, None)
-        self._runner.remove(user_id)
+        self._scheduler.remove(user_id)
 
-    def _own(self, user_id: str, watch_id: str) -> Watch:
-        watch = self._runner.run_of(user_id).watcher.watches.get(watch_id)
+    def _own_watch(self, user_id: str, watch_id: str) -> Watch:
+        watch = self._scheduler.account(user_id).watcher.watches.get(watch_id)
         if watch is None:
-            raise NotFound("Your watchlist has no such line.")
+            raise NotFound("Your watchlist has no such watch.")
         return watch
 
-    def _take_over(self, watch: Watch) -> None:
-        self._runner.run_of(watch.user_id).watcher.put(watch)
+    def _apply(self, watch: Watch) -> None:
+        self._scheduler.account(watch.user_id).watcher.put(watch)
         if self.is_wanted(watch.user_id):
-            self._runner.wake(watch.user_id)
+            self._scheduler.wake(watch.user_id)
 
-    # ---------------------------------------------------------------- what came of it
+    # ---------------------------------------------------------------- queries
 
     async def overview(self, user_id: str) -> list[OverviewRow]:
-        """Return the watchlist with what was last known of each line; asks Fyers only for quotes that nobody else is fetching."""
-        run = self._runner.run_of(user_id)
-        if not is_fed(run) and run.watcher.watches:
-            symbols = list(dict.fromkeys(watch.symbol for watch in run.watcher.watches.values()))
+        """Return the watchlist with the newest values; Fyers is called only for quotes that no cycle fetches."""
+        account = self._scheduler.account(user_id)
+        if not has_current_quotes(account) and account.watcher.watches:
+            symbols = list(dict.fromkeys(watch.symbol for watch in account.watcher.watches.values()))
             answer = await self._market.quotes(user_id, symbols)
             if answer.outcome is Outcome.OK:
-                run.watcher.remember_quotes(answer.quotes)
+                account.watcher.remember_quotes(answer.quotes)
         watches = await self.watches(user_id)
         async with self._store.begin(read_only=True) as work:
             last = await work.watches.last_signals(user_id)
-        return overview_rows(run.watcher, watches, last)
+        return overview_rows(account.watcher, watches, last)
 
     async def signals(
         self,
@@ -350,5 +360,5 @@ class MonitoringService:
             return await work.watches.signals(user_id, symbol=symbol, since=since, before=before, limit=limit)
 
     async def coverage(self, user_id: str, day: date | None = None) -> Coverage:
-        """Return how much of an exchange day was watched, up to now; by default of today or the last trading day."""
+        """Return an exchange day's coverage up to now, by default of today or the last trading day."""
         return (await self.days.of_day(user_id, day)).coverage

