@@ -1,1 +1,1 @@
-"""Market."""
+"""Market data and averages for one account."""

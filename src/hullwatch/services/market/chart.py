@@ -1,4 +1,4 @@
-"""ChartService: what a chart of one instrument shows: candles, their average, and the candles that were signals; through one account's own session."""
+"""Charts of one instrument: candles, their average, and which candles were signals."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,16 +17,16 @@ from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 
 SHOWN: Final = 300
-"""Closed candles on a chart; those that only warm the average up come on top and are not shown."""
+"""Closed candles on a chart; those for the warm-up are fetched too and not shown."""
 FRESH_S: Final = 3.0
-"""Within this time several tabs of one account share an answer."""
-MOST_KEPT: Final = 500
+"""How long a chart is cached, so that several tabs of one account share it."""
+MAX_CACHED: Final = 500
 _LOW, _HIGH = 100.0, 200.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChartCandle:
-    """A closed candle with the average after it, INR, and what it signalled."""
+    """A closed candle, the average after it in INR, and its signal, if it gave one."""
 
     candle: Candle
     hma: float | None
@@ -36,7 +36,7 @@ class ChartCandle:
 
 @dataclass(frozen=True, slots=True)
 class HmaLine:
-    """The average of the forming candle as a function of its price, which it is affine in: ``base + slope * price``."""
+    """The average as a function of the forming candle's price: ``base + slope * price``."""
 
     base: float
     slope: float
@@ -44,49 +44,49 @@ class HmaLine:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Everything a chart shows; empty unless `outcome` is ok."""
+    """One chart; empty unless `outcome` is ok."""
 
     outcome: Outcome
     candles: tuple[ChartCandle, ...]
     """Closed ones, oldest first."""
     forming: Candle | None
     line: HmaLine | None
-    """`None` while even the forming candle would not complete the warm-up."""
+    """`None` if the forming candle does not complete the warm-up."""
     next_close_at: datetime
-    """When the forming candle, or the next one there will be, is final."""
+    """When the forming or next candle closes."""
     connection: Connection
 
 
 class ChartService:
-    """Charts for whoever asks, the same rules behind them as behind live watching."""
+    """Builds charts with the same series as monitoring, so that both find the same signals."""
 
     def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
         self._connections = connections
         self._market = market
         self._calendar = context.calendar
         self._clock = context.clock
-        self._kept: TtlCache[tuple[object, ...], Chart] = TtlCache(
-            context.clock, ttl_s=FRESH_S, max_entries=MOST_KEPT
+        self._cache: TtlCache[tuple[object, ...], Chart] = TtlCache(
+            context.clock, ttl_s=FRESH_S, max_entries=MAX_CACHED
         )
         self._flights: SingleFlight[tuple[object, ...], Chart] = SingleFlight()
 
     async def chart(
         self, user_id: str, symbol: Symbol, *, resolution: Resolution, period: int, rule: Rule
     ) -> Chart:
-        """Return the account's chart.
+        """Return a chart, fetched with the account's own session.
 
         Raises:
-            InvalidInput: The period is not one an HMA can have.
+            InvalidInput: An HMA cannot have this period.
         """
         warm_up(period)
         generation = self._connections.connection(user_id).generation
         key = (user_id, generation, symbol, resolution, period, rule)
-        kept = self._kept.get(key)
-        if kept is not None and self._connections.connection(user_id).has_session:
-            return kept
+        cached = self._cache.get(key)
+        if cached is not None and self._connections.connection(user_id).has_session:
+            return cached
         chart = await self._flights.run(key, lambda: self._fetch(user_id, symbol, resolution, period, rule))
         if chart.outcome is Outcome.OK:
-            self._kept.put(key, chart)
+            self._cache.put(key, chart)
         return chart
 
     async def _fetch(
@@ -109,7 +109,7 @@ def _draw(answer: CandlesAnswer, series: WatchSeries, next_close_at: datetime) -
 
 
 def _line(series: WatchSeries) -> HmaLine | None:
-    """Find the line through two of its points."""
+    # The average is affine in the price, so two points define it.
     low, high = series.preview(_LOW), series.preview(_HIGH)
     if low is None or high is None:
         return None

@@ -1,9 +1,4 @@
-"""HMAService: the present Hull Moving Average of an instrument for one account, on closed candles, or the reason why there is none.
-
-The value that the forming candle would give is a preview: it is asked for by itself and never becomes a reading or a signal.
-
-The average itself is ``domain/hma.py``; what monitoring does with it, ``monitoring/``.
-"""
+"""The current Hull Moving Average of an instrument for one account, over closed candles."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,12 +16,13 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import HullMovingAverage, warm_up
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
+from hullwatch.services.market.failure_log import FailureLog
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 
 SPARE = 1.5
-"""How many times the candles that are needed are asked for: illiquid instruments skip some."""
-MOST_READINGS = 10_000
+"""Factor on the candles that are fetched: illiquid instruments skip some."""
+MAX_READINGS = 10_000
 """About 4 kB each at period 55."""
 PROVISIONAL_FOR = timedelta(seconds=2)
 """How long a reading is cached that may still change: a candle closed less than this ago or is missing.
@@ -36,7 +32,7 @@ Longer than `CANDLE_READ_DELAY`: a reading is given for minutes afterwards, so a
 
 
 class HmaStatus(StrEnum):
-    """What a reading is."""
+    """Whether there is a value, and if not, why."""
 
     ACTIVE = "ACTIVE"
     DISCONNECTED = "DISCONNECTED"
@@ -54,11 +50,11 @@ class HmaReading:
     period: int
     resolution: Resolution
     candles: int
-    """Closed candles that went into it."""
+    """Closed candles that were used."""
     missing: int
-    """Closed candles still missing for a first value."""
+    """Closed candles missing before the first value."""
     last_update: datetime | None
-    """When the last of these candles closed."""
+    """When the last candle closed."""
     reason: str | None
 
 
@@ -66,30 +62,31 @@ _Key = tuple[str, int, Symbol, Resolution, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Cached:
     until: datetime
-    """The reading is good before this moment."""
+    """When the reading has to be fetched again."""
     reading: HmaReading
     average: HullMovingAverage | None = None
 
 
 class HMAService:
-    """Readings for whoever asks; a reading is kept until the next candle closes, a failure not at all."""
+    """Reads averages. A reading is cached until the next candle closes; a failure is not cached."""
 
     def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
         self._connections = connections
         self._market = market
         self._calendar = context.calendar
         self._clock = context.clock
-        self._kept: TtlCache[_Key, _Kept] = TtlCache(
-            context.clock, ttl_s=24 * 3600.0, max_entries=MOST_READINGS
+        self._cache: TtlCache[_Key, _Cached] = TtlCache(
+            context.clock, ttl_s=24 * 3600.0, max_entries=MAX_READINGS
         )
+        self._failures = FailureLog("HMAService", failed="average.unavailable", recovered="average.available")
 
     async def hma(self, user_id: str, symbol: Symbol, *, period: int, resolution: Resolution) -> HmaReading:
-        """Return the account's present reading.
+        """Return the account's current reading.
 
         Raises:
-            InvalidInput: The period is not one an HMA can have.
+            InvalidInput: An HMA cannot have this period.
         """
         return (await self._current(user_id, symbol, period, resolution)).reading
 
@@ -99,10 +96,10 @@ class HMAService:
         """Return the average, INR, that the forming candle would give if it closed at the last traded price.
 
         Returns:
-            `None` where there is no reading, no price, or no session is under way and so nothing is forming.
+            `None` without a reading or a price, and outside trading hours, when no candle is forming.
 
         Raises:
-            InvalidInput: The period is not one an HMA can have.
+            InvalidInput: An HMA cannot have this period.
         """
         current = await self._current(user_id, symbol, period, resolution)
         is_forming = self._calendar.for_symbol(symbol).session_at(self._clock.now()) is not None
@@ -112,27 +109,48 @@ class HMAService:
         price = answer.quotes[0].ltp if answer.quotes else None
         return current.average.preview(price) if price is not None and 0 < price <= MAX_PRICE else None
 
-    async def _current(self, user_id: str, symbol: Symbol, period: int, resolution: Resolution) -> _Kept:
+    async def _current(self, user_id: str, symbol: Symbol, period: int, resolution: Resolution) -> _Cached:
+        current = await self._cached_or_fetched(user_id, symbol, period, resolution)
+        self._log_changes(user_id, current.reading)
+        return current
+
+    def _log_changes(self, user_id: str, reading: HmaReading) -> None:
+        key = (user_id, reading.symbol, reading.resolution, reading.period)
+        fields = {
+            "user_id": user_id,
+            "symbol": reading.symbol.text,
+            "resolution": reading.resolution.code,
+            "period": reading.period,
+            "incident_id": self._connections.connection(user_id).incident_id,
+        }
+        if reading.status is HmaStatus.ACTIVE:
+            self._failures.record_success(key, **fields)
+        else:
+            self._failures.record_failure(key, reading.status.value.lower(), **fields)
+
+    async def _cached_or_fetched(
+        self, user_id: str, symbol: Symbol, period: int, resolution: Resolution
+    ) -> _Cached:
         needed = warm_up(period)
         now, connection = self._clock.now(), self._connections.connection(user_id)
         if not connection.has_session:
-            reason = "No Fyers session: log in to Fyers again."
-            return _Kept(now, _nothing(symbol, period, resolution, HmaStatus.DISCONNECTED, reason))
+            reason = "You are not logged in to Fyers. Log in again."
+            return _Cached(now, _without_value(symbol, period, resolution, HmaStatus.DISCONNECTED, reason))
         key = (user_id, connection.generation, symbol, resolution, period)
-        kept = self._kept.get(key)
-        if kept is not None and now < kept.until:
-            return kept
+        cached = self._cache.get(key)
+        if cached is not None and now < cached.until:
+            return cached
         start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar.for_symbol(symbol))
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
-            return _Kept(now, _unanswered(symbol, period, resolution, answer.outcome))
+            return _Cached(now, _failed(symbol, period, resolution, answer.outcome))
         reading, average = self._read(symbol, period, resolution, answer)
-        current = _Kept(self._good_until(reading, now), reading, average)
-        self._kept.put(key, current)
+        current = _Cached(self._valid_until(reading, now), reading, average)
+        self._cache.put(key, current)
         return current
 
-    def _good_until(self, reading: HmaReading, now: datetime) -> datetime:
-        """Return until when a reading is kept: the next close, or a moment if a candle is missing or has only just closed."""
+    def _valid_until(self, reading: HmaReading, now: datetime) -> datetime:
+        """Return the next close, or an earlier time if a candle is missing or has only just closed."""
         calendar = self._calendar.for_symbol(reading.symbol)
         newest = last_close_at_or_before(now, reading.resolution, calendar)
         is_complete = reading.last_update is not None and reading.last_update >= newest
@@ -157,30 +175,33 @@ class HMAService:
         return HmaReading(symbol, status, average.value, period, resolution, count, 0, last, None), average
 
 
-_UNANSWERED = {
-    Outcome.DISCONNECTED: (HmaStatus.DISCONNECTED, "The Fyers session ended: log in to Fyers again."),
-    Outcome.RATE_LIMITED: (HmaStatus.UNAVAILABLE, "Fyers asked us to wait; the value comes by itself."),
+_FAILURES = {
+    Outcome.DISCONNECTED: (HmaStatus.DISCONNECTED, "Your Fyers session has ended. Log in again."),
+    Outcome.RATE_LIMITED: (
+        HmaStatus.UNAVAILABLE,
+        "Fyers limits our calls at the moment. The value returns by itself.",
+    ),
     Outcome.UNAVAILABLE: (
         HmaStatus.UNAVAILABLE,
-        "Fyers cannot be asked at the moment; the value comes by itself.",
+        "Fyers is not available at the moment. The value returns by itself.",
     ),
     Outcome.BAD_REQUEST: (
         HmaStatus.UNAVAILABLE,
-        "Fyers does not know this symbol or does not keep this resolution.",
+        "Fyers refuses this symbol or this resolution. Check the symbol.",
     ),
     Outcome.NOT_PERMITTED: (
         HmaStatus.UNAVAILABLE,
-        "Your Fyers app lacks the permission to read market data.",
+        "Your Fyers app may not read market data. Change its permissions at Fyers.",
     ),
 }
 
 
-def _unanswered(symbol: Symbol, period: int, resolution: Resolution, outcome: Outcome) -> HmaReading:
-    status, reason = _UNANSWERED[outcome]
-    return _nothing(symbol, period, resolution, status, reason)
+def _failed(symbol: Symbol, period: int, resolution: Resolution, outcome: Outcome) -> HmaReading:
+    status, reason = _FAILURES[outcome]
+    return _without_value(symbol, period, resolution, status, reason)
 
 
-def _nothing(
+def _without_value(
     symbol: Symbol, period: int, resolution: Resolution, status: HmaStatus, reason: str
 ) -> HmaReading:
     return HmaReading(symbol, status, None, period, resolution, 0, warm_up(period), None, reason)

@@ -1,7 +1,7 @@
-"""MarketService: quotes, candles and market hours for one account at a time, through that account's own session.
+"""Quotes, candles and market hours for one account at a time, through that account's own session.
 
-It never raises for anything that Fyers does: the typed outcome stands beside an empty list. What it learns about the session it tells
-the connection; what failed it does not keep. Exchange data belongs to the account it was fetched with and is shared with no other.
+A failure of Fyers is a typed outcome beside an empty list; nothing is raised for it and it is not cached. Exchange data
+is never shared between accounts.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,38 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hullwatch.domain.failures import Answered, BrokerFailure, BrokerResult, Outcome
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerFailure,
+    BrokerResult,
+    LoginRefused,
+    Outcome,
+    RequestRefused,
+)
 from hullwatch.domain.market.calendar import MarketStatus
 from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market.quotes import Quote
-from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.connection import Connection, Credential
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
+from hullwatch.services.market.failure_log import FailureLog
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.service import ConnectionService
 
 QUOTE_FRESH_S = 1.0
-"""Within this time a quote that the same account fetched is given again."""
-MOST_QUOTES_KEPT = 50_000
+"""How long a quote is cached for the account that fetched it."""
+MAX_CACHED_QUOTES = 50_000
 INSTRUMENTS_FRESH_S = 6 * 3600.0
 _MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class QuotesAnswer:
-    """Quotes of one account; `quotes` is empty unless `outcome` is ok, and a symbol that Fyers cannot quote is absent.
+    """Quotes of one account; empty unless `outcome` is ok. A symbol that Fyers cannot quote is absent.
 
-    Where Fyers can quote none of the symbols the outcome is *no data*.
+    The outcome is *no data* if Fyers can quote none of the symbols.
     """
 
     outcome: Outcome
@@ -53,14 +61,14 @@ class CandlesAnswer:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentsAnswer:
-    """Instruments that fit a search, best first."""
+    """Instruments that match a search, best first."""
 
     outcome: Outcome
     instruments: tuple[Instrument, ...]
 
 
 class MarketService:
-    """What the market says, told to whoever may hear it."""
+    """Fetches market data with the credential of the account that receives it."""
 
     def __init__(self, context: Context, *, connections: ConnectionService, broker: BrokerPort) -> None:
         self._connections = connections
@@ -68,16 +76,22 @@ class MarketService:
         self._calendar = context.calendar
         self._clock = context.clock
         self._quotes: TtlCache[tuple[str, int, Symbol], Quote] = TtlCache(
-            context.clock, ttl_s=QUOTE_FRESH_S, max_entries=MOST_QUOTES_KEPT
+            context.clock, ttl_s=QUOTE_FRESH_S, max_entries=MAX_CACHED_QUOTES
         )
         self._instruments: TtlCache[str, tuple[Instrument, ...]] = TtlCache(
             context.clock, ttl_s=INSTRUMENTS_FRESH_S, max_entries=1
         )
         self._instrument_flights: SingleFlight[str, BrokerResult[tuple[Instrument, ...]]] = SingleFlight()
+        self._token_failures = FailureLog(
+            "MarketService", failed="access_token.refused", recovered="access_token.accepted"
+        )
+        self._symbol_failures = FailureLog(
+            "MarketService", failed="symbol.refused", recovered="symbol.accepted"
+        )
         self._log = structlog.get_logger(component="MarketService")
 
     def market_status(self, segment: Segment = Segment.CASH) -> MarketStatus:
-        """Return whether a segment of the exchange trades now, from its calendar."""
+        """Return whether a segment trades now, from its calendar."""
         return self._calendar.of(segment).status(self._clock.now())
 
     async def quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
@@ -104,10 +118,9 @@ class MarketService:
             credential = self._connections.credential(user_id)
             if credential is None:
                 return self._without_session(user_id)
-            result = await self._broker.quotes(
-                credential, symbols[start : start + self._broker.quotes_per_call]
-            )
-            self._connections.record_result(credential, result)
+            batch = symbols[start : start + self._broker.quotes_per_call]
+            result = await self._broker.quotes(credential, batch)
+            self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
             if not isinstance(result, Answered):
                 return QuotesAnswer(self._outcome(user_id, result), (), self._connections.connection(user_id))
             quotes.extend(result.value)
@@ -118,11 +131,11 @@ class MarketService:
     async def candles(
         self, user_id: str, symbol: Symbol, resolution: Resolution, *, start: datetime, end: datetime
     ) -> CandlesAnswer:
-        """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit asks for.
+        """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit requires.
 
-        A candle counts as closed if it was closed before it was asked for: what came just before the close lacks the last trades.
+        A candle counts as closed if it closed before the request, since an earlier answer may lack its last trades.
         """
-        asked_at = self._clock.now()
+        requested_at = self._clock.now()
         rows: list[Candle] = []
         span = self._broker.history_span(resolution)
         while start <= end:
@@ -131,18 +144,18 @@ class MarketService:
             if credential is None:
                 return self._no_candles(user_id, self._outcome_without_session(user_id))
             result = await self._broker.candles(credential, symbol, resolution, start=start, end=until)
-            self._connections.record_result(credential, result)
+            self._record_result(credential, result, symbol, resolution)
             if not isinstance(result, Answered):
                 return self._no_candles(user_id, self._outcome(user_id, result))
             rows.extend(self._usable(symbol, result.value))
             start = until + _MOMENT
         calendar = self._calendar.for_symbol(symbol)
-        closed, forming = split_closed(arrange_candles(rows).candles, resolution, asked_at, calendar)
+        closed, forming = split_closed(arrange_candles(rows).candles, resolution, requested_at, calendar)
         outcome = Outcome.OK if closed or forming else Outcome.NO_DATA
         return CandlesAnswer(outcome, closed, forming, self._connections.connection(user_id))
 
     def _usable(self, symbol: Symbol, arranged: Arranged) -> list[Candle]:
-        """Return the candles whose closes are prices: whatever an adapter lets through, NaN and zero never become an average."""
+        # Checked here too: NaN or zero from any adapter would spoil an average for good.
         usable = [candle for candle in arranged.candles if 0 < candle.close <= MAX_PRICE]
         defective = len(arranged.defects) + len(arranged.candles) - len(usable)
         if defective:
@@ -150,7 +163,7 @@ class MarketService:
         return usable
 
     async def search_instruments(self, query: str, limit: int = 20) -> InstrumentsAnswer:
-        """Search the public symbol masters, which are fetched at most every six hours."""
+        """Search the public symbol masters, which are cached for six hours."""
         instruments = self._instruments.get("all")
         if instruments is None:
             result = await self._instrument_flights.run("all", self._broker.instruments)
@@ -160,6 +173,37 @@ class MarketService:
             self._instruments.put("all", instruments)
         found = search_instruments(instruments, query, limit)
         return InstrumentsAnswer(Outcome.OK if found else Outcome.NO_DATA, tuple(found))
+
+    def _record_result(
+        self,
+        credential: Credential,
+        result: BrokerResult[object],
+        symbol: Symbol | None,
+        resolution: Resolution | None = None,
+    ) -> None:
+        """Report a result to the connection, and log refusals of the token and of the symbol."""
+        user_id = credential.user_id
+        connection = self._connections.connection(user_id)
+        self._connections.record_result(credential, result)
+        if credential.generation != connection.generation:
+            return  # the answer to an older token
+        name = None if symbol is None else symbol.text
+        fields = {"user_id": user_id, "symbol": name, "incident_id": connection.incident_id}
+        if isinstance(result, LoginRefused):
+            # One cause for all codes: each part of Fyers refuses the same token with its own.
+            self._token_failures.record_failure(
+                user_id, "refused", code=result.code, path=result.path, **fields
+            )
+        elif isinstance(result, Answered):
+            self._token_failures.record_success(user_id, **fields)
+        if symbol is None:
+            return
+        key = (user_id, symbol, resolution)
+        fields["resolution"] = None if resolution is None else resolution.code
+        if isinstance(result, RequestRefused):
+            self._symbol_failures.record_failure(key, f"code_{result.code}", **fields)
+        elif isinstance(result, Answered):
+            self._symbol_failures.record_success(key, **fields)
 
     def _with_quotes(self, user_id: str, quotes: list[Quote]) -> QuotesAnswer:
         outcome = Outcome.OK if quotes else Outcome.NO_DATA
@@ -172,7 +216,7 @@ class MarketService:
         return CandlesAnswer(outcome, (), None, self._connections.connection(user_id))
 
     def _outcome_without_session(self, user_id: str) -> Outcome:
-        """No session is *disconnected*; a session that is being looked at a second time is only *unavailable*."""
+        # A session under verification is only unavailable.
         has_session = self._connections.connection(user_id).has_session
         return Outcome.UNAVAILABLE if has_session else Outcome.DISCONNECTED
 
