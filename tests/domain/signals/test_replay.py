@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.market.calendar import IST, MarketCalendar, nse_calendar
+from hullwatch.domain.market.calendar import IST, MarketCalendar, nse_calendar, trading_session
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import hull_moving_average, warm_up
@@ -180,13 +180,14 @@ def test_notes_say_what_does_not_fit():
 
     assert few == ("6 more candles are needed before the first average.",)
     assert fine == ("Most candles are 5 minutes apart, less than resolution 60 has.",)
-    assert night == ("75 candles lie outside the exchange's trading sessions.",)
+    assert night == ("75 candles are outside the exchange's trading sessions.",)
 
 
 def test_another_calendar_can_be_given():
     """Days that NSE does not trade are in order on a calendar that trades them."""
     sunday = [Candle(c.opened_at + timedelta(days=2), c.open, c.high, c.low, c.close, 1) for c in wave(60)]
-    calendar = MarketCalendar.from_days([date(2026, 11, 22)])
+    day = date(2026, 11, 22)
+    calendar = MarketCalendar().with_sessions(day, trading_session(day))
 
     assert replay(sunday, SBIN, 9, FIVE, calendar=calendar).notes == ()
     assert replay(sunday, SBIN, 9, FIVE).notes != ()

@@ -211,28 +211,24 @@ class Instrument:
         return self.symbol.is_index
 
     def search_rank(self, query: str) -> tuple[int, int, int, str] | None:
-        """Return how well `query` fits, smaller is better, or `None` if it does not fit at all.
+        """Return how well `query`, in capitals, matches; smaller is better and `None` means no match.
 
-        The order: the very symbol or ISIN; the name without its series; a name that begins so; a word of the description
-        that begins so; a name that contains it; a description that contains it. Cash comes before derivatives, short
-        names before long ones.
+        The order is: symbol or ISIN; name without its series; start of the name; start of a word of the description; part
+        of the name; part of the description. Cash comes before derivatives, and short names before long ones.
         """
-        return self._rank(query.strip().upper())
-
-    def _rank(self, wanted: str) -> tuple[int, int, int, str] | None:
         text, described = self.symbol.text, self.description.upper()
-        if not wanted or not (wanted in text or wanted in described or wanted == self.isin):
+        if not query or not (query in text or query in described or query == self.isin):
             return None
         name = self.symbol.name
-        if wanted in {text, name, self.isin}:
+        if query in {text, name, self.isin}:
             fit = 0
-        elif name.rpartition("-")[0] == wanted:
+        elif name.rpartition("-")[0] == query:
             fit = 1
-        elif name.startswith(wanted) or text.startswith(wanted):
+        elif name.startswith(query) or text.startswith(query):
             fit = 2
-        elif described.startswith(wanted) or f" {wanted}" in described:
+        elif described.startswith(query) or f" {query}" in described:
             fit = 3
-        elif wanted in name:
+        elif query in name:
             fit = 4
         else:
             fit = 5
@@ -245,6 +241,6 @@ def search_instruments(instruments: Iterable[Instrument], query: str, limit: int
     One pass over all instruments, about a tenth of a second for the 100,000 rows of all masters: call it in a thread or
     on a part of the list.
     """
-    wanted = query.strip().upper()[:MAX_SYMBOL_LENGTH]
-    ranked = ((rank, item) for item in instruments if (rank := item._rank(wanted)) is not None)  # noqa: SLF001 - same module
+    query = query.strip().upper()[:MAX_SYMBOL_LENGTH]
+    ranked = ((rank, item) for item in instruments if (rank := item.search_rank(query)) is not None)
     return [item for _, item in heapq.nsmallest(limit, ranked, key=lambda pair: pair[0])]

@@ -1,19 +1,17 @@
-"""Which trading minutes were watched and which were blind, from the lines of the audit trail.
+"""Which trading minutes were monitored and which were blind, computed from the audit trail to the cycle.
 
-What counts, for one account and to the cycle:
+- Time between the ends of two consecutive good cycles is *watched*.
+- A *blind stretch* begins at the end of the last good cycle, at the market open, or at a known disconnect time,
+  whichever is latest. It ends at the end of the next good cycle. Its reason is that of the cycles in it; where the
+  reason changes, one stretch ends and the next begins.
+- A cycle is *missed* when it was due and had not begun a whole interval later. The time between the two good cycles
+  around it is blind.
+- After a crash, blindness begins at the last heartbeat (`HEARTBEAT_EVERY`). Everything up to it is stored. The error is
+  less than one usual cycle, or three if a cycle was hanging at the crash.
+- Time in which monitoring was not wanted, the watchlist was empty or nothing is known is neither.
 
-- Time that lies between the ends of two good cycles, one after the other, is *watched*.
-- A *blind stretch* begins where the last good cycle ended, or where the trading session opened if that came later, or where the login session
-  ended if that moment is known and came later still: its known end, a sign-out. It ends where the first good cycle after it ends. Its reason is
-  what the cycles in it said; where that changes, one stretch ends and the next begins at the end of the cycle that said so.
-- A cycle falls out when one that was due had not begun a whole interval later. The time between the two good cycles around it is blind, though
-  both were good.
-- A server that was killed leaves its last sign of life (`HEARTBEAT_EVERY`). All that happened up to there is stored, so blindness begins there: less
-  than one usual cycle from where it really began, or three if a cycle was hanging just then. Nothing is written for a cycle that is like the one
-  before it, however many accounts there are.
-- Time in which monitoring was not wanted, in which nothing was on the watchlist, or of which nothing is known, is neither.
-
-The newest moments, in which the next cycle has not ended yet, count as what the last one said.
+Nothing is stored for a cycle with the same status as the one before it. The newest moments, before the next cycle has
+ended, count as the last status.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,50 +27,50 @@ from hullwatch.domain.sessions.connection import Connection, DisconnectReason
 from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Signal
 
 HEARTBEAT_EVERY: Final = timedelta(seconds=5)
-"""How often a running server leaves a sign of life: one stored moment, overwritten."""
+"""How often a running server stores its heartbeat: one moment, overwritten."""
 MAX_HEARTBEAT_GAP: Final = timedelta(seconds=60)
-"""A process that is silent for longer stood still, with its machine perhaps; a shorter silence shows in each account's cycles alone."""
+"""After a longer gap the process counts as suspended; a shorter one shows in each account's cycles."""
 
 STATUS_KIND: Final = "monitoring.status"
 STARTED_KIND: Final = "server.started"
 RESUMED_KIND: Final = "server.resumed"
 STOPPED_KIND: Final = "server.stopped"
 SINCE: Final = "since"
-"""Evidence of a line: from when on it counts, where that is before it was written."""
+"""Evidence key: when the state began, if that is before the entry was written."""
 GAP_BEGAN_AT: Final = "blindSince"
-"""Evidence of a line: where the blind stretch began that it continues."""
+"""Evidence key: when the blind stretch began that the state continues."""
 
 
 class BlindReason(StrEnum):
-    """Why an account that wanted to be watched was not."""
+    """Why an account was not monitored although its user wanted it."""
 
     STARTING = "starting"
     """The first cycle after a start had not ended."""
     NO_SESSION = "no_session"
     """There was no login session with Fyers."""
     CHECKING_LOGIN = "checking_login"
-    """Fyers had refused once and was asked a second time."""
+    """Fyers had refused the session, and verification was under way."""
     FYERS_UNAVAILABLE = "fyers_unavailable"
-    """Fyers did not answer usefully, or refused many sessions at once."""
+    """Fyers was unavailable, or refused many sessions at once."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""
     SERVER_DOWN = "server_down"
-    """Hullwatch itself did not run."""
+    """The server did not run."""
     SERVER_BUSY = "server_busy"
-    """Hullwatch ran, but began a cycle so late that others fell out."""
+    """The server began a cycle so late that others were missed."""
     SLOW_CYCLE = "slow_cycle"
-    """A cycle took so long that others fell out."""
+    """A cycle took so long that others were missed."""
 
 
 MISSED_CYCLE_REASONS: Final = frozenset({BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE})
 _WANTED: Final = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED})
 State = WatchStatus | BlindReason
-"""What a line of the trail says: a status, or why cycles fell out between good ones."""
+"""What an audit entry records: a status, or why cycles between good ones were missed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """From this moment on monitoring did this for the account."""
+    """The account's state from this moment on."""
 
     at: datetime
     state: State
@@ -80,7 +78,7 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class BlindStretch:
-    """A stretch of trading time in which the account was not watched although it wanted to be."""
+    """Trading time in which the account was not monitored although its user wanted it."""
 
     began_at: datetime
     ended_at: datetime
@@ -88,7 +86,7 @@ class BlindStretch:
 
     @property
     def length(self) -> timedelta:
-        """How long it was."""
+        """Duration of the stretch."""
         return self.ended_at - self.began_at
 
 
@@ -107,27 +105,27 @@ class Coverage:
 
     @property
     def watched(self) -> timedelta:
-        """The length of all that was watched."""
+        """Total watched time."""
         return sum((end - start for start, end in self.watched_spans), timedelta())
 
     @property
     def blind(self) -> timedelta:
-        """The length of all stretches."""
+        """Total blind time."""
         return sum((stretch.length for stretch in self.stretches), timedelta())
 
     @property
     def watched_minutes(self) -> float:
-        """Minutes that were watched."""
+        """Total watched time in minutes."""
         return minutes(self.watched)
 
     @property
     def blind_minutes(self) -> float:
-        """Minutes that were not, although that was wanted."""
+        """Total blind time in minutes."""
         return minutes(self.blind)
 
     @property
     def percent(self) -> float | None:
-        """How much of the wanted time was watched; `None` where nothing was wanted. 100 only where nothing was missed."""
+        """Watched share of the wanted time; `None` if none was wanted, and 100 only if nothing was blind."""
         wanted = self.watched + self.blind
         if not wanted:
             return None
@@ -148,17 +146,17 @@ def minutes(duration: timedelta) -> float:
     return round(duration.total_seconds() / 60, 2)
 
 
-# ---------------------------------------------------------------- reading the trail
+# ---------------------------------------------------------------- reading audit entries
 
 
 def evidence_time(entry: AuditEntry, name: str) -> datetime | None:
-    """Return a moment that stands in a line's evidence."""
-    said = entry.evidence.get(name)
-    return datetime.fromisoformat(said) if isinstance(said, str) else None
+    """Return a moment from an entry's evidence."""
+    value = entry.evidence.get(name)
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
 def status_changes(entries: Iterable[AuditEntry]) -> list[StatusChange]:
-    """Read one account's status lines, oldest first; each counts from where it says, but never before the line before it."""
+    """Read one account's status entries, oldest first. A change never counts from before the previous one."""
     changes: list[StatusChange] = []
     for entry in entries:
         if entry.to_state is None:
@@ -171,18 +169,18 @@ def status_changes(entries: Iterable[AuditEntry]) -> list[StatusChange]:
 
 
 def parse_state(name: str) -> State:
-    """Return the state of a line; raises `ValueError` for a word that is none."""
+    """Return the state of this stored name; raises `ValueError` for an unknown one."""
     return BlindReason(name) if name in MISSED_CYCLE_REASONS else WatchStatus(name)
 
 
 def downtimes(entries: Iterable[AuditEntry]) -> list[tuple[datetime, datetime]]:
-    """Return when the server did not run, from the lines about its starts and resumptions, oldest first."""
+    """Return when the server did not run, from its start and resume entries, oldest first."""
     down = ((evidence_time(entry, SINCE), entry.at) for entry in entries)
     return [(since, at) for since, at in down if since is not None and since < at]
 
 
 def known_disconnect_time(connection: Connection) -> datetime | None:
-    """Return when a session ended, if that is known to the moment: at its own end, or by somebody's hand; a refusal only shows that it has ended."""
+    """Return when a session ended if that is known exactly: at its expiry, or by a person. A refusal only shows that it has ended."""
     if connection.has_session or connection.last_disconnect_at is None:
         return None
     match connection.reason:
@@ -198,24 +196,24 @@ def known_disconnect_time(connection: Connection) -> datetime | None:
 def late_signals_by_stretch(
     late: Iterable[Signal], stretches: Sequence[BlindStretch]
 ) -> tuple[list[list[Signal]], list[Signal]]:
-    """Share late signals out: for each stretch those on candles that it kept from being read in time, and those that no stretch explains.
+    """Group late signals by the stretch that caused the delay; return the groups, and the signals without a cause.
 
-    Each signal is in exactly one part. A candle that closed where two stretches meet belongs to the earlier one; one that closed just before a
-    stretch, and could be read only in it, belongs to that, as `Gap.contains` in `services/monitoring/feeds.py` decides.
+    A candle that closed where two stretches meet belongs to the earlier one. One that closed just before a stretch and
+    could be read only in it belongs to that stretch, as in `Gap.contains`.
     """
     parts: list[list[Signal]] = [[] for _ in stretches]
     rest: list[Signal] = []
     for signal in late:
         closed_at = signal.candle_closed_at
-        place = next(
+        index = next(
             (
-                place
-                for place, stretch in enumerate(stretches)
+                index
+                for index, stretch in enumerate(stretches)
                 if stretch.began_at < closed_at + CANDLE_READ_DELAY and closed_at <= stretch.ended_at
             ),
             None,
         )
-        (rest if place is None else parts[place]).append(signal)
+        (rest if index is None else parts[index]).append(signal)
     return parts, rest
 
 
@@ -230,13 +228,13 @@ def coverage(
     *,
     until: datetime,
 ) -> Coverage:
-    """Add up a day's trading sessions up to `until`.
+    """Compute a day's coverage up to `until`.
 
     Args:
         day: The exchange day, in IST.
         sessions: Its trading sessions, in order.
         changes: The account's status changes, oldest first, the last one before the day included.
-        down: When the server did not run, in order; counts before any status, except that nothing was wanted.
+        down: When the server did not run, in order. It overrides every status except *not wanted*.
         until: The present, or the day's end.
     """
     stretches: list[BlindStretch] = []
@@ -245,8 +243,8 @@ def coverage(
     for session in sessions:
         opens_at, closes_at = session.opens_at, min(session.closes_at, until)
         in_session += max(timedelta(), closes_at - opens_at)
-        for place, change in enumerate(changes):
-            next_at = changes[place + 1].at if place + 1 < len(changes) else closes_at
+        for index, change in enumerate(changes):
+            next_at = changes[index + 1].at if index + 1 < len(changes) else closes_at
             began, ended = max(change.at, opens_at), min(next_at, closes_at)
             if began >= ended or not (change.state in _WANTED or is_blind(change.state)):
                 continue
@@ -262,12 +260,12 @@ def coverage(
 
 
 def is_blind(state: State) -> bool:
-    """Whether trading time that passes in this state is missed."""
+    """Whether trading time in this state is blind."""
     return isinstance(state, BlindReason) or state.is_blind
 
 
 def _cut(began: datetime, ended: datetime, spans: Spans) -> Iterator[tuple[datetime, datetime, bool]]:
-    """Cut a stretch where spans begin and end: pieces in order, each with whether it lies in a span."""
+    """Cut a stretch at the edges of the spans; yield the pieces in order, each with whether a span contains it."""
     at = began
     for start, end in spans:
         start, end = max(start, at), min(end, ended)  # noqa: PLW2901 - clipped

@@ -1,36 +1,36 @@
-"""Whether monitoring lives: a few counts of its cycles, the rule that reads them, and what became of telling somebody outside."""
+"""Whether monitoring is healthy, and the result of a ping that reports it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 MAX_STALL = timedelta(seconds=90)
-"""The loop that starts cycles turns every 30 seconds at the latest; three of that without a turn is no life."""
+"""The loop that starts cycles runs at least every 30 seconds; three missed passes mean that it has stalled."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoringHealth:
-    """What monitoring did lately."""
+    """Counts of recent cycles over all accounts."""
 
     stalled_for: timedelta
-    """Since the loop that starts cycles last turned."""
+    """Time since the loop that starts cycles last ran."""
     is_trading: bool
-    """Whether a session has been under way for long enough that everybody's first cycle should be through."""
+    """Whether the market has been open long enough for the first cycle of every account."""
     wanted: int
     """Accounts that want monitoring and have a watchlist."""
     expected: int
-    """Of these, accounts that should be watched now: they have a session with Fyers, or lost it since the market opened."""
+    """Of these, accounts with a broker session, or that lost it since the market open."""
     completed: int
-    """Of these, accounts whose latest cycle ended in time, left them watched, and left nothing to be stored."""
+    """Of these, accounts whose latest cycle ended in time, was good and has been stored."""
     overdue: int
-    """Of these, accounts that were being watched and whose next cycle has not ended in time."""
+    """Of these, monitored accounts whose next cycle has not ended in time."""
 
 
 def is_healthy(health: MonitoringHealth) -> bool:
-    """Tell whether monitoring really works.
+    """Return whether monitoring works.
 
-    In trading hours cycles have to complete, for more than half of the accounts that should be watched, and for one at least if anybody wants
-    to be; and not one may be overdue, since a cycle has a deadline and one that outlasts it is hullwatch's own fault. Where nothing is due (outside
-    trading hours, or when nobody wants to be watched) the loop has to turn, so that nights and holidays raise no alarm, and a dead server does.
+    In trading hours the cycles of more than half of the expected accounts have to complete, and of at least one if any is
+    wanted. None may be overdue, since a cycle has a deadline. At other times only the loop has to run, so that nights
+    and holidays raise no alarm.
     """
     if health.stalled_for > MAX_STALL:
         return False
@@ -41,12 +41,12 @@ def is_healthy(health: MonitoringHealth) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PingAccepted:
-    """The other side has taken a ping."""
+    """The receiver accepted a ping."""
 
 
 @dataclass(frozen=True, slots=True)
 class PingFailed:
-    """A ping did not arrive, or was refused."""
+    """A ping did not arrive or was refused."""
 
     cause: str
     """A short stable word: ``timeout``, ``connection``, ``http_404``, …; never the address."""

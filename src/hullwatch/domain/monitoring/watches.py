@@ -1,4 +1,4 @@
-"""What a user wants watched, and whether watching is wanted at all. What a candle means is in ``signals.py``."""
+"""Watchlists, whether monitoring is wanted, and its status."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +23,12 @@ class Watch:
     rule: Rule
     created_at: datetime
     evaluated_through: datetime
-    """Candles that closed at or before this moment have been judged; only later ones can give a signal."""
+    """Candles that closed up to this moment have been evaluated; only later ones can give a signal."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoringWish:
-    """Whether a user wants monitoring; survives restarts unchanged, whatever happens to sessions."""
+    """Whether a user wants monitoring; neither restarts nor lost sessions change it."""
 
     user_id: str
     is_wanted: bool
@@ -36,35 +36,35 @@ class MonitoringWish:
 
 
 class WatchStatus(StrEnum):
-    """What monitoring does for an account at this moment."""
+    """What monitoring does for an account now."""
 
     WATCHING = "watching"
     """Cycles complete."""
     STARTING = "starting"
-    """Wanted; the first cycle has not completed yet."""
+    """Wanted, but the first cycle has not completed yet."""
     MARKET_CLOSED = "market_closed"
-    """Wanted and ready; there is no trading session now."""
+    """Wanted and ready, but the market is closed."""
     NOT_WANTED = "not_wanted"
     """The user has not started monitoring or has stopped it."""
     NO_WATCHES = "no_watches"
     """Wanted, but the watchlist is empty."""
     NO_SESSION = "no_session"
-    """Wanted, but no login session with Fyers exists: blind until the user logs in."""
+    """Wanted, but there is no broker session: blind until the user logs in."""
     CHECKING_LOGIN = "checking_login"
-    """Fyers refused once and is being asked a second time: blind for a moment."""
+    """Fyers refused the session and verification is under way: blind for a moment."""
     FYERS_UNAVAILABLE = "fyers_unavailable"
-    """Fyers does not answer usefully: blind through no fault of the user."""
+    """Fyers is unavailable or refuses many accounts: blind through no fault of the user."""
     RATE_LIMITED = "rate_limited"
-    """Fyers asked us to wait: blind until the wait is over."""
+    """Fyers limits our calls: blind until the wait is over."""
 
     @property
     def is_good(self) -> bool:
-        """Whether a cycle that ends so has done what it was for."""
+        """Whether a cycle with this result succeeded."""
         return self in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED)
 
     @property
     def is_blind(self) -> bool:
-        """Whether trading minutes that pass in this status are missed, for now."""
+        """Whether trading minutes in this status are missed."""
         return self in _BLIND
 
 

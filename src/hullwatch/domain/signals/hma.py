@@ -1,16 +1,16 @@
-"""The Hull Moving Average, exact: one value at a time, for a whole list, and for the candle that is still forming.
+"""The Hull Moving Average, exact: one value at a time, for a whole list, and for the forming candle.
 
 HMA(n) = WMA(⌊√n⌋) of 2·WMA(⌊n/2⌋) - WMA(n), where WMA(m) weighs the newest close m, the one before m-1, down to 1 (Alan
 Hull, "Hull Moving Average", 2005). Half period and root are rounded down, as Hull, TradingView and TA-Lib do; programs that
-round them otherwise show other numbers. What a crossing means is in `signals`.
+round them otherwise show other numbers.
 
-Prices are decimals, so closes are kept as whole numbers of a small step (paise, unless the tick is finer). Every sum
-is then a whole number and the average a fraction with a fixed denominator: nothing is rounded until a value is handed out,
-the state cannot drift however many closes come in, and "the price equals its average" has a true answer. Both forms
-round the same fraction once, and so return the very same floats.
+Prices are decimals, so closes are kept as whole numbers of a small step: paise, or a finer tick. Every sum is a whole
+number and the average is a fraction with a fixed denominator. Nothing is rounded until a value is returned, so the state
+cannot drift, and a price can be compared with its average exactly. Both forms round the same fraction once, and so
+return the same floats.
 
-A price between two steps refines the step by powers of ten, for good: the arithmetic stays exact and becomes a little
-slower. A float is read as the shortest decimal that denotes it, which is what was written in the broker's answer.
+A price between two steps makes the step smaller by powers of ten, permanently; the arithmetic stays exact and becomes
+a little slower. A float is read as the shortest decimal that denotes it, which is what the broker's answer contains.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,14 +83,14 @@ def _checked_period(period: object) -> int:
 
 
 def _decimal(price: object) -> Decimal:
-    """Return the decimal that `price` denotes; raises `InvalidInput` for whatever is not a price."""
+    """Return the decimal that `price` denotes; raises `InvalidInput` if it is no price."""
     if isinstance(price, (int, float)) and not isinstance(price, bool) and 0 < price < _MAX_PRICE:
         return Decimal(price) if isinstance(price, int) else Decimal(float.__repr__(price))
     raise InvalidInput("A price has to be a finite number above 0.", field="close")
 
 
 def _places(value: Decimal) -> int:
-    """Return the digits behind the decimal point."""
+    """Return the number of decimals."""
     exponent = value.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
@@ -100,14 +100,14 @@ def _power_of_ten(places: int) -> int:
 
 
 def _steps(price: Decimal, scale: int) -> int | Fraction:
-    """Return `price` in steps of 1/`scale`; a fraction if it lies between two. Free of any decimal context."""
+    """Return `price` in steps of 1/`scale`, a fraction if it lies between two; independent of the decimal context."""
     numerator, denominator = price.as_integer_ratio()
     whole, rest = divmod(numerator * scale, denominator)
     return Fraction(numerator * scale, denominator) if rest else whole
 
 
 def _on_grid(price: object, scale: float) -> int:
-    """Return `price` in steps of 1/`scale` if two float operations prove that it stands on one, else 0."""
+    """Return `price` in steps of 1/`scale` if two float operations prove that it is a whole number of them, else 0."""
     if type(price) is float and 0.0 < (scaled := price * scale) < _MAX_EXACT:
         units = int(scaled + 0.5)
         if units / scale == price:
@@ -116,7 +116,7 @@ def _on_grid(price: object, scale: float) -> int:
 
 
 def _in_whole_steps(closes: Iterable[float]) -> tuple[list[int], int]:
-    """Return all closes in whole steps of one size, and how many such steps make a rupee."""
+    """Return all closes in whole steps of one size, and the number of steps in a rupee."""
     given = list(closes)
     in_paise = [_on_grid(close, 100.0) for close in given]
     if all(in_paise):
@@ -127,7 +127,7 @@ def _in_whole_steps(closes: Iterable[float]) -> tuple[list[int], int]:
 
 
 class HullMovingAverage:
-    """One HMA, fed with closed candles' closes one at a time; constant time each, about 3 kB at period 55.
+    """One HMA, updated with one close at a time in constant time; about 3 kB at period 55.
 
     Args:
         period: length in candles, 2 to 1000.
@@ -165,7 +165,7 @@ class HullMovingAverage:
     )
 
     count: int
-    """Closes taken in so far."""
+    """Number of closes so far."""
     value: float | None
     """The average after the last close, INR; `None` while warming up."""
 
@@ -192,12 +192,12 @@ class HullMovingAverage:
 
     @property
     def missing(self) -> int:
-        """Closes still missing before the first value."""
+        """Closes missing before the first value."""
         return max(0, self._warm_up - self.count)
 
     @property
     def exact(self) -> Fraction | None:
-        """The average as the fraction it is, INR; `None` while warming up."""
+        """The average as an exact fraction, INR; `None` while warming up."""
         return None if self.count < self._warm_up else Fraction(self._numerator, self._denominator)
 
     @property
@@ -206,13 +206,13 @@ class HullMovingAverage:
         return _sign(self._numerator - self._before) if self.count > self._warm_up else None
 
     def update(self, close: float) -> float | None:
-        """Take in the next closed candle's close and return the average, `None` while warming up.
+        """Add the next closed candle's close; return the average, `None` while warming up.
 
         Raises:
             InvalidInput: the close is no finite positive number; nothing has changed.
         """
         scale = self._fast_scale
-        # `_on_grid`, without the call: this is the hot path
+        # `_on_grid`, inlined: this is the hot path
         if (
             type(close) is not float
             or not 0.0 < (scaled := close * scale) < _MAX_EXACT
@@ -243,7 +243,7 @@ class HullMovingAverage:
         return value
 
     def preview(self, price: float) -> float | None:
-        """Return the value that `update` would return if the forming candle closed at `price`; changes nothing.
+        """Return the value of `update` if the forming candle closed at `price`; nothing is changed.
 
         Raises:
             InvalidInput: the price is no finite positive number.
@@ -260,35 +260,23 @@ class HullMovingAverage:
         steps = self._steps_of(price)
         return None if self.count < self._warm_up else _sign(steps * self._span - self._numerator)
 
-    def compare_preview(self, price: float) -> int | None:
-        """Return 1, 0 or -1: a forming candle at `price` is above, exactly on or below its own average.
-
-        Returns:
-            `None` while even the forming candle would not complete the warm-up.
-
-        Raises:
-            InvalidInput: the price is no finite positive number.
-        """
-        steps = self._steps_of(price)
-        return None if self.missing > 1 else _sign(steps * self._span - self._forming(steps))
-
     def _forming(self, steps: int | Fraction) -> int | Fraction:
         """Return the numerator with `steps` as the next close; it is affine in the price."""
         raw = self._raw + self._pull * steps - self._drag
         return self._numerator + self._root * raw - self._raw_sum
 
     def _steps_of(self, price: float) -> int | Fraction:
-        """Return `price` in steps of the grid, which stays as it is."""
+        """Return `price` in steps, without changing their size."""
         return _on_grid(price, self._fast_scale) or _steps(_decimal(price), self._scale)
 
     def _set_scale(self, scale: int) -> None:
-        """Take `scale` steps a rupee; where no float holds it exactly, 0.0 sends every price through decimals."""
+        """Use `scale` steps a rupee; if no float holds it exactly, 0.0 sends every price through decimals."""
         self._scale = scale
         self._fast_scale = float(scale) if scale <= _MAX_EXACT_SCALE else 0.0
         self._denominator = self._span * scale
 
     def _refine(self, close: Decimal) -> int:
-        """Return `close` in whole steps, after making the step so small that it fits."""
+        """Return `close` in whole steps, after making the step small enough."""
         scale = _power_of_ten(_places(close))
         if scale > self._scale:
             factor = scale // self._scale

@@ -1,7 +1,6 @@
-"""The signals that a file of candles would have given: reading its rows, and running the live series over them.
+"""Reads candles from CSV lines and finds the signals that they would have given live.
 
-Opening files, printing and plotting belong to the command line. A file is a list of lines here; candles in it count as
-closed, and nothing is resampled.
+Candles in a file count as closed, and nothing is resampled.
 """
 
 import csv
@@ -30,7 +29,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]
 
 @dataclass(frozen=True, slots=True)
 class RowRefused:
-    """A line of the file that gave no candle; the header is line 1."""
+    """A line of the file without a usable candle; the header is line 1."""
 
     line: int
     sentence: str
@@ -38,7 +37,7 @@ class RowRefused:
 
 @dataclass(frozen=True, slots=True)
 class CandleFile:
-    """What a file held: candles oldest first, each opening once, and the lines that are not among them."""
+    """The content of a file: candles oldest first, each opening once, and the refused lines."""
 
     candles: tuple[Candle, ...]
     refused: tuple[RowRefused, ...]
@@ -47,16 +46,16 @@ class CandleFile:
 def read_candle_file(lines: Iterable[str]) -> CandleFile:
     """Read CSV lines with the header ``timestamp,open,high,low,close,volume``.
 
-    A timestamp is ISO 8601 with an offset or whole epoch seconds, and marks the opening. Empty lines are skipped, lines out
-    of order sorted in; of lines with the same opening the last one counts and the others are refused.
+    A timestamp is the opening, as ISO 8601 with an offset or as whole epoch seconds. Empty lines are skipped and lines are
+    sorted. Of several lines with the same opening the last one counts and the others are refused.
 
     Raises:
-        InvalidInput: the header is missing, so that nobody can know what the columns mean.
+        InvalidInput: the header is missing.
     """
     numbered = enumerate(lines, start=1)
     _, header = next(numbered, (1, ""))
     if [name.strip().lower() for name in header.lstrip("\ufeff").split(",")] != HEADER.split(","):
-        raise InvalidInput(f"Line 1 has to be the header {HEADER}.", field="header")
+        raise InvalidInput(f"Line 1 must be the header {HEADER}.", field="header")
     kept: dict[datetime, tuple[int, Candle]] = {}
     refused: list[RowRefused] = []
     for number, line in numbered:
@@ -77,11 +76,11 @@ def read_candle_file(lines: Iterable[str]) -> CandleFile:
 def _superseded(earlier: Candle, later: Candle, number: int) -> str:
     if earlier == later:
         return f"Line {number} repeats this candle."
-    return f"Line {number} gives other numbers for this candle, and the last one counts."
+    return f"Line {number} has other numbers for this candle. The last line counts."
 
 
 def _read_line(line: str) -> Candle | str:
-    """Return the candle of one line, or a sentence saying why there is none."""
+    """Return the candle of one line, or a sentence that explains the refusal."""
     if len(line) > _MAX_LINE:
         return f"The line is longer than {_MAX_LINE} characters."
     try:
@@ -103,7 +102,7 @@ def _read_line(line: str) -> Candle | str:
 
 
 def _epoch(text: str) -> float | None:
-    """Return the moment as epoch seconds; a time without an offset is no moment."""
+    """Return the moment as epoch seconds; a time without an offset is refused."""
     if _EPOCH.fullmatch(text):
         return int(text)
     try:
@@ -115,7 +114,7 @@ def _epoch(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedSignal:
-    """A signal as the live watch would have found it, on nobody's behalf; prices in INR, moments aware, UTC."""
+    """A signal as a live watch would have found it; prices in INR, moments aware, UTC."""
 
     symbol: Symbol
     resolution: Resolution
@@ -146,7 +145,7 @@ class ReplayReport:
     rows: tuple[ReplayRow, ...]
     signals: tuple[ReplayedSignal, ...]
     notes: tuple[str, ...]
-    """Sentences about candles that look as if they were not what was asked for; the signals stand all the same."""
+    """Sentences about candles that do not match the request; the signals are given anyway."""
 
 
 def replay(
@@ -159,25 +158,26 @@ def replay(
     tick_size: Decimal | float = PAISA,
     calendar: MarketCalendar | None = None,
 ) -> ReplayReport:
-    """Run the live series of each rule over closed candles, oldest first; as live, one that is not newer than the last is passed over.
+    """Run the live series of each rule over closed candles, oldest first.
 
-    The calendar, NSE's unless given, decides in the symbol's segment when a candle closed.
+    As in live monitoring, a candle that is not newer than the last one is ignored. The calendar of the symbol's segment,
+    NSE's unless given, decides when a candle closed.
 
     Raises:
         InvalidInput: the period, the tick size or a close is unusable.
     """
-    known_days = (nse_calendar() if calendar is None else calendar).for_symbol(symbol)
-    watched = [WatchSeries(period, rule, tick_size) for rule in dict.fromkeys(rules)]
-    if not watched:
+    calendar_of_symbol = (nse_calendar() if calendar is None else calendar).for_symbol(symbol)
+    series_by_rule = [WatchSeries(period, rule, tick_size) for rule in dict.fromkeys(rules)]
+    if not series_by_rule:
         raise InvalidInput("A replay needs at least one rule.", field="rule")
     rows: list[ReplayRow] = []
     signals: list[ReplayedSignal] = []
     for candle in candles:
-        answers = [series.feed(candle) for series in watched]
+        answers = [series.feed(candle) for series in series_by_rule]
         if answers[0].status is not FeedStatus.ACCEPTED:
             continue
         rows.append(ReplayRow(candle, answers[0].hma))
-        for series, result in zip(watched, answers, strict=True):
+        for series, result in zip(series_by_rule, answers, strict=True):
             if result.direction is not None and result.hma is not None:
                 signals.append(
                     ReplayedSignal(
@@ -187,19 +187,21 @@ def replay(
                         series.rule,
                         result.direction,
                         candle.opened_at,
-                        closes_at(candle.opened_at, resolution, known_days),
+                        closes_at(candle.opened_at, resolution, calendar_of_symbol),
                         candle.close,
                         result.hma,
                     )
                 )
-    notes = _notes(tuple(row.candle for row in rows), resolution, known_days, watched[0].missing)
+    notes = _notes(
+        tuple(row.candle for row in rows), resolution, calendar_of_symbol, series_by_rule[0].missing
+    )
     return ReplayReport(symbol, resolution, period, tuple(rows), tuple(signals), notes)
 
 
 def _notes(
     candles: Sequence[Candle], resolution: Resolution, calendar: MarketCalendar, missing: int
 ) -> tuple[str, ...]:
-    """Say what about the candles does not fit the question."""
+    """Return sentences about candles that do not match the request."""
     notes: list[str] = []
     if missing:
         notes.append(f"{missing} more candles are needed before the first average.")
@@ -213,5 +215,5 @@ def _notes(
     else:
         outside = sum(not calendar.is_trading_day(ist_date(candle.opened_at)) for candle in candles)
     if outside:
-        notes.append(f"{outside} candles lie outside the exchange's trading sessions.")
+        notes.append(f"{outside} candles are outside the exchange's trading sessions.")
     return tuple(notes)

@@ -1,12 +1,10 @@
-"""When a closed candle is a signal: the two rules, and the series that applies one of them, live and in replay alike.
+"""The rules that make a closed candle a signal, and the series that applies one rule, live and in a replay.
 
-Both rules read exact numbers (see `hma`), so a close exactly on its average is a tie and not a coin toss. Whose watch it
-is, whether a notice goes out and what was sent before are decided in the services.
-
-Crossing, as TradingView's ``ta.crossover`` and ``ta.crossunder`` have it (Pine Script v5 reference): strictly above the
-average now, and at or below it at the candle before; mirrored for below. The first candle that has an average cannot
-cross anything. Turn: the average moves strictly up after it last moved down, or the other way round; candles on which
-it stands still keep the direction it had.
+Crossing is defined as TradingView's ``ta.crossover`` and ``ta.crossunder`` (Pine Script v5 reference): strictly above the
+average now, and at or below it at the candle before; mirrored for below. The first candle with an average gives no
+crossing. Turn: the average moves strictly up after it last moved down, or the other way round; a candle that leaves
+the average unchanged keeps the direction. All comparisons use exact numbers (see `hma`), so a close exactly on its
+average is a tie.
 """
 
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import PAISA, HullMovingAverage
 
 LATE_AFTER: Final = timedelta(seconds=60)
-"""A signal noticed longer than this after its candle closed is late: found when catching up, not as it happened."""
+"""A signal found longer than this after its candle closed is late."""
 
 CANDLE_READ_DELAY: Final = timedelta(seconds=1)
 """Wait between a candle's close and the call for it, so that its last trades are in it. Our assumption: Fyers states no delay.
@@ -30,7 +28,7 @@ Short, because a signal waits for it. `services/market/hma.py` keeps a reading p
 
 
 class Rule(StrEnum):
-    """What a watch wants to hear about."""
+    """What a watch looks for."""
 
     CROSS = "cross"
     """The close crossed its average."""
@@ -39,7 +37,7 @@ class Rule(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a signal points."""
+    """Direction of a signal."""
 
     UP = "up"
     DOWN = "down"
@@ -65,12 +63,12 @@ class Signal:
 
 
 def is_late(candle_closed_at: datetime, detected_at: datetime) -> bool:
-    """Tell whether a signal was noticed more than `LATE_AFTER` after its candle closed."""
+    """Return whether a signal was found more than `LATE_AFTER` after its candle closed."""
     return detected_at - candle_closed_at > LATE_AFTER
 
 
 class SignalDetector:
-    """Applies one rule to closed candles' closes, oldest first; constant time and memory each.
+    """Applies one rule to closes, oldest first, in constant time and memory for each.
 
     Raises:
         InvalidInput: the period or the tick size is unusable.
@@ -79,7 +77,7 @@ class SignalDetector:
     __slots__ = ("_last", "average", "rule")
 
     average: HullMovingAverage
-    """The average that the rule reads; feed closes to `feed`, never to this."""
+    """The average that the rule uses; only `feed` may update it."""
 
     def __init__(self, rule: Rule, period: int, tick_size: Decimal | float = PAISA) -> None:
         self.rule = rule
@@ -88,7 +86,7 @@ class SignalDetector:
         """Crossing: side of the last close. Turn: last movement other than 0."""
 
     def feed(self, close: float) -> Direction | None:
-        """Take in the next closed candle's close and say whether it is a signal.
+        """Add the next closed candle's close; return the direction if it is a signal.
 
         Raises:
             InvalidInput: the close is no finite positive number; nothing has changed.
@@ -119,21 +117,21 @@ class SignalDetector:
 
 
 class FeedStatus(StrEnum):
-    """What became of a candle that was given to a series."""
+    """What a series did with a candle."""
 
     ACCEPTED = "accepted"
-    """It is the newest candle now, and the average moved on."""
+    """It is the newest candle now, and the average is updated."""
     DUPLICATE = "duplicate"
-    """It is the newest candle once more, with the same close; nothing changed."""
+    """The newest candle again with the same close; nothing changed."""
     REVISED = "revised"
-    """It is the newest candle once more with another close; nothing changed. Only a rebuilt series would know it."""
+    """The newest candle again with another close; nothing changed. Only a rebuilt series would use it."""
     OUT_OF_ORDER = "out_of_order"
-    """It is older than the newest candle; nothing changed."""
+    """Older than the newest candle; nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedResult:
-    """The answer of a series to one candle."""
+    """The result of one candle in a series."""
 
     status: FeedStatus
     direction: Direction | None = None
@@ -143,10 +141,9 @@ class FeedResult:
 
 
 class WatchSeries:
-    """One rule over one instrument and resolution: what a live watch and a replay both run; about 4 kB at period 55.
+    """One rule over one instrument and resolution, for live watches and replays; about 4 kB at period 55.
 
-    Give it closed candles only. It does not know the calendar: whether a candle is missing between two others is for
-    the caller to find out.
+    It takes closed candles only. It does not use the calendar, so the caller has to notice missing candles.
 
     Raises:
         InvalidInput: the period or the tick size is unusable.
@@ -155,9 +152,9 @@ class WatchSeries:
     __slots__ = ("_detector", "last_close", "last_opened_at")
 
     last_opened_at: datetime | None
-    """Opening of the newest candle taken in."""
+    """Opening of the newest candle."""
     last_close: float | None
-    """Its close, INR."""
+    """Close of the newest candle, INR."""
 
     def __init__(self, period: int, rule: Rule, tick_size: Decimal | float = PAISA) -> None:
         self._detector = SignalDetector(rule, period, tick_size)
@@ -165,7 +162,7 @@ class WatchSeries:
         self.last_close = None
 
     def feed(self, candle: Candle) -> FeedResult:
-        """Take in a closed candle if it is newer than all before.
+        """Add a closed candle if it is newer than all before.
 
         Raises:
             InvalidInput: the close is no finite positive number; nothing has changed.
@@ -181,7 +178,7 @@ class WatchSeries:
 
     @property
     def rule(self) -> Rule:
-        """What the series looks for."""
+        """The rule that is applied."""
         return self._detector.rule
 
     @property
@@ -196,14 +193,14 @@ class WatchSeries:
 
     @property
     def count(self) -> int:
-        """Candles taken in."""
+        """Number of candles added."""
         return self._detector.average.count
 
     @property
     def missing(self) -> int:
-        """Candles still missing before the first average."""
+        """Candles missing before the first average."""
         return self._detector.average.missing
 
     def preview(self, price: float) -> float | None:
-        """Return what the average would be if the forming candle closed at `price`; changes nothing."""
+        """Return the average if the forming candle closed at `price`; nothing is changed."""
         return self._detector.average.preview(price)

@@ -317,17 +317,6 @@ def test_sessions_of_several_segments():
     assert session_under_way([CALENDAR, DERIVATIVES], ist(2026, 11, 20, 15, 40)) is None
 
 
-def test_a_calendar_of_chosen_days():
-    """A calendar made from days trades on exactly those in their year, weekends included."""
-    days = [date(2026, 3, 7), date(2026, 3, 10)]
-    calendar = MarketCalendar.from_days(days, time(10, 0), time(11, 0))
-
-    found = [s.day for s in calendar.sessions_between(ist(2026, 1, 1), ist(2026, 12, 31))]
-    assert found == days
-    assert calendar.session_at(ist(2026, 3, 7, 10, 30)) is not None
-    assert calendar.next_session(ist(2026, 3, 11)).day == date(2027, 1, 1)
-
-
 def test_sessions_can_be_replaced_for_one_day():
     """A changed day changes nothing else, nor the calendar that it came from."""
     day = date(2026, 11, 8)

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from hullwatch.domain.market.calendar.sessions import (
-    REGULAR_CLOSE,
-    REGULAR_OPEN,
     MarketPhase,
     RegularHours,
     TradingSession,
@@ -71,24 +69,6 @@ class MarketCalendar:
     _days: dict[date, tuple[TradingSession, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
-    @classmethod
-    def from_days(
-        cls, days: Iterable[date], opens: time = REGULAR_OPEN, closes: time = REGULAR_CLOSE
-    ) -> "MarketCalendar":
-        """Build a calendar on which exactly `days` trade, weekends too, in all the years that they touch.
-
-        Other years are unknown and therefore count weekdays as open.
-        """
-        special = {day: (trading_session(day, opens, closes),) for day in days}
-        years = frozenset(day.year for day in special)
-        closed = {day: "closed" for year in years for day in _weekdays(year) if day not in special}
-        return cls(
-            closures=closed,
-            special_sessions=special,
-            known_years=years,
-            regular=(RegularHours(opens, closes),),
-        )
 
     def with_sessions(self, day: date, *sessions: TradingSession) -> "MarketCalendar":
         """Return the same calendar with exactly these sessions on `day`, in every segment; without any, the day is closed."""
@@ -270,11 +250,3 @@ def sessions_of_all(calendars: Iterable[MarketCalendar], day: date) -> tuple[Tra
         else:
             joined.append(session)
     return tuple(joined)
-
-
-def _weekdays(year: int) -> Iterator[date]:
-    day = date(year, 1, 1)
-    while day.year == year:
-        if day.weekday() < 5:
-            yield day
-        day += _ONE_DAY
