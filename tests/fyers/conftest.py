@@ -12,7 +12,8 @@ from limits import ANSWER_LIMIT_S
 from fyers.scripted import Scripted, scripted_server
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import Credential
-from hullwatch.fyers.client import FyersClient
+from hullwatch.fyers.client import FyersAddresses, FyersClient
+from hullwatch.fyers.transport import TimeLimits
 
 CANARY = "eyJhbGciOiJIUzI1NiJ9.canary-in-the-token.c2lnbmF0dXJl"
 
@@ -46,11 +47,10 @@ def client_for(clock: FakeClock):
         settings = {
             "clock": clock,
             "random": Random(7),
-            "timeout_s": ANSWER_LIMIT_S,
-            "connect_timeout_s": ANSWER_LIMIT_S,
+            "time_limits": TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S),
             **settings,
         }
-        async with FyersClient(f"{url}/api/v3", f"{url}/data", url, **settings) as client:
+        async with FyersClient(FyersAddresses(f"{url}/api/v3", f"{url}/data", url), **settings) as client:
             yield client
 
     return make

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from limits import ANSWER_LIMIT_S
 from structlog.testing import capture_logs
 
 from fyers.conftest import CANARY, make_credential
@@ -26,6 +27,7 @@ from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.fyers.breakers import UNANSWERED_FOR_S
 from hullwatch.fyers.login import login_url
 from hullwatch.fyers.rate_limit import PacingLimits
+from hullwatch.fyers.transport import TimeLimits
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/api/fyers/callback?x=1")
 SBIN, MNM, NIFTY = Symbol("NSE:SBIN-EQ"), Symbol("NSE:M&M-EQ"), Symbol("NSE:NIFTY50-INDEX")
@@ -312,7 +314,7 @@ async def test_a_call_without_an_answer_times_out(server, client_for, credential
     """It is not retried, so that its caller waits once."""
     server.always("/api/v3/funds", ScriptedReply(how="hang"))
 
-    async with client_for(server.url, timeout_s=0.2) as client:
+    async with client_for(server.url, time_limits=TimeLimits(0.2, ANSWER_LIMIT_S)) as client:
         answer = await client.check_trading(credential)
 
     assert answer == Unavailable(BrokerService.TRADING, cause="timeout")

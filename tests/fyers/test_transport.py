@@ -8,7 +8,7 @@ from limits import ANSWER_LIMIT_S
 
 from fyers.scripted import ScriptedReply
 from hullwatch.fyers.errors import Reply
-from hullwatch.fyers.transport import CAUSES, NoReply, Request, Transport, translate
+from hullwatch.fyers.transport import CAUSES, NoReply, Request, TimeLimits, Transport, translate
 
 
 def test_every_error_of_the_http_library_has_its_row():
@@ -46,7 +46,7 @@ def test_an_error_without_a_row_takes_its_ancestors(error, cause):
 async def test_the_http_library_does_not_retry(server):
     """A retry of the library would ignore the rate limit and the expiry."""
     server.always("/x", ScriptedReply(body={"s": "ok"}))
-    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
+    async with Transport(TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S)) as transport:
         await transport.send(Request("GET", f"{server.url}/x"))
         server.always("/x", ScriptedReply(how="reset"))
 
@@ -58,7 +58,7 @@ async def test_the_http_library_does_not_retry(server):
 async def test_a_redirect_is_a_reply_and_not_followed(server):
     """A redirect must not carry the token to another address."""
     server.always("/x", ScriptedReply(302, b"", headers={"Location": f"{server.url}/y"}))
-    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
+    async with Transport(TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S)) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
     assert isinstance(reply, Reply)
@@ -78,7 +78,7 @@ async def test_a_redirect_is_a_reply_and_not_followed(server):
 async def test_the_wait_is_read_from_two_headers(server, headers, seconds):
     """Seconds come first, milliseconds are used without them."""
     server.always("/x", ScriptedReply(429, b"", headers=headers))
-    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
+    async with Transport(TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S)) as transport:
         reply = await transport.send(Request("GET", f"{server.url}/x"))
 
     assert reply.retry_after == seconds
@@ -87,7 +87,7 @@ async def test_the_wait_is_read_from_two_headers(server, headers, seconds):
 @pytest.mark.parametrize("url", ["http:///nothing", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "", "x"])
 async def test_a_bad_address_raises_no_error(url):
     """A wrong base address ends as a cause like every other failure."""
-    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
+    async with Transport(TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S)) as transport:
         reply = await transport.send(Request("GET", url))
 
     assert isinstance(reply, NoReply)
@@ -96,7 +96,7 @@ async def test_a_bad_address_raises_no_error(url):
 async def test_a_body_is_limited(server):
     """The limit counts decompressed bytes."""
     server.always("/x", ScriptedReply(body=b"x" * 1000))
-    async with Transport(timeout_s=ANSWER_LIMIT_S, connect_timeout_s=ANSWER_LIMIT_S) as transport:
+    async with Transport(TimeLimits(ANSWER_LIMIT_S, ANSWER_LIMIT_S)) as transport:
         fits = await transport.send(Request("GET", f"{server.url}/x", largest_reply=1000))
         bursts = await transport.send(Request("GET", f"{server.url}/x", largest_reply=999))
 

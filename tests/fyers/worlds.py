@@ -19,7 +19,8 @@ from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import read_claims
 from hullwatch.domain.users.accounts import FyersApp
-from hullwatch.fyers.client import FyersClient
+from hullwatch.fyers.client import FyersAddresses, FyersClient
+from hullwatch.fyers.transport import TimeLimits
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 
 APP = FyersApp("HULLWATCH-100", AppSecret("simulator"), "http://127.0.0.1:8000/api/fyers/callback")
@@ -131,19 +132,18 @@ class SimulatedWorld:
 
 
 @asynccontextmanager
-async def simulated_world(clock: FakeClock, **settings: Any) -> AsyncIterator[SimulatedWorld]:
+async def simulated_world(
+    clock: FakeClock, timeout_s: float = ANSWER_LIMIT_S
+) -> AsyncIterator[SimulatedWorld]:
     """Run a simulator on a free port, on the test's clock, with a client."""
     config = SimulatorConfig(port=0, starts_at=clock.now())
     async with (
         SimulatorServer(config, monotonic=clock.monotonic) as server,
         FyersClient(
-            f"{server.base_url}/api/v3",
-            f"{server.base_url}/data",
-            server.base_url,
-            clock=clock,
-            random=Random(7),
-            timeout_s=settings.pop("timeout_s", ANSWER_LIMIT_S),
-            **settings,
+            FyersAddresses(f"{server.base_url}/api/v3", f"{server.base_url}/data", server.base_url),
+            clock,
+            Random(7),
+            time_limits=TimeLimits(timeout_s),
         ) as client,
         aiohttp.ClientSession() as http,
     ):

@@ -10,7 +10,7 @@ from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.clock import SystemClock
-from hullwatch.sharing.redis_checks import RedisChecks
+from hullwatch.sharing.redis_checks import RedisChecks, RedisLimits
 from sharing.redis_process import RedisProcess
 
 SALT = SecretText("a salt that only this installation knows")
@@ -45,7 +45,7 @@ class RedisClients:
             good_for_s=good_for_s,
             clock=clock or SystemClock(),
             random=Random(1),
-            **limits,
+            limits=RedisLimits(**limits),
         )
         self._stack.push_async_callback(checks.close)
         return checks

@@ -22,8 +22,9 @@ from hullwatch.domain.failures import Refusal
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import FyersApp, read_fyers_app
-from hullwatch.fyers.client import FyersClient
+from hullwatch.fyers.client import FyersAddresses, FyersClient
 from hullwatch.fyers.rate_limit import PacingLimits
+from hullwatch.fyers.transport import TimeLimits
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock, SystemClock
 from hullwatch.runtime.supervisor import Supervisor
@@ -126,19 +127,16 @@ def _broker(
     # The client logs what changed; a line for every repeated call would only hide it.
     stamina.instrumentation.set_on_retry_hooks(())
     client = FyersClient(
-        base_url=settings.fyers_base_url,
-        data_url=settings.fyers_data_url,
-        public_url=settings.fyers_public_url,
-        clock=context.clock,
-        random=context.random,
+        FyersAddresses(settings.fyers_base_url, settings.fyers_data_url, settings.fyers_public_url),
+        context.clock,
+        context.random,
         pacing=PacingLimits(
             per_second=settings.fyers_calls_per_second,
             per_minute=settings.fyers_calls_per_minute,
             per_day=settings.fyers_calls_per_day,
             per_second_total=settings.fyers_calls_per_second_total,
         ),
-        timeout_s=settings.fyers_timeout_seconds,
-        connect_timeout_s=settings.fyers_connect_timeout_seconds,
+        time_limits=TimeLimits(settings.fyers_timeout_seconds, settings.fyers_connect_timeout_seconds),
         on_session_call=call_counts.note,
         on_call=lambda call, outcome, seconds: metrics.fyers_call(call.path, outcome, seconds),
     )

@@ -135,9 +135,7 @@ class Caller:
         clock: Clock,
         random: Random,
         *,
-        timeout_s: float,
-        longest_wait_s: float,
-        on_call: OnCall | None,
+        on_call: OnCall | None = None,
         on_session_call: OnSessionCall | None = None,
     ) -> None:
         self._transport = transport
@@ -145,8 +143,6 @@ class Caller:
         self._breakers = breakers
         self._clock = clock
         self._random = random
-        self._timeout_s = timeout_s
-        self._longest_wait_s = longest_wait_s
         self._on_call = on_call
         self._on_session_call = on_session_call
         self._retries = RetryBudget()
@@ -184,7 +180,7 @@ class Caller:
             async for attempt in stamina.retry_context(
                 on=_Retry,
                 attempts=ATTEMPTS,
-                timeout=self._timeout_s,
+                timeout=self._transport.limits.request_s,
                 wait_initial=FIRST_PAUSE_S,
                 wait_max=LONGEST_PAUSE_S,
                 wait_jitter=PAUSE_JITTER_S,
@@ -232,7 +228,7 @@ class Caller:
         if not account.slots.locked():
             return await account.slots.acquire()
         try:
-            async with clock_timeout(self._clock, self._longest_wait_s):
+            async with clock_timeout(self._clock, self._pace.longest_wait_s):
                 return await account.slots.acquire()
         except TimeoutError:
             return False

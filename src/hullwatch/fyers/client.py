@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import orjson
 import structlog
@@ -23,8 +24,8 @@ from hullwatch.fyers.breakers import Breakers
 from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall, OnSessionCall
 from hullwatch.fyers.errors import CallKind, Host
 from hullwatch.fyers.login import app_id_hash, login_url
-from hullwatch.fyers.rate_limit import LONGEST_WAIT_S, Pace, PacingLimits
-from hullwatch.fyers.transport import Transport
+from hullwatch.fyers.rate_limit import Pace, PacingLimits
+from hullwatch.fyers.transport import TimeLimits, Transport
 from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
 
@@ -40,63 +41,54 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
+@dataclass(frozen=True, slots=True)
+class FyersAddresses:
+    """Where the calls go: account and trading calls, market data calls, and the symbol masters.
+
+    The addresses of Fyers are ``https://api-t1.fyers.in/api/v3``, ``https://api-t1.fyers.in/data`` and
+    ``https://public.fyers.in``.
+    """
+
+    api: str
+    data: str
+    public: str
+
+
 class FyersClient:
     """Satisfies `BrokerPort`. No method raises for a failure of Fyers or of the network.
 
-    Args:
-        base_url: where account and trading calls go, ``https://api-t1.fyers.in/api/v3``.
-        data_url: where market data calls go, ``https://api-t1.fyers.in/data``.
-        public_url: where the symbol masters are, ``https://public.fyers.in``.
-        clock: measures rate limits, pauses and the expiry of sessions. Time limits on the network are real seconds.
-        random: the source of jitter.
-        pacing: the rate limits of an account and of this server.
-        timeout_s: limit of one request.
-        connect_timeout_s: limit of its connecting.
-        longest_wait_s: a call that would wait longer for its rate limit returns `RateLimited` at once.
-        on_call: called for every request sent, for metrics.
-        on_session_call: called for every request sent with a session, for counts by account.
-        log: a structlog logger.
+    The clock measures rate limits, pauses and the expiry of sessions. A call that would wait longer than
+    `LONGEST_WAIT_S` for its rate limit returns `RateLimited` at once.
     """
 
     quotes_per_call: int = QUOTES_PER_CALL
 
     def __init__(
         self,
-        base_url: str,
-        data_url: str,
-        public_url: str,
+        addresses: FyersAddresses,
         clock: Clock,
         random: Random,
         *,
         pacing: PacingLimits | None = None,
-        timeout_s: float = 10.0,
-        connect_timeout_s: float = 3.0,
-        longest_wait_s: float = LONGEST_WAIT_S,
+        time_limits: TimeLimits | None = None,
         on_call: OnCall | None = None,
         on_session_call: OnSessionCall | None = None,
-        log: Any = None,
     ) -> None:
         self._hosts = {
-            Host.API: base_url.rstrip("/"),
-            Host.DATA: data_url.rstrip("/"),
-            Host.PUBLIC: public_url.rstrip("/"),
+            Host.API: addresses.api.rstrip("/"),
+            Host.DATA: addresses.data.rstrip("/"),
+            Host.PUBLIC: addresses.public.rstrip("/"),
         }
-        self._log = (
-            structlog.get_logger(component="FyersClient")
-            if log is None
-            else log.bind(component="FyersClient")
-        )
+        self._log = structlog.get_logger(component="FyersClient")
         self._logged: set[Hashable] = set()
-        self._transport = Transport(timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
+        self._transport = Transport(time_limits or TimeLimits())
         self._breakers = Breakers(clock, random, self._log)
         self._calls = Caller(
             self._transport,
-            Pace(pacing or PacingLimits(), clock, longest_wait_s=longest_wait_s),
+            Pace(pacing or PacingLimits(), clock),
             self._breakers,
             clock,
             random,
-            timeout_s=timeout_s,
-            longest_wait_s=longest_wait_s,
             on_call=on_call,
             on_session_call=on_session_call,
         )

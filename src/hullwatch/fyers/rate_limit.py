@@ -221,7 +221,7 @@ class Pace:
     def __init__(self, limits: PacingLimits, clock: Clock, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
         self._limits = limits
         self._clock = clock
-        self._longest_wait_s = longest_wait_s
+        self.longest_wait_s = longest_wait_s
         self._accounts: dict[Hashable, Account] = {}
         self._global_limit = Window(limits.per_second_total, 1.0)
         self._sweep_at = clock.monotonic() + IDLE_S
@@ -244,14 +244,14 @@ class Pace:
         now = clock.monotonic()
         if paused_s := account.pause.left_s(now):
             return WaitTooLong(paused_s)
-        delay = account.pacer.reserve(now, clock.now(), longest_wait_s=self._longest_wait_s)
+        delay = account.pacer.reserve(now, clock.now(), longest_wait_s=self.longest_wait_s)
         if isinstance(delay, WaitTooLong):
             return delay
         if delay > 0:
             await clock.sleep(delay)
         now = clock.monotonic()
         opens_at = self._global_limit.earliest(now)
-        if opens_at - now > self._longest_wait_s:
+        if opens_at - now > self.longest_wait_s:
             return WaitTooLong(opens_at - now)
         self._global_limit.take(opens_at)
         delay = opens_at - now

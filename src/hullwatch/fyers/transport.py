@@ -100,12 +100,19 @@ class Request:
     """`None` means the limit of the transport."""
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Limits in real seconds: the network does not follow a faster clock."""
+
+    request_s: float = 10.0
+    connect_s: float = 3.0
+
+
 class Transport:
     """A pool of connections without cookies, redirects or proxies; every exchange ends within its time."""
 
-    def __init__(self, *, timeout_s: float, connect_timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._connect_timeout_s = connect_timeout_s
+    def __init__(self, limits: TimeLimits) -> None:
+        self.limits = limits
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -139,7 +146,7 @@ class Transport:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                timeout=self._time_limits(request.timeout_s or self._timeout_s),
+                timeout=self._time_limits(request.timeout_s or self.limits.request_s),
             ) as response:
                 body = await _read(response, request.largest_reply)
                 if body is None:
@@ -169,7 +176,7 @@ class Transport:
         )
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
-        connect_s = min(self._connect_timeout_s, total_s)
+        connect_s = min(self.limits.connect_s, total_s)
         # The library rounds limits above its threshold up to whole seconds: hanging accounts would all time out in the
         # same instant, too late, and look like an outage.
         return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)

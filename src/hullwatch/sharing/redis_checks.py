@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -31,13 +32,8 @@ from hullwatch.runtime.backoff import Backoff
 from hullwatch.runtime.circuit import Circuit, CircuitState, Permit
 from hullwatch.runtime.clock import Clock
 
-ANSWER_WITHIN_S: Final = 0.25
-"""Real seconds for one exchange, connecting included. A Redis slower than Fyers itself would be no help."""
 CLAIM_LASTS_S: Final = 20.0
 """Longer than a validation may take. The claim of a killed process expires after that; others do not wait so long."""
-MOST_CONNECTIONS: Final = 16
-FREE_WITHIN_S: Final = 0.5
-"""Real seconds to wait for a free connection. Too many own requests are no sign that Redis failed."""
 _COOL_DOWN: Final = Backoff(first_s=1, factor=2, max_s=15, jitter=0.25)
 _PREFIX: Final = "hullwatch:v1"
 _RELEASE: Final = (
@@ -60,6 +56,17 @@ _FAILURES: Final = (
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class RedisLimits:
+    """Limits of the exchanges with Redis, in real seconds."""
+
+    answer_within_s: float = 0.25
+    """For one exchange, connecting included. A Redis slower than Fyers itself would be no help."""
+    free_within_s: float = 0.5
+    """For a free connection. Too many own requests are no sign that Redis failed."""
+    most_connections: int = 16
+
+
 class _NoAnswer:
     """Redis did not answer, or was not asked."""
 
@@ -77,9 +84,6 @@ class RedisChecks:
         good_for_s: seconds after which a confirmation is outdated.
         clock: real time.
         random: source of jitter.
-        answer_within_s: real seconds that an exchange may take.
-        free_within_s: real seconds to wait for a free connection.
-        most_connections: exchanges under way at once.
 
     Raises:
         ValueError: the address is not one of Redis', or has unknown options. It is not quoted.
@@ -94,17 +98,14 @@ class RedisChecks:
         good_for_s: float,
         clock: Clock,
         random: Random,
-        answer_within_s: float = ANSWER_WITHIN_S,
-        free_within_s: float = FREE_WITHIN_S,
-        most_connections: int = MOST_CONNECTIONS,
+        limits: RedisLimits | None = None,
     ) -> None:
-        self._redis: Any = Redis.from_pool(_pool(url, most_connections, answer_within_s))
-        self._free = asyncio.Semaphore(most_connections)
-        self._free_within_s = free_within_s
+        self._limits = limits or RedisLimits()
+        self._redis: Any = Redis.from_pool(_pool(url, self._limits))
+        self._free = asyncio.Semaphore(self._limits.most_connections)
         self._salt = salt
         self._process = process
         self._good_for_ms = max(1, round(good_for_s * 1000))
-        self._answer_within_s = answer_within_s
         self._circuit = Circuit(clock, opens_after=2, cool_down=_COOL_DOWN, random=random)
         self._log = structlog.get_logger(component="TokenValidationService")
 
@@ -175,7 +176,7 @@ class RedisChecks:
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T | _NoAnswer:
         """Make one exchange as soon as a connection is free."""
         try:
-            async with asyncio.timeout(self._free_within_s):
+            async with asyncio.timeout(self._limits.free_within_s):
                 await self._free.acquire()
         except TimeoutError:
             return _NoAnswer()
@@ -190,7 +191,7 @@ class RedisChecks:
         if permit is Permit.REFUSED:
             return _NoAnswer()
         try:
-            async with asyncio.timeout(self._answer_within_s):
+            async with asyncio.timeout(self._limits.answer_within_s):
                 answer = await call()
         except _FAILURES as error:
             self._record_result(permit, error)
@@ -216,15 +217,15 @@ class RedisChecks:
             self._log.info("redis.recovered")
 
 
-def _pool(url: SecretText, most_connections: int, answer_within_s: float) -> Any:
+def _pool(url: SecretText, limits: RedisLimits) -> Any:
     """Return a pool that connects on demand; raise `ValueError` for an address that cannot work."""
     try:
         pool: Any = BlockingConnectionPool.from_url(
             url.reveal(),
-            max_connections=most_connections,
-            timeout=answer_within_s,
-            socket_timeout=answer_within_s,
-            socket_connect_timeout=answer_within_s,
+            max_connections=limits.most_connections,
+            timeout=limits.answer_within_s,
+            socket_timeout=limits.answer_within_s,
+            socket_connect_timeout=limits.answer_within_s,
             retry=Retry(NoBackoff(), 0),
             protocol=2,  # understood by every Redis version and by compatible servers
         )
