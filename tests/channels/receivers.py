@@ -21,7 +21,7 @@ class Mailbox:
 
     Attributes:
         mails: the accepted mails in order.
-        answers: replies to the next messages; None accepts one and interrupts the connection without an answer.
+        answers: replies to the next messages; None interrupts the connection instead of answering.
         refuses: unknown recipients.
         connections: the number of connections.
     """

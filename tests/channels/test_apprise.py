@@ -169,10 +169,10 @@ async def test_an_address_is_checked_before_it_is_stored(guarded, address, sente
 
 async def test_addresses_of_our_forms_are_accepted(guarded):
     """No name is looked up, since the host part of such an address holds a secret."""
-    looked_up = []
+    resolved = []
 
     async def resolve(name: str) -> list[str]:
-        looked_up.append(name)
+        resolved.append(name)
         return ["8.8.8.8"]
 
     guarded._guard = AddressGuard(resolve=resolve)
@@ -181,9 +181,9 @@ async def test_addresses_of_our_forms_are_accepted(guarded):
 
     await guarded.check(destination(ChannelKind.TELEGRAM, telegram.reveal()))
     await guarded.check(destination(ChannelKind.SLACK, slack.reveal()))
-    assert looked_up == []
+    assert resolved == []
     await guarded.check(destination(OTHER, "jsons://hooks.example/in"))
-    assert looked_up == ["hooks.example"]
+    assert resolved == ["hooks.example"]
 
 
 async def test_files_of_this_machine_cannot_be_read(services, receiver, tmp_path):

@@ -171,10 +171,10 @@ async def test_a_name_that_becomes_private_is_refused(receiver):
         return next(answers, ["127.0.0.1"])
 
     hooks = make(resolve=resolve)
-    place = destination(HOOK, f"https://rebinding.example:{receiver.url.rpartition(':')[2]}/")
-    await hooks.check(place)
+    target = destination(HOOK, f"https://rebinding.example:{receiver.url.rpartition(':')[2]}/")
+    await hooks.check(target)
 
-    outcome = await hooks.send(message(), place)
+    outcome = await hooks.send(message(), target)
     await hooks.close()
 
     assert outcome == Refused(

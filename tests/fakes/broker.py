@@ -85,7 +85,7 @@ class FakeBroker:
     Attributes:
         calls: the calls that reached the broker, oldest first.
         unsent: the calls that the credential forbade, as in the real client.
-        before_answer: awaited with each call after it was recorded, so that a test can change something meanwhile.
+        before_answer: awaited after each call was recorded, so that a test can change something meanwhile.
     """
 
     quotes_per_call = 50
@@ -115,7 +115,7 @@ class FakeBroker:
         self._numbers = count(1)
 
     def set_state(self, fyers_id: str, state: AccountState) -> None:
-        """Set the state of every token of the account; expired and revoked tokens stay refused after a new login."""
+        """Set the state of the account's tokens; expired and revoked ones stay refused after a new login."""
         account = self._accounts[fyers_id]
         if account.state in {AccountState.EXPIRED, AccountState.REVOKED}:
             account.refused.update(dict.fromkeys(account.seen, account.state))
@@ -357,7 +357,7 @@ class FakeBroker:
 
 
 def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused:
-    """Return each service's refusal of a token; only ``/profile`` has a code of its own for an expired one."""
+    """Return a service's refusal of a token; only ``/profile`` has a separate code for an expired one."""
     code = {
         BrokerService.PROFILE: -8 if is_expired else -17,
         BrokerService.TRADING: -16,

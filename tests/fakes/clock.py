@@ -65,7 +65,7 @@ class FakeClock:
         await self.settle()
 
     async def stall(self, seconds: float) -> None:
-        """Let time pass while nothing runs, as when a process is held up; whoever should have woken meanwhile wakes at the end."""
+        """Let time pass while nothing runs, as in a stalled process. All that is due runs at the end."""
         await self.settle()
         self._elapsed_us += round(seconds * 1e6)
         await self.advance(0)

@@ -2,7 +2,7 @@
 
 
 class FakeHasher:
-    """Writes the password backwards; `checks` remembers how often one was compared, unknown users included."""
+    """Writes the password backwards; `checks` counts the comparisons, those for unknown users included."""
 
     def __init__(self) -> None:
         self.checks = 0

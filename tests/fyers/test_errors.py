@@ -60,8 +60,9 @@ def kind_of(result: object) -> str:
     return names[type(result)]
 
 
-def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR0911 - one flat list of rules, unlike what it checks
-    """ScriptedReply what a Fyers-shaped error means, written from the broker's documents and logs and not from our tables."""
+# One flat list of rules, unlike the tables that it checks.
+def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR0911
+    """Return the meaning of an error in Fyers' form, written from Fyers' documents and logs."""
     is_login_call = call in {CallKind.EXCHANGE_AUTH_CODE, CallKind.RENEW_ACCESS_TOKEN}
     if status == 429:
         return "limit"
@@ -95,7 +96,7 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
     return "request" if status == 422 and not is_login_call else "unavailable"
 
 
-def test_every_code_means_what_the_documents_say():
+def test_every_code_has_the_documented_meaning():
     """All codes with all statuses on all calls agree with an independent list of rules."""
     assert set(CODES) | set(LOGIN_CODES) | set(HISTORY_CODES) <= set(ALL_CODES) | set(range(-349, -333))
 

@@ -50,7 +50,7 @@ def quotes_body(*items: object) -> dict[str, object]:
 
 
 def item(symbol: Symbol = SBIN, /, **values: object) -> dict[str, object]:
-    """Return one good item of a quotes answer, changed as told."""
+    """Return one good item of a quotes answer, with the given changes."""
     return {"n": symbol.text, "s": "ok", "v": {**VALUES, **values}}
 
 

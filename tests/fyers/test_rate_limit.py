@@ -41,15 +41,15 @@ pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61
 @given(limits, pauses)
 def test_reservations_stay_within_the_limits(pacing, gaps):
     """No second and no minute has more than allowed, and the first caller is first."""
-    pacer, now, turns = Pacer(pacing), 0.0, []
+    pacer, now, reserved = Pacer(pacing), 0.0, []
     for gap in gaps:
         now += gap
         delay = pacer.reserve(now, NOON, longest_wait_s=1e9)
-        turns.append(now + delay)
+        reserved.append(now + delay)
 
-    assert all(later >= earlier - EPSILON for earlier, later in pairwise(turns))
-    assert most_within(turns, 1.0) <= pacing.per_second
-    assert most_within(turns, 60.0) <= pacing.per_minute
+    assert all(later >= earlier - EPSILON for earlier, later in pairwise(reserved))
+    assert most_within(reserved, 1.0) <= pacing.per_second
+    assert most_within(reserved, 60.0) <= pacing.per_minute
 
 
 @NO_DEADLINE

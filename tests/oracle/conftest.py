@@ -1,4 +1,4 @@
-"""The official Python SDK 3.2.0, unmodified and in an environment of its own, against a simulator in its own process."""
+"""Runs the unmodified official Python SDK 3.2.0 against a simulator in another process."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Sdk = Callable[[str], dict[str, Any]]
 
 
 def trading_morning() -> str:
-    """Return 10:00 IST of a trading day to come: the SDK checks a token's end against the real clock."""
+    """Return 10:00 IST of a future trading day. The SDK checks a token's expiry by the real clock."""
     day = datetime.now(UTC).astimezone(IST).date() + timedelta(days=1)
     while not is_trading_day(from_date(day)):
         day += timedelta(days=1)
@@ -31,7 +31,7 @@ def trading_morning() -> str:
 
 @pytest.fixture(scope="session")
 def oracle() -> Path:
-    """Return the interpreter that has the official SDK, or skip by name."""
+    """Return the interpreter that has the official SDK, or skip the test."""
     if not ORACLE.exists() or not (ORACLE.parent.parent / ".ready").exists():
         reason = "the official Fyers SDK is not installed: tests/provision.sh puts it into .venv-oracle"
         if os.environ.get("CI") == "true":
@@ -42,7 +42,7 @@ def oracle() -> Path:
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """Return the address of a simulator run as a program."""
+    """Return the address of a simulator that runs as a program."""
     command = [sys.executable, "-m", "hullwatch.simulator", "--port", "0", "--start", trading_morning()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -55,7 +55,7 @@ def base_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def sdk(oracle: Path, base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
-    """Return a function that runs a script of this folder under the SDK and returns what it found."""
+    """Return a function that runs a script of this folder under the SDK and returns its output."""
     folder = tmp_path_factory.mktemp("sdk")
 
     def run(script: str) -> dict[str, Any]:

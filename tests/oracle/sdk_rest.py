@@ -1,4 +1,4 @@
-"""Run by the environment of the official SDK: walks its REST calls and prints what they returned, as one JSON line."""
+"""Makes the SDK's REST calls and prints their results as one JSON line; runs under the SDK's interpreter."""
 
 import json
 import sys
@@ -21,13 +21,13 @@ def control(method, path, body=None):
 
 
 def keep(name, answer):
-    """Remember an answer as it is now (the SDK reuses its error object) and leave the second behind."""
+    """Store a copy of an answer, since the SDK reuses its error object, and wait for the next second."""
     FOUND[name] = json.loads(json.dumps(answer))
     control("POST", "/clock", {"advanceSeconds": 1})
 
 
 def login(fyers_id):
-    """Walk the login with the SDK's session; return the answer with the token."""
+    """Log in with the SDK's session and return the answer with the token."""
     session = fyersModel.SessionModel(
         client_id="HULLWATCH-100", secret_key="simulator", redirect_uri="http://127.0.0.1:9/back",
         response_type="code", state="s1", grant_type="authorization_code",
@@ -58,7 +58,7 @@ def history(client, **change):
 
 
 def good_answers(client):
-    """Call everything a monitor needs."""
+    """Make every call that monitoring needs."""
     keep("profile", client.get_profile())
     keep("funds", client.funds())
     keep("holdings", client.holdings())
@@ -75,8 +75,8 @@ def good_answers(client):
     keep("no_data", history(client, range_from="2017-01-01", range_to="2017-01-02"))
 
 
-def wrong_questions(client):
-    """Ask for what cannot be answered."""
+def wrong_calls(client):
+    """Make calls with wrong parameters."""
     keep("bad_symbol", history(client, symbol="NSE:NOPE-EQ"))
     keep("bad_range", history(client, range_from="2018-01-01"))
     keep("bad_resolution", history(client, resolution="7"))
@@ -84,8 +84,8 @@ def wrong_questions(client):
     keep("order", client.place_order({"symbol": "NSE:SBIN-EQ", "qty": 1, "type": 2, "side": 1}))
 
 
-def everything(client, prefix):
-    """Ask every kind of service once."""
+def every_service(client, prefix):
+    """Call every service once."""
     for name, call in (
         ("profile", client.get_profile),
         ("funds", client.funds),
@@ -97,7 +97,7 @@ def everything(client, prefix):
 
 
 def limited(client):
-    """Use the second up, then ask three services."""
+    """Use up the limit of a second, then call three services."""
     for _ in range(10):
         client.funds()
     FOUND["limited_funds"] = dict(client.funds())
@@ -107,7 +107,7 @@ def limited(client):
 
 
 def faults(client):
-    """Ask while something is wrong on the way."""
+    """Make calls during faults."""
     for name, order in (
         ("html", {"kind": "html_page", "status": 502}),
         ("edge_limit", {"kind": "address_ban"}),
@@ -132,15 +132,15 @@ control("POST", "/accounts", {"fyersId": "XA00001", "name": "Asha"})
 FOUND["token"] = login("XA00001")
 client = model(FOUND["token"]["access_token"])
 good_answers(client)
-wrong_questions(client)
+wrong_calls(client)
 limited(client)
 faults(client)
-everything(model("garbage"), "garbage")
+every_service(model("garbage"), "garbage")
 keep("logout", client.logout())
-everything(client, "logged_out")
+every_service(client, "logged_out")
 for ending in ("expire", "revoke"):
     token = control("POST", "/accounts/XA00001/token")["accessToken"]
     control("POST", f"/accounts/XA00001/{ending}")
-    everything(model(token), ending)
+    every_service(model(token), ending)
 FOUND["calls"] = control("GET", "/calls?fyersId=XA00001")
 sys.stdout.write("\n" + json.dumps(FOUND) + "\n")

@@ -1,4 +1,4 @@
-"""Run by the environment of the official SDK: its data socket against the simulator; prints what came, as one JSON line."""
+"""Runs the SDK's data socket against the simulator and prints the messages as one JSON line."""
 
 import json
 import os
@@ -16,7 +16,7 @@ MADE = data_ws.SymbolConversion.__init__
 
 
 def made_for_the_simulator(self, *arguments):
-    """Make a lookup as the SDK does, then point it here: its address is set in the constructor."""
+    """Make a lookup as the SDK does and set its address, which the constructor has fixed."""
     MADE(self, *arguments)
     self.symbols_token_api = f"{BASE}/data/symbol-token"
 
@@ -33,14 +33,14 @@ def control(path, body=None):
 
 
 def keep(message):
-    """Remember what the socket says."""
+    """Store a message of the socket."""
     with CHANGED:
         SEEN.append(json.loads(json.dumps(message)))
         CHANGED.notify_all()
 
 
 def wait_for(kind, **fields):
-    """Wait until a message of a kind with such fields has come; return the number seen."""
+    """Wait until a message of a kind with these fields has arrived; return the count."""
 
     def came():
         return any(

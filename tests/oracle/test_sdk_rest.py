@@ -1,4 +1,4 @@
-"""The official Python SDK's REST calls, only its base address changed, understand every answer of the simulator."""
+"""The official Python SDK understands every answer of the simulator; only its base address is changed."""
 
 import pytest
 
@@ -7,12 +7,12 @@ pytestmark = pytest.mark.oracle
 
 @pytest.fixture(scope="module")
 def found(sdk):
-    """Return what the SDK returned, call by call."""
+    """Return the SDK's results by call."""
     return sdk("sdk_rest.py")
 
 
-def test_the_login_ends_in_a_token(found):
-    """The SDK's address, redirect and exchange fit together; a code is good once."""
+def test_a_login_returns_a_token(found):
+    """The SDK's address, redirect and exchange fit together, and a code is valid once."""
     assert found["redirect"]["s"] == "ok"
     assert found["redirect"]["state"] == "s1"
     assert found["token"]["s"] == "ok"
@@ -29,13 +29,13 @@ def test_the_login_ends_in_a_token(found):
     ],
 )  # fmt: skip
 def test_calls_return_their_payload(found, call, key):
-    """Each call of a monitor succeeds and brings its payload under Fyers' name."""
+    """The payload has Fyers' name."""
     assert found[call]["s"] == "ok"
     assert key in found[call]
 
 
-def test_values_are_where_the_sdk_leaves_them(found):
-    """Identity, quotes (an ampersand included), depth and candles come through unchanged."""
+def test_values_pass_through_the_sdk(found):
+    """Identity, quotes (one symbol has an ampersand), depth and candles arrive unchanged."""
     assert found["profile"]["data"]["fy_id"] == "XA00001"
     assert [item["n"] for item in found["quotes"]["d"]] == ["NSE:SBIN-EQ", "NSE:M&M-EQ"]
     assert len(found["depth"]["d"]["NSE:SBIN-EQ"]["bids"]) == 5
@@ -60,14 +60,14 @@ def test_values_are_where_the_sdk_leaves_them(found):
         ("fault_server_error", -99, "Something went wrong. Please contact support"),
     ],
 )
-def test_refusals_arrive_as_fyers_words_them(found, call, code, message):
-    """Each kind of refusal reaches the SDK's caller with its code and text."""
+def test_refusals_arrive_in_fyers_wording(found, call, code, message):
+    """The SDK's caller gets each kind of refusal with its code and text."""
     assert found[call] == {"s": "error", "code": code, "message": message}
 
 
 @pytest.mark.parametrize("ending", ["expire", "revoke", "garbage", "logged_out"])
-def test_a_dead_token_is_refused_by_every_service_in_its_way(found, ending):
-    """-16 from the trading service and history, -15 from the data service."""
+def test_every_service_refuses_an_invalid_token_with_its_code(found, ending):
+    """The code is -16 from trading and history, and -15 from the data service."""
     codes = {
         name: found[f"{ending}_{name}"]["code"] for name in ("funds", "history", "quotes", "market_status")
     }
@@ -87,29 +87,29 @@ def test_a_dead_token_is_refused_by_every_service_in_its_way(found, ending):
         ("dropped", -99),
     ],
 )
-def test_what_is_no_json_becomes_the_sdks_bad_request(found, fault, code):
+def test_a_body_without_json_becomes_the_sdks_bad_request(found, fault, code):
     """Pages, empty and broken answers become the SDK's own error, with the status or -99."""
     assert found[f"fault_{fault}"] == {"s": "error", "code": code, "message": "Bad request"}
 
 
 def test_faults_end(found):
-    """After the faults the same client is served again."""
+    """The same client gets good answers after the faults."""
     assert found["after_faults"]["s"] == "ok"
 
 
 def test_orders_are_refused(found):
-    """The SDK's order call gets the refusal of an app that may not trade."""
+    """The SDK gets the refusal of an app that may not trade."""
     assert found["order"]["code"] == -50
     assert "Algo orders are not allowed" in found["order"]["message"]
 
 
-def test_logout_says_so(found):
-    """Logout answers with Fyers' sentence."""
+def test_logout_is_confirmed(found):
+    """The answer has Fyers' sentence."""
     assert found["logout"]["message"] == "you are successfully logged out"
 
 
 def test_the_sdks_calls_were_counted(found):
-    """The counter saw the same calls, refusals included."""
+    """The count includes refused calls."""
     by_status = found["calls"]["byStatus"]
 
     assert by_status["429"] == 4

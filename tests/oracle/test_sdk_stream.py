@@ -1,4 +1,4 @@
-"""The official Python SDK's data socket, only its addresses changed, understands the simulator's stream."""
+"""The official Python SDK's data socket understands the stream; only its addresses are changed."""
 
 import pytest
 
@@ -7,7 +7,7 @@ pytestmark = pytest.mark.oracle
 
 @pytest.fixture(scope="module")
 def found(sdk):
-    """Return every message the SDK's callbacks were given."""
+    """Return every message that the SDK gave to its callbacks."""
     return sdk("sdk_stream.py")
 
 
@@ -16,8 +16,8 @@ def of_type(found, kind):
     return [message for message in found["seen"] if message.get("type") == kind]
 
 
-def test_nothing_was_waited_for_in_vain(found):
-    """Every message the script waited for came."""
+def test_every_expected_message_arrived(found):
+    """The script stops waiting after a time limit and lists what is missing."""
     assert of_type(found, "missing") == []
 
 
@@ -25,13 +25,13 @@ def test_nothing_was_waited_for_in_vain(found):
     ("kind", "message"), [("cn", "Authentication done"), ("ful", "Full Mode On"), ("sub", "Subscribed")]
 )
 def test_requests_are_confirmed(found, kind, message):
-    """Login, mode and subscription are confirmed with 200."""
-    confirmed = [told["message"] for told in of_type(found, kind) if told["code"] == 200]
+    """The SDK gets code 200 for login, mode and subscription."""
+    confirmed = [seen["message"] for seen in of_type(found, kind) if seen["code"] == 200]
 
     assert confirmed[0] == message
 
 
-def test_a_symbol_comes_with_its_prices(found):
+def test_a_symbol_arrives_with_its_prices(found):
     """Prices are in rupees, with the change since the previous close."""
     tick = of_type(found, "sf")[0]
 
@@ -41,7 +41,7 @@ def test_a_symbol_comes_with_its_prices(found):
 
 
 def test_updates_agree_with_rest(found):
-    """After five minutes the socket has the same day as the quote, whose price may be a second younger."""
+    """The day's values are those of the quote, whose price may be a second newer."""
     tick, quote = found["later"][-1], found["quote"]
 
     assert tick["prev_close_price"] == quote["prev_close_price"]
@@ -52,7 +52,7 @@ def test_updates_agree_with_rest(found):
 
 
 def test_an_index_is_found_by_its_topic_name(found):
-    """The index arrives under its own spelling in the stream."""
+    """The stream spells the index in its own form."""
     tick = of_type(found, "if")[0]
 
     assert tick["symbol"] == "NSE:NIFTY50-INDEX"
@@ -60,7 +60,7 @@ def test_an_index_is_found_by_its_topic_name(found):
 
 
 def test_depth_has_five_levels(found):
-    """Depth arrives best price first."""
+    """The best price comes first."""
     book = of_type(found, "dp")[0]
     bids = [book[f"bid_price{level}"] for level in range(1, 6)]
 
@@ -69,7 +69,7 @@ def test_depth_has_five_levels(found):
 
 
 def test_an_unlisted_symbol_is_reported(found):
-    """The lookup names the symbol nobody knows."""
+    """The lookup names the unknown symbol."""
     [wrong] = [message for message in found["seen"] if message.get("code") == -300]
 
     assert wrong["invalid_symbols"] == ["NSE:NOPE-EQ"]

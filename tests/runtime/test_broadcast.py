@@ -200,7 +200,7 @@ async def test_a_subscription_has_one_reader():
         reader.cancel()
 
 
-def test_a_queue_without_room_is_refused():
+def test_a_queue_without_capacity_is_refused():
     """A bound below one message is a wrong setting."""
     with pytest.raises(ValueError, match="at least one"):
         Broadcast(queue_bound=0)

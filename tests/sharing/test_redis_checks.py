@@ -103,7 +103,7 @@ async def test_calls_wait_for_a_free_connection(clients: RedisClients) -> None:
 
 
 async def test_a_cancelled_call_leaves_no_answer_for_the_next(clients: RedisClients) -> None:
-    """An answer that arrives after its caller was cancelled must not reach the next call on that connection."""
+    """An answer for a cancelled caller must not reach the next call on that connection."""
     checks = clients.open("a", most_connections=4)
     for number in range(8):
         await checks.confirm("asha", number)
@@ -256,7 +256,7 @@ _PIECES = (
 )
 @given(reply=st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join), hangs_up=st.booleans())
 async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, hangs_up: bool) -> None:
-    """Error replies, other protocols and impossible replies count as no answer; a real Redis is used again later."""
+    """Error replies, other protocols and impossible replies count as no answer; a real Redis recovers."""
 
     async def reply_anything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):  # the client may close first

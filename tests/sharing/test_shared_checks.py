@@ -93,7 +93,7 @@ async def test_one_process_at_a_time_has_the_claim(pair: Pair) -> None:
     assert await pair.other.claim("asha", 1) is Claim.OURS
 
 
-async def test_the_report_says_that_sharing_is_used(pair: Pair) -> None:
+async def test_the_report_shows_that_sharing_is_used(pair: Pair) -> None:
     """Operators see this on the token health page."""
     await pair.one.confirm("asha", 1)
 

@@ -42,7 +42,7 @@ async def processes(clients: RedisClients) -> list[Process]:
 
 
 async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[ValidationVerdict]:
-    """Validate all three accounts in both processes, ten times each, at once; return the verdicts."""
+    """Validate all three accounts in both processes, ten times each, at once; return the results."""
     found = await asyncio.gather(
         *(
             process.validation.validate_fyers_token(user_id, fresh=fresh)
@@ -64,7 +64,7 @@ async def test_sixty_validations_make_three_calls(processes: list[Process]) -> N
 async def test_a_failing_redis_costs_calls_and_nothing_else(
     processes: list[Process], redis_server: RedisProcess
 ) -> None:
-    """Killed, stopped or empty again: all accounts stay valid and connected, and sharing resumes by itself."""
+    """All accounts stay valid and connected, and sharing resumes by itself."""
     env = processes[0].env
     assert await validate_all(processes) == {ValidationVerdict.VALID}
 

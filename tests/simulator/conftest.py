@@ -68,7 +68,7 @@ class Driver:
         return answer["d"][0]["v"]
 
     async def candles(self, token: str, day: str, resolution: str = "5", **more: str) -> list[list[float]]:
-        """Return the candles of one date, `NSE:SBIN-EQ` unless told otherwise."""
+        """Return the candles of one date, of `NSE:SBIN-EQ` by default."""
         params = {
             "symbol": "NSE:SBIN-EQ", "resolution": resolution, "date_format": "1", "range_from": day, "range_to": day,
             **more,

@@ -8,7 +8,7 @@ OPENING = int(datetime.fromisoformat("2026-11-23T09:15:00+05:30").timestamp())
 
 
 async def test_quotes_have_every_field(simulator):
-    """A quote carries Fyers' fields, consistent with each other and on the tick grid."""
+    """The fields are Fyers', consistent with each other and on the tick grid."""
     token = await simulator.person()
 
     value = await simulator.quote(token)
@@ -26,7 +26,7 @@ async def test_quotes_have_every_field(simulator):
 
 
 async def test_an_unknown_symbol_is_an_error_item_among_good_ones(simulator):
-    """The envelope stays ok; only the item of the unlisted symbol is an error."""
+    """The envelope stays ok."""
     token = await simulator.person()
 
     status, answer = await simulator.call("/data/quotes?symbols=NSE%3AM%26M-EQ,NSE:NOPE-EQ", token)
@@ -39,7 +39,7 @@ async def test_an_unknown_symbol_is_an_error_item_among_good_ones(simulator):
 
 @pytest.mark.parametrize("symbols", ["", ",,", "SBIN", ",".join(["NSE:SBIN-EQ"] * 51)])
 async def test_quotes_refuses_none_too_many_and_malformed(simulator, symbols):
-    """No symbol, more than fifty, or nothing that looks like one is 400 / -50."""
+    """No symbol, more than fifty or no well-formed one is answered with 400 and -50."""
     token = await simulator.person()
 
     status, answer = await simulator.call("/data/quotes", token, params={"symbols": symbols})
@@ -48,7 +48,7 @@ async def test_quotes_refuses_none_too_many_and_malformed(simulator, symbols):
 
 
 async def test_quotes_takes_a_posted_list(simulator):
-    """The POST form answers like the GET form."""
+    """The answer is that of the GET form."""
     token = await simulator.person()
 
     _, answer = await simulator.call("/data/quotes", token, "POST", json={"symbols": ["NSE:SBIN-EQ"]})
@@ -56,24 +56,24 @@ async def test_quotes_takes_a_posted_list(simulator):
     assert answer["d"][0]["v"]["lp"] == (await simulator.quote(token))["lp"]
 
 
-async def test_depth_stands_around_the_last_price(simulator):
-    """Five bids fall and five asks rise from the quote's best prices."""
+async def test_depth_surrounds_the_last_price(simulator):
+    """Five bids fall and five offers rise from the quote's best prices."""
     token = await simulator.person()
     quote = await simulator.quote(token)
 
     _, answer = await simulator.call("/data/depth?symbol=NSE:SBIN-EQ&ohlcv_flag=1", token)
     book = answer["d"]["NSE:SBIN-EQ"]
-    bids, asks = [level["price"] for level in book["bids"]], [level["price"] for level in book["ask"]]
+    bids, offers = [level["price"] for level in book["bids"]], [level["price"] for level in book["ask"]]
 
-    assert len(bids) == len(asks) == 5
-    assert (bids[0], asks[0]) == (quote["bid"], quote["ask"])
+    assert len(bids) == len(offers) == 5
+    assert (bids[0], offers[0]) == (quote["bid"], quote["ask"])
     assert bids == sorted(bids, reverse=True)
-    assert asks == sorted(asks)
+    assert offers == sorted(offers)
     assert book["lower_ckt"] < book["l"] <= book["ltp"] <= book["h"] < book["upper_ckt"]
 
 
 async def test_depth_of_an_unlisted_symbol_is_refused(simulator):
-    """Depth refuses what quotes would mark as an error item."""
+    """Quotes would return an error item instead."""
     token = await simulator.person()
 
     assert (await simulator.call("/data/depth?symbol=NSE:NOPE-EQ", token))[0] == 400
@@ -88,7 +88,7 @@ async def test_depth_of_an_unlisted_symbol_is_refused(simulator):
     ],
 )  # fmt: skip
 async def test_market_status_follows_the_clock(simulator, clock, status, derivatives):
-    """NSE cash says the word for the hour, and derivatives trade ten minutes longer; Tuesday 24 November is a holiday, so the day after is looked at."""
+    """Derivatives trade ten minutes longer. The day is a Wednesday, since 24 November is a holiday."""
     moment = datetime.fromisoformat(f"2026-11-25T{clock}:00+05:30")
     simulator.time.value += moment.timestamp() - simulator.server.broker.clock.epoch()
     token = await simulator.person()
@@ -103,7 +103,7 @@ async def test_market_status_follows_the_clock(simulator, clock, status, derivat
 
 
 async def test_a_holiday_is_closed_all_day(simulator):
-    """On 24 November 2026 NSE is closed at eleven."""
+    """24 November 2026 is a holiday of NSE."""
     simulator.time.value += 24 * 3600
     token = await simulator.person()
 
@@ -113,7 +113,7 @@ async def test_a_holiday_is_closed_all_day(simulator):
 
 
 async def test_history_includes_the_forming_candle(simulator):
-    """At 10:07:30 the last 5-minute candle is that of 10:05, and its close is the quote's last price."""
+    """At 10:07:30 the last candle opened at 10:05, and its close is the quote's last price."""
     token = await simulator.person()
 
     candles = await simulator.candles(token, "2026-11-23")
@@ -123,7 +123,7 @@ async def test_history_includes_the_forming_candle(simulator):
 
 
 async def test_a_range_that_ends_with_the_last_interval_has_closed_candles_only(simulator):
-    """range_to = 10:05 leaves the candle that opens then out while it forms, and gives it once it is closed."""
+    """A candle that opens at range_to is given once it is closed."""
     token = await simulator.person()
     asked = {"date_format": "0", "range_from": str(OPENING), "range_to": str(OPENING + 50 * 60)}
 
@@ -137,7 +137,7 @@ async def test_a_range_that_ends_with_the_last_interval_has_closed_candles_only(
 
 
 async def test_a_closed_candle_never_changes(simulator):
-    """What was closed at one moment is the same an hour later and the next day."""
+    """It is the same an hour later and the next day."""
     token = await simulator.person()
     at_first = (await simulator.candles(token, "2026-11-23"))[:-1]
 
@@ -153,7 +153,7 @@ async def test_a_closed_candle_never_changes(simulator):
 
 @pytest.mark.parametrize("resolution", ["5", "15", "60", "240"])
 async def test_longer_candles_are_made_of_minutes(simulator, resolution):
-    """Open, extremes, close and volume of longer candles are those of their minutes, counted from 09:15."""
+    """Open, extremes, close and volume are those of the minutes, counted from 09:15."""
     token = await simulator.person()
     length = int(resolution) * 60
     minutes = await simulator.candles(token, "2026-11-20", "1")
@@ -170,7 +170,7 @@ async def test_longer_candles_are_made_of_minutes(simulator, resolution):
 
 
 async def test_daily_candles_carry_midnight_utc(simulator):
-    """A day's candle stands at 00:00 UTC of its date; weekends and holidays have none; today runs."""
+    """Weekends and holidays have no candle; today's is forming."""
     token = await simulator.person()
 
     days = await simulator.candles(token, "", "1D", range_from="2026-11-06", range_to="2026-11-23")
@@ -185,7 +185,7 @@ async def test_daily_candles_carry_midnight_utc(simulator):
 
 
 async def test_weeks_and_months_hold_their_days(simulator):
-    """A week's candle spans its days' extremes and stands at its Monday; a month's at its first."""
+    """A week's candle starts on its Monday, a month's on its first day."""
     token = await simulator.person()
     days = await simulator.candles(token, "", "D", range_from="2026-11-16", range_to="2026-11-20")
 
@@ -243,7 +243,7 @@ async def test_history_refuses_with_422(simulator, change, code, message):
     ],
 )
 async def test_nothing_to_show_is_no_data(simulator, change):
-    """Weekends, the future, the time before 2017 and candles finer than the data are no_data with 200."""
+    """Weekends, the future, the time before 2017 and too fine candles are no_data with 200."""
     token = await simulator.person()
 
     status, answer = await simulator.call("/data/history", token, params=GOOD | change)
@@ -253,7 +253,7 @@ async def test_nothing_to_show_is_no_data(simulator, change):
 
 
 async def test_history_takes_a_hundred_days_of_minutes_and_a_year_of_days(simulator):
-    """The documented longest ranges are served."""
+    """These are the longest documented ranges."""
     token = await simulator.person()
 
     minutes = await simulator.candles(token, "", "60", range_from="2026-08-16", range_to="2026-11-23")
@@ -263,7 +263,7 @@ async def test_history_takes_a_hundred_days_of_minutes_and_a_year_of_days(simula
     assert 230 < len(days) < 260
 
 
-async def test_open_interest_comes_when_asked_for(simulator):
+async def test_open_interest_is_added_on_request(simulator):
     """oi_flag=1 adds a seventh column."""
     token = await simulator.person()
 
@@ -271,7 +271,7 @@ async def test_open_interest_comes_when_asked_for(simulator):
 
 
 async def test_symbol_tokens_come_with_or_without_the_app_id(simulator):
-    """The lookup for the stream takes the bare token too, whatever the content type."""
+    """The stream's lookup accepts the bare token and every content type."""
     token = await simulator.person()
     body = b'{"symbols": ["NSE:SBIN-EQ", "NSE:NOPE-EQ", "NSE:NIFTY50-INDEX"]}'
     expected = {"NSE:SBIN-EQ": "10100000003045", "NSE:NIFTY50-INDEX": "101000000026000"}
@@ -296,7 +296,7 @@ async def test_the_symbol_master_lists_what_is_quoted(simulator):
 
 
 async def test_the_option_chain_starts_with_its_underlying(simulator):
-    """One row for the underlying, then a call and a put per strike on both sides of the price."""
+    """Then each strike on both sides of the price has a call and a put."""
     token = await simulator.person()
 
     _, answer = await simulator.call("/data/options-chain-v3?symbol=NSE:NIFTY50-INDEX&strikecount=2", token)
@@ -311,7 +311,7 @@ async def test_the_option_chain_starts_with_its_underlying(simulator):
 
 
 async def test_orders_are_refused(simulator):
-    """The app may not trade: -50 with the text real apps get, naming the app."""
+    """The code is -50, with the text that real apps get, which names the app."""
     token = await simulator.person()
 
     status, answer = await simulator.call(

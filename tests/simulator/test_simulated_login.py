@@ -15,7 +15,7 @@ LOGIN = {
 
 
 async def login(simulator, **query):
-    """Ask for the login page without following; return status, location's query and text."""
+    """Request the login page without following redirects; return status, location's query and text."""
     async with simulator.http.get(
         "/api/v3/generate-authcode", params=LOGIN | query, allow_redirects=False
     ) as response:
@@ -38,8 +38,8 @@ async def code(simulator):
     return query["auth_code"]
 
 
-async def test_a_named_person_is_sent_straight_back(simulator):
-    """With fyersId the login redirects with code, state and the address's own query."""
+async def test_a_named_person_is_redirected_at_once(simulator):
+    """With fyersId, the login redirects with code, state and the address's own query."""
     await simulator.control("POST", "/accounts", {"fyersId": "XA00001", "name": "Asha"})
 
     status, query, _ = await login(simulator, fyersId="XA00001")
@@ -54,7 +54,7 @@ async def test_a_named_person_is_sent_straight_back(simulator):
 
 
 async def test_the_page_escapes_what_it_shows(simulator):
-    """Nothing from the query or a name reaches the page as markup."""
+    """No value of the query and no name becomes markup."""
     await simulator.control("POST", "/accounts", {"fyersId": "XA00001", "name": "<b>Asha"})
 
     status, _, page = await login(simulator, state='"><script>alert(1)</script>')
@@ -66,7 +66,7 @@ async def test_the_page_escapes_what_it_shows(simulator):
 
 
 async def test_a_person_may_refuse(simulator):
-    """A refusal goes back with s=error, a negative code, a message and the state."""
+    """The redirect has s=error, a negative code, a message and the state."""
     status, query, _ = await login(simulator, decision="refuse")
 
     assert status == 302
@@ -88,7 +88,7 @@ async def test_a_person_may_refuse(simulator):
         ({"fyersId": "NOBODY"}, -50),
     ],
 )
-async def test_a_login_that_cannot_end_well_is_refused(simulator, change, code):
+async def test_an_invalid_login_request_is_refused(simulator, change, code):
     """Unknown apps, foreign redirect addresses and unknown people are never redirected."""
     async with simulator.http.get(
         "/api/v3/generate-authcode", params=LOGIN | change, allow_redirects=False
@@ -101,7 +101,7 @@ async def test_a_login_that_cannot_end_well_is_refused(simulator, change, code):
 
 
 async def test_an_own_app_takes_its_own_redirect_address_only(simulator):
-    """A registered app logs in with exactly the address it registered."""
+    """The redirect address must equal the registered one."""
     app = {"appId": "MINE-200", "secret": "hush", "redirectUri": "https://example.org/cb"}
     await simulator.control("POST", "/apps", app)
     await simulator.control("POST", "/accounts", {"fyersId": "XA00001", "name": "Asha"})
@@ -117,8 +117,8 @@ async def test_an_own_app_takes_its_own_redirect_address_only(simulator):
     assert jwt.decode(answer["access_token"], options={"verify_signature": False})["appType"] == 200
 
 
-async def test_a_code_becomes_a_token_that_ends_at_six(simulator, code):
-    """The exchange hands out both tokens; the access token ends at the next 06:00 IST."""
+async def test_a_code_becomes_a_token_that_expires_at_six(simulator, code):
+    """The exchange returns both tokens; the access token expires at the next 06:00 IST."""
     status, answer = await exchange(simulator, code=code)
     claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
 
@@ -135,8 +135,8 @@ async def test_a_code_becomes_a_token_that_ends_at_six(simulator, code):
     assert (await simulator.call("/api/v3/profile", answer["access_token"]))[1]["data"]["fy_id"] == "XA00001"
 
 
-async def test_a_login_before_six_ends_the_same_morning(simulator):
-    """A token issued at 03:23 IST lives 2 h 37 min."""
+async def test_a_login_before_six_expires_the_same_morning(simulator):
+    """A token issued at 03:23 IST is valid for 2 h 37 min."""
     simulator.time.value += 17 * 3600 + 15 * 60 + 30
     token = await simulator.person()
 
@@ -145,7 +145,7 @@ async def test_a_login_before_six_ends_the_same_morning(simulator):
     assert claims["exp"] - claims["iat"] == 2 * 3600 + 37 * 60
 
 
-async def test_a_code_is_good_once(simulator, code):
+async def test_a_code_is_valid_once(simulator, code):
     """The second exchange of the same code is refused."""
     await exchange(simulator, code=code)
 
@@ -155,7 +155,7 @@ async def test_a_code_is_good_once(simulator, code):
     assert answer == {"s": "error", "code": -437, "message": "invalid auth code"}
 
 
-async def test_a_code_ages(simulator, code):
+async def test_a_code_expires(simulator, code):
     """A code older than 30,000 s is refused."""
     simulator.time.value += 30_000
 
@@ -174,14 +174,14 @@ async def test_a_code_ages(simulator, code):
     ],
 )
 async def test_every_wrong_exchange_has_its_own_answer(simulator, body, status, code):
-    """Each mistake of an exchange is answered with Fyers' own code for it."""
+    """The codes are those of Fyers."""
     refused, answer = await exchange(simulator, **body)
 
     assert (refused, answer["s"], answer["code"]) == (status, "error", code)
 
 
-async def test_refresh_tokens_are_over(simulator):
-    """Whatever is sent to validate-refresh-token, it is disabled."""
+async def test_refresh_tokens_are_disabled(simulator):
+    """Every body gets the same refusal, even an unreadable one."""
     status, answer = await simulator.call("/api/v3/validate-refresh-token", method="POST", data=b"nonsense")
 
     assert status == 400
@@ -193,7 +193,7 @@ async def test_refresh_tokens_are_over(simulator):
     ("path", "method"), [("/api/v3/generate-authcode", "GET"), ("/api/v3/validate-authcode", "POST")]
 )
 async def test_faults_reach_the_login_too(simulator, path, method):
-    """A page of the edge can stand in for the login page and for the exchange."""
+    """A page of Cloudflare can replace the login page and the exchange."""
     await simulator.control("POST", "/faults", {"kind": "html_page", "path": path, "status": 503, "count": 1})
 
     status, text = await simulator.call(path, method=method)
@@ -204,7 +204,7 @@ async def test_faults_reach_the_login_too(simulator, path, method):
 
 
 async def test_a_skewed_broker_writes_skewed_tokens(simulator, code):
-    """With a clock skew a new token's times are off while the broker keeps its true end."""
+    """The times in a new token are shifted; its true expiry is not."""
     await simulator.control("POST", "/faults", {"kind": "clock_skew", "seconds": 7200})
 
     _, answer = await exchange(simulator, code=code)
@@ -215,7 +215,7 @@ async def test_a_skewed_broker_writes_skewed_tokens(simulator, code):
 
 
 async def test_login_pages_are_not_counted_but_exchanges_are(simulator, code):
-    """The counter holds the exchange, for nobody, and not the page."""
+    """An exchange counts for no account."""
     await exchange(simulator, code=code)
 
     _, calls = await simulator.control("GET", "/calls")

@@ -1,4 +1,4 @@
-"""Where candles come from: files and the seeded market, and the way of a price through its candle."""
+"""Candle files, the synthetic market, and the path of a price through its candle."""
 
 import math
 import statistics
@@ -33,7 +33,7 @@ def sessions(market, count=60):
 
 
 def test_a_day_needs_no_other_day(market):
-    """The same seed, symbol and day give the same candles in whatever order days are asked for."""
+    """The same seed, symbol and day give the same candles in any order of the calls."""
     lone = SyntheticMarket(seed=1).day(SYMBOL, LAST)
 
     assert lone.rows == sessions(market)[-1].rows
@@ -41,7 +41,7 @@ def test_a_day_needs_no_other_day(market):
 
 
 def test_candles_are_well_formed(market):
-    """Each session has 375 minutes from 09:15, on the tick grid, open and close within low and high."""
+    """A session has 375 minutes from 09:15, on the tick grid, open and close within low and high."""
     for session in sessions(market, 10):
         assert len(session.rows) == 375
         assert to_ist(session.opens_at).strftime("%H:%M") == "09:15"
@@ -52,7 +52,7 @@ def test_candles_are_well_formed(market):
 
 
 def test_days_begin_with_gaps(market):
-    """Openings differ from the close before, by less than the day's own range as a rule."""
+    """The opening differs from the last close, usually by less than the day's own range."""
     days = sessions(market)
     gaps = [abs(math.log(day.rows[0].open / before.rows[-1].close)) for before, day in pairwise(days)]
 
@@ -87,7 +87,7 @@ def test_days_move_like_a_share(market):
 
 @pytest.mark.parametrize("day", ["2026-11-21", "2026-11-24", "2026-01-26", "2010-06-01"])
 def test_closed_days_have_no_candles(market, day):
-    """Weekends, NSE holidays and the time before July 2017 are empty."""
+    """These are weekends, NSE holidays and the time before July 2017."""
     assert market.day(SYMBOL, from_date(date.fromisoformat(day))) is None
 
 
@@ -95,8 +95,8 @@ ticks = st.integers(min_value=1, max_value=400_000)
 
 
 @given(prices=st.lists(ticks, min_size=4, max_size=4), start=st.integers(0, 2**31), steps=st.integers(2, 400))
-def test_a_price_walks_through_its_candle(prices, start, steps):
-    """From the open, over both extremes, within them and on the grid; high, low and volume only ever grow."""
+def test_a_price_moves_through_its_candle(prices, start, steps):
+    """It reaches both extremes and stays on the grid; high, low and volume only grow."""
     low, first, close, high = sorted(prices)
     row = Row(start, first * 0.05, high * 0.05, low * 0.05, close * 0.05, 6_000)
     row = Row(start, *(round(price, 2) for price in row[1:5]), 6_000)
@@ -113,14 +113,14 @@ def test_a_price_walks_through_its_candle(prices, start, steps):
 
 
 async def test_a_replay_starts_two_sessions_before_the_end(replay):
-    """Without a start, files are replayed from 09:15 of their last day but two."""
+    """The default start is 09:15 of the last day but two."""
     _, answer = await replay.control("GET", "/clock")
 
     assert answer == {"now": "2026-06-17T09:15:00+05:30", "speed": 1.0}
 
 
 async def test_a_replay_shows_the_file(replay):
-    """Closed candles, aggregates, gaps between candles and the previous close are those of the file."""
+    """Closed candles, aggregates, gaps and the previous close are those of the file."""
     token = await replay.person(lifetimeSeconds=10**6)
     replay.time.value += 25 * 3600
     symbol = {"symbol": "NSE:ACME-EQ"}
@@ -147,7 +147,7 @@ async def test_a_replay_shows_the_file(replay):
 
 
 async def test_after_the_last_candle_the_price_stays(replay):
-    """When the files are over, quotes stay at the last close and the market is closed."""
+    """Quotes keep the last close, and the market is closed."""
     token = await replay.person(lifetimeSeconds=10**7)
     replay.time.value += 10 * 86_400
 
@@ -188,13 +188,13 @@ def test_an_unusable_row_stops_the_start(tmp_path, text, line):
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_a_folder_without_candles_is_refused(tmp_path, name):
-    """A missing or empty folder is refused with a sentence."""
+    """The error text describes a missing or an empty folder."""
     with pytest.raises(UnusableConfig, match="candle file"):
         CsvMarket(tmp_path / name)
 
 
 def test_real_files_are_replayed_as_they_are(market_data: Path):
-    """Twelve stocks and the index load; their ticks and the default start are read off them."""
+    """Twelve stocks and the index load; ticks and default start come from the files."""
     source = CsvMarket(market_data / "5min")
     market = Market(source)
     start = source.default_start()
@@ -209,7 +209,7 @@ def test_real_files_are_replayed_as_they_are(market_data: Path):
 
 
 def test_an_index_file_becomes_an_index(market_data: Path):
-    """NIFTY50 is listed as Fyers lists it, with one-minute candles and no bid or ask."""
+    """NIFTY50 is listed as at Fyers, with one-minute candles and no bid or ask."""
     market = Market(CsvMarket(market_data / "1min"))
     noon = int(date(2024, 3, 14).strftime("%s")) + 30_600 - 19_800
 
@@ -220,7 +220,7 @@ def test_an_index_file_becomes_an_index(market_data: Path):
 
 
 async def test_polled_quotes_build_the_candle_that_history_shows(simulator):
-    """Whoever polls every second through a candle sees its open, its close and never a price outside it."""
+    """A poll every second shows the candle's open and close, and never a price outside it."""
     token = await simulator.person(lifetimeSeconds=10**6)
     simulator.time.value += 150
     seen = []
@@ -237,8 +237,8 @@ async def test_polled_quotes_build_the_candle_that_history_shows(simulator):
     assert [quote["volume"] for quote in seen] == sorted(quote["volume"] for quote in seen)
 
 
-async def test_before_the_first_candle_stands_the_first_price(early_replay):
-    """A replay asked to start before its data quotes the first open, with no history and a closed market."""
+async def test_the_first_price_is_quoted_before_the_first_candle(early_replay):
+    """A replay that starts before its data has no history and a closed market."""
     token = await early_replay.person()
 
     quote = await early_replay.quote(token, "NSE:ACME-EQ")

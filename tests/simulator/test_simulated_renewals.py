@@ -1,4 +1,4 @@
-"""Refresh tokens at the simulated broker: refused as at Fyers until a control call offers them."""
+"""Refresh tokens at the simulated broker are refused, as at Fyers, until a control call enables them."""
 
 import hashlib
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +12,7 @@ RENEW = "/api/v3/validate-refresh-token"
 
 
 async def log_in(simulator, fyers_id: str = "XA00001", **person) -> str:
-    """Walk through the login page and return the refresh token."""
+    """Log in on the login page and return the refresh token."""
     await simulator.control("POST", "/accounts", {"fyersId": fyers_id, **person})
     query = {
         "client_id": "HULLWATCH-100", "redirect_uri": "http://127.0.0.1:9/back", "response_type": "code", "fyersId": fyers_id,
@@ -26,20 +26,20 @@ async def log_in(simulator, fyers_id: str = "XA00001", **person) -> str:
 
 
 async def renew(simulator, token: str, **changes):
-    """Ask for a session with a refresh token."""
+    """Request a session with a refresh token."""
     body = {"grant_type": "refresh_token", "appIdHash": APP_HASH, "refresh_token": token, "pin": "1234"}
     return await simulator.call(RENEW, method="POST", json={**body, **changes})
 
 
 @pytest.fixture
 async def token(simulator) -> str:
-    """Return Asha's refresh token at a broker that takes it."""
+    """Return Asha's refresh token at a broker that accepts it."""
     await simulator.control("POST", "/refresh", {"isOffered": True})
     return await log_in(simulator)
 
 
 async def test_a_good_token_brings_a_session_and_no_other_refresh_token(simulator, token):
-    """It works as often as it is sent, for about two weeks, each time until the next 06:00 IST."""
+    """It can be used again for two weeks; each session lasts until the next 06:00 IST."""
     status, answer = await renew(simulator, token)
 
     assert (status, set(answer)) == (200, {"s", "code", "message", "access_token"})
@@ -70,7 +70,7 @@ async def test_every_wrong_renewal_has_its_own_answer(simulator, token, changes,
 
 
 async def test_a_changed_or_foreign_token_is_refused(simulator, token):
-    """The signature, the app and the kind of token count."""
+    """The broker checks the signature, the app and the kind of the token."""
     other = {"appId": "OTHER-100", "secret": "x", "redirectUri": "http://127.0.0.1:9/back"}
     await simulator.control("POST", "/apps", other)
     other_hash = hashlib.sha256(b"OTHER-100:x").hexdigest()
@@ -94,7 +94,7 @@ async def test_a_refresh_token_expires(simulator, token):
 
 
 async def test_every_account_has_a_pin(simulator):
-    """It is 1234 unless another one was set."""
+    """The PIN is 1234 unless another one was set."""
     await simulator.control("POST", "/refresh", {"isOffered": True})
     token = await log_in(simulator, "XB00002", pin="998877")
 

@@ -1,4 +1,4 @@
-"""The data stream frame by frame, and the order stream."""
+"""The frames of the data stream, and the order stream."""
 
 import asyncio
 import struct
@@ -89,7 +89,7 @@ async def assert_no_message(socket):
 
 
 async def test_a_good_key_is_acknowledged(simulator):
-    """The answer is K, requests acknowledgements and has the layout that the Node SDK needs."""
+    """The answer is K with the acknowledgement interval and the layout that the Node SDK needs."""
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod")
     await socket.send_bytes(auth(await simulator.person()))
 
@@ -102,7 +102,7 @@ async def test_a_good_key_is_acknowledged(simulator):
 
 
 async def test_an_unknown_key_is_refused(simulator):
-    """A key that belongs to no token is answered N."""
+    """The answer is N."""
     socket = await simulator.http.ws_connect("/hsm/v1-5/prod")
     await socket.send_bytes(frames.fields_frame(1, b"0" * 56, b"P"))
 
@@ -131,7 +131,7 @@ async def test_an_authorization_header_disables_the_stream(simulator):
 
 
 async def test_snapshots_agree_with_the_quote(simulator):
-    """A symbol feed has 21 values, an index 6, depth 30; prices are in paise."""
+    """A symbol has 21 values, an index 6 and depth 30; prices are in paise."""
     token = await simulator.person()
     quote = await simulator.quote(token)
 
@@ -183,7 +183,7 @@ async def test_lite_mode_sends_the_price_alone(simulator):
 
 
 async def test_a_paused_channel_sends_nothing_until_resumed(simulator):
-    """Other channels go on; after resuming the present values come."""
+    """Other channels continue; after resuming, the present values are sent."""
     token = await simulator.person()
     socket, _ = await subscribed(simulator, token, SBIN, channel=3)
     await socket.send_bytes(mask(7, 3))

@@ -1,4 +1,4 @@
-"""Refused tokens and rate limits, by endpoint, on the simulated clock."""
+"""Refused tokens and rate limits of each endpoint, on the simulated clock."""
 
 import pytest
 
@@ -13,7 +13,7 @@ NOT_DATA = {"message": "Please provide valid token", "code": -15, "s": "error"}
 
 
 async def refusals(simulator, token):
-    """Return the answer of every kind of endpoint to a token."""
+    """Return each kind of endpoint's answer to a token."""
     profile = await simulator.call("/api/v3/profile", token)
     trading = [await simulator.call(path, token) for path in [*TRADING, HISTORY]]
     data = [await simulator.call(path, token) for path in DATA]
@@ -90,7 +90,7 @@ async def test_logout_ends_its_own_token(simulator):
     ("header", "profile_code"),
     [("", -209), ("{token}", -209), ("NOBODY-100:{token}", -352), ("HULLWATCH-100:garbage", -17)],
 )
-async def test_wrong_headers(simulator, header, profile_code):
+async def test_a_wrong_header_is_refused(simulator, header, profile_code):
     """/profile names the defect of the header; the data service does not."""
     token = await simulator.person()
     headers = {"Authorization": header.format(token=token)}
@@ -105,7 +105,7 @@ async def test_wrong_headers(simulator, header, profile_code):
 
 
 async def test_a_token_belongs_to_its_app(simulator):
-    """A token sent with another app's id is refused."""
+    """It is refused with another app's id."""
     await simulator.control(
         "POST", "/apps", {"appId": "OTHER-100", "secret": "s", "redirectUri": "http://localhost/x"}
     )
@@ -115,12 +115,12 @@ async def test_a_token_belongs_to_its_app(simulator):
 
 
 async def burst(simulator, token, count, path="/api/v3/funds"):
-    """Make so many calls within one simulated moment; return their statuses."""
+    """Make this many calls in one simulated moment and return their statuses."""
     return [(await simulator.call(path, token))[0] for _ in range(count)]
 
 
 async def test_ten_calls_a_second_and_no_more(simulator):
-    """The eleventh call within a second is refused, a second later calls go through again."""
+    """The eleventh is refused; calls of the next second are answered."""
     token = await simulator.person()
 
     first = await burst(simulator, token, 11)
@@ -162,7 +162,7 @@ async def test_refused_calls_use_the_limit(simulator):
 
 
 async def test_the_fourth_exceeded_minute_blocks_until_midnight(simulator):
-    """Three are tolerated, as the documentation says."""
+    """Three are tolerated (Fyers API v3 docs, rate limits)."""
     limits, now = simulator.server.broker.limits, simulator.server.broker.clock.epoch()
     token = await simulator.person()
     seen = []

@@ -1,4 +1,4 @@
-"""The control calls: clock, counter, faults, and what hostile input gets."""
+"""The control calls: clock, counter, faults, and answers to hostile input."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ import pytest
 
 
 async def test_the_clock_runs_at_its_speed_and_jumps(simulator):
-    """Speed and jumps act from the present simulated moment on."""
+    """Both start from the present simulated moment."""
     simulator.time.value += 10
     first = await simulator.control("GET", "/clock")
     await simulator.control("POST", "/clock", {"speed": 60})
@@ -39,7 +39,7 @@ async def test_the_clock_never_goes_back(simulator, body):
 
 
 async def test_calls_are_counted_by_account_path_and_status(simulator):
-    """Refused calls count and belong to the account their token claims; control calls do not count."""
+    """A refused call counts for the account in its token; control calls do not count."""
     token, other = await simulator.person("XA00001"), await simulator.person("XA00002")
     await simulator.call("/api/v3/profile", token)
     await simulator.call("/api/v3/profile", other)
@@ -72,7 +72,7 @@ async def test_the_counter_is_reset(simulator):
 
 
 async def fault(simulator, kind, **fields):
-    """Order a fault and return its id."""
+    """Add a fault and return its id."""
     status, answer = await simulator.control("POST", "/faults", {"kind": kind, **fields})
     assert status == 200, answer
     return answer["id"]
@@ -149,7 +149,7 @@ async def test_malformed_json_cannot_be_parsed(simulator):
 
 
 async def test_wrong_types_keep_the_shape_of_an_answer(simulator):
-    """The envelope still says ok, its values are of other types."""
+    """The envelope is still ok; its values have other types."""
     token = await simulator.person()
     await fault(simulator, "wrong_types")
 
@@ -161,8 +161,8 @@ async def test_wrong_types_keep_the_shape_of_an_answer(simulator):
 
 
 @pytest.mark.parametrize("kind", ["reset", "drop_after_bytes", "hang"])
-async def test_broken_connections(simulator, kind):
-    """The client sees its connection break, the counter a call without an answer."""
+async def test_a_fault_can_break_the_connection(simulator, kind):
+    """The client's connection breaks, and the counter has a call without an answer."""
     token = await simulator.person()
     await fault(simulator, kind, latencyMs=1)
 
@@ -174,7 +174,7 @@ async def test_broken_connections(simulator, kind):
 
 
 async def test_a_hanging_call_ends_with_its_caller_or_the_simulator(simulator):
-    """Nobody is answered while it hangs, and stopping the simulator does not wait for it."""
+    """It gets no answer, and the simulator stops without waiting for it."""
     token = await simulator.person()
     await fault(simulator, "hang", count=1)
     waiting = asyncio.ensure_future(simulator.call("/api/v3/profile", token))
@@ -188,7 +188,7 @@ async def test_a_hanging_call_ends_with_its_caller_or_the_simulator(simulator):
 
 
 async def test_latency_delays_the_true_answer(simulator):
-    """After the delay the broker answers as ever."""
+    """The answer after the delay is the ordinary one."""
     token = await simulator.person()
     await fault(simulator, "latency", latencyMs=5)
 
@@ -204,7 +204,7 @@ async def test_an_auth_error_happens_once(simulator):
 
 
 async def test_faults_choose_by_account_path_and_count(simulator):
-    """Only the named account on paths of the given beginning is hit, so many times."""
+    """The path is a beginning, and the count is used up."""
     one, other = await simulator.person("XA00001"), await simulator.person("XA00002")
     await fault(simulator, "html_page", fyersId="XA00001", path="/data/", count=2)
 
@@ -217,7 +217,7 @@ async def test_faults_choose_by_account_path_and_count(simulator):
 
 
 async def test_faults_end_on_the_simulated_clock_or_when_deleted(simulator):
-    """`seconds` are simulated; a deleted fault is gone at once, an unknown one is 404."""
+    """`seconds` are simulated; a deleted fault ends at once, an unknown one is 404."""
     token = await simulator.person()
     await fault(simulator, "html_page", seconds=60)
     during = (await simulator.call("/api/v3/profile", token))[0]
@@ -246,7 +246,7 @@ async def test_probability_is_drawn_from_the_seed(simulator):
 
 
 async def test_a_clock_skew_shows_in_dates_tokens_and_quotes(simulator):
-    """The Date header and the quote's time are off by the skew, the broker's reckoning is not."""
+    """The broker's own time is not shifted."""
     token = await simulator.person()
     right = int((await simulator.quote(token))["tt"])
     await fault(simulator, "clock_skew", skewSeconds=-600)
@@ -312,7 +312,7 @@ async def test_a_wrong_fault_names_its_field(simulator, order, name):
     ],
 )
 async def test_hostile_input_is_answered_with_4xx_json(simulator, method, path, body, expected):
-    """Broken, huge and nonsensical requests are refused in JSON."""
+    """The requests are broken, huge or nonsensical."""
     await simulator.control("POST", "/accounts", {"fyersId": "XA00001", "name": "Asha"})
 
     async with simulator.http.request(method, path, data=io.BytesIO(body)) as response:
@@ -329,7 +329,7 @@ async def test_an_unreadable_token_counts_for_no_account(simulator):
     assert answer["byStatus"] == {"401": 2}
 
 
-async def test_a_body_that_is_not_what_it_says_is_refused(simulator):
+async def test_a_body_with_a_wrong_encoding_is_refused(simulator):
     """A body declared as gzip that is none is 4xx."""
     async with simulator.http.post(
         "/api/v3/validate-authcode", data=b"not gzip", headers={"Content-Encoding": "gzip"}

@@ -15,7 +15,7 @@ from hullwatch.simulator.__main__ import main
     ],
 )  # fmt: skip
 def test_wrong_usage_exits_with_2(arguments, capsys):
-    """What cannot be meant is refused before anything starts."""
+    """The check runs before anything starts."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
@@ -24,17 +24,17 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 
 
 def test_a_missing_folder_exits_with_1_and_a_sentence(tmp_path, capsys):
-    """One line on stderr says which folder."""
+    """One line on stderr names the folder."""
     status = main(["--port", "0", "--candles", str(tmp_path / "nowhere")])
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
 
     assert status == 1
-    assert said.count("\n") == 1
-    assert "nowhere" in said
+    assert printed.count("\n") == 1
+    assert "nowhere" in printed
 
 
-def test_a_bad_file_exits_with_1_and_names_the_line(tmp_path, capsys):
-    """The sentence names file and line."""
+def test_a_bad_candle_file_exits_with_1(tmp_path, capsys):
+    """The error text names file and line."""
     (tmp_path / "ACME_5min_x.csv").write_text("timestamp,open,high,low,close,volume\nnonsense\n")
 
     status = main(["--port", "0", "--candles", str(tmp_path)])
@@ -44,7 +44,7 @@ def test_a_bad_file_exits_with_1_and_names_the_line(tmp_path, capsys):
 
 
 def test_a_taken_port_exits_with_1_and_a_sentence(capsys):
-    """The sentence names the address."""
+    """The error text names the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status = main(["--port", str(port)])
@@ -54,7 +54,7 @@ def test_a_taken_port_exits_with_1_and_a_sentence(capsys):
 
 
 def test_help_exits_with_0(capsys):
-    """--help lists the options."""
+    """The output lists the options."""
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
 

@@ -88,12 +88,12 @@ class Rules:
         is_written = bool(set(str(mode or "")) & set("wax+")) or (
             isinstance(flags, int) and bool(flags & writes)
         )
-        place = os.path.realpath(os.fsdecode(path))
-        if place == os.devnull:
+        real_path = os.path.realpath(os.fsdecode(path))
+        if real_path == os.devnull:
             return
         if is_written:
             raise PermissionError("this process writes no files")
-        if not any(place == root or place.startswith(f"{root}/") for root in self._readable):
+        if not any(real_path == root or real_path.startswith(f"{root}/") for root in self._readable):
             raise PermissionError("this process does not read that file")
 
 

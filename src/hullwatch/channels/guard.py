@@ -20,8 +20,8 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 PRIVATE_NETWORK: Final = "This address is in a private network, to which this server does not send."
 NO_SUCH_NAME: Final = "The name in the address does not resolve."
-LOOK_UP_S: Final = 5.0
-LOOK_UPS: Final = 32
+RESOLVE_WITHIN_S: Final = 5.0
+MOST_RESOLVING: Final = 32
 """Threads for name look-ups, started on demand."""
 
 
@@ -33,13 +33,13 @@ class SystemNames:
     """Looks up names in threads of its own: a hanging name server must not block other users of threads."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="look up")
+        self._threads = ThreadPoolExecutor(MOST_RESOLVING, thread_name_prefix="resolve names")
 
     async def __call__(self, name: str) -> Sequence[str]:
         """Return the system's addresses of a name."""
-        looking = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
-        async with asyncio.timeout(LOOK_UP_S):
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, looking)
+        resolve = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(RESOLVE_WITHIN_S):
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve)
         return [str(address[0]) for *_, address in found]
 
 

@@ -62,7 +62,7 @@ def _renew(broker: Broker, call: Call, id_hash: str, token: object, pin: object)
     session = accounts.open_session(
         app.app_id, person.fyers_id, call.now, person.lifetime_s, skew_s=call.skew_s
     )
-    session.is_revoked = accounts.refresh is RefreshKind.DEAD_TOKENS
+    session.is_revoked = accounts.refresh is RefreshKind.REFUSED_TOKENS
     return success(access_token=session.token)
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from hullwatch.simulator.market.calendar import next_at
-from hullwatch.simulator.tokens import AUTH_CODE_LIFETIME_S, DIES_AT_S, TokenPress
+from hullwatch.simulator.tokens import AUTH_CODE_LIFETIME_S, EXPIRES_AT_S, TokenPress
 
 BUILT_IN_APP = "HULLWATCH-100"
 FYERS_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -88,7 +88,7 @@ class RefreshKind(Enum):
     """Refuses all of them, as Fyers does since 2026-04-01."""
     OFFERED = "offered"
     """Give a session for a valid one with its owner's PIN."""
-    DEAD_TOKENS = "dead_tokens"
+    REFUSED_TOKENS = "dead_tokens"
     """As `offered`, but every service refuses that session (reported of the real broker)."""
 
 
@@ -157,7 +157,7 @@ class Accounts:
             skew_s: Added to the moments written into the token, not to its real end.
         """
         issued_at = int(now)
-        expires_at = next_at(now, DIES_AT_S) if lifetime_s is None else now + lifetime_s
+        expires_at = next_at(now, EXPIRES_AT_S) if lifetime_s is None else now + lifetime_s
         token, hsm_key = self._press.access_token(
             app_id, fyers_id, int(issued_at + skew_s), int(expires_at + skew_s)
         )

@@ -112,7 +112,7 @@ def rate_limit_page(status: int = 429) -> Answer:
     return Answer(page.encode(), status, _HTML)
 
 
-EDGE_TITLES = {
+CLOUDFLARE_TITLES = {
     403: "Forbidden", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Temporarily Unavailable",
     504: "Gateway Time-out", 520: "Web server is returning an unknown error", 522: "Connection timed out",
 }  # fmt: skip

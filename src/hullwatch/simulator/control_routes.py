@@ -175,7 +175,7 @@ def _set_refresh(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
     is_offered = order.get("isOffered")
     if not isinstance(is_offered, bool):
         raise InvalidRequest(422, "isOffered must be true or false", "isOffered")
-    kinds = (RefreshKind.OFFERED, RefreshKind.DEAD_TOKENS) if is_offered else (RefreshKind.DISABLED,)
+    kinds = (RefreshKind.OFFERED, RefreshKind.REFUSED_TOKENS) if is_offered else (RefreshKind.DISABLED,)
     words = [kind.value for kind in kinds]
     word = order.get("kind", words[0])
     if word not in words:

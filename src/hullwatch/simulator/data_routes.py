@@ -49,11 +49,11 @@ async def depth(broker: Broker, call: Call) -> Answer:
     if instrument is None or call.query.get("ohlcv_flag", "0") not in {"", "0", "1"}:
         return Refusal.DATA_INPUT.answer
     shot = broker.market.snapshot(symbol, int(call.now))
-    bids, asks = depth_levels(instrument, shot, call.now)
+    bids, offers = depth_levels(instrument, shot, call.now)
     data = {
         "totalbuyqty": sum(level["volume"] for level in bids) * 20,
-        "totalsellqty": sum(level["volume"] for level in asks) * 20,
-        "bids": bids, "ask": asks, "o": shot.open, "h": shot.high, "l": shot.low, "c": shot.prev_close,
+        "totalsellqty": sum(level["volume"] for level in offers) * 20,
+        "bids": bids, "ask": offers, "o": shot.open, "h": shot.high, "l": shot.low, "c": shot.prev_close,
         "chp": shot.change_percent, "tick_Size": instrument.tick, "ch": shot.change, "ltq": shot.last_quantity,
         "ltt": int(shot.traded_at + call.skew_s), "ltp": shot.ltp, "v": shot.volume, "atp": shot.average,
         "lower_ckt": circuit(instrument, shot, -1), "upper_ckt": circuit(instrument, shot, 1), "expiry": "",
@@ -66,7 +66,7 @@ Level = dict[str, Any]
 
 
 def depth_levels(instrument: Instrument, shot: Snapshot, now: float) -> tuple[list[Level], list[Level]]:
-    """Return five bids and five asks, best first, one tick apart; the same for a whole second."""
+    """Return five bids and five offers, best first, one tick apart; the same for a whole second."""
     if instrument.is_index:
         empty: list[Level] = [{"price": 0, "volume": 0, "ord": 0} for _ in range(5)]
         return empty, empty

@@ -64,11 +64,11 @@ def _paise(price: float) -> int:
 
 def _scrip(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
     shot = market.snapshot(instrument.symbol, now)
-    bids, asks = depth_levels(instrument, shot, shot.traded_at)
+    bids, offers = depth_levels(instrument, shot, shot.traded_at)
     return (
-        _paise(shot.ltp), shot.volume, shot.traded_at, shot.traded_at, bids[0]["volume"], asks[0]["volume"],
-        _paise(bids[0]["price"]), _paise(asks[0]["price"]), shot.last_quantity,
-        sum(level["volume"] for level in bids) * 20, sum(level["volume"] for level in asks) * 20,
+        _paise(shot.ltp), shot.volume, shot.traded_at, shot.traded_at, bids[0]["volume"], offers[0]["volume"],
+        _paise(bids[0]["price"]), _paise(offers[0]["price"]), shot.last_quantity,
+        sum(level["volume"] for level in bids) * 20, sum(level["volume"] for level in offers) * 20,
         _paise(shot.average), 0, _paise(shot.low), _paise(shot.high), 0, 0,
         _paise(circuit(instrument, shot, -1)), _paise(circuit(instrument, shot, 1)), _paise(shot.open),
         _paise(shot.prev_close),
@@ -85,8 +85,8 @@ def _index(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
 
 def _depth(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
     shot = market.snapshot(instrument.symbol, now)
-    bids, asks = depth_levels(instrument, shot, shot.traded_at)
-    both = (bids, asks)
+    bids, offers = depth_levels(instrument, shot, shot.traded_at)
+    both = (bids, offers)
     return (
         *(_paise(level["price"]) for side in both for level in side),
         *(level["volume"] for side in both for level in side),

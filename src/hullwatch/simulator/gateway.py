@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from hullwatch.simulator import account_routes, data_routes, symbol_master
-from hullwatch.simulator.answers import EDGE_TITLES, Answer, Refusal, html_page, rate_limit_page
+from hullwatch.simulator.answers import CLOUDFLARE_TITLES, Answer, Refusal, html_page, rate_limit_page
 from hullwatch.simulator.broker import (
     Broker,
     Call,
@@ -197,7 +197,7 @@ def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
         answer = Answer(fault.body or b"", fault.status or 500, fault.content_type or "text/plain")
     elif fault.kind is FaultKind.HTML_PAGE:
         status = fault.status or 502
-        answer = html_page(status, EDGE_TITLES.get(status, "Error"))
+        answer = html_page(status, CLOUDFLARE_TITLES.get(status, "Error"))
     elif fault.kind is FaultKind.ADDRESS_BAN:
         answer = rate_limit_page(fault.status or 429)
     elif fault.kind is FaultKind.RATE_LIMIT:

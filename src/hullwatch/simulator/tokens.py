@@ -16,7 +16,7 @@ import orjson
 
 from hullwatch.simulator.market.calendar import next_at
 
-DIES_AT_S = 6 * 3600
+EXPIRES_AT_S = 6 * 3600
 """Access tokens expire at the next 06:00 IST after the login (41 of 41 real tokens)."""
 AUTH_CODE_LIFETIME_S = 30_000
 REFRESH_LIFETIME_DAYS = 14
@@ -44,7 +44,7 @@ class TokenPress:
         """Return a refresh token: Fyers still issues them, although it accepts none."""
         claims = {
             "aud": _SCOPES, "iss": "api.fyers.in", "sub": "refresh_token", "iat": issued_at, "nbf": issued_at,
-            "exp": next_at(issued_at, DIES_AT_S) + REFRESH_LIFETIME_DAYS * 86_400,
+            "exp": next_at(issued_at, EXPIRES_AT_S) + REFRESH_LIFETIME_DAYS * 86_400,
             "at_hash": secrets.token_urlsafe(64), "display_name": fyers_id, "oms": "K1", "fy_id": fyers_id,
             "appType": app_type(app_id), "poa_flag": "N",
         }  # fmt: skip

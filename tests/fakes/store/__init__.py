@@ -1,4 +1,4 @@
-"""A store in memory that satisfies `StorePort`. It passes the same cases in ``tests/storage`` as the databases."""
+"""A store in memory that satisfies `StorePort`; it passes the cases in ``tests/storage`` too."""
 
 from fakes.store.memory import FakeStore, FakeUnitOfWork
 

@@ -36,7 +36,7 @@ class Notifications(Repository):
         return True
 
     async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
-        """Store those that some channel of their user carries, and return those that were not stored before."""
+        """Store those that some channel of their user carries; return those that were not stored before."""
         return [one for one in notifications if self._carriers(one) and await self.add(one)]
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:

@@ -108,11 +108,11 @@ def forming(row: Row, fraction: float, tick: float) -> Row:
     depends on the candle alone.
     """
     mix = (row.start // 60) * 2_654_435_761
-    turns = (0.0, 0.15 + (mix & 0xFF) / 1024, 0.55 + ((mix >> 8) & 0xFF) / 1024, 0.98)
+    shares_at = (0.0, 0.15 + (mix & 0xFF) / 1024, 0.55 + ((mix >> 8) & 0xFF) / 1024, 0.98)
     extremes = (row.low, row.high) if row.close >= row.open else (row.high, row.low)
     points = (row.open, *extremes, row.close)
-    leg = 0 if fraction < turns[1] else 1 if fraction < turns[2] else 2
-    share = min(1.0, (fraction - turns[leg]) / (turns[leg + 1] - turns[leg]))
+    leg = 0 if fraction < shares_at[1] else 1 if fraction < shares_at[2] else 2
+    share = min(1.0, (fraction - shares_at[leg]) / (shares_at[leg + 1] - shares_at[leg]))
     price = points[leg] + (points[leg + 1] - points[leg]) * share
     price = min(max(round(round(price / tick) * tick, 2), row.low), row.high)
     seen = (*points[: leg + 1], price)
