@@ -316,7 +316,7 @@ def _is_redis_address(text: str) -> bool:
     try:
         url = urlsplit(text)
         options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
-        has_place = bool(url.path if url.scheme == "unix" else url.hostname and url.port != 0)
+        has_target = bool(url.path if url.scheme == "unix" else url.hostname and url.port != 0)
     except ValueError:
         return False
     number = options.pop("db", "0") if url.scheme == "unix" else url.path.strip("/") or options.pop("db", "0")
@@ -325,7 +325,7 @@ def _is_redis_address(text: str) -> bool:
         is_known &= options.get("ssl_cert_reqs", "required") in ("none", "optional", "required")
     else:
         is_known = url.scheme in ("redis", "unix") and not options
-    return has_place and is_known and not url.fragment and number.isascii() and number.isdigit()
+    return has_target and is_known and not url.fragment and number.isascii() and number.isdigit()
 
 
 def _sentence(name: str, why: str) -> str:

@@ -18,7 +18,7 @@ PASSWORD = "a long enough passphrase"
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer."""
+    """One HTTP response."""
 
     method: str
     url: str
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass
 class Tab:
-    """An open event socket and everything that came through it, oldest first."""
+    """An open event socket and the messages that it received, oldest first."""
 
     socket: aiohttp.ClientWebSocketResponse
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -48,13 +48,13 @@ class Tab:
         return [message["data"] for message in self.messages if message["type"] == kind]
 
     async def read(self) -> None:
-        """Take in messages until the socket closes."""
+        """Collect messages until the socket closes."""
         async for message in self.socket:
             self.messages.append(json.loads(message.data))
 
 
 class Browser:
-    """A user with a browser. Every answer is kept."""
+    """A user with a browser, which records every response."""
 
     def __init__(self, base_url: str, name: str, fyers_id: str, symbols: tuple[str, ...] = ()) -> None:
         self.base_url = base_url
@@ -67,7 +67,9 @@ class Browser:
         self.replies: list[Reply] = []
         self._reading: list[asyncio.Task[None]] = []
         self.http = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True),  # the address has no name
+            cookie_jar=aiohttp.CookieJar(
+                unsafe=True
+            ),  # aiohttp keeps no cookies of a bare IP address otherwise
             timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT_S),
             headers={"Origin": base_url},
         )
@@ -80,10 +82,10 @@ class Browser:
                 await reading
         await self.http.close()
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
     ) -> Reply:
-        """Ask for an address, relative ones of the API; redirects are not followed."""
+        """Send a request to a path of the server or to a full address; redirects are not followed."""
         url = path if "://" in path else self.base_url + path
         content = {"data": raw} if raw is not None else {"json": body}
         if raw is not None:
@@ -92,26 +94,26 @@ class Browser:
             method, url, headers=headers, allow_redirects=False, **content
         ) as response:
             text = await response.text(errors="replace")
-            answered = tuple((name, value) for name, value in response.headers.items())
-        reply = Reply(method, url, response.status, answered, text)
+            received = tuple((name, value) for name, value in response.headers.items())
+        reply = Reply(method, url, response.status, received, text)
         if url.startswith(self.base_url):
             self.replies.append(reply)
         return reply
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API, check that it succeeds, and return its answer."""
-        reply = await self.ask(method, path, body)
+        reply = await self.request(method, path, body)
         assert reply.status < 400, f"{method} {path} was answered with {reply.status}: {reply.text}"
         return reply.json if reply.text and "json" in reply.header("content-type") else None
 
     async def get(self, path: str) -> Any:
-        """Read from the API."""
+        """Make a GET call to the API and return its answer."""
         return await self.call("GET", path)
 
     # ---------------------------------------------------------------- actions
 
     async def register(self) -> None:
-        """Make an account and store the Fyers app."""
+        """Create an account and store the Fyers app."""
         body = {"email": self.email, "password": self.password, "fullName": self.name}
         self.user_id = (await self.call("POST", "/api/auth/register", body))["id"]
         redirect_uri = f"{self.base_url}/api/fyers/callback"
@@ -119,33 +121,33 @@ class Browser:
         await self.call("PUT", "/api/fyers/app", app)
 
     async def begin_login(self, *, fyers_id: str = "", **options: Any) -> str:
-        """Walk Fyers' login page as this or another person; return the address that its redirect leads to."""
+        """Log in on the page of Fyers as this or another person; return the redirect's address."""
         url = (await self.call("POST", "/api/fyers/connect", options or None))["url"]
-        page = await self.ask("GET", f"{url}&fyersId={fyers_id or self.fyers_id}")
+        page = await self.request("GET", f"{url}&fyersId={fyers_id or self.fyers_id}")
         assert page.status == 302, page.text
         return page.header("location")
 
     async def connect(self) -> None:
-        """Log in at Fyers and come back."""
-        back = await self.ask("GET", await self.begin_login())
-        assert back.status == 303, back.text
+        """Log in at Fyers and open the redirect."""
+        callback = await self.request("GET", await self.begin_login())
+        assert callback.status == 303, callback.text
 
     async def add_watch(
         self, symbol: str, *, rule: str = "cross", period: int = 55, resolution: str = "5"
     ) -> Any:
-        """Add a line to the watchlist."""
+        """Add a watch."""
         body = {"symbol": symbol, "resolution": resolution, "period": period, "rule": rule}
         return await self.call("POST", "/api/monitoring/watches", body)
 
     async def watch(self, *rules: str) -> None:
-        """Watch all own symbols, for crossings unless told otherwise."""
+        """Add the user's symbols for these rules, `cross` by default, and start monitoring."""
         for symbol in self.symbols:
             for rule in rules or ("cross",):
                 await self.add_watch(symbol, rule=rule)
         await self.call("POST", "/api/monitoring/start")
 
     async def open_tab(self) -> Tab:
-        """Open an event socket; what arrives is collected from then on."""
+        """Open an event socket and collect its messages."""
         socket = await self.http.ws_connect(self.base_url.replace("http", "ws", 1) + "/api/events")
         tab = Tab(socket, [json.loads((await socket.receive()).data)])
         self._reading.append(asyncio.create_task(tab.read(), name=f"tab of {self.name}"))
@@ -173,16 +175,16 @@ class Browser:
         return found
 
     async def notices(self, kind: str = "") -> list[dict[str, Any]]:
-        """Return all stored notices about the person, or those of one kind; the server's own, for its operators, only by name."""
+        """Return the stored notices of one kind. Without a kind: all except those for operators."""
         found = (await self.get("/api/notifications?limit=500"))["notifications"]
         if kind:
             return [notice for notice in found if notice["kind"] == kind]
         return [notice for notice in found if notice["kind"] not in FOR_OPERATORS]
 
     async def quotes(self) -> dict[str, Any]:
-        """Ask for quotes of the own symbols."""
+        """Return quotes of the user's symbols."""
         return await self.get(f"/api/market/quotes?symbols={','.join(self.symbols)}")
 
     async def hma(self) -> dict[str, Any]:
-        """Ask for the average of the first own symbol."""
+        """Return the HMA of the user's first symbol."""
         return await self.get(f"/api/hma/{self.symbols[0]}")

@@ -15,7 +15,7 @@ from hullwatch.runtime.logs import configure_logging
 for module in ("broker", "browser", "environment", "trading_day"):
     pytest.register_assert_rewrite(f"journeys.{module}")
 
-from journeys.environment import Environment, open_environment  # noqa: E402 - after the line that lets its assertions explain themselves
+from journeys.environment import Environment, open_environment  # noqa: E402 - after the registration above
 
 
 @pytest.fixture(autouse=True)
@@ -38,15 +38,15 @@ def no_pauses() -> Iterator[None]:
 
 
 @pytest.fixture
-def open_env(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Environment]]:
+def start_environment(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Environment]]:
     """Return a function that opens an environment in this test's data folder."""
     return partial(open_environment, tmp_path / "data")
 
 
 @pytest.fixture
 async def environment(
-    open_env: Callable[..., AbstractAsyncContextManager[Environment]],
+    start_environment: Callable[..., AbstractAsyncContextManager[Environment]],
 ) -> AsyncIterator[Environment]:
     """Return an environment on an ordinary Monday, with the synthetic market."""
-    async with open_env() as opened:
+    async with start_environment() as opened:
         yield opened

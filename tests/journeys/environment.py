@@ -1,4 +1,4 @@
-"""The simulator, the application with a real database, and its HTTP server, on a clock that the test moves."""
+"""The simulator and a served application with a real database, on a clock that the test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
 
 ORDINARY_MONDAY = datetime.fromisoformat("2026-11-23T10:07:31+05:30")
-"""In the middle of a trading session; no journey on the synthetic market reaches its end."""
+"""In trading hours; no journey on the synthetic market reaches the market close."""
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.004, 0.02
 T = TypeVar("T")
@@ -48,7 +48,7 @@ async def until(check: Callable[[], Awaitable[T]], what: str = "") -> T:
 
 
 class Environment:
-    """One broker, one install, and its users."""
+    """A simulator, an application and its users."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Environment:
     # ---------------------------------------------------------------- the application
 
     async def start_server(self) -> None:
-        """Open the application on its data and serve it, at the same address as before."""
+        """Open the application on its data folder and serve it, at the same address as before."""
         async with AsyncExitStack() as stack:
             sock = stack.enter_context(listen_on("127.0.0.1", self._port))
             host, self._port = address_of(sock)
@@ -105,9 +105,11 @@ class Environment:
                 await serving
 
             stack.push_async_callback(stop)
-            is_up = asyncio.create_task(ready.wait(), name="server is up")
-            await asyncio.wait({is_up, serving}, timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
-            assert is_up.done(), "the server did not come up"
+            started = asyncio.create_task(ready.wait(), name="server started")
+            await asyncio.wait(
+                {started, serving}, timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            assert started.done(), "the server did not start"
             self._application, self._running = application, stack.pop_all()
 
     async def stop_server(self) -> None:
@@ -131,13 +133,13 @@ class Environment:
 
     async def add_users(self, count: int, *symbols: str) -> list[Browser]:
         """Add users who are connected and watch these symbols; the first one is admin."""
-        people = [self.browser(f"Trader{place}", f"FY{place:05d}", *symbols) for place in range(count)]
+        people = [self.browser(f"Trader{number}", f"FY{number:05d}", *symbols) for number in range(count)]
         for person in people[:1]:
             await person.register()
         await asyncio.gather(*(person.register() for person in people[1:]))
         for person in people:
-            await self.broker.person(person.fyers_id)
-            await self.while_time_passes(person.connect())  # logins of one app are rate-limited
+            await self.broker.add_account(person.fyers_id)
+            await self.advance_until_done(person.connect())  # logins of one app are rate-limited
         await self.advance((1 - self.clock.now().second) % 5)
         for person in people:
             await person.watch()
@@ -147,12 +149,12 @@ class Environment:
     # ---------------------------------------------------------------- time
 
     async def advance(self, seconds: float) -> None:
-        """Move both clocks forward."""
+        """Move both clocks forward by a number of seconds."""
         self.clock.synchronise(*await self.broker.advance(seconds))
 
     async def set_speed(self, speed: float) -> None:
-        """Let both clocks run at a speed."""
-        await self.broker.order("POST", "/clock", {"speed": speed})
+        """Set the speed of both clocks."""
+        await self.broker.control("POST", "/clock", {"speed": speed})
         self.clock.synchronise(*await self.broker.now())
 
     async def advance_to(self, moment: datetime) -> None:
@@ -169,8 +171,8 @@ class Environment:
 
             await until(is_done, f"{person.name}'s cycle of {now}")
 
-    async def while_time_passes(self, work: Awaitable[T]) -> T:
-        """Await something that may wait for a rate limit; the clocks move until it is done."""
+    async def advance_until_done(self, work: Awaitable[T]) -> T:
+        """Await work that may wait for a rate limit; the clocks move until it is done."""
         task = asyncio.ensure_future(work)
         try:
             while not task.done():

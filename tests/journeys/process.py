@@ -42,11 +42,11 @@ class ServerProcess:
 
     @property
     def output(self) -> str:
-        """Everything that it has printed and logged, over all its starts."""
+        """The printed and logged text of all its starts."""
         return (self._folder / "server.log").read_text()
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         process = self._process = self._launch()
         deadline = time.monotonic() + PROCESS_LIMIT_S
         async with aiohttp.ClientSession() as http:
@@ -68,14 +68,14 @@ class ServerProcess:
             )
 
     def kill(self) -> None:
-        """Kill it at once."""
-        self._end(signal.SIGKILL)
+        """Kill the server with SIGKILL."""
+        self._send(signal.SIGKILL)
 
     async def stop(self) -> int:
-        """Stop it in order and return its exit code."""
-        return await asyncio.to_thread(self._end, signal.SIGTERM)
+        """Stop the server with SIGTERM and return its exit code."""
+        return await asyncio.to_thread(self._send, signal.SIGTERM)
 
-    def _end(self, number: signal.Signals) -> int:
+    def _send(self, number: signal.Signals) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0

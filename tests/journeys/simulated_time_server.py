@@ -1,7 +1,4 @@
-"""A application in a process of its own that lives by a simulator's clock: `python simulated_time_server.py`, set up through the environment.
-
-It is `hullwatch serve` with another clock, so that it can be killed in trading hours whatever the real hour is.
-"""
+"""Runs `hullwatch serve` with the clock of a simulator, so that it can be killed in trading hours."""
 
 import asyncio
 from contextlib import suppress
@@ -30,7 +27,7 @@ async def main() -> None:
 
 
 async def follow(simulator: aiohttp.ClientSession, clock: ScaledClock) -> None:
-    """Keep a clock at the simulator's time."""
+    """Synchronise the clock with the simulator's until cancelled."""
     while True:
         with suppress(aiohttp.ClientError):
             clock.synchronise(*await read_clock(simulator))
@@ -38,7 +35,7 @@ async def follow(simulator: aiohttp.ClientSession, clock: ScaledClock) -> None:
 
 
 async def read_clock(simulator: aiohttp.ClientSession) -> tuple[datetime, float]:
-    """Return the simulated moment and its speed."""
+    """Return the simulated time and its speed."""
     async with simulator.get("/simulator/clock") as response:
         answer = await response.json()
     return datetime.fromisoformat(answer["now"]), float(answer["speed"])

@@ -1,4 +1,4 @@
-"""Failures of Fyers disconnect nobody, are reported as they are, and end without help."""
+"""A failure of Fyers disconnects nobody, is reported with its cause, and needs no action of the user."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,33 +17,33 @@ from journeys.environment import Environment, until
 
 SYMBOL = "NSE:SBIN-EQ"
 LONGEST_RECOVERY_S = 1800
-"""Simulated seconds: the longest rest after limits is 15 minutes, the longest cool-down of the edge ten."""
+"""Simulated seconds. A pause lasts at most 15 minutes after rate limits, ten after a block by Cloudflare."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """One fault, and what it makes of answers while it lasts."""
+    """A fault of the simulator and its effect on answers."""
 
     kind: str
-    order: dict[str, Any]
-    says: frozenset[str] = frozenset({"unavailable"})
-    """Outcomes that are true of it."""
+    options: dict[str, Any]
+    outcomes: frozenset[str] = frozenset({"unavailable"})
+    """Outcomes that the API may report."""
 
     @property
     def is_harmless(self) -> bool:
-        """Whether answers still come."""
-        return "ok" in self.says
+        """Whether Fyers still answers."""
+        return "ok" in self.outcomes
 
 
-FINE = frozenset({"ok"})
+WORKING = frozenset({"ok"})
 LIMITED = frozenset({"rate_limited"})
-TURNED_AWAY = frozenset({"unavailable", "rate_limited"})
-"""A page of the edge says no at first; then the account rests, and in the end the whole machine does."""
+BLOCKED = frozenset({"unavailable", "rate_limited"})
+"""A page of Cloudflare is an outage first. Repeated ones pause the account, then the whole server."""
 STATUS = {"ok": "watching", "unavailable": "fyers_unavailable", "rate_limited": "rate_limited"}
 
 
 OUTAGES = {
-    "slow": Outage("latency", {"latencyMs": 60}, FINE),
+    "slow": Outage("latency", {"latencyMs": 60}, WORKING),
     "hanging": Outage("hang", {}),
     "reset": Outage("reset", {}),
     "cut off": Outage("drop_after_bytes", {"bytes": 7}),
@@ -56,10 +56,10 @@ OUTAGES = {
     ),
     "520": Outage("http_error", {"status": 520}),
     "page": Outage("html_page", {"status": 503}),
-    "page that forbids": Outage("html_page", {"status": 403}, TURNED_AWAY),
+    "page that forbids": Outage("html_page", {"status": 403}, BLOCKED),
     "401 without Fyers' words": Outage("http_error", {"status": 401, "body": "invalid token"}),
     "limit": Outage("rate_limit", {}, LIMITED),
-    "banned address": Outage("address_ban", {}, TURNED_AWAY),
+    "banned address": Outage("address_ban", {}, BLOCKED),
     "half JSON": Outage("malformed_json", {}),
     "wrong types": Outage("wrong_types", {}),
     "empty": Outage("empty_body", {}),
@@ -68,7 +68,7 @@ OUTAGES = {
 
 @dataclass
 class Group:
-    """Three people, their open tabs, and the environment they live in."""
+    """Three users with an open tab each, and their environment."""
 
     environment: Environment
     people: list[Browser]
@@ -76,14 +76,14 @@ class Group:
 
     @property
     def admin(self) -> Browser:
-        """The first of them."""
+        """The first user."""
         return self.people[0]
 
     async def step(self, seconds: float = 5, *, without: Browser | None = None) -> None:
-        """Let time pass until everybody had a cycle more."""
+        """Move the clocks forward until each user had another cycle."""
         await self.environment.advance(seconds)
         people = [person for person in self.people if person is not without]
-        await self.environment.while_time_passes(self._had_cycles(people, self.environment.clock.now()))
+        await self.environment.advance_until_done(self._had_cycles(people, self.environment.clock.now()))
 
     @staticmethod
     async def _had_cycles(people: Sequence[Browser], since: datetime) -> None:
@@ -93,11 +93,11 @@ class Group:
             )
 
     async def statuses(self) -> list[str]:
-        """Return everybody's monitoring status."""
+        """Return the monitoring status of each user."""
         return [(await person.state())["status"] for person in self.people]
 
     async def assert_nobody_was_disconnected(self) -> None:
-        """There was no end of a session, neither now nor in between, and no notice of one."""
+        """All sessions are connected, the audit trail has no disconnect, and no notice was stored."""
         for person in self.people:
             assert (await person.connection())["state"] == "connected"
             assert await person.notices("session_disconnected") == []
@@ -111,9 +111,9 @@ async def _has_cycled(person: Browser, since: datetime) -> bool:
 
 
 @pytest.fixture
-async def group(open_env, request) -> AsyncIterator[Group]:
+async def group(start_environment, request) -> AsyncIterator[Group]:
     """Return three people who watch one symbol each."""
-    async with open_env(
+    async with start_environment(
         fyers_timeout_seconds=3 if "hanging" in request.node.name else ANSWER_LIMIT_S
     ) as environment:
         people = await environment.add_users(3, SYMBOL)
@@ -121,7 +121,7 @@ async def group(open_env, request) -> AsyncIterator[Group]:
 
 
 async def assert_outcome(person: Browser, outcomes: frozenset[str]) -> str:
-    """Check what somebody is told: a true outcome, never an empty list for an error, and a login that stands; return the outcome."""
+    """Check that quotes and HMA have one of the outcomes and the session is connected; return the outcome."""
     quotes, hma = await asyncio.gather(person.quotes(), person.hma())
     outcome = str(quotes["outcome"])
     assert outcome in outcomes
@@ -130,43 +130,43 @@ async def assert_outcome(person: Browser, outcomes: frozenset[str]) -> str:
     if outcome == "ok":
         assert hma["status"] == "ACTIVE"
         assert hma["currentHma"] > 0
-    elif hma["status"] != "ACTIVE":  # a reading stays good until the next candle closes
+    elif hma["status"] != "ACTIVE":  # an HMA is valid until the next candle closes
         assert (hma["status"], hma["currentHma"]) == ("UNAVAILABLE", None)
     return outcome
 
 
-async def check_outage(group: Group, outage: Outage, affected: Sequence[Browser], **whom: str) -> None:
-    """Let an outage come, look at everybody, and let it end."""
+async def check_outage(group: Group, outage: Outage, affected: Sequence[Browser], **scope: str) -> None:
+    """Start an outage, check the answers of all users, and end it."""
     environment = group.environment
-    await environment.broker.fault(outage.kind, **outage.order, **whom)
+    await environment.broker.start_fault(outage.kind, **outage.options, **scope)
     await group.step()
     for person in affected:
         await person.call("POST", "/api/token-validation/clear-cache")
-    for validation in await environment.while_time_passes(
+    for validation in await environment.advance_until_done(
         asyncio.gather(*(validation_of(person) for person in affected))
     ):
         assert (validation["isValid"], validation["isConnected"]) == (True, True)
         assert validation["verified"] is outage.is_harmless
     await group.step(300)  # a candle closes meanwhile
     for person, status in zip(group.people, await group.statuses(), strict=True):
-        expected = outage.says if person in affected else FINE
+        expected = outage.outcomes if person in affected else WORKING
         assert status in {STATUS[outcome] for outcome in expected}
-        await environment.while_time_passes(assert_outcome(person, expected))
+        await environment.advance_until_done(assert_outcome(person, expected))
     validating = group.admin.call("POST", "/api/token-validation/validate-all")
-    totals = (await environment.while_time_passes(validating))["results"]
-    doubtful = 0 if outage.is_harmless else len(affected)
-    assert (totals["invalid"], totals["errors"], totals["unverified"]) == (0, 0, doubtful)
+    totals = (await environment.advance_until_done(validating))["results"]
+    unverified = 0 if outage.is_harmless else len(affected)
+    assert (totals["invalid"], totals["errors"], totals["unverified"]) == (0, 0, unverified)
     await group.assert_nobody_was_disconnected()
     await environment.broker.end_faults()
 
 
 async def validation_of(person: Browser) -> dict[str, Any]:
-    """Ask whether the session is good."""
+    """Return the validation of the user's session."""
     return await person.get("/api/token-validation/status")
 
 
 async def recover(group: Group) -> None:
-    """Let time pass until everybody is watched and confirmed again; nobody does anything for it."""
+    """Move the clocks forward until all users are watched and verified again, without an action of theirs."""
     for _ in range(LONGEST_RECOVERY_S // 30):
         if await group.statuses() == ["watching"] * len(group.people):
             break
@@ -174,13 +174,13 @@ async def recover(group: Group) -> None:
     assert await group.statuses() == ["watching"] * len(group.people)
     for person in group.people:
         assert (await person.connection())["verified"] is True
-        await group.environment.while_time_passes(assert_outcome(person, FINE))
+        await group.environment.advance_until_done(assert_outcome(person, WORKING))
 
 
 @pytest.mark.parametrize("name", OUTAGES)
 async def test_an_outage_disconnects_nobody(group: Group, name: str) -> None:
-    """For one account and then for all: the affected are unverified and keep their sessions, the others notice nothing, no candle is lost."""
-    outage, since = OUTAGES[name], group.people[0]
+    """For one account, then for all: affected sessions become unverified and are kept. No candle is lost."""
+    outage = OUTAGES[name]
     began_at = group.environment.clock.now()
     await check_outage(group, outage, [group.people[1]], fyersId=group.people[1].fyers_id)
     await recover(group)
@@ -192,7 +192,7 @@ async def test_an_outage_disconnects_nobody(group: Group, name: str) -> None:
     closes = closes_between(began_at, settled, Resolution.parse("5"), nse_calendar())
     assert closes > 1
     for tab in group.tabs:
-        await until(lambda tab=tab: _has(tab, closes), f"all candles after {name} for {since.name}")
+        await until(lambda tab=tab: _has(tab, closes), f"all candles after {name}")
         assert len(tab.data("candle")) == closes
 
 
@@ -201,14 +201,14 @@ async def _has(tab: Tab, closes: int) -> bool:
 
 
 async def test_one_false_refusal_disconnects_nobody(group: Group) -> None:
-    """It costs one verification call."""
+    """The refused session is verified with one call."""
     affected = group.people[1]
-    await group.environment.broker.fault("auth_error", fyersId=affected.fyers_id)
-    await group.environment.broker.forget_calls()
+    await group.environment.broker.start_fault("auth_error", fyersId=affected.fyers_id)
+    await group.environment.broker.reset_calls()
     await group.step()
 
     assert (await group.environment.broker.calls(affected.fyers_id))["byStatus"]["401"] == 1
-    await until(lambda: _is_verified(affected), "the second look")
+    await until(lambda: _is_verified(affected), "the verification")
     await group.step()
     assert await group.statuses() == ["watching"] * 3
     await group.assert_nobody_was_disconnected()
@@ -218,25 +218,25 @@ async def _is_verified(person: Browser) -> bool:
     return bool((await person.connection())["verified"])
 
 
-async def all_are_held(group: Group) -> None:
-    """Let Fyers refuse everybody, until every verdict is held back."""
-    await group.environment.broker.fault("auth_error_all")
+async def hold_all_sessions(group: Group) -> None:
+    """Let Fyers refuse all accounts until every session is held."""
+    await group.environment.broker.start_fault("auth_error_all")
     await group.environment.advance(5)
 
     async def are_held() -> bool:
         await group.environment.advance(1)
         return await _are_held(group)
 
-    await until(are_held, "everybody is held")
+    await until(are_held, "all sessions are held")
 
 
 async def test_a_mass_refusal_holds_all_sessions(group: Group) -> None:
-    """When Fyers refuses everybody at once, verdicts are held, the operators are told once, and Fyers is asked slowly."""
-    await all_are_held(group)
+    """Operators get one notice, and Fyers gets few calls until it accepts the accounts again."""
+    await hold_all_sessions(group)
 
     await until(lambda: group.admin.notices("broker_outage"), "the operators' notice")
     for tab in group.tabs:
-        await until(lambda tab=tab: _has_heard(tab, "brokerOutage"), "everybody hears of it")
+        await until(lambda tab=tab: _has_received(tab, "brokerOutage"), "the outage in each tab")
     health = await group.admin.get("/api/admin/token-health")
     (begun,) = (await group.admin.get("/api/admin/events?kind=broker.mass_refusal"))["events"]
     (notice,) = await group.admin.notices("broker_outage")
@@ -253,20 +253,20 @@ async def test_a_mass_refusal_holds_all_sessions(group: Group) -> None:
 
     await group.step()
     assert await group.statuses() == ["fyers_unavailable"] * 3
-    await group.environment.broker.forget_calls()
+    await group.environment.broker.reset_calls()
     began_at = group.environment.clock.now()
     for _ in range(20):
         await group.step(30)
     minutes = (group.environment.clock.now() - began_at) / timedelta(minutes=1)
     assert (
         4 <= await group.environment.broker.total() <= 2 * (minutes / 0.9 + 1)
-    )  # one account a minute, two questions each
+    )  # one account a minute, two calls each
     await group.assert_nobody_was_disconnected()
 
     await group.environment.broker.end_faults()
     await recover(group)
     await group.assert_nobody_was_disconnected()
-    await until(lambda: group.admin.notices("broker_recovered"), "the operators' notice of its end")
+    await until(lambda: group.admin.notices("broker_recovered"), "the operators' notice of the recovery")
     assert (await group.admin.get("/api/admin/token-health"))["brokerOutage"] is None
     assert len((await group.admin.get("/api/admin/events?kind=broker.recovered"))["events"]) == 1
     assert (
@@ -276,39 +276,39 @@ async def test_a_mass_refusal_holds_all_sessions(group: Group) -> None:
     )
 
 
-async def _has_heard(tab: Tab, kind: str) -> bool:
+async def _has_received(tab: Tab, kind: str) -> bool:
     return bool(tab.data(kind))
 
 
 async def test_a_session_revoked_in_an_outage_is_disconnected_later(group: Group) -> None:
-    """A session that the broker did revoke during its outage ends once the outage is over, and only that one."""
-    await all_are_held(group)
-    ended = group.people[2]
-    await group.environment.broker.revoke(ended.fyers_id)
+    """After the outage only the revoked session is disconnected."""
+    await hold_all_sessions(group)
+    revoked = group.people[2]
+    await group.environment.broker.revoke(revoked.fyers_id)
     await group.environment.broker.end_faults()
 
-    async def is_over() -> bool:
-        await group.step(30, without=ended)
-        return (await ended.connection())["state"] == "disconnected"
+    async def is_disconnected() -> bool:
+        await group.step(30, without=revoked)
+        return (await revoked.connection())["state"] == "disconnected"
 
-    await until(is_over, "the end of the one that was revoked")
-    await group.step(30, without=ended)
+    await until(is_disconnected, "the disconnect of the revoked session")
+    await group.step(30, without=revoked)
     assert await group.statuses() == ["watching", "watching", "no_session"]
-    assert (await ended.connection())["reason"] == "rejected"
-    await until(lambda: ended.notices("session_disconnected"), "the notice")
+    assert (await revoked.connection())["reason"] == "rejected"
+    await until(lambda: revoked.notices("session_disconnected"), "the notice")
     assert [len(await person.notices("session_disconnected")) for person in group.people] == [0, 0, 1]
 
 
 async def test_a_mass_refusal_is_detected_on_a_fast_clock(group: Group) -> None:
-    """Witnesses are given the network's own time to answer, however fast the market's clock runs: nobody is logged out."""
+    """Probe calls have a time limit in real seconds, so that a fast market clock disconnects nobody."""
     environment = group.environment
     for person in group.people[1:]:
-        await person.call("POST", "/api/monitoring/stop")  # only the first will notice by itself
-    await environment.broker.fault("auth_error_all")
-    await environment.broker.fault("latency", path="/data/marketStatus", latencyMs=150)
+        await person.call("POST", "/api/monitoring/stop")  # only the first user's cycle meets the refusal
+    await environment.broker.start_fault("auth_error_all")
+    await environment.broker.start_fault("latency", path="/data/marketStatus", latencyMs=150)
 
     await environment.set_speed(600)
-    await until(lambda: _are_held(group), "everybody is held")
+    await until(lambda: _are_held(group), "all sessions are held")
     await environment.set_speed(0)
 
     await group.assert_nobody_was_disconnected()

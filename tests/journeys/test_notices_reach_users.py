@@ -19,19 +19,19 @@ async def add(person: Browser, kind: str, address: str) -> str:
     return (await person.call("POST", CHANNELS, body))["channel"]["id"]
 
 
-async def is_revoked(environment: Environment, person: Browser) -> None:
-    """Let Fyers end the session, and wait until everybody here knows."""
-    await environment.broker.order("POST", f"/accounts/{person.fyers_id}/revoke")
+async def revoke_session(environment: Environment, person: Browser) -> None:
+    """Revoke a session at Fyers, and wait until it is disconnected here."""
+    await environment.broker.control("POST", f"/accounts/{person.fyers_id}/revoke")
     await environment.advance(5)
-    await environment.while_time_passes(until(lambda: _is_down(person), "the end is known"))
+    await environment.advance_until_done(until(lambda: _is_disconnected(person), "the disconnect"))
 
 
-async def _is_down(person: Browser) -> bool:
+async def _is_disconnected(person: Browser) -> bool:
     return (await person.connection())["state"] == "disconnected"
 
 
-async def all_in(person: Browser, state: str, number: int) -> list[dict]:
-    """Wait until so many of a person's deliveries are in a state."""
+async def deliveries_in_state(person: Browser, state: str, number: int) -> list[dict]:
+    """Wait until this number of deliveries is in a state, and return all deliveries."""
 
     async def find() -> list[dict]:
         found = (await person.call("GET", DELIVERIES))["deliveries"]
@@ -40,8 +40,8 @@ async def all_in(person: Browser, state: str, number: int) -> list[dict]:
     return await until(find, f"{number} deliveries are {state}")
 
 
-async def test_each_notice_arrives_once_on_each_channel(open_env, tmp_path: Path) -> None:
-    """The webhook fails until after a restart and then gets each notice with its id; the mail does not wait for it."""
+async def test_each_notice_arrives_once_on_each_channel(start_environment, tmp_path: Path) -> None:
+    """The webhook fails until after a restart, then gets each notice with its id. Mail does not wait for it."""
     async with mail_server() as mailbox, http_receiver() as receiver:
         settings = {
             "smtp_host": "127.0.0.1",
@@ -51,19 +51,19 @@ async def test_each_notice_arrives_once_on_each_channel(open_env, tmp_path: Path
             "notify_private_addresses": True,
         }
         receiver.answers += [status(503)] * 3
-        async with open_env(**settings) as environment:
+        async with start_environment(**settings) as environment:
             [asha] = await environment.add_users(1, SYMBOL)
             hook = await add(asha, "webhook", f"{receiver.url}/canary-hook")
             await add(asha, "email", "canary-box@example.com")
 
-            await is_revoked(environment, asha)
-            await all_in(asha, "sent", 1)
+            await revoke_session(environment, asha)
+            await deliveries_in_state(asha, "sent", 1)
             [mail] = mailbox.mails
             assert mail["Subject"] == "Fyers ended your session early"
             await environment.stop_server()
             await environment.start_server()
-            await environment.while_time_passes(asha.connect())
-            await environment.while_time_passes(all_in(asha, "sent", 4))
+            await environment.advance_until_done(asha.connect())
+            await environment.advance_until_done(deliveries_in_state(asha, "sent", 4))
 
             arrived = [json.loads(body) for _, body in receiver.requests]
             ids = [one["id"] for one in arrived]
@@ -77,7 +77,7 @@ async def test_each_notice_arrives_once_on_each_channel(open_env, tmp_path: Path
             ]
             [channel] = [one for one in (await asha.call("GET", CHANNELS))["channels"] if one["id"] == hook]
             assert channel["health"]["failures"] == 0
-            metrics = (await asha.ask("GET", "/metrics")).text
+            metrics = (await asha.request("GET", "/metrics")).text
             assert 'hullwatch_notifications_total{channel="webhook",outcome="sent"}' in metrics
             assert "canary" not in json.dumps(await asha.call("GET", CHANNELS)) + metrics
 

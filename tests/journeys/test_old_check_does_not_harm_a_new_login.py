@@ -5,24 +5,26 @@ import pytest
 from journeys.browser import Browser
 from journeys.environment import Environment, until
 
-SLOWLY = {"count": 1, "latencyMs": 2000}
+ONE_SLOW_CALL = {"count": 1, "latencyMs": 2000}
 
 
 @pytest.fixture
 async def asha(environment: Environment) -> Browser:
-    """Return a user who is watched and whose session the broker has just revoked."""
+    """Return a monitored user whose session Fyers has just revoked."""
     (browser,) = await environment.add_users(1, "NSE:SBIN-EQ")
     await environment.step(5, [browser])
     await environment.broker.revoke(browser.fyers_id)
-    await environment.broker.forget_calls()
+    await environment.broker.reset_calls()
     return browser
 
 
 async def test_a_slow_first_refusal(environment: Environment, asha: Browser) -> None:
-    """The refusal of a call with the old token, sent before the new login and answered after it, is not even a doubt."""
-    await environment.broker.fault("latency", path="/data/quotes", fyersId=asha.fyers_id, **SLOWLY)
+    """A refusal of the old token that arrives after the new login starts no verification."""
+    await environment.broker.start_fault(
+        "latency", path="/data/quotes", fyersId=asha.fyers_id, **ONE_SLOW_CALL
+    )
     await environment.advance(5)
-    await until(lambda: _is_struck(environment), "the slow call is under way")
+    await until(lambda: _was_fault_applied(environment), "the slow call is under way")
 
     await asha.connect()
     assert await _refusals(environment, asha) == 0  # the refusal is still on its way
@@ -35,11 +37,13 @@ async def test_a_slow_first_refusal(environment: Environment, asha: Browser) -> 
 
 
 async def test_a_slow_verification_call(environment: Environment, asha: Browser) -> None:
-    """Verification of the old session does not disconnect the new one."""
-    await environment.broker.fault("latency", path="/api/v3/profile", fyersId=asha.fyers_id, **SLOWLY)
+    """A verification of the old session that ends after the new login does not disconnect the new session."""
+    await environment.broker.start_fault(
+        "latency", path="/api/v3/profile", fyersId=asha.fyers_id, **ONE_SLOW_CALL
+    )
     await environment.advance(5)
     await until(lambda: _refusals(environment, asha), "the first refusal")
-    await until(lambda: _is_struck(environment), "the second look is under way")
+    await until(lambda: _was_fault_applied(environment), "the verification call is under way")
 
     await asha.connect()
     assert await _refusals(environment, asha) == 1
@@ -49,10 +53,10 @@ async def test_a_slow_verification_call(environment: Environment, asha: Browser)
     assert await _refusals(environment, asha) == 2
 
 
-async def _is_struck(environment: Environment) -> bool:
-    """Whether the one-time fault has affected."""
+async def _was_fault_applied(environment: Environment) -> bool:
+    """Whether the one-time fault has affected a call."""
     return not [
-        fault for fault in (await environment.broker.order("GET", "/faults"))["faults"] if fault["left"]
+        fault for fault in (await environment.broker.control("GET", "/faults"))["faults"] if fault["left"]
     ]
 
 
@@ -65,11 +69,11 @@ async def _refusals_reach(environment: Environment, person: Browser, count: int)
 
 
 async def assert_monitoring_continues(environment: Environment, person: Browser) -> None:
-    """Check that the new session is used, confirmed and was never ended."""
-    await until(lambda: _is_watching(person), "watching goes on")
+    """Check that the new session is used, verified and was never disconnected."""
+    await until(lambda: _is_watching(person), "monitoring continues")
     for _ in range(3):
         await environment.advance(5)
-        await until(lambda: _is_watching(person), "watching goes on")
+        await until(lambda: _is_watching(person), "monitoring continues")
     connection = await person.connection()
     assert (connection["state"], connection["verified"], connection["incidentId"]) == (
         "connected",

@@ -17,11 +17,13 @@ EXPIRES_AT = at("09:57:00")
 
 @pytest.mark.postgres
 async def test_a_trading_day_on_postgresql(
-    open_env: Callable[..., AbstractAsyncContextManager[Environment]], market_data: Path, postgres_server: str
+    start_environment: Callable[..., AbstractAsyncContextManager[Environment]],
+    market_data: Path,
+    postgres_server: str,
 ) -> None:
     """A shorter day with the same checks, and a restart that keeps every signal."""
     candles = market_data / "5min"
-    async with open_env(
+    async with start_environment(
         candles=candles, starts_at=at("09:46:01"), database_url=postgres_server
     ) as environment:
         day = await TradingDay.begin(environment, candles, expires_at=EXPIRES_AT)

@@ -1,4 +1,4 @@
-"""The server ends, in order or in the middle of a word: wishes, watches, sessions and signals are there when it is back."""
+"""Stops, kills and restarts of the server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,74 +26,74 @@ LINES = [(symbol, period, rule) for symbol in SYMBOLS for period in PERIODS for 
 CANDLE = timedelta(minutes=5)
 
 
-async def test_an_orderly_restart(open_env) -> None:
-    """After a stop and a start everybody's watching goes on by itself; candles that closed in between are judged then, once."""
-    async with open_env() as environment:
+async def test_an_orderly_restart(start_environment) -> None:
+    """Monitoring continues by itself. Candles that closed meanwhile are evaluated once."""
+    async with start_environment() as environment:
         asha, ravi = await environment.add_users(2, SYMBOLS[0])
-        await fill(asha)
+        await add_all_watches(asha)
         await ravi.call("POST", "/api/monitoring/stop")
         await environment.advance_to(next_close(environment))
-        await environment.while_time_passes(
+        await environment.advance_until_done(
             until(lambda: _is_caught_up(asha, environment.clock.now()), "the first candle")
         )
         await until(asha.signals, "its signals are stored")
-        before = await what_is_stored(asha)
+        before = await stored_state(asha)
 
         await environment.stop_server()
-        await environment.broker.forget_calls()
-        await environment.advance(3 * 300)  # nobody is there
+        await environment.broker.reset_calls()
+        await environment.advance(3 * 300)  # no server is running
         assert await environment.broker.total() == 0
         await environment.start_server()
-        after = await what_is_stored(asha)
+        after = await stored_state(asha)
         assert {**after, "watches": before["watches"], "signals": before["signals"]} == before
         assert facts(after["signals"]) >= facts(before["signals"])
         assert [line["id"] for line in after["watches"]] == [line["id"] for line in before["watches"]]
-        await environment.while_time_passes(
-            until(lambda: _is_caught_up(asha, environment.clock.now()), "catching up")
+        await environment.advance_until_done(
+            until(lambda: _is_caught_up(asha, environment.clock.now()), "the missed candles")
         )
 
         assert (await asha.connection())["verified"] is True
-        await assert_signals_stored(asha, await environment.while_time_passes(expected(asha)))
+        await assert_signals_stored(asha, await environment.advance_until_done(expected(asha)))
         assert any(signal["isLate"] for signal in await asha.signals())
         assert (await ravi.state())["isWanted"] is False
         assert await environment.broker.total(ravi.fyers_id) == 0
         assert [notice for person in (asha, ravi) for notice in await person.notices()] == []
 
 
-async def test_a_session_that_expired_while_the_server_was_down(open_env) -> None:
-    """A session that reached its known end while nobody ran ends at the start, dated at that end, with one notice and no call."""
-    async with open_env() as environment:
+async def test_a_session_that_expired_while_the_server_was_down(start_environment) -> None:
+    """It is disconnected at the start with the time of its expiry, with one notice and no call to Fyers."""
+    async with start_environment() as environment:
         (asha,) = await environment.add_users(1, SYMBOLS[0])
-        await environment.broker.person(asha.fyers_id, lifetime=timedelta(minutes=20))
+        await environment.broker.add_account(asha.fyers_id, lifetime=timedelta(minutes=20))
         await asha.connect()
-        ends_at = (await asha.connection())["expiresAt"]
+        expires_at = (await asha.connection())["expiresAt"]
         await environment.stop_server()
-        await environment.broker.forget_calls()
+        await environment.broker.reset_calls()
         await environment.advance(3600)
         await environment.start_server()
 
         connection = await asha.connection()
         assert (connection["state"], connection["reason"]) == ("disconnected", "expired")
-        assert connection["lastDisconnectTime"] == ends_at
+        assert connection["lastDisconnectTime"] == expires_at
         assert len(await asha.notices("session_disconnected")) == 1
         assert await environment.broker.total() == 0
         await environment.stop_server()
         await environment.start_server()
         assert len(await asha.notices("session_disconnected")) == 1
 
-        await environment.broker.person(asha.fyers_id)
+        await environment.broker.add_account(asha.fyers_id)
         await asha.connect()
-        await environment.while_time_passes(
-            until(lambda: _is_caught_up(asha, environment.clock.now()), "catching up")
+        await environment.advance_until_done(
+            until(lambda: _is_caught_up(asha, environment.clock.now()), "the missed candles")
         )
-        await assert_signals_stored(asha, await environment.while_time_passes(expected(asha)))
+        await assert_signals_stored(asha, await environment.advance_until_done(expected(asha)))
 
 
 @asynccontextmanager
-async def killable(
+async def killable_server(
     arguments: tuple[str, ...], folder: Path, config: SimulatorConfig
 ) -> AsyncIterator[tuple[ServerProcess, SimulatedBroker, Browser]]:
-    """Start a simulator, a real server process before it, and a browser whose user is connected."""
+    """Start a simulator and a real server process, and connect a user."""
     async with SimulatorServer(config) as simulator:
         broker = SimulatedBroker(simulator.base_url)
         server = ServerProcess(arguments, folder, simulator.base_url)
@@ -101,7 +101,7 @@ async def killable(
         try:
             await server.start()
             await asha.register()
-            await broker.person(asha.fyers_id)
+            await broker.add_account(asha.fyers_id)
             await asha.connect()
             yield server, broker, asha
         finally:
@@ -111,12 +111,12 @@ async def killable(
 
 
 async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
-    """A server killed while a candle is judged loses no acknowledged watch and no session, and stores every signal exactly once."""
+    """Killed while it evaluates a candle, it loses no watch and no session, and stores every signal once."""
     config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
-    async with killable(SIMULATED_TIME, tmp_path, config) as (server, broker, asha):
-        acknowledged = await fill(asha)
+    async with killable_server(SIMULATED_TIME, tmp_path, config) as (server, broker, asha):
+        acknowledged = await add_all_watches(asha)
         close = datetime.fromisoformat("2026-11-23T10:10:01+05:30")
-        for crash in ("at once", "while asking", "while storing"):
+        for crash in ("at once", "during the request", "during storage"):
             await _advance_to(broker, close)
             await _crash(server, broker, asha, crash, close)
             await server.start()
@@ -129,9 +129,9 @@ async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
             close += CANDLE
         # A start spreads accounts over one interval.
         await _advance_to(broker, close + timedelta(seconds=5))
-        await until(lambda: _is_caught_up(asha, close), "catching up")
+        await until(lambda: _is_caught_up(asha, close), "the missed candles")
 
-        await broker.advance(2)  # so that the candles asked for now have turns of their own
+        await broker.advance(2)  # so that the rate limit allows the calls of the test itself
         await assert_signals_stored(asha, await expected(asha))
         assert len(await asha.signals()) > len(LINES)
         assert await asha.notices() == []
@@ -143,21 +143,21 @@ async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
 async def _crash(
     server: ServerProcess, broker: SimulatedBroker, asha: Browser, when: str, close: datetime
 ) -> None:
-    """Kill the server at a moment of its work on a candle that has just closed."""
-    if when == "while asking":
-        asked = (await broker.calls(path="/data/history"))["total"]
-        await until(lambda: _asked_more(broker, asked), "history is asked for")
-    elif when == "while storing":
+    """Kill the server during its work on a candle that has just closed."""
+    if when == "during the request":
+        calls_before = (await broker.calls(path="/data/history"))["total"]
+        await until(lambda: _was_called(broker, calls_before), "a call for history")
+    elif when == "during storage":
         tab = await asha.open_tab()
-        await until(lambda: _heard_candle(tab), "a candle is judged")
+        await until(lambda: _has_candle(tab), "an evaluated candle")
     server.kill()
 
 
-async def _asked_more(broker: SimulatedBroker, before: int) -> bool:
+async def _was_called(broker: SimulatedBroker, before: int) -> bool:
     return (await broker.calls(path="/data/history"))["total"] > before
 
 
-async def _heard_candle(tab) -> bool:
+async def _has_candle(tab) -> bool:
     return bool(tab.data("candle"))
 
 
@@ -167,19 +167,19 @@ async def _advance_to(broker: SimulatedBroker, moment: datetime) -> None:
 
 
 async def test_kill_9_of_the_served_product(tmp_path: Path) -> None:
-    """`hullwatch serve`, killed while watches are being added, has every one that it acknowledged, the session, and the wish."""
-    async with killable(SERVE, tmp_path, SimulatorConfig(port=0)) as (server, _, asha):
+    """`hullwatch serve`, killed while watches are added, keeps them, the session and the start."""
+    async with killable_server(SERVE, tmp_path, SimulatorConfig(port=0)) as (server, _, asha):
         await asha.call("POST", "/api/monitoring/start")
         acknowledged: list[str] = []
-        adding = asyncio.create_task(add_until_it_breaks(asha, acknowledged))
-        await until(lambda: _reaches(acknowledged, len(LINES) // 2), "half of the lines are added")
+        adding = asyncio.create_task(add_until_killed(asha, acknowledged))
+        await until(lambda: _reaches(acknowledged, len(LINES) // 2), "half of the watches")
         server.kill()
         await adding
 
         await server.start()
         kept = {line["id"] for line in (await asha.get("/api/monitoring/watches"))["watches"]}
         assert set(acknowledged) <= kept
-        assert len(kept) <= len(acknowledged) + 1  # the one whose answer was cut off may be there
+        assert len(kept) <= len(acknowledged) + 1  # the watch whose answer was cut off may be stored
         assert (await asha.state())["isWanted"] is True
         await asha.call("POST", "/api/token-validation/clear-cache")
         validation = await asha.get("/api/token-validation/status")
@@ -187,8 +187,8 @@ async def test_kill_9_of_the_served_product(tmp_path: Path) -> None:
         assert await server.stop() == 0
 
 
-async def add_until_it_breaks(person: Browser, acknowledged: list[str]) -> None:
-    """Add line after line for as long as somebody answers."""
+async def add_until_killed(person: Browser, acknowledged: list[str]) -> None:
+    """Add watches until the server is killed."""
     try:
         for symbol, period, rule in LINES:
             line = await person.add_watch(symbol, period=period, rule=rule)
@@ -201,8 +201,8 @@ async def _reaches(found: list[str], count: int) -> bool:
     return len(found) >= count
 
 
-async def fill(person: Browser) -> set[str]:
-    """Watch all lines; return their ids."""
+async def add_all_watches(person: Browser) -> set[str]:
+    """Add all watches and start monitoring; return the ids of the watches."""
     lines = [await person.add_watch(symbol, period=period, rule=rule) for symbol, period, rule in LINES]
     await person.call("POST", "/api/monitoring/start")
     return {line["id"] for line in (await person.get("/api/monitoring/watches"))["watches"]} | {
@@ -210,8 +210,8 @@ async def fill(person: Browser) -> set[str]:
     }
 
 
-async def what_is_stored(person: Browser) -> dict[str, Any]:
-    """Return what must survive a restart."""
+async def stored_state(person: Browser) -> dict[str, Any]:
+    """Return the data that a restart must keep."""
     connection = await person.connection()
     return {
         "connection": {
@@ -224,7 +224,7 @@ async def what_is_stored(person: Browser) -> dict[str, Any]:
 
 
 def facts(signals: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
-    """Return what signals say."""
+    """Return the facts of signals, without the times of their detection."""
     return {
         (
             one["symbol"],
@@ -239,7 +239,7 @@ def facts(signals: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
 
 
 async def expected(person: Browser) -> set[tuple[Any, ...]]:
-    """Return what a replay of the market's candles gives for every line, from its making to where it has been judged."""
+    """Return the signals of a replay for every watch, from its creation to its last evaluated candle."""
     found: set[tuple[Any, ...]] = set()
     lines = (await person.get("/api/monitoring/watches"))["watches"]
     for text in {line["symbol"] for line in lines}:
@@ -247,18 +247,18 @@ async def expected(person: Browser) -> set[tuple[Any, ...]]:
         candles = await candles_of(person, text, max(line["evaluatedThrough"] for line in of_symbol))
         for line in of_symbol:
             symbol, rule = Symbol.parse(text), Rule(line["rule"])
-            made_at, through = (
+            created_at, through = (
                 datetime.fromisoformat(line[name]) for name in ("createdAt", "evaluatedThrough")
             )
             for signal in replay(candles, symbol, line["period"], Resolution.parse("5"), [rule]).signals:
-                if made_at < signal.candle_closed_at <= through:
+                if created_at < signal.candle_closed_at <= through:
                     fact = (text, line["period"], rule, signal.direction)
                     found.add((*fact, signal.candle_opened_at, signal.close))
     return found
 
 
 async def assert_signals_stored(person: Browser, wanted: set[tuple[Any, ...]]) -> None:
-    """Wait until these signals are stored, each once, and no other."""
+    """Wait until exactly these signals are stored, each once."""
     await until(lambda: _are_as_many(person, len(wanted)), "the signals are stored")
     stored = await person.signals()
     assert facts(stored) == wanted
@@ -270,7 +270,7 @@ async def _are_as_many(person: Browser, count: int) -> bool:
 
 
 async def candles_of(person: Browser, symbol: str, until_then: str) -> list[Candle]:
-    """Return the candles of a symbol that closed in the five days before a moment of the API."""
+    """Return the candles of a symbol that closed in the five days before a time of the API."""
     start = (datetime.fromisoformat(until_then) - timedelta(days=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
     answer = await person.get(f"/api/market/candles?symbol={symbol}&start={start}&end={until_then}")
     assert answer["outcome"] == "ok"
@@ -284,7 +284,7 @@ def next_close(environment: Environment) -> datetime:
 
 
 async def _is_caught_up(person: Browser, moment: datetime) -> bool:
-    """Whether every line has been judged up to the last candle that closed before a moment."""
+    """Whether every watch has been evaluated up to the last candle that closed before a time."""
     close = moment - timedelta(
         minutes=moment.minute % 5, seconds=moment.second, microseconds=moment.microsecond
     )

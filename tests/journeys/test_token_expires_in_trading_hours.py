@@ -1,4 +1,4 @@
-"""One access token runs out in trading hours, one is revoked, one lives: on real candles of a real day, cycle by cycle."""
+"""A trading day on real candles: one access token expires, one is revoked, one stays valid."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -11,11 +11,11 @@ EXPIRES_AT = at("09:42:00")
 
 
 async def test_an_expired_session_does_not_affect_other_users(
-    open_env: Callable[..., AbstractAsyncContextManager[Environment]], market_data: Path
+    start_environment: Callable[..., AbstractAsyncContextManager[Environment]], market_data: Path
 ) -> None:
     """The connected user misses no cycle. The others miss no candle and no signal after they log in again."""
     candles = market_data / "5min"
-    async with open_env(candles=candles, starts_at=at("09:16:01")) as environment:
+    async with start_environment(candles=candles, starts_at=at("09:16:01")) as environment:
         day = await TradingDay.begin(environment, candles, expires_at=EXPIRES_AT)
         await day.run_cycles_until(at("09:27:01"))
         await day.revoke_session_of_meena()

@@ -1,4 +1,4 @@
-"""Two real server processes on one database and one Redis, which hangs, dies and comes back: nobody is ever logged out by it."""
+"""Two real server processes on one database and one Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,15 +31,15 @@ class Pair:
     tabs: tuple[Browser, Browser]
 
     async def statuses(self, *, times: int = 1) -> list[dict[str, Any]]:
-        """Ask both servers at once, each so many times."""
-        asking = [tab.get("/api/token-validation/status") for tab in self.tabs for _ in range(times)]
-        return list(await asyncio.gather(*asking))
+        """Request the validation from both servers at the same time, `times` from each."""
+        requests = [tab.get("/api/token-validation/status") for tab in self.tabs for _ in range(times)]
+        return list(await asyncio.gather(*requests))
 
     async def validations(self, *, times: int = 1) -> int:
-        """Let both forget what they know, and then be asked at once; return how often Fyers was."""
+        """Clear both caches, request the validation from both, and return the number of calls to Fyers."""
         for tab in self.tabs:
             await tab.call("POST", "/api/token-validation/clear-cache")
-        await self.broker.forget_calls()
+        await self.broker.reset_calls()
         for status in await self.statuses(times=times):
             assert (status["isValid"], status["isConnected"], status["verified"]) == (True, True, True), (
                 status
@@ -47,14 +47,14 @@ class Pair:
         return await self.broker.total(self.tabs[0].fyers_id)
 
     async def share(self) -> bool:
-        """Whether many requests at both cost one call to Fyers; on a busy machine Redis may answer too late at first."""
+        """Whether requests at both cost one call to Fyers. On a busy machine Redis may answer too late at first."""
         return await self.validations(times=20) == 1
 
     async def redis_is_ready(self, *, is_ready: bool) -> bool:
-        """Whether both servers say so of Redis; both have to be ready themselves, whatever they say."""
+        """Whether both servers report this of Redis. The servers themselves must always be ready."""
         found = []
         for tab in self.tabs:
-            reply = await tab.ask("GET", "/readyz")
+            reply = await tab.request("GET", "/readyz")
             assert (reply.status, reply.json["status"]) == (200, "ready"), reply.text
             (redis,) = [one for one in reply.json["dependencies"] if one["name"] == "redis"]
             assert redis["isEssential"] is False
@@ -62,7 +62,7 @@ class Pair:
         return found == [is_ready] * 2
 
     async def sharing(self) -> list[dict[str, bool]]:
-        """Return how sharing stands, as operators are told."""
+        """Return the state of sharing as the API reports it to admins."""
         return [(await tab.get("/api/token-validation/cache-stats"))["stats"]["shared"] for tab in self.tabs]
 
 
@@ -84,7 +84,7 @@ async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
         stack.push_async_callback(other.close)
         await servers[0].start()
         await one.register()
-        await broker.person(one.fyers_id)
+        await broker.add_account(one.fyers_id)
         await one.connect()
         await servers[1].start()  # reads the session from the database
         await other.call("POST", "/api/auth/login", {"email": one.email, "password": one.password})
@@ -94,24 +94,24 @@ async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
 async def test_two_servers_share_validations_and_work_without_redis(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
-    """One question to Fyers between them; without Redis one each; and with it again one, by itself. Both stay ready throughout."""
+    """With Redis they make one call to Fyers, without it one each. Both stay ready all the time."""
     async with two_servers(tmp_path, redis_server.url) as pair:
         await pair.statuses()
-        await until(pair.share, "they share one question")
+        await until(pair.share, "one call for both servers")
         assert await pair.sharing() == [{"isUsed": True, "isAnswering": True}] * 2
 
-        for harm, mend in (
+        for break_redis, repair_redis in (
             (redis_server.freeze, redis_server.thaw),
             (redis_server.kill, redis_server.start),
         ):
-            harm()
+            break_redis()
             assert await pair.validations(times=20) == 2
-            await until(lambda: pair.redis_is_ready(is_ready=False), "both noticed the loss")
+            await until(lambda: pair.redis_is_ready(is_ready=False), "both report Redis as failed")
             assert await pair.validations(times=20) == 2
             assert [one["isUsed"] for one in await pair.sharing()] == [True, True]
-            mend()
-            await until(lambda: pair.redis_is_ready(is_ready=True), "both found it again")
-            await until(pair.share, "they share one question again")
+            repair_redis()
+            await until(lambda: pair.redis_is_ready(is_ready=True), "both report Redis as ready")
+            await until(pair.share, "one call for both servers again")
 
         for server in pair.servers:
             assert await server.stop() == 0
@@ -121,26 +121,26 @@ async def test_two_servers_share_validations_and_work_without_redis(
 async def test_redis_stores_no_user_data_and_its_password_stays_secret(
     tmp_path: Path, redis_server: RedisProcess
 ) -> None:
-    """All that is in Redis are hashes and numbers, all that servers say of it is whether it answers."""
+    """Redis contains hashes and numbers only. The servers show only whether it answers."""
     with closing(redis_server.client()) as admin:
         admin.config_set("requirepass", PASSWORD_OF_REDIS)
         path = redis_server.url.removeprefix("unix://")
         async with two_servers(tmp_path, f"unix://:{PASSWORD_OF_REDIS}@{path}") as pair:
             await pair.tabs[0].call("POST", "/api/token-validation/validate-all")
-            await until(pair.share, "they share one question")
-            await until(lambda: pair.redis_is_ready(is_ready=True), "it takes the password")
+            await until(pair.share, "one call for both servers")
+            await until(lambda: pair.redis_is_ready(is_ready=True), "a login with the password")
             asha = pair.tabs[0]
             session = pair.simulator.broker.accounts.newest_session(asha.fyers_id)
             admin.auth(PASSWORD_OF_REDIS)
             content = {key: admin.dump(key) + (admin.get(key) or b"") for key in admin.scan_iter()}
             for tab in pair.tabs:
                 for address in ("/metrics", "/readyz", "/api/admin/jobs"):
-                    await tab.ask("GET", address)
+                    await tab.request("GET", address)
 
         assert content
         assert all(key.startswith(b"hullwatch:v1:") for key in content)
         for canary in (asha.user_id, asha.email, asha.name, asha.fyers_id, asha.password, session.token):
             assert canary.encode() not in b"".join((*content, *content.values())), canary
-        said = "".join(server.output for server in pair.servers)
-        assert PASSWORD_OF_REDIS not in said
+        output = "".join(server.output for server in pair.servers)
+        assert PASSWORD_OF_REDIS not in output
         assert not any(PASSWORD_OF_REDIS in reply.text for tab in pair.tabs for reply in tab.replies)

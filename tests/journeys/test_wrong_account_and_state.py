@@ -1,4 +1,4 @@
-"""Whose login it is: another Fyers account, somebody else's round trip, one that was used, and one that took too long."""
+"""Logins with another Fyers account, and redirects that are foreign, used or too old."""
 
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ async def asha(environment: Environment) -> Browser:
     browser = environment.browser("Asha", "FY00001", "NSE:SBIN-EQ")
     await browser.register()
     for fyers_id in ("FY00001", "FY00002"):
-        await environment.broker.person(fyers_id)
+        await environment.broker.add_account(fyers_id)
     await browser.connect()
     return browser
 
@@ -28,9 +28,9 @@ async def ravi(environment: Environment, asha: Browser) -> Browser:
 
 
 async def test_wrong_account_guard(environment: Environment, asha: Browser) -> None:
-    """A login as another Fyers person is refused by name and changes nothing, unless that was meant."""
+    """A login with another account is refused with both ids, unless the user has confirmed the switch."""
     before = await asha.connection()
-    refused = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002"))
+    refused = await asha.request("GET", await asha.begin_login(fyers_id="FY00002"))
 
     assert refused.status == 409
     assert refused.json["type"] == "urn:hullwatch:problem:wrong-account"
@@ -39,17 +39,17 @@ async def test_wrong_account_guard(environment: Environment, asha: Browser) -> N
     assert await asha.connection() == before
     assert (await asha.quotes())["outcome"] == "ok"
 
-    meant = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002", switchAccount=True))
+    confirmed = await asha.request("GET", await asha.begin_login(fyers_id="FY00002", switchAccount=True))
 
-    assert meant.status == 303
+    assert confirmed.status == 303
     assert (await asha.connection())["fyersId"] == "FY00002"
 
 
 async def test_an_account_stays_linked_while_disconnected(environment: Environment, asha: Browser) -> None:
-    """Also after a disconnection a login as another person is refused, so that no watchlist changes its owner unnoticed."""
+    """A login with another account is refused then too, so that no watchlist changes its owner unnoticed."""
     await asha.call("POST", "/api/fyers/disconnect")
 
-    refused = await asha.ask("GET", await asha.begin_login(fyers_id="FY00002"))
+    refused = await asha.request("GET", await asha.begin_login(fyers_id="FY00002"))
 
     assert refused.status == 409
     connection = await asha.connection()
@@ -57,32 +57,32 @@ async def test_an_account_stays_linked_while_disconnected(environment: Environme
 
 
 async def test_foreign_and_reused_state(environment: Environment, asha: Browser, ravi: Browser) -> None:
-    """A redirect is good for whoever began it, once: not in another's browser, not a second time, not with words changed."""
+    """A redirect works once and only in its browser, not with changed parameters."""
     mine = await asha.begin_login()
-    foreign = await ravi.ask("GET", mine)
+    foreign = await ravi.request("GET", mine)
     assert foreign.status == 400
     assert foreign.json["type"] == "urn:hullwatch:problem:link-refused"
     assert (await ravi.connection())["state"] == "never_connected"
 
-    spent = await asha.ask("GET", mine)
-    assert spent.status == 400  # whoever else showed it may have copied it: begin again
+    used = await asha.request("GET", mine)
+    assert used.status == 400  # the other browser may have copied it, so the login must start again
 
     again = await asha.begin_login()
-    assert (await asha.ask("GET", again)).status == 303
+    assert (await asha.request("GET", again)).status == 303
     connected = await asha.connection()
-    assert (await asha.ask("GET", again)).status == 400
-    assert (await asha.ask("GET", again.replace("state=", "state=x"))).status == 400
-    assert (await asha.ask("GET", again.partition("?")[0])).status == 400
+    assert (await asha.request("GET", again)).status == 400
+    assert (await asha.request("GET", again.replace("state=", "state=x"))).status == 400
+    assert (await asha.request("GET", again.partition("?")[0])).status == 400
     assert await asha.connection() == connected
 
 
 async def test_pasting_somebody_elses_redirect(
     environment: Environment, asha: Browser, ravi: Browser
 ) -> None:
-    """The whole redirect address of another user, pasted by hand, is refused too."""
+    """A user cannot connect with the redirect address of another user."""
     theirs = await asha.begin_login()
 
-    pasted = await ravi.ask("POST", "/api/fyers/authorize", {"authCode": theirs})
+    pasted = await ravi.request("POST", "/api/fyers/authorize", {"authCode": theirs})
 
     assert pasted.status == 400
     assert (await ravi.connection())["state"] == "never_connected"
@@ -91,11 +91,11 @@ async def test_pasting_somebody_elses_redirect(
 async def test_the_browser_that_began_may_finish_signed_out(
     environment: Environment, asha: Browser, ravi: Browser
 ) -> None:
-    """A login to hullwatch that ended meanwhile does not spoil the round trip in the same browser; another one cannot take it over."""
+    """A logout from hullwatch does not stop a login at Fyers. Only another browser cannot finish it."""
     await environment.advance(5)
     redirect = await asha.begin_login()
     await asha.call("POST", "/api/auth/logout")
-    finished = await asha.ask("GET", redirect)
+    finished = await asha.request("GET", redirect)
     assert finished.status == 303
 
     login = {"email": asha.email, "password": asha.password}
@@ -103,33 +103,33 @@ async def test_the_browser_that_began_may_finish_signed_out(
     assert (await asha.connection())["connectedAt"] is not None
     stolen = await asha.begin_login()
     nobody = environment.browser("Nobody")
-    assert (await nobody.ask("GET", stolen)).status == 400
+    assert (await nobody.request("GET", stolen)).status == 400
 
 
 async def test_a_state_lasts_ten_minutes(environment: Environment, asha: Browser) -> None:
-    """Who comes back from Fyers' page after more than ten minutes begins again; the session that was goes on."""
+    """A later redirect is refused, and the present session stays connected."""
     before = await asha.connection()
     redirect = await asha.begin_login()
     await environment.advance(601)
 
-    late = await asha.ask("GET", redirect)
+    late = await asha.request("GET", redirect)
 
     assert late.status == 400
     assert (await asha.connection())["connectedAt"] == before["connectedAt"]
 
 
 async def test_a_refusal_at_fyers_changes_nothing(environment: Environment, asha: Browser) -> None:
-    """Whoever presses Refuse at Fyers, or comes back with a code that is none, keeps the session that was."""
+    """After Refuse on the page of Fyers, or with a wrong auth code, the present session stays connected."""
     before = await asha.connection()
     url = (await asha.call("POST", "/api/fyers/connect"))["url"]
-    page = await asha.ask("GET", f"{url}&decision=refuse")
-    refused = await asha.ask("GET", page.header("location"))
+    page = await asha.request("GET", f"{url}&decision=refuse")
+    refused = await asha.request("GET", page.header("location"))
     assert refused.status == 400
 
     url = (await asha.call("POST", "/api/fyers/connect"))["url"]
     state = url.partition("state=")[2].partition("&")[0]
     query = urlencode({"s": "ok", "code": "200", "auth_code": "no-such-code", "state": state})
-    wrong = await asha.ask("GET", f"/api/fyers/callback?{query}", Accept="text/html")
+    wrong = await asha.request("GET", f"/api/fyers/callback?{query}", Accept="text/html")
     assert wrong.status == 400
     assert "text/html" in wrong.header("content-type")
     assert "no-such-code" not in wrong.text

@@ -1,6 +1,6 @@
 """A trading day with three users on real candles: one session is revoked, one expires, one stays connected.
 
-Cycles run every five seconds and one second after each candle's close. The clock moves from one cycle to the next.
+Cycles run every five seconds and one second after each candle's close. The clock moves from cycle to cycle.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ WATCHLISTS = {
     "Ravi": ("HDFCBANK", "ICICIBANK", "ITC", "LT"),
     "Meena": ("MARUTI", "TATASTEEL", "ADANIENT", "BHARTIARTL"),
 }
-"""Names of files; each line is watched for both rules."""
+"""Names of candle files; each symbol is watched for both rules."""
 
 
 def at(text: str) -> datetime:
@@ -34,7 +34,7 @@ def at(text: str) -> datetime:
 
 
 def moment(text: str) -> datetime:
-    """Read a moment of the API."""
+    """Read a time of the API."""
     return datetime.fromisoformat(text)
 
 
@@ -45,7 +45,7 @@ class Absence:
     began_at: datetime
     reason: str
     calls: int
-    """What the broker had counted when it began."""
+    """Calls that Fyers had received when it began."""
     ended_at: datetime | None = None
 
 
@@ -72,7 +72,7 @@ class TradingDay:
     candles: Path
     traders: dict[str, Trader] = field(default_factory=dict)
     steps: int = 0
-    """Cycles that everybody with a session has had since the beginning."""
+    """Cycles that each user with a session has had since the start."""
 
     @classmethod
     async def begin(cls, environment: Environment, candles: Path, *, expires_at: datetime) -> Self:
@@ -82,7 +82,7 @@ class TradingDay:
             browser = environment.browser(name, f"FY{number:05d}", *(f"NSE:{stock}-EQ" for stock in stocks))
             lifetime = expires_at - environment.clock.now() if name == "Ravi" else None
             await browser.register()
-            await environment.broker.person(browser.fyers_id, lifetime=lifetime)
+            await environment.broker.add_account(browser.fyers_id, lifetime=lifetime)
             await browser.connect()
             tab = await browser.open_tab()
             await browser.watch(*Rule)
@@ -101,7 +101,7 @@ class TradingDay:
         return [trader.browser for trader in self.traders.values() if not trader.is_away]
 
     async def cycles_of(self, name: str) -> int:
-        """Return how many cycles somebody had."""
+        """Return the number of a user's cycles."""
         return int((await self[name].browser.state())["cycles"])
 
     # ---------------------------------------------------------------- time
@@ -130,18 +130,18 @@ class TradingDay:
             await self.assert_answers_agree()
         assert self.environment.clock.now() == until_then
 
-    # ---------------------------------------------------------------- what happens
+    # ---------------------------------------------------------------- steps
 
     async def revoke_session_of_meena(self) -> None:
         """Fyers revokes a session: one refused call and one verification call disconnect the account."""
         meena = self["Meena"].browser
         before = (await self.environment.broker.calls(meena.fyers_id))["byPath"]
         await self.environment.broker.revoke(meena.fyers_id)
-        assert (await meena.connection())["state"] == "connected"  # nobody can know yet
+        assert (await meena.connection())["state"] == "connected"  # no call has been refused yet
 
         await self.environment.advance(STEP_S)
         self.steps += 1
-        await until(lambda: _is_disconnected(meena), "Meena's end")
+        await until(lambda: _is_disconnected(meena), "Meena's disconnect")
         await self.environment.wait_for_cycles([self["Asha"].browser, self["Ravi"].browser])
 
         counted = await self.environment.broker.calls(meena.fyers_id)
@@ -151,24 +151,24 @@ class TradingDay:
             "/api/v3/profile": 1,
         }
         assert counted["byStatus"]["401"] == 2
-        await self._is_away(
+        await self._assert_away(
             "Meena", "rejected", began_at=self.environment.clock.now(), calls=counted["total"]
         )
 
-    async def let_session_of_ravi_expire(self, ends_at: datetime) -> None:
+    async def let_session_of_ravi_expire(self, expires_at: datetime) -> None:
         """The session expires at its second, without a refused call."""
         ravi = self["Ravi"].browser
         counted = await self.environment.broker.calls(ravi.fyers_id)
-        await self.environment.advance_to(ends_at - timedelta(seconds=1))
+        await self.environment.advance_to(expires_at - timedelta(seconds=1))
         assert (await ravi.connection())["state"] == "expiring"
 
-        await self.environment.advance_to(ends_at)
-        await until(lambda: _is_disconnected(ravi), "Ravi's end")
+        await self.environment.advance_to(expires_at)
+        await until(lambda: _is_disconnected(ravi), "Ravi's disconnect")
 
         assert "401" not in counted["byStatus"]
-        await self._is_away("Ravi", "expired", began_at=ends_at, calls=counted["total"])
+        await self._assert_away("Ravi", "expired", began_at=expires_at, calls=counted["total"])
 
-    async def _is_away(self, name: str, reason: str, *, began_at: datetime, calls: int) -> None:
+    async def _assert_away(self, name: str, reason: str, *, began_at: datetime, calls: int) -> None:
         trader = self[name]
         trader.absence = Absence(began_at, reason, calls)
         connection = await trader.browser.connection()
@@ -185,7 +185,7 @@ class TradingDay:
         trader = self[name]
         absence = trader.absence
         assert absence is not None
-        await self.environment.broker.person(trader.browser.fyers_id)
+        await self.environment.broker.add_account(trader.browser.fyers_id)
         assert await self.environment.broker.total(trader.browser.fyers_id) == absence.calls
 
         await trader.browser.connect()
@@ -198,7 +198,7 @@ class TradingDay:
         await self.assert_all_candles_and_signals(name)
         await self.assert_answers_agree()
 
-    # ---------------------------------------------------------------- what must be true
+    # ---------------------------------------------------------------- checks
 
     async def assert_answers_agree(self) -> None:
         """All answers about a user agree, and Fyers received no call for a disconnected account."""
@@ -214,14 +214,14 @@ class TradingDay:
                 assert await self.environment.broker.total(trader.browser.fyers_id) == trader.absence.calls
 
     async def assert_all_candles_and_signals(self, name: str) -> None:
-        """Every candle since the start of the watch was evaluated once; the signals equal those of a replay."""
+        """Every candle since the start of the watch was evaluated once. The signals equal those of a replay."""
         trader, now = self[name], self.environment.clock.now()
         expected = closes_between(trader.watched_since, now - timedelta(seconds=1), FIVE, nse_calendar())
 
-        async def judged() -> bool:
+        async def are_evaluated() -> bool:
             return len(trader.tab.data("candle")) >= expected * len(trader.browser.symbols)
 
-        await until(judged, f"{name}'s candles")
+        await until(are_evaluated, f"{name}'s candles")
         candles = [(one["symbol"], one["candle"]["openedAt"]) for one in trader.tab.data("candle")]
         assert len(candles) == len(set(candles)) == expected * len(trader.browser.symbols)
 
@@ -230,13 +230,13 @@ class TradingDay:
         replayed = self._replayed(name)
         assert len(facts) == len(set(facts))
         assert set(facts) == set(replayed)
-        assert {fact_of(one) for one in stored if one["isLate"]} == self._fell_into_the_gap(trader, replayed)
+        assert {fact_of(one) for one in stored if one["isLate"]} == self._in_absence(trader, replayed)
         for signal in stored:
             if not signal["isLate"]:
                 assert moment(signal["detectedAt"]) - moment(signal["candleClosedAt"]) == timedelta(seconds=1)
 
     def _replayed(self, name: str) -> dict[tuple[Any, ...], datetime]:
-        """Return what the files' candles give from the watch's making up to now, each with its candle's close."""
+        """Return the signals of a replay since the watch was added, each with the close of its candle."""
         found: dict[tuple[Any, ...], datetime] = {}
         settled_at = self.environment.clock.now() - timedelta(seconds=1)
         for stock in WATCHLISTS[name]:
@@ -250,7 +250,7 @@ class TradingDay:
         return found
 
     @staticmethod
-    def _fell_into_the_gap(trader: Trader, replayed: dict[tuple[Any, ...], datetime]) -> set[tuple[Any, ...]]:
+    def _in_absence(trader: Trader, replayed: dict[tuple[Any, ...], datetime]) -> set[tuple[Any, ...]]:
         absence = trader.absence
         if absence is None or absence.ended_at is None:
             return set()
@@ -281,13 +281,13 @@ class TradingDay:
 
 
 def fact_of(signal: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a stored signal says, without how it was found."""
+    """Return the facts of a stored signal, without the time of its detection."""
     opened_at = moment(signal["candleOpenedAt"])
     return (signal["symbol"], signal["rule"], signal["direction"], opened_at, signal["close"], signal["hma"])
 
 
 async def agreed_connection(trader: Trader, health: dict[str, Any]) -> dict[str, Any]:
-    """Return a user's connection object, after comparing it with all other answers about the session."""
+    """Compare all answers about a user's session with the connection object, and return it."""
     browser = trader.browser
     validation = await browser.get("/api/token-validation/status")
     connection = await browser.connection()
@@ -318,8 +318,8 @@ async def agreed_connection(trader: Trader, health: dict[str, Any]) -> dict[str,
 
 async def _is_pushed(trader: Trader, connection: dict[str, Any]) -> bool:
     """Whether the open tab has received the present state of the session."""
-    heard = [(one["state"], one["reason"]) for one in trader.tab.data("connection")]
-    return not heard or heard[-1] == (connection["state"], connection["reason"])
+    received = [(one["state"], one["reason"]) for one in trader.tab.data("connection")]
+    return not received or received[-1] == (connection["state"], connection["reason"])
 
 
 async def _is_disconnected(browser: Browser) -> bool:

@@ -249,11 +249,11 @@ def _clock(date: str | None, sent_at: datetime, answered_at: datetime) -> Findin
     offset = theirs + timedelta(seconds=0.5) - (sent_at + (answered_at - sent_at) / 2)
     seconds = offset.total_seconds()
     if abs(offset) > LARGEST_OFFSET + (answered_at - sent_at) / 2:
-        way = "behind" if seconds > 0 else "ahead of"
+        direction = "behind" if seconds > 0 else "ahead of"
         return Finding(
             "Clock",
             False,
-            f"this machine is {abs(seconds):.1f} s {way} Fyers: switch on time synchronisation (NTP).",
+            f"this machine is {abs(seconds):.1f} s {direction} Fyers: switch on time synchronisation (NTP).",
         )
     return Finding("Clock", True, "agrees with Fyers' clock to the second.")
 

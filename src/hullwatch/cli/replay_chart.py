@@ -33,9 +33,9 @@ def draw(report: ReplayReport, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw_candles(axes, rows)
-    hma = [(place, row.hma) for place, row in enumerate(rows) if row.hma is not None]
+    hma = [(index, row.hma) for index, row in enumerate(rows) if row.hma is not None]
     axes.plot(
-        [place for place, _ in hma],
+        [index for index, _ in hma],
         [value for _, value in hma],
         color=_AVERAGE,
         linewidth=1.4,
@@ -55,10 +55,10 @@ def draw(report: ReplayReport, path: Path) -> None:
 
 def _draw_candles(axes: Any, rows: Sequence[ReplayRow]) -> None:
     colours = [_RISING if row.candle.close >= row.candle.open else _FALLING for row in rows]
-    wicks = [((place, row.candle.low), (place, row.candle.high)) for place, row in enumerate(rows)]
+    wicks = [((index, row.candle.low), (index, row.candle.high)) for index, row in enumerate(rows)]
     bodies = []
-    for place, row in enumerate(rows):
-        left, right, low, high = place - _HALF_WIDTH, place + _HALF_WIDTH, row.candle.open, row.candle.close
+    for index, row in enumerate(rows):
+        left, right, low, high = index - _HALF_WIDTH, index + _HALF_WIDTH, row.candle.open, row.candle.close
         bodies.append(((left, low), (left, high), (right, high), (right, low)))
     axes.add_collection(LineCollection(wicks, colors=colours, linewidths=0.7, zorder=1))
     axes.add_collection(
@@ -68,7 +68,7 @@ def _draw_candles(axes: Any, rows: Sequence[ReplayRow]) -> None:
 
 
 def _draw_signals(axes: Any, report: ReplayReport) -> None:
-    places = {row.candle.opened_at: place for place, row in enumerate(report.rows)}
+    index_of = {row.candle.opened_at: index for index, row in enumerate(report.rows)}
     for (rule, direction), (marker, colour, name) in _MARKERS.items():
         found = [signal for signal in report.signals if signal.rule is rule and signal.direction is direction]
         if not found:
@@ -76,11 +76,11 @@ def _draw_signals(axes: Any, report: ReplayReport) -> None:
         # A crossing is marked above or below its candle, a turn on the HMA.
         prices = []
         for signal in found:
-            candle = report.rows[places[signal.candle_opened_at]].candle
+            candle = report.rows[index_of[signal.candle_opened_at]].candle
             beyond = candle.low * 0.9985 if direction is Direction.UP else candle.high * 1.0015
             prices.append(beyond if rule is Rule.CROSS else signal.hma)
         axes.scatter(
-            [places[signal.candle_opened_at] for signal in found],
+            [index_of[signal.candle_opened_at] for signal in found],
             prices,
             marker=marker,
             s=46 if rule is Rule.CROSS else 26,
@@ -95,7 +95,7 @@ def _draw_signals(axes: Any, report: ReplayReport) -> None:
 def _label_times(axes: Any, rows: Sequence[ReplayRow]) -> None:
     """Label about ten candles with their opening time, IST."""
     step = max(1, len(rows) // _TICKS)
-    places = list(range(0, len(rows), step))
-    names = [f"{rows[place].candle.opened_at.astimezone(IST):%d %b %y\n%H:%M}" for place in places]
-    axes.set_xticks(places, names)
+    labelled = range(0, len(rows), step)
+    names = [f"{rows[index].candle.opened_at.astimezone(IST):%d %b %y\n%H:%M}" for index in labelled]
+    axes.set_xticks(labelled, names)
     axes.set_xlabel("candle opened, IST")
