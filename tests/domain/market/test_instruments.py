@@ -132,9 +132,9 @@ def test_symbols_round_trip(text):
 
 def test_refusals_help():
     """A missing series and small letters are named, with the likely spelling."""
-    with pytest.raises(UnknownSymbol, match=r"did you mean NSE:SBIN-EQ\?"):
+    with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
         Symbol.parse("NSE:SBIN")
-    with pytest.raises(UnknownSymbol, match=r"did you mean NSE:SBIN-EQ\?"):
+    with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
         Symbol.parse("nse:sbin-eq")
 
 

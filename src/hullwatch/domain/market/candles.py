@@ -1,11 +1,10 @@
-"""Candles: reading them from untrusted rows, putting them in order, and knowing when one is closed.
+"""Candles: reading them from untrusted rows, sorting them, and when each one closes.
 
-Which sessions there are is in `market_calendar`; the average over closes is in `hma`. Candles are counted from the
-opening of their session: 60-minute candles open at 09:15, 10:15 and so on, and the last one, at 15:15, is cut short by the
-close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers API v3 docs, history sample) and closes when the
-closing price of the day's last session is final: with a closing auction that is some minutes after the session.
+Intraday candles are counted from the market open: 60-minute candles open at 09:15, 10:15 and so on, and the last one, at
+15:15, is shortened by the close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers API v3 docs, history sample)
+and closes when the closing price of the day's last session is final, which is after its closing auction.
 
-Hours differ between segments: the calendar given has to be that of the symbol (`MarketCalendar.for_symbol`).
+Hours differ between segments: functions need the calendar of the symbol (`MarketCalendar.for_symbol`).
 """
 
 import math
@@ -42,73 +41,72 @@ class Candle:
 
 
 class DefectKind(StrEnum):
-    """What is wrong with a row that should have been a candle."""
+    """What is wrong with a candle row."""
 
     SHAPE = "shape"
     """Not a row of six or seven values."""
     TIME = "time"
-    """The opening is no whole number of seconds of this century."""
+    """The opening is no whole second between 2000 and 2100."""
     PRICE = "price"
     """A price is no finite positive number, or absurdly large."""
     RANGE = "range"
-    """The prices contradict each other: high below low, open or close outside them."""
+    """High is below low, or open or close is outside them."""
     VOLUME = "volume"
-    """The volume is no whole number from 0."""
+    """The volume must be a whole number from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandleDefect:
-    """Why a row gave no candle; its numbers are not used for anything."""
+    """Why a row was refused; none of its numbers is used."""
 
     kind: DefectKind
     sentence: str
     row: int | None = None
-    """Place in the answer, from 0, where one is known."""
+    """Index in the answer, from 0, if known."""
 
 
 def read_candle(values: object) -> Candle | CandleDefect:
-    """Read ``[epoch seconds, open, high, low, close, volume]``, with open interest behind it or not.
+    """Read ``[epoch seconds, open, high, low, close, volume]``, optionally followed by the open interest.
 
-    Takes whatever JSON can hold and never turns a bad row into a number: text, booleans, NaN, infinities, zero and negative
-    prices, impossible ranges and fractional volumes are defects.
+    Accepts any JSON value. Text, booleans, NaN, infinities, zero and negative prices, impossible ranges and fractional
+    volumes are defects.
     """
     if not isinstance(values, (list, tuple)) or len(values) not in {6, 7}:
-        return CandleDefect(DefectKind.SHAPE, "A candle is a row of six or seven values.")
+        return CandleDefect(DefectKind.SHAPE, "A candle must be a row of six or seven values.")
     opened_at = _moment(values[0])
     if opened_at is None:
-        return CandleDefect(DefectKind.TIME, "The candle's time is no whole second between 2000 and 2100.")
+        return CandleDefect(DefectKind.TIME, "The time must be a whole second between 2000 and 2100.")
     defect = _price_defect(values[1:5])
     if defect is not None:
         return defect
     volume = _whole(values[5])
     if volume is None or not 0 <= volume <= MAX_VOLUME:
-        return CandleDefect(DefectKind.VOLUME, "The volume is no whole number from 0.")
+        return CandleDefect(DefectKind.VOLUME, "The volume must be a whole number from 0.")
     opened, high, low, closed = (float(value) for value in values[1:5])
     return Candle(opened_at, opened, high, low, closed, volume)
 
 
 def _price_defect(prices: Sequence[Any]) -> CandleDefect | None:
-    """Find what is wrong with open, high, low and close, in this order."""
     for name, value in zip(_PRICE_NAMES, prices, strict=True):
         if not _is_price(value):
             return CandleDefect(
-                DefectKind.PRICE, f"The {name} is no price above 0 and up to {MAX_PRICE:,.0f}."
+                DefectKind.PRICE, f"The {name} must be a price above 0, at most {MAX_PRICE:,.0f}."
             )
     opened, high, low, closed = prices
     if high < low:
         return CandleDefect(DefectKind.RANGE, "The high is below the low.")
     if not (low <= opened <= high and low <= closed <= high):
-        return CandleDefect(DefectKind.RANGE, "The open or the close lies outside low and high.")
+        return CandleDefect(DefectKind.RANGE, "The open or the close is outside low and high.")
     return None
 
 
 def _is_price(value: object) -> bool:
-    """Tell a usable price; a comparison with NaN is false, so NaN never passes."""
+    # A comparison with NaN is false, so NaN is refused.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_PRICE
 
 
 def _whole(value: object) -> int | None:
-    """Return a whole number that arrived as an int or as a float without a fraction."""
+    """Return an int, or the value of a float without a fraction."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -127,23 +125,23 @@ def _moment(value: object) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """Rows made usable: candles oldest first, each opening once, and what had to be left out."""
+    """Sorted rows: candles oldest first, each opening once, and what was left out."""
 
     candles: tuple[Candle, ...]
     defects: tuple[CandleDefect, ...] = ()
     repeated: int = 0
-    """Rows that said the same as another row, dropped."""
+    """Exact repetitions that were dropped."""
     replaced: int = 0
-    """Rows whose opening came again later with other numbers: the last one counts."""
+    """Rows that a later row with the same opening replaced."""
     disordered: int = 0
-    """Rows that stood behind a later candle."""
+    """Rows that followed a later candle."""
 
 
 def arrange(rows: Iterable[object]) -> Arranged:
     """Read rows, sort the candles by opening and keep one for each.
 
-    An exact repetition is dropped; of rows that differ for the same opening the last one given counts, because a broker that
-    corrects itself sends the correction later.
+    An exact repetition is dropped. Of different rows with the same opening the last one counts, because a correction
+    comes later.
     """
     candles: list[Candle] = []
     defects: list[CandleDefect] = []
@@ -157,7 +155,7 @@ def arrange(rows: Iterable[object]) -> Arranged:
 
 
 def arrange_candles(candles: Iterable[Candle]) -> Arranged:
-    """Put candles of one series in order, as `arrange` does: for joining answers that overlap."""
+    """Sort candles of one series as `arrange` does; this joins answers that overlap."""
     by_opening: dict[datetime, Candle] = {}
     repeated = replaced = disordered = 0
     newest: datetime | None = None
@@ -180,7 +178,7 @@ def arrange_candles(candles: Iterable[Candle]) -> Arranged:
 
 
 def candle_opening(moment: datetime, resolution: Resolution, trading_session: TradingSession) -> datetime:
-    """Return the opening of the candle that covers `moment`, which lies in `trading_session`; a daily one opens 00:00 UTC."""
+    """Return the opening of the candle that contains `moment`, a time in `trading_session`; daily ones open 00:00 UTC."""
     if not resolution.is_intraday:
         return datetime.combine(trading_session.day, time(), UTC)
     elapsed = moment - trading_session.opens_at
@@ -190,8 +188,8 @@ def candle_opening(moment: datetime, resolution: Resolution, trading_session: Tr
 def closes_at(opened_at: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
     """Return when the candle that opened at `opened_at` is final.
 
-    That is one resolution later, but never after the session's end. A candle outside all known sessions lasts its full
-    length; a daily one of a day without known sessions lasts until midnight IST.
+    That is one resolution later, and never after the session's close. A candle outside all known sessions has its full
+    length; a daily one of a day without known sessions ends at midnight IST.
     """
     if not resolution.is_intraday:
         day = ist_date(opened_at)
@@ -208,9 +206,9 @@ def closes_at(opened_at: datetime, resolution: Resolution, calendar: MarketCalen
 def split_closed(
     candles: Sequence[Candle], resolution: Resolution, now: datetime, calendar: MarketCalendar
 ) -> tuple[tuple[Candle, ...], Candle | None]:
-    """Divide candles, oldest first, into those closed at `now` and the forming one, if there is one.
+    """Split candles, oldest first, into those closed at `now` and the forming one, if there is one.
 
-    A candle dated after `now` (a clock that is ahead, ours or theirs) is neither and left out.
+    A candle dated after `now` is left out: one of the clocks is wrong.
     """
     count = len(candles)
     while count and closes_at(candles[count - 1].opened_at, resolution, calendar) > now:
@@ -220,7 +218,7 @@ def split_closed(
 
 
 def next_close_after(moment: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
-    """Return the first moment after `moment` at which a candle closes, beyond nights, week-ends and holidays if need be."""
+    """Return the first candle close after `moment`, if necessary on a later trading day."""
     if not resolution.is_intraday:
         today = calendar.sessions_on(ist_date(moment))
         if today and today[-1].settles_at > moment:
@@ -235,7 +233,7 @@ def next_close_after(moment: datetime, resolution: Resolution, calendar: MarketC
 
 
 def last_close_at_or_before(moment: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
-    """Return the latest moment up to `moment` at which a candle closed, beyond nights, week-ends and holidays if need be."""
+    """Return the last candle close up to `moment`, if necessary on an earlier trading day."""
     if not resolution.is_intraday:
         today = calendar.sessions_on(ist_date(moment))
         if today and today[-1].settles_at <= moment:
@@ -250,11 +248,11 @@ def last_close_at_or_before(moment: datetime, resolution: Resolution, calendar: 
 
 
 def closes_between(start: datetime, end: datetime, resolution: Resolution, calendar: MarketCalendar) -> int:
-    """Count the candles that close after `start` and up to `end`: what a watch without gaps would have seen."""
+    """Count the candles that close after `start` and up to `end`."""
     if start >= end:
         return 0
     if not resolution.is_intraday:
-        # From the first day's midnight: a closing price may be final after its session, and `start` lie between the two.
+        # From midnight: `start` may be between the close of a session and the time when its closing price is final.
         midnight = datetime.combine(ist_date(start), time(), IST)
         days = {session.day for session in calendar.sessions_between(midnight, end)}
         ends = (calendar.sessions_on(day)[-1].settles_at for day in days)
@@ -266,7 +264,7 @@ def closes_between(start: datetime, end: datetime, resolution: Resolution, calen
 
 
 def _closed_by(moment: datetime, resolution: Resolution, session: TradingSession) -> int:
-    """Count the candles of `session` that have closed by `moment`; the last one may be short."""
+    """Count the candles of `session` that have closed by `moment`; the last one may be shorter."""
     if moment < session.closes_at:
         return max(0, (moment - session.opens_at) // resolution.length)
     return -((session.opens_at - session.closes_at) // resolution.length)

@@ -1,8 +1,6 @@
-"""The things watched: symbols in Fyers' spelling, resolutions, and the instruments of the symbol masters.
+"""Symbols in Fyers' spelling, resolutions, and the instruments of the symbol masters.
 
-What Fyers' files and addresses look like belongs to the Fyers room; candles and quotes of an instrument have modules of
-their own. A `Symbol` or `Resolution` that exists is well formed; whether such an instrument is listed only the symbol
-master knows.
+A `Symbol` or `Resolution` is always well formed; whether such an instrument is listed only the symbol master shows.
 """
 
 import heapq
@@ -20,15 +18,15 @@ MAX_SYMBOL_LENGTH: Final = 64
 """Characters; the longest ticker in Fyers' symbol masters has fewer than 40."""
 
 _WORD: Final = r"[A-Z0-9](?:[A-Z0-9&._-]*[A-Z0-9])?"
-# Fyers API v3 docs, "Symbology format": a series behind the last dash (equities, indices), or a contract without one:
-# underlying, two digits of the year, the rest of the expiry and FUT, or a strike (with decimals) and CE or PE.
+# Fyers API v3 docs, "Symbology format": equities and indices end in a dash and their series. Contracts have no series:
+# underlying, two digits of the year, the rest of the expiry, then FUT, or a strike (with decimals) and CE or PE.
 _SERIES_FORM: Final = re.compile(rf"(?:NSE|BSE|MCX):{_WORD}-[A-Z0-9]{{1,12}}")
 _FUTURE_FORM: Final = re.compile(r"(?:NSE|BSE|MCX):[A-Z0-9][A-Z0-9&._-]*\d\d(?:[A-Z]{3}|[1-9OND]\d\d)FUT")
 _OPTION_FORM: Final = re.compile(
     r"(?:NSE|BSE|MCX):[A-Z0-9][A-Z0-9&._-]*\d\d(?:[A-Z]{3}|[1-9OND]\d\d)\d+(?:\.\d+)?(?:CE|PE)"
 )
 _FORMS: Final = (_SERIES_FORM, _FUTURE_FORM, _OPTION_FORM)
-# The pairs that NSE and BSE list contracts on; a contract on anything else there is an equity derivative.
+# The currency pairs of NSE and BSE contracts; all their other contracts are equity derivatives.
 _CURRENCY_FORM: Final = re.compile(
     r"(?:NSE|BSE):(?:USDINR|EURINR|GBPINR|JPYINR|EURUSD|GBPUSD|USDJPY)\d\d[A-Z0-9.]+"
 )
@@ -48,8 +46,8 @@ class Symbol:
     """Fyers' name for one instrument, such as ``NSE:SBIN-EQ``.
 
     Raises:
-        UnknownSymbol: the text is in none of Fyers' forms. Nothing is trimmed or capitalised on the way: two spellings of
-            one instrument would be watched twice.
+        UnknownSymbol: the text is in none of Fyers' forms. It is not trimmed or capitalised, because one instrument in two
+            spellings would be watched twice.
     """
 
     text: str
@@ -61,9 +59,9 @@ class Symbol:
 
     @classmethod
     def parse(cls, text: object) -> "Symbol":
-        """Read a symbol from outside, whatever was sent; raises `UnknownSymbol` with a sentence for the person."""
+        """Read a symbol from any JSON value; raises `UnknownSymbol` with a sentence for the user."""
         if not isinstance(text, str):
-            raise UnknownSymbol("A symbol is text like NSE:SBIN-EQ.", field="symbol")
+            raise UnknownSymbol("A symbol must be text like NSE:SBIN-EQ.", field="symbol")
         return cls(text)
 
     @property
@@ -73,7 +71,7 @@ class Symbol:
 
     @property
     def name(self) -> str:
-        """What stands behind the exchange: ``SBIN-EQ``."""
+        """The part after the exchange: ``SBIN-EQ``."""
         return self.text.partition(":")[2]
 
     @property
@@ -83,10 +81,10 @@ class Symbol:
 
     @property
     def segment(self) -> Segment:
-        """The part of the exchange whose hours it keeps, by its form: futures and options trade apart from what they are made of."""
+        """The segment it trades in, derived from its form."""
         if self.exchange == "MCX":
             return Segment.COMMODITY
-        # Not asked the other way round: BAJAJ-AUTO26NOVFUT has the form of a series too.
+        # Contracts first: BAJAJ-AUTO26NOVFUT matches the form of a series too.
         if not (_FUTURE_FORM.fullmatch(self.text) or _OPTION_FORM.fullmatch(self.text)):
             return Segment.CASH
         return Segment.CURRENCY if _CURRENCY_FORM.fullmatch(self.text) else Segment.EQUITY_DERIVATIVES
@@ -96,32 +94,32 @@ class Symbol:
 
 
 def _problem_with(text: str) -> str | None:
-    """Say in one sentence why `text` is no symbol, or nothing if it is one."""
+    """Return a sentence that explains why `text` is no symbol, or `None` if it is one."""
     if not text:
-        return "The symbol is empty; it should look like NSE:SBIN-EQ."
+        return "The symbol is empty. Enter one like NSE:SBIN-EQ."
     if len(text) > MAX_SYMBOL_LENGTH:
-        return f"The symbol is longer than {MAX_SYMBOL_LENGTH} characters; it should look like NSE:SBIN-EQ."
+        return f"The symbol is longer than {MAX_SYMBOL_LENGTH} characters. Enter one like NSE:SBIN-EQ."
     if any(form.fullmatch(text) for form in _FORMS):
         return None
     if not (text.isascii() and text.isprintable()):
-        return "The symbol holds characters that no symbol has; it should look like NSE:SBIN-EQ."
+        return "The symbol contains characters that no symbol has. Enter one like NSE:SBIN-EQ."
     if text != text.strip() or " " in text:
-        return "The symbol holds spaces; it should look like NSE:SBIN-EQ."
+        return "The symbol contains spaces. Enter one like NSE:SBIN-EQ."
     return _spelling_problem(text)
 
 
 def _spelling_problem(text: str) -> str:
-    """Name what is missing from printable text that is in none of the forms."""
+    """Return what is wrong with printable text that has none of the forms."""
     exchange, colon, name = text.partition(":")
     if not colon:
-        return f"{text!r} names no exchange; it should look like NSE:SBIN-EQ."
+        return f"{text!r} has no exchange. Enter a symbol like NSE:SBIN-EQ."
     if any(form.fullmatch(text.upper()) for form in _FORMS):
-        return f"{text!r} is not in capitals; did you mean {text.upper()}?"
+        return f"{text!r} is not in capitals. Did you mean {text.upper()}?"
     if exchange not in {"NSE", "BSE", "MCX"}:
-        return f"{text!r} is on no exchange that Fyers serves: NSE, BSE or MCX."
+        return f"{text!r} is not on NSE, BSE or MCX. Fyers serves only these exchanges."
     if re.fullmatch(_WORD, name):
-        return f"{text!r} has no series and is no future or option; did you mean {text}-EQ?"
-    return f"{text!r} is not a symbol; it should look like NSE:SBIN-EQ."
+        return f"{text!r} has no series and is no future or option. Did you mean {text}-EQ?"
+    return f"{text!r} is not a symbol. Enter one like NSE:SBIN-EQ."
 
 
 WATCHED_MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240)
@@ -148,26 +146,26 @@ class Resolution:
             return
         if self.code in _KNOWN_UNWATCHED:
             raise InvalidInput(
-                f"Resolution {self.code} cannot be watched; use minutes ({_spelled()}) or 1D.",
+                f"Resolution {self.code} cannot be watched. Use minutes ({_spelled()}) or 1D.",
                 field="resolution",
             )
-        raise InvalidInput(f"The resolution has to be one of {_spelled()} or 1D.", field="resolution")
+        raise InvalidInput(f"The resolution must be one of {_spelled()} or 1D.", field="resolution")
 
     @classmethod
     def parse(cls, text: object) -> "Resolution":
-        """Read a resolution from outside; ``D``, Fyers' other spelling of a day, becomes ``1D``."""
+        """Read a resolution from any JSON value; ``D``, Fyers' other spelling of a day, becomes ``1D``."""
         if not isinstance(text, str):
-            raise InvalidInput(f"The resolution has to be one of {_spelled()} or 1D.", field="resolution")
+            raise InvalidInput(f"The resolution must be one of {_spelled()} or 1D.", field="resolution")
         return cls("1D" if text == "D" else text)
 
     @property
     def length(self) -> timedelta:
-        """How long a candle of this resolution lasts when the session does not cut it short."""
+        """Length of a candle that the market close does not shorten."""
         return _LENGTHS[self.code]
 
     @property
     def is_intraday(self) -> bool:
-        """Whether a trading day holds several such candles."""
+        """Whether candles are shorter than a day."""
         return self.code != "1D"
 
     def __str__(self) -> str:
@@ -187,7 +185,7 @@ DEFAULT_TICK_SIZE: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One row of a symbol master: what a symbol stands for and in which steps it trades."""
+    """One row of a symbol master."""
 
     symbol: Symbol
     fytoken: str
@@ -236,10 +234,9 @@ class Instrument:
 
 
 def search_instruments(instruments: Iterable[Instrument], query: str, limit: int = 20) -> list[Instrument]:
-    """Return the instruments that fit `query` best, best first, at most `limit`; capitals do not matter.
+    """Return at most `limit` instruments that match `query`, best first; case is ignored.
 
-    One pass over all instruments, about a tenth of a second for the 100,000 rows of all masters: call it in a thread or
-    on a part of the list.
+    It takes about a tenth of a second for the 100,000 rows of all masters.
     """
     query = query.strip().upper()[:MAX_SYMBOL_LENGTH]
     ranked = ((rank, item) for item in instruments if (rank := item.search_rank(query)) is not None)

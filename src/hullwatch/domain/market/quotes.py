@@ -1,4 +1,4 @@
-"""What the market last said about an instrument; how Fyers spells it belongs to the Fyers room."""
+"""Quotes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from hullwatch.domain.market.instruments import Symbol
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A snapshot of one instrument; prices in INR, and `None` where Fyers gave none: never 0 for missing."""
+    """A snapshot of one instrument; prices in INR, and `None`, never 0, for a missing value."""
 
     symbol: Symbol
     ltp: float | None
@@ -21,7 +21,7 @@ class Quote:
     low: float | None = None
     previous_close: float | None = None
     volume: int | None = None
-    """Shares or contracts traded today; `None` where there is none, as for an index."""
+    """Shares or contracts traded today; `None` for an index."""
     bid: float | None = None
     ask: float | None = None
     traded_at: datetime | None = None
@@ -30,10 +30,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class QuoteDefect:
-    """Why there is no quote for a symbol that was asked for, although the call itself succeeded."""
+    """Why a successful call has no quote for a requested symbol."""
 
     symbol: Symbol | None
-    """`None` when not even the symbol could be read."""
+    """`None` if the symbol itself was unreadable."""
     sentence: str
     code: int | None = None
     """Fyers' own code for this item, e.g. -300 for an unknown symbol."""

@@ -1,8 +1,4 @@
-"""Trading days and hours of NSE and BSE, cash and equity derivatives; times are shown in IST and kept in UTC.
-
-`sessions` holds the values, `calendar` the rules for looking days up, `tables` the format of the files with days in them, `exchange` the
-exchange's own. When a candle closes is the business of `candles`.
-"""
+"""Trading days and hours of NSE and BSE, cash and equity derivatives. Times are shown in IST and stored in UTC."""
 
 from hullwatch.domain.market.calendar.calendar import (
     MarketCalendar,

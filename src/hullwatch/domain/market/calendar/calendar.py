@@ -1,4 +1,4 @@
-"""The calendar that finds sessions, segment by segment; the tables of real days are read in `exchange`."""
+"""The calendar of one segment: finds sessions, and reports what it assumes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,10 +16,9 @@ from hullwatch.domain.market.calendar.sessions import (
 from hullwatch.domain.market.instruments import Segment, Symbol
 
 SEGMENTS: Final = (Segment.CASH, Segment.EQUITY_DERIVATIVES)
-"""The segments whose hours are known, of NSE and BSE alike."""
+"""The segments with known hours, the same on NSE and BSE."""
 WARN_BEFORE_END: Final = timedelta(days=60)
-"""Two months: the exchange publishes a year in the first half of the December before it, and an operator who has to fetch a release or
-write a file should have heard of it by then rather than in the last week of the year."""
+"""The exchange publishes a year in the first half of the December before it. The operator needs time for an update or a file."""
 WARN_BEFORE_UNKNOWN: Final = timedelta(days=14)
 """Hours of a single session are published about a month ahead."""
 
@@ -30,48 +29,48 @@ _CACHED_DAYS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class MarketStatus:
-    """A segment at one moment, for people: open or not, and what comes next."""
+    """A segment at one moment: open or not, and its next changes."""
 
     is_open: bool
     session: TradingSession | None
     """The session under way, if any."""
     phase: MarketPhase
-    """A closing auction may last a few minutes longer than its session: orders are matched, none are taken any more."""
+    """A closing auction may end a few minutes after its session: orders are matched and no new ones are accepted."""
     next_open_at: datetime
     next_close_at: datetime
-    """The end of the session under way, else of the next one."""
+    """The close of the session under way, else of the next one."""
     changes_at: datetime
     """When the phase changes next, or a session opens or closes."""
     exchange_day: date
     """Today in IST, trading or not."""
     holiday_name: str | None
-    """Why a weekday has no regular hours, on the day of a Muhurat hour too; `None` on weekends and ordinary days."""
+    """The holiday on a weekday without regular hours, also on a day with a Muhurat session; else `None`."""
 
 
 @dataclass(frozen=True)
 class MarketCalendar:
-    """Which days trade and when, in one segment. Years outside `known_years` count every weekday as open, see `warnings`.
+    """The trading days and hours of one segment. In years outside `known_years` every weekday counts as open, see `warnings`.
 
-    The calendar that is handed around is that of the cash market; `of` and `for_symbol` lead from it to the other segments.
+    Services hold the calendar of the cash market; `of` and `for_symbol` return those of the other segments.
     """
 
     closures: Mapping[date, str] = field(default_factory=dict)
-    """Weekdays without regular trading, and the holiday's name."""
+    """Weekdays without regular trading → the holiday's name."""
     special_sessions: Mapping[date, tuple[TradingSession, ...]] = field(default_factory=dict)
-    """All sessions of a day outside the pattern, in order; they replace the regular hours of that day."""
+    """Day → its sessions in order, which replace its regular hours."""
     hours_unknown: Mapping[date, str] = field(default_factory=dict)
-    """Days that trade at hours not known here, and what is known; they count as closed."""
+    """Days with unknown hours → what is known of them; they count as closed."""
     known_years: frozenset[int] = frozenset()
     regular: tuple[RegularHours, ...] = (RegularHours(),)
-    """The hours of ordinary days, oldest first; the first ones hold since ever."""
+    """The hours of ordinary days, oldest first; the first ones have no beginning."""
     derivatives: "MarketCalendar | None" = None
-    """The same for equity derivatives, where their hours differ on any day."""
+    """The calendar of equity derivatives, if their hours differ on any day."""
     _days: dict[date, tuple[TradingSession, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def with_sessions(self, day: date, *sessions: TradingSession) -> "MarketCalendar":
-        """Return the same calendar with exactly these sessions on `day`, in every segment; without any, the day is closed."""
+        """Return a calendar with exactly these sessions on `day` in every segment; with none the day is closed."""
         unknown = {other: why for other, why in self.hours_unknown.items() if other != day}
         return replace(
             self,
@@ -83,7 +82,7 @@ class MarketCalendar:
     # ---------------------------------------------------------------- segments
 
     def of(self, segment: Segment) -> "MarketCalendar":
-        """Return the calendar of a segment; one whose hours are not known is taken to keep those of the cash market."""
+        """Return the calendar of a segment; one with unknown hours is assumed to have those of the cash market."""
         return self.derivatives or self if segment is Segment.EQUITY_DERIVATIVES else self
 
     def for_symbol(self, symbol: Symbol) -> "MarketCalendar":
@@ -93,7 +92,7 @@ class MarketCalendar:
     # ---------------------------------------------------------------- days and sessions
 
     def sessions_on(self, day: date) -> tuple[TradingSession, ...]:
-        """Return the sessions of a day in order; empty when it is closed."""
+        """Return the sessions of a day in order; empty if the market is closed."""
         found = self._days.get(day)
         if found is None:
             if len(self._days) >= _CACHED_DAYS:
@@ -111,18 +110,18 @@ class MarketCalendar:
         return (trading_session(day, hours.opens, hours.closes, auction=hours.auction),)
 
     def is_trading_day(self, day: date) -> bool:
-        """Tell whether there is any trading on `day`."""
+        """Return whether `day` has a session."""
         return bool(self.sessions_on(day))
 
     def session_at(self, moment: datetime) -> TradingSession | None:
-        """Return the session under way; its opening belongs to it, its close does not."""
+        """Return the session under way; its opening is part of it, its close is not."""
         for session in self.sessions_on(ist_date(moment)):
             if session.opens_at <= moment < session.closes_at:
                 return session
         return None
 
     def phase_at(self, moment: datetime) -> MarketPhase:
-        """Return what the segment does at `moment`."""
+        """Return the segment's phase at `moment`."""
         for session in self.sessions_on(ist_date(moment)):
             phase = session.phase_at(moment)
             if phase is not MarketPhase.CLOSED:
@@ -159,7 +158,7 @@ class MarketCalendar:
             day += _ONE_DAY
 
     def trading_day_of(self, moment: datetime) -> date:
-        """Return the day in IST if it trades, before the opening too, else the last trading day before it."""
+        """Return the day in IST if it is a trading day, even before the market open, else the last one before it."""
         day = ist_date(moment)
         for _ in range(_SEARCH_DAYS):
             if self.is_trading_day(day):
@@ -171,23 +170,23 @@ class MarketCalendar:
         """Describe the segment at `moment`."""
         day, session = ist_date(moment), self.session_at(moment)
         upcoming = self.next_session(moment)
-        turns = [at for one in self.sessions_on(day) for at in one.change_times if at > moment]
+        changes = [at for one in self.sessions_on(day) for at in one.change_times if at > moment]
         return MarketStatus(
             is_open=session is not None,
             session=session,
             phase=self.phase_at(moment),
             next_open_at=upcoming.opens_at,
             next_close_at=(session or upcoming).closes_at,
-            changes_at=min([*turns, upcoming.opens_at]),
+            changes_at=min([*changes, upcoming.opens_at]),
             exchange_day=day,
             holiday_name=self.closures.get(day),
         )
 
-    # ---------------------------------------------------------------- how far it reaches
+    # ---------------------------------------------------------------- what is known
 
     @property
     def covers_until(self) -> date:
-        """The last day of the known years without a gap between them; the earliest date there is when none is known."""
+        """The last day before the first unknown year; `date.min` if no year is known."""
         if not self.known_years:
             return date.min
         year = min(self.known_years)
@@ -196,17 +195,17 @@ class MarketCalendar:
         return date(year, 12, 31)
 
     def is_known(self, day: date) -> bool:
-        """Tell whether the table speaks about `day`; if not, weekdays are merely assumed to be open."""
+        """Return whether the hours of `day` are known rather than assumed."""
         return day.year in self.known_years and day not in self.hours_unknown
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
-        """Say what about the days from `now` on is assumed rather than known, one sentence each.
+        """Return one sentence for each coming day or year whose hours are assumed.
 
-        A coming year is missed from 60 days before it, unknown hours of a single day from 14 days before it.
+        A year is reported from 60 days before it, and a single day from 14 days before it.
         """
         today = ist_date(now)
         sentences = [
-            f"The trading days of {year} are not in the calendar: every weekday of {year} counts as open, holidays included. {_REMEDY}"
+            f"The trading days of {year} are not in the calendar, so every weekday of {year} counts as open. {_REMEDY}"
             for year in sorted({today.year, (today + WARN_BEFORE_END).year})
             if year not in self.known_years
         ]
@@ -219,22 +218,22 @@ class MarketCalendar:
 
 
 _REMEDY: Final = (
-    "The exchange publishes them in the December before: update hullwatch after that, or name a file with the holidays in "
-    "HULLWATCH_CALENDAR_FILE."
+    "The exchange publishes them in December. Update hullwatch then, or set HULLWATCH_CALENDAR_FILE to a file with the "
+    "holidays."
 )
 _REMEDY_FOR_A_DAY: Final = (
-    "Once the exchange has published the hours, put them into the file that HULLWATCH_CALENDAR_FILE names."
+    "When the exchange has published the hours, add them to the file in HULLWATCH_CALENDAR_FILE."
 )
 
 
 def session_under_way(calendars: Iterable[MarketCalendar], moment: datetime) -> TradingSession | None:
-    """Return the session that is under way in any of several segments; of several, the one that opened first."""
+    """Return the session under way in any of these segments; of several, the one that opened first."""
     running = [session for calendar in calendars if (session := calendar.session_at(moment)) is not None]
     return min(running, key=lambda session: session.opens_at, default=None)
 
 
 def sessions_of_all(calendars: Iterable[MarketCalendar], day: date) -> tuple[TradingSession, ...]:
-    """Return when any of several segments trades on `day`: sessions that overlap are joined into one."""
+    """Return the sessions of these segments on `day`; overlapping ones are joined."""
     sessions = {session for calendar in calendars for session in calendar.sessions_on(day)}
     joined: list[TradingSession] = []
     for session in sorted(sessions, key=lambda session: (session.opens_at, session.closes_at)):

@@ -1,7 +1,6 @@
-"""Tables of trading days as TOML: reading one, refusing what cannot be meant, and making a calendar of several.
+"""Reads tables of trading days from TOML text, refuses wrong ones, and builds a calendar from several.
 
-The same format serves the two files in this package and the operator's own; it is described at the top of ``sessions.toml``. Nothing here opens a
-file: text comes in.
+The two files of this package and the operator's own file have the same format, described at the top of ``sessions.toml``.
 """
 
 import tomllib
@@ -36,29 +35,29 @@ _NEEDED: Final = {
 }
 
 
-class TableRefused(ValueError):  # noqa: N818 - a fact told to whoever wrote the table
-    """A table cannot be used; the text names the entry and says why, without a full stop."""
+class TableRefused(ValueError):  # noqa: N818 - a refusal with a text for the author of the table
+    """A table cannot be used; the text names the entry and the reason, without a full stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class DayTable:
-    """What one file says about trading days."""
+    """The content of one table."""
 
     years: frozenset[int]
-    """Years of which it lists every closure."""
+    """Years with all their closures in the table."""
     closures: Mapping[date, str]
-    """Closed days, week-ends among them where it names them, and why."""
+    """Closed days → the reason; weekends only if listed."""
     sessions: Mapping[Segment, Mapping[date, tuple[TradingSession, ...]]]
     hours: Mapping[Segment, tuple[RegularHours, ...]]
     unknown: Mapping[date, str]
-    """Days that trade at hours not known, and what is known."""
+    """Days with unknown hours → what is known of them."""
 
 
 def read_table(text: str) -> DayTable:
     """Read a table.
 
     Raises:
-        TableRefused: It is no TOML, or holds something that cannot be meant.
+        TableRefused: It is no TOML or has a wrong entry.
     """
     try:
         values = tomllib.loads(text)
@@ -69,7 +68,7 @@ def read_table(text: str) -> DayTable:
     closures = _closures(values.get("closures", {}))
     for year in sorted(years):
         if not any(day.year == year for day in closures):
-            raise TableRefused(f"years: {year} is said to be known, but no closed day of it is listed")
+            raise TableRefused(f"years: {year} is listed, but it has no closed day")
     return DayTable(
         years=years,
         closures=closures,
@@ -83,10 +82,10 @@ def read_table(text: str) -> DayTable:
 
 
 def calendar_from(tables: Iterable[DayTable]) -> MarketCalendar:
-    """Make the calendar of the cash market, with that of equity derivatives in it; of two tables the later one is right about a day.
+    """Build the calendar of the cash market, with that of equity derivatives; a later table has precedence for its days.
 
-    A closed day of a later table ends the sessions that an earlier one has for it; within one table a session stands beside a closure, as the
-    Muhurat hour does on a holiday.
+    A closed day of a later table removes the sessions of an earlier one. Within one table a day may have both, as a
+    holiday with a Muhurat session does.
     """
     ordered = tuple(tables)
     derivatives = _segment_calendar(ordered, Segment.EQUITY_DERIVATIVES, None)
@@ -128,12 +127,12 @@ def _segment_calendar(
 
 def _closures(values: object) -> dict[date, str]:
     if not isinstance(values, dict):
-        raise TableRefused('closures: this has to be a section of lines like 2027-01-26 = "Republic Day"')
+        raise TableRefused('closures: this must be a section of lines like 2027-01-26 = "Republic Day"')
     closures = {}
     for key, name in values.items():
         where = f"closures, {_shown(key)}"
         if not isinstance(name, str) or not name.strip():
-            raise TableRefused(f"{where}: the holiday's name has to be text")
+            raise TableRefused(f"{where}: the holiday's name must be text")
         closures[_as_day(where, key)] = name.strip()
     return closures
 
@@ -167,10 +166,10 @@ def _hours(entries: list[tuple[str, dict[str, Any]]]) -> dict[Segment, tuple[Reg
 
 
 def _entries(kind: str, values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the entries of a kind, each with the words that lead to it."""
+    """Return the entries of a kind, each with its place in the table for error texts."""
     listed = values.get(kind, [])
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise TableRefused(f"{kind}: each entry begins with a line [[{kind}]]")
+        raise TableRefused(f"{kind}: each entry must begin with a line [[{kind}]]")
     named = []
     for number, entry in enumerate(listed, start=1):
         day = entry.get("day", entry.get("since"))
@@ -186,7 +185,7 @@ def _entries(kind: str, values: dict[str, Any]) -> list[tuple[str, dict[str, Any
 def _check_keys(where: str, values: dict[str, Any], known: frozenset[str]) -> None:
     for key in values:
         if key not in known:
-            raise TableRefused(f"{where}: '{_shown(key)}' is not known here, only {', '.join(sorted(known))}")
+            raise TableRefused(f"{where}: '{_shown(key)}' is unknown; use {', '.join(sorted(known))}")
 
 
 # ---------------------------------------------------------------- values
@@ -201,7 +200,7 @@ def _auction(where: str, entry: dict[str, Any]) -> tuple[time, time] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
-        raise TableRefused(f'{where}: auction has to be its begin and end, like ["15:15", "15:35"]')
+        raise TableRefused(f'{where}: auction must be its begin and end, like ["15:15", "15:35"]')
     return _as_time(where, "auction", value[0]), _as_time(where, "auction", value[1])
 
 
@@ -213,21 +212,21 @@ def _segments(where: str, entry: dict[str, Any]) -> tuple[Segment, ...]:
         or not value
         or not all(isinstance(one, str) and one in known for one in value)
     ):
-        raise TableRefused(f"{where}: segments has to be a list of {' and '.join(known)}")
+        raise TableRefused(f"{where}: segments must be a list of {' and '.join(known)}")
     return tuple(known[one] for one in dict.fromkeys(value))
 
 
 def _kind(where: str, value: object) -> SessionKind:
     known = {kind.value: kind for kind in SessionKind}
     if not isinstance(value, str) or value not in known:
-        raise TableRefused(f"{where}: kind has to be one of {', '.join(known)}")
+        raise TableRefused(f"{where}: kind must be one of {', '.join(known)}")
     return known[value]
 
 
 def _text(where: str, entry: dict[str, Any], key: str) -> str:
     value = entry[key]
     if not isinstance(value, str) or not value.strip():
-        raise TableRefused(f"{where}: {key} has to be text")
+        raise TableRefused(f"{where}: {key} must be text")
     return value.strip().removesuffix(".")
 
 
@@ -236,7 +235,7 @@ def _day(where: str, entry: dict[str, Any], key: str) -> date:
 
 
 def _as_day(where: str, value: object) -> date:
-    """Read a day, written as TOML writes one or as text."""
+    """Read a day, as a TOML date or as text."""
     day: object = value
     if isinstance(value, str):
         try:
@@ -244,12 +243,12 @@ def _as_day(where: str, value: object) -> date:
         except ValueError:
             day = None
     if not isinstance(day, date) or isinstance(day, datetime) or day.year not in _YEARS:
-        raise TableRefused(f"{where}: {_shown(value)} is no day of this century, like 2027-01-26")
+        raise TableRefused(f"{where}: {_shown(value)} is no day from 2000 to 2100, like 2027-01-26")
     return day
 
 
 def _as_time(where: str, key: str, value: object) -> time:
-    """Read a time of day in IST, written as TOML writes one or as text without seconds."""
+    """Read a minute of the day in IST, as a TOML time or as text."""
     at: object = value
     if isinstance(value, str):
         try:
@@ -257,24 +256,24 @@ def _as_time(where: str, key: str, value: object) -> time:
         except ValueError:
             at = None
     if not isinstance(at, time) or at.tzinfo is not None or at.second or at.microsecond:
-        raise TableRefused(f'{where}: {key} has to be a minute of the day in IST, like "09:15"')
+        raise TableRefused(f'{where}: {key} must be a minute of the day in IST, like "09:15"')
     return at
 
 
 def _year(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in _YEARS:
-        raise TableRefused(f"{where}: {_shown(value)} is no year of this century")
+        raise TableRefused(f"{where}: {_shown(value)} is no year from 2000 to 2100")
     return value
 
 
 def _each(where: str, values: object, read: Callable[[str, object], T]) -> list[T]:
     if not isinstance(values, list):
-        raise TableRefused(f"{where}: this has to be a list")
+        raise TableRefused(f"{where}: this must be a list")
     return [read(where, value) for value in values]
 
 
 def _built(where: str, build: Callable[..., T], *values: Any, **named: Any) -> T:
-    """Build a value whose own rules may refuse what stands in the table."""
+    """Build a value; its own `ValueError` becomes a refusal of the table."""
     try:
         return build(*values, **named)
     except ValueError as error:
@@ -282,7 +281,7 @@ def _built(where: str, build: Callable[..., T], *values: Any, **named: Any) -> T
 
 
 def _shown(value: object) -> str:
-    """Return what stands in a file so that it can stand in a sentence, whatever it is."""
+    """Return any value of a file as printable text of limited length."""
     text = str(value)[:40]
     return text if text.isprintable() else ascii(text)
 
