@@ -1,4 +1,4 @@
-"""Reading and ordering candles, and knowing when one is closed; `hullwatch.domain.market.candles`."""
+"""Reading and ordering candles, and knowing when one is closed."""
 
 import csv
 import math
@@ -53,7 +53,7 @@ def with_value(place: int, value: object) -> list[object]:
 
 
 def test_a_row_becomes_a_candle():
-    """Six values become a candle in UTC; whole prices become floats."""
+    """Times are UTC, and whole prices become floats."""
     read = read_candle([1_621_814_400, 417, 423.5, 416, 420.1, 55_000])
 
     assert read == Candle(datetime(2021, 5, 24, tzinfo=UTC), 417.0, 423.5, 416.0, 420.1, 55_000)
@@ -61,7 +61,7 @@ def test_a_row_becomes_a_candle():
 
 
 def test_open_interest_and_tuples_are_accepted():
-    """A seventh value, open interest, is allowed and not kept; a tuple is as good as a list."""
+    """The seventh value, the open interest, is ignored; a tuple is read like a list."""
     assert read_candle([*GOOD, 77]) == read_candle(tuple(GOOD)) == read_candle(GOOD)
 
 
@@ -69,7 +69,7 @@ def test_open_interest_and_tuples_are_accepted():
     "row", [None, 5, "abcdef", b"abcdef", {}, {1: 2}, [], [1], GOOD[:5], [*GOOD, 1, 2], set(GOOD)]
 )
 def test_what_is_no_row_is_a_defect_of_shape(row):
-    """Anything that is not a row of six or seven values is refused as such."""
+    """Anything but a row of six or seven values."""
     assert read_candle(row).kind is DefectKind.SHAPE
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_row_is_a_defect_of_shape(row):
     ],
 )
 def test_impossible_times_are_defects(epoch):
-    """An opening outside this century, in milliseconds, fractional, or no number at all gives no candle."""
+    """Outside this century, in milliseconds, fractional, or no number."""
     assert read_candle(with_value(0, epoch)).kind is DefectKind.TIME
 
 
@@ -118,7 +118,7 @@ def test_impossible_times_are_defects(epoch):
     ],
 )
 def test_impossible_prices_are_defects(place, price):
-    """No text, truth value, NaN, infinity, zero, negative or absurd number becomes a price."""
+    """Text, booleans, NaN, infinity, zero, negative and absurd numbers."""
     assert read_candle(with_value(place, price)).kind is DefectKind.PRICE
 
 
@@ -126,18 +126,18 @@ def test_impossible_prices_are_defects(place, price):
     ("place", "price"), [(2, 99.0), (3, 103.0), (1, 102.55), (1, 99.0), (4, 102.55), (4, 99.04)]
 )
 def test_contradicting_prices_are_defects(place, price):
-    """A high below the low, or an open or close beyond them, gives no candle."""
+    """A high below the low, or an open or close outside them."""
     assert read_candle(with_value(place, price)).kind is DefectKind.RANGE
 
 
 @pytest.mark.parametrize("volume", [None, True, "5", -1, 0.5, math.nan, math.inf, 2**63, 10**400])
 def test_impossible_volumes_are_defects(volume):
-    """A volume is a whole number from 0 that a database can hold."""
+    """A volume is a whole number from 0 that fits the database."""
     assert read_candle(with_value(5, volume)).kind is DefectKind.VOLUME
 
 
 def test_an_index_has_volume_zero():
-    """Volume 0, and whole floats as JSON may write them, are fine."""
+    """Volume 0 and whole floats, as JSON may write them, are accepted."""
     assert read_candle(with_value(5, 0)).volume == 0
     assert read_candle(with_value(5, 1200.0)) == read_candle(GOOD)
     assert read_candle(with_value(0, 1_700_000_100.0)) == read_candle(GOOD)
@@ -155,7 +155,7 @@ json_values = st.recursive(
 @PROPERTY
 @given(json_values)
 def test_any_json_gives_a_candle_or_a_defect(value):
-    """Whatever JSON holds, reading it never raises, and a candle's numbers always make sense."""
+    """Reading never raises, and the numbers of a candle are always consistent."""
     read = read_candle(value)
 
     if isinstance(read, Candle):
@@ -172,7 +172,7 @@ def test_any_json_gives_a_candle_or_a_defect(value):
     st.permutations([0, 300, 600, 900, 1200]), st.lists(st.sampled_from([0, 300, 600, 900, 1200]), max_size=5)
 )
 def test_arranging_undoes_disorder_and_repetition(order, again):
-    """Any order and any number of exact repetitions give the same candles, oldest first."""
+    """Any order and any exact repetitions give the same candles, oldest first."""
     rows = [with_value(0, 1_700_000_100 + offset) for offset in (*order, *again)]
     arranged = arrange(rows)
 
@@ -182,22 +182,22 @@ def test_arranging_undoes_disorder_and_repetition(order, again):
 
 
 def test_the_last_of_conflicting_rows_counts():
-    """Of two rows for one opening with different numbers the later one is kept, and the count says so."""
+    """Of two rows with the same opening and different numbers the later one is kept and counted."""
     arranged = arrange([GOOD, with_value(4, 100.5), with_value(4, 100.75)])
 
     assert [c.close for c in arranged.candles] == [100.75]
     assert (arranged.replaced, arranged.repeated) == (2, 0)
 
 
-def test_defects_keep_their_place_and_spoil_nothing_else():
-    """A bad row is reported by its number, and the rows around it are used."""
+def test_defects_have_their_row_and_affect_no_other():
+    """A defect is reported by its row, and the rows around it are used."""
     arranged = arrange([GOOD, with_value(4, math.nan), "nonsense", with_value(0, 1_700_000_400)])
 
     assert len(arranged.candles) == 2
     assert [(d.row, d.kind) for d in arranged.defects] == [(1, DefectKind.PRICE), (2, DefectKind.SHAPE)]
 
 
-def test_overlapping_answers_join():
+def test_overlapping_answers_are_joined():
     """Candles of two overlapping answers become one series without repetitions."""
     start = ist(2026, 11, 20, 9, 15)
     first = [candle(start + i * FIVE.length) for i in range(4)]
@@ -223,7 +223,7 @@ def test_overlapping_answers_join():
     ],
 )
 def test_a_candle_ends_no_later_than_its_session(code, opened, closes):
-    """The last candle of a day is cut short by the close; one outside the session lasts its full length."""
+    """The last candle of a day is shortened by the close; one outside the session has its full length."""
     closed_at = closes_at(ist(2026, 11, 20, *opened), Resolution(code), CALENDAR)
 
     assert closed_at == ist(2026, 11, 20, *closes)
@@ -246,7 +246,7 @@ def test_a_daily_candle_closes_with_the_days_last_session():
         ("240", (12, 0), (9, 15)),
     ],
 )
-def test_candles_are_counted_from_the_opening(code, moment, opening):
+def test_candles_are_counted_from_the_market_open(code, moment, opening):
     """Openings are whole resolutions after 09:15, not after the full hour."""
     session = trading_session(date(2026, 11, 20))
 
@@ -274,8 +274,8 @@ def test_a_daily_candle_waits_for_the_closing_auction():
     assert closes_between(ist(2026, 11, 20, 15, 35), ist(2026, 11, 20, 16), DAY, CALENDAR) == 0
 
 
-def test_the_running_candle_is_split_off():
-    """Candles closed by now are closed, at the very second too; the running one is forming."""
+def test_the_forming_candle_is_split_off():
+    """A candle that closes exactly now is closed."""
     day = [candle(ist(2026, 11, 20, 9, 15) + i * FIVE.length) for i in range(4)]
 
     assert split_closed(day, FIVE, ist(2026, 11, 20, 9, 34, 59), CALENDAR) == (tuple(day[:3]), day[3])
@@ -284,7 +284,7 @@ def test_the_running_candle_is_split_off():
 
 
 def test_candles_from_the_future_are_left_out():
-    """A candle dated after now is neither closed nor forming."""
+    """They are neither closed nor forming, because one of the clocks is wrong."""
     day = [candle(ist(2026, 11, 20, 9, 15) + i * FIVE.length) for i in range(4)]
 
     assert split_closed(day, FIVE, ist(2026, 11, 20, 9, 21), CALENDAR) == ((day[0],), day[1])
@@ -317,8 +317,8 @@ def test_the_short_last_hour_is_closed_at_the_close():
         ("240", ist(2024, 10, 31, 16, 0), ist(2024, 11, 1, 19, 0)),
     ],
 )
-def test_the_next_close(code, moment, expected):
-    """The next close is found across nights, weekends, holidays, drills and the Muhurat hour."""
+def test_the_next_close_skips_closed_markets(code, moment, expected):
+    """Across nights, weekends, holidays, drills and the Muhurat session."""
     assert next_close_after(moment, Resolution(code), CALENDAR) == expected
 
 
@@ -333,15 +333,15 @@ def test_the_next_close(code, moment, expected):
         ("1D", ist(2024, 3, 2, 10, 30), ist(2024, 3, 1, 15, 30)),
     ],
 )
-def test_the_last_close(code, moment, expected):
-    """The last close is found backwards across the same gaps; a drill's day closes only with its second session."""
+def test_the_last_close_skips_closed_markets(code, moment, expected):
+    """Backwards across the same gaps; a drill's day closes only with its second session."""
     assert last_close_at_or_before(moment, Resolution(code), CALENDAR) == expected
 
 
 @PROPERTY
 @given(moments, resolutions, CALENDARS)
 def test_closes_are_neighbours(moment, resolution, calendar):
-    """The last close and the next one enclose the moment with no close between them, in either segment."""
+    """The last and the next close enclose the moment with none between them, in either segment."""
     last = last_close_at_or_before(moment, resolution, calendar)
     coming = next_close_after(moment, resolution, calendar)
 
@@ -355,7 +355,7 @@ def test_closes_are_neighbours(moment, resolution, calendar):
 @PROPERTY
 @given(moments, resolutions, CALENDARS)
 def test_every_close_is_that_of_the_candle_before_it(moment, resolution, calendar):
-    """The candle running just before a close, or before the session's end where that is earlier, is the one that closes then."""
+    """The candle that contains the moment before a close is the one that closes then."""
     coming = next_close_after(moment, resolution, calendar)
     last_session = calendar.sessions_on(ist_date(coming))[-1]
     before = min(coming, last_session.closes_at) - timedelta(microseconds=1)
@@ -373,7 +373,7 @@ def test_every_close_is_that_of_the_candle_before_it(moment, resolution, calenda
     resolutions,
 )
 def test_counts_of_closes_add_up(start, first, second, resolution):
-    """Two adjoining spans hold as many closes as the whole, and a count agrees with stepping."""
+    """Two adjoining spans have as many closes as the whole, and a count equals stepping."""
     middle, end = start + first, start + first + second
     whole = closes_between(start, end, resolution, CALENDAR)
 
@@ -387,8 +387,8 @@ def test_counts_of_closes_add_up(start, first, second, resolution):
         assert stepped == whole
 
 
-def test_a_span_that_ends_before_it_starts_holds_nothing():
-    """Turned-round spans count 0 rather than something negative."""
+def test_a_reversed_span_has_no_closes():
+    """It counts 0 and not a negative number."""
     assert closes_between(ist(2026, 11, 20, 12), ist(2026, 11, 20, 10), FIVE, CALENDAR) == 0
 
 

@@ -1,4 +1,4 @@
-"""Symbols, resolutions and the symbol search; `hullwatch.domain.market.instruments`."""
+"""Symbols, resolutions and the symbol search."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -81,8 +81,8 @@ def test_every_form_of_the_documents_round_trips(text):
         ("MCX:CRUDEOIL20OCTFUT", Segment.COMMODITY),
     ],
 )
-def test_a_symbols_form_tells_its_segment(text, segment):
-    """Shares and indices are cash; a contract belongs to derivatives, to currencies or, at MCX, to commodities."""
+def test_a_symbols_form_gives_its_segment(text, segment):
+    """Shares and indices are cash; contracts are derivatives, currencies or, at MCX, commodities."""
     assert Symbol(text).segment is segment
 
 
@@ -95,8 +95,8 @@ def test_every_form_has_a_segment(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
-def test_malformed_text_is_refused_with_one_short_sentence(text):
-    """Nothing is trimmed, capitalised or guessed; the sentence is short and printable whatever was sent."""
+def test_malformed_symbols_are_refused_with_a_short_text(text):
+    """Nothing is trimmed, capitalised or guessed, and the text is printable for any input."""
     with pytest.raises(UnknownSymbol) as refusal:
         Symbol.parse(text)
 
@@ -109,14 +109,14 @@ def test_malformed_text_is_refused_with_one_short_sentence(text):
 
 @pytest.mark.parametrize("value", [None, 5, 5.0, b"NSE:SBIN-EQ", ["NSE:SBIN-EQ"], {}, True])
 def test_what_is_not_text_is_no_symbol(value):
-    """JSON that holds something else than text is refused like any other wrong symbol."""
+    """Any other JSON value is refused like a wrong symbol."""
     with pytest.raises(UnknownSymbol):
         Symbol.parse(value)
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_symbol_or_refused(text):
-    """No text leads to anything but a symbol that round-trips or the one refusal."""
+    """It round-trips or raises the one refusal."""
     try:
         symbol = Symbol.parse(text)
     except UnknownSymbol:
@@ -130,8 +130,8 @@ def test_symbols_round_trip(text):
     assert str(Symbol.parse(text)) == text
 
 
-def test_refusals_help():
-    """A missing series and small letters are named, with the likely spelling."""
+def test_refusals_suggest_the_likely_spelling():
+    """For a missing series and for lower case."""
     with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
         Symbol.parse("NSE:SBIN")
     with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
@@ -231,14 +231,14 @@ def found(query: str, limit: int = 20) -> list[str]:
     return [item.symbol.text for item in search_instruments(LISTED, query, limit)]
 
 
-def test_the_very_name_comes_first_and_cash_before_contracts():
-    """Asking for SBIN gives the share before names that only begin so, and futures last."""
+def test_the_exact_name_is_found_first():
+    """Then names that begin with it; contracts come last."""
     assert found("sbin") == ["BSE:SBIN-A", "NSE:SBIN-EQ", "NSE:SBIN26NOVFUT"]
     assert found("NSE:SBIN-EQ") == ["NSE:SBIN-EQ"]
 
 
 def test_descriptions_isins_and_odd_characters_are_found():
-    """A person finds by words of the description, by ISIN, and by names with an ampersand."""
+    """By words of the description, by ISIN, and by names with an ampersand."""
     assert found("state bank") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
     assert found("INE062A01020") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
     assert found("m&m") == ["NSE:M&M-EQ"]
@@ -246,12 +246,12 @@ def test_descriptions_isins_and_odd_characters_are_found():
 
 
 def test_search_is_bounded():
-    """The limit holds, and nothing or nonsense finds nothing."""
+    """The limit is respected, and an empty query finds nothing."""
     assert found("s", limit=2) == found("s")[:2]
     assert found("") == found("   ") == found("no such thing") == found("x" * 10_000) == []
 
 
-def test_an_instrument_trades_in_paise_unless_told_otherwise():
-    """Without a word from the master the tick is 0.01 INR."""
+def test_the_default_tick_size_is_a_paisa():
+    """For instruments whose master has none."""
     assert LISTED[0].tick_size == Decimal("0.01")
     assert LISTED[5].is_index

@@ -1,4 +1,4 @@
-"""Watched and blind minutes of a day; `hullwatch.domain.monitoring.coverage`."""
+"""Watched and blind minutes of a day."""
 
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
@@ -42,20 +42,20 @@ def at(hour: int, minute: int = 0) -> datetime:
 def covered(
     *changes: tuple[datetime, WatchStatus], down: Down | None = None, until: datetime = CLOSES
 ) -> Coverage:
-    """Return a day's coverage."""
+    """Return the coverage of the day."""
     line = [StatusChange(moment, status) for moment, status in sorted(changes, key=lambda one: one[0])]
     return coverage(DAY, SESSIONS, line, down or [], until=until)
 
 
-def test_a_day_that_was_watched_throughout() -> None:
-    """All minutes of trading count, and nothing outside them."""
+def test_a_completely_watched_day() -> None:
+    """All trading minutes count, and no others."""
     day = covered((at(8), WatchStatus.WATCHING), until=at(20))
 
     assert (day.watched_minutes, day.blind_minutes, day.stretches) == (MINUTES, 0, ())
 
 
 def test_a_gap_is_blind_with_its_reason() -> None:
-    """A session that was down for an hour shows as one stretch."""
+    """An hour without a session is one stretch."""
     day = covered(
         (at(9), WatchStatus.WATCHING),
         (at(10), WatchStatus.NO_SESSION),
@@ -66,8 +66,8 @@ def test_a_gap_is_blind_with_its_reason() -> None:
     assert day.stretches == (BlindStretch(at(10), at(11), BlindReason.NO_SESSION),)
 
 
-def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
-    """A repeated status is not told as two interruptions; another reason is."""
+def test_adjacent_stretches_with_one_reason_are_joined() -> None:
+    """A repeated status is one interruption; another reason is a new one."""
     day = covered(
         (at(10), WatchStatus.NO_SESSION),
         (at(11), WatchStatus.NO_SESSION),
@@ -79,38 +79,38 @@ def test_stretches_that_touch_are_one_if_their_reason_is_one() -> None:
     assert day.stretches[0] == BlindStretch(at(10), at(12), BlindReason.NO_SESSION)
 
 
-def test_what_was_not_wanted_is_neither() -> None:
-    """Nobody is blind to what they did not want to see."""
+def test_unwanted_time_is_neither_watched_nor_blind() -> None:
+    """A stopped account misses nothing."""
     day = covered((at(8), WatchStatus.NOT_WANTED), down=[(at(10), at(11))])
 
     assert (day.watched_minutes, day.blind_minutes) == (0, 0)
 
 
-def test_time_before_the_first_word_is_neither() -> None:
-    """What is not known is not claimed."""
+def test_time_before_the_first_status_is_neither() -> None:
+    """Unknown time is not counted."""
     day = covered((at(12), WatchStatus.WATCHING))
 
     assert (day.watched_minutes, day.blind_minutes) == (210, 0)
 
 
-def test_a_server_that_did_not_run_was_blind() -> None:
-    """The last status before a crash does not go on counting as watched."""
+def test_downtime_of_the_server_is_blind() -> None:
+    """The last status before a crash does not count as watched."""
     day = covered((at(9), WatchStatus.WATCHING), down=[(at(10), at(10, 30))])
 
     assert (day.watched_minutes, day.blind_minutes) == (MINUTES - 30, 30)
     assert day.stretches == (BlindStretch(at(10), at(10, 30), SERVER_DOWN),)
 
 
-def test_a_server_that_went_down_at_night_is_blind_in_the_morning() -> None:
-    """The status from after the last close does not hide that nobody watched the opening."""
+def test_a_server_down_since_the_night_is_blind_at_the_open() -> None:
+    """The status after the last close does not hide it."""
     day = covered((at(0), WatchStatus.MARKET_CLOSED), (at(10), WatchStatus.WATCHING), down=[(at(3), at(10))])
 
     assert day.stretches == (BlindStretch(OPENS, at(10), SERVER_DOWN),)
     assert day.watched_minutes == 330
 
 
-def test_the_day_goes_to_the_present() -> None:
-    """What has not happened yet is not counted."""
+def test_the_day_ends_at_the_present() -> None:
+    """The future is not counted."""
     day = covered((at(9), WatchStatus.WATCHING), until=at(9, 45))
 
     assert day.watched_minutes == 30
@@ -118,15 +118,15 @@ def test_the_day_goes_to_the_present() -> None:
 
 @pytest.mark.parametrize("status", list(WatchStatus))
 def test_each_status_is_watched_or_blind_or_neither(status: WatchStatus) -> None:
-    """A whole day in one status counts as one of the three."""
+    """Each status is exactly one of the three for a whole day."""
     day = covered((at(8), status))
 
     assert day.watched_minutes == (MINUTES if status is WatchStatus.WATCHING else 0)
     assert day.blind_minutes == (MINUTES if status.is_blind else 0)
 
 
-def test_cycles_that_fell_out_are_blind_between_good_ones() -> None:
-    """What was watched before and after does not hide them."""
+def test_missed_cycles_are_blind_between_good_ones() -> None:
+    """Watched time before and after does not hide them."""
     line = [
         StatusChange(at(9), WatchStatus.WATCHING),
         StatusChange(at(10), BlindReason.SERVER_BUSY),
@@ -139,8 +139,8 @@ def test_cycles_that_fell_out_are_blind_between_good_ones() -> None:
     assert day.percent == round(100 * (MINUTES - 2) / MINUTES, 2)
 
 
-def test_a_server_that_did_not_run_comes_before_other_reasons() -> None:
-    """Nobody knows how Fyers fared in that time."""
+def test_downtime_overrides_other_reasons() -> None:
+    """The state of Fyers in that time is unknown."""
     day = covered((at(9), WatchStatus.FYERS_UNAVAILABLE), down=[(at(10), at(11))], until=at(12))
 
     assert [stretch.reason.value for stretch in day.stretches] == [
@@ -151,8 +151,8 @@ def test_a_server_that_did_not_run_comes_before_other_reasons() -> None:
     assert list(day.blind_by_reason) == [BlindReason.FYERS_UNAVAILABLE, BlindReason.SERVER_DOWN]
 
 
-def test_a_day_with_a_moment_missing_is_not_whole() -> None:
-    """Rounding never makes a gap disappear."""
+def test_a_day_with_any_gap_is_below_100_percent() -> None:
+    """Rounding never hides a gap."""
     gap = timedelta(milliseconds=20)
     day = covered(
         (at(9), WatchStatus.WATCHING),
@@ -167,24 +167,24 @@ def test_a_day_with_a_moment_missing_is_not_whole() -> None:
 
 @pytest.mark.parametrize("status", [status for status in WatchStatus if status.is_blind])
 def test_each_blind_status_is_a_reason(status: WatchStatus) -> None:
-    """A status that the reasons do not know would make a day unreadable."""
+    """A status without a reason would make a day unreadable."""
     assert BlindReason(status.value)
 
 
-def line_of(
+def entry_of(
     moment: datetime, kind: str, *, since: datetime | None = None, to: str | None = None
 ) -> AuditEntry:
-    """Return a line of the audit trail."""
+    """Return an audit entry."""
     evidence = {} if since is None else {SINCE: since.isoformat()}
     return AuditEntry(moment, None, kind, "hullwatch", to_state=to, evidence=evidence)
 
 
-def test_a_line_counts_from_where_it_says_but_never_before_the_line_before() -> None:
-    """What a failed cycle ends is the time since the last good one."""
+def test_a_change_never_counts_from_before_the_previous_one() -> None:
+    """A failed cycle ends the time since the last good one only."""
     lines = [
-        line_of(at(9, 20), "monitoring.status", to="watching"),
-        line_of(at(10), "monitoring.status", to="fyers_unavailable", since=at(9, 59)),
-        line_of(at(10, 5), "monitoring.status", to="slow_cycle", since=at(9)),
+        entry_of(at(9, 20), "monitoring.status", to="watching"),
+        entry_of(at(10), "monitoring.status", to="fyers_unavailable", since=at(9, 59)),
+        entry_of(at(10, 5), "monitoring.status", to="slow_cycle", since=at(9)),
     ]
 
     assert status_changes(lines) == [
@@ -194,14 +194,14 @@ def test_a_line_counts_from_where_it_says_but_never_before_the_line_before() -> 
     ]
 
 
-def test_a_start_says_since_when_nothing_ran() -> None:
-    """So does a resumption; an orderly stop is followed by a start that says so."""
+def test_a_start_entry_dates_the_downtime() -> None:
+    """A resume entry does too; after an orderly stop the start entry does."""
     lines = [
-        line_of(at(9), "server.started"),
-        line_of(at(11), "server.started", since=at(10)),
-        line_of(at(12), "server.stopped"),
-        line_of(at(13), "server.started", since=at(12)),
-        line_of(at(15), "server.resumed", since=at(14)),
+        entry_of(at(9), "server.started"),
+        entry_of(at(11), "server.started", since=at(10)),
+        entry_of(at(12), "server.stopped"),
+        entry_of(at(13), "server.started", since=at(12)),
+        entry_of(at(15), "server.resumed", since=at(14)),
     ]
 
     assert downtimes(lines) == [(at(10), at(11)), (at(12), at(13)), (at(14), at(15))]
@@ -217,7 +217,7 @@ def test_a_start_says_since_when_nothing_ran() -> None:
         (DisconnectReason.BY_ADMIN, at(16), at(11)),
     ],
 )
-def test_an_end_is_known_or_only_noticed(
+def test_a_disconnect_time_is_known_or_not(
     reason: DisconnectReason, expires_at: datetime, expected: datetime | None
 ) -> None:
     """A refusal shows that a session has ended, not when."""
@@ -240,7 +240,7 @@ moments = st.integers(0, 24 * 60 - 1).map(lambda minute: at(0) + timedelta(minut
 def test_no_minute_counts_twice(
     changes: list[tuple[datetime, WatchStatus]], cuts: list[datetime], until: datetime
 ) -> None:
-    """Watched and blind time never exceed the trading time that has passed, and stretches do not overlap."""
+    """Watched and blind time are at most the trading time so far, and stretches do not overlap."""
     down = list(zip(cuts[::2], cuts[1::2], strict=False))
 
     day = covered(*changes, down=down, until=until)
@@ -292,8 +292,8 @@ def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
     ],
     ids=["readable before", "readable only in it", "beginning", "where two meet", "second", "end", "after"],
 )
-def test_a_late_signal_belongs_to_the_stretch_that_kept_it(closed_at: datetime, place: int | None) -> None:
-    """Its candle closed in it, or so short before that nothing else could have read it."""
+def test_a_late_signal_belongs_to_the_stretch_that_delayed_it(closed_at: datetime, place: int | None) -> None:
+    """Its candle closed in it, or so shortly before that no earlier cycle could read it."""
     signal = late_signal(closed_at)
 
     parts, rest = late_signals_by_stretch([signal], [blind(at(10), at(10, 5)), blind(at(10, 5), at(10, 10))])
@@ -310,21 +310,21 @@ tenths = st.integers(0, 400).map(lambda number: at(10) + timedelta(seconds=numbe
     touching=st.booleans(),
     closes=st.lists(tenths, max_size=20).map(sorted),
 )
-def test_the_parts_of_late_signals_make_up_their_sum(
+def test_each_late_signal_is_in_exactly_one_group(
     edges: list[datetime], closes: list[datetime], *, touching: bool
 ) -> None:
-    """Each is in exactly one part, in order, and elsewhere only if no stretch could have kept it."""
+    """In order, and without a stretch only if none could have delayed it."""
     stretches = [blind(*pair) for pair in list(pairwise(edges))[:: 1 if touching else 2]]
     late = [late_signal(closed_at, number) for number, closed_at in enumerate(closes)]
 
     parts, rest = late_signals_by_stretch(late, stretches)
 
-    def could_keep(stretch: BlindStretch, signal: Signal) -> bool:
+    def could_delay(stretch: BlindStretch, signal: Signal) -> bool:
         return stretch.began_at - CANDLE_READ_DELAY < signal.candle_closed_at <= stretch.ended_at
 
     assert len(parts) == len(stretches)
     assert sorted([one for part in parts for one in part] + rest, key=late.index) == late
     for stretch, part in zip(stretches, parts, strict=True):
-        assert all(could_keep(stretch, signal) for signal in part)
+        assert all(could_delay(stretch, signal) for signal in part)
         assert part == sorted(part, key=late.index)
-    assert not any(could_keep(stretch, signal) for stretch in stretches for signal in rest)
+    assert not any(could_delay(stretch, signal) for stretch in stretches for signal in rest)

@@ -1,4 +1,4 @@
-"""When monitoring counts as alive; `hullwatch.domain.monitoring.health`."""
+"""When monitoring is healthy."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ NOTHING = timedelta()
 def health(
     *, stalled_for=NOTHING, is_trading=True, wanted=0, expected=None, completed=0, overdue=0
 ) -> MonitoringHealth:
-    """Return health; all that want to be watched are expected unless told otherwise."""
+    """Return health; all wanted accounts are expected unless given otherwise."""
     return MonitoringHealth(
         stalled_for, is_trading, wanted, wanted if expected is None else expected, completed, overdue
     )
@@ -37,20 +37,20 @@ def health(
     ],
     ids=[
         "night",
-        "nobody wants to be watched",
+        "no account wants monitoring",
         "all are watched",
         "most are watched",
         "half are watched",
         "one of many is watched",
         "the others have been away for days",
-        "nobody is watched",
+        "no account is monitored",
         "all have been away for days",
         "one of many hangs",
         "one is left of many",
     ],
 )
-def test_cycles_have_to_complete(found: MonitoringHealth, *, expected: bool) -> None:
-    """In trading hours for most of those that should be watched, for one at least, and with none overdue."""
+def test_most_cycles_must_complete(found: MonitoringHealth, *, expected: bool) -> None:
+    """In trading hours: more than half of the expected ones, at least one, and none overdue."""
     assert is_healthy(found) is expected
 
 
@@ -61,16 +61,16 @@ def test_cycles_have_to_complete(found: MonitoringHealth, *, expected: bool) -> 
     completed=st.integers(0, 9),
     overdue=st.integers(0, 9),
 )
-def test_a_loop_that_stands_still_is_dead(is_trading, wanted, expected, completed, overdue) -> None:
-    """Whatever the counts say."""
+def test_a_stalled_loop_is_unhealthy(is_trading, wanted, expected, completed, overdue) -> None:
+    """Good counts of the last cycles do not change that."""
     still = MAX_STALL + timedelta(seconds=1)
 
     assert not is_healthy(MonitoringHealth(still, is_trading, wanted, expected, completed, overdue))
 
 
 @given(wanted=st.integers(1, 9), data=st.data())
-def test_in_trading_hours_no_ping_goes_out_without_a_completed_cycle(wanted: int, data) -> None:
-    """However few are expected."""
+def test_in_trading_hours_a_cycle_must_complete(wanted: int, data) -> None:
+    """Even if no account is expected, at least one completed cycle is required."""
     expected = data.draw(st.integers(0, wanted))
 
     assert not is_healthy(health(wanted=wanted, expected=expected, completed=0))

@@ -1,4 +1,4 @@
-"""What a user wants watched and what monitoring says of it; `hullwatch.domain.monitoring.watches`."""
+"""What a user wants watched and what monitoring says of it."""
 
 from hullwatch.domain.monitoring.watches import MAX_WATCHES, WatchStatus
 from hullwatch.services.texts.notices import describe_status
@@ -11,13 +11,13 @@ HARMLESS = {
 }
 
 
-def test_blind_is_whatever_misses_trading_that_was_wanted() -> None:
-    """A status is blind unless watching goes on, nothing trades, or nothing is wanted."""
+def test_a_status_is_blind_if_wanted_trading_is_missed() -> None:
+    """Not while cycles complete, the market is closed or nothing is wanted."""
     assert {status for status in WatchStatus if not status.is_blind} == HARMLESS
 
 
-def test_each_status_has_a_sentence_of_its_own() -> None:
-    """A user can read why nothing is watched."""
+def test_each_status_has_its_own_text() -> None:
+    """The user can read why nothing is watched."""
     sentences = [describe_status(status) for status in WatchStatus]
 
     assert len(set(sentences)) == len(WatchStatus)
@@ -25,7 +25,7 @@ def test_each_status_has_a_sentence_of_its_own() -> None:
 
 
 def test_a_full_watchlist_fits_into_a_minute_of_calls() -> None:
-    """One history call for each symbol and two quotes calls a cycle stay within Fyers' 200 calls a minute, at each candle's close."""
+    """One history call for each symbol and two quotes calls a cycle stay within Fyers' 200 calls a minute."""
     quotes_calls = 2 * 60 // 5
 
     assert MAX_WATCHES + quotes_calls <= 170

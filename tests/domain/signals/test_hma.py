@@ -1,4 +1,4 @@
-"""The Hull Moving Average; `hullwatch.domain.signals.hma`.
+"""The Hull Moving Average.
 
 Golden numbers: TA-Lib 0.8.2 (C library 0.8.1), ``talib.HMA``, over the recipe series below; rows and averages worked out from
 the definition with fractions stand beside them.
@@ -84,8 +84,8 @@ def test_agrees_with_ta_lib(period):
     assert ours == pytest.approx(TA_LIB_LAST_FIVE[period], rel=1e-12)
 
 
-def test_a_small_case_by_hand():
-    """HMA(4) of 1, 2, 4, 8, 16 has its first value at the fifth close: 1265/90, worked out on paper."""
+def test_a_small_case_computed_by_hand():
+    """HMA(4) of 1, 2, 4, 8, 16 has its first value at the fifth close: 1265/90."""
     # WMA(2): 5/3, 10/3, 20/3, 40/3; WMA(4) at the 4th and 5th close: 49/10, 98/10
     # raw: 40/3 - 49/10 = 253/30 and 80/3 - 98/10 = 506/30; WMA(2) of the raws: (253 + 2·506)/90
     assert hull_moving_average([1, 2, 4, 8, 16], 4) == [None, None, None, None, 1265 / 90]
@@ -129,7 +129,7 @@ def test_matches_the_definition_exactly(period):
 @PROPERTY
 @given(closes=st.lists(prices, max_size=60), period=short_periods)
 def test_streaming_equals_batch(closes, period):
-    """One value at a time gives the very floats that the whole list gives."""
+    """Both forms return the same floats."""
     assert streamed(closes, period) == hull_moving_average(closes, period)
 
 
@@ -139,14 +139,14 @@ def test_streaming_equals_batch(closes, period):
     period=short_periods,
 )
 def test_streaming_equals_batch_off_the_grid(closes, period):
-    """Prices between two ticks, tiny, huge or whole, mixed at will, still give the very same floats."""
+    """Also for prices between two ticks, tiny, huge or whole, in any mix."""
     assert streamed(closes, period) == hull_moving_average(closes, period)
 
 
 @PROPERTY
 @given(st.lists(st.floats(min_value=1e-40, max_value=1e-15), min_size=5, max_size=20))
 def test_absurdly_small_prices_are_exact_too(closes):
-    """Where a float cannot hold the number of steps any more, the averages are still the definition's."""
+    """Also where a float cannot hold the number of steps any more."""
     average = HullMovingAverage(4)
     for close in closes:
         average.update(close)
@@ -154,8 +154,8 @@ def test_absurdly_small_prices_are_exact_too(closes):
     assert average.exact == by_definition(closes, 4)[-1]
 
 
-def test_a_price_of_very_many_steps_is_taken_exactly():
-    """Where adding half a step would round to another whole number."""
+def test_a_price_of_very_many_steps_is_exact():
+    """Here half a step more would round to another whole number."""
     closes = [1.1484375, 536870912.5414501]
 
     assert streamed(closes, 2) == hull_moving_average(closes, 2)
@@ -236,8 +236,8 @@ def test_preview_is_the_next_update_and_changes_nothing(closes, price, period):
 
 @PROPERTY
 @given(closes=st.lists(prices, min_size=20, max_size=40), period=short_periods)
-def test_compare_and_slope_tell_the_exact_truth(closes, period):
-    """Sides and slopes follow the fractions, where rounded floats could not tell a tie."""
+def test_compare_and_slope_are_exact(closes, period):
+    """They follow the fractions, where rounded floats could not show a tie."""
     average, fractions = HullMovingAverage(period), by_definition(closes, period)
     for i, close in enumerate(closes):
         average.update(close)
@@ -250,8 +250,8 @@ def test_compare_and_slope_tell_the_exact_truth(closes, period):
 
 
 @pytest.mark.parametrize("bad", BAD_PRICES, ids=repr)
-def test_no_price_never_becomes_a_number(bad):
-    """Whatever is not a finite positive number is refused everywhere, and nothing has changed."""
+def test_an_invalid_price_is_refused_everywhere(bad):
+    """Anything but a finite positive number; the state is unchanged."""
     average = HullMovingAverage(4)
     for close in RECIPE[:8]:
         average.update(close)
@@ -268,7 +268,7 @@ def test_no_price_never_becomes_a_number(bad):
 
 @pytest.mark.parametrize("period", [True, False, 1, 0, -5, 1001, 55.0, "55", None, 10**30])
 def test_unusable_periods_are_refused(period):
-    """A period is a whole number from 2 to 1000; a truth value is none."""
+    """A period is a whole number from 2 to 1000; a boolean is none."""
     for attempt in (warm_up, HullMovingAverage, lambda n: hull_moving_average([], n)):
         with pytest.raises(InvalidInput):
             attempt(period)
@@ -284,8 +284,8 @@ def test_unusable_tick_sizes_are_refused(tick):
 
 
 @pytest.mark.parametrize("tick", [Decimal("0.0025"), 0.0025, Decimal("0.05"), 1, Decimal("1E+1")])
-def test_tick_size_changes_speed_not_numbers(tick):
-    """Whatever grid a series starts on, it gives the same values."""
+def test_the_tick_size_does_not_change_the_values(tick):
+    """It changes the speed only."""
     closes = [83.0 + i % 7 * 0.0025 for i in range(40)]
     average = HullMovingAverage(9, tick)
 
@@ -293,7 +293,7 @@ def test_tick_size_changes_speed_not_numbers(tick):
 
 
 def test_ties_survive_a_long_illiquid_series():
-    """A price that rests on its average is found to be equal to it, 20,000 candles later too."""
+    """A price equal to its average compares as equal, also 20,000 candles later."""
     chance, average = random.Random(5), HullMovingAverage(55)
     for _ in range(20_000):
         average.update(chance.randrange(9_995, 10_005) / 100)
@@ -332,7 +332,7 @@ def test_a_refined_grid_keeps_the_slope():
 
 
 def test_decimal_context_of_the_caller_does_not_matter():
-    """A caller who works with three digits gets the same averages."""
+    """A caller whose context has three digits gets the same averages."""
     closes = [1234.5678901234 + i for i in range(30)]
     expected = hull_moving_average(closes, 9)
 

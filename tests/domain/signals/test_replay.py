@@ -1,4 +1,4 @@
-"""Reading candle files and replaying them; `hullwatch.domain.signals.replay`."""
+"""Reading candle files and replaying them."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,7 +20,7 @@ GOOD = "2026-11-20T09:15:00+05:30,100.0,102.0,99.0,101.0,500"
 
 
 def read(*lines: str) -> CandleFile:
-    """Read lines below a good header."""
+    """Read the average."""
     return read_candle_file([HEADER + "\n", *(line + "\n" for line in lines)])
 
 
@@ -31,7 +31,7 @@ def wave(count: int) -> list[Candle]:
 
 
 def test_a_file_of_candles_is_read():
-    """ISO times with any offset and epoch seconds are read, ordered, and brought to UTC."""
+    """ISO times with any offset and epoch seconds become UTC, sorted."""
     found = read("1763612400,1,1,1,1,0", GOOD, "2026-11-20T03:50:00Z,5,6,4,5,7.0", "")
 
     assert found.refused == ()
@@ -44,7 +44,7 @@ def test_a_file_of_candles_is_read():
 
 
 def test_byte_order_mark_quotes_and_windows_lines_are_read():
-    """Files as spreadsheets write them are as good."""
+    """As spreadsheets write them."""
     quoted = ",".join(f'"{cell}"' for cell in GOOD.split(","))
     found = read_candle_file(["\ufeff" + HEADER.title() + "\r\n", quoted + "\r\n"])
 
@@ -55,8 +55,8 @@ def test_byte_order_mark_quotes_and_windows_lines_are_read():
 @pytest.mark.parametrize(
     "lines", [[], [""], [GOOD], ["time,open,high,low,close,volume"], [HEADER + ",oi"], ["\x00"]]
 )
-def test_without_the_header_nothing_is_read(lines):
-    """A file whose first line is not the header is refused as a whole."""
+def test_a_file_without_the_header_is_refused(lines):
+    """The meaning of its columns is unknown."""
     with pytest.raises(InvalidInput, match="Line 1"):
         read_candle_file(lines)
 
@@ -89,7 +89,7 @@ def test_without_the_header_nothing_is_read(lines):
     ],
 )
 def test_an_unusable_line_is_refused_by_number(line, says):
-    """Each bad line is named with its number and its fault, and the lines around it are used."""
+    """Each with its line number and the mistake; the lines around it are used."""
     found = read(GOOD, line, "2026-11-20T09:25:00+05:30,1,1,1,1,1")
 
     assert len(found.candles) == 2
@@ -100,7 +100,7 @@ def test_an_unusable_line_is_refused_by_number(line, says):
 
 
 def test_repeated_openings_are_refused_and_the_last_counts():
-    """Of lines with one opening the last is used; the others are named, as repetition or contradiction."""
+    """The others are listed as repetition or contradiction."""
     found = read(GOOD, GOOD, GOOD.replace("101.0", "100.5"))
 
     assert [c.close for c in found.candles] == [100.5]
@@ -112,15 +112,15 @@ def test_repeated_openings_are_refused_and_the_last_counts():
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_any_text_is_read_or_refused(lines):
-    """No content of a file raises once the header is there, and every line is accounted for."""
+    """After a header no content raises, and each line is a candle or refused."""
     flat = [line.replace("\n", " ").replace("\r", " ") for line in lines]
     found = read(*flat)
 
     assert len(found.candles) + len(found.refused) == sum(bool(line.strip()) for line in flat)
 
 
-def test_a_replay_is_the_live_series():
-    """Rows and signals are what the live series gives when fed candle by candle."""
+def test_a_replay_equals_the_live_series():
+    """Candle by candle."""
     candles = wave(300)
     report = replay(candles, SBIN, 9, FIVE)
 
@@ -137,8 +137,8 @@ def test_a_replay_is_the_live_series():
     assert {s.direction for s in report.signals} == set(Direction)
 
 
-def test_one_rule_can_be_asked_for():
-    """Each rule alone gives its share of the signals of both."""
+def test_one_rule_can_be_requested():
+    """It gives its part of the signals of both."""
     candles = wave(200)
     both = replay(candles, SBIN, 9, FIVE).signals
 
@@ -149,7 +149,7 @@ def test_one_rule_can_be_asked_for():
 
 
 def test_replaying_twice_or_with_repetitions_gives_the_same():
-    """A replay is a function of the candles; repeated and old candles are passed over."""
+    """Repeated and old candles are ignored."""
     candles = wave(120)
     doubled = [c for candle in candles for c in (candle, candle)] + candles[:5]
 
@@ -159,7 +159,7 @@ def test_replaying_twice_or_with_repetitions_gives_the_same():
 
 
 def test_a_signal_is_dated_by_its_candles_close():
-    """The close of the short last hour, not a full hour after its opening, dates a signal."""
+    """The last hour of a day is shorter, and its close counts."""
     opened_at = datetime(2026, 11, 20, 15, 15, tzinfo=IST)
     before = [opened_at - timedelta(minutes=60 * i) for i in range(warm_up(2), 0, -1)]
     candles = [Candle(at, 100.0, 100.0, 100.0, 100.0, 1) for at in before]
@@ -172,8 +172,8 @@ def test_a_signal_is_dated_by_its_candles_close():
     assert signal.candle_closed_at == datetime(2026, 11, 20, 15, 30, tzinfo=IST)
 
 
-def test_notes_say_what_does_not_fit():
-    """Too few candles, a finer resolution than asked for, and candles outside trading hours are mentioned."""
+def test_notes_list_what_does_not_match():
+    """Too few candles, a finer resolution than requested, and candles outside trading hours."""
     few = replay(wave(5), SBIN, 9, FIVE).notes
     fine = replay(wave(60), SBIN, 9, Resolution("60")).notes
     night = replay(wave(150), SBIN, 9, FIVE).notes
@@ -184,7 +184,7 @@ def test_notes_say_what_does_not_fit():
 
 
 def test_another_calendar_can_be_given():
-    """Days that NSE does not trade are in order on a calendar that trades them."""
+    """A Sunday is in order on a calendar that trades it."""
     sunday = [Candle(c.opened_at + timedelta(days=2), c.open, c.high, c.low, c.close, 1) for c in wave(60)]
     day = date(2026, 11, 22)
     calendar = MarketCalendar().with_sessions(day, trading_session(day))
@@ -199,8 +199,8 @@ def test_an_unusable_period_is_refused():
         replay([], SBIN, 1, FIVE)
 
 
-def test_real_candles_replay_alike_for_every_stock(market_data):
-    """A month of real 5-minute candles reads without refusals; signals are dated in trading hours, cross and turn."""
+def test_real_candles_of_each_stock_are_replayed(market_data):
+    """A month of real 5-minute candles has no refused rows, and all signals are in trading hours."""
     files = sorted((market_data / "5min").glob("*.csv"))
     for path in files:
         with path.open() as lines:

@@ -1,4 +1,4 @@
-"""Crossings and turns, and the series that finds them; `hullwatch.domain.signals.signals`."""
+"""Crossings and turns, and the series that finds them."""
 
 import copy
 import math
@@ -41,7 +41,7 @@ def candle(number: int, close: float) -> Candle:
 
 
 def directions(closes: list[float], period: int, rule: Rule) -> list[Direction | None]:
-    """Return what a series says to each close."""
+    """Return the directions that a series gives for these closes."""
     series = WatchSeries(period, rule)
     return [series.feed(candle(number, close)).direction for number, close in enumerate(closes)]
 
@@ -101,15 +101,15 @@ def test_turns_alternate(closes, period):
 @PROPERTY
 @given(lively, periods, st.integers(2, 50))
 def test_signals_do_not_depend_on_the_unit(closes, period, factor):
-    """The same prices in another unit give the same signals, ties included."""
+    """Prices in another unit give the same signals, ties included."""
     scaled = [round(close * 100) * factor / 100 for close in closes]
 
     for rule in Rule:
         assert directions(closes, period, rule) == directions(scaled, period, rule)
 
 
-def test_touching_from_below_and_then_rising_is_a_crossing():
-    """A close exactly on the average is not above it yet; the strict rise that follows is the crossing."""
+def test_a_rise_after_a_tie_is_a_crossing():
+    """A close exactly on the average is not above it yet."""
     flat = [100.0] * warm_up(4)
 
     assert directions([*flat, 101.0], 4, Rule.CROSS)[-1] is Direction.UP
@@ -117,14 +117,14 @@ def test_touching_from_below_and_then_rising_is_a_crossing():
     assert directions([*flat, 100.0], 4, Rule.CROSS)[-1] is None
 
 
-def test_the_first_average_crosses_nothing():
-    """Even a jump on the first candle that has an average is no signal."""
+def test_the_first_average_gives_no_crossing():
+    """Not even a jump on its candle."""
     for last in (200.0, 50.0):
         assert directions([*[100.0] * (warm_up(9) - 1), last], 9, Rule.CROSS) == [None] * warm_up(9)
 
 
 def test_a_constant_price_never_signals():
-    """Where floats would see noise, a resting price gives neither crossings nor turns."""
+    """Rounded floats would show noise here."""
     closes = [100.05] * 400
 
     assert directions(closes, 55, Rule.CROSS) == directions(closes, 55, Rule.TURN) == [None] * 400
@@ -138,7 +138,7 @@ def test_a_peak_is_one_turn_down():
 
 
 def test_a_plateau_keeps_the_direction():
-    """The average overshoots a rise and comes down to the plateau: falling on from there is no turn, rising is."""
+    """The average overshoots a rise and returns to the plateau: a later fall is no turn, a rise is one."""
     plateau = [100.0 + i for i in range(15)] + [114.0] * 30
     settled = directions(plateau, 4, Rule.TURN)
 
@@ -152,7 +152,7 @@ def test_a_plateau_keeps_the_direction():
 @PROPERTY
 @given(lively, periods, st.randoms(use_true_random=False))
 def test_repeated_and_old_candles_change_nothing(rule, closes, period, chance):
-    """Feeding candles again, or older ones between, gives the same signals as the clean series."""
+    """The signals are those of the clean series."""
     clean, noisy, found = directions(closes, period, rule), WatchSeries(period, rule), []
     for number, close in enumerate(closes):
         found.append(noisy.feed(candle(number, close)).direction)
@@ -164,8 +164,8 @@ def test_repeated_and_old_candles_change_nothing(rule, closes, period, chance):
     assert noisy.count == len(closes)
 
 
-def test_the_intake_says_what_became_of_a_candle():
-    """New, repeated, revised and old candles are told apart, and only new ones count."""
+def test_the_feed_status_names_what_happened_to_a_candle():
+    """New, repeated, revised and old candles differ, and only new ones count."""
     series = WatchSeries(4, Rule.CROSS)
 
     answers = [
@@ -177,8 +177,8 @@ def test_the_intake_says_what_became_of_a_candle():
     assert series.missing == warm_up(4) - 1
 
 
-def test_an_accepted_candle_brings_the_average():
-    """The answer carries the same average as the series, and the batch form's value."""
+def test_an_accepted_candle_returns_the_average():
+    """The same as the series' and as the batch form's value."""
     closes = [100.0 + i % 5 for i in range(20)]
     series = WatchSeries(4, Rule.TURN)
 
@@ -191,8 +191,8 @@ def test_an_accepted_candle_brings_the_average():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
 @pytest.mark.parametrize("rule", list(Rule))
-def test_a_bad_close_leaves_the_series_as_it_was(rule, bad):
-    """A close that is no price is refused, and the candle may come again with a good one."""
+def test_a_refused_close_leaves_the_series_unchanged(rule, bad):
+    """The candle may come again with a good close."""
     closes = [100.0, 101.0, 99.0, 102.0, 98.0, 103.0, 97.0]
     series, untouched = WatchSeries(4, rule), WatchSeries(4, rule)
     for number, close in enumerate(closes):
@@ -208,7 +208,7 @@ def test_a_bad_close_leaves_the_series_as_it_was(rule, bad):
 
 
 def test_preview_changes_nothing():
-    """Asking for the forming average leaves the next answers as they would have been."""
+    """The next results are the same with and without it."""
     closes = [100.0, 101.0, 99.0, 102.0, 98.0, 103.0]
     series = WatchSeries(4, Rule.CROSS)
     for number, close in enumerate(closes):
@@ -221,7 +221,7 @@ def test_preview_changes_nothing():
     assert series.hma == seen
 
 
-def test_a_detector_says_which_rule_it_applies():
+def test_a_detector_has_its_rule_and_average():
     """Rule and average can be read from the detector and the series."""
     detector, series = SignalDetector(Rule.TURN, 9), WatchSeries(9, Rule.TURN)
 
@@ -232,7 +232,7 @@ def test_a_detector_says_which_rule_it_applies():
     ("delay", "late"), [(0, False), (60, False), (60.001, True), (86_400, True), (-1, False)]
 )
 def test_a_signal_is_late_after_a_minute(delay, late):
-    """Up to and including 60 seconds after the close is in time."""
+    """Exactly 60 seconds after the close is in time."""
     assert is_late(START, START + timedelta(seconds=delay)) is late
     assert timedelta(seconds=60) == LATE_AFTER
 

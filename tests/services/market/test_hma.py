@@ -1,4 +1,4 @@
-"""The present Hull Moving Average of an instrument for one account; `hullwatch.services.market.hma`."""
+"""The present Hull Moving Average of an instrument for one account."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ async def env() -> Environment:
 
 
 async def read(env: Environment, user_id: str = ALICE, *, period: int = 55) -> HmaReading:
-    """Ask for the average."""
+    """Read the average."""
     return await env.hma.hma(user_id, SBIN, period=period, resolution=FIVE)
 
 
@@ -50,8 +50,8 @@ def closed(through: datetime) -> list[float]:
     return [candle.close for candle in MARKET if candle.opened_at + timedelta(minutes=5) <= through]
 
 
-async def test_the_average_is_that_of_the_closed_candles(env: Environment) -> None:
-    """The same number as the definition over the list gives; the forming candle is not in it."""
+async def test_the_average_uses_closed_candles_only(env: Environment) -> None:
+    """It equals the definition over the list, without the forming candle."""
     reading = await read(env)
 
     assert reading.status is HmaStatus.ACTIVE
@@ -61,8 +61,8 @@ async def test_the_average_is_that_of_the_closed_candles(env: Environment) -> No
     assert reading.candles >= warm_up(55)
 
 
-async def test_below_warm_up_there_is_no_number(env: Environment) -> None:
-    """The reading says how many closed candles are missing, and the forming one does not count."""
+async def test_below_the_warm_up_there_is_no_value(env: Environment) -> None:
+    """The reading counts the missing closed candles without the forming one."""
     env.broker.candles_by_key[SBIN, FIVE] = MARKET[
         : MARKET.index(_candle_at(OPENING + timedelta(minutes=30))) + 1
     ][-warm_up(55) :]
@@ -75,7 +75,7 @@ async def test_below_warm_up_there_is_no_number(env: Environment) -> None:
 
 
 async def test_an_instrument_that_skips_candles_still_has_an_average(env: Environment) -> None:
-    """Where every third candle is missing, history is asked for from far enough back all the same."""
+    """With every third candle missing, enough history is fetched."""
     traded = [candle for place, candle in enumerate(MARKET) if place % 3]
     env.broker.candles_by_key[SBIN, FIVE] = list(traded)
 
@@ -87,8 +87,8 @@ async def test_an_instrument_that_skips_candles_still_has_an_average(env: Enviro
     assert reading.current_hma == hull_moving_average(closes, 55)[-1]
 
 
-async def test_no_candles_at_all_are_insufficient(env: Environment) -> None:
-    """An instrument without trades misses the whole warm-up."""
+async def test_an_instrument_without_candles_has_no_average(env: Environment) -> None:
+    """The whole warm-up is missing."""
     env.broker.candles_by_key[SBIN, FIVE] = []
 
     reading = await read(env)
@@ -96,8 +96,8 @@ async def test_no_candles_at_all_are_insufficient(env: Environment) -> None:
     assert (reading.status, reading.missing) == (HmaStatus.INSUFFICIENT_DATA, warm_up(55))
 
 
-async def test_a_disconnected_account_is_told_so(env: Environment) -> None:
-    """No exception, no call, no number: whether it was never linked, signed out, or refused."""
+async def test_a_disconnected_account_reads_so_without_a_call(env: Environment) -> None:
+    """Never linked, signed out or refused: no exception, no call and no value."""
     assert (await read(env, BOB)).status is HmaStatus.DISCONNECTED
     await read(env)
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -110,8 +110,8 @@ async def test_a_disconnected_account_is_told_so(env: Environment) -> None:
     assert len(env.broker.calls) == reached
 
 
-async def test_a_session_that_dies_on_the_way_is_told_so(env: Environment) -> None:
-    """First in doubt, then disconnected; never a number."""
+async def test_a_refused_session_is_unavailable_then_disconnected(env: Environment) -> None:
+    """During verification it is unavailable; it never has a value."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
     first = await read(env)
@@ -131,8 +131,8 @@ async def test_a_session_that_dies_on_the_way_is_told_so(env: Environment) -> No
         refusal(HISTORY),
     ],
 )
-async def test_a_failure_is_no_number_and_is_not_kept(env: Environment, failure) -> None:
-    """Each has its own sentence; the next question succeeds."""
+async def test_a_failure_has_no_value_and_is_not_cached(env: Environment, failure) -> None:
+    """Each has its own text, and the next reading succeeds."""
     env.broker.queue(fyers_id(ALICE), failure)
 
     reading = await read(env)
@@ -143,8 +143,8 @@ async def test_a_failure_is_no_number_and_is_not_kept(env: Environment, failure)
     assert (await read(env)).status is HmaStatus.ACTIVE
 
 
-async def test_a_reading_is_kept_until_the_next_close(env: Environment) -> None:
-    """Within a candle one call serves all; after its close the new candle is in."""
+async def test_a_reading_is_cached_until_the_next_close(env: Environment) -> None:
+    """One call for each candle; after the close the new candle is used."""
     first = await read(env)
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
     assert await read(env) == first
@@ -158,8 +158,8 @@ async def test_a_reading_is_kept_until_the_next_close(env: Environment) -> None:
     assert then.current_hma == hull_moving_average(closed(env.clock.now()), 55)[-1]
 
 
-async def test_a_reading_is_not_kept_across_logins_or_shared(env: Environment) -> None:
-    """Each account and session fetches its own."""
+async def test_a_reading_is_not_cached_across_sessions(env: Environment) -> None:
+    """Each account and each session fetches its own."""
     await env.with_sessions(BOB)
     for user_id in (ALICE, BOB):
         await read(env, user_id)
@@ -173,8 +173,8 @@ async def test_a_reading_is_not_kept_across_logins_or_shared(env: Environment) -
     ]
 
 
-async def test_a_candle_that_comes_late_is_waited_for(env: Environment) -> None:
-    """A reading without the newest candle is replaced as soon as that candle is there, not at the next close."""
+async def test_a_missing_candle_is_fetched_again_soon(env: Environment) -> None:
+    """The reading is replaced when the candle arrives, not at the next close."""
     late = _candle_at(OPENING + timedelta(minutes=25))
     env.broker.candles_by_key[SBIN, FIVE].remove(late)
     assert (await read(env)).last_update == OPENING + timedelta(minutes=25)
@@ -185,8 +185,8 @@ async def test_a_candle_that_comes_late_is_waited_for(env: Environment) -> None:
     assert (await read(env)).last_update == OPENING + timedelta(minutes=30)
 
 
-async def test_a_candle_that_has_only_just_closed_is_read_again(env: Environment) -> None:
-    """Its last trades may be missing in the first seconds; what they change is seen soon."""
+async def test_a_candle_that_has_just_closed_is_fetched_again(env: Environment) -> None:
+    """Its last trades may be missing in the first seconds."""
     closing = OPENING + timedelta(minutes=35)
     served = env.broker.candles_by_key[SBIN, FIVE]
     final = _candle_at(OPENING + timedelta(minutes=30))
@@ -204,7 +204,7 @@ async def test_a_candle_that_has_only_just_closed_is_read_again(env: Environment
 
 
 async def test_a_period_that_no_average_has_is_refused(env: Environment) -> None:
-    """Also for somebody who is disconnected: the question itself is wrong."""
+    """Also for a disconnected account, since the request itself is wrong."""
     for user_id in (ALICE, BOB):
         with pytest.raises(InvalidInput):
             await read(env, user_id, period=1)
@@ -214,8 +214,8 @@ async def test_a_period_that_no_average_has_is_refused(env: Environment) -> None
 # ---- the preview
 
 
-async def test_the_preview_is_what_the_forming_candle_would_give(env: Environment) -> None:
-    """It follows the last traded price, and changes nothing about the reading."""
+async def test_the_preview_is_the_average_with_the_forming_candle(env: Environment) -> None:
+    """It follows the last traded price and leaves the reading unchanged."""
     before = await read(env)
     average = HullMovingAverage(55)
     for close in closed(env.clock.now()):
@@ -230,14 +230,14 @@ async def test_the_preview_is_what_the_forming_candle_would_give(env: Environmen
 
 @pytest.mark.parametrize("ltp", [None, 0.0, -1.0, float("nan")])
 async def test_without_a_price_there_is_no_preview(env: Environment, ltp: float | None) -> None:
-    """What is no price never becomes a number."""
+    """Zero, NaN and absurd prices give none."""
     env.broker.serve_quotes([quote(SBIN, ltp)])
 
     assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
 
 
 async def test_without_a_forming_candle_there_is_no_preview(env: Environment) -> None:
-    """After hours, below warm-up and without a session nothing is previewed."""
+    """Outside trading hours, below the warm-up and without a session."""
     env.broker.serve_quotes([quote(SBIN, 100.0)])
     assert await env.hma.preview(BOB, SBIN, period=55, resolution=FIVE) is None
     assert await env.hma.preview(ALICE, SBIN, period=1000, resolution=FIVE) is None
@@ -256,8 +256,8 @@ blemishes = st.lists(
 
 @given(blemishes)
 @settings(deadline=None, max_examples=30)
-def test_gaps_repetitions_disorder_zeros_and_nan_never_become_a_number(marks: list[tuple[int, str]]) -> None:
-    """The average is that of the usable candles in order, or there is none."""
+def test_defective_candles_never_enter_the_average(marks: list[tuple[int, str]]) -> None:
+    """Gaps, repetitions, disorder, zeros and NaN: it is the average of the usable candles, or there is none."""
     candles = [candle for candle in MARKET if candle.opened_at < OPENING + timedelta(minutes=30)]
     for place, kind in marks:
         at = place % (len(candles) - 1)
@@ -281,7 +281,7 @@ def test_gaps_repetitions_disorder_zeros_and_nan_never_become_a_number(marks: li
 
 
 def reading_start() -> list[datetime]:
-    """Return from where the service asks for candles."""
+    """Return from when the service fetches candles."""
     needed = round(warm_up(20) * 1.5) + 1
     return [history_start(needed, FIVE, OPENING + timedelta(minutes=32), CALENDAR)]
 
@@ -306,10 +306,8 @@ moments = st.integers(0, 14 * 24 * 60).map(
 
 @given(st.sampled_from([*map(str, WATCHED_MINUTES), "1D"]), st.integers(1, 400), moments)
 @settings(deadline=None, max_examples=60)
-def test_history_begins_far_enough_back_and_no_session_further(
-    code: str, count: int, before: datetime
-) -> None:
-    """From there on so many candles close; one trading day later there would be too few."""
+def test_history_starts_at_the_latest_sufficient_session(code: str, count: int, before: datetime) -> None:
+    """One trading day later there would be too few candles."""
     resolution = Resolution(code)
 
     start = history_start(count, resolution, before, CALENDAR)

@@ -36,7 +36,7 @@ def candles_of_segment(symbol: Symbol) -> list[Candle]:
 
 
 def built(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> Environment:
-    """Return an environment on the exchange's calendar, on a Monday at 15:09:30 IST unless told otherwise."""
+    """Return an environment on the exchange's calendar, on a Monday at 15:09:30 IST by default."""
     env = Environment(calendar=CALENDAR, now=now, **arguments)
     for symbol in (SBIN, FUTURE):
         env.broker.serve_candles(symbol, FIVE, candles_of_segment(symbol))
@@ -52,8 +52,8 @@ async def watching(env: Environment, user_id: str, *symbols: Symbol) -> None:
     await env.clock.settle()
 
 
-def asked(env: Environment, user_id: str, symbol: Symbol, since) -> list[str]:
-    """Return the times of day, UTC, at which candles of a symbol were asked for."""
+def requested(env: Environment, user_id: str, symbol: Symbol, since) -> list[str]:
+    """Return the times of day, UTC, of the history calls for a symbol."""
     return [
         f"{call.at:%H:%M:%S}"
         for call in env.broker.calls_of(user_id)
@@ -61,8 +61,8 @@ def asked(env: Environment, user_id: str, symbol: Symbol, since) -> list[str]:
     ]
 
 
-async def test_an_account_is_watched_while_any_of_its_segments_trades() -> None:
-    """Shares alone end at 15:30; with a future beside them watching goes on until 15:40, and each has its own last candle."""
+async def test_an_account_is_monitored_while_any_segment_trades() -> None:
+    """Shares alone end at 15:30; with a future monitoring continues until 15:40."""
     env = await built().with_sessions(ALICE, BOB)
     await env.start()
     await watching(env, ALICE, SBIN)
@@ -75,9 +75,9 @@ async def test_an_account_is_watched_while_any_of_its_segments_trades() -> None:
     await env.clock.advance_to(LAST_CLOSE + timedelta(seconds=30))
     assert env.monitoring.state(BOB).status is WatchStatus.MARKET_CLOSED
     after_close = CLOSING + timedelta(seconds=30)
-    assert asked(env, BOB, FUTURE, after_close) == ["10:05:01", "10:10:01"]
-    assert asked(env, BOB, SBIN, after_close) == []
-    assert asked(env, ALICE, SBIN, after_close) == []
+    assert requested(env, BOB, FUTURE, after_close) == ["10:05:01", "10:10:01"]
+    assert requested(env, BOB, SBIN, after_close) == []
+    assert requested(env, ALICE, SBIN, after_close) == []
     quotes = [call.at for call in env.broker.calls_of(BOB) if call.name == "quotes"]
     assert LAST_CLOSE - timedelta(seconds=10) < max(quotes) < LAST_CLOSE
 
@@ -87,7 +87,7 @@ async def test_an_account_is_watched_while_any_of_its_segments_trades() -> None:
 
 
 async def test_a_share_added_to_a_future_keeps_its_own_hours() -> None:
-    """An account that watches a future alone is watched to 15:40 as well, and opens with everybody the next trading day."""
+    """Each symbol's last candle closes with its own segment."""
     env = await built().with_sessions(ALICE)
     await env.start()
     await watching(env, ALICE, FUTURE)
@@ -103,7 +103,7 @@ async def test_a_share_added_to_a_future_keeps_its_own_hours() -> None:
 
 
 async def test_signals_of_the_last_candles_of_a_future_are_found_in_time() -> None:
-    """A signal on a candle that closes at 15:35 or 15:40 is as fresh as any other."""
+    """Those that close at 15:35 and 15:40 are not late."""
     env = await built().with_sessions(ALICE)
     await env.start()
     await env.watch(ALICE, symbol=FUTURE, rule=Rule.TURN)
@@ -121,8 +121,8 @@ async def test_signals_of_the_last_candles_of_a_future_are_found_in_time() -> No
     assert {watch.evaluated_through for watch in watches} == {LAST_CLOSE}
 
 
-async def test_a_daily_candle_is_read_when_the_closing_auction_is_over() -> None:
-    """Not at 15:30, when the closing price may still change, but a second after 15:35."""
+async def test_a_daily_candle_is_read_after_the_closing_auction() -> None:
+    """A second after 15:35, because at 15:30 the closing price may still change."""
     env = await built().with_sessions(ALICE)
     await env.start()
     await env.monitoring.add_watch(ALICE, symbol=SBIN, resolution=DAILY, period=4, rule=Rule.CROSS)
@@ -134,11 +134,11 @@ async def test_a_daily_candle_is_read_when_the_closing_auction_is_over() -> None
 
     await env.clock.advance_to(CLOSING + timedelta(minutes=5, seconds=3))
 
-    assert asked(env, ALICE, SBIN, since) == ["10:05:01"]
+    assert requested(env, ALICE, SBIN, since) == ["10:05:01"]
 
 
-async def test_candles_that_the_auction_leaves_out_are_not_asked_for_again_and_again() -> None:
-    """A share that stops trading at 15:15 costs two calls at 15:20 and at 15:25; its auction's candle is found at 15:30 and judged."""
+async def test_candles_missing_in_the_auction_are_retried_once() -> None:
+    """A share costs two calls at 15:20 and at 15:25; the candle of the auction is found at 15:30."""
     env = built()
     traded = [
         candle
@@ -156,7 +156,7 @@ async def test_candles_that_the_auction_leaves_out_are_not_asked_for_again_and_a
     await env.clock.advance_to(CLOSING + timedelta(minutes=3))
 
     assert AUCTION_RETRIES == 1
-    minutes = [at[:5] for at in asked(env, ALICE, SBIN, since)]
+    minutes = [at[:5] for at in requested(env, ALICE, SBIN, since)]
     assert minutes == ["09:50", "09:50", "09:55", "09:55", "10:00"]
     (watch,) = await env.monitoring.watches(ALICE)
     assert watch.evaluated_through == CLOSING
@@ -191,8 +191,8 @@ async def test_market_status_by_segment() -> None:
     assert derivatives.next_close_at == LAST_CLOSE
 
 
-async def test_hours_that_are_not_known_are_not_watched() -> None:
-    """Commodities and currencies keep other hours, so they are refused; contracts on shares and indices are not."""
+async def test_segments_with_unknown_hours_are_refused() -> None:
+    """Commodities and currencies; contracts on shares and indices are accepted."""
     env = await built().with_sessions(ALICE)
     await env.start()
     for text in ("MCX:GOLD26DECFUT", "NSE:USDINR26DECFUT"):

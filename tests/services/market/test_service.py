@@ -1,4 +1,4 @@
-"""Quotes, candles and market hours for one account at a time; `hullwatch.services.market.service`."""
+"""Quotes, candles and market hours for one account at a time."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -46,12 +46,12 @@ async def env() -> Environment:
 
 
 def symbols(count: int) -> list[Symbol]:
-    """Return so many symbols."""
+    """Return this many symbols."""
     return [Symbol(f"NSE:STOCK{number}-EQ") for number in range(count)]
 
 
 async def candles(env: Environment, user_id: str = ALICE, *, days: int = 1, resolution: Resolution = FIVE):
-    """Ask for the candles of the last days."""
+    """Fetch the candles of the last days."""
     now = env.clock.now()
     return await env.market.candles(user_id, SBIN, resolution, start=now - timedelta(days=days), end=now)
 
@@ -72,16 +72,16 @@ async def test_quotes_come_in_batches_of_fyers_limit(env: Environment) -> None:
     assert sorted(symbol for call in env.broker.calls for symbol in call.symbols) == sorted(wanted)
 
 
-async def test_a_symbol_asked_twice_is_quoted_once(env: Environment) -> None:
-    """Repetitions cost nothing."""
+async def test_a_repeated_symbol_is_quoted_once(env: Environment) -> None:
+    """Repetitions cost no call."""
     answer = await env.market.quotes(ALICE, [SBIN, SBIN])
 
     assert [found.symbol for found in answer.quotes] == [SBIN]
     assert [call.symbols for call in env.broker.calls] == [(SBIN,)]
 
 
-async def test_what_cannot_be_quoted_is_absent(env: Environment) -> None:
-    """The others are there; if there are no others the outcome says so."""
+async def test_a_symbol_without_a_quote_is_absent(env: Environment) -> None:
+    """Without any quote the outcome is *no data*."""
     unknown = Symbol("NSE:NOSUCH-EQ")
 
     some = await env.market.quotes(ALICE, [SBIN, unknown])
@@ -91,8 +91,8 @@ async def test_what_cannot_be_quoted_is_absent(env: Environment) -> None:
     assert (none.outcome, none.quotes) == (Outcome.NO_DATA, ())
 
 
-async def test_a_quote_is_given_again_within_a_second(env: Environment) -> None:
-    """Only what is missing is asked for."""
+async def test_a_quote_is_cached_for_a_second(env: Environment) -> None:
+    """Only the missing symbols are fetched."""
     await env.market.quotes(ALICE, [SBIN])
     await env.clock.advance(0.9)
     answer = await env.market.quotes(ALICE, [INFY, SBIN])
@@ -104,8 +104,8 @@ async def test_a_quote_is_given_again_within_a_second(env: Environment) -> None:
     assert env.broker.calls[-1].symbols == (SBIN,)
 
 
-async def test_quotes_are_shared_with_no_other_account(env: Environment) -> None:
-    """Each account asks with its own session."""
+async def test_quotes_are_not_shared_between_accounts(env: Environment) -> None:
+    """Each account fetches with its own session."""
     await env.with_sessions(BOB)
 
     for user_id in (ALICE, BOB):
@@ -114,8 +114,8 @@ async def test_quotes_are_shared_with_no_other_account(env: Environment) -> None
     assert [call.user_id for call in env.broker.calls] == [ALICE, BOB]
 
 
-async def test_quotes_are_not_shared_across_logins(env: Environment) -> None:
-    """A new session fetches its own; after an end nothing is given out."""
+async def test_quotes_are_not_cached_across_sessions(env: Environment) -> None:
+    """A new session fetches its own, and after a disconnect there are none."""
     await env.market.quotes(ALICE, [SBIN])
     await env.log_in(ALICE)
     await env.market.quotes(ALICE, [SBIN])
@@ -141,7 +141,7 @@ FAILURES: list[tuple[BrokerFailure, Outcome]] = [
 async def test_a_failure_is_a_typed_outcome_with_an_empty_list(
     env: Environment, failure: BrokerFailure, outcome: Outcome
 ) -> None:
-    """Nothing raises, nothing is kept, and the next call succeeds."""
+    """Nothing is raised or cached, and the next call succeeds."""
     env.broker.queue(fyers_id(ALICE), failure)
 
     answer = await env.market.quotes(ALICE, [SBIN, INFY])
@@ -151,8 +151,8 @@ async def test_a_failure_is_a_typed_outcome_with_an_empty_list(
     assert (await env.market.quotes(ALICE, [SBIN])).outcome is Outcome.OK
 
 
-async def test_a_failure_in_a_later_batch_is_the_whole_answer_s(env: Environment) -> None:
-    """Half a list does not pass for a whole one."""
+async def test_a_failure_in_a_later_batch_fails_the_answer(env: Environment) -> None:
+    """Half of a list is never returned."""
     wanted = symbols(100)
     env.broker.serve_quotes([quote(symbol) for symbol in wanted])
 
@@ -167,8 +167,8 @@ async def test_a_failure_in_a_later_batch_is_the_whole_answer_s(env: Environment
     assert (answer.outcome, answer.quotes) == (Outcome.RATE_LIMITED, ())
 
 
-async def test_what_is_learned_is_told_to_the_connection(env: Environment) -> None:
-    """A quote confirms the session; a refusal puts it in doubt and stops the calls that follow."""
+async def test_results_are_reported_to_the_connection(env: Environment) -> None:
+    """A quote verifies the session; a refusal starts verification and stops further calls."""
     await env.market.quotes(ALICE, [SBIN])
     assert env.connections.connection(ALICE).is_verified
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -182,8 +182,8 @@ async def test_what_is_learned_is_told_to_the_connection(env: Environment) -> No
     assert (answer.outcome, len(env.broker.calls)) == (Outcome.DISCONNECTED, reached)
 
 
-async def test_batches_that_wait_are_not_sent_after_the_end(env: Environment) -> None:
-    """A session that ends while the first of three batches is answered sends no second one."""
+async def test_waiting_batches_are_dropped_at_a_disconnect(env: Environment) -> None:
+    """A session that ends during the first of three batches sends no second one."""
 
     async def sign_out(call: Call) -> None:
         await env.connections.sign_out(ALICE, actor=ALICE)
@@ -194,8 +194,8 @@ async def test_batches_that_wait_are_not_sent_after_the_end(env: Environment) ->
     assert (answer.outcome, answer.quotes, len(env.broker.calls)) == (Outcome.DISCONNECTED, (), 1)
 
 
-async def test_a_session_in_doubt_is_unavailable_not_disconnected(env: Environment) -> None:
-    """Nobody is told to log in before the second look has decided."""
+async def test_a_session_under_verification_is_unavailable(env: Environment) -> None:
+    """The user is not asked to log in before verification has decided."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     for _ in range(2):
         answer = await env.market.fresh_quotes(ALICE, [SBIN])
@@ -206,8 +206,8 @@ async def test_a_session_in_doubt_is_unavailable_not_disconnected(env: Environme
 # ---- candles
 
 
-async def test_candles_are_closed_ones_and_the_forming_one_apart(env: Environment) -> None:
-    """At 09:47 the candle of 09:45 is still forming."""
+async def test_the_forming_candle_is_separate(env: Environment) -> None:
+    """At 09:47 the candle of 09:45 is forming."""
     await env.clock.advance_to(OPENING + timedelta(minutes=32))
 
     answer = await candles(env)
@@ -218,8 +218,8 @@ async def test_candles_are_closed_ones_and_the_forming_one_apart(env: Environmen
     assert answer.forming.opened_at == OPENING + timedelta(minutes=30)
 
 
-async def test_a_candle_that_closed_while_it_was_fetched_is_not_closed_yet(env: Environment) -> None:
-    """What was asked for before the close may lack the last trades, however late the answer comes."""
+async def test_a_candle_that_closed_during_the_call_is_forming(env: Environment) -> None:
+    """An answer to an earlier request may lack its last trades."""
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
 
     async def answer_late(call: Call) -> None:
@@ -238,7 +238,7 @@ async def test_a_candle_that_closed_while_it_was_fetched_is_not_closed_yet(env: 
     ("resolution", "days", "calls"), [(FIVE, 99, 1), (FIVE, 100, 2), (FIVE, 250, 3), (DAY, 1000, 3)]
 )
 async def test_long_ranges_are_paged(env: Environment, resolution: Resolution, days: int, calls: int) -> None:
-    """Each call keeps Fyers' range limit; together they cover the range without gap or overlap."""
+    """Each call respects Fyers' range limit; together they cover the range without gap or overlap."""
     await candles(env, days=days, resolution=resolution)
 
     spans = [(call.start, call.end) for call in env.broker.calls]
@@ -250,7 +250,7 @@ async def test_long_ranges_are_paged(env: Environment, resolution: Resolution, d
 
 
 async def test_pages_are_joined_in_order_without_repetition(env: Environment) -> None:
-    """A candle on a seam is there once."""
+    """A candle on the boundary of two pages appears once."""
     now = env.clock.now()
     old = [Candle(now - timedelta(days=number), 10, 10, 10, 10, 1) for number in range(1, 240)]
     env.broker.candles_by_key[SBIN, FIVE] = old
@@ -262,8 +262,8 @@ async def test_pages_are_joined_in_order_without_repetition(env: Environment) ->
     assert len(opened) == 239
 
 
-async def test_a_failing_page_fails_the_whole(env: Environment) -> None:
-    """Candles with a hole in them are not given out."""
+async def test_a_failing_page_fails_the_answer(env: Environment) -> None:
+    """Candles with a gap are never returned."""
     env.broker.queue(fyers_id(ALICE), RateLimited(HISTORY, retry_after_s=5))
 
     answer = await candles(env, days=250)
@@ -272,8 +272,8 @@ async def test_a_failing_page_fails_the_whole(env: Environment) -> None:
     assert len(env.broker.calls) == 1
 
 
-async def test_nothing_there_is_no_data(env: Environment) -> None:
-    """A symbol without trades is told from one that failed, and from one that Fyers does not know."""
+async def test_a_symbol_without_trades_has_no_data(env: Environment) -> None:
+    """That differs from a failure and from an unknown symbol."""
     env.broker.candles_by_key[SBIN, FIVE] = []
     assert (await candles(env)).outcome is Outcome.NO_DATA
     env.broker.unknown_symbols.add(SBIN)
@@ -284,7 +284,7 @@ async def test_nothing_there_is_no_data(env: Environment) -> None:
 
 @pytest.mark.parametrize("close", [float("nan"), 0.0, -5.0, float("inf"), 1e12])
 async def test_a_close_that_is_no_price_is_left_out(env: Environment, close: float) -> None:
-    """Whatever an adapter lets through never gets further."""
+    """No adapter can bring NaN or zero into an average."""
     bad = Candle(OPENING + timedelta(minutes=5), 1, 1, 1, close, 1)
     env.broker.candles_by_key[SBIN, FIVE] = [bad, *candles_of(days_before=1, days=0)]
 
@@ -295,8 +295,8 @@ async def test_a_close_that_is_no_price_is_left_out(env: Environment, close: flo
     assert len(answer.candles) == 75
 
 
-async def test_no_session_makes_no_call(env: Environment) -> None:
-    """Somebody who never linked Fyers gets an outcome for everything."""
+async def test_without_a_session_no_call_is_made(env: Environment) -> None:
+    """A user who never linked Fyers gets an outcome for every query."""
     assert (await env.market.quotes(BOB, [SBIN])).outcome is Outcome.DISCONNECTED
     assert (await env.market.fresh_quotes(BOB, [SBIN])).outcome is Outcome.DISCONNECTED
     assert (await candles(env, BOB)).outcome is Outcome.DISCONNECTED
@@ -306,8 +306,8 @@ async def test_no_session_makes_no_call(env: Environment) -> None:
 # ---- hours and instruments
 
 
-async def test_the_market_s_hours_come_from_the_calendar(env: Environment) -> None:
-    """Open in the morning, closed in the evening, and nobody is asked."""
+async def test_market_hours_come_from_the_calendar(env: Environment) -> None:
+    """Without a call to Fyers."""
     assert env.market.market_status().is_open
     await env.clock.advance_to(datetime(2026, 11, 23, 10, 0, tzinfo=UTC))
     status = env.market.market_status()
@@ -316,8 +316,8 @@ async def test_the_market_s_hours_come_from_the_calendar(env: Environment) -> No
     assert env.broker.calls == []
 
 
-async def test_instruments_are_fetched_once_and_failures_not_kept(env: Environment) -> None:
-    """Searches at once share one download; an outage is tried again by the next search."""
+async def test_instruments_are_fetched_once_and_failures_retried(env: Environment) -> None:
+    """Concurrent searches share one download."""
     env.broker.is_down = True
     assert (await env.market.search_instruments("sbi")).outcome is Outcome.UNAVAILABLE
     env.broker.is_down = False

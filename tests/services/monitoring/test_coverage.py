@@ -1,4 +1,4 @@
-"""Coverage and lateness over the real services, one trouble at a time; how all of them add up is in `test_coverage_model`."""
+"""Coverage and late signals over the real services, one interruption at a time."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
@@ -71,7 +71,7 @@ async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, d
 
 
 async def signed_out(env: Environment) -> Environment:
-    """Alice signs out and comes back."""
+    """Let Alice sign out and log in again."""
     await env.connections.sign_out(ALICE, actor=ALICE)
     await env.clock.advance(20)
     await env.log_in(ALICE)
@@ -79,7 +79,7 @@ async def signed_out(env: Environment) -> Environment:
 
 
 async def rejected(env: Environment) -> Environment:
-    """Fyers ends the session early, and Alice comes back."""
+    """Let Fyers revoke the session, and Alice log in again."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await env.clock.advance(20)
     env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
@@ -88,7 +88,7 @@ async def rejected(env: Environment) -> Environment:
 
 
 async def outage(env: Environment) -> Environment:
-    """Fyers is down."""
+    """Let Fyers be unavailable for a while."""
     env.broker.is_down = True
     await env.clock.advance(20)
     env.broker.is_down = False
@@ -96,7 +96,7 @@ async def outage(env: Environment) -> Environment:
 
 
 async def rate_limited(env: Environment) -> Environment:
-    """Fyers asks to wait."""
+    """Let Fyers limit the calls for a while."""
     env.broker.retry_after_s = 5.0
     env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
     await env.clock.advance(20)
@@ -105,7 +105,7 @@ async def rate_limited(env: Environment) -> Environment:
 
 
 async def held(env: Environment) -> Environment:
-    """Fyers refuses everybody, verdicts are held, and Fyers recovers."""
+    """Let Fyers refuse all accounts, hold their verification, and recover."""
     for user_id in (ALICE, BOB, CAROL, DAVE):
         env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     await env.clock.advance(20)
@@ -117,20 +117,20 @@ async def held(env: Environment) -> Environment:
 
 
 async def killed(env: Environment) -> Environment:
-    """The server is killed and comes up again."""
+    """Kill the server and start it again."""
     env = await env.kill()
     await env.clock.advance(20)
     return await env.start()
 
 
 async def stalled(env: Environment) -> Environment:
-    """The process is held up."""
+    """Let the process do nothing for a while."""
     await env.clock.stall(30)
     return env
 
 
 async def slow(env: Environment) -> Environment:
-    """Each answer takes eleven seconds."""
+    """Let Fyers delay some answers, one after the other."""
 
     async def dawdle(_: Call) -> None:
         await env.clock.sleep(11)
@@ -141,7 +141,7 @@ async def slow(env: Environment) -> Environment:
     return env
 
 
-TROUBLES: dict[Callable[[Environment], Awaitable[Environment]], set[BlindReason]] = {
+INTERRUPTIONS: dict[Callable[[Environment], Awaitable[Environment]], set[BlindReason]] = {
     signed_out: {BlindReason.NO_SESSION},
     rejected: {BlindReason.CHECKING_LOGIN, BlindReason.NO_SESSION},
     outage: {BlindReason.FYERS_UNAVAILABLE},
@@ -153,14 +153,14 @@ TROUBLES: dict[Callable[[Environment], Awaitable[Environment]], set[BlindReason]
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-async def test_a_signal_in_a_blind_stretch_is_never_fresh(
-    trouble: Callable[[Environment], Awaitable[Environment]],
+@pytest.mark.parametrize("interruption", INTERRUPTIONS, ids=lambda interruption: interruption.__name__)
+async def test_a_signal_in_a_blind_stretch_is_always_late(
+    interruption: Callable[[Environment], Awaitable[Environment]],
 ) -> None:
-    """Stored late, pushed late, and told with its stretch, though less than a minute may have passed since its candle closed."""
-    env = await watching(ALICE, *((BOB, CAROL, DAVE) if trouble is held else ()))
+    """It is stored, published and grouped as late, even within a minute of its candle's close."""
+    env = await watching(ALICE, *((BOB, CAROL, DAVE) if interruption is held else ()))
     await env.clock.advance_to(TURN_AT - BEFORE)
-    env = await trouble(env)
+    env = await interruption(env)
     tab = env.hub.subscribe(ALICE)
     await env.clock.advance(30)
 
@@ -173,14 +173,14 @@ async def test_a_signal_in_a_blind_stretch_is_never_fresh(
     assert elsewhere == []
     assert signal.is_late
     assert signal in day.late
-    assert {one.reason for one in day.coverage.stretches} <= TROUBLES[trouble]
+    assert {one.reason for one in day.coverage.stretches} <= INTERRUPTIONS[interruption]
     assert stretch.began_at <= TURN_AT <= stretch.ended_at
     assert all(
         data["isLate"] for _, data in pushed if data["candleClosedAt"] == f"{TURN_AT:%Y-%m-%dT%H:%M:%SZ}"
     )
 
 
-async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() -> None:
+async def test_a_candle_missed_by_the_first_good_cycle_is_late() -> None:
     """The cycle that ended the gap began before the candle closed; the next one finds the signal."""
     env = await watching(ALICE)
     await env.clock.advance_to(TURN_AT - BEFORE)
@@ -201,8 +201,8 @@ async def test_a_candle_that_the_first_good_cycle_did_not_ask_for_is_late_too() 
     assert signal.detected_at == TURN_AT + SECOND
 
 
-async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> None:
-    """It closed while the last good cycle was under way, too late for that one to ask for it."""
+async def test_a_candle_that_closed_just_before_a_gap_belongs_to_it() -> None:
+    """The last good cycle was under way at its close and could not fetch it."""
     env = await watching(ALICE)
     await env.clock.advance_to(TURN_AT - 2 * SECOND)
 
@@ -227,8 +227,8 @@ async def test_a_candle_that_could_be_read_only_in_the_gap_is_told_with_it() -> 
     assert day.late_by_stretch() == ([[signal]], [])
 
 
-async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> None:
-    """A cycle that began before the close and ended after it could not read the candle: found only after the outage, it was not told in time."""
+async def test_a_candle_that_closed_during_the_last_good_cycle_is_late() -> None:
+    """A cycle that began before the close cannot read the candle, which is then found only after the outage."""
     env = await watching(ALICE)
 
     async def take_a_moment(call: Call) -> None:
@@ -249,8 +249,8 @@ async def test_a_candle_that_closed_under_the_last_good_cycle_is_late_too() -> N
     assert found.is_late
 
 
-async def test_a_candle_that_closed_between_two_sessions_is_late_however_close_they_lie() -> None:
-    """Signed out and back within a second: nobody could have been told in time."""
+async def test_a_candle_that_closed_between_two_sessions_is_late() -> None:
+    """A second between sign-out and login is enough: no notification could have been sent in it."""
     env = await watching(ALICE, now=TURN_AT - timedelta(minutes=2, seconds=2.5))
     await env.clock.advance_to(TURN_AT - timedelta(seconds=0.4))
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -262,8 +262,8 @@ async def test_a_candle_that_closed_between_two_sessions_is_late_however_close_t
     assert signal.is_late
 
 
-async def test_a_signal_after_the_repair_is_fresh() -> None:
-    """What closes when watching goes on is told as it happens."""
+async def test_a_signal_after_the_recovery_is_not_late() -> None:
+    """Only candles that closed in the gap are late."""
     env = await watching(ALICE)
     env.broker.is_down = True
     await env.clock.advance(60)
@@ -275,8 +275,8 @@ async def test_a_signal_after_the_repair_is_fresh() -> None:
     assert signal.detected_at == TURN_AT + SECOND
 
 
-async def test_a_signal_that_the_database_would_not_take_is_late_when_it_is_told() -> None:
-    """Found in time, but nobody could be told for two minutes."""
+async def test_a_signal_stored_after_a_database_outage_is_late() -> None:
+    """It was found in time, but it reached nobody for two minutes."""
     env = await watching(ALICE)
     await env.clock.advance_to(TURN_AT - BEFORE)
     env.store.is_down = True
@@ -292,8 +292,8 @@ async def test_a_signal_that_the_database_would_not_take_is_late_when_it_is_told
 # ---- exact moments
 
 
-async def test_an_outage_is_blind_from_the_last_good_cycle_to_the_first_one_after() -> None:
-    """Not from when it was noticed: what happened since the last good cycle nobody saw."""
+async def test_an_outage_is_blind_between_the_good_cycles_around_it() -> None:
+    """It is blind from the last good cycle, because nothing after that was monitored."""
     env = await watching(ALICE)
     await env.clock.advance(30)
     good = env.monitoring.state(ALICE).last_cycle_at
@@ -306,8 +306,8 @@ async def test_an_outage_is_blind_from_the_last_good_cycle_to_the_first_one_afte
     assert await stretches(env) == [("fyers_unavailable", good, back)]
 
 
-async def test_a_session_s_known_end_is_where_blindness_begins() -> None:
-    """Until that second it was good, however long before it the last cycle was."""
+async def test_blindness_begins_at_the_expiry_of_a_session() -> None:
+    """The time from the last cycle to the expiry was still monitored."""
     env = await watching(ALICE)
     connection = await env.log_in(ALICE, lifetime=timedelta(seconds=33.3))
     await env.clock.advance(60)
@@ -319,8 +319,8 @@ async def test_a_session_s_known_end_is_where_blindness_begins() -> None:
     ]
 
 
-async def test_a_session_that_ended_at_night_is_blind_from_the_opening() -> None:
-    """The opening, not the first cycle, and not the night."""
+async def test_a_session_that_ended_at_night_is_blind_from_the_market_open() -> None:
+    """Neither the night nor the time to the first cycle counts differently."""
     env = await watching(ALICE, now=OPENING - timedelta(hours=5))
     await env.clock.advance_to(OPENING + timedelta(minutes=10))
     await env.log_in(ALICE)
@@ -329,8 +329,8 @@ async def test_a_session_that_ended_at_night_is_blind_from_the_opening() -> None
     assert await stretches(env) == [("no_session", OPENING, OPENING + timedelta(minutes=10))]
 
 
-async def test_a_quiet_day_is_watched_from_bell_to_bell() -> None:
-    """All 375 minutes, and nothing written but the three lines of the day."""
+async def test_an_ordinary_day_is_watched_from_open_to_close() -> None:
+    """All 375 minutes, with three audit entries for the whole day."""
     env = await watching(ALICE, now=OPENING - timedelta(minutes=5))
     await env.clock.advance_to(CLOSING + timedelta(minutes=5))
     day = await env.monitoring.coverage(ALICE)
@@ -344,13 +344,13 @@ async def test_a_quiet_day_is_watched_from_bell_to_bell() -> None:
     ]
 
 
-async def test_a_killed_server_is_down_from_its_last_sign_of_life() -> None:
-    """Which is less than a cycle before the kill, and costs one stored moment however many accounts there are."""
+async def test_a_killed_server_is_down_from_its_last_heartbeat() -> None:
+    """That is less than a cycle before the kill, and one stored moment for all accounts."""
     env = await watching(ALICE, BOB)
     await env.clock.advance(63.2)
     killed_at, lines = env.clock.now(), len(env.store.tables.audit)
     await env.clock.advance(20)
-    assert len(env.store.tables.audit) == lines  # signs of life are no lines
+    assert len(env.store.tables.audit) == lines  # heartbeats are not audit entries
     last_beat = env.store.tables.beats["server"]
     env = await killed(env)
     started_at = env.clock.now()
@@ -363,8 +363,8 @@ async def test_a_killed_server_is_down_from_its_last_sign_of_life() -> None:
     assert killed_at + timedelta(seconds=15) < last_beat <= killed_at + timedelta(seconds=20)
 
 
-async def test_a_machine_that_slept_overnight_was_down() -> None:
-    """The day that it slept away is told as such, though the process is the same."""
+async def test_a_machine_that_was_suspended_overnight_was_down() -> None:
+    """The suspended day is recorded although the process is the same."""
     env = await watching(ALICE)
     await env.clock.advance(30)
     await env.clock.stall(24 * 3600)
@@ -377,8 +377,8 @@ async def test_a_machine_that_slept_overnight_was_down() -> None:
     assert yesterday.watched_minutes < 1
 
 
-async def test_a_cycle_that_hangs_when_the_server_is_killed_was_blind() -> None:
-    """What had not ended for so long is no longer taken for watched."""
+async def test_a_cycle_that_hung_when_the_server_was_killed_is_blind() -> None:
+    """A cycle that had not ended for so long does not count as monitoring."""
     env = await watching(ALICE)
     await env.clock.advance(30)
     good = env.monitoring.state(ALICE).last_cycle_at
@@ -397,8 +397,8 @@ async def test_a_cycle_that_hangs_when_the_server_is_killed_was_blind() -> None:
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-async def test_a_wish_that_a_crash_cut_off_from_its_line_counts_all_the_same(*, is_wanted: bool) -> None:
-    """The wish is stored at once, its line a second later."""
+async def test_a_start_without_its_audit_entry_counts_after_a_crash(*, is_wanted: bool) -> None:
+    """The start is stored at once and its audit entry a second later."""
     env = await watching(ALICE)
     if is_wanted:
         await env.monitoring.stop(ALICE)
@@ -421,8 +421,8 @@ async def test_a_wish_that_a_crash_cut_off_from_its_line_counts_all_the_same(*, 
 # ---- many days, many accounts
 
 
-async def test_days_are_read_together_as_they_are_read_alone() -> None:
-    """Each trading day up to now, newest first; what began on one day goes on in the next."""
+async def test_a_range_of_days_equals_its_single_days() -> None:
+    """Trading days up to now, newest first. A state that began on one day continues on the next."""
     env = await watching(ALICE, now=CLOSING - timedelta(hours=1))
     await env.clock.advance(600)
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -439,8 +439,8 @@ async def test_days_are_read_together_as_they_are_read_alone() -> None:
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, -1), (0, 31)])
-async def test_a_month_at_most_and_the_right_way_round(first: int, last: int) -> None:
-    """Anything else is refused."""
+async def test_a_range_is_at_most_a_month_and_ordered(first: int, last: int) -> None:
+    """A longer or reversed range is refused."""
     env = await watching(ALICE)
 
     with pytest.raises(InvalidInput):
@@ -449,8 +449,8 @@ async def test_a_month_at_most_and_the_right_way_round(first: int, last: int) ->
         )
 
 
-async def test_everybody_s_day_is_each_one_s_day_worst_first() -> None:
-    """One reading of the trail gives what a reading for each account would."""
+async def test_the_day_of_all_accounts_equals_the_single_days() -> None:
+    """One query for all accounts gives the same coverage, most blind time first."""
     env = await watching(ALICE, BOB, CAROL)
     await env.clock.advance(60)
     await env.connections.sign_out(BOB, actor=BOB)

@@ -94,7 +94,7 @@ class Ledger(FakeMetrics):
 
 
 class Model:
-    """Slices the time between the ends of cycles, each with one verdict; knows of no lines, no evidence and no trail."""
+    """Splits the time at the ends of cycles and gives each part one state, without the audit trail."""
 
     def __init__(self, known_ends: list[datetime]) -> None:
         self.known_ends = known_ends
@@ -106,7 +106,7 @@ class Model:
         self.phase = 0.0
 
     def take(self, event: Cycle | Moment) -> None:
-        """Give the time since the event before its verdict."""
+        """Give the time since the event before its state."""
         if isinstance(event, Moment):
             self._cut(event.at, self.carried)
             self.last = self.carried = event.what
@@ -120,9 +120,9 @@ class Model:
         if self.last not in GOOD:
             self._cut(cycle.ended_at, self.last)
         elif cycle.status in GOOD:
-            verdict = self._fell_out(cycle)
-            self._cut(cycle.ended_at, verdict or "watched")
-            after = verdict if verdict and after == "watched" else after
+            state = self._missed_reason(cycle)
+            self._cut(cycle.ended_at, state or "watched")
+            after = state if state and after == "watched" else after
         else:
             known = [end for end in self.known_ends if self.at < end <= cycle.ended_at]
             if known and cycle.status == "no_session":
@@ -130,13 +130,13 @@ class Model:
             self._cut(cycle.ended_at, cycle.status)
         self.carried = after
 
-    def _cut(self, until: datetime, verdict: str) -> None:
+    def _cut(self, until: datetime, state: str) -> None:
         if self.at is not None and self.at < until:
-            self.slices.append((self.at, until, verdict))
+            self.slices.append((self.at, until, state))
         self.at = until
 
-    def _fell_out(self, cycle: Cycle) -> str | None:
-        """Return why a cycle that was due in the session had not begun a whole interval later, if one had not."""
+    def _missed_reason(self, cycle: Cycle) -> str | None:
+        """Return why a cycle was missed, if it had not begun a whole interval after it was due."""
         due = self._due()
         if due < CLOSING and cycle.began_at - due >= INTERVAL:
             return "server_busy"
@@ -145,7 +145,7 @@ class Model:
         return "slow_cycle" if is_in_session and cycle.ended_at - following >= INTERVAL else None
 
     def _due(self) -> datetime:
-        """Return when the cycle after the last one was due: at its tick, at a candle's close, or as soon as the last one had ended."""
+        """Return when the next cycle was due: at its tick, at a candle's close, or at the end of a long cycle."""
         if self.last == "market_closed":
             return self._tick(OPENING) if self.at < OPENING else CLOSING
         after = self.at - timedelta(seconds=1) - OPENING
@@ -157,15 +157,15 @@ class Model:
         return first - ((first - moment) // INTERVAL) * INTERVAL
 
     def times(self, until: datetime, down: list[tuple[datetime, datetime]]) -> Counter[str]:
-        """Return verdict → microseconds of the session, a moment at a time where the server was down."""
+        """Return state → microseconds of the session, a moment at a time where the server was down."""
         self._cut(until, self.carried)
         total: Counter[str] = Counter()
-        for start, end, verdict in self.slices:
-            if verdict == "neither":
+        for start, end, state in self.slices:
+            if state == "neither":
                 continue
             lost = sum(_common(start, end, *span) for span in down)
-            if verdict != "closed":  # wanted, but nothing was to be watched
-                total[verdict] += _common(start, end, OPENING, CLOSING) - lost
+            if state != "closed":  # wanted, but nothing was to be watched
+                total[state] += _common(start, end, OPENING, CLOSING) - lost
             total["server_down"] += lost
         return +total
 
@@ -177,7 +177,7 @@ def _common(start: datetime, end: datetime, since: datetime, until: datetime) ->
 
 
 class DemoScenario:
-    """One account's life over the real services, told step by step."""
+    """One account over the real services, step by step."""
 
     def __init__(self, began_at: datetime) -> None:
         self.env = built(now=began_at)
@@ -206,27 +206,27 @@ class DemoScenario:
         await self.clock.advance(length)
 
     async def outage(self, length: float) -> None:
-        """Fyers is down."""
+        """Let Fyers be unavailable for a while."""
         self.env.broker.is_down = True
         await self.clock.advance(length)
         self.env.broker.is_down = False
 
     async def limit(self, length: float) -> None:
-        """Fyers asks to wait."""
+        """Let Fyers limit the calls."""
         self.env.broker.retry_after_s = 7.0
         self.env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
         await self.clock.advance(length)
         self.env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
     async def revoke(self, length: float) -> None:
-        """Fyers ends the session without a word, and Alice logs in again."""
+        """Let Fyers revoke the session, and Alice log in again."""
         self.env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
         await self.clock.advance(length)
         self.env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
         await self.env.log_in(ALICE)
 
     async def sign_out(self, length: float) -> None:
-        """Alice signs out and in again."""
+        """Let Alice sign out and log in again."""
         if self.env.connections.connection(ALICE).has_session:
             self.known_ends.append(self.clock.now())
             await self.env.connections.sign_out(ALICE, actor=ALICE)
@@ -234,14 +234,14 @@ class DemoScenario:
         await self.env.log_in(ALICE)
 
     async def expire(self, length: float) -> None:
-        """Alice's session reaches its known end after a while."""
+        """Let Alice's session expire after a while."""
         connection = await self.env.log_in(ALICE, lifetime=timedelta(seconds=length))
         self.known_ends.append(connection.expires_at)
         await self.clock.advance(length + 8)
         await self.env.log_in(ALICE)
 
     async def slow(self, length: float) -> None:
-        """Fyers takes its time with one answer after the other."""
+        """Let Fyers delay some answers, one after the other."""
 
         async def dawdle(_: Call) -> None:
             await self.clock.sleep(length)
@@ -252,18 +252,18 @@ class DemoScenario:
         await self.clock.advance(length)
 
     async def stall(self, length: float) -> None:
-        """The process is held up."""
+        """Let the process do nothing for a while."""
         await self.clock.stall(length)
 
     async def start(self, length: float) -> None:
-        """Alice wants monitoring."""
+        """Start monitoring."""
         if not self.env.monitoring.is_wanted(ALICE):
             self._note("starting")
             await self.env.monitoring.start(ALICE)
         await self.clock.advance(length)
 
     async def stop(self, length: float) -> None:
-        """Alice wants none."""
+        """Stop monitoring."""
         stopping = asyncio.create_task(self.env.monitoring.stop(ALICE))
         if self.env.monitoring.is_wanted(ALICE):
             self._note("neither")
@@ -271,7 +271,7 @@ class DemoScenario:
         await self.clock.advance(length)
 
     async def crash(self, length: float) -> None:
-        """The process is killed, and a new one comes up."""
+        """Kill the process and start a new one."""
         last_beat = self.env.store.tables.beats["server"]
         self.env = await self.env.kill()
         await self.clock.advance(length)
@@ -281,7 +281,7 @@ class DemoScenario:
         self._note("starting" if self.env.monitoring.is_wanted(ALICE) else "neither")
 
     async def end(self) -> tuple[Counter[str], Counter[str]]:
-        """Return what the product and the model say of it all."""
+        """Return the coverage of the product and of the model."""
         await self.idle(12)
         day = await self.env.monitoring.coverage(ALICE, MONDAY)
         product = Counter({reason.value: _micro(time) for reason, time in day.blind_by_reason.items()})
@@ -299,7 +299,7 @@ def _micro(duration: timedelta) -> int:
     return duration // timedelta(microseconds=1)
 
 
-# No multiple of half an interval: there it is for rounding to say whether a tick lies before or after.
+# No multiple of half an interval, where rounding would decide whether a tick is before or after.
 lengths = st.one_of(st.integers(1, 50), st.integers(10, 3000).map(lambda number: number / 100)).map(
     lambda number: number + 0.001337
 )
@@ -313,36 +313,36 @@ beginnings = st.sampled_from(
 )
 
 
-async def tell(
+async def run_steps(
     began_at: datetime, steps: list[tuple[str, float]]
 ) -> tuple[DemoScenario, Counter[str], Counter[str]]:
-    """Live through the steps."""
-    story = DemoScenario(began_at)
-    await story.begin()
+    """Run the steps."""
+    scenario = DemoScenario(began_at)
+    await scenario.begin()
     for name, length in steps:
-        await getattr(story, name)(length)
-    return story, *await story.end()
+        await getattr(scenario, name)(length)
+    return scenario, *await scenario.end()
 
 
 @given(beginnings, st.lists(st.tuples(st.sampled_from(exact_steps), lengths), max_size=6))
 @settings(deadline=None, max_examples=60)
-def test_every_moment_is_counted_as_the_cycles_say(
+def test_coverage_equals_an_independent_model_of_the_cycles(
     began_at: datetime, steps: list[tuple[str, float]]
 ) -> None:
-    """Whatever happens to an account, watched time and blind time by reason are those of its cycles, to the microsecond."""
-    _, product, model = asyncio.run(tell(began_at, steps))
+    """Watched and blind time by reason agree to the microsecond, for any sequence of steps."""
+    _, product, model = asyncio.run(run_steps(began_at, steps))
 
     assert product == model, steps
 
 
 @given(beginnings, st.lists(st.tuples(st.sampled_from([*exact_steps, "crash"]), lengths), max_size=6))
 @settings(deadline=None, max_examples=60)
-def test_a_killed_server_costs_no_more_than_its_last_signs_of_life(
+def test_crashes_cost_at_most_the_time_since_the_heartbeat(
     began_at: datetime, steps: list[tuple[str, float]]
 ) -> None:
-    """Where nobody could write down what was under way, the account errs by less than what lies between signs of life."""
-    story, product, model = asyncio.run(tell(began_at, steps))
+    """What a killed process did not store is less than the time between two heartbeats."""
+    scenario, product, model = asyncio.run(run_steps(began_at, steps))
 
-    wrong = sum(abs(product[verdict] - model[verdict]) for verdict in product | model)
+    wrong = sum(abs(product[state] - model[state]) for state in product | model)
     # What is counted as the wrong thing is missing elsewhere, hence twice.
-    assert wrong <= 2 * len(story.down) * _micro(HEARTBEAT_EVERY + timedelta(seconds=1)), steps
+    assert wrong <= 2 * len(scenario.down) * _micro(HEARTBEAT_EVERY + timedelta(seconds=1)), steps

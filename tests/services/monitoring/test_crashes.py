@@ -1,4 +1,4 @@
-"""A process that dies at any point: each signal exactly once, each end told exactly once; `hullwatch.services.monitoring`."""
+"""A crash at any point: each signal and each disconnect notice exists exactly once."""
 
 import asyncio
 from datetime import timedelta
@@ -33,17 +33,17 @@ class Crash:
         self.at_point = at_point
         self.stored: HookedStore | None = None
         self._points = count()
-        self._house: Environment | None = None
+        self._env: Environment | None = None
 
-    def lie_in_wait(self, env: Environment) -> None:
-        """Count the points of this env: history calls, and before and after each commit."""
-        self._house = env
+    def count_points(self, env: Environment) -> None:
+        """Count the points of this environment: history calls, and before and after each commit."""
+        self._env = env
         env.broker.before_answer = self._at_call
         env.store.before_commit = env.store.after_commit = self._at_point
 
     @property
     def points(self) -> int:
-        """How many points were passed."""
+        """Number of points that were passed."""
         return next(self._points)
 
     async def _at_call(self, call: Call) -> None:
@@ -52,13 +52,13 @@ class Crash:
 
     async def _at_point(self) -> None:
         if next(self._points) == self.at_point:
-            assert self._house is not None
-            self.stored = self._house.store.copied()
-            await asyncio.get_running_loop().create_future()  # nothing of this process goes any further
+            assert self._env is not None
+            self.stored = self._env.store.copied()
+            await asyncio.get_running_loop().create_future()  # the process is stopped here
 
 
-async def live_through(crash: Crash) -> Environment:
-    """Watch for a quarter of an hour with a revoked session in the middle, through a crash and a restart."""
+async def run_through(crash: Crash) -> Environment:
+    """Monitor for a quarter of an hour with a revoked session in the middle, through a crash and a restart."""
     env = Environment()
     env.broker.serve_candles(SBIN, FIVE, MARKET)
     env.broker.serve_quotes([quote(SBIN)])
@@ -68,7 +68,7 @@ async def live_through(crash: Crash) -> Environment:
         await env.watch(ALICE, rule=rule)
     await env.monitoring.start(ALICE)
     began = env.clock.now()
-    crash.lie_in_wait(env)
+    crash.count_points(env)
     is_revoked = has_logged_in = False
     while (passed := env.clock.now() - began) < ENDS_AFTER:
         await env.clock.advance(5)
@@ -93,8 +93,8 @@ async def live_through(crash: Crash) -> Environment:
     return env
 
 
-async def judge(env: Environment) -> None:
-    """Compare with what a replay finds, and with one interruption."""
+async def check(env: Environment) -> None:
+    """Compare the signals with a replay, and expect one disconnect notice."""
     began, through = env.store.tables.wishes[ALICE].changed_at, env.clock.now()
     for rule in Rule:
         own = [signal for signal in env.signals(ALICE) if signal.rule is rule]
@@ -107,22 +107,22 @@ async def judge(env: Environment) -> None:
     await env.kill()
 
 
-async def test_the_story_without_a_crash() -> None:
-    """Nobody dies: the signals are the replay's."""
-    await judge(await live_through(Crash(-1)))
+async def test_the_scenario_without_a_crash() -> None:
+    """Without a crash the signals are those of the replay."""
+    await check(await run_through(Crash(-1)))
 
 
-async def points_of_the_story() -> int:
-    """Return at how many points the story can be cut."""
+async def points_of_the_scenario() -> int:
+    """Return at how many points the scenario can be interrupted."""
     crash = Crash(-1)
-    await (await live_through(crash)).kill()
+    await (await run_through(crash)).kill()
     return crash.points
 
 
 @pytest.mark.parametrize("part", range(4))
-async def test_a_crash_at_any_point_loses_nothing_and_repeats_nothing(part: int) -> None:
-    """Whether before, within or after a commit, or while Fyers is being asked: signals and notices exist exactly once."""
-    points = await points_of_the_story()
+async def test_a_crash_at_any_point_loses_and_repeats_nothing(part: int) -> None:
+    """Before, during and after a commit, and during a call to Fyers: signals and notices exist exactly once."""
+    points = await points_of_the_scenario()
     assert points > 30
     for point in range(part, points, 4):
-        await judge(await live_through(Crash(point)))
+        await check(await run_through(Crash(point)))

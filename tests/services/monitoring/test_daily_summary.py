@@ -1,4 +1,4 @@
-"""The daily summary: who gets it, when, once, and what it says; `hullwatch.services.monitoring.daily_summary`."""
+"""The daily summary: who gets it, when, once, and what it says."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ from services.environment import (
 
 SUMMARY = NotificationKind.DAILY_SUMMARY
 DUE = CLOSING + AFTER_CLOSE
-BELL = OPENING + timedelta(days=1)
+MARKET_OPEN = OPENING + timedelta(days=1)
 ENDS_AT_SIX = "Your Fyers session ends at 24 Nov 2026, 06:00 IST: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
 
 
@@ -67,8 +67,8 @@ async def evening(*wanting: str) -> Environment:
     return env
 
 
-async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> None:
-    """Once, pushed to open tabs, and nobody else has a row of it."""
+async def test_it_is_stored_five_minutes_after_the_close() -> None:
+    """Once, for each user with a channel for it, and pushed to open pages."""
     env = await evening(ALICE)
     summary_of(env).start_jobs(env.supervisor)
     tab = env.hub.subscribe(ALICE)
@@ -92,10 +92,8 @@ async def test_it_comes_five_minutes_after_the_close_to_those_who_want_it() -> N
     assert [event.notification for event in pushed] == [notice]
 
 
-async def test_a_server_that_comes_up_in_the_evening_catches_up_and_one_that_told_tells_nothing_twice() -> (
-    None
-):
-    """What was told is known by the storage, not by the process."""
+async def test_a_server_started_in_the_evening_sends_it_once() -> None:
+    """The database decides which summaries exist, not the memory of the process."""
     env = await evening(ALICE)
     env = await env.kill()
     await env.clock.advance_to(CLOSING + timedelta(hours=3))
@@ -110,8 +108,8 @@ async def test_a_server_that_comes_up_in_the_evening_catches_up_and_one_that_tol
     assert env.notices(ALICE, SUMMARY) == [notice]
 
 
-async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> None:
-    """Until midnight; the day after, only that day's."""
+async def test_a_channel_added_in_the_evening_gets_the_day() -> None:
+    """Until midnight in India; on the next day it gets only that day."""
     env = await evening()
     service = summary_of(env)
     await env.clock.advance_to(DUE)
@@ -128,7 +126,7 @@ async def test_a_channel_that_is_added_in_the_evening_still_gets_the_day() -> No
 
 
 async def test_a_day_without_trading_has_no_summary() -> None:
-    """Nothing closes on a Sunday."""
+    """A Sunday has no market close."""
     env = await evening(ALICE)
     await env.stop()  # a week of cycles would show nothing more
     await env.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
@@ -140,8 +138,8 @@ async def test_a_day_without_trading_has_no_summary() -> None:
     assert len(env.notices(ALICE, SUMMARY)) == 1
 
 
-async def test_a_database_that_is_down_delays_it() -> None:
-    """The next run tells everybody who has not been told."""
+async def test_a_database_outage_delays_it() -> None:
+    """The next run sends what the outage prevented."""
     env = await evening(ALICE, BOB)
     service = summary_of(env)
     await env.clock.advance_to(DUE)
@@ -155,8 +153,8 @@ async def test_a_database_that_is_down_delays_it() -> None:
     assert [len(env.notices(user_id, SUMMARY)) for user_id in (ALICE, BOB)] == [1, 1]
 
 
-async def test_what_went_wrong_is_in_it() -> None:
-    """Blind time with its reason, late signals, and what Fyers does not serve."""
+async def test_it_lists_blind_time_late_signals_and_refusals() -> None:
+    """Each problem is named with its reason."""
     env = Environment(now=CLOSING - timedelta(minutes=60))
     env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
     env.broker.serve_quotes([quote(SBIN)])
@@ -186,24 +184,24 @@ async def test_what_went_wrong_is_in_it() -> None:
     )
 
 
-# ---- the next bell
+# ---- the next market open
 
 
 async def last_sentences(env: Environment, user_id: str = ALICE) -> str:
-    """Let the summary come; return what it says after the signals."""
+    """Let the summary be stored; return its text after the signals."""
     await env.clock.advance_to(max(DUE, env.clock.now()))
     await summary_of(env).publish_if_due()
     text = env.notices(user_id, SUMMARY)[-1].text
     return text[text.rindex("ignal") :].partition(". ")[2]
 
 
-async def test_a_session_that_ends_before_the_bell_calls_for_a_login_after_its_end() -> None:
-    """Every login ends at six: one in the evening would be in vain."""
+async def test_a_session_that_expires_before_the_open_needs_a_login() -> None:
+    """After the expiry: a login in the evening would expire at six in the morning too."""
     assert await last_sentences(await evening(ALICE)) == ENDS_AT_SIX
 
 
-async def test_a_session_that_is_over_calls_for_a_login_that_lasts() -> None:
-    """Not tonight, and before the bell."""
+async def test_a_disconnected_session_needs_a_login_in_the_morning() -> None:
+    """A login before the nightly expiry would not last until the market open."""
     env = await evening(ALICE)
     await env.connections.sign_out(ALICE, actor=ALICE)
 
@@ -212,21 +210,21 @@ async def test_a_session_that_is_over_calls_for_a_login_that_lasts() -> None:
     )
 
 
-async def test_a_session_that_lasts_beyond_the_bell_calls_for_nothing() -> None:
-    """Should Fyers ever give one; one that ends right at the bell is none."""
+async def test_a_session_that_lasts_beyond_the_open_needs_nothing() -> None:
+    """A session that expires exactly at the market open does not count."""
     env = await evening(ALICE)
-    await env.log_in(ALICE, lifetime=BELL + timedelta(minutes=1) - env.clock.now())
+    await env.log_in(ALICE, lifetime=MARKET_OPEN + timedelta(minutes=1) - env.clock.now())
     assert await last_sentences(env) == (
         "No login is needed before the next bell at 24 Nov 2026, 09:15 IST: your Fyers session lasts until 24 Nov 2026, 09:16 IST."
     )
 
     env = await evening(ALICE)
-    await env.log_in(ALICE, lifetime=BELL - env.clock.now())
+    await env.log_in(ALICE, lifetime=MARKET_OPEN - env.clock.now())
     assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(env)
 
 
-async def test_the_next_bell_is_the_next_trading_day_s() -> None:
-    """Over a weekend and a holiday the login is needed on the day that trades."""
+async def test_the_next_market_open_may_be_days_away() -> None:
+    """Over a weekend and a holiday the login is needed on the next trading day."""
     env = Environment(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
     await env.with_sessions(ALICE)
     want(env, ALICE)
@@ -272,8 +270,8 @@ async def test_the_outlook_contains_the_note_of_an_optional_feature() -> None:
     )
 
 
-async def test_who_wants_nothing_watched_needs_no_login() -> None:
-    """Monitoring is stopped, or the watchlist empty."""
+async def test_no_login_is_requested_without_monitoring() -> None:
+    """Monitoring is stopped, or the watchlist is empty."""
     env = await evening(ALICE)
     await env.monitoring.stop(ALICE)
 
@@ -285,7 +283,7 @@ async def test_who_wants_nothing_watched_needs_no_login() -> None:
 # ---- sentences
 
 
-def said(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> str:
+def text_of(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> str:
     """Return the text for a day with these stretches."""
     spans = ((OPENING, OPENING + timedelta(minutes=watched)),) if watched else ()
     found = Coverage(MONDAY, spans, tuple(stretches), timedelta(minutes=375))
@@ -300,9 +298,9 @@ def blind(reason: BlindReason, start: int, length: timedelta) -> BlindStretch:
     )
 
 
-def test_several_reasons_are_told_with_their_time_the_longest_first() -> None:
-    """Seconds stay seconds, so that no gap disappears."""
-    text = said(
+def test_reasons_are_listed_with_their_time_longest_first() -> None:
+    """Seconds are shown as seconds, so that no gap disappears."""
+    text = text_of(
         [
             blind(BlindReason.FYERS_UNAVAILABLE, 5, timedelta(seconds=20)),
             blind(BlindReason.NO_SESSION, 10, timedelta(minutes=7)),
@@ -317,36 +315,36 @@ def test_several_reasons_are_told_with_their_time_the_longest_first() -> None:
 
 
 def test_watched_and_blind_add_up_to_the_second() -> None:
-    """However short a gap is, the day is not told as a whole one."""
+    """A day with any gap is not reported as complete."""
     short = blind(BlindReason.SERVER_BUSY, 0, timedelta(milliseconds=300))
     spans = ((OPENING + timedelta(milliseconds=300), OPENING + timedelta(minutes=375)),)
     found = Coverage(MONDAY, spans, (short,), timedelta(minutes=375))
-    told = compose_daily_summary(
+    summary = compose_daily_summary(
         "usr", Summary(found, 0, 0, (), None), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
     )
 
-    assert told.title == "23 November: watched 374 min 59 s, blind 1 s"
-    assert "watched for 374 min 59 s of 375 min (99.99 %)" in told.text
+    assert summary.title == "23 November: watched 374 min 59 s, blind 1 s"
+    assert "watched for 374 min 59 s of 375 min (99.99 %)" in summary.text
 
 
-def test_a_day_that_nobody_wanted_is_told_as_such() -> None:
-    """No percentage of nothing."""
-    assert said([], watched=0) == (
+def test_a_day_without_monitoring_has_no_percentage() -> None:
+    """There is nothing to divide by."""
+    assert text_of([], watched=0) == (
         "Monitoring was not wanted in trading hours on that day, or your watchlist was empty. There was no signal. "
         "As things stand nothing is to be watched on the next trading day, so no login is needed."
     )
 
 
 def test_a_long_list_of_refused_symbols_is_cut() -> None:
-    """Twenty are named, the rest counted."""
-    text = said([], refused=[Symbol(f"NSE:STOCK{number:02}-EQ") for number in range(23)])
+    """Twenty symbols are named and the rest is counted."""
+    text = text_of([], refused=[Symbol(f"NSE:STOCK{number:02}-EQ") for number in range(23)])
 
     assert "NSE:STOCK19-EQ and 3 more." in text
     assert "NSE:STOCK20-EQ" not in text
 
 
 @pytest.mark.parametrize("reason", list(BlindReason))
-def test_each_reason_has_its_sentences(reason: BlindReason) -> None:
-    """One for the page, one within the summary."""
+def test_each_blind_reason_has_its_texts(reason: BlindReason) -> None:
+    """One for the page and one for the summary."""
     assert describe_blindness(reason).endswith(".")
-    assert "Blind for 5 min: " in said([blind(reason, 0, timedelta(minutes=5))])
+    assert "Blind for 5 min: " in text_of([blind(reason, 0, timedelta(minutes=5))])

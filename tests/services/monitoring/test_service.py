@@ -1,4 +1,4 @@
-"""Watching every account that wants it, each on its own; `hullwatch.services.monitoring`."""
+"""Watching every account that wants it, each on its own."""
 
 import asyncio
 from datetime import timedelta
@@ -67,20 +67,20 @@ async def watching(env: Environment, *user_ids: str, rule: Rule = Rule.CROSS) ->
 
 
 def status(env: Environment, user_id: str = ALICE) -> WatchStatus:
-    """Return what monitoring does for a user."""
+    """Return the monitoring status of a user."""
     return env.monitoring.state(user_id).status
 
 
 def names(env: Environment, user_id: str = ALICE) -> list[str]:
-    """Return the calls made for a user."""
+    """Return the names of the calls of a user."""
     return [call.name for call in env.broker.calls_of(user_id)]
 
 
 # ---- cycles
 
 
-async def test_a_cycle_every_five_seconds_for_everybody_who_wants_it(env: Environment) -> None:
-    """In trading hours quotes come twelve times a minute for each account, and a candle is asked for once."""
+async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> None:
+    """In trading hours: twelve quotes calls a minute for each account, and one history call for each candle."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(7)
     reached = len(env.broker.calls)
@@ -95,7 +95,7 @@ async def test_a_cycle_every_five_seconds_for_everybody_who_wants_it(env: Enviro
 
 
 async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -> None:
-    """One history call a second after the close, none before and none after."""
+    """One history call a second after the close, none before and none after it."""
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
     reached = len(env.broker.calls)
@@ -106,8 +106,8 @@ async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -
     assert [call.at for call in calls] == [OPENING + timedelta(minutes=35, seconds=1)]
 
 
-async def test_nothing_is_asked_outside_trading_hours(env: Environment) -> None:
-    """From the last candle to the next opening no call is made; then watching goes on by itself."""
+async def test_no_calls_are_made_outside_trading_hours(env: Environment) -> None:
+    """None from the last candle to the next market open; monitoring resumes then."""
     await watching(env, ALICE)
     await env.clock.advance_to(CLOSING + timedelta(seconds=10))
     last = [call for call in env.broker.calls if call.name == "candles"][-1]
@@ -121,8 +121,8 @@ async def test_nothing_is_asked_outside_trading_hours(env: Environment) -> None:
     assert len(env.broker.calls) == reached
 
 
-async def test_watching_goes_on_at_the_next_opening() -> None:
-    """Begun in the evening, the first cycle is within five seconds of the opening."""
+async def test_monitoring_resumes_at_the_next_market_open() -> None:
+    """The first cycle is within five seconds of it."""
     env = await built(now=OPENING - timedelta(minutes=5)).with_sessions(ALICE)
     await watching(env, ALICE)
     assert status(env) is WatchStatus.MARKET_CLOSED
@@ -135,7 +135,7 @@ async def test_watching_goes_on_at_the_next_opening() -> None:
 
 
 async def test_cycles_of_one_account_never_overlap(env: Environment) -> None:
-    """A cycle that hangs is neither doubled nor queued up; what fell out is counted, and the account's status tells."""
+    """Cycles that a slow one covers are skipped and counted."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     under_way, most = 0, 0
@@ -156,8 +156,8 @@ async def test_cycles_of_one_account_never_overlap(env: Environment) -> None:
     assert env.monitoring.state(ALICE).missed_cycles > 5
 
 
-async def test_one_hanging_account_delays_nobody(env: Environment) -> None:
-    """Bob's rhythm does not change while Alice's calls hang; her cycle ends at its deadline and is tried again."""
+async def test_a_hanging_account_delays_no_other(env: Environment) -> None:
+    """Bob's ticks do not change while Alice's calls hang; her cycle ends at its deadline."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
@@ -173,8 +173,8 @@ async def test_one_hanging_account_delays_nobody(env: Environment) -> None:
     assert status(env, BOB) is WatchStatus.WATCHING
 
 
-async def test_one_account_s_error_ends_nobody_s_cycle(env: Environment) -> None:
-    """An unforeseen exception is that account's own; its next cycle is tried like any other."""
+async def test_an_error_of_one_account_affects_no_other(env: Environment) -> None:
+    """An unexpected exception fails one cycle, and the account's next one runs."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
 
@@ -193,8 +193,8 @@ async def test_one_account_s_error_ends_nobody_s_cycle(env: Environment) -> None
     assert found(env.signals(ALICE)) == found(env.signals(BOB))
 
 
-async def test_a_restart_of_the_job_leaves_no_account_behind(env: Environment) -> None:
-    """Cycles that were under way when the job broke are taken up again."""
+async def test_a_restarted_job_resumes_all_accounts(env: Environment) -> None:
+    """Cycles that the restart cancelled run again."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
@@ -211,8 +211,8 @@ async def test_a_restart_of_the_job_leaves_no_account_behind(env: Environment) -
 # ---- who is skipped, and why
 
 
-async def test_each_reason_for_not_watching_can_be_read(env: Environment) -> None:
-    """Whoever looks finds a sentence that fits."""
+async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> None:
+    """The user reads what to do."""
     await env.start()
     assert status(env) is WatchStatus.NOT_WANTED
     await env.monitoring.start(ALICE)
@@ -237,10 +237,10 @@ async def test_each_reason_for_not_watching_can_be_read(env: Environment) -> Non
         (AccountState.EXPIRED, WatchStatus.NO_SESSION),
     ],
 )
-async def test_what_fyers_does_shows_in_the_status(
+async def test_failures_of_fyers_show_in_the_status(
     env: Environment, state: AccountState, expected: WatchStatus
 ) -> None:
-    """Trouble and limits pass by themselves; a dead session waits for a login."""
+    """Outages and limits end by themselves; a disconnected session needs a login."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), state)
@@ -256,8 +256,8 @@ async def test_what_fyers_does_shows_in_the_status(
     assert status(env) is WatchStatus.WATCHING
 
 
-async def test_a_session_in_doubt_is_told_as_such(env: Environment) -> None:
-    """While Fyers is asked a second time the user reads that, and no ordinary call is made."""
+async def test_a_session_under_verification_has_its_own_status(env: Environment) -> None:
+    """During verification no ordinary call is made."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
@@ -267,8 +267,8 @@ async def test_a_session_in_doubt_is_told_as_such(env: Environment) -> None:
     assert status(env) is WatchStatus.CHECKING_LOGIN
 
 
-async def test_a_mass_refusal_is_told_as_fyers_trouble(env: Environment) -> None:
-    """Whose verdict is held is not told that the login is being checked for ever."""
+async def test_a_mass_refusal_is_shown_as_an_outage(env: Environment) -> None:
+    """A held session must not look as if its login were checked for ever."""
     await env.with_sessions(CAROL)
     await watching(env, ALICE, BOB, CAROL)
     await env.clock.advance(10)
@@ -281,8 +281,8 @@ async def test_a_mass_refusal_is_told_as_fyers_trouble(env: Environment) -> None
     assert env.connections.sessions_alive() == 3
 
 
-async def test_a_dead_session_makes_no_call(env: Environment) -> None:
-    """After the end nothing is sent for the account, for as long as nobody logs in, and the others go on."""
+async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:
+    """None until the next login, while other accounts continue."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -295,8 +295,8 @@ async def test_a_dead_session_makes_no_call(env: Environment) -> None:
     assert len(names(env, BOB)) > others + 100
 
 
-async def test_history_calls_that_wait_are_not_sent_after_the_end(env: Environment) -> None:
-    """Of twenty symbols that are due together four are asked at once; when the session ends the rest is not."""
+async def test_waiting_history_calls_are_dropped_at_a_disconnect(env: Environment) -> None:
+    """Twenty symbols are due and four are called at once; after the disconnect the rest is not."""
     await env.start()
     for number in range(20):
         await env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ"))
@@ -313,8 +313,8 @@ async def test_history_calls_that_wait_are_not_sent_after_the_end(env: Environme
     assert names(env) == ["candles"] * 4
 
 
-async def test_a_symbol_that_fyers_refuses_spoils_no_other(env: Environment) -> None:
-    """It is named, asked again at the next candle only, and struck from the list with its watch."""
+async def test_a_refused_symbol_affects_no_other(env: Environment) -> None:
+    """It is listed as refused and called again at the next candle only."""
     unknown = Symbol("NSE:NOSUCH-EQ")
     env.broker.unknown_symbols.add(unknown)
     await watching(env, ALICE)
@@ -329,8 +329,8 @@ async def test_a_symbol_that_fyers_refuses_spoils_no_other(env: Environment) -> 
     assert env.monitoring.state(ALICE).refused_symbols == ()
 
 
-async def test_a_candle_without_trades_is_not_asked_for_for_ever(env: Environment) -> None:
-    """An instrument that seldom trades costs a few calls a candle, in growing steps."""
+async def test_a_candle_without_trades_is_retried_a_few_times(env: Environment) -> None:
+    """An instrument that seldom trades costs a few calls for each candle, with growing waits."""
     quiet = Symbol("NSE:QUIET-EQ")
     await env.start()
     await env.watch(ALICE, symbol=quiet)
@@ -348,8 +348,8 @@ async def test_a_candle_without_trades_is_not_asked_for_for_ever(env: Environmen
 # ---- the wish
 
 
-async def test_the_wish_survives_whatever_happens_to_the_session(env: Environment) -> None:
-    """Wanted stays wanted through an end, a restart, and another one."""
+async def test_monitoring_stays_wanted_through_disconnects(env: Environment) -> None:
+    """It survives an expired session and two restarts."""
     await watching(env, ALICE)
     await env.connections.sign_out(ALICE, actor=ALICE)
     for _ in range(2):
@@ -366,7 +366,7 @@ async def test_the_wish_survives_whatever_happens_to_the_session(env: Environmen
 
 
 async def test_a_stop_ends_the_calls_and_survives_a_restart(env: Environment) -> None:
-    """Nothing is asked for who does not want it, today or after a restart."""
+    """A stopped account makes no calls before or after it."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     await env.monitoring.stop(ALICE)
@@ -380,8 +380,8 @@ async def test_a_stop_ends_the_calls_and_survives_a_restart(env: Environment) ->
     assert status(env) is WatchStatus.NOT_WANTED
 
 
-async def test_starting_and_stopping_twice_is_starting_and_stopping_once(env: Environment) -> None:
-    """A second click changes nothing, and does not begin the watching anew."""
+async def test_starting_or_stopping_twice_changes_nothing(env: Environment) -> None:
+    """A second click does not begin the evaluation anew."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     before = env.store.tables.watches.copy()
@@ -394,8 +394,8 @@ async def test_starting_and_stopping_twice_is_starting_and_stopping_once(env: En
     assert not env.monitoring.state(ALICE).is_wanted
 
 
-async def test_a_wish_that_cannot_be_stored_is_refused(env: Environment) -> None:
-    """The user is told, and nothing changes."""
+async def test_a_start_that_cannot_be_stored_is_refused(env: Environment) -> None:
+    """The caller gets the error, and nothing changes."""
     await env.start()
     await env.watch(ALICE)
     env.store.is_down = True
@@ -411,7 +411,7 @@ async def test_a_wish_that_cannot_be_stored_is_refused(env: Environment) -> None
 
 
 async def test_a_watchlist_belongs_to_its_user(env: Environment) -> None:
-    """Others neither see, change nor remove its lines."""
+    """Others can neither read, change nor remove its watches."""
     await env.start()
     watch = await env.watch(ALICE)
 
@@ -423,8 +423,8 @@ async def test_a_watchlist_belongs_to_its_user(env: Environment) -> None:
     assert await env.monitoring.watches(ALICE) == [watch]
 
 
-async def test_the_same_is_not_watched_twice(env: Environment) -> None:
-    """Neither added nor changed into; another rule is another watch."""
+async def test_a_watch_cannot_be_added_twice(env: Environment) -> None:
+    """Nor can another be changed into it; another rule is another watch."""
     await env.start()
     await env.watch(ALICE)
     other = await env.watch(ALICE, rule=Rule.TURN)
@@ -436,8 +436,8 @@ async def test_the_same_is_not_watched_twice(env: Environment) -> None:
     assert await env.watch(BOB) is not None
 
 
-async def test_a_watchlist_is_limited_whoever_adds_at_once(env: Environment) -> None:
-    """Requests at the same moment do not get past the limit."""
+async def test_concurrent_additions_respect_the_limit(env: Environment) -> None:
+    """Requests at the same moment are serialized."""
     await env.start()
     results = await asyncio.gather(
         *(env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ")) for number in range(MAX_WATCHES + 5)),
@@ -448,8 +448,8 @@ async def test_a_watchlist_is_limited_whoever_adds_at_once(env: Environment) -> 
     assert len(await env.monitoring.watches(ALICE)) == MAX_WATCHES
 
 
-async def test_what_cannot_be_watched_is_refused(env: Environment) -> None:
-    """A period that no average has; an exchange whose hours are not known."""
+async def test_unsupported_watches_are_refused(env: Environment) -> None:
+    """A period that no average has, and a segment with unknown hours."""
     await env.start()
     watch = await env.watch(ALICE)
     with pytest.raises(InvalidInput):
@@ -462,8 +462,8 @@ async def test_what_cannot_be_watched_is_refused(env: Environment) -> None:
     assert await env.monitoring.watches(ALICE) == [watch]
 
 
-async def test_a_watch_removed_in_the_middle_of_a_cycle_harms_nothing(env: Environment) -> None:
-    """Neither the call that waits for its turn nor the answer that comes too late finds a surprise."""
+async def test_a_watch_may_be_removed_during_a_cycle(env: Environment) -> None:
+    """Neither a waiting call nor a late answer fails."""
     await env.start()
     watches = [await env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ")) for number in range(8)]
 
@@ -480,8 +480,8 @@ async def test_a_watch_removed_in_the_middle_of_a_cycle_harms_nothing(env: Envir
     assert status(env) is WatchStatus.NO_WATCHES
 
 
-async def test_a_removed_user_is_forgotten(env: Environment) -> None:
-    """No cycle runs any more, not even the one under way is repeated."""
+async def test_a_removed_user_leaves_no_state(env: Environment) -> None:
+    """No further cycle runs, and a cycle under way is not repeated."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.monitoring.forget(ALICE)
@@ -493,11 +493,11 @@ async def test_a_removed_user_is_forgotten(env: Environment) -> None:
     assert len(env.broker.calls) == reached
 
 
-# ---- what tabs are told
+# ---- what open pages receive
 
 
-async def test_open_tabs_see_quotes_with_previews_that_are_no_signals(env: Environment) -> None:
-    """A price far beyond the average previews another one, and no signal comes of it."""
+async def test_open_pages_get_quotes_with_previews(env: Environment) -> None:
+    """A preview far from the average gives no signal."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     await env.clock.advance(10)
@@ -514,8 +514,8 @@ async def test_open_tabs_see_quotes_with_previews_that_are_no_signals(env: Envir
     assert not any(isinstance(message, SignalFired) for message in messages)
 
 
-async def test_a_quote_that_is_no_price_previews_nothing(env: Environment) -> None:
-    """Zero and NaN break no cycle."""
+async def test_a_quote_that_is_no_price_has_no_preview(env: Environment) -> None:
+    """Zero and NaN do not fail the cycle."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     for price in (0.0, float("nan"), None, -1.0):
@@ -527,8 +527,8 @@ async def test_a_quote_that_is_no_price_previews_nothing(env: Environment) -> No
     assert last.previews == {}
 
 
-async def test_each_change_of_status_is_told_once(env: Environment) -> None:
-    """In order, to the tabs and to the audit trail."""
+async def test_each_status_change_is_recorded_once(env: Environment) -> None:
+    """In order, for open pages and in the audit trail."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     await env.clock.advance(10)
@@ -538,22 +538,22 @@ async def test_each_change_of_status_is_told_once(env: Environment) -> None:
     await env.clock.advance(30)
     tab.close()
 
-    told = [
+    statuses = [
         delivery.message.status async for delivery in tab if isinstance(delivery.message, WatchStatusChanged)
     ]
-    assert told == [
+    assert statuses == [
         WatchStatus.STARTING,
         WatchStatus.WATCHING,
         WatchStatus.NO_SESSION,
         WatchStatus.NOT_WANTED,
     ]
-    trail = [entry for entry in env.store.tables.audit if entry.kind == "monitoring.status"]
-    assert [entry.to_state for entry in trail] == [status.value for status in told]
-    assert trail[2].incident_id == env.connections.connection(ALICE).incident_id
+    entries = [entry for entry in env.store.tables.audit if entry.kind == "monitoring.status"]
+    assert [entry.to_state for entry in entries] == [status.value for status in statuses]
+    assert entries[2].incident_id == env.connections.connection(ALICE).incident_id
 
 
-async def test_a_closed_candle_is_told_once_whoever_watches_it(env: Environment) -> None:
-    """Two rules on one symbol share its candles, and its calls."""
+async def test_a_closed_candle_is_published_once(env: Environment) -> None:
+    """Two rules on one symbol share its candles and its calls."""
     await env.start()
     tab = env.hub.subscribe(ALICE)
     await env.watch(ALICE, rule=Rule.CROSS)
@@ -574,8 +574,8 @@ async def test_a_closed_candle_is_told_once_whoever_watches_it(env: Environment)
 # ---- signals
 
 
-async def test_signals_are_those_of_a_replay_over_closed_candles(env: Environment) -> None:
-    """For both rules, over the rest of the day; none comes before its candle has closed, and each at once."""
+async def test_signals_equal_a_replay_of_the_closed_candles(env: Environment) -> None:
+    """For both rules until the close; each is found right after its candle has closed."""
     await watching(env, ALICE, rule=Rule.CROSS)
     await watching_also(env, BOB, rule=Rule.TURN)
     began = env.clock.now()
@@ -594,13 +594,13 @@ async def test_signals_are_those_of_a_replay_over_closed_candles(env: Environmen
 
 
 async def watching_also(env: Environment, user_id: str, *, rule: Rule) -> None:
-    """Have one more user watch."""
+    """Add a user who watches too."""
     await env.watch(user_id, rule=rule)
     await env.monitoring.start(user_id)
 
 
 async def test_a_forming_candle_gives_no_signal(env: Environment) -> None:
-    """What looks like a crossing until the last second, and is none at the close, never was one."""
+    """A crossing that is gone at the close never was one."""
     index = next(i for i, candle in enumerate(MARKET) if candle.opened_at == OPENING + timedelta(minutes=30))
     final = MARKET[index]
     served = env.broker.candles_by_key[SBIN, FIVE]
@@ -621,8 +621,8 @@ async def test_a_forming_candle_gives_no_signal(env: Environment) -> None:
     assert found(env.signals(ALICE)) == expected
 
 
-async def test_signals_of_a_gap_are_found_after_the_next_login_and_marked_late(env: Environment) -> None:
-    """No closed candle is missed while nobody was connected; what was found in time before is not repeated."""
+async def test_signals_of_a_disconnect_are_found_late(env: Environment) -> None:
+    """After the next login no closed candle is missed and no earlier signal is repeated."""
     await watching(env, ALICE)
     began = env.clock.now()
     await env.clock.advance_to(OPENING + timedelta(hours=1, seconds=30))
@@ -643,8 +643,8 @@ async def test_signals_of_a_gap_are_found_after_the_next_login_and_marked_late(e
     assert signals[: len(before)] == before
 
 
-async def test_signals_of_an_outage_of_fyers_are_found_after_it(env: Environment) -> None:
-    """An hour of broken pages loses nothing."""
+async def test_signals_of_an_outage_are_found_after_it(env: Environment) -> None:
+    """An hour of error pages loses none."""
     await watching(env, ALICE)
     began = env.clock.now()
     await env.clock.advance_to(OPENING + timedelta(hours=1))
@@ -658,8 +658,8 @@ async def test_signals_of_an_outage_of_fyers_are_found_after_it(env: Environment
     assert env.connections.connection(ALICE).has_session
 
 
-async def test_what_was_not_wanted_gives_no_signal(env: Environment) -> None:
-    """A watch that is stopped and started again is silent about the time between, not about what follows."""
+async def test_candles_while_stopped_give_no_signal(env: Environment) -> None:
+    """A stopped and restarted watch gives signals only for later candles."""
     await watching(env, ALICE)
     began = env.clock.now()
     await env.clock.advance_to(OPENING + timedelta(hours=1, seconds=30))
@@ -678,29 +678,29 @@ async def test_what_was_not_wanted_gives_no_signal(env: Environment) -> None:
     assert expected_signals(MARKET, Rule.CROSS, after=stopped, through=started)
 
 
-async def test_a_new_watch_says_nothing_about_the_past(env: Environment) -> None:
-    """Only candles that close after it was made can give a signal; the same holds for one that was changed."""
+async def test_a_new_watch_gives_no_signal_for_the_past(env: Environment) -> None:
+    """Only candles that close after its creation or change count."""
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(hours=1, seconds=30))
     made = env.clock.now()
-    turn = await env.watch(ALICE, rule=Rule.TURN)
+    turn_watch = await env.watch(ALICE, rule=Rule.TURN)
     await env.clock.advance_to(OPENING + timedelta(hours=2, seconds=30))
     changed = env.clock.now()
-    await env.monitoring.change_watch(ALICE, turn.id, period=9)
+    await env.monitoring.change_watch(ALICE, turn_watch.id, period=9)
 
     await env.clock.advance_to(OPENING + timedelta(hours=4, seconds=30))
 
-    own = [signal for signal in env.signals(ALICE) if signal.watch_id == turn.id]
+    own = [signal for signal in env.signals(ALICE) if signal.watch_id == turn_watch.id]
     assert found(own) == [
         *expected_signals(MARKET, Rule.TURN, after=made, through=changed),
         *expected_signals(MARKET, Rule.TURN, after=changed, through=env.clock.now(), period=9),
     ]
 
 
-async def test_a_watch_added_while_its_candles_are_fetched_for_another_misses_nothing(
+async def test_a_watch_added_during_a_fetch_misses_nothing(
     env: Environment,
 ) -> None:
-    """The answer on its way covers only what the older watch needed; the new one gets its own warm-up."""
+    """The fetch covers only the older watch; the new one gets its own warm-up."""
     await watching(env, ALICE)
     added = []
 
@@ -719,7 +719,7 @@ async def test_a_watch_added_while_its_candles_are_fetched_for_another_misses_no
 
 
 async def test_a_candle_is_not_read_in_the_second_of_its_close(env: Environment) -> None:
-    """Its last trades may be missing then: a cycle that runs at that moment leaves it to the next."""
+    """Its last trades may be missing; the next cycle reads it."""
     served = env.broker.candles_by_key[SBIN, FIVE]
     index = next(
         place for place, candle in enumerate(served) if candle.opened_at == OPENING + timedelta(minutes=30)
@@ -737,8 +737,8 @@ async def test_a_candle_is_not_read_in_the_second_of_its_close(env: Environment)
     assert found(env.signals(ALICE)) == expected
 
 
-async def test_a_candle_that_fyers_gives_late_is_judged_when_it_comes(env: Environment) -> None:
-    """Given up for now, it is taken in order together with the next one."""
+async def test_a_candle_that_arrives_late_is_evaluated_in_order(env: Environment) -> None:
+    """It was given up, and comes together with the next one."""
     served = env.broker.candles_by_key[SBIN, FIVE]
     late = next(candle for candle in MARKET if candle.opened_at == OPENING + timedelta(minutes=40))
     await watching(env, ALICE)
@@ -753,10 +753,10 @@ async def test_a_candle_that_fyers_gives_late_is_judged_when_it_comes(env: Envir
     assert found(env.signals(ALICE)) == expected_signals(MARKET, Rule.CROSS, after=began, through=through)
 
 
-async def test_a_database_outage_in_the_middle_of_a_cycle_loses_no_signal_and_doubles_none(
+async def test_a_database_outage_loses_and_repeats_no_signal(
     env: Environment,
 ) -> None:
-    """What was found while nothing could be stored is stored and announced once, when it can be."""
+    """Signals found during it are stored and published once, after it."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     began = env.clock.now()
@@ -769,15 +769,13 @@ async def test_a_database_outage_in_the_middle_of_a_cycle_loses_no_signal_and_do
 
     expected = expected_signals(MARKET, Rule.CROSS, after=began, through=env.clock.now())
     assert found(env.signals(ALICE)) == expected
-    told = [delivery.message.signal async for delivery in tab if isinstance(delivery.message, SignalFired)]
-    assert found(told) == expected
+    pushed = [delivery.message.signal async for delivery in tab if isinstance(delivery.message, SignalFired)]
+    assert found(pushed) == expected
 
 
 @pytest.mark.parametrize("then", ["sign_out", "stop", "market_closes"])
-async def test_signals_found_during_an_outage_are_stored_whatever_follows(
-    env: Environment, then: str
-) -> None:
-    """The end of the session, of the wish or of trading does not strand what waits for the database."""
+async def test_unsaved_signals_are_stored_without_further_cycles(env: Environment, then: str) -> None:
+    """Also after a disconnect, a stop and the market close."""
     await watching(env, ALICE)
     began = env.clock.now()
     if then == "market_closes":
@@ -798,8 +796,8 @@ async def test_signals_found_during_an_outage_are_stored_whatever_follows(
     assert found(env.signals(ALICE)) == expected
 
 
-async def test_a_cycle_that_runs_out_of_time_while_storing_loses_no_signal(env: Environment) -> None:
-    """A commit that hangs beyond the deadline leaves the signals to the next cycle, and none is told twice."""
+async def test_a_deadline_during_a_commit_loses_no_signal(env: Environment) -> None:
+    """The next cycle stores them, and none is published twice."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     began = env.clock.now()
@@ -817,12 +815,12 @@ async def test_a_cycle_that_runs_out_of_time_while_storing_loses_no_signal(env: 
 
     expected = expected_signals(MARKET, Rule.CROSS, after=began, through=env.clock.now())
     assert found(env.signals(ALICE)) == expected
-    told = [delivery.message.signal async for delivery in tab if isinstance(delivery.message, SignalFired)]
-    assert found(told) == expected
+    pushed = [delivery.message.signal async for delivery in tab if isinstance(delivery.message, SignalFired)]
+    assert found(pushed) == expected
 
 
 async def test_signals_are_read_newest_first_and_by_symbol(env: Environment) -> None:
-    """Only the user's own, within the range that is asked for."""
+    """Only the user's own, within the requested range."""
     await watching(env, ALICE, BOB)
     await env.watch(ALICE, symbol=INFY)
     await env.clock.advance_to(CLOSING)
@@ -841,7 +839,7 @@ async def test_signals_are_read_newest_first_and_by_symbol(env: Environment) -> 
 
 
 async def test_a_day_s_minutes_are_watched_or_blind(env: Environment) -> None:
-    """An hour without a session shows as blind, with its reason; before the start nothing is counted."""
+    """An hour without a session is blind with its reason; the time before the start is neither."""
     await watching(env, ALICE)
     await env.clock.advance(1800)
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -857,7 +855,7 @@ async def test_a_day_s_minutes_are_watched_or_blind(env: Environment) -> None:
 
 
 async def test_a_crash_in_trading_hours_shows_as_blind(env: Environment) -> None:
-    """From the last sign of life to the start of the next process."""
+    """From the last heartbeat to the start of the next process."""
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(hours=1))
     env = await env.kill()
@@ -872,8 +870,8 @@ async def test_a_crash_in_trading_hours_shows_as_blind(env: Environment) -> None
     assert "server_down" in [stretch.reason for stretch in day.stretches]
 
 
-async def test_an_orderly_stop_loses_no_note(env: Environment) -> None:
-    """What was only noted is stored before the process ends."""
+async def test_an_orderly_stop_stores_queued_entries(env: Environment) -> None:
+    """Nothing is queued when the process ends."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     await env.connections.sign_out(ALICE, actor=ALICE)

@@ -176,7 +176,7 @@ def test_neighbouring_sessions_enclose_every_moment(moment):
 
 @settings(deadline=None)
 @given(moments)
-def test_status_agrees_with_itself(moment):
+def test_status_is_consistent(moment):
     """The market is open during a session. The next close is later than now, and than the next opening if it is closed."""
     status = CALENDAR.status(moment)
 
@@ -212,8 +212,8 @@ def test_an_unknown_year_counts_weekdays_as_open_and_warns():
     (sentence,) = CALENDAR.warnings(ist(2026, 11, 28, 12, 0))
     assert "2027" in sentence
     assert "HULLWATCH_CALENDAR_FILE" in sentence
-    assert not any("2027" in told for told in CALENDAR.warnings(ist(2026, 11, 1, 23, 59)))
-    assert any("2027" in told for told in CALENDAR.warnings(ist(2026, 11, 2, 0, 0)))
+    assert not any("2027" in warning for warning in CALENDAR.warnings(ist(2026, 11, 1, 23, 59)))
+    assert any("2027" in warning for warning in CALENDAR.warnings(ist(2026, 11, 2, 0, 0)))
     (sentence,) = CALENDAR.warnings(ist(2027, 6, 1, 12, 0))
     assert "2027" in sentence
     assert len(CALENDAR.warnings(ist(2027, 12, 1, 12, 0))) == 2
@@ -228,8 +228,8 @@ def test_a_gap_between_known_years_ends_what_is_covered():
 # ---- segments
 
 
-def test_derivatives_keep_the_same_days_and_close_later():
-    """Until July 2026 both segments keep the same hours; from 3 August on derivatives trade until 15:40."""
+def test_derivatives_trade_the_same_days_and_close_later():
+    """Until July 2026 both segments have the same hours; from 3 August on derivatives trade until 15:40."""
     day = date(2024, 1, 1)
     while day.year < 2027:
         cash, derivatives = CALENDAR.sessions_on(day), DERIVATIVES.sessions_on(day)
@@ -252,7 +252,7 @@ def test_derivatives_keep_the_same_days_and_close_later():
         ("MCX:GOLD26DECFUT", time(15, 30)),
     ],
 )
-def test_a_symbol_leads_to_the_hours_of_its_segment(symbol, closes):
+def test_a_symbol_has_the_hours_of_its_segment(symbol, closes):
     """Futures and options have the hours of derivatives. All others have those of the cash market."""
     (session,) = CALENDAR.for_symbol(Symbol(symbol)).sessions_on(date(2026, 11, 20))
 
@@ -331,7 +331,7 @@ def test_sessions_can_be_replaced_for_one_day():
 
 
 def test_impossible_sessions_are_refused():
-    """A session closes after it opens, within its own day, and does not overlap another."""
+    """One that closes before it opens, spans two days or overlaps another."""
     day = date(2026, 11, 9)
     with pytest.raises(ValueError):
         trading_session(day, time(10, 0), time(10, 0))

@@ -89,7 +89,7 @@ def test_every_minute_is_right_in_every_time_zone(library_days, zone):
         ] == []
 
 
-def test_the_expected_minutes_hold_every_kind_of_day(library_days):
+def test_the_expected_minutes_cover_each_kind_of_day(library_days):
     """The expected minutes hold trading hours, special hours and closing auctions."""
     cash = oracle(library_days, derivatives=False)
     full_days = len(library_days - set(EXTRA_HOURS) - CLOSED_WEEKDAYS) + 3

@@ -67,7 +67,7 @@ def test_an_operators_year_is_known_at_once():
     assert spelled(YEAR_2027, date(2027, 2, 6), DERIVATIVES) == ["09:15-10:00"]
     assert calendar.warnings(datetime(2026, 12, 15, tzinfo=UTC)) == ()
     assert not calendar.is_trading_day(date(2027, 10, 29))
-    assert any("Muhurat" in told for told in calendar.warnings(datetime(2027, 10, 20, tzinfo=UTC)))
+    assert any("Muhurat" in warning for warning in calendar.warnings(datetime(2027, 10, 20, tzinfo=UTC)))
     assert nse_calendar().covers_until == date(2026, 12, 31)
 
 
@@ -97,8 +97,8 @@ def test_the_missing_muhurat_hour_can_be_added():
     assert calendar.is_known(date(2026, 11, 8))
 
 
-def test_the_later_table_is_right_about_a_day():
-    """An added closure ends packaged sessions of its day, an added session reopens a packaged closure."""
+def test_the_later_table_has_precedence():
+    """An added closure removes packaged sessions of its day; an added session reopens a packaged closure."""
     cancelled = '[closures]\n2026-02-01 = "Budget moved"\n2026-11-30 = "By-election"\n'
     reopened = (
         "[[session]]\nday = 2026-12-25\nopens = '09:15'\ncloses = '15:30'\nkind = 'regular'\nsource = 'x'\n"
@@ -215,13 +215,13 @@ def test_any_text_is_a_table_or_refused(text):
     try:
         table = read_table(text)
     except TableRefused as refusal:
-        told = str(refusal)
+        text = str(refusal)
     else:
         calendar_with(table).status(datetime(2027, 1, 1, tzinfo=UTC))
-        told = "usable"
+        text = "usable"
 
-    assert told.isprintable()
-    assert len(told) < 300
+    assert text.isprintable()
+    assert len(text) < 300
 
 
 def test_the_example_in_the_documents_is_a_table():
