@@ -64,9 +64,9 @@ def test_a_login_by_link_reconnects_the_dashboard(environment: BrowserEnvironmen
     phone = open_link(users, address)
     expect(phone.get_by_role("button", name="Log in to Fyers")).to_be_visible()
     assert phone.url == f"{environment.url}/reconnect"
-    expect(phone.locator("#asked-by")).to_have_text("You, from the dashboard")
-    expect(phone.locator("#asked-at")).to_contain_text("IST")
-    expect(phone.locator("#said")).to_contain_text("Fyers ended your session early")
+    expect(phone.locator("#requested-by")).to_have_text("You, from the dashboard")
+    expect(phone.locator("#requested-at")).to_contain_text("IST")
+    expect(phone.locator("#message")).to_contain_text("Fyers ended your session early")
     expect(phone.locator("#fyers-id")).to_contain_text(asha.fyers_id[-2:])
     assert asha.fyers_id not in phone.content()
     assert asha.email not in phone.content()
@@ -87,9 +87,9 @@ def test_a_login_by_link_reconnects_the_dashboard(environment: BrowserEnvironmen
     expect(desk.locator("a.pill")).to_contain_text("Connected")
 
     phone.goto(f"{address}")
-    expect(phone.locator("#said")).to_contain_text("good no longer")
-    phone.get_by_role("button", name="Send me a new link").click()
-    expect(phone.locator("#said")).to_contain_text("on its way")
+    expect(phone.locator("#message")).to_contain_text("not valid any more")
+    phone.get_by_role("button", name="Send a new link").click()
+    expect(phone.locator("#message")).to_contain_text("a new link is sent")
     log = "".join(path.read_text() for path in environment.folder.glob("*.log"))
     assert value not in log
     assert users.page_errors == []
@@ -133,14 +133,14 @@ def test_a_link_refuses_another_account_and_another_browser(
     phone.get_by_role("button", name="Log in to Fyers").click()
     log_in_at_fyers(phone, f"Z{asha.fyers_id}")
     expect(phone.locator("body")).to_contain_text("this login link is for")
-    expect(phone.get_by_role("link", name="I do want to switch")).to_have_count(0)
+    expect(phone.get_by_role("link", name="Switch to another Fyers account")).to_have_count(0)
 
     other = open_link(users, address)
-    expect(other.locator("#said")).to_contain_text("in use in another browser")
+    expect(other.locator("#message")).to_contain_text("in use in another browser")
     expect(other.get_by_role("button", name="Log in to Fyers")).to_have_count(0)
     expect(other.get_by_role("link", name="open hullwatch")).to_be_visible()
 
-    phone.get_by_role("link", name="Back to your login link").click()
+    phone.get_by_role("link", name="Back to the login link").click()
     phone.get_by_role("button", name="Log in to Fyers").click()
     log_in_at_fyers(phone, asha.fyers_id)
     expect(phone.locator("#done")).to_be_visible()
@@ -159,7 +159,7 @@ def test_the_link_page_fits_a_phone(users: BrowserUsers, colours: str):
         findings += accessibility_findings(tab)
         assert not tab.evaluate(OVERFLOWS)
     tab.goto(f"{asha.environment.url}/reconnect")
-    expect(tab.locator("#said")).to_contain_text("There is no login link here")
+    expect(tab.locator("#message")).to_contain_text("There is no login link here")
     plain = open_link(users, make_link(asha), java_script_enabled=False)
     expect(plain.get_by_role("link", name="sign in to hullwatch")).to_be_visible()
 

@@ -110,7 +110,7 @@ def test_a_switch_of_fyers_account_needs_confirmation(environment: BrowserEnviro
     )
     assert asha.call("GET", "/api/fyers/status")["fyersId"] == asha.fyers_id
 
-    tab.get_by_role("link", name="I do want to switch to another Fyers account").click()
+    tab.get_by_role("link", name="Switch to another Fyers account").click()
     expect(tab.get_by_role("dialog")).to_contain_text(f"Linked now: {asha.fyers_id}")
     tab.get_by_role("button", name="Log in with another account").click()
     tab.get_by_label("Fyers id").select_option(other)

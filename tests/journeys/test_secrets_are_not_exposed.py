@@ -148,9 +148,9 @@ class SecretScenario:
         url = (await self.asha.call("POST", "/api/fyers/link"))["url"]
         link = self.record("login link", url.rpartition("#")[2])
         for wrong in ({"link": f"{link}x"}, {"link": {"x": link}}, [link], link):
-            assert await self.request("POST", "/api/reconnect/look", wrong) in (410, 422)
+            assert await self.request("POST", "/api/reconnect/open", wrong) in (410, 422)
         assert await self.request("GET", "/reconnect") == 200
-        assert await self.request("POST", "/api/reconnect/look", {"link": link}) == 200
+        assert await self.request("POST", "/api/reconnect/open", {"link": link}) == 200
         self.record("link nonce", self.cookie("hullwatch_reconnect"))
         begun = await self.asha.call("POST", "/api/reconnect/begin", {"link": link})
         self.record("link state", parse_qs(urlsplit(begun["url"]).query)["state"][0])
@@ -333,7 +333,7 @@ ISSUED_BY = {
     "state": {("POST", "/api/fyers/connect")},
     "nonce": {("POST", "/api/fyers/connect")},
     "login link": {("POST", "/api/fyers/link")},
-    "link nonce": {("POST", "/api/reconnect/look"), ("POST", "/api/reconnect/begin")},
+    "link nonce": {("POST", "/api/reconnect/open"), ("POST", "/api/reconnect/begin")},
     "link state": {("POST", "/api/reconnect/begin")},
 }
 """The requests whose answers issue a secret; other secrets appear in no answer."""

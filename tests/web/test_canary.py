@@ -11,7 +11,7 @@ from hullwatch.domain.notifications.channels import Refused
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role
-from web.live_client import live
+from web.event_client import live
 from web.web_environment import APP_SECRET
 
 PASSWORD = "canary-password-1"
@@ -169,7 +169,7 @@ async def login_link(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -
     secrets["login link"] = link
     async with env.client(event_hooks=client.event_hooks) as phone:
         for body in ({"link": link}, {"link": f"{link}x"}, {"link": {"x": link}}, [link], link):
-            await phone.post("/api/reconnect/look", json=body)
+            await phone.post("/api/reconnect/open", json=body)
         secrets["link nonce"] = phone.cookies["hullwatch_reconnect"]
         url = httpx2.URL((await phone.post("/api/reconnect/begin", json={"link": link})).json()["url"])
         secrets["link state"] = url.params["state"]
@@ -231,7 +231,7 @@ async def test_secrets_appear_only_where_they_are_handed_out(env, caplog, capsys
     assert witness.places_of(secrets["login link"]) == ["POST /api/fyers/link"]
     assert set(witness.places_of(secrets["link state"])) == {"POST /api/reconnect/begin"}
     assert set(witness.places_of(secrets["link nonce"])) == {
-        "POST /api/reconnect/look",
+        "POST /api/reconnect/open",
         "POST /api/reconnect/begin",
     }
     assert len(lines) > 30

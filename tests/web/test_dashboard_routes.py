@@ -172,7 +172,7 @@ async def test_broker_as_a_whole(env):
     async with env.browser("asha", role=Role.ADMIN) as admin:
         told = (await admin.get("/api/admin/broker")).json()
 
-    assert told["trouble"] is None
+    assert told["brokerOutage"] is None
     (circuit,) = told["circuits"]
     assert (circuit["name"], circuit["state"], circuit["retryAfterSeconds"]) == ("circuit_open", "open", 4.5)
 

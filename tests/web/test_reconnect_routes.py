@@ -101,13 +101,13 @@ async def test_looking_tells_whose_login_it_is_in_part(env, link):
     """Who asked, when, why, until when; address and Fyers id are masked, and nothing is changed."""
     before = env.store.tables.copy()
     async with env.client() as client:
-        answer = await ask(client, "look", link)
+        answer = await ask(client, "open", link)
 
     seen = answer.json()
     assert env.store.tables == before
     assert seen == {
         "requestedBy": "hullwatch",
-        "askedAt": "2026-11-23T04:00:00Z",
+        "requestedAt": "2026-11-23T04:00:00Z",
         "message": "You disconnected Fyers at 09:30 IST on 23 November. Log in to Fyers again to go on.",
         "email": "a•••@b.in",
         "fyersId": "XA•••23",
@@ -119,7 +119,7 @@ async def test_looking_tells_whose_login_it_is_in_part(env, link):
 async def test_a_phone_that_is_not_signed_in_connects(env, link):
     """The whole way ends on a page of its own, which says until when, and signs nobody in to hullwatch."""
     async with env.client() as client:
-        await ask(client, "look", link)
+        await ask(client, "open", link)
         back = await come_back(env, client, await press(client, link))
         done = await client.get(back.headers["location"])
         me = await client.get("/api/auth/me")
@@ -128,7 +128,7 @@ async def test_a_phone_that_is_not_signed_in_connects(env, link):
         assert "hullwatch_session" not in client.cookies
 
     assert "You are connected until 06:00 IST on 24 November" in done.text
-    assert "You may close this page" in done.text
+    assert "You can close this page" in done.text
     assert me.status_code == 401
     assert asha(env).has_session
 
@@ -173,11 +173,11 @@ async def test_a_used_link_is_over_everywhere(env, link):
         assert (await come_back(env, client, state)).status_code == 303
         generation = asha(env).generation
         replays = [
-            kind(await ask(browser, what, link)) for browser in (client, other) for what in ("look", "begin")
+            kind(await ask(browser, what, link)) for browser in (client, other) for what in ("open", "begin")
         ]
         back = [kind(await come_back(env, browser, state)) for browser in (client, other)]
 
-    assert set(replays) == {(410, "login-link-over")}
+    assert set(replays) == {(410, "login-link-expired")}
     assert set(back) == {(400, "link-refused")}
     assert asha(env).generation == generation
 
@@ -186,10 +186,10 @@ async def test_another_browser_is_told_that_the_link_is_in_use(env, link):
     """Once pressed in one browser, the other one can neither look nor press, nor finish what the first one began."""
     async with env.client() as client, env.client() as other:
         state = await press(client, link)
-        refused = [kind(await ask(other, what, link)) for what in ("look", "begin")]
+        refused = [kind(await ask(other, what, link)) for what in ("open", "begin")]
         back = await come_back(env, other, state)
 
-    assert set(refused) == {(409, "login-link-taken")}
+    assert set(refused) == {(409, "login-link-in-use")}
     assert kind(back) == (400, "link-refused")
     assert not asha(env).has_session
 
@@ -197,7 +197,7 @@ async def test_another_browser_is_told_that_the_link_is_in_use(env, link):
 async def test_a_press_whose_answer_was_lost_can_be_repeated(env, link):
     """The browser is given what it is known by when it looks, so that it is known again even if the answer to its press never came."""
     async with env.client() as client:
-        await ask(client, "look", link)
+        await ask(client, "open", link)
         known = client.cookies["hullwatch_reconnect"]
         await press(client, link)
         client.cookies.clear()
@@ -215,7 +215,7 @@ async def test_somebody_else_who_is_signed_in_is_refused(env, link):
         assert await press(client, link)
 
     assert kind(refused) == (403, "not-allowed")
-    assert "sign out" in refused.json()["detail"]
+    assert "Sign out" in refused.json()["detail"]
 
 
 async def test_an_ended_link_and_an_unknown_one_answer_the_same(env, link):
@@ -224,7 +224,7 @@ async def test_an_ended_link_and_an_unknown_one_answer_the_same(env, link):
     async with env.client() as client:
         answers = [
             [(await ask(client, what, value)) for value in (link, "made-up-value")]
-            for what in ("look", "begin", "again")
+            for what in ("open", "begin", "again")
         ]
 
     for ended, unknown in answers:
@@ -253,7 +253,7 @@ async def test_cookies_of_the_link_page_go_nowhere_else(env, link):
 async def test_a_foreign_page_cannot_press(env, link):
     """What another site's page sends on its own is refused before it is looked at."""
     async with env.client(headers={"Origin": "https://evil.example"}) as client:
-        answers = [await ask(client, what, link) for what in ("look", "begin", "again")]
+        answers = [await ask(client, what, link) for what in ("open", "begin", "again")]
 
     assert {answer.status_code for answer in answers} == {403}
     assert env.store.tables.pending == {}
@@ -263,8 +263,8 @@ async def test_guessing_is_locked_by_address(env):
     """After thirty unknown links the address has to wait, and is told how long."""
     async with env.client() as client:
         for number in range(30):
-            assert (await ask(client, "look", f"guess-{number}")).status_code == 410
-        locked = await ask(client, "look", "one-more")
+            assert (await ask(client, "open", f"guess-{number}")).status_code == 410
+        locked = await ask(client, "open", "one-more")
 
     assert kind(locked) == (429, "too-many-attempts")
     assert int(locked.headers["retry-after"]) > 0
@@ -280,7 +280,7 @@ async def test_users_make_links_for_their_phones(env):
         await env.link(client, FYERS)
         made = await client.post("/api/fyers/link")
     async with env.client() as phone:
-        seen = await ask(phone, "look", made.json()["url"].partition("#")[2])
+        seen = await ask(phone, "open", made.json()["url"].partition("#")[2])
 
     assert kind(early) == (400, "link-refused")
     assert made.status_code == 201
@@ -301,7 +301,7 @@ async def test_admins_ask_without_seeing_the_link(env, link):
         admin_id = (await admin.get("/api/auth/me")).json()["id"]
     address = await env.login_links.link_for(user_id, requested_by=admin_id)
     async with env.client() as phone:
-        seen = await ask(phone, "look", address.reveal().partition("#")[2])
+        seen = await ask(phone, "open", address.reveal().partition("#")[2])
 
     assert asked.status_code == 200
     assert "reconnect" not in asked.text

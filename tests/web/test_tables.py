@@ -11,7 +11,7 @@ from hullwatch.domain.events import Event
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, VerificationState
 from hullwatch.services.texts.connection import ENDED, STANDING, connection_message
 from hullwatch.web.errors import KINDS
-from hullwatch.web.feed import KINDS as EVENT_KINDS
+from hullwatch.web.event_payloads import KINDS as EVENT_KINDS
 
 ENDS_AT = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
 

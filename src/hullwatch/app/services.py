@@ -83,7 +83,7 @@ def build_services(resources: Resources) -> Services:
     login_links = LoginLinkService(
         context,
         connections=connections,
-        linking=fyers_login,
+        logins=fyers_login,
         public_url=options.public_url,
         lifetime=options.login_link_lifetime,
     )

@@ -1,4 +1,4 @@
-"""``python -m hullwatch.web`` prints the OpenAPI document, without a server: the pages' types are generated from it."""
+"""``python -m hullwatch.web`` prints the OpenAPI document, from which the types of the pages are generated."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from hullwatch.web.config import WebConfig
 
 def main() -> None:
     """Print the document."""
-    # The routes are only described here, never called: they need no services.
+    # No route is called, so the app needs no services.
     app = create_web(cast("Services", None), WebConfig())
     json.dump(app.openapi(), sys.stdout, indent=1, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""The web application: routes, pages, and the edge around them, over services that are handed in."""
+"""The web application: routes, pages and the request guard."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ from hullwatch.web.api import (
 )
 from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import services_of, who_asks
-from hullwatch.web.edge import Edge, PlainRoute
+from hullwatch.web.dependencies import current_user, services_of
+from hullwatch.web.event_socket import events_route
 from hullwatch.web.link_page import link_page_routes
-from hullwatch.web.live import events_route
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
+from hullwatch.web.request_guard import PlainRoute, RequestGuard
 
 _ROUTERS = (
     auth.router,
@@ -52,24 +52,24 @@ _ROUTERS = (
     readiness.admin_router,
     channels.router,
     admin.router,
-    channels.operators_router,
+    channels.admin_router,
     coverage.admin_router,
     health.router,
 )
 
 
 class _App(FastAPI):
-    """FastAPI with our completed OpenAPI document."""
+    """FastAPI with the completed OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document, made once."""
+        """Return the document, which is built once."""
         if self.openapi_schema is None:
             self.openapi_schema = openapi.document(self, self.version)
         return self.openapi_schema
 
 
 def create_web(services: Services, config: WebConfig) -> FastAPI:
-    """Return the ASGI app; it opens nothing and closes nothing."""
+    """Return the ASGI app; it opens no resources."""
     app = _App(
         title="hullwatch",
         version=config.version,
@@ -80,7 +80,7 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     )
     app.state.services = services
     app.state.config = config
-    app.add_middleware(Edge, config=config)
+    app.add_middleware(RequestGuard, config=config)
     errors.install(app)
     for router in _ROUTERS:
         app.include_router(router)
@@ -90,12 +90,12 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
 
 
 def _add_pages(app: FastAPI, config: WebConfig) -> None:
-    """Add what is for people and not part of the API."""
+    """Add the pages, which are not part of the API."""
 
     async def home(request: Request) -> Response:
         services = services_of(request)
         try:
-            user = await who_asks(request, services)
+            user = await current_user(request, services)
         except NotSignedIn:
             return HTMLResponse(home_page(None, None))
         return HTMLResponse(home_page(user, services.connections.connection(user.id)), headers=_PRIVATE)

@@ -1,4 +1,4 @@
-"""The dashboard's built files: where they lie in the package, and how they are served. They are made from ``ui/`` when the package is built."""
+"""Serves the built files of the dashboard, which the build of the package makes from ``ui/``."""
 
 import mimetypes
 from pathlib import Path
@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from hullwatch.web.edge import PlainRoute
+from hullwatch.web.request_guard import PlainRoute
 
 FOLDER: Final = Path(__file__).parent / "static"
 _ALWAYS: Final = "public, max-age=31536000, immutable"
@@ -20,19 +20,21 @@ _NEVER: Final = "no-store"
 
 
 def built_pages(folder: Path = FOLDER) -> Path | None:
-    """Return the folder of the built pages, or `None` when this package was built without them."""
+    """Return the folder of the built pages, or `None` if this package was built without them."""
     return folder if (folder / "index.html").is_file() else None
 
 
 class _Assets(StaticFiles):
-    """Files with a hash in their names, and beside each one the same made small."""
+    """Files with a hash in their names, each with a compressed copy beside it."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        takes_small = "gzip" in Headers(scope=scope).get("accept-encoding", "")
-        small, found = self.lookup_path(f"{path}.gz")
-        if takes_small and found is not None and not path.endswith(".gz"):
+        accepts_gzip = "gzip" in Headers(scope=scope).get("accept-encoding", "")
+        compressed, found = self.lookup_path(f"{path}.gz")
+        if accepts_gzip and found is not None and not path.endswith(".gz"):
             kind = mimetypes.guess_type(path)[0]
-            response: Response = FileResponse(small, media_type=kind, headers={"Content-Encoding": "gzip"})
+            response: Response = FileResponse(
+                compressed, media_type=kind, headers={"Content-Encoding": "gzip"}
+            )
         else:
             response = await super().get_response(path, scope)
         response.headers["Vary"] = "Accept-Encoding"
@@ -41,7 +43,7 @@ class _Assets(StaticFiles):
 
 
 def page_routes(folder: Path) -> list[BaseRoute]:
-    """Return the routes that serve the pages; which page is shown is said behind the ``#``, so that there is one document."""
+    """Return the routes of the pages: one document, because the part behind the ``#`` names the page."""
 
     async def document(_: Request) -> Response:
         return FileResponse(folder / "index.html", headers={"Cache-Control": _NEVER})

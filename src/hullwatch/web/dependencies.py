@@ -1,4 +1,4 @@
-"""What routes work with: the services, and who asks. Everything is handed in when the app is made; nothing is global."""
+"""Parameters of routes: the services, the configuration, and the user of the request."""
 
 from typing import Annotated, Final
 
@@ -13,53 +13,53 @@ from hullwatch.web.config import WebConfig
 
 LOGIN_COOKIE: Final = "hullwatch_session"
 NONCE_COOKIE: Final = "hullwatch_link"
-"""What the browser that begins a login at Fyers is known by when it comes back."""
+"""Identifies the browser that started a login at Fyers when it returns."""
 LINK_COOKIE: Final = "hullwatch_reconnect"
-"""The same for the page of login links, which the other cookie is not sent to."""
+"""The same for the page of login links, to which browsers do not send the other cookie."""
 EXPECTED_USER: Final = "x-hullwatch-user"
-"""Header in which an open page says whose it is, since its browser's cookie may be somebody else's by now; sockets say it as ``?user=``."""
+"""Header with the user of an open page, because another user may have signed in to its browser; sockets use ``?user=``."""
 
 
 def services_of(connection: HTTPConnection) -> Services:
-    """Return the services that this app was made with."""
+    """Return the services of the app."""
     services: Services = connection.app.state.services
     return services
 
 
 def config_of(connection: HTTPConnection) -> WebConfig:
-    """Return the configuration that this app was made with."""
+    """Return the configuration of the app."""
     config: WebConfig = connection.app.state.config
     return config
 
 
-ServicesNeeded = Annotated[Services, Depends(services_of)]
-ConfigNeeded = Annotated[WebConfig, Depends(config_of)]
+CurrentServices = Annotated[Services, Depends(services_of)]
+CurrentConfig = Annotated[WebConfig, Depends(config_of)]
 
 _COOKIE = APIKeyCookie(
     name=LOGIN_COOKIE,
     scheme_name="browserLogin",
     auto_error=False,
-    description="Set by logging in; for browsers.",
+    description="Set by a login; for browsers.",
 )
 _BEARER = HTTPBearer(
     scheme_name="apiToken",
     auto_error=False,
-    description="An API token, made at /api/auth/tokens; for programs.",
+    description="An API token, created at /api/auth/tokens; for programs.",
 )
 
 
-async def who_asks(connection: HTTPConnection, services: Services) -> User:
-    """Return whose request this is; an `Authorization` header that is there is the only thing looked at.
+async def current_user(connection: HTTPConnection, services: Services) -> User:
+    """Return the user of a request. If it has an `Authorization` header, the cookie is ignored.
 
     Raises:
-        NotSignedIn: nobody's.
+        NotSignedIn: The request has no valid login.
     """
     header = connection.headers.get("authorization")
     if header is None:
         user = await services.authentication.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
         expected = connection.headers.get(EXPECTED_USER) or connection.query_params.get("user")
         if expected and expected != user.id:
-            raise NotSignedIn("Somebody else has signed in to this browser meanwhile.")
+            raise NotSignedIn("Another user has signed in to this browser.")
         return user
     scheme, _, value = header.partition(" ")
     return await services.authentication.authenticate(
@@ -69,12 +69,12 @@ async def who_asks(connection: HTTPConnection, services: Services) -> User:
 
 async def _signed_in(
     request: Request,
-    services: ServicesNeeded,
+    services: CurrentServices,
     _cookie: Annotated[str | None, Security(_COOKIE)],
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> User:
-    # The two schemes stand here for the OpenAPI document; `who_asks` reads the headers itself.
-    return await who_asks(request, services)
+    # The two schemes are parameters for the OpenAPI document; `current_user` reads the headers itself.
+    return await current_user(request, services)
 
 
 SignedIn = Annotated[User, Depends(_signed_in)]
@@ -82,21 +82,21 @@ SignedIn = Annotated[User, Depends(_signed_in)]
 
 async def _admin(user: SignedIn) -> User:
     if user.role is not Role.ADMIN:
-        raise NotAllowed("Only an admin may do this.")
+        raise NotAllowed("Only admins can do this.")
     return user
 
 
 Admin = Annotated[User, Depends(_admin)]
 
 
-async def who_is_there(connection: HTTPConnection, services: Services) -> User | None:
-    """Return whose request it is, or `None` when nobody is signed in, where that is no refusal."""
+async def current_user_or_none(connection: HTTPConnection, services: Services) -> User | None:
+    """Return the user of a request, or `None` without a valid login."""
     try:
-        return await who_asks(connection, services)
+        return await current_user(connection, services)
     except NotSignedIn:
         return None
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Return the network address that a request came from, as the server tells it."""
+    """Return the network address of a request, as the server reports it."""
     return connection.client.host if connection.client else "unknown"

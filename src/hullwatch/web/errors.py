@@ -1,6 +1,6 @@
-"""Failure → HTTP: the one table of statuses, and problem documents (RFC 9457) in plain words. Failures themselves are the domain's.
+"""The table from failures to HTTP statuses, and the problem documents (RFC 9457).
 
-A problem never quotes what was sent: it may be a password in the wrong field.
+A problem never quotes the request: a password can be in the wrong field.
 """
 
 import math
@@ -48,7 +48,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was not done."""
+    """Why a request was refused or failed."""
 
     type: str = Field(examples=["urn:hullwatch:problem:not-signed-in"])
     title: str
@@ -59,7 +59,7 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A sort of problem as the outside sees it."""
+    """A kind of problem: its status, type and title."""
 
     status: int
     slug: str
@@ -68,46 +68,46 @@ class Kind:
 
 KINDS: Final[Mapping[type[Refusal], Kind]] = {
     Refusal: Kind(400, "refused", "Refused"),
-    InvalidInput: Kind(422, "invalid-input", "The input cannot be used"),
+    InvalidInput: Kind(422, "invalid-input", "Invalid input"),
     UnknownSymbol: Kind(422, "unknown-symbol", "Unknown symbol"),
     NotSignedIn: Kind(401, "not-signed-in", "Not signed in"),
     WrongCredentials: Kind(401, "wrong-credentials", "Wrong e-mail address or password"),
     TooManyAttempts: Kind(429, "too-many-attempts", "Too many attempts"),
     NotAllowed: Kind(403, "not-allowed", "Not allowed"),
     NotFound: Kind(404, "not-found", "Not found"),
-    AlreadyExists: Kind(409, "already-exists", "It exists already"),
-    LimitReached: Kind(409, "limit-reached", "One more would be too many"),
-    LinkRefused: Kind(400, "link-refused", "The Fyers login was refused"),
-    WrongAccount: Kind(409, "wrong-account", "Another Fyers account"),
-    LoginLinkExpired: Kind(410, "login-link-over", "The login link is good no longer"),
-    LoginLinkTaken: Kind(409, "login-link-taken", "The login link is in use in another browser"),
-    BrokerRefusal: Kind(503, "fyers-unavailable", "Fyers gave no usable answer"),
-    StorageUnavailable: Kind(503, "storage-unavailable", "The database does not answer"),
+    AlreadyExists: Kind(409, "already-exists", "Already exists"),
+    LimitReached: Kind(409, "limit-reached", "Limit reached"),
+    LinkRefused: Kind(400, "link-refused", "Fyers login refused"),
+    WrongAccount: Kind(409, "wrong-account", "Wrong Fyers account"),
+    LoginLinkExpired: Kind(410, "login-link-expired", "Login link not valid"),
+    LoginLinkTaken: Kind(409, "login-link-in-use", "Login link in use in another browser"),
+    BrokerRefusal: Kind(503, "fyers-unavailable", "Fyers unavailable"),
+    StorageUnavailable: Kind(503, "storage-unavailable", "Database unavailable"),
 }
-"""A refusal of each sort; the most special row counts."""
+"""The row of a refusal's own class, else that of its nearest base class."""
 
-_UNPERMITTED: Final = Kind(409, "fyers-not-permitted", "Fyers does not permit it")
+_UNPERMITTED: Final = Kind(409, "fyers-not-permitted", "Not permitted by Fyers")
 _STATUS_KINDS: Final[Mapping[int, Kind]] = {
-    400: Kind(400, "malformed", "The request cannot be read"),
+    400: Kind(400, "malformed", "Malformed request"),
     404: Kind(404, "no-such-address", "No such address"),
-    405: Kind(405, "method-not-allowed", "This address does not take that method"),
-    406: Kind(406, "not-acceptable", "No such form of the answer"),
-    413: Kind(413, "too-large", "The request is too large"),
-    421: Kind(421, "wrong-host", "This is not the right host"),
+    405: Kind(405, "method-not-allowed", "Method not allowed"),
+    406: Kind(406, "not-acceptable", "Not acceptable"),
+    413: Kind(413, "too-large", "Request too large"),
+    421: Kind(421, "wrong-host", "Wrong host"),
     422: KINDS[InvalidInput],
 }
 _DETAILS: Final = {
     400: "The body is not valid JSON.",
     404: "There is nothing at this address.",
     405: "Use one of the methods in the Allow header.",
-    406: "Ask for application/json.",
+    406: "Request application/json.",
 }
-UNEXPECTED: Final = Kind(500, "unexpected", "Something went wrong here")
-_UNEXPECTED_DETAIL: Final = "The fault is on our side and has been noted; nothing is known to be changed."
+UNEXPECTED: Final = Kind(500, "unexpected", "Unexpected error")
+_UNEXPECTED_DETAIL: Final = "The server failed in an unexpected way and logged the error. Try again; if it fails again, contact the operator."
 
 
 def kind_of(refusal: Refusal) -> Kind:
-    """Return the row of the refusal's own class or of its nearest ancestor."""
+    """Return the row of a refusal."""
     if isinstance(refusal, BrokerRefusal) and isinstance(refusal.failure, NotPermitted):
         return _UNPERMITTED
     return next(KINDS[cls] for cls in type(refusal).__mro__ if cls in KINDS)
@@ -129,7 +129,7 @@ def problem(
 
 
 def refusal_problem(refusal: Refusal) -> Response:
-    """Return the problem document of a refusal; its sentence is made for people."""
+    """Return the problem document of a refusal, with its sentence as the detail."""
     errors = []
     if isinstance(refusal, InvalidInput) and refusal.field:
         errors.append(FieldProblem(field=refusal.field, detail=str(refusal)))
@@ -139,13 +139,13 @@ def refusal_problem(refusal: Refusal) -> Response:
 def status_problem(
     status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the problem document of a bare status."""
-    kind = _STATUS_KINDS.get(status) or Kind(status, f"status-{status}", "The request was not done")
-    return problem(kind, detail or _DETAILS.get(status, "The request was not done."), headers=headers)
+    """Return the problem document of a status."""
+    kind = _STATUS_KINDS.get(status) or Kind(status, f"status-{status}", "Request failed")
+    return problem(kind, detail or _DETAILS.get(status, "The request failed."), headers=headers)
 
 
 def unexpected_problem() -> Response:
-    """Return what an unforeseen exception answers: nothing of its text."""
+    """Return the problem document of an unexpected exception, without its text."""
     return problem(UNEXPECTED, _UNEXPECTED_DETAIL)
 
 
@@ -168,13 +168,13 @@ def _whole(seconds: float) -> str:
     return str(max(1, math.ceil(seconds)))
 
 
-_COMPLAINTS: Final = {
+_FIELD_PROBLEMS: Final = {
     "missing": "is required",
     "string_type": "has to be text",
     "string_unicode": "has to be valid text",
     "string_too_short": "is too short",
     "string_too_long": "is too long",
-    "string_pattern_mismatch": "has another form",
+    "string_pattern_mismatch": "has the wrong form",
     "int_parsing": "has to be a whole number",
     "int_type": "has to be a whole number",
     "int_from_float": "has to be a whole number",
@@ -186,22 +186,22 @@ _COMPLAINTS: Final = {
     "model_attributes_type": "has to be an object",
     "dict_type": "has to be an object",
 }
-"""pydantic's kinds of error in our words; its own sentences may quote what was sent."""
+"""Texts for the error types of pydantic, whose own messages can quote the request."""
 _NOT_JSON: Final = "has to be JSON, sent with Content-Type: application/json"
 
 
 def validation_problem(error: RequestValidationError, *, content_type: str = "") -> Response:
-    """Name the fields that cannot be used, never their values."""
+    """Return a problem document that names the invalid fields, never their values."""
     if any(item["type"] == "json_invalid" for item in error.errors()):
         return status_problem(400)
     is_json = content_type.split(";", maxsplit=1)[0].strip().lower().endswith(("/json", "+json"))
     errors = [
         FieldProblem(
             field=_field(item["loc"]),
-            # What is not said to be JSON is not read at all: "an object" would not help whoever sent one.
+            # Without this content type the body is not read at all, so "has to be an object" would mislead.
             detail=_NOT_JSON
             if item["loc"] == ("body",) and item["type"] != "missing" and not is_json
-            else _COMPLAINTS.get(item["type"], "is not valid"),
+            else _FIELD_PROBLEMS.get(item["type"], "is not valid"),
         )
         for item in error.errors()[:20]
     ]
@@ -209,13 +209,13 @@ def validation_problem(error: RequestValidationError, *, content_type: str = "")
     return problem(KINDS[InvalidInput], f"{detail[:1].upper()}{detail[1:]}.", errors=errors)
 
 
-def _field(place: Sequence[int | str]) -> str:
-    names = [str(part) for part in place[1:]]
+def _field(location: Sequence[int | str]) -> str:
+    names = [str(part) for part in location[1:]]
     return ".".join(names) if names else "the body"
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer every failure with a problem document; the unforeseen ones are caught at its edge."""
+    """Answer every failure of a route with a problem document; the request guard handles unexpected exceptions."""
 
     async def on_refusal(_: Request, error: Exception) -> Response:
         return refusal_problem(cast(Refusal, error))

@@ -1,7 +1,6 @@
-"""The page that login links open, and the last page of a login by link. They are no part of the dashboard and work without its build.
+"""The page that a login link opens, and the last page of a login by link. Both work without the dashboard.
 
-The page is the same for everybody and whatever opens it: what a link is about is asked for by its script, with the part behind the ``#`` that
-browsers send to nobody.
+The page is the same for every link. Its script requests what the link is for, with the part behind the ``#``, which browsers send to no server.
 """
 
 from datetime import UTC, datetime
@@ -14,16 +13,16 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute
 
 from hullwatch.services.texts.connection import in_ist
-from hullwatch.web.edge import PlainRoute
+from hullwatch.web.request_guard import PlainRoute
 
 LINK_PATH: Final = "/reconnect"
 DONE_PATH: Final = "/reconnect/done"
 DONE_COOKIE: Final = "hullwatch_until"
-"""Until when the session lasts that a login by link has brought; no secret, and sent to the last page only."""
-_UNTIL: Final = "%Y%m%dT%H%M%SZ"
-_FOLDER: Final = Path(__file__).parent / "plain"
+"""Expiry of the session after a login by link, for the last page only; it is no secret."""
+_COOKIE_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+_FOLDER: Final = Path(__file__).parent / "link_page_files"
 _FILES: Final = {"reconnect.js": "text/javascript", "reconnect.css": "text/css"}
-_NEVER: Final = {"Cache-Control": "no-store"}
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def _page(title: str, body: str) -> str:
@@ -40,21 +39,21 @@ def _page(title: str, body: str) -> str:
 LINK_PAGE: Final = _page(
     "Log in to Fyers",
     '<div class="card" id="reconnect">'
-    '<p id="said" role="status"></p>'
+    '<p id="message" role="status"></p>'
     '<dl id="facts" hidden>'
-    '<dt>Asked by</dt><dd id="asked-by"></dd>'
-    '<dt>Asked at</dt><dd id="asked-at"></dd>'
-    '<dt>For</dt><dd id="email"></dd>'
+    '<dt>Requested by</dt><dd id="requested-by"></dd>'
+    '<dt>Requested at</dt><dd id="requested-at"></dd>'
+    '<dt>User</dt><dd id="email"></dd>'
     '<dt>Fyers account</dt><dd id="fyers-id"></dd>'
-    '<dt>Good until</dt><dd id="expires-at"></dd></dl>'
-    '<button type="button" id="go" hidden>Log in to Fyers</button>'
+    '<dt>Valid until</dt><dd id="expires-at"></dd></dl>'
+    '<button type="button" id="begin" hidden>Log in to Fyers</button>'
     '<button type="button" id="retry" hidden>Try again</button>'
-    '<button type="button" id="again" hidden>Send me a new link</button>'
-    '<p class="hint" id="else" hidden>Or <a href="/">open hullwatch</a> and log in to Fyers from there.</p>'
-    '<noscript><p>This page needs JavaScript. Without it, <a href="/">sign in to hullwatch</a> and press '
+    '<button type="button" id="send-again" hidden>Send a new link</button>'
+    '<p class="hint" id="alternative" hidden>You can also <a href="/">open hullwatch</a> and log in to Fyers there.</p>'
+    '<noscript><p>This page needs JavaScript. You can also <a href="/">sign in to hullwatch</a> and press '
     "<b>Log in to Fyers</b> there.</p></noscript></div>"
-    '<p class="hint" id="about">Nothing happens until you press the button. It opens Fyers\' own login page; hullwatch never sees your password. '
-    "The link is good once, for this account only, and does not sign you in to hullwatch.</p>",
+    '<p class="hint" id="about">The button opens the login page of Fyers. hullwatch never sees your password. '
+    "The link works once and only for this account. It does not sign you in to hullwatch.</p>",
 )
 
 
@@ -63,20 +62,20 @@ def done_page(expires_at: datetime | None) -> str:
     until = "" if expires_at is None else f" until {in_ist(expires_at)}"
     return _page(
         "Connected to Fyers",
-        f'<div class="card"><p id="done">You are connected{escape(until)}. What you watch goes on by itself, and what was missed is fetched.</p>'
-        "<p>You may close this page.</p></div>"
+        f'<div class="card"><p id="done">You are connected{escape(until)}. Monitoring continues, and missed candles are fetched.</p>'
+        "<p>You can close this page.</p></div>"
         '<p class="hint">You are not signed in to hullwatch here. <a href="/">Sign in</a> to see your watchlist.</p>',
     )
 
 
-def stamp(expires_at: datetime) -> str:
-    """Return what `DONE_COOKIE` holds."""
-    return expires_at.astimezone(UTC).strftime(_UNTIL)
+def cookie_value(expires_at: datetime) -> str:
+    """Return the value of `DONE_COOKIE`."""
+    return expires_at.astimezone(UTC).strftime(_COOKIE_FORMAT)
 
 
-def _read_stamp(text: str) -> datetime | None:
+def _read_cookie(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text[:20], _UNTIL).replace(tzinfo=UTC)
+        return datetime.strptime(text[:20], _COOKIE_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
 
@@ -85,10 +84,10 @@ def link_page_routes() -> list[BaseRoute]:
     """Return the routes of both pages and their files."""
 
     async def link(_: Request) -> Response:
-        return HTMLResponse(LINK_PAGE, headers=_NEVER)
+        return HTMLResponse(LINK_PAGE, headers=_NO_STORE)
 
     async def done(request: Request) -> Response:
-        return HTMLResponse(done_page(_read_stamp(request.cookies.get(DONE_COOKIE, ""))), headers=_NEVER)
+        return HTMLResponse(done_page(_read_cookie(request.cookies.get(DONE_COOKIE, ""))), headers=_NO_STORE)
 
     routes = [PlainRoute(LINK_PATH, link, methods=["GET"]), PlainRoute(DONE_PATH, done, methods=["GET"])]
     return [*routes, *(_file_route(name, kind) for name, kind in _FILES.items())]
@@ -98,6 +97,6 @@ def _file_route(name: str, kind: str) -> PlainRoute:
     content = (_FOLDER / name).read_bytes()
 
     async def file(_: Request) -> Response:
-        return Response(content, media_type=kind, headers=_NEVER)
+        return Response(content, media_type=kind, headers=_NO_STORE)
 
     return PlainRoute(f"/{name}", file, methods=["GET"])

@@ -1,6 +1,6 @@
-"""The numbers that Prometheus reads; their names are promised in the documentation. What they count is reported by the services.
+"""Metrics for Prometheus. Their names are part of the documented interface.
 
-Every label has few values: paths are names of calls, never addresses with ids; accounts never appear.
+Every label has few values: a path is the name of a call without ids, and accounts are never a label.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,26 +16,26 @@ _CYCLE_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 
 
 class PrometheusMetrics:
-    """Counts what the services report, in a registry of its own."""
+    """Counts what the services report, in its own registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
         self._sessions = Gauge("hullwatch_sessions", "Accounts by login state.", ["state"], registry=registry)
         self._ready = Gauge(
             "hullwatch_ready_accounts",
-            "Accounts that count on an exchange day: ready before the opening, watched after it, or not. Both together are all.",
+            "Accounts to watch on an exchange day: ready before the market opens, watched after it, or not. The sum is all of them.",
             ["state"],
             registry=registry,
         )
         self._validations = Counter(
-            "hullwatch_validations_total", "Validations that asked Fyers.", ["outcome"], registry=registry
+            "hullwatch_validations_total", "Validations that called Fyers.", ["outcome"], registry=registry
         )
         self._cache_hits = Counter(
-            "hullwatch_validation_cache_hits_total", "Validations answered from memory.", registry=registry
+            "hullwatch_validation_cache_hits_total", "Validations answered from the cache.", registry=registry
         )
         self._shared_checks = Counter(
             "hullwatch_validation_shared_total",
-            "Reads of another process' confirmation, where Redis is used.",
+            "Reads of confirmations by other processes, if Redis is used.",
             ["outcome"],
             registry=registry,
         )
@@ -60,13 +60,13 @@ class PrometheusMetrics:
         )
         self._restarts = Counter(
             "hullwatch_job_restarts_total",
-            "Times a job died and was started again.",
+            "Restarts of a job after a failure.",
             ["job"],
             registry=registry,
         )
         self._successes = Gauge(
             "hullwatch_job_last_success_timestamp_seconds",
-            "When a job last ran well.",
+            "Time of the last successful run of a job.",
             ["job"],
             registry=registry,
         )
@@ -75,25 +75,25 @@ class PrometheusMetrics:
         self.readiness(total=0, ready=0)
 
     def session_states(self, counts: Mapping[LoginState, int]) -> None:
-        """Set how many accounts are in each state; a state that is not named has none."""
+        """Set the number of accounts in each state; a missing state has none."""
         for state in LoginState:
             self._sessions.labels(state.value).set(counts.get(state, 0))
 
     def readiness(self, *, total: int, ready: int) -> None:
-        """Set how many accounts count, and how many of them are ready or, after the opening, watched."""
+        """Set how many accounts are to be watched, and how many are ready or, after the market opens, watched."""
         self._ready.labels("ready").set(ready)
         self._ready.labels("not_ready").set(total - ready)
 
     def validation(self, outcome: str) -> None:
-        """Count a validation that asked Fyers."""
+        """Count a validation that called Fyers."""
         self._validations.labels(outcome).inc()
 
     def cache_hit(self) -> None:
-        """Count a validation that was answered from memory."""
+        """Count a validation that was answered from the cache."""
         self._cache_hits.inc()
 
     def shared_check(self, outcome: str) -> None:
-        """Count a read of another process' confirmation of a session."""
+        """Count a read of a confirmation by another process."""
         self._shared_checks.labels(outcome).inc()
 
     def fyers_call(self, path: str, outcome: str, seconds: float) -> None:
@@ -111,24 +111,24 @@ class PrometheusMetrics:
         self._signals.inc()
 
     def notification(self, channel: str, outcome: str) -> None:
-        """Count a notification that was sent or could not be."""
+        """Count a notification that was sent or failed."""
         self._notifications.labels(channel, outcome).inc()
 
     def job_restart(self, job: str) -> None:
-        """Count a job that died and was started again."""
+        """Count a restart of a job after a failure."""
         self._restarts.labels(job).inc()
 
     def job_success(self, job: str, at: datetime) -> None:
-        """Remember when a job last ran well; its restarts count from 0, so that the first is seen as a change."""
+        """Set the time of a job's last successful run, and show its restarts from 0 on, so that the first one is a change."""
         self._restarts.labels(job)
         self._successes.labels(job).set(at.timestamp())
 
     @contextmanager
     def served_on(self, host: str, port: int) -> Iterator[None]:
-        """Serve the numbers on an address of their own, in a thread, until the block ends.
+        """Serve the metrics on their own address, in a thread, until the block ends.
 
         Raises:
-            OSError: The address cannot be listened on.
+            OSError: The address cannot be used.
         """
         server, thread = start_http_server(port, host, registry=self.registry)
         try:
@@ -139,5 +139,5 @@ class PrometheusMetrics:
             thread.join()
 
     def render(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

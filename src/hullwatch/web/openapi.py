@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives, completed so that every answer a route can give stands in it."""
+"""The OpenAPI document: FastAPI derives it, and this module adds the problems that every route can answer."""
 
 from typing import Any, Final
 
@@ -9,24 +9,24 @@ from hullwatch.web.errors import PROBLEM_TYPE, Problem
 
 _SENTENCES: Final = {
     400: "The request cannot be read.",
-    401: "Nobody is signed in, or the credentials are wrong.",
-    403: "The caller may not do this, or it came from another web page.",
-    404: "Nothing of that name belongs to the caller.",
-    409: "It cannot be done as things stand.",
-    410: "It was good once or never, and is so no longer.",
+    401: "No valid login, or wrong credentials.",
+    403: "The caller is not allowed to do this, or the request came from a page of another website.",
+    404: "The caller has nothing with this id.",
+    409: "The present state does not allow it.",
+    410: "It expired, or it never existed.",
     413: "The request is too large.",
-    421: "The server is not known under this name.",
-    422: "A value cannot be used; the fields are named, their values never.",
-    429: "Too many attempts; `Retry-After` says how long to wait.",
-    500: "The fault is the server's.",
-    503: "The database or Fyers does not answer; nothing was changed.",
+    421: "The server does not answer under this host name.",
+    422: "A value is invalid. The problem names the fields, never their values.",
+    429: "Too many attempts. `Retry-After` gives the seconds to wait.",
+    500: "An unexpected error of the server.",
+    503: "The database or Fyers is unavailable. Nothing was changed.",
 }
 _PROBLEM: Final = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Declare problems that one route can answer beyond those that follow from its shape."""
+    """Return the responses that declare further problems of one route."""
     return {status: {"description": _SENTENCES[status], "content": _PROBLEM} for status in statuses}
 
 
@@ -35,8 +35,8 @@ def document(app: FastAPI, version: str) -> dict[str, Any]:
     made = get_openapi(
         title="hullwatch",
         version=version,
-        summary="Watches Indian markets through Fyers accounts, and no token expiry stops it.",
-        description="JSON is camelCase; moments are ISO 8601 with offset. Errors are problem documents (RFC 9457).",
+        summary="Watches Indian markets through Fyers accounts, and continues after the expiry of access tokens.",
+        description="Names in JSON are camelCase. Times are ISO 8601 with offset. Errors are problem documents (RFC 9457).",
         routes=app.routes,
     )
     schemas = made["components"]["schemas"]
@@ -53,7 +53,7 @@ def document(app: FastAPI, version: str) -> dict[str, Any]:
 
 
 def _complete(method: str, operation: dict[str, Any]) -> None:
-    """Add the problems that follow from an operation's shape; those that it declares itself stay."""
+    """Add the problems that follow from an operation's method, parameters and body to those that it declares."""
     responses = operation["responses"]
     responses.pop("422", None)
     statuses = {421, 500, 503}

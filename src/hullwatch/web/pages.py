@@ -1,4 +1,4 @@
-"""The few pages that the server renders itself, without any script: a home, the API's description, and a refused login."""
+"""Pages that the server renders without scripts: a home page, the API documentation, and a refused login."""
 
 from html import escape
 from typing import Any, Final
@@ -28,39 +28,35 @@ def _page(title: str, body: str) -> str:
 
 
 def home_page(user: User | None, connection: Connection | None) -> str:
-    """Return the page at ``/``: who is signed in, and how their connection stands."""
+    """Return the page at ``/`` for builds without the dashboard: the user and the Fyers session."""
     if user is None or connection is None:
-        standing = "<p>You are not signed in. Programs sign in with an API token, browsers at <code>POST /api/auth/login</code>.</p>"
+        state = "<p>You are not signed in. Programs use an API token, browsers sign in with <code>POST /api/auth/login</code>.</p>"
     else:
-        standing = (
+        state = (
             f"<p>Signed in as <strong>{escape(user.full_name)}</strong> ({escape(user.email)}).</p>"
             f'<section><p id="connection" data-state="{connection.state.value}">'
             f"{escape(connection_message(connection))}</p></section>"
         )
     return _page(
         "hullwatch",
-        standing + "<p>This page is plain: the dashboard is not part of this build. "
-        '<a href="/api/docs">What the API offers</a>, <a href="/api/openapi.json">as OpenAPI</a>.</p>',
+        state + "<p>This build does not contain the dashboard. "
+        '<a href="/api/docs">API documentation</a>, <a href="/api/openapi.json">OpenAPI document</a>.</p>',
     )
 
 
 def refusal_page(sentence: str, *, may_switch: bool = False, is_signed_in: bool = True) -> str:
-    """Return the page for a browser whose login at Fyers was refused; where another account came back, it may be meant."""
-    # Where nobody is signed in, a login link was the way here; its page knows it still.
-    by_link = "" if is_signed_in else "<p><a href='/reconnect'>Back to your login link</a></p>"
-    switch = (
-        "<p><a href='/#/fyers/switch'>I do want to switch to another Fyers account</a></p>"
-        if may_switch
-        else ""
-    )
+    """Return the page for a refused login at Fyers; after a login with another Fyers account it offers to switch."""
+    # A browser that is not signed in came from a login link, which its page still has.
+    by_link = "" if is_signed_in else "<p><a href='/reconnect'>Back to the login link</a></p>"
+    switch = "<p><a href='/#/fyers/switch'>Switch to another Fyers account</a></p>" if may_switch else ""
     return _page(
         "The Fyers login did not succeed",
-        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Back to hullwatch</a></p>{by_link}{switch}",
+        f"<p>{escape(sentence)}</p><p>Nothing was changed. <a href='/'>Open hullwatch</a></p>{by_link}{switch}",
     )
 
 
 def docs_page(document: dict[str, Any]) -> str:
-    """Return the API's description, made from its OpenAPI document; works offline and loads nothing foreign."""
+    """Return the API documentation, made from the OpenAPI document; it loads nothing from other servers."""
     sections = [
         _operation(method, path, operation)
         for path, operations in document["paths"].items()
@@ -76,7 +72,7 @@ def docs_page(document: dict[str, Any]) -> str:
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     fields = _parameters(operation) + _body(operation)
-    table = f"<table><tr><th>given</th><th>where</th><th></th></tr>{fields}</table>" if fields else ""
+    table = f"<table><tr><th>name</th><th>in</th><th></th></tr>{fields}</table>" if fields else ""
     needs = " <small>needs a login</small>" if operation.get("security") else ""
     statuses = ", ".join(operation["responses"])
     return (
@@ -103,6 +99,6 @@ def _body(operation: dict[str, Any]) -> str:
     return _row(name, "JSON body", is_required=operation["requestBody"].get("required", False))
 
 
-def _row(name: str, place: str, *, is_required: bool) -> str:
+def _row(name: str, location: str, *, is_required: bool) -> str:
     word = "required" if is_required else "optional"
-    return f"<tr><td><code>{escape(name)}</code></td><td>{escape(place)}</td><td>{word}</td></tr>"
+    return f"<tr><td><code>{escape(name)}</code></td><td>{escape(location)}</td><td>{word}</td></tr>"

@@ -11,11 +11,11 @@ from hullwatch.domain.sessions.login_links import (
     BY_HULLWATCH,
     LinkState,
     LoginLink,
-    asked_incident,
-    asker_of,
     masked_email,
     masked_fyers_id,
-    stand,
+    request_incident,
+    requester_of,
+    state_of,
 )
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -45,7 +45,7 @@ def link(browser_hash: str | None = None) -> LoginLink:
 )
 def test_how_a_link_stands(taken_by, generation, browser, after, standing):
     """Good for its generation, until its end, in the browser that took it or while none has."""
-    assert stand(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is standing
+    assert state_of(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is standing
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def notice(incident_id: str | None) -> Notification:
 
 def test_a_notice_says_who_asked_for_it():
     """One that a person asked for names them; every other one is hullwatch's own."""
-    assert asker_of(notice(asked_incident("ask_0a1b", "usr_9"))) == "usr_9"
+    assert requester_of(notice(request_incident("ask_0a1b", "usr_9"))) == "usr_9"
     for other in (None, "", "inc_1", "ask", "ask.", "ask.x", "ask.x.", "day-2026-11-23", "readiness.2026.x"):
-        assert asker_of(notice(other)) == BY_HULLWATCH
+        assert requester_of(notice(other)) == BY_HULLWATCH
 
 
 def test_the_incident_of_an_asked_notice_fits_its_column():
     """Ids have a prefix and twenty hexadecimal digits; the column takes 64 characters."""
-    assert len(asked_incident("ask_" + "0" * 20, "usr_" + "0" * 20)) <= 64
+    assert len(request_incident("ask_" + "0" * 20, "usr_" + "0" * 20)) <= 64

@@ -93,9 +93,9 @@ class LinkEnvironment:
         """Make a link for a notice and return its value."""
         return value_of(await self.links.link_for(user_id))
 
-    async def look(self, value: str, phone: Phone):
+    async def open(self, value: str, phone: Phone):
         """Look at a link."""
-        return await self.links.look(value, browser_nonce=phone.nonce, address=HERE)
+        return await self.links.open(value, browser_nonce=phone.nonce, address=HERE)
 
     async def press(self, value: str, phone: Phone) -> str:
         """Press the button; return the state of the login that begins."""

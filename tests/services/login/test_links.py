@@ -21,7 +21,7 @@ from hullwatch.domain.failures import (
 )
 from hullwatch.domain.notifications.notifications import LEADS_TO_LOGIN
 from hullwatch.domain.sessions.connection import LoginState
-from hullwatch.domain.sessions.login_links import BY_OLD_LINK, asker_of
+from hullwatch.domain.sessions.login_links import BY_OLD_LINK, requester_of
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.login.links import KEPT, LIFETIME, MOST_OPEN
 from hullwatch.services.login.oauth import STATE_LIFETIME
@@ -132,7 +132,7 @@ async def test_users_may_have_a_link_whenever_they_want(env, phone):
     with pytest.raises(LimitReached):
         await env.links.own_link("asha")
 
-    seen = await env.look(value_of(made[0].address), phone)
+    seen = await env.open(value_of(made[0].address), phone)
     await env.clock.advance(LIFETIME.total_seconds())
 
     assert seen.link.requested_by == "asha"
@@ -149,11 +149,11 @@ async def test_looking_says_what_it_is_about_and_changes_nothing(env, phone):
     before = env.store.tables.copy()
 
     for browser in (phone, Phone("previewer"), phone):
-        seen = await env.look(value, browser)
+        seen = await env.open(value, browser)
 
     assert env.store.tables == before
     assert (seen.user.id, seen.connection.fyers_id) == ("asha", fyers_id("asha"))
-    assert (seen.link.requested_by, seen.asker) == ("hullwatch", None)
+    assert (seen.link.requested_by, seen.requester) == ("hullwatch", None)
     assert seen.link.created_at == env.clock.now()
     assert seen.link.expires_at == env.clock.now() + LIFETIME
 
@@ -183,7 +183,7 @@ async def test_the_browser_that_pressed_may_press_again(env, phone):
     with pytest.raises(WrongAccount):
         await env.come_back(await env.press(value, phone), phone, "X-OTHER")
 
-    await env.look(value, phone)
+    await env.open(value, phone)
     connection = await env.come_back(await env.press(value, phone), phone)
 
     assert connection.has_session
@@ -196,7 +196,7 @@ async def test_another_browser_is_refused_once_it_is_taken(env, phone):
     await env.press(value, phone)
 
     with pytest.raises(LoginLinkTaken):
-        await env.look(value, other)
+        await env.open(value, other)
     with pytest.raises(LoginLinkTaken):
         await env.press(value, other)
 
@@ -230,7 +230,7 @@ async def test_a_link_is_void_after_a_login(env, phone):
     await env.end("asha")
 
     with pytest.raises(LoginLinkExpired):
-        await env.look(value, phone)
+        await env.open(value, phone)
     with pytest.raises(LinkRefused):
         await env.come_back(state, phone)
     assert env.audit()[-1].reason == "void"
@@ -278,7 +278,7 @@ async def test_a_link_ends(env, phone):
 
     await env.clock.advance(60)
 
-    for use in (env.look, env.press):
+    for use in (env.open, env.press):
         with pytest.raises(LoginLinkExpired):
             await use(value, phone)
     with pytest.raises(LinkRefused):
@@ -293,7 +293,7 @@ async def test_unknown_links_are_spoken_of_like_ended_ones(env, phone):
     await env.clock.advance(LIFETIME.total_seconds())
     sentences = set()
     for tried in (value, "made-up", "", "nul\x00", "half\ud800", "x" * 5000):
-        for use in (env.look, env.press):
+        for use in (env.open, env.press):
             with pytest.raises(LoginLinkExpired) as refused:
                 await use(tried, phone)
             sentences.add(str(refused.value))
@@ -364,17 +364,19 @@ async def test_an_admin_asks_and_the_user_is_told(env, phone):
     await env.add_user("admin", role=Role.ADMIN)
     tab = env.hub.subscribe("asha")
 
-    asked = await env.links.ask("asha", actor="admin")
+    asked = await env.links.request_login("asha", actor="admin")
 
     notice = env.notices("asha")[-1]
     assert asked.id == "asha"
     assert notice.kind in LEADS_TO_LOGIN
-    assert asker_of(notice) == "admin"
+    assert requester_of(notice) == "admin"
     assert (await asyncio.wait_for(anext(tab), ANSWER_LIMIT_S)).message == NotificationStored(notice)
     assert env.store.tables.login_links == {}
-    seen = await env.look(value_of(await env.links.link_for("asha", requested_by=asker_of(notice))), phone)
-    assert seen.asker is not None
-    assert seen.asker.full_name == "Admin"
+    seen = await env.open(
+        value_of(await env.links.link_for("asha", requested_by=requester_of(notice))), phone
+    )
+    assert seen.requester is not None
+    assert seen.requester.full_name == "Admin"
 
 
 async def test_an_admin_asks_only_where_it_makes_sense(env):
@@ -382,10 +384,10 @@ async def test_an_admin_asks_only_where_it_makes_sense(env):
     await env.add_user("chitra")
     await env.log_in("biren")
     with pytest.raises(NotFound):
-        await env.links.ask("nobody", actor="admin")
+        await env.links.request_login("nobody", actor="admin")
     for user_id in ("chitra", "biren"):
         with pytest.raises(LinkRefused):
-            await env.links.ask(user_id, actor="admin")
+            await env.links.request_login(user_id, actor="admin")
 
     assert env.audit("login_link.requested") == []
 
@@ -396,16 +398,16 @@ async def test_nobody_is_asked_all_the_time(env):
     await env.clock.advance(LIFETIME.total_seconds())
     asked = []
     for _ in range(40):
-        await env.links.again(value, address=HERE)
+        await env.links.send_again(value, address=HERE)
         asked.append(len(env.audit("login_link.requested")))
         await env.clock.advance(150)
     with pytest.raises(TooManyAttempts):
-        await env.links.ask("asha", actor="admin")
+        await env.links.request_login("asha", actor="admin")
 
     assert asked[:9] == [1, 1, 1, 1, 2, 2, 2, 2, 3]
     assert asked[-1] == 5
     await env.clock.advance(86_400)
-    await env.links.again(value, address=HERE)
+    await env.links.send_again(value, address=HERE)
     assert len(env.audit("login_link.requested")) == 6
 
 
@@ -414,10 +416,10 @@ async def test_an_ended_link_asks_for_a_new_one_over_the_users_own_ways(env):
     value = await env.link()
     await env.clock.advance(LIFETIME.total_seconds() * 3)
 
-    assert await env.links.again(value, address=HERE) is None
+    assert await env.links.send_again(value, address=HERE) is None
 
     notice = env.notices("asha")[-1]
-    assert asker_of(notice) == BY_OLD_LINK
+    assert requester_of(notice) == BY_OLD_LINK
     assert notice.kind in LEADS_TO_LOGIN
     assert len(env.notices("biren")) == 1  # its own, about the end of the session
 
@@ -431,7 +433,7 @@ async def test_asking_again_is_silent_about_what_it_did(env):
         await work.commit()
 
     for value in (asha, biren, "made up"):
-        assert await env.links.again(value, address=HERE) is None
+        assert await env.links.send_again(value, address=HERE) is None
 
     assert env.audit("login_link.requested") == []
 
@@ -444,11 +446,11 @@ async def test_guessing_is_locked_and_others_are_not(env, phone):
     value = await env.link()
     for number in range(30):
         with pytest.raises(LoginLinkExpired):
-            await env.look(f"guess-{number}", phone)
+            await env.open(f"guess-{number}", phone)
 
     with pytest.raises(TooManyAttempts):
-        await env.look(value, phone)
-    assert await env.links.look(value, browser_nonce=None, address="10.9.9.9")
+        await env.open(value, phone)
+    assert await env.links.open(value, browser_nonce=None, address="10.9.9.9")
 
 
 async def test_a_crowd_behind_one_address_is_not_locked(env):

@@ -89,7 +89,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         """Somebody, or some program, opens the link."""
         before = self.env.store.tables.copy()
         try:
-            seen = self.run(self.env.look(link.value, self.phone[phone]))
+            seen = self.run(self.env.open(link.value, self.phone[phone]))
         except LoginLinkExpired:
             assert not self.is_alive(link)
         except LoginLinkTaken:

@@ -11,7 +11,7 @@ from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.watches import MonitoringWish
 from hullwatch.domain.signals.signals import Rule
-from hullwatch.web.feed import render
+from hullwatch.web.event_payloads import render
 from services.environment import (
     ALICE,
     BOB,

@@ -31,9 +31,9 @@ export function ServerPage() {
             <p><i class="dot" aria-hidden="true" /><b>{CIRCUIT_STATES[one.state]}</b></p>
             {one.openedAt && <p class="hint num">Since {whenIst(one.openedAt, now.value)}. Next try in {Math.ceil(one.retryAfterSeconds)} s.</p>}</div>
         ))}
-          <div class="card" data-circuit={broker.trouble ? "open" : "closed"}><h3>Mass refusal</h3>
-            <p><i class="dot" aria-hidden="true" /><b>{broker.trouble ? `Many sessions refused since ${whenIst(broker.trouble.beganAt, now.value)}` : "None"}</b></p>
-            {broker.trouble && <p class="hint">Sessions are kept until Fyers recovers. Incident {broker.trouble.incidentId}</p>}</div>
+          <div class="card" data-circuit={broker.brokerOutage ? "open" : "closed"}><h3>Mass refusal</h3>
+            <p><i class="dot" aria-hidden="true" /><b>{broker.brokerOutage ? `Many sessions refused since ${whenIst(broker.brokerOutage.beganAt, now.value)}` : "None"}</b></p>
+            {broker.brokerOutage && <p class="hint">Sessions are kept until Fyers recovers. Incident {broker.brokerOutage.incidentId}</p>}</div>
           <div class="card" data-circuit="closed"><h3>Validation cache</h3>
             <p class="num"><b>{count(cache.size)}</b> {cache.size === 1 ? "entry" : "entries"}. {count(cache.hits)} of {count(lookups)} checks answered from the cache{lookups ? ` (${Math.round((cache.hits / lookups) * 100)} %)` : ""}</p></div>
         </div>

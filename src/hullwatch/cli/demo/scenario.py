@@ -167,7 +167,7 @@ class DemoScenario:
         base_url, body = f"{link.scheme}://{link.netloc}", {"link": link.fragment}
         async with open_browser(base_url) as phone:
             await request(phone, "GET", user.login_link)
-            opened = await request(phone, "POST", f"{base_url}/api/reconnect/look", body)
+            opened = await request(phone, "POST", f"{base_url}/api/reconnect/open", body)
             self._print(user.name, f"opens the login link from {opened['requestedBy']} and logs in at Fyers")
             url = (await request(phone, "POST", f"{base_url}/api/reconnect/begin", body))["url"]
             await request(phone, "GET", f"{url}&fyersId={user.fyers_id}")

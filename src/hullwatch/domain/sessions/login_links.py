@@ -49,7 +49,7 @@ class LinkState(StrEnum):
     """There has been a login since it was made."""
 
 
-def stand(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkState:
+def state_of(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkState:
     """Return how a link stands for a browser, given its account's present generation."""
     if generation != link.generation:
         return LinkState.VOID
@@ -73,12 +73,12 @@ def masked_fyers_id(fyers_id: str) -> str:
     return f"{fyers_id[:2]}{_HIDDEN}{fyers_id[-2:]}"
 
 
-def asked_incident(unique: str, requested_by: str) -> str:
-    """Return the incident of a notice that somebody asked for; `asker_of` reads it again."""
+def request_incident(unique: str, requested_by: str) -> str:
+    """Return the incident of a notice that somebody asked for; `requester_of` reads it again."""
     return f"{_ASKED}.{unique}.{requested_by}"
 
 
-def asker_of(notification: Notification) -> str:
+def requester_of(notification: Notification) -> str:
     """Return who caused a notice that leads to a login, for the link in its message."""
     kind, _, rest = (notification.incident_id or "").partition(".")
     requested_by = rest.partition(".")[2]

@@ -22,7 +22,7 @@ from hullwatch.domain.notifications.notifications import (
     Notification,
     NotificationKind,
 )
-from hullwatch.domain.sessions.login_links import asker_of
+from hullwatch.domain.sessions.login_links import requester_of
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.supervisor import Supervisor
@@ -232,7 +232,7 @@ class Outbox:
         link = None
         if self._links is not None and claimed.notification.kind in LEADS_TO_LOGIN:
             try:
-                requested_by = asker_of(claimed.notification)
+                requested_by = requester_of(claimed.notification)
                 link = await self._links.link_for(claimed.notification.user_id, requested_by=requested_by)
             except StorageUnavailable:
                 link = None  # that it has to be known matters more than that it is convenient

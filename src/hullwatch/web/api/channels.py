@@ -1,32 +1,30 @@
-"""The ways a user's notices travel beyond the page, tests of them, and what operators do about what could not be delivered.
+"""Routes about channels: where a user's notices are sent, and the deliveries on them.
 
-Nothing here answers where a channel leads: only what may be shown of it.
+No answer contains the address or the secret of a channel, only a hint of it.
 """
 
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.channels import (
     LONGEST_ADDRESS,
     MOST_CHANNELS,
     Channel,
-    DeadLetter,
-    Delivery,
 )
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.users.accounts import LONGEST_NAME, User
 from hullwatch.services.notifications.channels import Choice, NewChannel
 from hullwatch.services.services import Services
-from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
+from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Id, Limit, Payload
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
-operators_router = APIRouter(prefix="/api/admin/deliveries", tags=["admin"], responses=problems(403))
+admin_router = APIRouter(prefix="/api/admin/deliveries", tags=["admin"], responses=problems(403))
 
 Kinds = Annotated[frozenset[NotificationKind], Field(max_length=len(NotificationKind))]
 Label = Annotated[str, Field(max_length=2 * LONGEST_NAME)]
@@ -34,51 +32,32 @@ DeliveryId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,129}$")]
 
 
 class ChannelHealthPayload(Payload):
-    """How a channel has done lately."""
+    """The latest results of a channel."""
 
     failures: int = Field(description="Failures in a row.")
     failing_since: datetime | None
-    last_error: str | None = Field(description="Why the last attempt failed, in hullwatch's own words.")
-    paused_until: datetime | None = Field(description="Nothing is tried before that, tests excepted.")
+    last_error: str | None = Field(description="Why the last attempt failed.")
+    paused_until: datetime | None = Field(description="No attempt is made before this time, except tests.")
     last_sent_at: datetime | None
 
 
 class ChannelPayload(Payload):
-    """A way that notices travel beyond the page."""
+    """A channel: where notices are sent."""
 
     id: str
     kind: ChannelKind
     label: str
-    hint: str = Field(description="What may be shown of where it leads.")
-    kinds: list[NotificationKind] = Field(description="The kinds of notices that it carries.")
+    hint: str = Field(description="The part of the address that is not secret.")
+    kinds: Annotated[list[NotificationKind], BeforeValidator(sorted)] = Field(
+        description="The kinds of notices that are sent there."
+    )
     is_on: bool
     created_at: datetime
     health: ChannelHealthPayload
 
-    @classmethod
-    def of(cls, channel: Channel) -> "ChannelPayload":
-        """Return the payload of a channel."""
-        health = channel.health
-        return cls(
-            id=channel.id,
-            kind=channel.kind,
-            label=channel.label,
-            hint=channel.hint,
-            kinds=sorted(channel.kinds),
-            is_on=channel.is_on,
-            created_at=channel.created_at,
-            health=ChannelHealthPayload(
-                failures=health.failures,
-                failing_since=health.failing_since,
-                last_error=health.last_error,
-                paused_until=health.paused_until,
-                last_sent_at=health.last_sent_at,
-            ),
-        )
-
 
 class ChannelsPayload(Payload):
-    """The ways a user's notices travel; in the page they are shown whatever is chosen here."""
+    """The channels of a user. The pages show all notices, whatever is chosen here."""
 
     channels: list[ChannelPayload]
     available_kinds: list[NotificationKind] = Field(description="The kinds of notices that can be chosen.")
@@ -86,7 +65,7 @@ class ChannelsPayload(Payload):
 
 
 class NewChannelBody(Payload):
-    """A channel to add: `address` for everything but Telegram, which takes `botToken` and `chat`."""
+    """A channel to add. Telegram needs `botToken` and `chat`, all other kinds need `address`."""
 
     kind: ChannelKind
     label: Label
@@ -101,12 +80,12 @@ class AddedChannelPayload(Payload):
 
     channel: ChannelPayload
     signing_secret: str | None = Field(
-        description="What a webhook's messages are signed with; shown this once."
+        description="The secret that a webhook's messages are signed with; it is shown only once."
     )
 
 
 class ChannelBody(Payload):
-    """What is to change of a channel; what is left out stays."""
+    """The changes of a channel; fields that are left out stay as they are."""
 
     label: Label | None = None
     kinds: Kinds | None = None
@@ -114,7 +93,7 @@ class ChannelBody(Payload):
 
 
 class ChoiceBody(Payload):
-    """What is wanted of one channel."""
+    """The choices for one channel."""
 
     id: Id
     kinds: Kinds
@@ -122,13 +101,13 @@ class ChoiceBody(Payload):
 
 
 class ChoicesBody(Payload):
-    """What is wanted of these channels; others stay as they are."""
+    """The choices for these channels; other channels stay as they are."""
 
     channels: Annotated[list[ChoiceBody], Field(max_length=MOST_CHANNELS)]
 
 
 class TestPayload(Payload):
-    """A test that is on its way; `GET /api/notifications/deliveries` tells how it fares."""
+    """A test notice that will be sent; `GET /api/notifications/deliveries` shows its state."""
 
     delivery_id: str
 
@@ -144,24 +123,8 @@ class DeliveryPayload(Payload):
     state: DeliveryState
     created_at: datetime
     attempts: int
-    ended_at: datetime | None = Field(description="When it was sent or set aside.")
-    last_error: str | None = Field(description="Why the last attempt failed, in hullwatch's own words.")
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> "DeliveryPayload":
-        """Return the payload of a delivery."""
-        return cls(
-            id=delivery.id,
-            channel_id=delivery.channel_id,
-            channel_label=delivery.channel_label,
-            kind=delivery.kind,
-            title=delivery.title,
-            state=delivery.state,
-            created_at=delivery.created_at,
-            attempts=delivery.attempts,
-            ended_at=delivery.ended_at,
-            last_error=delivery.last_error,
-        )
+    ended_at: datetime | None = Field(description="When it was sent or failed permanently.")
+    last_error: str | None = Field(description="Why the last attempt failed.")
 
 
 class DeliveriesPayload(Payload):
@@ -175,98 +138,86 @@ class DeadLetterPayload(Payload):
 
     delivery: DeliveryPayload
     user_id: str
-    email: str = Field(description="Whose notice it is.")
+    email: str = Field(description="The e-mail address of the notice's user.")
     channel_kind: ChannelKind
     channel_hint: str
 
-    @classmethod
-    def of(cls, one: DeadLetter) -> "DeadLetterPayload":
-        """Return the payload of a notice that was set aside."""
-        return cls(
-            delivery=DeliveryPayload.of(one.delivery),
-            user_id=one.user_id,
-            email=one.email,
-            channel_kind=one.channel_kind,
-            channel_hint=one.channel_hint,
-        )
-
 
 class DeadLetterListPayload(Payload):
-    """What could not be delivered, newest first; tests are their users' own business."""
+    """Notices that could not be delivered, newest first; tests are not included."""
 
     deliveries: list[DeadLetterPayload]
 
 
 @router.get("/channels")
-async def get_channels(user: SignedIn, services: ServicesNeeded) -> ChannelsPayload:
-    """Return the ways the own notices travel."""
+async def get_channels(user: SignedIn, services: CurrentServices) -> ChannelsPayload:
+    """Return the caller's channels, and the kinds that can be chosen."""
     return _payload(services, user, await services.channels.of_user(user.id))
 
 
 @router.put("/channels", responses=problems(404))
-async def put_channels(body: ChoicesBody, user: SignedIn, services: ServicesNeeded) -> ChannelsPayload:
-    """Choose, in one step, what some channels carry and whether they are on; the page always shows everything."""
+async def put_channels(body: ChoicesBody, user: SignedIn, services: CurrentServices) -> ChannelsPayload:
+    """Choose for several channels at once which notices are sent there, and whether they are on."""
     choices = {one.id: Choice(kinds=one.kinds, is_on=one.is_on) for one in body.channels}
     if len(choices) != len(body.channels):
-        raise InvalidInput("A channel stands there twice.", field="channels")
+        raise InvalidInput("A channel is listed twice.", field="channels")
     return _payload(services, user, await services.channels.choose(user, choices))
 
 
 @router.post("/channels", status_code=201, responses=problems(409, 429))
-async def add_channel(body: NewChannelBody, user: SignedIn, services: ServicesNeeded) -> AddedChannelPayload:
-    """Add a way for the own notices to travel; an address that leads to a private network is refused."""
+async def add_channel(body: NewChannelBody, user: SignedIn, services: CurrentServices) -> AddedChannelPayload:
+    """Add a channel. An address in a private network is refused."""
     new = NewChannel(body.kind, body.label, body.kinds, body.address, body.bot_token, body.chat)
     channel, secret = await services.channels.add(user, new)
-    return AddedChannelPayload(
-        channel=ChannelPayload.of(channel), signing_secret=secret.reveal() if secret else None
-    )
+    signing_secret = secret.reveal() if secret else None
+    return AddedChannelPayload(channel=ChannelPayload.of(channel), signing_secret=signing_secret)
 
 
 @router.patch("/channels/{channel_id}")
 async def change_channel(
-    channel_id: Id, body: ChannelBody, user: SignedIn, services: ServicesNeeded
+    channel_id: Id, body: ChannelBody, user: SignedIn, services: CurrentServices
 ) -> ChannelPayload:
-    """Change a channel's name, what it carries, or whether it is on; turned off, it loses what waits for it."""
+    """Change the name of a channel, the kinds of its notices, or whether it is on. Turning it off deletes its waiting notices."""
     choice = Choice(body.label, body.kinds, body.is_on)
     changed = await services.channels.choose(user, {channel_id: choice})
     return next(ChannelPayload.of(one) for one in changed if one.id == channel_id)
 
 
 @router.delete("/channels/{channel_id}", status_code=204)
-async def remove_channel(channel_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
-    """Remove a channel, what it leads to, and whatever waits for it."""
+async def remove_channel(channel_id: Id, user: SignedIn, services: CurrentServices) -> None:
+    """Remove a channel with its address and its waiting notices."""
     await services.channels.remove(user.id, channel_id)
 
 
 @router.post("/channels/{channel_id}/test", status_code=202, responses=problems(429))
-async def test_channel(channel_id: Id, user: SignedIn, services: ServicesNeeded) -> TestPayload:
-    """Send a test, the way every notice goes."""
+async def test_channel(channel_id: Id, user: SignedIn, services: CurrentServices) -> TestPayload:
+    """Send a test notice to a channel, in the same way as every notice."""
     return TestPayload(delivery_id=await services.channels.test(user.id, channel_id))
 
 
 @router.get("/deliveries")
-async def deliveries(user: SignedIn, services: ServicesNeeded, *, limit: Limit = 50) -> DeliveriesPayload:
-    """Return how the own notices fared on their channels."""
+async def deliveries(user: SignedIn, services: CurrentServices, *, limit: Limit = 50) -> DeliveriesPayload:
+    """Return the deliveries of the caller's notices, newest first."""
     found = await services.channels.deliveries(user.id, limit=limit)
     return DeliveriesPayload(deliveries=[DeliveryPayload.of(one) for one in found])
 
 
-@operators_router.get("")
-async def dead_letters(_: Admin, services: ServicesNeeded, *, limit: Limit = 200) -> DeadLetterListPayload:
-    """Return everybody's notices that could not be delivered."""
+@admin_router.get("")
+async def dead_letters(_: Admin, services: CurrentServices, *, limit: Limit = 200) -> DeadLetterListPayload:
+    """Return the notices of all users that could not be delivered."""
     found = await services.channels.dead_letters(limit=limit)
     return DeadLetterListPayload(deliveries=[DeadLetterPayload.of(one) for one in found])
 
 
-@operators_router.post("/{delivery_id}/retry", status_code=204)
-async def retry(delivery_id: DeliveryId, admin: Admin, services: ServicesNeeded) -> None:
-    """Try a notice again that was set aside."""
+@admin_router.post("/{delivery_id}/retry", status_code=204)
+async def retry(delivery_id: DeliveryId, admin: Admin, services: CurrentServices) -> None:
+    """Send a notice again that failed permanently."""
     await services.channels.retry(delivery_id, actor=admin.id)
 
 
-@operators_router.delete("/{delivery_id}", status_code=204)
-async def discard(delivery_id: DeliveryId, admin: Admin, services: ServicesNeeded) -> None:
-    """Give up a notice that was set aside."""
+@admin_router.delete("/{delivery_id}", status_code=204)
+async def discard(delivery_id: DeliveryId, admin: Admin, services: CurrentServices) -> None:
+    """Delete a notice that failed permanently."""
     await services.channels.discard(delivery_id, actor=admin.id)
 
 

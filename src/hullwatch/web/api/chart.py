@@ -1,4 +1,4 @@
-"""The data of one chart: candles, their average, the signals on them."""
+"""The route of a chart: candles, their average and the signals on them."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,25 +10,18 @@ from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule
-from hullwatch.services.market.chart import ChartCandle
 from hullwatch.web.api.market import CandlePayload
-from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded, SignedIn
-from hullwatch.web.payloads import ConnectionPayload, Payload
+from hullwatch.web.dependencies import CurrentConfig, CurrentServices, SignedIn
+from hullwatch.web.payloads import ConnectionPayload, Payload, ResolutionText, SymbolText
 
 router = APIRouter(prefix="/api/market", tags=["market"])
 
 
 class ChartCandlePayload(CandlePayload):
-    """A closed candle with the average after it, INR, and what it signalled."""
+    """A closed candle, its average in INR, and its signal if there is one."""
 
-    hma: float | None = Field(description="Null while warming up.")
-    direction: Direction | None = Field(description="Set where the rule finds a signal.")
-
-    @classmethod
-    def of_chart(cls, drawn: ChartCandle) -> "ChartCandlePayload":
-        """Return the payload of a chart's candle."""
-        candle = CandlePayload.of(drawn.candle).model_dump(by_alias=False)
-        return cls(**candle, hma=drawn.hma, direction=drawn.direction)
+    hma: float | None = Field(description="Null during the warm-up.")
+    direction: Direction | None = Field(description="Null where the rule gives no signal.")
 
 
 class LinePayload(Payload):
@@ -39,17 +32,17 @@ class LinePayload(Payload):
 
 
 class ChartPayload(Payload):
-    """What a chart shows; empty unless `outcome` is ok."""
+    """The data of a chart; empty unless `outcome` is ok."""
 
     outcome: Outcome
-    symbol: str
-    resolution: str
+    symbol: SymbolText
+    resolution: ResolutionText
     period: int
     rule: Rule
-    candles: list[ChartCandlePayload] = Field(description="Closed ones, oldest first.")
+    candles: list[ChartCandlePayload] = Field(description="Closed candles, oldest first.")
     forming: CandlePayload | None
     line: LinePayload | None
-    next_close_at: datetime = Field(description="When the forming candle is final.")
+    next_close_at: datetime = Field(description="When the forming candle closes.")
     connection: ConnectionPayload
     at: datetime
 
@@ -58,30 +51,31 @@ class ChartPayload(Payload):
 async def chart(
     *,
     user: SignedIn,
-    services: ServicesNeeded,
-    config: ConfigNeeded,
+    services: CurrentServices,
+    config: CurrentConfig,
     symbol: Annotated[str, Query(max_length=100)],
-    resolution: Annotated[str | None, Query(max_length=8, description="5 unless set otherwise.")] = None,
+    resolution: Annotated[
+        str | None, Query(max_length=8, description="Default: the setting HMA_RESOLUTION, 5.")
+    ] = None,
     period: Annotated[
-        int | None, Query(ge=MIN_PERIOD, le=MAX_PERIOD, description="55 unless set otherwise.")
+        int | None, Query(ge=MIN_PERIOD, le=MAX_PERIOD, description="Default: the setting HMA_PERIOD, 55.")
     ] = None,
     rule: Rule = Rule.CROSS,
 ) -> ChartPayload:
-    """Return the last 300 candles with their average and the signals that the rule finds on them."""
-    asked = Symbol.parse(symbol)
+    """Return the last 300 candles, their average, and the signals of the rule on them."""
+    instrument = Symbol.parse(symbol)
     length = Resolution.parse(resolution if resolution is not None else config.hma_resolution)
     periods = period if period is not None else config.hma_period
-    drawn = await services.chart.chart(user.id, asked, resolution=length, period=periods, rule=rule)
-    return ChartPayload(
-        outcome=drawn.outcome,
-        symbol=asked.text,
-        resolution=length.code,
+    found = await services.chart.chart(user.id, instrument, resolution=length, period=periods, rule=rule)
+    return ChartPayload.of(
+        found,
+        symbol=instrument,
+        resolution=length,
         period=periods,
         rule=rule,
-        candles=[ChartCandlePayload.of_chart(candle) for candle in drawn.candles],
-        forming=drawn.forming and CandlePayload.of(drawn.forming),
-        line=drawn.line and LinePayload(base=drawn.line.base, slope=drawn.line.slope),
-        next_close_at=drawn.next_close_at,
-        connection=ConnectionPayload.of(drawn.connection),
+        candles=[
+            ChartCandlePayload.of(one.candle, hma=one.hma, direction=one.direction) for one in found.candles
+        ],
+        connection=ConnectionPayload.of(found.connection),
         at=services.context.clock.now(),
     )

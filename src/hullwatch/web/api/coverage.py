@@ -1,4 +1,4 @@
-"""How much was watched: one user's day and days; and everybody's day, for operators."""
+"""Routes about coverage: how much of the wanted trading time was watched, for one user and for all."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -12,7 +12,7 @@ from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.coverage import MAX_DAYS
 from hullwatch.services.texts.daily_summary import describe_blindness
 from hullwatch.web.api.monitoring import SignalPayload
-from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
+from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Day, Payload
 
@@ -28,32 +28,20 @@ class ReasonPayload(Payload):
 
 
 class BlindPayload(Payload):
-    """A stretch of trading time that was not watched."""
+    """A period of trading time that was wanted but not watched."""
 
     began_at: datetime
     ended_at: datetime
     reason: BlindReason
-    sentence: str = Field(description="The reason, for the person.")
+    sentence: str = Field(description="The reason in a sentence for the user.")
     minutes: float
     late_signals: list[SignalPayload] = Field(
-        description="Signals on candles that closed in it, or so short before that only it could have read them; found afterwards."
+        description="Signals that were found afterwards because this period delayed the reading of their candles."
     )
-
-    @classmethod
-    def of(cls, stretch: BlindStretch, late: list[Signal]) -> "BlindPayload":
-        """Return the payload of a stretch."""
-        return cls(
-            began_at=stretch.began_at,
-            ended_at=stretch.ended_at,
-            reason=stretch.reason,
-            sentence=describe_blindness(stretch.reason),
-            minutes=minutes(stretch.length),
-            late_signals=[SignalPayload.of(signal) for signal in late],
-        )
 
 
 class WatchedPayload(Payload):
-    """A stretch of trading time that was watched."""
+    """A period of trading time that was watched."""
 
     began_at: datetime
     ended_at: datetime
@@ -67,15 +55,15 @@ class SpanPayload(Payload):
 
 
 class SumPayload(Payload):
-    """A day's minutes, rounded to hundredths."""
+    """The minutes of a day, rounded to two decimals."""
 
     day: date
     watched_minutes: float
     blind_minutes: float
     session_minutes: float = Field(description="Trading time of the day so far, wanted or not.")
-    wanted_minutes: float = Field(description="Watched and blind together.")
+    wanted_minutes: float = Field(description="The sum of watched and blind minutes.")
     percent: float | None = Field(
-        description="Watched of wanted; null where nothing was wanted, 100 only where nothing was missed."
+        description="Watched minutes as a share of the wanted ones. Null if none were wanted, 100 only if none were missed."
     )
 
 
@@ -85,11 +73,9 @@ class CoveragePayload(SumPayload):
     stretches: list[BlindPayload]
     watched: list[WatchedPayload]
     sessions: list[SpanPayload]
-    late_signals: int = Field(
-        description="All late signals of the day: those of the stretches and those elsewhere."
-    )
+    late_signals: int = Field(description="Number of all late signals of the day.")
     late_elsewhere: list[SignalPayload] = Field(
-        description="Late signals that no blind stretch explains: of time in which nothing was wanted, or of candles that Fyers gave late."
+        description="Late signals outside blind periods: monitoring was not wanted, or Fyers delivered the candle late."
     )
     fresh_signals: int
 
@@ -97,7 +83,7 @@ class CoveragePayload(SumPayload):
 class DayPayload(SumPayload):
     """One of several days."""
 
-    reasons: list[ReasonPayload] = Field(description="The longest first.")
+    reasons: list[ReasonPayload] = Field(description="Longest first.")
 
 
 class DaysPayload(Payload):
@@ -107,7 +93,7 @@ class DaysPayload(Payload):
 
 
 class AccountDayPayload(DayPayload):
-    """One of all accounts on a day."""
+    """The day of one account."""
 
     user_id: str
     email: str
@@ -115,24 +101,22 @@ class AccountDayPayload(DayPayload):
 
 
 class AccountDaysPayload(Payload):
-    """Everybody's day, most blind time first."""
+    """The day of all accounts, most blind time first."""
 
     day: date
     accounts: list[AccountDayPayload]
 
 
 @router.get("")
-async def coverage(user: SignedIn, services: ServicesNeeded, day: Day | None = None) -> CoveragePayload:
-    """Return the minutes watched and blind on an exchange day, by default the present or last one."""
+async def coverage(user: SignedIn, services: CurrentServices, day: Day | None = None) -> CoveragePayload:
+    """Return the caller's watched and blind minutes of one exchange day, by default of today or the last one."""
     found = await services.monitoring.days.of_day(user.id, day)
     late, elsewhere = found.late_by_stretch()
     return CoveragePayload(
         **_sums(found.coverage),
-        stretches=list(map(BlindPayload.of, found.coverage.stretches, late)),
+        stretches=list(map(_blind, found.coverage.stretches, late)),
         watched=[WatchedPayload(began_at=start, ended_at=end) for start, end in found.coverage.watched_spans],
-        sessions=[
-            SpanPayload(opens_at=session.opens_at, closes_at=session.closes_at) for session in found.sessions
-        ],
+        sessions=[SpanPayload.of(session) for session in found.sessions],
         late_signals=len(found.late),
         late_elsewhere=[SignalPayload.of(signal) for signal in elsewhere],
         fresh_signals=found.fresh,
@@ -142,31 +126,34 @@ async def coverage(user: SignedIn, services: ServicesNeeded, day: Day | None = N
 @router.get("/days")
 async def days(
     user: SignedIn,
-    services: ServicesNeeded,
+    services: CurrentServices,
     first: Annotated[Day, Query(alias="from")],
-    last: Annotated[Day, Query(alias="to", description=f"At most {MAX_DAYS} days with `from`.")],
+    last: Annotated[Day, Query(alias="to", description=f"At most {MAX_DAYS} days, `from` included.")],
 ) -> DaysPayload:
-    """Return the trading days from one day to another, newest first; days to come are left out."""
+    """Return the caller's trading days from one day to another, newest first; days in the future are left out."""
     found = await services.monitoring.days.of_days(user.id, first, last)
     return DaysPayload(days=[DayPayload(**_sums(one), reasons=_reasons(one)) for one in found])
 
 
 @admin_router.get("/coverage")
-async def everybody(_: Admin, services: ServicesNeeded, day: Day | None = None) -> AccountDaysPayload:
-    """Return everybody's minutes of an exchange day, most blind time first; by default the present or last one."""
+async def everybody(_: Admin, services: CurrentServices, day: Day | None = None) -> AccountDaysPayload:
+    """Return the minutes of all accounts on one exchange day, most blind time first; by default of today or the last one."""
     day, found = await services.monitoring.days.of_all(day)
-    return AccountDaysPayload(
-        day=day,
-        accounts=[
-            AccountDayPayload(
-                **_sums(one.coverage),
-                reasons=_reasons(one.coverage),
-                user_id=one.user.id,
-                email=one.user.email,
-                full_name=one.user.full_name,
-            )
-            for one in found
-        ],
+    accounts = [
+        AccountDayPayload.of(
+            one.user, **_sums(one.coverage), reasons=_reasons(one.coverage), user_id=one.user.id
+        )
+        for one in found
+    ]
+    return AccountDaysPayload(day=day, accounts=accounts)
+
+
+def _blind(stretch: BlindStretch, late: list[Signal]) -> BlindPayload:
+    return BlindPayload.of(
+        stretch,
+        sentence=describe_blindness(stretch.reason),
+        minutes=minutes(stretch.length),
+        late_signals=late,
     )
 
 

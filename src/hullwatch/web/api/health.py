@@ -1,4 +1,4 @@
-"""For whoever runs the server: alive, ready, and numbers. No login, and nothing about users."""
+"""Routes for monitoring the server itself: alive, ready, metrics. No login, and no data of users."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from hullwatch.runtime.jobs import JobState
 from hullwatch.services.operations.admin import count_states
-from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded
+from hullwatch.web.dependencies import CurrentConfig, CurrentServices
 from hullwatch.web.errors import status_problem
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
@@ -21,7 +21,7 @@ class Alive(Payload):
 
 
 class DependencyPayload(Payload):
-    """One thing the server depends on."""
+    """A dependency of the server, such as the database."""
 
     name: str
     is_ready: bool
@@ -30,7 +30,7 @@ class DependencyPayload(Payload):
 
 
 class JobHealth(Payload):
-    """One supervised job."""
+    """A supervised job."""
 
     name: str
     state: JobState
@@ -39,7 +39,7 @@ class JobHealth(Payload):
 
 
 class Ready(Payload):
-    """Whether everything that is needed is there."""
+    """Whether all essential dependencies and jobs work."""
 
     status: Literal["ready", "not_ready"]
     dependencies: list[DependencyPayload]
@@ -48,28 +48,27 @@ class Ready(Payload):
 
 @router.get("/healthz")
 async def alive() -> Alive:
-    """Say that the process answers."""
+    """Return `ok` while the process answers."""
     return Alive(status="ok")
 
 
-@router.get("/readyz", responses={503: {"model": Ready, "description": "Something needed is missing."}})
-async def ready(response: Response, services: ServicesNeeded) -> Ready:
-    """Say whether dependencies and jobs are well."""
+@router.get(
+    "/readyz",
+    responses={503: {"model": Ready, "description": "An essential dependency or job does not work."}},
+)
+async def ready(response: Response, services: CurrentServices) -> Ready:
+    """Return whether the server is ready, with each dependency and job."""
     found = await services.server_health.check()
-    dependencies = [
-        DependencyPayload(
-            name=one.name, is_ready=one.is_ready, detail=one.detail, is_essential=one.is_essential
-        )
-        for one in found
-    ]
-    jobs = [
-        JobHealth(name=job.name, state=job.state, is_healthy=job.is_healthy, is_essential=job.is_essential)
-        for job in services.supervisor.jobs()
-    ]
-    has_all = all(one.is_ready for one in found if one.is_essential)
-    is_ready = has_all and all(job.is_healthy for job in jobs if job.is_essential)
+    jobs = services.supervisor.jobs()
+    is_ready = all(one.is_ready for one in found if one.is_essential) and all(
+        job.is_healthy for job in jobs if job.is_essential
+    )
     response.status_code = 200 if is_ready else 503
-    return Ready(status="ready" if is_ready else "not_ready", dependencies=dependencies, jobs=jobs)
+    return Ready(
+        status="ready" if is_ready else "not_ready",
+        dependencies=[DependencyPayload.of(one) for one in found],
+        jobs=[JobHealth.of(job) for job in jobs],
+    )
 
 
 @router.get(
@@ -77,8 +76,8 @@ async def ready(response: Response, services: ServicesNeeded) -> Ready:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(404)},
 )
-async def metrics(services: ServicesNeeded, config: ConfigNeeded) -> Response:
-    """Return the numbers in Prometheus' text format."""
+async def metrics(services: CurrentServices, config: CurrentConfig) -> Response:
+    """Return the metrics in the text format of Prometheus."""
     if not config.serves_metrics:
         return status_problem(404)
     services.metrics.session_states(count_states(services.connections.connections()))

@@ -1,4 +1,4 @@
-"""The present Hull Moving Average of an instrument."""
+"""The route of the current Hull Moving Average of an instrument."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,22 +9,22 @@ from pydantic import Field
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.services.market.hma import HmaStatus
-from hullwatch.web.dependencies import ConfigNeeded, ServicesNeeded, SignedIn
-from hullwatch.web.payloads import Payload
+from hullwatch.web.dependencies import CurrentConfig, CurrentServices, SignedIn
+from hullwatch.web.payloads import Payload, ResolutionText, SymbolText
 
 router = APIRouter(prefix="/api/hma", tags=["hma"])
 
 
 class HmaPayload(Payload):
-    """The average after the last closed candle, INR."""
+    """The average at the last closed candle, in INR."""
 
-    symbol: str
+    symbol: SymbolText
     status: HmaStatus
     current_hma: float | None = Field(description="Null unless `status` is ACTIVE.")
     period: int
-    resolution: str
-    candles: int = Field(description="Closed candles that went into it.")
-    missing: int = Field(description="Closed candles still missing for a first value.")
+    resolution: ResolutionText
+    candles: int = Field(description="Number of closed candles that the average was computed from.")
+    missing: int = Field(description="Number of closed candles that the first value still needs.")
     last_update: datetime | None = Field(description="When the last of these candles closed.")
     reason: str | None
 
@@ -34,28 +34,20 @@ async def hma(
     *,
     symbol: str,
     user: SignedIn,
-    services: ServicesNeeded,
-    config: ConfigNeeded,
+    services: CurrentServices,
+    config: CurrentConfig,
     period: Annotated[
-        int | None, Query(ge=MIN_PERIOD, le=MAX_PERIOD, description="55 unless set otherwise.")
+        int | None, Query(ge=MIN_PERIOD, le=MAX_PERIOD, description="Default: the setting HMA_PERIOD, 55.")
     ] = None,
-    resolution: Annotated[str | None, Query(max_length=8, description="5 unless set otherwise.")] = None,
+    resolution: Annotated[
+        str | None, Query(max_length=8, description="Default: the setting HMA_RESOLUTION, 5.")
+    ] = None,
 ) -> HmaPayload:
-    """Return the average through the own session, or the reason why there is none."""
+    """Return the current average, or the reason why there is none. Fyers is called through the caller's session."""
     reading = await services.hma.hma(
         user.id,
         Symbol.parse(symbol),
         period=period if period is not None else config.hma_period,
         resolution=Resolution.parse(resolution if resolution is not None else config.hma_resolution),
     )
-    return HmaPayload(
-        symbol=reading.symbol.text,
-        status=reading.status,
-        current_hma=reading.current_hma,
-        period=reading.period,
-        resolution=reading.resolution.code,
-        candles=reading.candles,
-        missing=reading.missing,
-        last_update=reading.last_update,
-        reason=reading.reason,
-    )
+    return HmaPayload.of(reading)

@@ -1,30 +1,39 @@
-"""The watchlist, whether it is watched and why not, and what it brought; what was missed is in ``coverage``."""
+"""Routes about the watchlist, whether it is monitored, and its signals."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.monitoring.watches import Watch, WatchStatus
+from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.signals.signals import Direction, Rule, Signal
-from hullwatch.services.monitoring.overview import MonitoringState, OverviewRow
+from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.services.monitoring.overview import MonitoringState
+from hullwatch.services.services import Services
 from hullwatch.web.api.market import QuotePayload
-from hullwatch.web.dependencies import ServicesNeeded, SignedIn
+from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import ConnectionPayload, Id, Limit, Moment, Payload
+from hullwatch.web.payloads import (
+    ConnectionPayload,
+    Id,
+    Limit,
+    Moment,
+    Payload,
+    ResolutionText,
+    SymbolText,
+)
 
 router = APIRouter(prefix="/api/monitoring", tags=["monitoring"])
 
 Period = Annotated[int, Field(ge=MIN_PERIOD, le=MAX_PERIOD)]
 ResolutionCode = Annotated[str, Field(max_length=8)] | int
-"""Fyers' code, such as ``"5"`` or ``"1D"``; minutes may come as a number."""
+"""A resolution in a request: Fyers' code, such as ``"5"`` or ``"1D"``, or minutes as a number."""
 
 
 class WatchBody(Payload):
-    """A line to be added to the watchlist."""
+    """A watch to add to the watchlist."""
 
     symbol: str = Field(max_length=100)
     resolution: ResolutionCode
@@ -33,7 +42,7 @@ class WatchBody(Payload):
 
 
 class WatchChange(Payload):
-    """What to change of a line; what is left out stays."""
+    """The changes of a watch; fields that are left out stay as they are."""
 
     resolution: ResolutionCode | None = None
     period: Period | None = None
@@ -41,32 +50,21 @@ class WatchChange(Payload):
 
 
 class WatchPayload(Payload):
-    """A line of the watchlist."""
+    """A watch: one line of the watchlist."""
 
     id: str
-    symbol: str
-    resolution: str
+    symbol: SymbolText
+    resolution: ResolutionText
     period: int
     rule: Rule
     created_at: datetime
-    evaluated_through: datetime = Field(description="Candles that closed up to then have been judged.")
-
-    @classmethod
-    def of(cls, watch: Watch) -> "WatchPayload":
-        """Return the payload of a watch."""
-        return cls(
-            id=watch.id,
-            symbol=watch.symbol.text,
-            resolution=watch.resolution.code,
-            period=watch.period,
-            rule=watch.rule,
-            created_at=watch.created_at,
-            evaluated_through=watch.evaluated_through,
-        )
+    evaluated_through: datetime = Field(
+        description="All candles that closed up to this time were checked for signals."
+    )
 
 
 class WatchesPayload(Payload):
-    """The watchlist, oldest line first."""
+    """The watchlist, oldest watch first."""
 
     watches: list[WatchPayload]
 
@@ -81,33 +79,24 @@ class StatePayload(Payload):
     since: datetime | None
     last_cycle_at: datetime | None
     cycles: int = Field(description="Cycles since the server started.")
-    missed_cycles: int = Field(description="Cycles that fell out because the one before had not ended.")
+    missed_cycles: int = Field(
+        description="Cycles that were skipped because the one before was still running."
+    )
     watch_count: int
-    refused_symbols: list[str] = Field(description="Symbols that Fyers does not serve at present.")
+    refused_symbols: list[SymbolText] = Field(description="Symbols that Fyers refuses at present.")
 
     @classmethod
-    def of(cls, state: MonitoringState) -> "StatePayload":
+    def of(cls, state: MonitoringState, /, **explicit: Any) -> Self:
         """Return the payload of a state."""
-        return cls(
-            is_wanted=state.is_wanted,
-            is_running=state.is_running,
-            status=state.status,
-            reason=state.reason_text,
-            since=state.since,
-            last_cycle_at=state.last_cycle_at,
-            cycles=state.cycles,
-            missed_cycles=state.missed_cycles,
-            watch_count=state.watch_count,
-            refused_symbols=[symbol.text for symbol in state.refused_symbols],
-        )
+        return super().of(state, reason=state.reason_text, **explicit)
 
 
 class SignalPayload(Payload):
-    """A dated fact about one instrument and resolution; prices in INR."""
+    """A signal of one watch; prices in INR."""
 
     watch_id: str
-    symbol: str
-    resolution: str
+    symbol: SymbolText
+    resolution: ResolutionText
     period: int
     rule: Rule
     direction: Direction
@@ -116,25 +105,9 @@ class SignalPayload(Payload):
     close: float
     hma: float
     detected_at: datetime
-    is_late: bool = Field(description="Found when catching up, not as it happened.")
-
-    @classmethod
-    def of(cls, signal: Signal) -> "SignalPayload":
-        """Return the payload of a signal."""
-        return cls(
-            watch_id=signal.watch_id,
-            symbol=signal.symbol.text,
-            resolution=signal.resolution.code,
-            period=signal.period,
-            rule=signal.rule,
-            direction=signal.direction,
-            candle_opened_at=signal.candle_opened_at,
-            candle_closed_at=signal.candle_closed_at,
-            close=signal.close,
-            hma=signal.hma,
-            detected_at=signal.detected_at,
-            is_late=signal.is_late,
-        )
+    is_late: bool = Field(
+        description="Whether it was found later than its candle, when missed candles were read."
+    )
 
 
 class SignalsPayload(Payload):
@@ -144,49 +117,39 @@ class SignalsPayload(Payload):
 
 
 class WatchOverviewPayload(Payload):
-    """A line of the watchlist with what was last known of it."""
+    """A watch with its latest values."""
 
     watch: WatchPayload
     quote: QuotePayload | None
-    quoted_at: datetime | None = Field(description="When Fyers gave the quote; null without one.")
-    hma: float | None = Field(description="After the newest closed candle, INR; null while warming up.")
+    quoted_at: datetime | None = Field(description="When Fyers sent the quote; null without a quote.")
+    hma: float | None = Field(
+        description="The average at the newest closed candle, in INR; null during the warm-up."
+    )
     preview: float | None = Field(
-        description="What it would be if the forming candle closed at the last price; no source of signals."
+        description="The average if the forming candle closed at the last price. It never causes a signal."
     )
     last_signal: SignalPayload | None
 
-    @classmethod
-    def of(cls, row: OverviewRow) -> "WatchOverviewPayload":
-        """Return the payload of a line."""
-        return cls(
-            watch=WatchPayload.of(row.watch),
-            quote=row.quote and QuotePayload.of(row.quote),
-            quoted_at=row.quoted_at,
-            hma=row.hma,
-            preview=row.preview,
-            last_signal=row.last_signal and SignalPayload.of(row.last_signal),
-        )
-
 
 class OverviewPayload(Payload):
-    """The watchlist at one glance; numbers may be old, and say how old."""
+    """The watchlist with the latest values, which can be old; each one has its time."""
 
     lines: list[WatchOverviewPayload]
     state: StatePayload
     connection: ConnectionPayload
     is_broker_outage: bool = Field(
-        description="Fyers refuses many sessions at once: its trouble, nobody's login."
+        description="Whether Fyers refuses many sessions at once. The cause is at Fyers, not in the user's login."
     )
     at: datetime
 
 
 @router.get("/overview")
-async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
-    """Return each line of the watchlist with what was last known of it, oldest line first."""
+async def overview(user: SignedIn, services: CurrentServices) -> OverviewPayload:
+    """Return each watch of the caller with its latest values, oldest watch first."""
     lines = await services.monitoring.overview(user.id)
     return OverviewPayload(
         lines=[WatchOverviewPayload.of(line) for line in lines],
-        state=StatePayload.of(services.monitoring.state(user.id)),
+        state=_state(services, user.id),
         connection=ConnectionPayload.of(services.connections.connection(user.id)),
         is_broker_outage=services.connections.broker_outage is not None,
         at=services.context.clock.now(),
@@ -194,16 +157,15 @@ async def overview(user: SignedIn, services: ServicesNeeded) -> OverviewPayload:
 
 
 @router.get("/watches")
-async def watches(user: SignedIn, services: ServicesNeeded) -> WatchesPayload:
-    """Return the watchlist."""
-    return WatchesPayload(
-        watches=[WatchPayload.of(watch) for watch in await services.monitoring.watches(user.id)]
-    )
+async def watches(user: SignedIn, services: CurrentServices) -> WatchesPayload:
+    """Return the caller's watchlist."""
+    found = await services.monitoring.watches(user.id)
+    return WatchesPayload(watches=[WatchPayload.of(watch) for watch in found])
 
 
 @router.post("/watches", status_code=201, responses=problems(409))
-async def add_watch(body: WatchBody, user: SignedIn, services: ServicesNeeded) -> WatchPayload:
-    """Add a line to the watchlist."""
+async def add_watch(body: WatchBody, user: SignedIn, services: CurrentServices) -> WatchPayload:
+    """Add a watch to the caller's watchlist."""
     watch = await services.monitoring.add_watch(
         user.id,
         symbol=Symbol.parse(body.symbol),
@@ -216,9 +178,9 @@ async def add_watch(body: WatchBody, user: SignedIn, services: ServicesNeeded) -
 
 @router.patch("/watches/{watch_id}", responses=problems(409))
 async def change_watch(
-    watch_id: Id, body: WatchChange, user: SignedIn, services: ServicesNeeded
+    watch_id: Id, body: WatchChange, user: SignedIn, services: CurrentServices
 ) -> WatchPayload:
-    """Change a line; it begins anew."""
+    """Change a watch. It gives signals only for candles that close after the change."""
     watch = await services.monitoring.change_watch(
         user.id,
         watch_id,
@@ -230,42 +192,46 @@ async def change_watch(
 
 
 @router.delete("/watches/{watch_id}", status_code=204)
-async def remove_watch(watch_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
-    """Remove a line; its signals stay."""
+async def remove_watch(watch_id: Id, user: SignedIn, services: CurrentServices) -> None:
+    """Remove a watch. Its signals are kept."""
     await services.monitoring.remove_watch(user.id, watch_id)
 
 
 @router.post("/start")
-async def start(user: SignedIn, services: ServicesNeeded) -> StatePayload:
-    """Want monitoring: it goes on until stopped, whatever happens to sessions or the server."""
+async def start(user: SignedIn, services: CurrentServices) -> StatePayload:
+    """Start monitoring. It continues until it is stopped, also after a new login or a restart of the server."""
     await services.monitoring.start(user.id)
-    return StatePayload.of(services.monitoring.state(user.id))
+    return _state(services, user.id)
 
 
 @router.post("/stop")
-async def stop(user: SignedIn, services: ServicesNeeded) -> StatePayload:
-    """Want no monitoring."""
+async def stop(user: SignedIn, services: CurrentServices) -> StatePayload:
+    """Stop monitoring."""
     await services.monitoring.stop(user.id)
-    return StatePayload.of(services.monitoring.state(user.id))
+    return _state(services, user.id)
 
 
 @router.get("/state")
-async def state(user: SignedIn, services: ServicesNeeded) -> StatePayload:
+async def state(user: SignedIn, services: CurrentServices) -> StatePayload:
     """Return whether monitoring is wanted and running, and why not."""
-    return StatePayload.of(services.monitoring.state(user.id))
+    return _state(services, user.id)
+
+
+def _state(services: Services, user_id: str) -> StatePayload:
+    return StatePayload.of(services.monitoring.state(user_id))
 
 
 @router.get("/signals")
 async def signals(
     *,
     user: SignedIn,
-    services: ServicesNeeded,
+    services: CurrentServices,
     symbol: Annotated[str | None, Query(max_length=100)] = None,
     since: Moment | None = None,
     before: Moment | None = None,
     limit: Limit = 100,
 ) -> SignalsPayload:
-    """Return signals, newest candle first; page on with `before`."""
+    """Return the caller's signals, newest candle first. For the next page, set `before` to the close of the last candle."""
     found = await services.monitoring.signals(
         user.id,
         symbol=None if symbol is None else Symbol.parse(symbol),

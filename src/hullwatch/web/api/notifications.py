@@ -1,12 +1,12 @@
-"""A user's notices. The ways they travel beyond the page are in ``channels.py``."""
+"""Routes about a user's notices in the pages."""
 
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from hullwatch.domain.notifications.notifications import Notification, NotificationKind
-from hullwatch.web.dependencies import ServicesNeeded, SignedIn
+from hullwatch.domain.notifications.notifications import NotificationKind
+from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.payloads import Id, Limit, Payload
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
@@ -23,19 +23,6 @@ class NotificationPayload(Payload):
     incident_id: str | None
     read_at: datetime | None
 
-    @classmethod
-    def of(cls, notification: Notification) -> "NotificationPayload":
-        """Return the payload of a notification."""
-        return cls(
-            id=notification.id,
-            kind=notification.kind,
-            title=notification.title,
-            text=notification.text,
-            created_at=notification.created_at,
-            incident_id=notification.incident_id,
-            read_at=notification.read_at,
-        )
-
 
 class NotificationsPayload(Payload):
     """Notices, newest first."""
@@ -46,17 +33,17 @@ class NotificationsPayload(Payload):
 @router.get("")
 async def notifications(
     user: SignedIn,
-    services: ServicesNeeded,
+    services: CurrentServices,
     *,
     unread_only: Annotated[bool, Query(alias="unreadOnly")] = False,
     limit: Limit = 100,
 ) -> NotificationsPayload:
-    """Return the own notices."""
+    """Return the caller's notices, newest first."""
     found = await services.notifications.of_user(user.id, unread_only=unread_only, limit=limit)
     return NotificationsPayload(notifications=[NotificationPayload.of(one) for one in found])
 
 
 @router.post("/{notification_id}/read", status_code=204)
-async def mark_read(notification_id: Id, user: SignedIn, services: ServicesNeeded) -> None:
-    """Remember that a notice was read."""
+async def mark_read(notification_id: Id, user: SignedIn, services: CurrentServices) -> None:
+    """Mark a notice as read."""
     await services.notifications.mark_read(user.id, notification_id)

@@ -1,14 +1,14 @@
-"""Whether everything is ready for the opening: a user's own line, and the operators' list. Everything is said as it stands now."""
+"""Routes about readiness: whether accounts are ready for the market open, or watched after it."""
 
 from datetime import date, datetime
+from typing import Any, Self
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from hullwatch.domain.readiness.readiness import Phase, Reason, Verdict
-from hullwatch.domain.users.accounts import User
 from hullwatch.services.readiness.readiness_overview import AccountReadiness
-from hullwatch.web.dependencies import Admin, ServicesNeeded, SignedIn
+from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
 
@@ -17,97 +17,66 @@ admin_router = APIRouter(prefix="/api/admin", tags=["admin"], responses=problems
 
 
 class LinesPayload(Payload):
-    """How much of a watchlist is prepared."""
+    """How many watches are prepared."""
 
     total: int
-    warm: int = Field(description="Lines whose average is there and reaches to the last close.")
+    warm: int = Field(description="Watches whose average is computed up to the last closed candle.")
 
 
-class ReadinessPayload(Payload):
-    """Whether one account is ready for the opening or, after it, watched."""
-
+class _AccountFields(Payload):
     verdict: Verdict
-    is_ready: bool = Field(description="Ready or, in trading hours, watched.")
+    is_ready: bool = Field(description="Whether the account is ready or, in trading hours, watched.")
     reason: Reason | None = Field(
-        description="The most important thing to know; beside a good verdict a *yes, but*."
+        description="The most important reason. Beside a good result it is a warning."
     )
     because: str | None = Field(description="The reason as a clause, for people.")
-    do_this: str | None = Field(
-        description="What to do about it, as a sentence; says so where that is nothing."
-    )
-    line: str = Field(description="All of it in one line for people; times in IST.")
-    is_for_user: bool = Field(description="Whether there is something that the user can do.")
-    phase: Phase
-    checked_at: datetime | None = Field(description="When a check last asked after this account.")
-    next_check_at: datetime
-    opens_at: datetime = Field(description="The opening of the session under way, else of the next one.")
+    do_this: str | None = Field(description="What to do about it, in a sentence.")
+    line: str = Field(description="Result, reason and action in one line, for people; times in IST.")
+    is_for_user: bool = Field(description="Whether the user can do something about it.")
+    checked_at: datetime | None = Field(description="When a check last included this account.")
     lines: LinesPayload
 
     @classmethod
-    def of(cls, account: AccountReadiness, next_check_at: datetime) -> "ReadinessPayload":
+    def of(cls, account: AccountReadiness, /, **explicit: Any) -> Self:
         """Return the payload of an account."""
-        readiness, told = account.readiness, account.line
-        return cls(
-            verdict=readiness.verdict,
+        readiness, texts = account.readiness, account.line
+        return super().of(
+            readiness,
             is_ready=readiness.verdict.is_good,
-            reason=readiness.reason,
-            because=told.because,
-            do_this=told.do_this,
-            line=told.line,
-            is_for_user=readiness.is_for_user,
-            phase=readiness.bell.phase,
+            because=texts.because,
+            do_this=texts.do_this,
+            line=texts.line,
             checked_at=account.checked_at,
-            next_check_at=next_check_at,
-            opens_at=readiness.bell.opens_at,
             lines=LinesPayload(total=readiness.lines, warm=readiness.warm),
+            **explicit,
         )
 
 
-class AccountReadinessPayload(Payload):
-    """One account in the operators' list."""
+class ReadinessPayload(_AccountFields):
+    """Whether one account is ready for the market open or, after it, watched."""
+
+    phase: Phase
+    next_check_at: datetime
+    opens_at: datetime = Field(description="When the present trading session opened, or the next one opens.")
+
+
+class AccountReadinessPayload(_AccountFields):
+    """One account in the list for admins."""
 
     user_id: str
     email: str
     full_name: str
-    verdict: Verdict
-    is_ready: bool
-    reason: Reason | None
-    because: str | None
-    do_this: str | None
-    line: str
-    is_for_user: bool
-    checked_at: datetime | None
-    lines: LinesPayload
-
-    @classmethod
-    def of(cls, user: User, account: AccountReadiness) -> "AccountReadinessPayload":
-        """Return the payload of an account."""
-        readiness, told = account.readiness, account.line
-        return cls(
-            user_id=user.id,
-            email=user.email,
-            full_name=user.full_name,
-            verdict=readiness.verdict,
-            is_ready=readiness.verdict.is_good,
-            reason=readiness.reason,
-            because=told.because,
-            do_this=told.do_this,
-            line=told.line,
-            is_for_user=readiness.is_for_user,
-            checked_at=account.checked_at,
-            lines=LinesPayload(total=readiness.lines, warm=readiness.warm),
-        )
 
 
 class EverybodyPayload(Payload):
-    """Everybody's readiness."""
+    """The readiness of all accounts."""
 
     phase: Phase
     day: date
     percent: float | None = Field(
-        description="The share that is ready or watched, rounded down; null where nobody is to be watched."
+        description="The share of accounts that are ready or watched, rounded down. Null if there are none to watch."
     )
-    total: int = Field(description="Accounts that are to be watched: of those is the percentage.")
+    total: int = Field(description="Accounts that are to be watched today; the percentage is of these.")
     ready: int
     not_ready: int
     checked_at: datetime | None
@@ -115,48 +84,48 @@ class EverybodyPayload(Payload):
     opens_at: datetime
     is_checking: bool
     accounts: list[AccountReadinessPayload] = Field(
-        description="All that have a watchlist or want monitoring, the worst first."
+        description="All accounts with a watchlist or with monitoring wanted, the worst first."
     )
 
 
 class CheckPayload(Payload):
-    """A check has begun; what it finds is in the list."""
+    """A check has started; the list shows its results."""
 
     started_at: datetime
 
 
 @router.get("/readiness")
-async def readiness(user: SignedIn, services: ServicesNeeded) -> ReadinessPayload:
-    """Return whether the user is ready for the opening and, if not, why and what to do."""
-    service = services.readiness
-    return ReadinessPayload.of(service.of(user.id), service.next_check_at())
+async def readiness(user: SignedIn, services: CurrentServices) -> ReadinessPayload:
+    """Return whether the caller's account is ready for the market open and, if not, why and what to do."""
+    account, next_check_at = services.readiness.of(user.id), services.readiness.next_check_at()
+    hours = account.readiness.bell
+    return ReadinessPayload.of(
+        account, phase=hours.phase, opens_at=hours.opens_at, next_check_at=next_check_at
+    )
 
 
 @admin_router.get("/readiness")
-async def everybody(_: Admin, services: ServicesNeeded) -> EverybodyPayload:
-    """Return who is ready, the worst first, and the percentage."""
+async def everybody(_: Admin, services: CurrentServices) -> EverybodyPayload:
+    """Return the readiness of all accounts, the worst first, and the share that is ready."""
     users = {user.id: user for user in await services.admin.users()}
     overview = await services.readiness.overview()
-    return EverybodyPayload(
+    accounts = [
+        AccountReadinessPayload.of(one, user_id=user.id, email=user.email, full_name=user.full_name)
+        for one in overview.accounts
+        if (user := users.get(one.user_id)) is not None
+    ]
+    return EverybodyPayload.of(
+        overview,
         phase=overview.bell.phase,
         day=overview.bell.day,
-        percent=overview.percent,
-        total=overview.total,
+        opens_at=overview.bell.opens_at,
         ready=overview.good,
         not_ready=overview.total - overview.good,
-        checked_at=overview.checked_at,
-        next_check_at=overview.next_check_at,
-        opens_at=overview.bell.opens_at,
-        is_checking=overview.is_checking,
-        accounts=[
-            AccountReadinessPayload.of(users[account.user_id], account)
-            for account in overview.accounts
-            if account.user_id in users
-        ],
+        accounts=accounts,
     )
 
 
 @admin_router.post("/readiness/check", status_code=202, responses=problems(429))
-async def check(_: Admin, services: ServicesNeeded) -> CheckPayload:
-    """Begin a check of everybody now; it loads what is missing and calls nobody to act."""
+async def check(_: Admin, services: CurrentServices) -> CheckPayload:
+    """Start a check of all accounts now. It loads missing candles and sends no notices."""
     return CheckPayload(started_at=services.readiness.check_by_hand())

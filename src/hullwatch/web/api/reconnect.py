@@ -1,37 +1,37 @@
-"""What the page of login links asks: what a link is about, the way to Fyers, and a new link. Nobody has to be signed in.
+"""Routes of the page that a login link opens. No login to hullwatch is needed.
 
-A link comes in the body, never in an address, so that no log of any server or proxy holds it.
+A link comes in the body, never in an address, so that no server and no proxy writes it to a log.
 """
 
 import secrets
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, Self
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from hullwatch.domain.sessions.login_links import BY_HULLWATCH, BY_OLD_LINK, masked_email, masked_fyers_id
-from hullwatch.services.login.links import SeenLink
+from hullwatch.services.login.links import OpenedLink
 from hullwatch.services.texts.connection import connection_message
+from hullwatch.web.browser_nonce import read_nonce, set_nonce
 from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import (
     LINK_COOKIE,
-    ConfigNeeded,
-    ServicesNeeded,
+    CurrentConfig,
+    CurrentServices,
     address_of,
-    who_is_there,
+    current_user_or_none,
 )
-from hullwatch.web.nonces import keep_nonce, read_nonce
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Done, Payload
 
 router = APIRouter(prefix="/api/reconnect", tags=["reconnect"])
 
 LINK_COOKIE_S: Final = 24 * 3600
-"""As long as the longest link lives, so that the cookie is never what ends first."""
+"""The longest lifetime of a link, so that the cookie never expires before its link."""
 SENT_AGAIN: Final = (
-    "If this was a link of yours and a login is needed, a new one is on its way over the channels that you have chosen. "
-    "It is not sent more often than every ten minutes."
+    "If this was your link and a login is needed, a new link is sent to your channels. "
+    "A new link is sent at most every ten minutes."
 )
 
 
@@ -42,78 +42,79 @@ class LinkBody(Payload):
 
 
 class LinkPayload(Payload):
-    """What a link is about; fit for whoever holds it."""
+    """The login that a link is for."""
 
-    requested_by: str = Field(description="Who asked for the login, in words.")
-    asked_at: datetime
-    message: str = Field(description="How the connection stands, in a sentence; times in IST.")
-    email: str = Field(description="Whose login it is; masked.")
-    fyers_id: str = Field(description="The Fyers account it is for; masked.")
+    requested_by: str = Field(description="Who requested the login, in words.")
+    requested_at: datetime
+    message: str = Field(description="The state of the Fyers session, in a sentence; times in IST.")
+    email: str = Field(description="The masked e-mail address of the user.")
+    fyers_id: str = Field(description="The masked Fyers id that the login is for.")
     expires_at: datetime
 
     @classmethod
-    def of(cls, seen: SeenLink) -> "LinkPayload":
+    def of(cls, opened: OpenedLink, /, **explicit: Any) -> Self:
         """Return the payload of a link."""
-        return cls(
-            requested_by=_asker(seen),
-            asked_at=seen.link.created_at,
-            message=connection_message(seen.connection),
-            email=masked_email(seen.user.email),
-            fyers_id=masked_fyers_id(seen.connection.fyers_id or ""),
-            expires_at=seen.link.expires_at,
+        return super().of(
+            opened.link,
+            requested_by=_requester(opened),
+            requested_at=opened.link.created_at,
+            message=connection_message(opened.connection),
+            email=masked_email(opened.user.email),
+            fyers_id=masked_fyers_id(opened.connection.fyers_id or ""),
+            **explicit,
         )
 
 
 class FyersAddress(Payload):
-    """Where to send the browser."""
+    """The address to open in the browser."""
 
     url: str
 
 
-@router.post("/look", responses=problems(409, 410, 429))
-async def look(
-    body: LinkBody, request: Request, response: Response, services: ServicesNeeded, config: ConfigNeeded
+@router.post("/open", responses=problems(409, 410, 429))
+async def open_link(
+    body: LinkBody, request: Request, response: Response, services: CurrentServices, config: CurrentConfig
 ) -> LinkPayload:
-    """Say what a login link is about; nothing is changed by it."""
+    """Return what a login link is for. The link stays unused."""
     nonce = read_nonce(request, LINK_COOKIE)
-    seen = await services.login_links.look(body.link, browser_nonce=nonce, address=address_of(request))
-    # Given before the button is pressed: an answer that is lost then would leave the link taken by a browser that does not know it.
-    _keep(nonce or secrets.token_urlsafe(32), response, config)
-    return LinkPayload.of(seen)
+    opened = await services.login_links.open(body.link, browser_nonce=nonce, address=address_of(request))
+    # Set before the button is pressed: if that answer got lost, the link would be used by a browser that cannot prove it.
+    _set_link_cookie(nonce or secrets.token_urlsafe(32), response, config)
+    return LinkPayload.of(opened)
 
 
 @router.post("/begin", responses=problems(400, 409, 410, 429))
 async def begin(
-    body: LinkBody, request: Request, response: Response, services: ServicesNeeded, config: ConfigNeeded
+    body: LinkBody, request: Request, response: Response, services: CurrentServices, config: CurrentConfig
 ) -> FyersAddress:
-    """Take the link for this browser and return the address of Fyers' login page."""
+    """Use the link in this browser, and return the address of Fyers' login page."""
     nonce = read_nonce(request, LINK_COOKIE) or secrets.token_urlsafe(32)
-    user = await who_is_there(request, services)
+    user = await current_user_or_none(request, services)
     url = await services.login_links.begin(
         body.link, browser_nonce=nonce, user_id=user.id if user else None, address=address_of(request)
     )
-    _keep(nonce, response, config)
-    keep_nonce(nonce, response, config)
+    _set_link_cookie(nonce, response, config)
+    set_nonce(nonce, response, config)
     return FyersAddress(url=url)
 
 
 @router.post("/again", status_code=202, responses=problems(429))
-async def again(body: LinkBody, request: Request, services: ServicesNeeded) -> Done:
-    """Ask for a new link, which goes to its user only; the answer is the same whatever was done."""
-    await services.login_links.again(body.link, address=address_of(request))
+async def again(body: LinkBody, request: Request, services: CurrentServices) -> Done:
+    """Send a new link to the user of this one. The answer does not show whether one was sent."""
+    await services.login_links.send_again(body.link, address=address_of(request))
     return Done(success=True, message=SENT_AGAIN)
 
 
-def _keep(nonce: str, response: Response, config: WebConfig) -> None:
-    keep_nonce(nonce, response, config, name=LINK_COOKIE, path="/api/reconnect", lifetime_s=LINK_COOKIE_S)
+def _set_link_cookie(nonce: str, response: Response, config: WebConfig) -> None:
+    set_nonce(nonce, response, config, name=LINK_COOKIE, path="/api/reconnect", lifetime_s=LINK_COOKIE_S)
 
 
-def _asker(seen: SeenLink) -> str:
-    requested_by = seen.link.requested_by
+def _requester(opened: OpenedLink) -> str:
+    requested_by = opened.link.requested_by
     if requested_by == BY_HULLWATCH:
         return "hullwatch"
     if requested_by == BY_OLD_LINK:
-        return "Whoever opened an older login link of yours"
-    if requested_by == seen.user.id:
+        return "A person who opened an older login link of yours"
+    if requested_by == opened.user.id:
         return "You, from the dashboard"
-    return f"{seen.asker.full_name}, an administrator" if seen.asker else "An administrator"
+    return f"{opened.requester.full_name}, an administrator" if opened.requester else "An administrator"

@@ -1,7 +1,7 @@
-"""Consent to renewals of the Fyers session by refresh token and PIN, where this server offers them. Neither secret is ever answered."""
+"""Routes about renewing the Fyers session with refresh token and PIN, if this server offers it. No answer contains a secret."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, Self
 
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.services.renewal.consents import RenewalState
 from hullwatch.services.renewal.texts import NOT_OFFERED
-from hullwatch.web.dependencies import ServicesNeeded, SignedIn
+from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
 
@@ -17,76 +17,77 @@ router = APIRouter(prefix="/api/fyers/renewal", tags=["fyers"])
 
 
 class PinBody(Payload):
-    """The consent to renewals."""
+    """The consent to renewals, with the PIN."""
 
-    pin: SecretStr = Field(max_length=64, description="The PIN at Fyers: 4 to 6 digits.")
+    pin: SecretStr = Field(max_length=64, description="The PIN of the Fyers account: 4 to 6 digits.")
 
 
 class RenewalPayload(Payload):
-    """How renewals stand for the user."""
+    """The state of renewals for the user."""
 
     is_offered: bool = Field(description="Whether this server lets users opt in.")
     is_opted_in: bool
-    has_refresh_token: bool = Field(description="It comes with the next login at Fyers after opting in.")
+    has_refresh_token: bool = Field(description="Fyers sends one with the next login after opting in.")
     refresh_token_expires_at: datetime | None
     last_tried_at: datetime | None
     last_outcome: RenewalOutcome | None
     message: str
 
     @classmethod
-    def of(cls, standing: RenewalState) -> "RenewalPayload":
-        """Return the payload of a standing."""
-        renewal = standing.renewal
-        return cls(
-            is_offered=standing.is_offered,
+    def of(cls, state: RenewalState, /, **explicit: Any) -> Self:
+        """Return the payload of a user's state."""
+        renewal = state.renewal
+        return super().of(
+            state,
             is_opted_in=renewal is not None,
             has_refresh_token=renewal is not None and renewal.has_refresh_token,
             refresh_token_expires_at=renewal.refresh_token_expires_at if renewal else None,
             last_tried_at=renewal.last_tried_at if renewal else None,
             last_outcome=renewal.last_outcome if renewal else None,
-            message=_message(standing),
+            message=_message(state),
+            **explicit,
         )
 
 
 OUTCOMES: Final = {
-    RenewalOutcome.UNDER_WAY: "Your session is being renewed just now.",
-    RenewalOutcome.RENEWED: "Your session was renewed when it was last tried.",
-    RenewalOutcome.EXPIRES_NO_LATER: "The last renewal would have ended with the session itself; it is tried again right after that end.",
-    RenewalOutcome.REFUSED_BY_FYERS: "When it was last tried, Fyers took no refresh tokens for this app.",
-    RenewalOutcome.WRONG_PIN: "Fyers says that the PIN is wrong. Enter it again; until then nothing is tried.",
-    RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers did not take the refresh token; your next login brings another.",
-    RenewalOutcome.UNKNOWN_REFUSAL: "Fyers refused for a reason that hullwatch does not know, perhaps the PIN. Enter it again; until then nothing is tried.",
-    RenewalOutcome.NOT_ACCEPTED: "Fyers renewed your session last time, but did not accept the renewed one.",
-    RenewalOutcome.UNAVAILABLE: "When it was last tried, Fyers gave no usable answer.",
+    RenewalOutcome.UNDER_WAY: "Your session is being renewed now.",
+    RenewalOutcome.RENEWED: "Your session was renewed at the last attempt.",
+    RenewalOutcome.EXPIRES_NO_LATER: "The renewed session would not expire later than the present one. The next attempt is made right after its expiry.",
+    RenewalOutcome.REFUSED_BY_FYERS: "Fyers accepted no refresh tokens for this app at the last attempt.",
+    RenewalOutcome.WRONG_PIN: "Fyers refused the PIN. Enter it again; until then no attempt is made.",
+    RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers refused the refresh token. Your next login brings a new one.",
+    RenewalOutcome.UNKNOWN_REFUSAL: "Fyers refused for an unknown reason, perhaps the PIN. Enter it again; until then no attempt is made.",
+    RenewalOutcome.NOT_ACCEPTED: "Fyers renewed your session at the last attempt, but refused the renewed one.",
+    RenewalOutcome.UNAVAILABLE: "Fyers was unavailable at the last attempt.",
 }
 
 
-def _message(standing: RenewalState) -> str:
-    renewal = standing.renewal
-    if not standing.is_offered:
+def _message(state: RenewalState) -> str:
+    renewal = state.renewal
+    if not state.is_offered:
         return NOT_OFFERED
     if renewal is None:
-        return "Your sessions are not renewed: you log in to Fyers by yourself."
+        return "Your sessions are not renewed. Log in to Fyers yourself when a session expires."
     if renewal.last_outcome is not None:
         return OUTCOMES[renewal.last_outcome]
     if not renewal.has_refresh_token:
-        return "Log in to Fyers once more: the login brings the refresh token that renewals need."
-    return "Your session is renewed once before it ends, if Fyers permits it then."
+        return "Log in to Fyers once more. The login brings the refresh token that renewals need."
+    return "Your session is renewed once before it expires, if Fyers permits it."
 
 
 @router.get("")
-async def read_renewal(user: SignedIn, services: ServicesNeeded) -> RenewalPayload:
-    """Return whether the own sessions are renewed, and how that went."""
+async def read_renewal(user: SignedIn, services: CurrentServices) -> RenewalPayload:
+    """Return whether the caller's sessions are renewed, and the result of the last attempt."""
     return RenewalPayload.of(services.renewals.standing(user.id))
 
 
 @router.put("", responses=problems(400, 403))
-async def opt_in(body: PinBody, user: SignedIn, services: ServicesNeeded) -> RenewalPayload:
-    """Let the own sessions be renewed with this PIN, which is encrypted and never shown; or take another PIN."""
+async def opt_in(body: PinBody, user: SignedIn, services: CurrentServices) -> RenewalPayload:
+    """Consent to renewals with this PIN, or replace the PIN. It is encrypted and never shown."""
     return RenewalPayload.of(await services.renewals.opt_in(user.id, body.pin.get_secret_value()))
 
 
 @router.delete("", status_code=204)
-async def opt_out(user: SignedIn, services: ServicesNeeded) -> None:
-    """Forget PIN and refresh token; sessions are renewed no more."""
+async def opt_out(user: SignedIn, services: CurrentServices) -> None:
+    """Delete PIN and refresh token. Sessions are not renewed any more."""
     await services.renewals.opt_out(user.id)

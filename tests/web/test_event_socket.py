@@ -1,4 +1,4 @@
-"""The event socket; `hullwatch.web.live` and `hullwatch.web.feed`."""
+"""The event socket; `hullwatch.web.event_socket` and `hullwatch.web.event_payloads`."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.users.accounts import Role
 from hullwatch.web.config import WebConfig
-from web.live_client import Closed, live
+from web.event_client import Closed, live
 from web.web_environment import BASE, WebEnvironment, make_supervisor
 
 

@@ -1,4 +1,4 @@
-"""What every request passes and every answer carries; `hullwatch.web.edge` and `hullwatch.web.errors`."""
+"""What every request passes and every answer carries; `hullwatch.web.request_guard` and `hullwatch.web.errors`."""
 
 import httpx2
 import pytest
@@ -213,7 +213,7 @@ async def test_unforeseen_exception_says_nothing(env):
     assert answer.json()["type"] == "urn:hullwatch:problem:unexpected"
     assert "canary" not in answer.text + repr(lines)
     assert answer.headers["x-content-type-options"] == "nosniff"
-    broke = next(line for line in lines if line["event"] == "request.broke")
+    broke = next(line for line in lines if line["event"] == "request.failed")
     assert broke["error"] == "LookupError"
     assert broke["request_id"] == answer.headers["x-request-id"]
     assert any("broken" in place for place in broke["at"])

@@ -1,4 +1,4 @@
-"""Events → the JSON that open tabs receive; one row for each event of the domain."""
+"""The table from events to the JSON that open tabs receive, with one row for each event of the domain."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -71,7 +71,7 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 
 
 def render(event: Event, *, is_admin_topic: bool = False) -> tuple[str, dict[str, Any]]:
-    """Return an event's kind and data; what operators hear about others says whom it concerns."""
+    """Return the kind and the data of an event; events for admins also have the id of their user."""
     kind, shape = KINDS[type(event)]
     if not is_admin_topic:
         return kind, shape(event)

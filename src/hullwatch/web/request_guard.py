@@ -1,7 +1,7 @@
-"""The outermost layer: what every request has to pass and every answer carries, in one pass for speed. Routes are in ``api/``.
+"""The request guard: middleware that checks every request and completes every answer.
 
-Here are the checks of host, origin and body size, the security headers, the request id, the request log, and the last line of
-defence: an exception that nobody foresaw is answered without its text and logged without its text, since either may hold a secret.
+It checks host, origin and size of the body, and adds security headers, the request id and the request log. An unexpected exception is
+answered and logged without its text, because the text can contain a secret.
 """
 
 import itertools
@@ -24,10 +24,10 @@ from hullwatch.web.config import WebConfig
 from hullwatch.web.errors import refusal_problem, status_problem, unexpected_problem
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Nothing foreign, nothing inline: pages bring their scripts and styles from this origin.
+# Pages load scripts and styles from this origin only; inline ones are forbidden.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; "
-    # The hash is that of the one style element that the chart library adds, for the size of its mark.
+    # The hash belongs to the one style element that the chart library adds for its logo.
     "style-src 'self' 'sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY='; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -42,51 +42,51 @@ _SECURITY: Final = (
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _HSTS: Final = ((b"strict-transport-security", b"max-age=31536000"),)
 _QUIET: Final = frozenset({"/api/token-validation/status", "/healthz", "/readyz", "/metrics"})
-"""Routes that are asked all the time: their good answers are logged at debug level only."""
+"""Routes that are polled: their successful answers are logged at debug level only."""
 
 
 class PlainRoute(Route):
-    """A route without FastAPI's work around it, known to the request log by its path."""
+    """A Starlette route that the request log names by its path, for answers outside the API."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Also leave the route in the scope, as FastAPI's own routes do."""
+        """Also store the route in the scope, as FastAPI's routes do."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
 
 
-class Edge:
-    """Wraps the app; for HTTP only, since a WebSocket can be refused in words only after it was accepted."""
+class RequestGuard:
+    """Wraps the app for HTTP; event sockets check themselves, because browsers see why only after a socket was accepted."""
 
     def __init__(self, app: ASGIApp, config: WebConfig) -> None:
         self._app = app
-        self._run = secrets.token_hex(4)
+        self._id_prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._config = config
         self._headers = _SECURITY + (_HSTS if config.is_secure else ())
         self._log = structlog.get_logger(component="Api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
+        """Pass a request to the app, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"{self._run}{next(self._numbers) & 0xFFFFFFFF:08x}"
+        request_id = f"{self._id_prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
         began = time.perf_counter()
         outgoing = _Outgoing(send, self._headers, request_id, is_api=scope["path"].startswith("/api/"))
         try:
-            await self._answer(scope, receive, outgoing)
+            await self._handle(scope, receive, outgoing)
         except ClientDisconnect:
             self._log.debug("request.abandoned", request_id=request_id)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: its text must reach no answer and no log
+        except Exception as error:  # noqa: BLE001 - the last handler: its text must reach no answer and no log
             self._log.error(
-                "request.broke", request_id=request_id, error=type(error).__name__, at=_places(error)
+                "request.failed", request_id=request_id, error=type(error).__name__, at=_frames(error)
             )
             if outgoing.status == 0:
                 await unexpected_problem()(scope, receive, outgoing)
         finally:
-            self._note(scope, outgoing.status, request_id, (time.perf_counter() - began) * 1000)
+            self._log_request(scope, outgoing.status, request_id, (time.perf_counter() - began) * 1000)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         refused = self._refuse(scope, headers)
         if refused is None and ("content-length" in headers or "transfer-encoding" in headers):
@@ -94,7 +94,7 @@ class Edge:
             if body is None:
                 refused = status_problem(
                     413,
-                    f"At most {self._config.most_body_bytes // 1024} kB are taken.",
+                    f"A request can have at most {self._config.most_body_bytes // 1024} kB.",
                     {"Connection": "close"},
                 )
             else:
@@ -103,18 +103,19 @@ class Edge:
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         if not is_own_host(headers.get("host", ""), self._config):
-            # A foreign name that points here is how a web page reaches servers on its visitor's own machine (DNS rebinding).
+            # DNS rebinding: a web page uses a foreign name that points here to reach a server on its visitor's machine.
             return status_problem(
-                421, "This server is not known under that name; HULLWATCH_PUBLIC_URL says how it is reached."
+                421,
+                "This server does not answer under this host name. The setting HULLWATCH_PUBLIC_URL holds its address.",
             )
         if scope["method"] in SAFE_METHODS or headers.get("authorization", "")[:7].lower() == "bearer ":
             return None
         if is_foreign(headers, self._config):
-            return refusal_problem(NotAllowed("This request came from another web page."))
+            return refusal_problem(NotAllowed("This request came from a page of another website."))
         return None
 
-    def _note(self, scope: Scope, status: int, request_id: str, took_ms: float) -> None:
-        """Log the request under its route, never its address: ids and queries stay out."""
+    def _log_request(self, scope: Scope, status: int, request_id: str, took_ms: float) -> None:
+        """Log the request with its route; the path and the query can contain ids and stay out."""
         route = getattr(scope.get("route"), "path", "unknown")
         is_quiet = status < 400 and route in _QUIET
         log = self._log.debug if is_quiet else self._log.info
@@ -129,15 +130,15 @@ class Edge:
 
 
 def is_own_host(host: str, config: WebConfig) -> bool:
-    """Whether a `Host` header names this install."""
+    """Whether a `Host` header names this server."""
     name, _, port = host.lower().rpartition(":")
     return (name if name and port.isdigit() else host.lower()) in config.hosts
 
 
 def is_foreign(headers: Headers, config: WebConfig) -> bool:
-    """Whether a browser sent this on behalf of another site's page.
+    """Whether a browser sent this for a page of another website.
 
-    `Sec-Fetch-Site` cannot be forged by a page; browsers without it send `Origin`; a request with neither was not made by a browser.
+    A page cannot forge `Sec-Fetch-Site`; browsers without it send `Origin`. A request with neither did not come from a browser.
     """
     site = headers.get("sec-fetch-site")
     if site is not None:
@@ -148,17 +149,17 @@ def is_foreign(headers: Headers, config: WebConfig) -> bool:
     return urlsplit(origin).netloc.lower() != headers.get("host", "").lower() if "://" in origin else True
 
 
-def _places(error: BaseException) -> list[str]:
-    """Return where an exception came from: files and lines, no values and no text."""
-    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames][-8:]
+def _frames(error: BaseException) -> list[str]:
+    """Return the last frames of a traceback as files and lines, without values and text."""
+    stack: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in stack][-8:]
 
 
 async def _read_body(headers: Headers, receive: Receive, most: int) -> bytes | None:
     """Return the whole body, or `None` when it is larger than `most` bytes.
 
     Raises:
-        ClientDisconnect: the client went away before its body was complete.
+        ClientDisconnect: The client closed the connection before its body was complete.
     """
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared[:12]) > most:
@@ -178,7 +179,7 @@ async def _read_body(headers: Headers, receive: Receive, most: int) -> bytes | N
 
 
 class _Replay:
-    """Gives a body that was read already, and after it what the server says."""
+    """Returns a body that was read already, and afterwards the messages of the server."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
@@ -192,7 +193,7 @@ class _Replay:
 
 
 class _Outgoing:
-    """Sends, adding the headers that every answer carries, and remembers the status."""
+    """Sends an answer with the headers that every answer has, and records its status."""
 
     def __init__(
         self, send: Send, headers: tuple[tuple[bytes, bytes], ...], request_id: str, *, is_api: bool

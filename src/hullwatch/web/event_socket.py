@@ -1,7 +1,7 @@
-"""WS /api/events: pushes what happens to whom it concerns. What happens is published by the services; its JSON shapes are in ``feed.py``.
+"""The event socket, WS /api/events: pushes events to the users that they concern.
 
-A socket is accepted before it is refused, because a browser is told only so why. Codes: 4401 not signed in (or no longer), 4403 opened
-by another site's page, 4429 too many at once, 1001 the server stops, 1013 the reader fell too far behind.
+A socket is accepted before it is refused, because browsers show the close code only then. Close codes: 4401 not signed in (any more), 4403 opened
+by a page of another website, 4429 too many sockets, 1001 the server stops, 1013 the reader is too slow.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.services import Services
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import config_of, services_of, who_asks
-from hullwatch.web.edge import is_foreign, is_own_host
-from hullwatch.web.feed import render
+from hullwatch.web.dependencies import config_of, current_user, services_of
+from hullwatch.web.event_payloads import render
+from hullwatch.web.request_guard import is_foreign, is_own_host
 
 NOT_SIGNED_IN: Final = 4401
 FOREIGN: Final = 4403
@@ -29,11 +29,11 @@ TOO_MANY: Final = 4429
 GOING_AWAY: Final = 1001
 TRY_AGAIN: Final = 1013
 MOST_PER_USER: Final = 20
-"""Open sockets of one user; a tab needs one."""
+"""Open sockets of one user; each tab needs one."""
 
 
 async def events(socket: WebSocket) -> None:
-    """Push events until either side leaves."""
+    """Push events until one side closes the socket."""
     await socket.accept()
     code = await _serve(socket, services_of(socket), config_of(socket))
     if code is not None and socket.client_state is WebSocketState.CONNECTED:
@@ -45,11 +45,11 @@ events_route: Final = WebSocketRoute("/api/events", events)
 
 
 async def _serve(socket: WebSocket, services: Services, config: WebConfig) -> int | None:
-    """Serve a socket; return the code to close it with, or nothing when the other side has left."""
+    """Serve a socket; return the close code, or `None` if the reader closed it."""
     if not is_own_host(socket.headers.get("host", ""), config) or _is_foreign(socket.headers, config):
         return FOREIGN
     try:
-        user = await who_asks(socket, services)
+        user = await current_user(socket, services)
     except NotSignedIn:
         return NOT_SIGNED_IN
     except StorageUnavailable:
@@ -58,41 +58,41 @@ async def _serve(socket: WebSocket, services: Services, config: WebConfig) -> in
         return TOO_MANY
     topics = [user.id, EVERYBODY, *([ADMINS] if user.role is Role.ADMIN else [])]
     async with services.context.hub.subscribe(*topics, after=_after(socket)) as subscription:
-        listener = asyncio.create_task(_listen(socket), name="events listener")
+        reader = asyncio.create_task(_wait_for_close(socket), name="events reader")
         pusher = asyncio.create_task(
             _Pusher(socket, services, config, user).push(subscription), name="events pusher"
         )
         try:
-            await asyncio.wait({listener, pusher}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, pusher}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (listener, pusher):
+            for task in (reader, pusher):
                 task.cancel()
-            await asyncio.wait({listener, pusher})
+            await asyncio.wait({reader, pusher})
     return None if pusher.cancelled() else pusher.result()
 
 
 def _is_foreign(headers: Headers, config: WebConfig) -> bool:
-    # Sec-Fetch-Site is not sent for WebSockets by every browser; Origin always is.
+    # Not every browser sends Sec-Fetch-Site for WebSockets; all of them send Origin.
     return "authorization" not in headers and is_foreign(headers, config)
 
 
 def _after(socket: WebSocket) -> int | None:
-    """Return the last sequence number the reader has seen; nonsense counts as one that was never given out."""
+    """Return the last sequence number that the reader received; an invalid one counts as unknown."""
     text = socket.query_params.get("after")
     if text is None:
         return None
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1
 
 
-async def _listen(socket: WebSocket) -> None:
-    """Wait until the other side leaves; what it says meanwhile has no meaning."""
+async def _wait_for_close(socket: WebSocket) -> None:
+    """Wait until the reader closes the socket; its messages are ignored."""
     with suppress(WebSocketDisconnect):
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
 
 
 class _Pusher:
-    """Writes one subscription's events to one socket."""
+    """Sends the events of one subscription to one socket."""
 
     def __init__(self, socket: WebSocket, services: Services, config: WebConfig, user: User) -> None:
         self._socket = socket
@@ -101,7 +101,7 @@ class _Pusher:
         self._user = user
 
     async def push(self, subscription: Subscription[Event]) -> int | None:
-        """Send events as they come and a heartbeat in silence; return the code to close with."""
+        """Send events, and heartbeats when there are none; return the close code."""
         hub = self._services.context.hub
         await self._send(hub.last_sequence, "missed" if subscription.missed else "hello", None)
         while True:
@@ -109,7 +109,7 @@ class _Pusher:
                 async with asyncio.timeout(self._config.heartbeat_s):
                     delivery = await anext(subscription)
             except TimeoutError:
-                if not await self._is_still_allowed():
+                if not await self._is_login_valid():
                     return NOT_SIGNED_IN
                 await self._send(hub.last_sequence, "heartbeat", None)
             except StopAsyncIteration:
@@ -118,10 +118,10 @@ class _Pusher:
                 kind, data = render(delivery.message, is_admin_topic=delivery.topic == ADMINS)
                 await self._send(delivery.sequence, kind, data)
 
-    async def _is_still_allowed(self) -> bool:
-        """Ask again now and then: a login ends, a role is taken away."""
+    async def _is_login_valid(self) -> bool:
+        """Check at every heartbeat whether the login was ended or the role was changed."""
         try:
-            user = await who_asks(self._socket, self._services)
+            user = await current_user(self._socket, self._services)
         except NotSignedIn:
             return False
         except StorageUnavailable:

@@ -1,4 +1,4 @@
-"""The cookie by which a browser that begins a login at Fyers is known again; what it is compared with is stored as a hash."""
+"""The cookie that identifies the browser that started a login at Fyers; the server stores its hash."""
 
 from typing import Final
 
@@ -8,16 +8,16 @@ from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import NONCE_COOKIE
 
 NONCE_LIFETIME_S: Final = 900
-"""Longer than a `state` lives, so that the cookie is never what ends first."""
+"""Longer than the lifetime of a `state`, so that the cookie never expires before it."""
 
 
 def read_nonce(request: Request, name: str) -> str | None:
-    """Return the nonce that the browser sent, if it looks like one of ours."""
+    """Return the nonce that the browser sent, if it has a possible length."""
     nonce = request.cookies.get(name, "")
     return nonce if 20 <= len(nonce) <= 100 else None
 
 
-def keep_nonce(
+def set_nonce(
     nonce: str,
     response: Response,
     config: WebConfig,
@@ -26,7 +26,7 @@ def keep_nonce(
     path: str = "/api/fyers/callback",
     lifetime_s: int = NONCE_LIFETIME_S,
 ) -> None:
-    """Give the browser its nonce, sent back to one place only."""
+    """Set the nonce as a cookie that the browser sends to one path only."""
     response.set_cookie(
         name,
         nonce,
