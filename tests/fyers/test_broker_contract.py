@@ -118,7 +118,7 @@ async def test_a_closed_lease_sends_no_call(world):
     assert await world.received("XA00001") == 0
     assert await world.broker.check_data(asha.for_verification()) == Answered(None)
 
-    asha.lease.is_over = True
+    asha.lease.is_closed = True
 
     assert await world.broker.check_data(asha.for_verification()) == SessionDisconnected(BrokerService.DATA)
     assert await world.received("XA00001") == 1

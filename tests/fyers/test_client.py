@@ -360,7 +360,7 @@ async def test_an_expired_session_sends_nothing(server, client, clock, is_over):
     """This holds for a closed lease and for the expiry time."""
     credential = make_credential()
     if is_over:
-        credential.lease.is_over = True
+        credential.lease.is_closed = True
     else:
         await clock.advance_to(credential.expires_at)
 
@@ -377,7 +377,7 @@ async def test_calls_that_wait_are_dropped_at_expiry(server, client_for, clock, 
         await calls[1]
         await clock.settle()
 
-        credential.lease.is_over = True
+        credential.lease.is_closed = True
         await clock.advance(2)
         answers = await asyncio.gather(*calls)
 
@@ -392,7 +392,7 @@ async def test_an_expired_session_is_not_retried(server, client, credential):
     call = asyncio.create_task(client.check_trading(credential))
     await server.wait_for(1)
 
-    credential.lease.is_over = True
+    credential.lease.is_closed = True
     server.release.set()
 
     assert await call == SessionDisconnected(BrokerService.TRADING)
@@ -651,7 +651,7 @@ async def test_every_sent_request_is_counted(server, client_for, credential):
         server.url, on_call=lambda kind, word, seconds: seen.append((kind.path, word, seconds >= 0))
     ) as client:
         await client.check_trading(credential)
-        credential.lease.is_over = True
+        credential.lease.is_closed = True
         await client.check_trading(credential)
 
     assert seen == [("/funds", "http_502", True), ("/funds", "ok", True)]
@@ -666,7 +666,7 @@ async def test_requests_of_a_session_are_counted_for_its_user(server, client_for
     ) as client:
         await client.check_trading(credential)
         await client.exchange_auth_code(APP, AuthCode("x"))
-        credential.lease.is_over = True
+        credential.lease.is_closed = True
         await client.check_trading(credential)
 
     assert seen == [(credential.user_id, "http_502"), (credential.user_id, "ok")]

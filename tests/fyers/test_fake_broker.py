@@ -52,7 +52,7 @@ async def test_a_closed_lease_sends_nothing():
     clock = FakeClock()
     broker = FakeBroker(clock)
     closed, old = broker.credential("asha", "XA00001"), broker.credential("bela", "XB00002")
-    closed.lease.is_over = True
+    closed.lease.is_closed = True
     await clock.advance_to(old.expires_at)
 
     assert await broker.check_trading(closed) == SessionDisconnected(BrokerService.TRADING)

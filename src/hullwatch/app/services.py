@@ -21,7 +21,6 @@ from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.hook import RenewalHook
 from hullwatch.services.renewal.service import RenewalService
 from hullwatch.services.services import Services
-from hullwatch.services.sessions.expiry import expiry_warnings
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
@@ -38,11 +37,6 @@ def build_services(resources: Resources) -> Services:
         broker=broker,
         hook=hook,
         supervisor=resources.supervisor,
-        warns_of_expiry=expiry_warnings(
-            lambda user_id: monitoring.is_wanted(user_id),  # noqa: PLW0108 - built below
-            context.calendar,
-            context.clock,
-        ),
     )
     market = MarketService(context, connections=connections, broker=broker)
     monitoring = MonitoringService(
@@ -70,13 +64,13 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         supervisor=resources.supervisor,
     )
-    connections.on_change(renewal.session_changed)
     authentication = AuthenticationService(context, hasher=resources.hasher)
     fyers_login = FyersLoginService(
         context,
         broker=broker,
         connections=connections,
         server_app=resources.server_app,
+        validation=validation,
         sign_out_patience_s=options.sign_out_timeout_s,
         hook=hook,
     )
@@ -87,6 +81,17 @@ def build_services(resources: Resources) -> Services:
         public_url=options.public_url,
         lifetime=options.login_link_lifetime,
     )
+    readiness = ReadinessService(
+        context,
+        connections=connections,
+        validation=validation,
+        monitoring=monitoring,
+        supervisor=resources.supervisor,
+        times=options.readiness_times,
+        at_once=options.warming_at_once,
+    )
+    for listener in (monitoring, validation, renewal, readiness):
+        connections.subscribe(listener.session_changed)
     return Services(
         context=context,
         broker=broker,
@@ -113,15 +118,7 @@ def build_services(resources: Resources) -> Services:
         hma=HMAService(context, connections=connections, market=market),
         chart=ChartService(context, connections=connections, market=market),
         monitoring=monitoring,
-        readiness=ReadinessService(
-            context,
-            connections=connections,
-            validation=validation,
-            monitoring=monitoring,
-            supervisor=resources.supervisor,
-            times=options.readiness_times,
-            at_once=options.warming_at_once,
-        ),
+        readiness=readiness,
         notifications=NotificationService(context),
         channels=ChannelService(context, channels=resources.channels),
         outbox=Outbox(context, channels=resources.channels, metrics=resources.metrics, links=login_links),

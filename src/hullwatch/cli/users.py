@@ -195,22 +195,16 @@ def _disconnect(user: UserName) -> None:
 
 
 async def _disconnect_user(name: str) -> None:
-    from hullwatch.app import new_id
-    from hullwatch.services.sessions.stored_disconnects import disconnect_stored
-
     async with application_for_command() as application:
-        user = await find_user(application.services.accounts, name)
-        change = await disconnect_stored(
-            application.services.context.store,
-            user.id,
-            actor=ACTOR,
-            now=application.services.context.clock.now(),
-            new_id=new_id,
-        )
-        if change is None:
+        services = application.services
+        user = await find_user(services.accounts, name)
+        async with services.context.store.begin(read_only=True) as work:
+            stored = await work.connections.get(user.id)
+        if stored is None or not stored.has_session:
             print_line(f"{user.email} has no Fyers session; nothing was changed.")
-        else:
-            print_line(f"Disconnected {user.email}. A running server notices within seconds.")
+            return
+        await services.validation.mark_user_as_disconnected(user.id, DisconnectReason.BY_ADMIN, actor=ACTOR)
+        print_line(f"Disconnected {user.email}. A running server notices within seconds.")
 
 
 @users.command("remove")

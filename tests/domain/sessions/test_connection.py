@@ -22,14 +22,11 @@ from hullwatch.domain.sessions.connection import (
     ImpossibleTransition,
     LoginState,
     LoginTrigger,
-    Look,
-    Verdict,
     VerificationState,
     VerificationTrigger,
     can_be_continued,
     credential_of,
     move,
-    next_look,
 )
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -54,7 +51,7 @@ def ended(
 ) -> Connection:
     """Return what an end makes of a connection."""
     evidence = Evidence("test", refusals=refusals)
-    return rules.end(connection, trigger, incident_id="inc_1", now=at, evidence=evidence).after
+    return rules.disconnect(connection, trigger, incident_id="inc_1", now=at, evidence=evidence).after
 
 
 def refused(code: int, service: BrokerService = BrokerService.DATA) -> LoginRefused:
@@ -136,7 +133,7 @@ def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> No
     connection, blocked = logged_in(), False
     for trigger in triggers:
         try:
-            connection = rules.stand(connection, trigger, now=NOW)
+            connection = rules.update_verification(connection, trigger, now=NOW)
         except ImpossibleTransition:
             continue
         if trigger is VerificationTrigger.REFUSED:
@@ -150,7 +147,7 @@ def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> No
 
 def test_a_late_answer_does_not_clear_a_refusal() -> None:
     """A call that was under way when the refusal came neither clears nor condemns."""
-    under_verification = rules.stand(logged_in(), VerificationTrigger.REFUSED, now=NOW)
+    under_verification = rules.update_verification(logged_in(), VerificationTrigger.REFUSED, now=NOW)
 
     for trigger in (
         VerificationTrigger.ANSWERED,
@@ -158,23 +155,26 @@ def test_a_late_answer_does_not_clear_a_refusal() -> None:
         VerificationTrigger.REFUSED,
     ):
         assert (
-            rules.stand(under_verification, trigger, now=NOW).verification_state
+            rules.update_verification(under_verification, trigger, now=NOW).verification_state
             is VerificationState.UNDER_VERIFICATION
         )
 
 
 def test_standing_that_says_nothing_new_is_the_same_value() -> None:
     """A repeated trouble makes no new connection, so that nobody is told twice."""
-    unverified = rules.stand(logged_in(), VerificationTrigger.UNAVAILABLE, now=NOW)
+    unverified = rules.update_verification(logged_in(), VerificationTrigger.UNAVAILABLE, now=NOW)
 
     assert (
-        rules.stand(unverified, VerificationTrigger.UNAVAILABLE, now=NOW + timedelta(hours=1)) is unverified
+        rules.update_verification(unverified, VerificationTrigger.UNAVAILABLE, now=NOW + timedelta(hours=1))
+        is unverified
     )
 
 
 def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
     """The repair can be told of the interruption that it ends; nothing else of the old session is left."""
-    down = ended(rules.stand(logged_in(), VerificationTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT)
+    down = ended(
+        rules.update_verification(logged_in(), VerificationTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT
+    )
 
     again = logged_in(down, at=NOW + timedelta(hours=1))
 
@@ -240,7 +240,7 @@ def test_a_closed_lease_closes_every_copy() -> None:
     held = credential()
     copies = (held, held.for_verification(), replace(held))
 
-    held.lease.is_over = True
+    held.lease.is_closed = True
 
     assert not any(copy.may_call(NOW) for copy in copies)
 
@@ -262,80 +262,8 @@ def test_a_credential_shows_no_secret() -> None:
 
 def test_a_session_without_an_end_has_no_credential() -> None:
     """What cannot be used is refused where it is made."""
-    with pytest.raises(ValueError, match="an end"):
+    with pytest.raises(ValueError, match="an expiry"):
         credential_of(Connection("usr_1"), AccessToken("x"))
-
-
-# ---- the second look
-
-
-def run_look(first: BrokerService, answers: dict[BrokerService, Look]) -> tuple[Verdict, list[BrokerService]]:
-    """Follow the rules to a verdict and return it with the services asked."""
-    seen: dict[BrokerService, Look] = {}
-    while not isinstance(step := next_look(first, seen), Verdict):
-        assert step not in seen
-        seen[step] = answers[step]
-    return step, list(seen)
-
-
-every_look = st.fixed_dictionaries({service: st.sampled_from(Look) for service in SERVICES})
-
-
-@given(st.sampled_from(SERVICES), every_look)
-@settings(deadline=None)
-def test_a_verdict_needs_another_service(first: BrokerService, answers: dict[BrokerService, Look]) -> None:
-    """A session ends only if a second service refused, and is cleared only by one whose answer proves something."""
-    verdict, asked = run_look(first, answers)
-
-    assert asked[0] is not first
-    if verdict is Verdict.CONFIRMED:
-        assert any(answers[service] is Look.REFUSED for service in asked if service is not first)
-    else:
-        assert all(answers[service] is not Look.REFUSED for service in asked if service is not first)
-    if verdict is Verdict.CLEARED:
-        assert any(
-            answers[service] is Look.ANSWERED for service in asked if service is not BrokerService.PROFILE
-        )
-    if verdict is Verdict.UNDECIDED:
-        assert set(asked) >= set(SERVICES) - {first}
-
-
-@pytest.mark.parametrize("first", [BrokerService.DATA, BrokerService.TRADING])
-def test_profile_alone_clears_nothing(first: BrokerService) -> None:
-    """A profile that answers while all others refuse belongs to a dead session."""
-    answers = dict.fromkeys(SERVICES, Look.REFUSED) | {BrokerService.PROFILE: Look.ANSWERED}
-
-    verdict, asked = run_look(first, answers)
-
-    assert verdict is Verdict.CONFIRMED
-    assert asked[0] is BrokerService.PROFILE
-    assert len(asked) == 2
-
-
-def test_trouble_decides_nothing() -> None:
-    """Where nobody can be asked the session stays in doubt."""
-    for first in SERVICES:
-        assert run_look(first, dict.fromkeys(SERVICES, Look.UNAVAILABLE))[0] is Verdict.UNDECIDED
-
-
-@pytest.mark.parametrize(
-    ("again", "verdict"), [(Look.ANSWERED, Verdict.CLEARED), (Look.REFUSED, Verdict.UNDECIDED)]
-)
-def test_the_service_that_refused_can_clear_but_not_confirm_itself(again: Look, verdict: Verdict) -> None:
-    """An app that may not ask the other service gets out of doubt by the first one's own answer."""
-    answers = {
-        BrokerService.PROFILE: Look.ANSWERED,
-        BrokerService.TRADING: Look.UNAVAILABLE,
-        BrokerService.DATA: again,
-    }
-
-    assert run_look(BrokerService.DATA, answers)[0] is verdict
-
-
-def test_a_refusal_by_any_service_can_be_looked_at() -> None:
-    """Whoever refused first, there is somebody else to ask."""
-    for first in BrokerService:
-        assert next_look(first, {}) in SERVICES
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hullwatch.domain.sessions.mass_refusal import FEWEST, SHARE, WINDOW, RefusalWatch
+from hullwatch.domain.sessions.mass_refusal import MIN_REFUSED, MIN_SHARE, WINDOW, RefusalStatistics
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 
 
-def watch(*, refused: int, answered: int) -> RefusalWatch:
+def watch(*, refused: int, answered: int) -> RefusalStatistics:
     """Return a watch that heard of so many accounts just now."""
-    seen = RefusalWatch()
+    seen = RefusalStatistics()
     for number in range(answered):
         seen.answered(f"fine-{number}", NOW)
     for number in range(refused):
@@ -22,12 +22,12 @@ def watch(*, refused: int, answered: int) -> RefusalWatch:
 
 def test_one_or_two_refusals_are_their_own() -> None:
     """Too few to speak of the broker, even if nobody else was heard of."""
-    assert not watch(refused=FEWEST - 1, answered=0).is_mass(NOW)
+    assert not watch(refused=MIN_REFUSED - 1, answered=0).is_mass(NOW)
 
 
 def test_all_refused_is_the_broker() -> None:
     """Whoever was asked was refused."""
-    assert watch(refused=FEWEST, answered=0).is_mass(NOW)
+    assert watch(refused=MIN_REFUSED, answered=0).is_mass(NOW)
 
 
 def test_a_few_among_many_are_their_own() -> None:
@@ -39,7 +39,7 @@ def test_a_few_among_many_are_their_own() -> None:
 
 def test_the_same_account_counts_once() -> None:
     """One account refused again and again is one account."""
-    seen = RefusalWatch()
+    seen = RefusalStatistics()
 
     for second in range(10):
         seen.refused("usr_1", NOW + timedelta(seconds=second))
@@ -49,11 +49,11 @@ def test_the_same_account_counts_once() -> None:
 
 def test_an_answer_takes_a_refusal_back() -> None:
     """What a second look cleared speaks for the broker."""
-    seen = watch(refused=FEWEST, answered=0)
+    seen = watch(refused=MIN_REFUSED, answered=0)
 
     seen.answered("refused-0", NOW)
 
-    assert seen.count(NOW) == FEWEST - 1
+    assert seen.count(NOW) == MIN_REFUSED - 1
     assert not seen.is_mass(NOW)
 
 
@@ -61,22 +61,22 @@ def test_fresh_answers_are_witnesses() -> None:
     """Enough accounts answered after a moment, and more than were refused, show that the broker is well; older words do not count."""
     later = NOW + timedelta(seconds=1)
     seen = watch(refused=0, answered=100)
-    assert not seen.well_since(NOW, enough=12)
+    assert not seen.is_answering_since(NOW, enough=12)
 
     for number in range(12):
         seen.answered(f"fine-{number}", later)
-    assert seen.well_since(NOW, enough=12)
-    assert not seen.well_since(NOW, enough=13)
+    assert seen.is_answering_since(NOW, enough=12)
+    assert not seen.is_answering_since(NOW, enough=13)
 
     for number in range(12):
         seen.refused(f"other-{number}", later)
-    assert not seen.well_since(NOW, enough=12)
+    assert not seen.is_answering_since(NOW, enough=12)
 
 
 def test_words_grow_old() -> None:
     """Refusals that lie further apart than the window are each their own."""
-    seen = RefusalWatch()
-    for number in range(2 * FEWEST):
+    seen = RefusalStatistics()
+    for number in range(2 * MIN_REFUSED):
         now = NOW + number * (WINDOW / 2 + timedelta(seconds=1))
         seen.refused(number, now)
         assert not seen.is_mass(now)
@@ -90,11 +90,11 @@ words = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 40))
 @settings(deadline=None)
 def test_the_rule_follows_its_model(spoken: list[tuple[int, bool, int]]) -> None:
     """Counts are those of a plain list of every account's latest word within the window."""
-    seen, latest, now = RefusalWatch(), {}, NOW
+    seen, latest, now = RefusalStatistics(), {}, NOW
     for account, is_refused, pause_s in spoken:
         now += timedelta(seconds=pause_s)
         (seen.refused if is_refused else seen.answered)(account, now)
         latest[account] = (now, is_refused)
         heard = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW]
         assert seen.count(now) == sum(heard)
-        assert seen.is_mass(now) == (sum(heard) >= FEWEST and sum(heard) >= SHARE * len(heard))
+        assert seen.is_mass(now) == (sum(heard) >= MIN_REFUSED and sum(heard) >= MIN_SHARE * len(heard))

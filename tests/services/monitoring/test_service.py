@@ -278,7 +278,7 @@ async def test_a_mass_refusal_is_shown_as_an_outage(env: Environment) -> None:
     await env.clock.advance(30)
 
     assert {status(env, user_id) for user_id in (ALICE, BOB, CAROL)} == {WatchStatus.FYERS_UNAVAILABLE}
-    assert env.connections.sessions_alive() == 3
+    assert env.connections.session_count() == 3
 
 
 async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:

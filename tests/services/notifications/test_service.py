@@ -49,7 +49,7 @@ def end(reason: DisconnectReason, kind: str = "test") -> ConnectionChange:
     """Return an end for this reason."""
     refusals = (LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),)
     evidence = Evidence(kind, refusals=refusals if reason is DisconnectReason.REJECTED else ())
-    return rules.end(login().after, ENDINGS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
+    return rules.disconnect(login().after, ENDINGS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
 
 
 def test_people_in_india_read_indian_time() -> None:

@@ -143,7 +143,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     assert "does not answer" in begun.title
     assert "2 of 2 accounts" in begun.text
     assert watch.env.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
-    assert watch.env.connections.sessions_alive() == 2
+    assert watch.env.connections.session_count() == 2
 
 
 async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:

@@ -68,7 +68,7 @@ async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> Non
 
     await env.clock.advance_to(end_of_day(env) - LEAD)
 
-    assert old.lease.is_over
+    assert old.lease.is_closed
     assert env.credential(ALICE).token != old.token
 
 
@@ -300,7 +300,7 @@ async def test_a_session_that_fyers_ended_is_renewed_once_and_nobody_is_alarmed(
     """It is over the moment that is certain; seconds later there is another, with both changes in the audit trail and no notice."""
     env = await renewing()
     seen = []
-    env.connections.on_change(lambda change: seen.append((change.after.state, change.after.generation)))
+    env.connections.subscribe(lambda change: seen.append((change.after.state, change.after.generation)))
 
     await revoke(env)
 

@@ -108,7 +108,7 @@ class AccountLife(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         self.tabs = self.env.hub.subscribe(*EVERYONE)
-        self.env.connections.on_change(self._see)
+        self.env.connections.subscribe(self._see)
         await self.env.start()
 
     def _see(self, change: ConnectionChange) -> None:

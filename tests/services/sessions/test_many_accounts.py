@@ -1,4 +1,4 @@
-"""Refusals in an environment where many accounts are heard of all the time: witnesses come by themselves; `hullwatch.services.sessions.second_look`."""
+"""A refusal while many accounts have sessions; `hullwatch.services.sessions.verification`."""
 
 import asyncio
 
@@ -7,10 +7,14 @@ from fakes.broker import AccountState
 
 from hullwatch.domain.failures import Answered
 from hullwatch.domain.sessions.connection import VerificationState
-from hullwatch.services.sessions.second_look import BUSY_HOUSE, LISTEN_S, SETTLE_S
+from hullwatch.services.sessions.verification import (
+    LISTEN_S,
+    SETTLE_S,
+    SKIP_PROBES_FROM_SESSIONS,
+)
 from services.environment import ALICE, Environment, fyers_id
 
-OTHERS = [f"usr_{number:03d}" for number in range(BUSY_HOUSE)]
+OTHERS = [f"usr_{number:03d}" for number in range(SKIP_PROBES_FROM_SESSIONS)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
 from hullwatch.domain.users.accounts import Role
-from hullwatch.services.sessions.mass_refusal import ASK_EVERY_S
+from hullwatch.services.sessions.mass_refusal import PROBE_EVERY_S
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 
 ADMIN = "usr_admin"
@@ -57,7 +57,7 @@ async def test_a_mass_refusal_logs_nobody_out(env: Environment) -> None:
     """All verdicts are held, no ordinary call is made, and the trouble is known."""
     await fall_ill(env)
 
-    assert env.connections.sessions_alive() == 4
+    assert env.connections.session_count() == 4
     assert standings(env) == {VerificationState.HELD}
     assert env.connections.broker_outage is not None
     assert all(env.connections.credential(user_id) is None for user_id in EVERYONE)
@@ -73,7 +73,7 @@ async def test_the_first_to_be_asked_is_not_logged_out_because_others_are_not_as
     await ask(env, ALICE)
     await env.clock.advance(5)
 
-    assert env.connections.sessions_alive() == 4
+    assert env.connections.session_count() == 4
     assert env.connections.broker_outage is not None
 
 
@@ -84,7 +84,7 @@ async def test_one_refused_among_many_is_logged_out_at_once(env: Environment) ->
     await ask(env, BOB)
 
     assert env.connections.connection(BOB).reason is DisconnectReason.REJECTED
-    assert env.connections.sessions_alive() == 3
+    assert env.connections.session_count() == 3
     assert env.connections.broker_outage is None
     assert len(env.notices(BOB)) == 1
 
@@ -110,7 +110,7 @@ async def test_a_hanging_witness_delays_a_verdict_by_seconds_only(env: Environme
     await env.clock.advance(3)
 
     assert env.connections.connection(ALICE).reason is DisconnectReason.REJECTED
-    assert env.connections.sessions_alive() == 3
+    assert env.connections.session_count() == 3
 
 
 async def test_the_trouble_is_told_once(env: Environment) -> None:
@@ -118,7 +118,7 @@ async def test_the_trouble_is_told_once(env: Environment) -> None:
     listener = env.hub.subscribe(EVERYBODY)
     await fall_ill(env)
     set_all(env, AccountState.ACTIVE)
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
     listener.close()
 
     told = [delivery.message async for delivery in listener]
@@ -139,7 +139,7 @@ async def test_held_sessions_are_asked_about_slowly(env: Environment) -> None:
     await fall_ill(env)
     reached = len(env.broker.calls)
 
-    await env.clock.advance(10 * ASK_EVERY_S)
+    await env.clock.advance(10 * PROBE_EVERY_S)
 
     slow = env.broker.calls[reached:]
     assert 2 * 8 <= len(slow) <= 2 * 12
@@ -152,7 +152,7 @@ async def test_the_first_answer_frees_everybody(env: Environment) -> None:
     await fall_ill(env)
     set_all(env, AccountState.ACTIVE)
     set_all(env, AccountState.REVOKED, DAVE)
-    await env.clock.advance(3 * ASK_EVERY_S)
+    await env.clock.advance(3 * PROBE_EVERY_S)
     assert env.connections.broker_outage is None
 
     for user_id in EVERYONE:
@@ -169,13 +169,13 @@ async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(env: E
     await env.log_in(ALICE)  # the new token is good, the old ones stay dead
     await ask(env, ALICE)
 
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert env.connections.connection(ALICE).is_usable
     assert {env.connections.connection(user_id).reason for user_id in (BOB, CAROL, DAVE)} == {
         DisconnectReason.REJECTED
     }
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
     assert env.connections.broker_outage is None
 
 
@@ -188,11 +188,11 @@ async def test_the_last_one_held_is_judged_once_others_are_fine(env: Environment
     assert env.connections.broker_outage is not None
     for user_id in (BOB, CAROL):
         await env.connections.sign_out(user_id, actor=user_id)
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
     assert env.connections.connection(ALICE).verification_state is VerificationState.HELD
     await ask(env, DAVE)
 
-    await env.clock.advance(3 * ASK_EVERY_S)
+    await env.clock.advance(3 * PROBE_EVERY_S)
 
     assert env.connections.connection(ALICE).reason is DisconnectReason.REJECTED
     assert env.connections.broker_outage is None
@@ -233,7 +233,7 @@ async def test_a_notice_that_could_not_be_stored_is_stored_later(env: Environmen
     assert env.notices(ADMIN) == []
     env.store.is_down = False
 
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert [notice.kind for notice in env.notices(ADMIN)] == [NotificationKind.BROKER_OUTAGE]
 
@@ -255,7 +255,7 @@ async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> 
     await fall_ill(env)
     incident_id = env.connections.broker_outage.incident_id
     env = await restarted(env, after_s=30)
-    await env.clock.advance(3 * ASK_EVERY_S)
+    await env.clock.advance(3 * PROBE_EVERY_S)
     assert env.connections.broker_outage.incident_id == incident_id
 
     for user_id in EVERYONE:
@@ -265,7 +265,7 @@ async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> 
     assert told(env) == [NotificationKind.BROKER_OUTAGE]
 
     set_all(env, AccountState.ACTIVE)
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
     assert env.connections.broker_outage is None
     assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
     assert {notice.incident_id for notice in env.notices(ADMIN)} == {incident_id}
@@ -278,7 +278,7 @@ async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over
     env = await restarted(env, after_s=600)
 
     await ask(env, ALICE)
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is None
     assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
@@ -290,7 +290,7 @@ async def test_a_trouble_of_sessions_that_are_gone_is_over(env: Environment) -> 
     env = await restarted(env, after_s=24 * 3600)
     await env.log_in(ALICE)
 
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is None
     assert told(env)[-1] is NotificationKind.BROKER_RECOVERED
@@ -314,7 +314,7 @@ async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_ke
             await fall_ill(env)
         else:
             set_all(env, AccountState.ACTIVE)
-            await env.clock.advance(2 * ASK_EVERY_S)
+            await env.clock.advance(2 * PROBE_EVERY_S)
         assert step in env.audit(prefix="broker.")
         other = await env.kill(seen[0 if is_kept else -1])
         return await other.start(with_monitoring=False)
@@ -328,7 +328,7 @@ async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_ke
 
     env = await crash_at("broker.recovered")
     await ask(env, ALICE)
-    await env.clock.advance(2 * ASK_EVERY_S)
+    await env.clock.advance(2 * PROBE_EVERY_S)
     assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
 
 
@@ -342,7 +342,7 @@ async def test_of_two_processes_one_tells(env: Environment) -> None:
     assert other.connections.broker_outage.incident_id == env.connections.broker_outage.incident_id
 
     set_all(env, AccountState.ACTIVE)
-    await env.clock.advance(3 * ASK_EVERY_S)
+    await env.clock.advance(3 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is other.connections.broker_outage is None
     assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
@@ -356,7 +356,7 @@ async def test_refusals_spread_over_hours_are_no_trouble(env: Environment) -> No
         await ask(env, user_id)
         await env.clock.advance(600)
 
-    assert env.connections.sessions_alive() == 0
+    assert env.connections.session_count() == 0
     assert env.connections.broker_outage is None
 
 
@@ -377,5 +377,5 @@ async def test_a_doubt_that_was_long_undecided_counts_when_it_is_decided(env: En
 
     await env.clock.advance(300)
 
-    assert env.connections.sessions_alive() == 3
+    assert env.connections.session_count() == 3
     assert env.connections.broker_outage is not None

@@ -6,7 +6,6 @@ from hullwatch.domain.failures import SessionDisconnected
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.services.sessions.service import STORED_DISCONNECTS_EVERY_S
-from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.environment import ALICE, BOB, Environment
 
 
@@ -19,18 +18,19 @@ async def env() -> Environment:
 
 async def disconnect(env: Environment, user_id: str = ALICE):
     """End a session on the database itself, as another process does."""
-    return await disconnect_stored(
-        env.store, user_id, actor="command-line", now=env.clock.now(), new_id=env.new_id
+    other = Environment(clock=env.clock, store=env.store, broker=env.broker, ids=env.new_id)
+    return await other.validation.mark_user_as_disconnected(
+        user_id, DisconnectReason.BY_ADMIN, actor="command-line"
     )
 
 
 async def test_an_end_on_the_database_is_complete(env: Environment) -> None:
     """The stored end has its reason, its audit line with whoever did it, one notice, and no token any more."""
-    change = await disconnect(env)
+    after = await disconnect(env)
 
     stored = env.stored(ALICE)
     line = env.store.tables.audit[-1]
-    assert change is not None
+    assert after == stored
     assert (stored.state, stored.reason) == (LoginState.DISCONNECTED, DisconnectReason.BY_ADMIN)
     assert (line.kind, line.actor, line.incident_id) == (
         "connection.disconnected_by_admin",
@@ -46,8 +46,8 @@ async def test_without_a_session_nothing_happens(env: Environment) -> None:
     await disconnect(env)
     lines = len(env.store.tables.audit)
 
-    assert await disconnect(env) is None
-    assert await disconnect(env, "usr_nobody") is None
+    assert await disconnect(env) == env.stored(ALICE)
+    assert (await disconnect(env, "usr_nobody")).state is LoginState.NEVER_CONNECTED
     assert len(env.store.tables.audit) == lines
 
 
@@ -55,7 +55,7 @@ async def test_a_running_server_takes_the_end_over(env: Environment) -> None:
     """Within seconds memory says what is stored, held credentials are void, nobody is told twice, and others go on."""
     credential = env.credential(ALICE)
     changes = []
-    env.connections.on_change(changes.append)
+    env.connections.subscribe(changes.append)
     await disconnect(env)
     lines = len(env.store.tables.audit)
     assert env.connections.connection(ALICE).has_session

@@ -28,7 +28,6 @@ from hullwatch.domain.sessions.connection import (
     VerificationState,
 )
 from hullwatch.domain.sessions.tokens import next_daily_expiry
-from hullwatch.services.sessions.stored_disconnects import disconnect_stored
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
@@ -107,7 +106,7 @@ async def test_many_sessions_end_in_the_same_moment_whatever_the_database_does(e
 
     await env.clock.advance_to(next_daily_expiry(env.clock.now()))
 
-    assert env.connections.sessions_alive() == 0
+    assert env.connections.session_count() == 0
     assert env.stored(ALICE).has_session
     env.store.is_down = False
     await env.clock.advance(60)
@@ -440,7 +439,7 @@ async def test_a_removed_user_s_second_look_stops(env: Environment) -> None:
     env.connections.record_result(env.credential(ALICE), refusal(DATA))
     await env.connections.forget(ALICE)
     await env.clock.advance(120)
-    job = next(job for job in env.supervisor.jobs() if job.name == "second-look")
+    job = next(job for job in env.supervisor.jobs() if job.name == "verification")
 
     assert job.state.value == "stopped"
     assert env.connections.connections() == ()
@@ -494,7 +493,7 @@ async def test_a_login_over_a_running_session_tells_nobody(env: Environment) -> 
 
     await env.log_in(ALICE)
 
-    assert old.lease.is_over
+    assert old.lease.is_closed
     assert env.credential(ALICE).generation == 2
     assert env.notices(ALICE) == []
 
@@ -636,7 +635,7 @@ async def test_what_listeners_do_cannot_keep_an_end_from_being_stored(env: Envir
     def breaks(change: ConnectionChange) -> None:
         raise LookupError("broken listener")
 
-    env.connections.on_change(breaks)
+    env.connections.subscribe(breaks)
     with pytest.raises(LookupError):
         await env.connections.sign_out(ALICE, actor=ALICE)
     await env.clock.advance(60)
@@ -708,12 +707,13 @@ async def test_a_token_that_cannot_be_read_is_told_as_what_it_is(env: Environmen
 async def test_an_end_stored_by_a_command_counts_in_a_running_server(env: Environment) -> None:
     """Within seconds the session is over here too, without a second line or notice."""
     held = env.credential(ALICE)
-    await disconnect_stored(env.store, ALICE, actor="usr_admin", now=env.clock.now(), new_id=env.new_id)
+    command = Environment(clock=env.clock, store=env.store, broker=env.broker, ids=env.new_id)
+    await command.validation.mark_user_as_disconnected(ALICE, DisconnectReason.BY_ADMIN, actor="usr_admin")
 
     await env.clock.advance(11)
 
     over = env.connections.connection(ALICE)
-    assert (over.reason, held.lease.is_over) == (DisconnectReason.BY_ADMIN, True)
+    assert (over.reason, held.lease.is_closed) == (DisconnectReason.BY_ADMIN, True)
     assert over == env.stored(ALICE)
     assert len(env.notices(ALICE)) == 1
     assert env.audit(ALICE, "connection.disconnected_by_admin") == ["connection.disconnected_by_admin"]
@@ -728,7 +728,7 @@ async def test_a_user_removed_by_a_command_is_forgotten_by_a_running_server(env:
 
     await env.clock.advance(11)
 
-    assert held.lease.is_over
+    assert held.lease.is_closed
     assert env.connections.connections() == ()
 
 
@@ -738,7 +738,7 @@ async def test_a_user_removed_by_a_command_is_forgotten_by_a_running_server(env:
 async def test_everybody_who_listens_hears_of_each_change_once(env: Environment) -> None:
     """The user's tabs and the operators' pages get the same events, in order."""
     changes: list[ConnectionChange] = []
-    env.connections.on_change(changes.append)
+    env.connections.subscribe(changes.append)
     tab, operator = env.hub.subscribe(ALICE), env.hub.subscribe(ADMINS)
 
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -770,7 +770,7 @@ async def test_settled_waits_for_the_second_look(env: Environment) -> None:
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await ask(env)
 
-    settled = await env.connections.settled(ALICE)
+    settled = await env.connections.wait_for_verification(ALICE)
 
     assert settled.reason is DisconnectReason.REJECTED
 
@@ -783,7 +783,7 @@ async def test_settled_does_not_wait_for_a_look_that_cannot_decide(env: Environm
     env.broker.queue(fyers_id(ALICE), Unavailable(DATA, cause="timeout"))
     await ask(env)
 
-    settled = await env.connections.settled(ALICE)
+    settled = await env.connections.wait_for_verification(ALICE)
 
     assert settled.verification_state is VerificationState.UNDER_VERIFICATION
 

@@ -208,7 +208,7 @@ async def test_a_confirmation_elsewhere_clears_no_doubt(town: Town) -> None:
     town.other.connections.record_result(credential, refusal(BrokerService.DATA))
     assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
-    assert not town.other.connections.confirmed_elsewhere(ALICE, 1, at=town.clock.now())
+    assert not town.other.connections.record_confirmation(ALICE, 1, at=town.clock.now())
     assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
 
@@ -217,10 +217,10 @@ async def test_it_says_nothing_about_another_login(town: Town) -> None:
     await town.one.validation.validate_fyers_token(ALICE)
     await town.one.log_in(ALICE)
 
-    assert not town.one.connections.confirmed_elsewhere(ALICE, 1, at=town.clock.now())
+    assert not town.one.connections.record_confirmation(ALICE, 1, at=town.clock.now())
     assert not (await town.one.validation.validate_fyers_token(ALICE)).from_cache
     known_at = town.one.connections.connection(ALICE).last_validated_at
-    assert town.one.connections.confirmed_elsewhere(ALICE, 2, at=known_at - timedelta(seconds=9))
+    assert town.one.connections.record_confirmation(ALICE, 2, at=known_at - timedelta(seconds=9))
     assert town.one.connections.connection(ALICE).last_validated_at == known_at
 
 

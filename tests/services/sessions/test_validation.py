@@ -341,7 +341,7 @@ async def test_progress_that_breaks_is_counted_and_harms_nobody(env: Environment
     totals = await env.validation.validate_all_active_users(on_progress=breaks)
 
     assert (totals.total, totals.errors) == (2, 2)
-    assert env.connections.sessions_alive() == 2
+    assert env.connections.session_count() == 2
 
 
 # ---- ending by hand

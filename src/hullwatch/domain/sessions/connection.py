@@ -1,12 +1,9 @@
-"""The session of a broker account: two state tables, a generation number, and the rules for ending it.
+"""The session of a broker account: two state tables, a generation number, and the rules for disconnecting it.
 
-*May we talk* and *how sure are we* are two machines. The first (`LOGIN_TABLE`) knows whether a login session exists at all; the
-second (`VERIFICATION_TABLE`) knows what Fyers' last answers said about it. Only the first ends a session, and only by its own triggers:
-the known end, a refusal seen twice, the user, an admin. Doubt lives in the second and never leaks into the first.
+`LOGIN_TABLE` holds whether a login session exists. `VERIFICATION_TABLE` holds what Fyers' last answers showed about it.
+Only the first table disconnects a session.
 
-Every login raises the **generation**. What was learned about an older generation never touches a newer one.
-
-Deciding happens here, on values; asking, waiting, storing and telling belong to ``services/connections.py``.
+Every login raises the **generation**. A result for an older generation never changes a newer one.
 """
 
 from collections.abc import Mapping
@@ -15,28 +12,28 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from hullwatch.domain.failures import BrokerService, LoginRefused
+from hullwatch.domain.failures import LoginRefused
 from hullwatch.domain.secrets import AccessToken
 
 EXPIRING_BEFORE = timedelta(minutes=30)
-"""How long before its known end a session is called expiring."""
+"""How long before its expiry a session is in the state `EXPIRING`."""
 
 
 class LoginState(StrEnum):
-    """Whether a login session exists. The words are those of the connection object that the outside sees."""
+    """Whether a login session exists; the values are those of the connection object of the API."""
 
     NEVER_CONNECTED = "never_connected"
     """The user has not linked a Fyers account yet."""
     CONNECTED = "connected"
-    """A session exists and its known end is far."""
+    """A session exists and its expiry is not near."""
     EXPIRING = "expiring"
-    """A session exists and its known end is less than `EXPIRING_BEFORE` away; it is used like any other."""
+    """A session exists and expires within `EXPIRING_BEFORE`; it is used like any other."""
     DISCONNECTED = "disconnected"
-    """The session ended, for a reason that is known; no call is made until the user logs in again."""
+    """The session was disconnected; no call is made until the user logs in again."""
 
 
 class LoginTrigger(StrEnum):
-    """What can move `LoginState`."""
+    """What changes a `LoginState`."""
 
     LOGGED_IN = "logged_in"
     NEARED_EXPIRY = "neared_expiry"
@@ -47,7 +44,7 @@ class LoginTrigger(StrEnum):
 
 
 class DisconnectReason(StrEnum):
-    """Why a session ended, in the words of the connection object."""
+    """Why a session was disconnected; the values are those of the connection object of the API."""
 
     EXPIRED = "expired"
     REJECTED = "rejected"
@@ -56,22 +53,22 @@ class DisconnectReason(StrEnum):
 
 
 class VerificationState(StrEnum):
-    """How sure we are of a session that exists."""
+    """What Fyers' answers show about a session that exists."""
 
     ASSUMED = "assumed"
-    """Nobody has asked Fyers yet; the session is used."""
+    """No call was made since the login or the start; the session is used."""
     VERIFIED = "verified"
     """Fyers answered a call that needs the token; the session is used."""
     UNVERIFIED = "unverified"
-    """Fyers could not be asked lately; the session is used."""
+    """Fyers could not be reached lately; the session is used."""
     UNDER_VERIFICATION = "under_verification"
-    """Fyers refused once; nothing but the second look is sent."""
+    """Fyers refused once; only the probes of the verification are sent."""
     HELD = "held"
-    """Fyers refused, but it refuses many at once: its trouble, not the user's. Only a slow, single question is sent now and then."""
+    """Fyers refused, but it refuses many accounts at once, so it has an outage. Only slow single probes are sent."""
 
 
 class VerificationTrigger(StrEnum):
-    """What can move `VerificationState`."""
+    """What changes a `VerificationState`."""
 
     STARTED = "started"
     ANSWERED = "answered"
@@ -101,7 +98,7 @@ LOGIN_TABLE: Mapping[tuple[LoginState, LoginTrigger], LoginState] = {
 
 _D, _V = VerificationState, VerificationTrigger
 VERIFICATION_TABLE: Mapping[tuple[VerificationState, VerificationTrigger], VerificationState] = {
-    **{(standing, _V.STARTED): _D.ASSUMED for standing in VerificationState},
+    **{(state, _V.STARTED): _D.ASSUMED for state in VerificationState},
     (_D.ASSUMED, _V.ANSWERED): _D.VERIFIED,
     (_D.ASSUMED, _V.UNAVAILABLE): _D.UNVERIFIED,
     (_D.ASSUMED, _V.REFUSED): _D.UNDER_VERIFICATION,
@@ -111,7 +108,7 @@ VERIFICATION_TABLE: Mapping[tuple[VerificationState, VerificationTrigger], Verif
     (_D.UNVERIFIED, _V.ANSWERED): _D.VERIFIED,
     (_D.UNVERIFIED, _V.UNAVAILABLE): _D.UNVERIFIED,
     (_D.UNVERIFIED, _V.REFUSED): _D.UNDER_VERIFICATION,
-    # A call that was under way when the first refusal came neither clears nor condemns: the second look decides.
+    # The result of a call that was under way at the first refusal changes nothing: the verification decides.
     (_D.UNDER_VERIFICATION, _V.ANSWERED): _D.UNDER_VERIFICATION,
     (_D.UNDER_VERIFICATION, _V.UNAVAILABLE): _D.UNDER_VERIFICATION,
     (_D.UNDER_VERIFICATION, _V.REFUSED): _D.UNDER_VERIFICATION,
@@ -153,7 +150,7 @@ def move(table: Mapping[tuple[State, Trigger], State], state: State, trigger: Tr
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One account's session as everybody sees it; holds no secret. A new value for every change."""
+    """One account's session, without secrets; every change makes a new value."""
 
     user_id: str
     state: LoginState = LoginState.NEVER_CONNECTED
@@ -169,11 +166,11 @@ class Connection:
     """When Fyers last answered a call that needs the token."""
     last_disconnect_at: datetime | None = None
     incident_id: str | None = None
-    """Names the present or latest interruption; one notice goes out per incident."""
+    """The present or latest interruption; one notice is sent per incident."""
 
     @property
     def has_session(self) -> bool:
-        """Whether a login session exists, however sure we are of it."""
+        """Whether a login session exists, in any verification state."""
         return self.state in (LoginState.CONNECTED, LoginState.EXPIRING)
 
     @property
@@ -186,16 +183,16 @@ class Connection:
 
     @property
     def is_verified(self) -> bool:
-        """Whether Fyers itself confirmed the session when it was last asked."""
+        """Whether Fyers' last answer confirmed the session."""
         return self.has_session and self.verification_state is VerificationState.VERIFIED
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a change was made, fit for an audit trail: no token, no body."""
+    """Why a change was made, for the audit trail: no token, no body."""
 
     kind: str
-    """``known_end``, ``refusal``, ``login``, ``user``, ``admin``, ``unreadable_token``, ``stored_end``."""
+    """``expiry``, ``refusal``, ``login``, ``user``, ``admin``, ``unreadable_token``, ``stored_disconnect``."""
     actor: str = "hullwatch"
     """Who caused it: ``hullwatch``, ``fyers`` or a user id."""
     refusals: tuple[LoginRefused, ...] = ()
@@ -205,7 +202,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChange:
-    """One move of the login table: what was, what is, and why."""
+    """One change of the login state."""
 
     before: Connection
     after: Connection
@@ -231,7 +228,7 @@ def log_in(
     actor: str,
     kind: str = "login",
 ) -> ConnectionChange:
-    """Begin a new generation; the incident id stays, so that the repair can be told of the interruption it ends."""
+    """Return a new generation; the incident id stays, so that the notice of the recovery carries it."""
     after = replace(
         connection,
         state=move(LOGIN_TABLE, connection.state, LoginTrigger.LOGGED_IN),
@@ -262,12 +259,12 @@ def mark_expiring(connection: Connection, *, now: datetime) -> ConnectionChange:
     return ConnectionChange(connection, after, LoginTrigger.NEARED_EXPIRY, now, Evidence("expiry"))
 
 
-def end(
+def disconnect(
     connection: Connection, trigger: LoginTrigger, *, incident_id: str, now: datetime, evidence: Evidence
 ) -> ConnectionChange:
-    """End the session.
+    """Return the disconnected session.
 
-    A confirmed refusal counts as *expired* when Fyers itself said so or when the known end has passed, else as *rejected*.
+    A confirmed refusal counts as *expired* when Fyers said so or when the expiry has passed, else as *rejected*.
     """
     if trigger is LoginTrigger.REFUSAL_CONFIRMED:
         is_past = connection.expires_at is not None and now >= connection.expires_at
@@ -286,30 +283,30 @@ def end(
     return ConnectionChange(connection, after, trigger, now, evidence)
 
 
-def stand(connection: Connection, trigger: VerificationTrigger, *, now: datetime) -> Connection:
-    """Return the connection after an observation about its standing; never touches the login state."""
-    standing = move(VERIFICATION_TABLE, connection.verification_state, trigger)
+def update_verification(connection: Connection, trigger: VerificationTrigger, *, now: datetime) -> Connection:
+    """Return the connection after a change of its verification state; the login state stays."""
+    state = move(VERIFICATION_TABLE, connection.verification_state, trigger)
     validated_at = (
         now
         if trigger in (VerificationTrigger.ANSWERED, VerificationTrigger.CLEARED)
         else connection.last_validated_at
     )
-    if standing is connection.verification_state and validated_at is connection.last_validated_at:
+    if state is connection.verification_state and validated_at is connection.last_validated_at:
         return connection
-    return replace(connection, verification_state=standing, last_validated_at=validated_at)
+    return replace(connection, verification_state=state, last_validated_at=validated_at)
 
 
 @dataclass(slots=True)
 class Lease:
-    """The permission to make calls with one session, shared by everyone who holds its credential.
+    """The permission to make calls with one session, shared by all copies of its credential.
 
-    The connection closes it in the same step in which it changes its mind, so that a call that waits for its turn is never sent
-    after the session ended. A lease is never opened again: a new login brings a new one.
+    It is closed in the step in which the session is disconnected, so that a call that waits for its turn is never
+    sent afterwards. A closed lease stays closed: a new login has a new one.
     """
 
-    is_over: bool = False
+    is_closed: bool = False
     is_under_verification: bool = False
-    """While true only the second look may be sent."""
+    """While true only the probes of the verification may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,20 +323,20 @@ class Credential:
     is_for_verification: bool = False
 
     def may_call(self, now: datetime) -> bool:
-        """Whether a call may be sent at this moment; to be asked right before sending, after every wait."""
-        if self.lease.is_over or now >= self.expires_at:
+        """Whether a call may be sent at this moment; to be checked right before sending, after every wait."""
+        if self.lease.is_closed or now >= self.expires_at:
             return False
         return self.is_for_verification or not self.lease.is_under_verification
 
     def for_verification(self) -> "Credential":
-        """Return the same credential with the right to ask while in doubt."""
+        """Return the same credential with the permission to probe while under verification."""
         return replace(self, is_for_verification=True)
 
 
 def credential_of(connection: Connection, token: AccessToken) -> Credential:
-    """Return what calls of this session need, with a lease of its own."""
+    """Return what calls of this session need, with a new lease."""
     if connection.expires_at is None or connection.app_id is None or connection.fyers_id is None:
-        raise ValueError("a session has an end, an app and an owner")
+        raise ValueError("a session has an expiry, an app and an owner")
     return Credential(
         user_id=connection.user_id,
         generation=connection.generation,
@@ -348,48 +345,3 @@ def credential_of(connection: Connection, token: AccessToken) -> Credential:
         token=token,
         expires_at=connection.expires_at,
     )
-
-
-class Look(StrEnum):
-    """What one question of the second look brought."""
-
-    REFUSED = "refused"
-    ANSWERED = "answered"
-    UNAVAILABLE = "unavailable"
-
-
-class Verdict(StrEnum):
-    """What the second look, taken as a whole, says."""
-
-    CONFIRMED = "confirmed"
-    """Two services refused: the session is over."""
-    CLEARED = "cleared"
-    """Another service that checks tokens answered: the first refusal was one of Fyers' isolated false ones."""
-    UNDECIDED = "undecided"
-    """Nobody who counts could be asked; ask again later."""
-
-
-_LOOKS: Mapping[BrokerService, tuple[BrokerService, ...]] = {
-    BrokerService.DATA: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
-    BrokerService.TRADING: (BrokerService.PROFILE, BrokerService.DATA, BrokerService.TRADING),
-    # History and data live at one address: what refuses there must be confirmed elsewhere.
-    BrokerService.HISTORY: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
-}
-_LOOKS_ELSE = (BrokerService.DATA, BrokerService.TRADING)
-
-
-def next_look(first: BrokerService, seen: Mapping[BrokerService, Look]) -> BrokerService | Verdict:
-    """Return which service to ask next after a first refusal by `first`, or the verdict.
-
-    ``/profile`` is asked first because it alone tells expired from revoked; its refusal confirms, its answer proves nothing (a Fyers
-    developer's recorded run shows it answering while all others refused), so then the remaining service decides. Where that one cannot
-    be asked, as for an app without its permission, the service that refused is asked once more: it can clear, but not confirm itself.
-    """
-    if any(look is Look.REFUSED for service, look in seen.items() if service is not first):
-        return Verdict.CONFIRMED
-    if any(look is Look.ANSWERED for service, look in seen.items() if service is not BrokerService.PROFILE):
-        return Verdict.CLEARED
-    for service in _LOOKS.get(first, _LOOKS_ELSE):
-        if service not in seen:
-            return service
-    return Verdict.UNDECIDED

@@ -1,65 +1,80 @@
-"""Telling the broker's trouble from the users': many accounts refused at once before their known end.
-
-One session ends alone; when a good part of all accounts that Fyers was asked about within a minute is refused, its own login check is ill.
-Then verdicts are held. Who asks, and who holds them, is in ``services/``.
-"""
+"""Detects that Fyers' own login check fails: many accounts are refused at once, before their expiry."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 WINDOW: Final = timedelta(seconds=60)
-FEWEST: Final = 3
-"""Below three, two people's bad luck at the same time is likelier than an ill broker."""
-SHARE: Final = 0.25
-"""Of the accounts that were heard of within the window: what nobody asked about proves nothing either way."""
-WITNESSES: Final = 12
-"""Others to be asked before a verdict: when a quarter of all is refused, all of twelve are fine only once in thirty times."""
+MIN_REFUSED: Final = 3
+"""Two accounts can be refused at the same time by coincidence."""
+MIN_SHARE: Final = 0.25
+"""Of the accounts with a result within the window."""
+PROBE_ACCOUNTS: Final = 12
+"""When a quarter of all accounts is refused, twelve accounts are all answered only once in thirty times."""
 
 
-class RefusalWatch:
-    """Remembers what Fyers last said of each account within the last `WINDOW`; constant time for each word."""
+@dataclass(frozen=True, slots=True)
+class BrokerOutage:
+    """A mass refusal that is under way."""
+
+    incident_id: str
+    began_at: datetime
+
+
+class RefusalStatistics:
+    """The latest result of each account within the last `WINDOW`; constant time per result."""
 
     def __init__(self) -> None:
-        self._heard: dict[Hashable, tuple[datetime, bool]] = {}
-        """Account → when, and whether it was refused; oldest word first."""
+        self._latest: dict[Hashable, tuple[datetime, bool]] = {}
+        """Account → when, and whether it was refused; oldest result first."""
+        self.outage: BrokerOutage | None = None
+        """The mass refusal that is under way."""
 
     def refused(self, account: Hashable, now: datetime) -> None:
-        """Remember that the account was refused before its known end."""
-        self._note(account, now, is_refused=True)
+        """Record that the account was refused before its expiry."""
+        self._record(account, now, is_refused=True)
 
     def answered(self, account: Hashable, now: datetime) -> None:
-        """Remember that the account was answered; that takes a refusal back."""
-        self._note(account, now, is_refused=False)
+        """Record that the account was answered; this replaces a refusal."""
+        self._record(account, now, is_refused=False)
+
+    def clear(self) -> None:
+        """Forget all results."""
+        self._latest.clear()
 
     def count(self, now: datetime) -> int:
         """Return how many distinct accounts were refused within the window."""
         self._drop_old(now)
-        return sum(is_refused for _, is_refused in self._heard.values())
+        return sum(is_refused for _, is_refused in self._latest.values())
 
     def is_mass(self, now: datetime) -> bool:
-        """Whether so many refusals speak of the broker."""
+        """Return whether the refusals within the window point to an outage of Fyers."""
         count = self.count(now)
-        return count >= FEWEST and count >= SHARE * len(self._heard)
+        return count >= MIN_REFUSED and count >= MIN_SHARE * len(self._latest)
 
-    def well_since(self, moment: datetime, enough: int) -> bool:
-        """Whether after `moment` at least `enough` accounts were answered, and more than were refused."""
+    def must_hold(self, now: datetime) -> bool:
+        """Return whether a confirmed refusal must not disconnect its session now."""
+        return self.outage is not None or self.is_mass(now)
+
+    def is_answering_since(self, moment: datetime, enough: int) -> bool:
+        """Return whether after `moment` at least `enough` accounts were answered, and more than were refused."""
         answered = refused = 0
-        for when, is_refused in reversed(self._heard.values()):
+        for when, is_refused in reversed(self._latest.values()):
             if when <= moment:
                 break
             refused += is_refused
             answered += not is_refused
         return answered >= enough and answered > refused
 
-    def _note(self, account: Hashable, now: datetime, *, is_refused: bool) -> None:
-        self._heard.pop(account, None)
-        self._heard[account] = (now, is_refused)
+    def _record(self, account: Hashable, now: datetime, *, is_refused: bool) -> None:
+        self._latest.pop(account, None)
+        self._latest[account] = (now, is_refused)
         self._drop_old(now)
 
     def _drop_old(self, now: datetime) -> None:
-        while self._heard:
-            oldest = next(iter(self._heard))
-            if now - self._heard[oldest][0] <= WINDOW:
+        while self._latest:
+            oldest = next(iter(self._latest))
+            if now - self._latest[oldest][0] <= WINDOW:
                 return
-            del self._heard[oldest]
+            del self._latest[oldest]

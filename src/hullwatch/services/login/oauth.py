@@ -8,8 +8,8 @@ browser begins that is not signed in, are made and taken in ``login_links.py``.
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import timedelta
+from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import (
@@ -23,7 +23,7 @@ from hullwatch.domain.failures import (
     WrongAccount,
 )
 from hullwatch.domain.secrets import AccessToken, AuthCode
-from hullwatch.domain.sessions.connection import Connection, Credential, Lease
+from hullwatch.domain.sessions.connection import Connection, Credential, DisconnectReason, Lease
 from hullwatch.domain.sessions.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.sessions.tokens import TokenClaims, read_claims
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
@@ -40,42 +40,14 @@ from hullwatch.services.login.redirect import (
 )
 from hullwatch.services.ports import BrokerPort, UnitOfWork
 from hullwatch.services.ports.session_hook import SessionHook
+from hullwatch.services.sessions.service import ConnectionService
+from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.authentication import hash_value
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
 LONGEST_STATE: Final = 128
 SIGN_OUT_PATIENCE_S: Final = 3.0
 """Real seconds that a person who disconnects waits for Fyers; here the session is over already."""
-
-
-class Sessions(Protocol):
-    """What linking needs of `ConnectionService`."""
-
-    def connection(self, user_id: str) -> Connection:
-        """Return the account's connection."""
-        ...
-
-    def credential(self, user_id: str) -> Credential | None:
-        """Return what calls may be made with."""
-        ...
-
-    async def log_in(
-        self,
-        user_id: str,
-        *,
-        token: AccessToken,
-        fyers_id: str,
-        app_id: str,
-        expires_at: datetime,
-        actor: str,
-        only_after: int | None = None,
-    ) -> Connection:
-        """Begin a new session, if it is to be the one after a certain generation only when it is."""
-        ...
-
-    async def sign_out(self, user_id: str, *, actor: str) -> Connection:
-        """End the session."""
-        ...
 
 
 class FyersLoginService:
@@ -86,7 +58,8 @@ class FyersLoginService:
         context: Context,
         *,
         broker: BrokerPort,
-        connections: Sessions,
+        connections: ConnectionService,
+        validation: TokenValidationService,
         hook: SessionHook,
         server_app: FyersApp | None = None,
         sign_out_patience_s: float = SIGN_OUT_PATIENCE_S,
@@ -94,6 +67,7 @@ class FyersLoginService:
         self._store = context.store
         self._broker = broker
         self._connections = connections
+        self._validation = validation
         self._clock = context.clock
         self._apps = FyersApps(context, broker=broker, server_app=server_app)
         self._new_secret = context.new_secret
@@ -319,7 +293,9 @@ class FyersLoginService:
     async def disconnect(self, user_id: str) -> Connection:
         """End the session here at once, and at Fyers if it answers soon; without a session nothing happens."""
         credential = self._connections.credential(user_id)
-        connection = await self._connections.sign_out(user_id, actor=user_id)
+        connection = await self._validation.mark_user_as_disconnected(
+            user_id, DisconnectReason.SIGNED_OUT, actor=user_id
+        )
         if credential is not None:
             await self._sign_out_at_fyers(credential)
         return connection

@@ -73,7 +73,6 @@ class MonitoringService:
             calendars_of=lambda user_id: self._scheduler.account(user_id).watcher.calendars,
             flush=self._journal.flush,
         )
-        connections.on_change(self._on_connection_change)
 
     # ---------------------------------------------------------------- start and stop of the server
 
@@ -134,7 +133,7 @@ class MonitoringService:
         self._metrics.signal()
         self._hub.publish(signal.user_id, SignalFired(signal))
 
-    def _on_connection_change(self, change: ConnectionChange) -> None:
+    def session_changed(self, change: ConnectionChange) -> None:
         """Run a cycle: after a login monitoring resumes, after a disconnect the cycle records it and schedules no other."""
         if self.is_wanted(change.after.user_id):
             self._scheduler.wake(change.after.user_id)

@@ -4,22 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.users.accounts import User
 from hullwatch.services.context import Context
+from hullwatch.services.sessions.service import ConnectionService
 
 MOST_ENTRIES: Final = 500
-
-
-class Sessions(Protocol):
-    """What is needed of `ConnectionService`."""
-
-    def connection(self, user_id: str) -> Connection:
-        """Return the account's connection."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +28,7 @@ class AccountHealth:
 class AdminService:
     """Reads across all accounts; only for callers whose admin role was checked."""
 
-    def __init__(self, context: Context, *, connections: Sessions) -> None:
+    def __init__(self, context: Context, *, connections: ConnectionService) -> None:
         self._store = context.store
         self._connections = connections
 

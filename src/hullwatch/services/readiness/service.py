@@ -167,7 +167,6 @@ class ReadinessService:
 
     def start_jobs(self) -> None:
         """Begin checking at the set times, and at each login that comes between."""
-        self._connections.on_change(self._on_connection_change)
         self._supervisor.spawn(
             "readiness", lambda: self._run(lambda: self._supervisor.heartbeat("readiness"))
         )
@@ -317,7 +316,8 @@ class ReadinessService:
 
     # ---------------------------------------------------------------- a login in between
 
-    def _on_connection_change(self, change: ConnectionChange) -> None:
+    def session_changed(self, change: ConnectionChange) -> None:
+        """Check an account again after its user has logged in."""
         user_id = change.after.user_id
         if change.trigger is not LoginTrigger.LOGGED_IN or not self._monitoring.is_wanted(user_id):
             return

@@ -1,116 +1,102 @@
-"""Stores what happened to sessions: in order, many changes in one transaction, and again until the database takes them.
+"""Stores the changes of sessions in order, many in one transaction, and retries while the database is unavailable."""
 
-What happens to a session is decided in ``connections.py``; there it has counted already when it arrives here.
-"""
-
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.domain.sessions.connection import ConnectionChange
-from hullwatch.runtime.backoff import Backoff
+from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.sessions.connection import (
+    Connection,
+    ConnectionChange,
+    DisconnectReason,
+    Evidence,
+    LoginTrigger,
+)
+from hullwatch.runtime.retrying_writer import RetryingWriter
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import StorePort, UnitOfWork
 from hullwatch.services.sessions.registry import RegisteredAccount
+from hullwatch.services.texts.notices import compose_session_disconnected
 
-MOST_AT_ONCE: Final = 200
-"""Changes in one transaction: at 06:00 IST all sessions end in the same moment."""
-_SAVE_AGAIN: Final = Backoff(first_s=0.5, factor=2, max_s=30, jitter=0.25)
+MAX_BATCH: Final = 200
+"""Changes in one transaction: at 06:00 IST all sessions expire at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unsaved:
     change: ConnectionChange | None
     notification: Notification | None
+    only_if_wanted: bool
 
 
 class ConnectionWriter:
-    """The way of changes into the database; one transaction at a time."""
+    """Queues changes that are in effect already, and stores them."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
-        self._clock = context.clock
-        self._random = context.random
         self._hub = context.hub
-        self._queue: list[_Unsaved] = []
-        self._has_work = asyncio.Event()
-        self._saving: asyncio.Task[None] | None = None
+        self._writer = RetryingWriter(
+            self._store_batch,
+            retry_on=StorageUnavailable,
+            clock=context.clock,
+            random=context.random,
+            max_batch=MAX_BATCH,
+        )
 
-    @property
-    def pending(self) -> int:
-        """How many changes are not stored yet."""
-        return len(self._queue)
+    def add(
+        self,
+        change: ConnectionChange | None,
+        notification: Notification | None,
+        *,
+        only_if_wanted: bool = False,
+    ) -> None:
+        """Queue a change, a notice or both.
 
-    def add(self, change: ConnectionChange, notification: Notification | None) -> None:
-        """Take over a change that counts already, with the notice to store beside it."""
-        self._queue.append(_Unsaved(change, notification))
-        self._has_work.set()
+        Args:
+            change: What has happened.
+            notification: The notice of it; stored in the same transaction.
+            only_if_wanted: Store the notice only for a user who wants monitoring. This is read in the same transaction.
+        """
+        self._writer.add(_Unsaved(change, notification, only_if_wanted))
 
-    def tell(self, notification: Notification) -> None:
-        """Take over a notice about a change that was handed over without one."""
-        self._queue.append(_Unsaved(None, notification))
-        self._has_work.set()
-
-    async def save(self) -> None:
-        """Store what is outstanding; on a database that does not answer it waits for `run`."""
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._save_all(), name="connection changes")
-            self._saving.add_done_callback(self._saved)
-        saving = self._saving
-        # Not awaited directly: a caller that is cancelled must not cut a commit short.
-        await asyncio.wait({saving})
-        if not saving.cancelled():
-            saving.result()
-
-    def _saved(self, task: asyncio.Task[None]) -> None:
-        if self._saving is task:
-            self._saving = None
-        if not task.cancelled():
-            task.exception()  # seen, even when everybody who waited for it has left
+    async def flush(self) -> None:
+        """Store what is queued; while the database is unavailable it stays queued for `run`."""
+        await self._writer.try_flush()
 
     async def run(self, heartbeat: Callable[[], None]) -> None:
-        """Store what could not be stored at once, for ever."""
-        attempt = 0
-        while True:
-            await self._has_work.wait()
-            await self.save()
-            attempt = attempt + 1 if self._queue else 0
-            heartbeat()
-            if attempt:
-                await self._clock.sleep(_SAVE_AGAIN.delay(attempt, self._random))
+        """Store what could not be stored at once."""
+        await self._writer.run(heartbeat)
 
-    async def _save_all(self) -> None:
-        while self._queue:
-            batch = self._queue[:MOST_AT_ONCE]
-            try:
-                new = await self._save_batch(batch)
-            except StorageUnavailable:
-                return
-            del self._queue[: len(batch)]
-            publish_notices(self._hub, *new)
-        self._has_work.clear()
-
-    async def _save_batch(self, batch: list[_Unsaved]) -> list[Notification]:
-        """Store these in one transaction; return the notices that are new and still concern the newest session."""
+    async def _store_batch(self, batch: list[_Unsaved]) -> None:
         new: list[Notification] = []
         async with self._store.begin() as work:
             for unsaved in batch:
                 is_current = unsaved.change is None or await work.connections.save(unsaved.change.after)
                 notification = unsaved.notification
-                if notification and await work.notifications.add(notification) and is_current:
+                if notification is None or not await _is_wanted(work, unsaved):
+                    continue
+                # A notice about a session that was replaced meanwhile is stored, but not pushed to open tabs.
+                if await work.notifications.add(notification) and is_current:
                     new.append(notification)
             await work.audit.add([audit_entry(unsaved.change) for unsaved in batch if unsaved.change])
             await work.commit()
-        return new
+        publish_notices(self._hub, *new)
+
+
+async def _is_wanted(work: UnitOfWork, unsaved: _Unsaved) -> bool:
+    if not unsaved.only_if_wanted or unsaved.notification is None:
+        return True
+    wish = await work.watches.wish(unsaved.notification.user_id)
+    return wish is not None and wish.is_wanted
 
 
 async def save_login(work: UnitOfWork, change: ConnectionChange, notification: Notification | None) -> bool:
-    """Add a login's audit line and notice to the unit of work that stores it; say whether the notice is new."""
+    """Add a login's audit entry and notice to its unit of work; return whether the notice is new."""
     await work.audit.add([audit_entry(change)])
     return notification is not None and await work.notifications.add(notification)
 
@@ -119,28 +105,28 @@ async def save_observed(store: StorePort, observed: Sequence[RegisteredAccount])
     """Store when these sessions were last confirmed.
 
     Raises:
-        StorageUnavailable: The database did not answer; all are still to be stored.
+        StorageUnavailable: The database is unavailable; all are still to be stored.
     """
     if not observed:
         return
     for account in observed:
         account.is_observed = False
-    is_kept = False
+    is_stored = False
     try:
         async with store.begin() as work:
-            # One statement for all: two thousand, one after the other, would hold the database for many seconds.
+            # One statement for all: two thousand statements would occupy the database for many seconds.
             await work.connections.save_observed(
                 [account.connection for account in observed if account.connection.has_session]
             )
             await work.commit()
-        is_kept = True
+        is_stored = True
     finally:
         for account in observed:
-            account.is_observed |= not is_kept
+            account.is_observed |= not is_stored
 
 
 def audit_entry(change: ConnectionChange) -> AuditEntry:
-    """Return the line of the audit trail for a change."""
+    """Return the audit entry of a change."""
     after, evidence = change.after, change.evidence
     return AuditEntry(
         at=change.at,
@@ -166,4 +152,55 @@ def audit_entry(change: ConnectionChange) -> AuditEntry:
                 for refusal in evidence.refusals
             ],
         },
+    )
+
+
+# ---------------------------------------------------------------- sessions that another process holds in memory
+
+
+async def disconnect_stored(
+    context: Context, user_id: str, trigger: LoginTrigger, evidence: Evidence
+) -> Connection:
+    """Disconnect a stored session, with its audit entry and its notice, in one transaction.
+
+    Only the generation that was read is disconnected: a login that is stored meanwhile stays. Without a session
+    nothing happens. The server that holds the session notices by `read_stored_disconnects`.
+
+    Raises:
+        StorageUnavailable: The database is unavailable; nothing was changed.
+    """
+    async with context.store.begin() as work:
+        stored = await work.connections.get(user_id) or Connection(user_id)
+        if not stored.has_session:
+            return stored
+        change = rules.disconnect(
+            stored, trigger, incident_id=context.new_id("inc"), now=context.clock.now(), evidence=evidence
+        )
+        if await work.connections.save(change.after):
+            await work.audit.add([audit_entry(change)])
+            await work.notifications.add(compose_session_disconnected(change, new_id=context.new_id))
+            await work.commit()
+    return change.after
+
+
+async def read_stored_disconnects(
+    store: StorePort, known: Mapping[str, int]
+) -> list[tuple[str, Connection | None]]:
+    """Return which of these sessions, user id → generation, are disconnected in the database; `None` for a removed user."""
+    async with store.begin(read_only=True) as work:
+        stored = {connection.user_id: connection for connection in await work.connections.list_all()}
+    found = ((user_id, generation, stored.get(user_id)) for user_id, generation in known.items())
+    return [
+        (user_id, connection)
+        for user_id, generation, connection in found
+        if connection is None or (connection.generation == generation and not connection.has_session)
+    ]
+
+
+def change_of_stored_disconnect(before: Connection, after: Connection, *, now: datetime) -> ConnectionChange:
+    """Return the change that another process made and stored."""
+    is_own = after.reason is DisconnectReason.SIGNED_OUT
+    trigger = LoginTrigger.SIGNED_OUT if is_own else LoginTrigger.DISCONNECTED_BY_ADMIN
+    return ConnectionChange(
+        before, after, trigger, after.last_disconnect_at or now, Evidence("stored_disconnect")
     )

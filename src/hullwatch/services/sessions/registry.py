@@ -1,13 +1,23 @@
-"""What a running server holds in memory of every account: its connection, and what calls may be made with.
+"""The accounts that a running server holds in memory."""
 
-Kept, looked up and let go here; what moves a connection is decided in ``connections.py`` and ``doubts.py``.
-"""
-
+import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from hullwatch.domain.failures import LoginRefused
 from hullwatch.domain.sessions.connection import Connection, Credential, VerificationState
+
+
+@dataclass(slots=True)
+class Verification:
+    """The verification of one refused session."""
+
+    credential: Credential
+    refusal: LoginRefused
+    first_result: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after the first round of probes, whatever it showed."""
+    is_running: bool = True
 
 
 @dataclass(slots=True)
@@ -16,26 +26,28 @@ class RegisteredAccount:
 
     connection: Connection
     credential: Credential | None = None
+    verification: Verification | None = None
+    """The latest one."""
     is_notice_delayed: bool = False
-    """Its session is disconnected, and the notice waits for an optional feature."""
+    """The session is disconnected, and the notice waits for an optional feature."""
     is_observed: bool = False
-    """Its validation time moved since it was last stored."""
+    """The validation time has changed since it was last stored."""
 
     def close_lease(self) -> None:
-        """Let no more calls be made with its session, not even those that wait for their turn."""
+        """Stop all calls with the session, including calls that wait for their turn."""
         if self.credential:
-            self.credential.lease.is_over = True
+            self.credential.lease.is_closed = True
             self.credential = None
 
 
 class AccountRegistry:
-    """All accounts, by user id."""
+    """All accounts, by user id. Only `ConnectionService` changes them."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, RegisteredAccount] = {}
 
     def __iter__(self) -> Iterator[RegisteredAccount]:
-        """Go through those that are known now, whatever is added or removed on the way."""
+        """Iterate over a copy, so that accounts can be added and removed meanwhile."""
         return iter(list(self._accounts.values()))
 
     def get(self, user_id: str) -> RegisteredAccount | None:
@@ -43,15 +55,15 @@ class AccountRegistry:
         return self._accounts.get(user_id)
 
     def put(self, account: RegisteredAccount) -> None:
-        """Hold this account."""
+        """Add or replace the account."""
         self._accounts[account.connection.user_id] = account
 
     def pop(self, user_id: str) -> RegisteredAccount | None:
-        """Let go of the account and return it."""
+        """Remove and return the account."""
         return self._accounts.pop(user_id, None)
 
     def connection(self, user_id: str) -> Connection:
-        """Return the account's connection; a user who never linked Fyers has one that says so."""
+        """Return the account's connection; `never_connected` for a user who never linked Fyers."""
         account = self._accounts.get(user_id)
         return account.connection if account else Connection(user_id)
 
@@ -60,33 +72,31 @@ class AccountRegistry:
         return tuple(account.connection for account in self._accounts.values())
 
     def usable_credential(self, user_id: str, *, now: datetime) -> Credential | None:
-        """Return what ordinary calls may be made with, or `None` while there is no usable session."""
+        """Return the credential for ordinary calls, `None` without a usable session."""
         account = self._accounts.get(user_id)
         if account is None or account.credential is None or not account.credential.may_call(now):
             return None
         return account.credential
 
-    def credential_for_probe(self, user_id: str) -> Credential | None:
-        """Return what a held session may be asked about with, and nothing else."""
-        account = self._accounts.get(user_id)
-        if (
-            account is None
-            or account.credential is None
-            or account.connection.verification_state is not VerificationState.HELD
-        ):
+    def with_credential(self, credential: Credential) -> RegisteredAccount | None:
+        """Return the account, if the credential belongs to its present session."""
+        account = self._accounts.get(credential.user_id)
+        if account is None or account.credential is None or account.credential.lease is not credential.lease:
             return None
-        return account.credential.for_verification()
+        return account
 
-    def witnesses(self, user_id: str) -> list[Credential]:
-        """Return credentials of all others for asking whether the broker is well; those in doubt may be asked as well."""
+    def held(self) -> list[RegisteredAccount]:
+        """Return the accounts whose sessions are held."""
+        return [
+            account
+            for account in self._accounts.values()
+            if account.connection.verification_state is VerificationState.HELD
+        ]
+
+    def probe_credentials(self, user_id: str) -> list[Credential]:
+        """Return the credentials of all other accounts, for comparison; unverified sessions may be probed too."""
         return [
             account.credential if account.connection.is_usable else account.credential.for_verification()
             for other, account in self._accounts.items()
             if other != user_id and account.credential is not None
         ]
-
-    def is_present(self, credential: Credential) -> bool:
-        """Tell whether the credential still belongs to its account's present session."""
-        account = self._accounts.get(credential.user_id)
-        present = account.credential if account else None
-        return present is not None and present.lease is credential.lease

@@ -1,14 +1,12 @@
-"""ConnectionService: the one place that decides what follows when a session begins or ends.
+"""ConnectionService: starts and disconnects every broker session, and applies what verification decides.
 
-Everybody else only *reports* what Fyers answered (`record_result`) and *asks* for a credential. How sure the server is of a session, and the way
-from a refusal to a verdict, is in ``doubts.py``; what is held in memory in ``known_accounts.py``. The rules are in ``domain/``.
-
-Memory leads, the database follows: an end takes effect at once, whatever the database does, and is stored as soon as it answers
-(``connection_writer.py``). A new login is stored first, since its acknowledgement is a promise.
+Memory leads and the database follows: a disconnect takes effect at once and is stored when the database is available.
+A login is stored before it takes effect, because its confirmation to the user is a promise.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -18,6 +16,7 @@ import structlog
 from hullwatch.domain.events import ADMINS, ConnectionChanged
 from hullwatch.domain.failures import (
     AlreadyExists,
+    Answered,
     BrokerResult,
     LinkRefused,
     LoginRefused,
@@ -27,7 +26,6 @@ from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
-    EXPIRING_BEFORE,
     Connection,
     ConnectionChange,
     Credential,
@@ -35,22 +33,29 @@ from hullwatch.domain.sessions.connection import (
     LoginState,
     LoginTrigger,
     VerificationState,
+    VerificationTrigger,
     credential_of,
 )
-from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.domain.sessions.mass_refusal import BrokerOutage, RefusalStatistics
+from hullwatch.domain.sessions.verification import Decision, Disconnect, Hold, Keep, trigger_of
+from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.ports.session_hook import SessionHook
-from hullwatch.services.sessions.expiry import ExpiryTimer
-from hullwatch.services.sessions.mass_refusal import BrokerOutage, OutageWatch
-from hullwatch.services.sessions.persistence import ConnectionWriter, save_login, save_observed
-from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
-from hullwatch.services.sessions.stored_disconnects import (
+from hullwatch.services.sessions.expiry import has_expired, is_worth_warning, nears_expiry, next_due_at
+from hullwatch.services.sessions.mass_refusal import DisconnectHeld, OutageMonitor, Recovered
+from hullwatch.services.sessions.persistence import (
+    ConnectionWriter,
     change_of_stored_disconnect,
+    disconnect_stored,
     read_stored_disconnects,
+    save_login,
+    save_observed,
 )
-from hullwatch.services.sessions.verification import Doubts
+from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount, Verification
+from hullwatch.services.sessions.verification import Verifier
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
     compose_connected_again,
@@ -59,52 +64,34 @@ from hullwatch.services.texts.notices import (
 from hullwatch.services.texts.readiness import compose_session_expiring
 
 STORED_DISCONNECTS_EVERY_S: Final = 10.0
-"""How soon an end that an operator made on the command line reaches a running server."""
+"""How soon a disconnect by another process, such as a command, reaches a running server."""
 
 
 class ConnectionService:
     """Every account's connection, in memory and in step with the database."""
 
     def __init__(
-        self,
-        context: Context,
-        *,
-        broker: BrokerPort,
-        supervisor: Supervisor,
-        hook: SessionHook,
-        warns_of_expiry: Callable[[str, datetime], bool] | None = None,
+        self, context: Context, *, broker: BrokerPort, supervisor: Supervisor, hook: SessionHook
     ) -> None:
-        """Keep what is needed.
-
-        `wire_clock` times what waits for the network, where `clock` runs faster than life. `warns_of_expiry` says, when a session nears its
-        known end, whether its user is to be told.
-        """
-        self._warns_of_expiry = warns_of_expiry
-        self._store = context.store
+        self._context = context
         self._clock = context.clock
         self._supervisor = supervisor
-        self._hub = context.hub
-        self._new_id = context.new_id
+        self._hook = hook
         self._accounts = AccountRegistry()
+        self._statistics = RefusalStatistics()
+        self._verifier = Verifier(context, self._accounts, self._statistics, broker=broker)
+        self._outages = OutageMonitor(context, self._accounts, self._statistics, broker=broker)
+        self._writer = ConnectionWriter(context)
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[ConnectionChange], None]] = []
-        self._hook = hook
-        self._known_ends = ExpiryTimer(context.clock)
-        self._writer = ConnectionWriter(context)
-        self._doubts = Doubts(
-            context,
-            self._accounts,
-            broker=broker,
-            supervisor=supervisor,
-            publish=self._publish,
-            end_refused=self._end_refused,
-        )
+        self._session_started = asyncio.Event()
+        self._is_loaded = False
         self._log = structlog.get_logger(component="TokenValidationService")
 
-    # ---------------------------------------------------------------- what others ask
+    # ---------------------------------------------------------------- queries
 
     def connection(self, user_id: str) -> Connection:
-        """Return the account's connection; a user who never linked Fyers has one that says so."""
+        """Return the account's connection; `never_connected` for a user who never linked Fyers."""
         return self._accounts.connection(user_id)
 
     def connections(self) -> tuple[Connection, ...]:
@@ -112,55 +99,160 @@ class ConnectionService:
         return self._accounts.connections()
 
     def credential(self, user_id: str) -> Credential | None:
-        """Return what ordinary calls may be made with, or `None` while there is no usable session."""
+        """Return the credential for ordinary calls, `None` without a usable session."""
         return self._accounts.usable_credential(user_id, now=self._clock.now())
 
-    def sessions_alive(self) -> int:
-        """Count the sessions that have not ended."""
+    def session_count(self) -> int:
+        """Return the number of sessions that are not disconnected."""
         return sum(connection.has_session for connection in self.connections())
-
-    def on_change(self, listener: Callable[[ConnectionChange], None]) -> None:
-        """Call `listener` after every move of a login state, in the step in which it takes effect."""
-        self._listeners.append(listener)
-
-    @property
-    def outages(self) -> OutageWatch:
-        """What is known of the broker's own health."""
-        return self._doubts.outages
 
     @property
     def broker_outage(self) -> BrokerOutage | None:
-        """The mass refusal that is under way, if there is one."""
-        return self.outages.trouble
+        """The mass refusal that is under way."""
+        return self._statistics.outage
 
-    async def settled(self, user_id: str) -> Connection:
-        """Wait until a second look that is under way has come to its first result."""
-        await self._doubts.settled(user_id)
+    def subscribe(self, listener: Callable[[ConnectionChange], None]) -> None:
+        """Call `listener` after every change of a login state, in the step in which it takes effect."""
+        self._listeners.append(listener)
+
+    async def wait_for_verification(self, user_id: str) -> Connection:
+        """Return the connection after the first result of a verification that is under way."""
+        account = self._accounts.get(user_id)
+        if (
+            account
+            and account.verification
+            and account.connection.verification_state is VerificationState.UNDER_VERIFICATION
+        ):
+            await account.verification.first_result.wait()
         return self.connection(user_id)
 
-    # ---------------------------------------------------------------- what Fyers' answers say
+    # ---------------------------------------------------------------- results of calls
 
     def record_result(
         self, credential: Credential, result: BrokerResult[object], *, is_validation: bool = False
     ) -> None:
-        """Take note of what Fyers answered to a call with this credential; an older generation's news is void.
+        """Record the result of a call with this credential; one for an older generation has no effect.
 
-        A validation's trouble makes the session unverified at once, another call's only when Fyers has not confirmed it lately.
+        An outage makes the session unverified at once when the call was a validation; otherwise only when Fyers has not
+        confirmed it for `UNVERIFIED_AFTER`.
         """
-        self._doubts.record_result(credential, result, is_validation=is_validation)
+        account = self._accounts.get(credential.user_id)
+        if account is None or account.connection.generation != credential.generation:
+            return
+        connection = account.connection
+        trigger = trigger_of(result, connection, now=self._clock.now(), is_validation=is_validation)
+        if trigger is None or not connection.has_session:
+            return
+        if isinstance(result, LoginRefused):
+            if connection.is_usable and account.credential:
+                self._start_verification(account, Verification(account.credential, result))
+            return
+        if trigger is VerificationTrigger.ANSWERED and connection.is_usable:
+            self._statistics.answered(connection.user_id, self._clock.real.now())
+        self._update_verification(account, trigger)
 
-    def confirmed_elsewhere(self, user_id: str, generation: int, *, at: datetime) -> bool:
-        """Let a confirmation that another process got at this moment count here; False where it may not."""
-        return self._doubts.confirmed_elsewhere(user_id, generation, at=at)
+    def record_confirmation(self, user_id: str, generation: int, *, at: datetime) -> bool:
+        """Record that Fyers confirmed the session at this time; return whether it counts.
+
+        It does not clear a verification, has no effect on another generation, and never moves a time back.
+        """
+        account = self._accounts.get(user_id)
+        if account is None or account.connection.generation != generation or not account.connection.is_usable:
+            return False
+        known_at = account.connection.last_validated_at
+        if known_at is None or known_at < at:
+            self._update_verification(account, VerificationTrigger.ANSWERED, at=at)
+        return True
+
+    def _update_verification(
+        self, account: RegisteredAccount, trigger: VerificationTrigger, *, at: datetime | None = None
+    ) -> None:
+        before = account.connection
+        account.connection = after = rules.update_verification(before, trigger, now=at or self._clock.now())
+        if after.last_validated_at is not before.last_validated_at:
+            account.is_observed = True
+        if after.verification_state is not before.verification_state:
+            self._log.info(
+                f"session.{after.verification_state.value}",
+                user_id=after.user_id,
+                was=before.verification_state.value,
+            )
+            self._publish(before, after)
+
+    # ---------------------------------------------------------------- verification
+
+    def _start_verification(self, account: RegisteredAccount, verification: Verification) -> None:
+        """Stop ordinary calls with the session and start to verify it; while the process stops nothing is verified."""
+        verification.credential.lease.is_under_verification = True
+        account.verification = verification
+        if account.connection.is_usable:
+            self._update_verification(account, VerificationTrigger.REFUSED)
+            self._statistics.refused(account.connection.user_id, self._clock.real.now())
+        with suppress(SupervisorStopped):
+            self._supervisor.run_once("verification", self._verify(verification))
+
+    async def _verify(self, verification: Verification) -> None:
+        try:
+            decision = await self._verifier.verify(verification)
+            await self._apply(decision, verification.credential)
+        finally:
+            verification.is_running = False
+            verification.first_result.set()
+
+    async def _apply(self, decision: Decision, credential: Credential) -> None:
+        for probe in decision.probe_results:
+            if isinstance(probe.result, Answered):
+                self.record_confirmation(probe.credential.user_id, probe.credential.generation, at=probe.at)
+            else:
+                self.record_result(probe.credential, probe.result)
+        account = self._accounts.with_credential(credential)
+        if account is None:
+            return
+        match decision:
+            case Keep():
+                self._release(account, VerificationTrigger.CLEARED)
+            case Hold():
+                self._update_verification(account, VerificationTrigger.HELD_BACK)
+                await self._outages.begin()
+            case Disconnect(refusals):
+                await self._disconnect_refused(account, refusals)
+
+    def _release(self, account: RegisteredAccount, trigger: VerificationTrigger) -> None:
+        if account.credential:
+            account.credential.lease.is_under_verification = False
+            self._update_verification(account, trigger)
+
+    async def _restart_verifications(self) -> None:
+        """Start the verifications again that stopped by an error, so that no session stays without a decision."""
+        for account in self._accounts:
+            last, credential = account.verification, account.credential
+            state = account.connection.verification_state
+            if last is None or credential is None or last.is_running:
+                continue
+            if state is VerificationState.UNDER_VERIFICATION:
+                self._start_verification(account, Verification(credential, last.refusal))
+
+    async def _probe_held_sessions(self) -> None:
+        while True:
+            await self._outages.wait_for_next_probe()
+            match await self._outages.probe():
+                case Recovered():
+                    for account in self._accounts.held():
+                        self._release(account, VerificationTrigger.RELEASED)
+                    await self._outages.end()
+                case DisconnectHeld(credential, refusals):
+                    if (present := self._accounts.with_credential(credential)) is not None:
+                        await self._disconnect_refused(present, refusals)
 
     # ---------------------------------------------------------------- start and jobs
 
     async def load(self) -> None:
-        """Read all connections; sessions whose known end passed meanwhile end now, dated at that end."""
-        async with self._store.begin(read_only=True) as work:
+        """Read all connections; sessions that expired meanwhile are disconnected as of their expiry."""
+        async with self._context.store.begin(read_only=True) as work:
             connections = await work.connections.list_all()
             tokens = await work.connections.tokens()
-        await self.outages.load()
+        await self._outages.load()
+        self._is_loaded = True
         for stored in connections:
             account = RegisteredAccount(replace(stored, verification_state=VerificationState.ASSUMED))
             self._accounts.put(account)
@@ -169,50 +261,51 @@ class ConnectionService:
                 continue
             if token is None or generation != stored.generation or stored.expires_at is None:
                 self._log.error("access_token.unreadable", user_id=stored.user_id)
-                self._end(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
+                self._disconnect(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
             else:
                 account.credential = credential_of(account.connection, token)
-        # Ends that near are left to the job: whether they are worth a warning is known only once everybody has loaded.
-        self._expire_due_sessions(with_nearing=False)
-        await self._writer.save()
+        self._disconnect_expired()
+        await self._writer.flush()
 
     def start_jobs(self) -> None:
-        """Begin the jobs that end sessions at their known end, store what could not be stored, and ask an ill broker slowly."""
-        self._supervisor.spawn(
-            "session-ends", lambda: self._known_ends.run(self.connections, self._expire_due_sessions)
-        )
-        self._supervisor.spawn(
+        """Start the jobs that disconnect sessions at their expiry, store changes, and probe held sessions."""
+        spawn, every = self._supervisor.spawn, self._supervisor.every
+        spawn("session-expiry", self._watch_expiry)
+        spawn(
             "connection-writer",
             lambda: self._writer.run(lambda: self._supervisor.heartbeat("connection-writer")),
         )
-        self._supervisor.every("connection-observations", 60, self.store_observations, at_start=False)
-        self._supervisor.every(
-            "stored-ends", STORED_DISCONNECTS_EVERY_S, self.apply_stored_disconnects, at_start=False
-        )
-        self._supervisor.every("second-look-care", 60, self._doubts.care_for_looks, at_start=False)
-        self._supervisor.spawn("broker-outage", self.outages.run)
+        every("connection-observations", 60, self.store_observations, at_start=False)
+        every("stored-disconnects", STORED_DISCONNECTS_EVERY_S, self.apply_stored_disconnects, at_start=False)
+        every("verification-restart", 60, self._restart_verifications, at_start=False)
+        spawn("broker-outage", self._probe_held_sessions)
 
-    def _expire_due_sessions(self, *, with_nearing: bool = True) -> None:
-        """Let all ends that have come take effect; storing them is the writer's job, which nobody waits for here."""
+    async def _watch_expiry(self) -> None:
+        while True:
+            self._session_started.clear()
+            self._disconnect_expired()
+            self._mark_expiring()
+            due_at = next_due_at(self.connections())
+            await wait_for_event(self._session_started, clock=self._clock, until=due_at)
+
+    def _disconnect_expired(self) -> None:
+        for account in self._accounts:
+            connection = account.connection
+            if has_expired(connection, now=self._clock.now()):
+                self._disconnect(
+                    account, LoginTrigger.REACHED_EXPIRY, Evidence("expiry"), at=connection.expires_at
+                )
+
+    def _mark_expiring(self) -> None:
         now = self._clock.now()
         for account in self._accounts:
-            expires_at = account.connection.expires_at
-            if expires_at is None or not account.connection.has_session:
-                continue
-            is_near = with_nearing and now >= expires_at - EXPIRING_BEFORE
-            if now >= expires_at:
-                self._end(account, LoginTrigger.REACHED_EXPIRY, Evidence("expiry"), at=expires_at)
-            elif account.connection.state is LoginState.CONNECTED and is_near:
-                self._take_effect(account, *self._near_end(account.connection, expires_at, now))
+            if nears_expiry(account.connection, now=now):
+                change = rules.mark_expiring(account.connection, now=now)
+                is_warned = is_worth_warning(account.connection, self._context.calendar, now=now)
+                notice = compose_session_expiring(change, new_id=self._context.new_id) if is_warned else None
+                self._take_effect(account, change, notice, only_if_wanted=True)
 
-    def _near_end(
-        self, connection: Connection, expires_at: datetime, now: datetime
-    ) -> tuple[ConnectionChange, Notification | None]:
-        change = rules.mark_expiring(connection, now=now)
-        is_told = self._warns_of_expiry is not None and self._warns_of_expiry(connection.user_id, expires_at)
-        return change, compose_session_expiring(change, new_id=self._new_id) if is_told else None
-
-    # ---------------------------------------------------------------- begin and end
+    # ---------------------------------------------------------------- login
 
     async def log_in(
         self,
@@ -227,23 +320,33 @@ class ConnectionService:
         continues: int | None = None,
         kind: str = "login",
     ) -> Connection:
-        """Begin a new session; it is stored before it counts. With `only_after` only as the first login after that generation.
+        """Start a new session; it is stored before it takes effect.
 
-        With `continues` the session follows that generation without an action of its user, who gets no notice.
+        Args:
+            user_id: The owner of the account.
+            token: The access token.
+            fyers_id: The Fyers account of the token.
+            app_id: The Fyers app of the token.
+            expires_at: The expiry of the token.
+            actor: Who logged in.
+            only_after: Log in only while this is the present generation.
+            continues: The session follows this generation without an action of its user, who gets no notice.
+            kind: The kind of the evidence.
 
         Raises:
             LinkRefused: There has been another login since `only_after`.
-            NotAllowed: The generation `continues` may not be continued: there has been another login, or a person ended it.
-            StorageUnavailable: The database did not answer; the old session, if any, goes on.
+            NotAllowed: `continues` may not be continued: there has been another login, or a person disconnected it.
+            StorageUnavailable: The database is unavailable; the old session, if any, stays.
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
         async with self._login_locks.setdefault(user_id, asyncio.Lock()):
             account = self._accounts.get(user_id) or RegisteredAccount(Connection(user_id))
-            async with self._store.begin() as work:
+            async with self._context.store.begin() as work:
                 stored = await work.connections.get(user_id)
                 before = known = account.connection
                 if stored is not None and stored.generation > before.generation:
-                    before = stored  # a login that was stored, but whose acknowledgement was cut off
+                    # The login was stored, but cancelled before it took effect.
+                    before = stored
                 if only_after not in (None, before.generation):
                     raise LinkRefused("There has been a login since this one was begun.", reason="void")
                 if continues is not None and not all(
@@ -259,42 +362,55 @@ class ConnectionService:
                     actor=actor,
                     kind=kind,
                 )
-                is_known_down = before.state is LoginState.DISCONNECTED and not account.is_notice_delayed
-                notification = compose_connected_again(change, new_id=self._new_id) if is_known_down else None
+                notice = self._recovery_notice(account, change)
                 if not await work.connections.save_login(change.after, token):
                     raise AlreadyExists("Another login of this account was stored at the same moment.")
-                is_new = await save_login(work, change, notification)
+                is_new = await save_login(work, change, notice)
                 await work.commit()
             self._accounts.put(account)
-            self._begin_session(account, change, token, known)
-            if notification and is_new:
-                publish_notices(self._hub, notification)
+            self._start_session(account, change, token, known)
+            if notice and is_new:
+                publish_notices(self._context.hub, notice)
             return account.connection
 
-    def _begin_session(
+    def _recovery_notice(self, account: RegisteredAccount, change: ConnectionChange) -> Notification | None:
+        """Return the notice that the user is connected again, if the disconnect was reported."""
+        if change.before.state is not LoginState.DISCONNECTED or account.is_notice_delayed:
+            return None
+        return compose_connected_again(change, new_id=self._context.new_id)
+
+    def _start_session(
         self, account: RegisteredAccount, change: ConnectionChange, token: AccessToken, known: Connection
     ) -> None:
-        """Let a login that is stored take effect; `known` is what was known of the account when it was decided on."""
+        """Let a stored login take effect; `known` is the connection from which it was computed."""
         account.close_lease()
         account.is_notice_delayed = False
-        account.connection, ended = change.after, account.connection
-        account.is_observed = ended.incident_id != known.incident_id
+        account.connection, last = change.after, account.connection
+        account.is_observed = last.incident_id != known.incident_id
         if account.is_observed:
-            # The old session ended while the new one was being stored: that is part of what was.
+            # The old session was disconnected while the new one was stored.
             account.connection = replace(
-                change.after, last_disconnect_at=ended.last_disconnect_at, incident_id=ended.incident_id
+                change.after, last_disconnect_at=last.last_disconnect_at, incident_id=last.incident_id
             )
         account.credential = credential_of(account.connection, token)
-        self._known_ends.sessions_changed()
-        self._tell(replace(change, after=account.connection))
+        self._session_started.set()
+        self._publish_change(replace(change, after=account.connection))
+
+    # ---------------------------------------------------------------- disconnect
 
     async def sign_out(self, user_id: str, *, actor: str) -> Connection:
-        """End the session because its user wants it; without a session nothing happens."""
-        return await self._end_by(user_id, LoginTrigger.SIGNED_OUT, Evidence("user", actor))
+        """Disconnect the session because its user wants it; without a session nothing happens.
+
+        Raises:
+            StorageUnavailable: The database is unavailable, and this process has not loaded the connections.
+        """
+        return await self._disconnect_by(user_id, LoginTrigger.SIGNED_OUT, Evidence("user", actor))
 
     async def disconnect_by_admin(self, user_id: str, *, actor: str) -> Connection:
-        """End the session because an operator wants it; without a session nothing happens."""
-        return await self._end_by(user_id, LoginTrigger.DISCONNECTED_BY_ADMIN, Evidence("admin", actor))
+        """Disconnect the session because an operator wants it; otherwise like `sign_out`."""
+        return await self._disconnect_by(
+            user_id, LoginTrigger.DISCONNECTED_BY_ADMIN, Evidence("admin", actor)
+        )
 
     async def forget(self, user_id: str) -> None:
         """Drop a removed user's connection; the caller removes what is stored."""
@@ -302,20 +418,32 @@ class ConnectionService:
         if account:
             account.close_lease()
         self._login_locks.pop(user_id, None)
-        self._doubts.forget(user_id)
 
-    async def _end_by(self, user_id: str, trigger: LoginTrigger, evidence: Evidence) -> Connection:
+    def notify_disconnected(self, change: ConnectionChange, *, addition: str) -> None:
+        """Queue the delayed notice of a disconnect, unless a login has followed."""
+        account = self._accounts.get(change.after.user_id)
+        if account and account.connection == change.after:
+            account.is_notice_delayed = False
+            notice = compose_session_disconnected(change, new_id=self._context.new_id, addition=addition)
+            self._writer.add(None, notice)
+
+    async def _disconnect_by(self, user_id: str, trigger: LoginTrigger, evidence: Evidence) -> Connection:
+        if not self._is_loaded:
+            # A command holds no sessions in memory. The server that holds this one notices the stored disconnect.
+            return await disconnect_stored(self._context, user_id, trigger, evidence)
         account = self._accounts.get(user_id)
         if account and account.connection.has_session:
-            self._end(account, trigger, evidence)
-            await self._writer.save()
+            self._disconnect(account, trigger, evidence)
+            await self._writer.flush()
         return self.connection(user_id)
 
-    async def _end_refused(self, account: RegisteredAccount, refusals: tuple[LoginRefused, ...]) -> None:
-        self._end(account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals))
-        await self._writer.save()
+    async def _disconnect_refused(
+        self, account: RegisteredAccount, refusals: tuple[LoginRefused, ...]
+    ) -> None:
+        self._disconnect(account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals))
+        await self._writer.flush()
 
-    def _end(
+    def _disconnect(
         self,
         account: RegisteredAccount,
         trigger: LoginTrigger,
@@ -324,34 +452,34 @@ class ConnectionService:
         at: datetime | None = None,
     ) -> None:
         addition = self._hook.before_disconnect(account.connection, trigger)
-        change = rules.end(
+        change = rules.disconnect(
             account.connection,
             trigger,
-            incident_id=self._new_id("inc"),
+            incident_id=self._context.new_id("inc"),
             now=at or self._clock.now(),
             evidence=replace(evidence, details=addition.details),
         )
         account.close_lease()
-        notice = compose_session_disconnected(change, new_id=self._new_id, addition=addition.sentence)
         account.is_notice_delayed = addition.delays_notice
+        notice = compose_session_disconnected(change, new_id=self._context.new_id, addition=addition.sentence)
         self._take_effect(account, change, None if addition.delays_notice else notice)
 
-    def notify_disconnected(self, change: ConnectionChange, *, addition: str) -> None:
-        """Queue the delayed notice of a disconnect, unless a login has followed."""
-        account = self._accounts.get(change.after.user_id)
-        if account and account.connection == change.after:
-            account.is_notice_delayed = False
-            self._writer.tell(compose_session_disconnected(change, new_id=self._new_id, addition=addition))
+    # ---------------------------------------------------------------- effects
 
     def _take_effect(
-        self, account: RegisteredAccount, change: ConnectionChange, notification: Notification | None
+        self,
+        account: RegisteredAccount,
+        change: ConnectionChange,
+        notice: Notification | None,
+        *,
+        only_if_wanted: bool = False,
     ) -> None:
-        """Let a change count at once and hand it over for storing, in one step that nothing can come between."""
+        """Change the account and queue the change for storing, in one step without an await."""
         account.connection = change.after
-        self._writer.add(change, notification)
-        self._tell(change)
+        self._writer.add(change, notice, only_if_wanted=only_if_wanted)
+        self._publish_change(change)
 
-    def _tell(self, change: ConnectionChange) -> None:
+    def _publish_change(self, change: ConnectionChange) -> None:
         connection = change.after
         self._log.info(
             f"session.{change.trigger.value}",
@@ -366,36 +494,38 @@ class ConnectionService:
 
     def _publish(self, before: Connection, after: Connection) -> None:
         event = ConnectionChanged(after.user_id, before.state, after)
-        self._hub.publish(after.user_id, event)
-        self._hub.publish(ADMINS, event)
+        self._context.hub.publish(after.user_id, event)
+        self._context.hub.publish(ADMINS, event)
 
     # ---------------------------------------------------------------- storing
 
     async def store_changes(self) -> None:
-        """Store what happened to sessions, as far as the database answers; the rest stays outstanding."""
-        await self._writer.save()
+        """Store the queued changes; while the database is unavailable they stay queued."""
+        await self._writer.flush()
 
     async def store_observations(self) -> None:
-        """Store when sessions were last confirmed, and whatever else is outstanding.
+        """Store the queued changes, and when sessions were last confirmed.
 
         Raises:
-            StorageUnavailable: The database did not answer; everything stays outstanding.
+            StorageUnavailable: The database is unavailable; everything is stored later.
         """
-        await self._writer.save()
-        await save_observed(self._store, [account for account in self._accounts if account.is_observed])
+        await self._writer.flush()
+        await save_observed(
+            self._context.store, [account for account in self._accounts if account.is_observed]
+        )
 
     async def apply_stored_disconnects(self) -> None:
-        """Let ends that another process stored, such as an operator's command, count here too; they are told there already."""
+        """Apply disconnects that another process, such as a command, has stored; it has stored the notices too."""
         known = {connection.user_id: connection.generation for connection in self.connections()}
-        for user_id, ended in await read_stored_disconnects(self._store, known):
+        for user_id, stored in await read_stored_disconnects(self._context.store, known):
             account = self._accounts.get(user_id)
             # A login that was stored while this was read is newer than what was read.
             if account is None or account.connection.generation != known[user_id]:
                 continue
-            if ended is None:
+            if stored is None:
                 await self.forget(user_id)
             elif account.connection.has_session:
-                change = change_of_stored_disconnect(account.connection, ended, now=self._clock.now())
-                account.connection = ended
+                change = change_of_stored_disconnect(account.connection, stored, now=self._clock.now())
+                account.connection = stored
                 account.close_lease()
-                self._tell(change)
+                self._publish_change(change)

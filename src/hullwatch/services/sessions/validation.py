@@ -134,7 +134,6 @@ class TokenValidationService:
         self._looks: SingleFlight[tuple[str, int], Validation] = SingleFlight()
         self._hits: Counter[str] = Counter()
         self._misses: Counter[str] = Counter()
-        connections.on_change(self._on_connection_change)
         self._log = structlog.get_logger(component="TokenValidationService")
 
     # ---------------------------------------------------------------- one account
@@ -203,7 +202,7 @@ class TokenValidationService:
                 if credential is not None:
                     result = await self._broker.check_data(credential)
                     self._connections.record_result(credential, result, is_validation=True)
-                await self._connections.settled(user_id)
+                await self._connections.wait_for_verification(user_id)
         except TimeoutError:
             pass  # no verdict: the session stands as it stood
         return self._judge(self._connections.connection(user_id), began_at)
@@ -214,7 +213,7 @@ class TokenValidationService:
             return None
         user_id, generation = key
         checked_at = self._clock.now() - timedelta(seconds=age_s)
-        if not self._connections.confirmed_elsewhere(user_id, generation, at=checked_at):
+        if not self._connections.record_confirmation(user_id, generation, at=checked_at):
             return None
         self._cache.put(key, checked_at)
         connection = self._connections.connection(user_id)
@@ -351,7 +350,7 @@ class TokenValidationService:
         self._cache.discard(key)
         await self._shared.forget(*key)
 
-    def _on_connection_change(self, change: ConnectionChange) -> None:
+    def session_changed(self, change: ConnectionChange) -> None:
         """Forget what is known of a session that has ended or was replaced."""
         if not change.after.has_session or change.after.generation != change.before.generation:
             self._cache.discard((change.before.user_id, change.before.generation))

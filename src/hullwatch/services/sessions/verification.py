@@ -1,188 +1,178 @@
-"""How sure the server is of each session: what Fyers' answers say about it, and the way from a first refusal to a verdict.
+"""From Fyers' first refusal of a session to a decision: keep it, hold it or disconnect it."""
 
-A refusal closes the lease for ordinary calls, a second look asks other Fyers services (``second_look.py``), and only then does the session
-end, unless so many are refused at once that the broker is the patient (``outages.py`` then holds the verdicts). What an end leads to is
-``connections.py``'s; the rules are in ``domain/``.
-"""
-
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+import asyncio
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-
-from hullwatch.domain.failures import Answered, BrokerResult, LoginRefused, RateLimited, Unavailable
-from hullwatch.domain.sessions import connection as rules
-from hullwatch.domain.sessions.connection import (
-    Connection,
-    Credential,
-    VerificationState,
-    VerificationTrigger,
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerFailure,
+    BrokerResult,
+    BrokerService,
+    LoginRefused,
+    RateLimited,
+    Unavailable,
 )
-from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.domain.sessions.connection import Credential
+from hullwatch.domain.sessions.mass_refusal import MIN_REFUSED, PROBE_ACCOUNTS, RefusalStatistics
+from hullwatch.domain.sessions.verification import (
+    Decision,
+    Disconnect,
+    Hold,
+    Keep,
+    ProbeAnswer,
+    ProbeConclusion,
+    ProbeResult,
+    next_probe,
+)
+from hullwatch.runtime.backoff import Backoff
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.context import Context
 from hullwatch.services.ports import BrokerPort
-from hullwatch.services.sessions.looks import Looks
-from hullwatch.services.sessions.mass_refusal import OutageWatch
-from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
-from hullwatch.services.sessions.second_look import SecondLook
+from hullwatch.services.sessions.registry import AccountRegistry, Verification
 
-UNSURE_AFTER_S: Final = 300.0
-"""A passing trouble makes a session unverified only when Fyers has not confirmed it for this long."""
+SETTLE_S: Final = 2.0
+"""Between a confirmed refusal and the decision, unless all probe accounts are answered: a mass refusal shows itself."""
+LISTEN_S: Final = 0.5
+SKIP_PROBES_FROM_SESSIONS: Final = 50
+"""From this number of sessions on, results of ordinary calls can replace the probe accounts. Where hundreds of
+sessions are refused together, a dozen calls for each would use up the other accounts' calls for many seconds."""
+FREE_KEEPS: Final = 2
+"""So many decisions to keep one session take effect at once; the next ones pause its calls longer and longer."""
+_FORGET_KEEPS_AFTER: Final = timedelta(minutes=15)
+_PROBE_AGAIN: Final = Backoff(first_s=20, factor=2, max_s=120, jitter=0.25)
 
 
-class Doubts:
-    """Moves the standing of every session."""
+class Verifier:
+    """Probes one refused session until there is a decision, or until the session is gone."""
 
     def __init__(
         self,
         context: Context,
         accounts: AccountRegistry,
+        statistics: RefusalStatistics,
         *,
         broker: BrokerPort,
-        supervisor: Supervisor,
-        publish: Callable[[Connection, Connection], None],
-        end_refused: Callable[[RegisteredAccount, tuple[LoginRefused, ...]], Awaitable[None]],
     ) -> None:
-        """Keep what is needed; `publish` tells of a moved standing, `end_refused` ends a session that Fyers has refused for good."""
         self._accounts = accounts
+        self._statistics = statistics
+        self._broker = broker
         self._clock = context.clock
-        self._publish = publish
-        self._end_refused = end_refused
-        self.outages = OutageWatch(
-            context,
-            self,
-            broker=broker,
-        )
-        second_look = SecondLook(
-            context,
-            self,
-            outages=self.outages,
-            broker=broker,
-        )
-        self._looks = Looks(second_look, supervisor)
-        self._log = structlog.get_logger(component="TokenValidationService")
+        self._real_clock = context.clock.real
+        self._random = context.random
+        self._keeps: dict[str, tuple[int, datetime]] = {}
+        """User id → how often in a row the session was kept, and when the last time."""
 
-    # ---------------------------------------------------------------- what Fyers' answers say
+    async def verify(self, verification: Verification) -> Decision:
+        """Return the decision; of a session that is disconnected or replaced meanwhile it has no effect."""
+        credential, attempt = verification.credential.for_verification(), 0
+        while not credential.lease.is_closed:
+            conclusion, refusals, wait_s = await self._probe(credential, verification.refusal)
+            if credential.lease.is_closed:
+                break
+            if conclusion is ProbeConclusion.CONFIRMED:
+                return await self._compare(credential, refusals)
+            if conclusion is ProbeConclusion.CLEARED:
+                self._statistics.answered(credential.user_id, self._real_clock.now())
+                if pause_s := self._pause_s(credential.user_id):
+                    verification.first_result.set()
+                    await self._clock.sleep(pause_s)
+                break
+            attempt += 1
+            verification.first_result.set()
+            await self._clock.sleep(max(wait_s, _PROBE_AGAIN.delay(attempt, self._random)))
+        return Keep()
 
-    def record_result(
-        self, credential: Credential, result: BrokerResult[object], *, is_validation: bool = False
-    ) -> None:
-        """Take note of what Fyers answered to a call with this credential; an older generation's news is void.
+    def _pause_s(self, user_id: str) -> float:
+        """Return how long a kept session makes no calls, so that one service that keeps refusing is not called every cycle."""
+        now = self._clock.now()
+        count, last_at = self._keeps.get(user_id, (0, now))
+        count = count + 1 if now - last_at <= _FORGET_KEEPS_AFTER else 1
+        self._keeps[user_id] = (count, now)
+        if count <= FREE_KEEPS:
+            return 0.0
+        return _PROBE_AGAIN.delay(count - FREE_KEEPS, self._random)
 
-        A validation's trouble makes the session unverified at once, another call's only when Fyers has not confirmed it lately.
-        """
-        account = self._accounts.get(credential.user_id)
-        if account is None or account.connection.generation != credential.generation:
-            return
-        if not account.connection.has_session:
-            return
-        match result:
-            case Answered():
-                if account.connection.is_usable:
-                    self.outages.note_answer(credential.user_id)
-                self._stand(account, VerificationTrigger.ANSWERED)
-            case LoginRefused():
-                self._doubt(account, result)
-            case RateLimited() | Unavailable() if is_validation or self._is_stale(account.connection):
-                self._stand(account, VerificationTrigger.UNAVAILABLE)
-            case _:
-                pass  # a refused request or a call that was not sent says nothing about the login
+    async def _probe(
+        self, credential: Credential, first: LoginRefused
+    ) -> tuple[ProbeConclusion, tuple[LoginRefused, ...], float]:
+        """Call other services until there is a conclusion; also return the refusals and the seconds that Fyers asked to wait."""
+        answers: dict[BrokerService, ProbeAnswer] = {}
+        refusals: tuple[LoginRefused, ...] = (first,)
+        wait_s = 0.0
+        while not isinstance(step := next_probe(first.service, answers), ProbeConclusion):
+            result = await self._call(step, credential)
+            match result:
+                case Answered():
+                    answers[step] = ProbeAnswer.ANSWERED
+                case LoginRefused():
+                    answers[step] = ProbeAnswer.REFUSED
+                    refusals = (*refusals, result)
+                case _:
+                    answers[step] = ProbeAnswer.UNAVAILABLE
+                    wait_s = max(wait_s, _requested_wait_s(result))
+        return step, refusals, wait_s
 
-    def confirmed_elsewhere(self, user_id: str, generation: int, *, at: datetime) -> bool:
-        """Let a confirmation that another process got at this moment count here; False where it may not.
+    async def _call(self, service: BrokerService, credential: Credential) -> BrokerResult[object]:
+        if service is BrokerService.PROFILE:
+            return await self._broker.profile_id(credential)
+        if service is BrokerService.TRADING:
+            return await self._broker.check_trading(credential)
+        return await self._broker.check_data(credential)
 
-        It clears no doubt, says nothing about another generation, and moves nothing back.
-        """
-        account = self._accounts.get(user_id)
-        if account is None or account.connection.generation != generation or not account.connection.is_usable:
-            return False
-        known_at = account.connection.last_validated_at
-        if known_at is None or known_at < at:
-            self._stand(account, VerificationTrigger.ANSWERED, at=at)
-        return True
+    async def _compare(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> Decision:
+        """Decide by the results of other accounts whether Fyers ended this session or has an outage."""
+        # Recorded again, because the first refusal may have been long ago.
+        self._statistics.refused(credential.user_id, self._real_clock.now())
+        results: tuple[ProbeResult, ...] = ()
+        if not self._statistics.must_hold(self._real_clock.now()):
+            results = await self._probe_others(credential)
+        if self._statistics.must_hold(self._real_clock.now()):
+            return Hold(results)
+        return Disconnect(refusals, results)
 
-    async def settled(self, user_id: str) -> None:
-        """Wait until a second look that is under way has come to its first result."""
-        if self._accounts.connection(user_id).verification_state is VerificationState.UNDER_VERIFICATION:
-            await self._looks.first_result(user_id)
+    async def _probe_others(self, credential: Credential) -> tuple[ProbeResult, ...]:
+        """Call Fyers with a few other accounts; wait `SETTLE_S` for further results unless all were answered."""
+        others = self._accounts.probe_credentials(credential.user_id)
+        if len(others) + 1 < MIN_REFUSED:
+            return ()
+        if len(others) >= SKIP_PROBES_FROM_SESSIONS and await self._others_are_answered():
+            return ()
+        chosen = self._random.sample(others, min(PROBE_ACCOUNTS, len(others)))
+        results: list[ProbeResult] = []
 
-    async def care_for_looks(self) -> None:
-        """Begin anew what broke off."""
-        self._looks.begin_broken_off(
-            account.credential
-            for account in self._accounts
-            if account.credential
-            and account.connection.verification_state is VerificationState.UNDER_VERIFICATION
-        )
+        async def probe(other: Credential) -> bool:
+            result = await self._broker.check_data(other)
+            results.append(ProbeResult(other, result, self._clock.now()))
+            self._count(other, result)
+            return isinstance(result, Answered)
 
-    def forget(self, user_id: str) -> None:
-        """Drop what is known of a removed user's look."""
-        self._looks.forget(user_id)
+        with suppress(TimeoutError):
+            async with clock_timeout(self._real_clock, SETTLE_S):
+                are_answered = await asyncio.gather(*(probe(other) for other in chosen))
+                if not all(are_answered):
+                    await self._real_clock.sleep(SETTLE_S)
+        return tuple(results)
 
-    def _is_stale(self, connection: Connection) -> bool:
-        validated_at = connection.last_validated_at
-        return validated_at is None or (self._clock.now() - validated_at).total_seconds() > UNSURE_AFTER_S
+    async def _others_are_answered(self) -> bool:
+        """Return whether enough ordinary calls of other accounts are answered within `LISTEN_S`."""
+        began_at = self._real_clock.now()
+        await self._real_clock.sleep(LISTEN_S)
+        return self._statistics.is_answering_since(began_at, PROBE_ACCOUNTS)
 
-    def _doubt(self, account: RegisteredAccount, refusal: LoginRefused) -> None:
-        if account.credential is None or account.connection.verification_state in (
-            VerificationState.UNDER_VERIFICATION,
-            VerificationState.HELD,
-        ):
-            return
-        account.credential.lease.is_under_verification = True
-        self._stand(account, VerificationTrigger.REFUSED)
-        self.outages.note_refusal(account.connection.user_id)
-        self._looks.begin(account.credential, refusal)
+    def _count(self, other: Credential, result: BrokerResult[object]) -> None:
+        if isinstance(result, LoginRefused):
+            self._statistics.refused(other.user_id, self._real_clock.now())
+        elif isinstance(result, Answered) and not other.is_for_verification:
+            self._statistics.answered(other.user_id, self._real_clock.now())
 
-    def _stand(
-        self, account: RegisteredAccount, trigger: VerificationTrigger, *, at: datetime | None = None
-    ) -> None:
-        before = account.connection
-        account.connection = after = rules.stand(before, trigger, now=at or self._clock.now())
-        if after.last_validated_at is not before.last_validated_at:
-            account.is_observed = True
-        if after.verification_state is not before.verification_state:
-            self._log.info(
-                f"session.{after.verification_state.value}",
-                user_id=after.user_id,
-                was=before.verification_state.value,
-            )
-            self._publish(before, after)
 
-    # ---------------------------------------------------------------- what the looks ask and decide
-
-    def connections(self) -> tuple[Connection, ...]:
-        """Return all known connections."""
-        return self._accounts.connections()
-
-    def credential_for_probe(self, user_id: str) -> Credential | None:
-        """Return what a held session may be asked about with, and nothing else."""
-        return self._accounts.credential_for_probe(user_id)
-
-    def witnesses(self, user_id: str) -> list[Credential]:
-        """Return credentials of all others for asking whether the broker is well."""
-        return self._accounts.witnesses(user_id)
-
-    def is_present(self, credential: Credential) -> bool:
-        """Tell whether the credential still belongs to its account's present session."""
-        return self._accounts.is_present(credential)
-
-    def release(self, user_id: str, trigger: VerificationTrigger) -> None:
-        """Let a doubted session be used again: its second look cleared it, or the broker recovered."""
-        account = self._accounts.get(user_id)
-        if account and account.connection.has_session and account.credential:
-            account.credential.lease.is_under_verification = False
-            self._stand(account, trigger)
-
-    def hold(self, user_id: str) -> None:
-        """Hold a verdict back: the broker is in trouble."""
-        account = self._accounts.get(user_id)
-        if account and account.connection.has_session:
-            self._stand(account, VerificationTrigger.HELD_BACK)
-
-    async def confirm_refusal(self, credential: Credential, refusals: tuple[LoginRefused, ...]) -> None:
-        """End the session that this credential belongs to, unless it ended already or a newer login has taken its place."""
-        account = self._accounts.get(credential.user_id)
-        if account and self.is_present(credential):
-            await self._end_refused(account, refusals)
+def _requested_wait_s(failure: BrokerFailure) -> float:
+    match failure:
+        case RateLimited(retry_after_s=seconds):
+            return seconds
+        case Unavailable(retry_after_s=float(seconds)):
+            return seconds
+        case _:
+            return 0.0

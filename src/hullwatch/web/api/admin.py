@@ -234,7 +234,10 @@ async def jobs(_: Admin, services: CurrentServices) -> JobsPayload:
 async def disconnect(user_id: Id, admin: Admin, services: CurrentServices) -> ConnectionPayload:
     """Disconnect the Fyers session of a user. The user has to log in to Fyers again."""
     await services.accounts.get(user_id)
-    return ConnectionPayload.of(await services.connections.disconnect_by_admin(user_id, actor=admin.id))
+    connection = await services.validation.mark_user_as_disconnected(
+        user_id, DisconnectReason.BY_ADMIN, actor=admin.id
+    )
+    return ConnectionPayload.of(connection)
 
 
 @router.post("/users/{user_id}/login-link", responses=problems(400, 429))

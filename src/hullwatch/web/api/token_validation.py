@@ -116,7 +116,7 @@ async def token_status(user: SignedIn, services: CurrentServices) -> TokenStatus
 async def validate_all(_: Admin, services: CurrentServices) -> SweepPayload:
     """Validate every account that has a Fyers session, and return the totals."""
     totals = await services.validation.validate_all_active_users(
-        on_progress=_progress_of(services, services.connections.sessions_alive())
+        on_progress=_progress_of(services, services.connections.session_count())
     )
     return SweepPayload(success=True, results=ValidationResults.of(totals))
 

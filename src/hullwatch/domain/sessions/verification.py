@@ -1,0 +1,130 @@
+"""The rules between Fyers' first refusal of a session and a decision about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerResult,
+    BrokerService,
+    LoginRefused,
+    RateLimited,
+    Unavailable,
+)
+from hullwatch.domain.sessions.connection import Connection, Credential, VerificationTrigger
+
+UNVERIFIED_AFTER: Final = timedelta(minutes=5)
+"""A failed ordinary call makes a session unverified only when Fyers has not confirmed it for this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The result of a call with a probe account, still to be recorded."""
+
+    credential: Credential
+    result: BrokerResult[object]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Another service answered: the first refusal was one of Fyers' isolated false ones."""
+
+    probe_results: tuple[ProbeResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Fyers refuses many accounts at once, so this refusal does not count now."""
+
+    probe_results: tuple[ProbeResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Two services refused: Fyers has ended the session."""
+
+    refusals: tuple[LoginRefused, ...]
+    probe_results: tuple[ProbeResult, ...] = ()
+
+
+Decision = Keep | Hold | Disconnect
+
+
+class ProbeAnswer(StrEnum):
+    """The answer of one service to a probe."""
+
+    REFUSED = "refused"
+    ANSWERED = "answered"
+    UNAVAILABLE = "unavailable"
+
+
+class ProbeConclusion(StrEnum):
+    """What one round of probes shows."""
+
+    CONFIRMED = "confirmed"
+    """Two services refused."""
+    CLEARED = "cleared"
+    """Another service that checks tokens answered."""
+    UNDECIDED = "undecided"
+    """No service that counts could be reached; probe again later."""
+
+
+_PROBES: Final[Mapping[BrokerService, tuple[BrokerService, ...]]] = {
+    BrokerService.DATA: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
+    BrokerService.TRADING: (BrokerService.PROFILE, BrokerService.DATA, BrokerService.TRADING),
+    # History and data have the same address, so a refusal there must be confirmed elsewhere.
+    BrokerService.HISTORY: (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA),
+}
+_OTHER_PROBES: Final = (BrokerService.DATA, BrokerService.TRADING)
+
+
+def next_probe(
+    first: BrokerService, answers: Mapping[BrokerService, ProbeAnswer]
+) -> BrokerService | ProbeConclusion:
+    """Return which service to probe next after a first refusal by `first`, or the conclusion.
+
+    ``/profile`` comes first because only it tells expired from revoked. Its refusal confirms, but its answer proves
+    nothing: in a Fyers developer's recorded run it answered while all others refused. Then the remaining service
+    decides. Where that one cannot be called, as for an app without its permission, the service that refused is
+    called once more: it can clear the session, but not confirm its own refusal.
+    """
+    if any(answer is ProbeAnswer.REFUSED for service, answer in answers.items() if service is not first):
+        return ProbeConclusion.CONFIRMED
+    if any(
+        answer is ProbeAnswer.ANSWERED
+        for service, answer in answers.items()
+        if service is not BrokerService.PROFILE
+    ):
+        return ProbeConclusion.CLEARED
+    for service in _PROBES.get(first, _OTHER_PROBES):
+        if service not in answers:
+            return service
+    return ProbeConclusion.UNDECIDED
+
+
+def trigger_of(
+    result: BrokerResult[object], connection: Connection, *, now: datetime, is_validation: bool
+) -> VerificationTrigger | None:
+    """Return how a call's result moves the session's verification state; `None` when it says nothing about the login.
+
+    Args:
+        result: The result of a call with this session.
+        connection: The session.
+        now: The present.
+        is_validation: Whether the call was made to verify the session; then an outage counts at once.
+    """
+    match result:
+        case Answered():
+            return VerificationTrigger.ANSWERED
+        case LoginRefused():
+            return VerificationTrigger.REFUSED
+        case RateLimited() | Unavailable():
+            verified_at = connection.last_validated_at
+            is_stale = verified_at is None or now - verified_at > UNVERIFIED_AFTER
+            return VerificationTrigger.UNAVAILABLE if is_validation or is_stale else None
+        case _:
+            return None
