@@ -6,9 +6,10 @@ They are the simulator's own: no limits, no faults, no login. Wrong input is ans
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import ConfigDict, Field, StringConstraints
 
 from hullwatch.simulator.accounts import (
     APP_ID,
@@ -21,23 +22,11 @@ from hullwatch.simulator.accounts import (
 )
 from hullwatch.simulator.answers import Answer
 from hullwatch.simulator.broker import Broker
-from hullwatch.simulator.faults import InvalidFault
+from hullwatch.simulator.control_input import ControlInput, InvalidRequest, Text, read_input
+from hullwatch.simulator.faults import FaultInput
 from hullwatch.simulator.market.calendar import to_ist
 
 PREFIX = "/simulator"
-_LONGEST_LIFETIME_S = 10 * 366 * 86_400.0
-
-
-class InvalidRequest(Exception):  # noqa: N818  failures are named as facts
-    """A control call that cannot be carried out."""
-
-    def __init__(self, status: int, reason: str, field_name: str | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.field_name = field_name
-
-
-Order = dict[str, Any]
 
 
 def answer_control(broker: Broker, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
@@ -46,8 +35,6 @@ def answer_control(broker: Broker, method: str, path: str, query: Mapping[str, s
         return _json(_dispatch(broker, method, path, query, body))
     except InvalidRequest as wrong:
         return _json({"error": str(wrong), "field": wrong.field_name}, wrong.status)
-    except InvalidFault as wrong:
-        return _json({"error": str(wrong), "field": wrong.field_name}, 422)
 
 
 def _json(value: Any, status: int = 200) -> Answer:
@@ -71,7 +58,7 @@ def _dispatch(broker: Broker, method: str, path: str, query: Mapping[str, str], 
         if match[1] not in broker.accounts.people:
             raise InvalidRequest(404, "there is no such account", "fyersId")
         act = {"token": _token, "expire": _expire, "revoke": _revoke}[match[2]]
-        return act(broker, match[1], _object(body))
+        return act(broker, match[1], body)
     raise InvalidRequest(404, f"there is no control call {path}")
 
 
@@ -80,53 +67,66 @@ def _only(method: str, allowed: str) -> None:
         raise InvalidRequest(405, f"takes {allowed} only")
 
 
-def _object(body: bytes) -> Order:
-    """Read a JSON object; no body is an empty one."""
-    if not body.strip():
-        return {}
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(400, "the body is not JSON") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest(422, "the body must be a JSON object")
-    return value
+Lifetime = Annotated[float, Field(ge=0, le=10 * 366 * 86_400)]
 
 
-def _text(order: Order, name: str, pattern: re.Pattern[str] | None = None) -> str:
-    value = order.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= 500 or not value.isprintable():
-        raise InvalidRequest(422, f"{name} must be a text", name)
-    if pattern is not None and not pattern.fullmatch(value):
-        raise InvalidRequest(422, f"{name} must look like {pattern.pattern}", name)
-    return value
+class AppInput(ControlInput):
+    """An app to register."""
+
+    app_id: Annotated[str, StringConstraints(pattern=f"^{APP_ID.pattern}$")]
+    secret: Text
+    redirect_uri: Annotated[Text, StringConstraints(pattern=r"^https?://\S+$")]
 
 
-def _number(order: Order, name: str, most: float) -> float | None:
-    value = order.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise InvalidRequest(422, f"{name} must be a number from 0 to {most:g}", name)
-    return float(value)
+class AccountInput(ControlInput):
+    """A person who may log in."""
+
+    fyers_id: Annotated[str, StringConstraints(pattern=f"^{FYERS_ID.pattern}$")]
+    name: Text | None = None
+    lifetime_seconds: Lifetime | None = None
+    pin: Annotated[str, StringConstraints(pattern="^[0-9]{4,6}$")] = "1234"
+
+
+class TokenInput(ControlInput):
+    """A token to issue."""
+
+    app_id: Text = BUILT_IN_APP
+    lifetime_seconds: Lifetime | None = None
+
+
+class RevocationInput(ControlInput):
+    """How a session is revoked."""
+
+    profile_still_answers: bool = False
+
+
+class RefreshInput(ControlInput):
+    """How refresh tokens are handled."""
+
+    is_offered: bool
+    kind: str | None = None
+
+
+class ClockInput(ControlInput):
+    """A change of the clock."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    speed: float | None = None
+    advance_seconds: float = 0.0
 
 
 def _add_app(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
-    order = _object(body)
-    app_id, secret = _text(order, "appId", APP_ID), _text(order, "secret")
-    redirect_uri = _text(order, "redirectUri", re.compile(r"https?://[^\s]+"))
-    broker.accounts.add_app(FyersApp(app_id, secret, redirect_uri))
-    return {"appId": app_id, "redirectUri": redirect_uri}
+    app = read_input(AppInput, body)
+    broker.accounts.add_app(FyersApp(app.app_id, app.secret, app.redirect_uri))
+    return {"appId": app.app_id, "redirectUri": app.redirect_uri}
 
 
 def _add_account(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
-    order = _object(body)
-    fyers_id = _text(order, "fyersId", FYERS_ID)
-    name = _text(order, "name") if "name" in order else fyers_id
-    lifetime_s = _number(order, "lifetimeSeconds", _LONGEST_LIFETIME_S)
-    pin = _text(order, "pin", re.compile(r"[0-9]{4,6}")) if "pin" in order else "1234"
-    broker.accounts.add_person(Person(fyers_id, name, lifetime_s, pin))
-    return {"fyersId": fyers_id, "name": name}
+    account = read_input(AccountInput, body)
+    person = Person(account.fyers_id, account.name or account.fyers_id, account.lifetime_seconds, account.pin)
+    broker.accounts.add_person(person)
+    return {"fyersId": person.fyers_id, "name": person.name}
 
 
 def _list_accounts(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
@@ -134,12 +134,13 @@ def _list_accounts(broker: Broker, _query: Mapping[str, str], _body: bytes) -> A
     return {"accounts": [{"fyersId": person.fyers_id, "name": person.name} for person in people]}
 
 
-def _token(broker: Broker, fyers_id: str, order: Order) -> Any:
-    app_id = _text(order, "appId") if order.get("appId") is not None else BUILT_IN_APP
-    if app_id not in broker.accounts.apps:
+def _token(broker: Broker, fyers_id: str, body: bytes) -> Any:
+    wanted = read_input(TokenInput, body)
+    if wanted.app_id not in broker.accounts.apps:
         raise InvalidRequest(422, "there is no such app", "appId")
-    lifetime_s = _number(order, "lifetimeSeconds", _LONGEST_LIFETIME_S)
-    session = broker.accounts.open_session(app_id, fyers_id, broker.clock.epoch(), lifetime_s)
+    session = broker.accounts.open_session(
+        wanted.app_id, fyers_id, broker.clock.epoch(), wanted.lifetime_seconds
+    )
     return {"accessToken": session.token, "expiresAt": to_ist(math.floor(session.expires_at)).isoformat()}
 
 
@@ -150,18 +151,16 @@ def _newest(broker: Broker, fyers_id: str) -> Session:
     return session
 
 
-def _expire(broker: Broker, fyers_id: str, _order: Order) -> Any:
+def _expire(broker: Broker, fyers_id: str, _body: bytes) -> Any:
     session = _newest(broker, fyers_id)
     session.expires_at = min(session.expires_at, broker.clock.epoch())
     return {"success": True}
 
 
-def _revoke(broker: Broker, fyers_id: str, order: Order) -> Any:
+def _revoke(broker: Broker, fyers_id: str, body: bytes) -> Any:
     session = _newest(broker, fyers_id)
-    still_answers = order.get("profileStillAnswers", False)
-    if not isinstance(still_answers, bool):
-        raise InvalidRequest(422, "profileStillAnswers must be true or false", "profileStillAnswers")
-    session.is_revoked, session.profile_still_answers = True, still_answers
+    session.profile_still_answers = read_input(RevocationInput, body).profile_still_answers
+    session.is_revoked = True
     return {"success": True}
 
 
@@ -171,13 +170,12 @@ def _refresh(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
 
 
 def _set_refresh(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
-    order = _object(body)
-    is_offered = order.get("isOffered")
-    if not isinstance(is_offered, bool):
-        raise InvalidRequest(422, "isOffered must be true or false", "isOffered")
-    kinds = (RefreshKind.OFFERED, RefreshKind.REFUSED_TOKENS) if is_offered else (RefreshKind.DISABLED,)
+    wanted = read_input(RefreshInput, body)
+    kinds = (
+        (RefreshKind.OFFERED, RefreshKind.REFUSED_TOKENS) if wanted.is_offered else (RefreshKind.DISABLED,)
+    )
     words = [kind.value for kind in kinds]
-    word = order.get("kind", words[0])
+    word = words[0] if wanted.kind is None else wanted.kind
     if word not in words:
         raise InvalidRequest(422, f"kind must be {' or '.join(words)}", "kind")
     broker.accounts.refresh = RefreshKind(word)
@@ -185,7 +183,7 @@ def _set_refresh(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
 
 
 def _add_fault(broker: Broker, _query: Mapping[str, str], body: bytes) -> Any:
-    return {"id": broker.faults.add(_object(body), broker.clock.epoch()).id}
+    return {"id": broker.faults.add(read_input(FaultInput, body), broker.clock.epoch()).id}
 
 
 def _list_faults(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
@@ -211,17 +209,14 @@ def _clock(broker: Broker, _query: Mapping[str, str], _body: bytes) -> Any:
 
 
 def _set_clock(broker: Broker, query: Mapping[str, str], body: bytes) -> Any:
-    order = _object(body)
-    if not order or not set(order) <= {"speed", "advanceSeconds"}:
+    wanted = read_input(ClockInput, body)
+    if not wanted.model_fields_set:
         raise InvalidRequest(422, "the body takes speed, advanceSeconds or both")
-    for name, value in order.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InvalidRequest(422, f"{name} must be a number", name)
     name, speed_before = "speed", broker.clock.speed
     try:
-        broker.clock.set_speed(order.get("speed", speed_before))
+        broker.clock.set_speed(speed_before if wanted.speed is None else wanted.speed)
         name = "advanceSeconds"
-        broker.clock.advance(order.get("advanceSeconds", 0))
+        broker.clock.advance(wanted.advance_seconds)
     except ValueError as error:
         broker.clock.set_speed(speed_before)
         raise InvalidRequest(422, str(error), name) from error

@@ -8,11 +8,15 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+
+from hullwatch.simulator.answers import Answer
+from hullwatch.simulator.control_input import ControlInput, InvalidRequest, Text
 
 
 class FaultKind(StrEnum):
@@ -59,12 +63,62 @@ _DELAYS = {FaultKind.LATENCY, FaultKind.CLOCK_SKEW}
 _STREAM = {FaultKind.STREAM_STALL, FaultKind.STREAM_DROP}
 
 
-class InvalidFault(ValueError):  # noqa: N818  failures are named as facts
-    """A fault that cannot be carried out; names the field."""
+def _usable_headers(headers: dict[str, str | int]) -> dict[str, str | int]:
+    for name, value in headers.items():
+        token = name.replace("-", "").replace("_", "")
+        if not (token.isascii() and token.isalnum() and str(value).isascii() and str(value).isprintable()):
+            raise ValueError(f"{name!r} is no usable header")
+        if name.lower() in {"content-length", "transfer-encoding", "connection"}:
+            raise ValueError(f"{name} is set by the server itself")
+    return headers
 
-    def __init__(self, field_name: str, reason: str) -> None:
-        super().__init__(f"{field_name}: {reason}")
-        self.field_name = field_name
+
+class FaultInput(ControlInput):
+    """The JSON form of a fault."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Annotated[FaultKind, Field(strict=False)]
+    fyers_id: Text | None = None
+    path: Annotated[Text, StringConstraints(pattern="^/")] | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    count: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    seconds: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    body: Any = None
+    content_type: Text | None = None
+    headers: Annotated[dict[str, str | int], AfterValidator(_usable_headers)] = Field(default_factory=dict)
+    latency_ms: Annotated[float, Field(ge=0, le=3_600_000)] | None = None
+    bytes: Annotated[int, Field(ge=0, le=10**6)] = 20
+    skew_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+
+    @property
+    def skew_s(self) -> float:
+        """How much the broker's clock seems to be wrong."""
+        if self.skew_seconds is not None or self.kind is not FaultKind.CLOCK_SKEW:
+            return self.skew_seconds or 0.0
+        return 300.0 if self.seconds is None else self.seconds
+
+    def lasts_s(self) -> float:
+        """Return the simulated seconds that it lasts."""
+        is_skew = self.kind is FaultKind.CLOCK_SKEW and self.skew_seconds is None
+        if self.seconds is None or is_skew:
+            return math.inf
+        if self.seconds < 0:
+            raise InvalidRequest(422, "seconds: must be at least 0", "seconds")
+        return self.seconds
+
+    def http_error(self) -> Answer:
+        """Return the answer that it describes."""
+        body = b"" if self.body is None else orjson.dumps(self.body)
+        if isinstance(self.body, str):
+            body = self.body.encode()
+        return Answer(body, self.status or 500, self.content_type or _guessed_type(body))
+
+
+def _guessed_type(body: bytes) -> str:
+    first = body.lstrip()[:1]
+    return "application/json" if first in {b"{", b"["} else "text/html" if first == b"<" else "text/plain"
 
 
 @dataclass(slots=True)
@@ -72,25 +126,27 @@ class Fault:
     """One fault. `ends_at` is a simulated moment, `left` the number of times it still acts."""
 
     id: str
-    kind: FaultKind
-    fyers_id: str | None = None
-    path: str | None = None
-    probability: float = 1.0
-    left: float = math.inf
-    ends_at: float = math.inf
-    status: int | None = None
-    body: bytes | None = None
-    content_type: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    latency_ms: float | None = None
-    bytes: int = 20
-    skew_s: float = 0.0
+    given: FaultInput
+    left: float
+    ends_at: float
     is_ended: bool = False
+
+    @property
+    def kind(self) -> FaultKind:
+        """What happens."""
+        return self.given.kind
 
     def described(self) -> dict[str, Any]:
         """Return its entry in the list of faults."""
         left = None if math.isinf(self.left) else int(self.left)
-        return {"id": self.id, "kind": self.kind, "fyersId": self.fyers_id, "path": self.path, "left": left}
+        given = self.given
+        return {
+            "id": self.id,
+            "kind": given.kind,
+            "fyersId": given.fyers_id,
+            "path": given.path,
+            "left": left,
+        }
 
 
 class FaultBoard:
@@ -105,13 +161,14 @@ class FaultBoard:
         """Iterate over the faults, oldest first."""
         return iter(self._faults)
 
-    def add(self, order: dict[str, Any], now: float) -> Fault:
-        """Add a fault from its JSON form.
+    def add(self, given: FaultInput, now: float) -> Fault:
+        """Add a fault.
 
         Raises:
-            InvalidFault: A field is unknown or cannot be used.
+            InvalidRequest: The fault would end before it begins.
         """
-        fault = read_fault(order, f"fault-{next(self._numbers)}", now)
+        left = given.count or (1 if given.kind is FaultKind.AUTH_ERROR else math.inf)
+        fault = Fault(f"fault-{next(self._numbers)}", given, left, now + given.lasts_s())
         self._faults.append(fault)
         return fault
 
@@ -161,7 +218,7 @@ class FaultBoard:
         """
         hits: list[Fault] = []
         for fault in self._active(now):
-            if fault.kind is kind and fault.id not in drawn and fault.fyers_id in {None, fyers_id}:
+            if fault.kind is kind and fault.id not in drawn and fault.given.fyers_id in {None, fyers_id}:
                 drawn.add(fault.id)
                 if self._applies(fault, fyers_id, path):
                     hits.append(fault)
@@ -179,115 +236,10 @@ class FaultBoard:
         return [fault for fault in self._faults if fault.left >= 1]
 
     def _applies(self, fault: Fault, fyers_id: str, path: str) -> bool:
-        if fault.fyers_id is not None and fault.fyers_id != fyers_id:
+        given = fault.given
+        if given.fyers_id not in {None, fyers_id} or not path.startswith(given.path or ""):
             return False
-        if fault.path is not None and not path.startswith(fault.path):
-            return False
-        if fault.probability < 1 and self._chance.random() >= fault.probability:
+        if given.probability < 1 and self._chance.random() >= given.probability:
             return False
         fault.left -= 1
         return True
-
-
-_FIELDS = {
-    "kind", "fyersId", "path", "probability", "count", "seconds", "status", "body", "contentType", "headers",
-    "latencyMs", "bytes", "skewSeconds",
-}  # fmt: skip
-
-
-def read_fault(order: dict[str, Any], fault_id: str, now: float) -> Fault:
-    """Read a fault from its JSON form.
-
-    Raises:
-        InvalidFault: A field is unknown or cannot be used.
-    """
-    for name in order:
-        if name not in _FIELDS:
-            raise InvalidFault(name, "no such field")
-    try:
-        kind = FaultKind(order.get("kind", ""))
-    except ValueError as error:
-        raise InvalidFault("kind", f"must be one of {', '.join(FaultKind)}") from error
-    fault = Fault(
-        fault_id, kind, fyers_id=_text(order, "fyersId"), path=_text(order, "path"),
-        status=_whole(order, "status", 200, 599), content_type=_text(order, "contentType"),
-        headers=_headers(order), latency_ms=_number(order, "latencyMs", 0, 3_600_000),
-    )  # fmt: skip
-    if fault.path is not None and not fault.path.startswith("/"):
-        raise InvalidFault("path", "must be the beginning of a full path such as /data/quotes")
-    fault.probability = _or(_number(order, "probability", 0, 1), 1.0)
-    fault.left = _or(_whole(order, "count", 1, 10**9), 1 if kind is FaultKind.AUTH_ERROR else math.inf)
-    fault.bytes = int(_or(_whole(order, "bytes", 0, 10**6), 20))
-    fault.body = _body(order)
-    if fault.content_type is None and fault.body is not None:
-        fault.content_type = _guessed_type(fault.body)
-    _time(fault, order, now)
-    return fault
-
-
-def _time(fault: Fault, order: dict[str, Any], now: float) -> None:
-    """Read how long it lasts and, for a clock skew, by how much the clock is wrong."""
-    skew = _number(order, "skewSeconds", -(10.0**9), 10.0**9)
-    if fault.kind is FaultKind.CLOCK_SKEW and skew is None:
-        fault.skew_s = _or(_number(order, "seconds", -(10.0**9), 10.0**9), 300.0)
-        return
-    fault.skew_s = skew or 0.0
-    seconds = _number(order, "seconds", 0, 10.0**9)
-    if seconds is not None:
-        fault.ends_at = now + seconds
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
-def _text(order: dict[str, Any], name: str) -> str | None:
-    value = order.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 0 < len(value) <= 500 or not value.isprintable():
-        raise InvalidFault(name, "must be a short text")
-    return value
-
-
-def _number(order: dict[str, Any], name: str, least: float, most: float) -> float | None:
-    value = order.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise InvalidFault(name, f"must be a number from {least:g} to {most:g}")
-    return float(value)
-
-
-def _whole(order: dict[str, Any], name: str, least: int, most: int) -> int | None:
-    value = _number(order, name, least, most)
-    if value is not None and not value.is_integer():
-        raise InvalidFault(name, "must be a whole number")
-    return None if value is None else int(value)
-
-
-def _headers(order: dict[str, Any]) -> dict[str, str]:
-    headers = order.get("headers")
-    if headers is None:
-        return {}
-    if not isinstance(headers, dict) or not all(isinstance(value, (str, int)) for value in headers.values()):
-        raise InvalidFault("headers", "must be an object of texts")
-    for name, value in headers.items():
-        token = name.replace("-", "").replace("_", "")
-        if not (token.isascii() and token.isalnum() and str(value).isascii() and str(value).isprintable()):
-            raise InvalidFault("headers", f"{name!r} is no usable header")
-        if name.lower() in {"content-length", "transfer-encoding", "connection"}:
-            raise InvalidFault("headers", f"{name} is set by the server itself")
-    return {name: str(value) for name, value in headers.items()}
-
-
-def _body(order: dict[str, Any]) -> bytes | None:
-    body = order.get("body")
-    if body is None:
-        return None
-    return body.encode() if isinstance(body, str) else orjson.dumps(body)
-
-
-def _guessed_type(body: bytes) -> str:
-    first = body.lstrip()[:1]
-    return "application/json" if first in {b"{", b"["} else "text/html" if first == b"<" else "text/plain"

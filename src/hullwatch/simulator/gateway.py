@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 
 import orjson
@@ -117,9 +118,11 @@ class Gateway:
         skew_s, deciding = 0.0, None
         for fault in acting:
             if fault.kind is FaultKind.LATENCY:
-                await asyncio.sleep((500.0 if fault.latency_ms is None else fault.latency_ms) / 1000)
+                await asyncio.sleep(
+                    (500.0 if fault.given.latency_ms is None else fault.given.latency_ms) / 1000
+                )
             elif fault.kind is FaultKind.CLOCK_SKEW:
-                skew_s += fault.skew_s
+                skew_s += fault.given.skew_s
             else:
                 deciding = fault
         return skew_s, deciding
@@ -148,7 +151,7 @@ class Gateway:
     async def _interrupt(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
         """Hang until the client, the fault's time or the simulator ends; reset right away."""
         if fault.kind is FaultKind.HANG:
-            wait_s = None if fault.latency_ms is None else fault.latency_ms / 1000
+            wait_s = None if fault.given.latency_ms is None else fault.given.latency_ms / 1000
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
         elif request.transport is not None:
@@ -165,9 +168,9 @@ class Gateway:
     ) -> web.StreamResponse:
         """Announce the whole body, send its beginning, and close the connection."""
         response = web.StreamResponse(status=answer.status, headers=self._headers(answer, skew_s))
-        response.content_length = len(answer.body) + (1 if fault.bytes >= len(answer.body) else 0)
+        response.content_length = len(answer.body) + (1 if fault.given.bytes >= len(answer.body) else 0)
         await response.prepare(request)
-        await response.write(answer.body[: fault.bytes])
+        await response.write(answer.body[: fault.given.bytes])
         if request.transport is not None:
             request.transport.close()
         return response
@@ -192,36 +195,33 @@ def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
     """Return Cloudflare's answer instead of the broker's, if a fault requires one."""
     if fault is None:
         return None
-    answer: Answer | None = None
-    if fault.kind is FaultKind.HTTP_ERROR:
-        answer = Answer(fault.body or b"", fault.status or 500, fault.content_type or "text/plain")
-    elif fault.kind is FaultKind.HTML_PAGE:
-        status = fault.status or 502
-        answer = html_page(status, CLOUDFLARE_TITLES.get(status, "Error"))
-    elif fault.kind is FaultKind.ADDRESS_BAN:
-        answer = rate_limit_page(fault.status or 429)
-    elif fault.kind is FaultKind.RATE_LIMIT:
-        as_page = (fault.content_type or "").startswith("text/html")
-        answer = rate_limit_page() if as_page else refuse_for_limit(family)
-    elif fault.kind is FaultKind.EMPTY_BODY:
-        answer = Answer(b"", fault.status or 200)
-    if answer is None:
-        return None
-    return Answer(answer.body, answer.status, answer.content_type, {**answer.headers, **fault.headers})
+    given = fault.given
+    match fault.kind:
+        case FaultKind.HTTP_ERROR:
+            answer = given.http_error()
+        case FaultKind.HTML_PAGE:
+            status = given.status or 502
+            answer = html_page(status, CLOUDFLARE_TITLES.get(status, "Error"))
+        case FaultKind.ADDRESS_BAN:
+            answer = rate_limit_page(given.status or 429)
+        case FaultKind.RATE_LIMIT:
+            as_page = (given.content_type or "").startswith("text/html")
+            answer = rate_limit_page() if as_page else refuse_for_limit(family)
+        case FaultKind.EMPTY_BODY:
+            answer = Answer(b"", given.status or 200)
+        case _:
+            return None
+    headers = {name: str(value) for name, value in given.headers.items()}
+    return replace(answer, headers={**answer.headers, **headers})
 
 
 def _corrupted(answer: Answer, fault: Fault) -> Answer:
     """Return the true answer as a defect of the broker would send it."""
     if fault.kind is FaultKind.MALFORMED_JSON:
-        return Answer(
-            answer.body[: len(answer.body) // 2], answer.status, answer.content_type, answer.headers
-        )
+        return replace(answer, body=answer.body[: len(answer.body) // 2])
     if fault.kind is FaultKind.WRONG_TYPES:
-        try:
-            value = orjson.loads(answer.body)
-        except orjson.JSONDecodeError:
-            return answer
-        return Answer(orjson.dumps(_wrong_types(value)), answer.status, answer.content_type, answer.headers)
+        with suppress(orjson.JSONDecodeError):
+            return replace(answer, body=orjson.dumps(_wrong_types(orjson.loads(answer.body))))
     return answer
 
 
