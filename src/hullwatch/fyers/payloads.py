@@ -60,11 +60,7 @@ def _shown_key(key: object) -> str:
 
 
 def read_access_token(body: Mapping[str, object]) -> AccessToken:
-    """Return the access token of a new session.
-
-    Raises:
-        Unreadable: There is none, or it does not fit into a header.
-    """
+    """Return the access token of a new session."""
     token = body.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise Unreadable("access_token", body)
@@ -72,22 +68,14 @@ def read_access_token(body: Mapping[str, object]) -> AccessToken:
 
 
 def read_fresh_login(body: Mapping[str, object]) -> FreshLogin:
-    """Return the tokens of an exchanged auth code; an impossible refresh token counts as none.
-
-    Raises:
-        Unreadable: There is no access token that fits into a header.
-    """
+    """Return the tokens of an exchanged auth code; an impossible refresh token counts as none."""
     token = body.get("refresh_token")
     is_token = isinstance(token, str) and _TOKEN.fullmatch(token) is not None
     return FreshLogin(read_access_token(body), RefreshToken(str(token)) if is_token else None)
 
 
 def read_profile_id(body: Mapping[str, object]) -> str:
-    """Return the Fyers id; hullwatch does not keep the personal data of a profile.
-
-    Raises:
-        Unreadable: There is no such id.
-    """
+    """Return the Fyers id; hullwatch does not keep the personal data of a profile."""
     data = body.get("data")
     fyers_id = data.get("fy_id") if isinstance(data, dict) else None
     if not isinstance(fyers_id, str) or not _FYERS_ID.fullmatch(fyers_id):
@@ -96,21 +84,13 @@ def read_profile_id(body: Mapping[str, object]) -> str:
 
 
 def read_funds(body: Mapping[str, object]) -> None:
-    """Check that the answer holds funds; the amounts are not read.
-
-    Raises:
-        Unreadable: The answer is about something else.
-    """
+    """Check that the answer holds funds; the amounts are not read."""
     if not isinstance(body.get("fund_limit"), list):
         raise Unreadable("fund_limit", body)
 
 
 def read_market_status(body: Mapping[str, object]) -> None:
-    """Check that the answer is a market status of any market.
-
-    Raises:
-        Unreadable: The answer is about something else.
-    """
+    """Check that the answer is a market status of any market."""
     if not isinstance(body.get("marketStatus"), list):
         raise Unreadable("marketStatus", body)
 
@@ -127,9 +107,6 @@ def read_quotes(body: Mapping[str, object], requested: Sequence[Symbol]) -> Quot
     """Return the quotes for the requested symbols; other symbols are left out.
 
     An item can hold an error of its own inside an ok answer. An item with text as a price is a defect as a whole.
-
-    Raises:
-        Unreadable: There is no list of items, or no item is a quote or an error of Fyers.
     """
     items = body.get("d")
     if not isinstance(items, list):
@@ -219,9 +196,6 @@ def read_history(body: Mapping[str, object], *, start: datetime, end: datetime) 
     """Return the candles that open in [start, end], in order, and counts of the rows that were left out.
 
     ``no_data`` is a valid answer without candles.
-
-    Raises:
-        Unreadable: There is no list of candles, or no row of it is a candle.
     """
     rows = body.get("candles")
     if not isinstance(rows, list):
@@ -255,9 +229,6 @@ def read_symbol_master(body: bytes) -> MasterRead:
     """Read a cash market's symbol master: CSV of 21 columns without a header.
 
     A whole market takes a good part of a second, so call it in a thread.
-
-    Raises:
-        Unreadable: Most rows are not instruments.
     """
     instruments: dict[str, Instrument] = {}
     bad_rows = 0

@@ -5,7 +5,6 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -97,9 +96,7 @@ class Subscription(Generic[T]):
     async def __aenter__(self) -> "Subscription[T]":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def __aiter__(self) -> "Subscription[T]":

@@ -20,23 +20,18 @@ class Clock(Protocol):
     @property
     def real(self) -> "Clock":
         """The machine's time, which times the network; the clock itself unless it runs faster than real time."""
-        ...
 
     def now(self) -> datetime:
         """Return the present moment, aware and in UTC. May be corrected backwards."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds on this clock's own scale: only differences mean anything; never runs backwards."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait until so many seconds of this clock have passed; zero or less lets others run once."""
-        ...
 
     async def sleep_until(self, moment: datetime) -> None:
         """Wait until `now()` has reached the aware moment; one already past lets others run once."""
-        ...
 
 
 class SystemClock:

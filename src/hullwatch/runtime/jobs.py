@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 JobFunction = Callable[[], Awaitable[None]]
 
@@ -142,18 +143,6 @@ class Job:
 
     def report(self, monotonic_s: float) -> JobReport:
         """Return the present state."""
-        return JobReport(
-            name=self.name,
-            kind=self.kind,
-            state=self.state,
-            is_essential=self.is_essential,
-            is_healthy=self.is_healthy(monotonic_s),
-            restarts=self.restarts,
-            failures=self.failures,
-            missed_ticks=self.missed_ticks,
-            last_started_at=self.last_started_at,
-            last_success_at=self.last_success_at,
-            last_failure_at=self.last_failure_at,
-            last_error=self.last_error,
-            interval_s=self.interval_s,
-        )
+        names = {one.name for one in fields(JobReport)} - {"is_healthy"}
+        shared: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return JobReport(**shared, is_healthy=self.is_healthy(monotonic_s))

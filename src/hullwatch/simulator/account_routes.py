@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from hullwatch.simulator.accounts import RefreshKind, Session
+from hullwatch.simulator.accounts import RefreshKind
 from hullwatch.simulator.answers import Answer, Refusal, orders_not_allowed, success
-from hullwatch.simulator.broker import Broker, Call, Endpoint, Family
+from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, always
 
 
 async def validate_authcode(broker: Broker, call: Call) -> Answer:
@@ -66,17 +66,9 @@ def _renew(broker: Broker, call: Call, id_hash: str, token: object, pin: object)
     return success(access_token=session.token)
 
 
-def _session(call: Call) -> Session:
-    """Return the session that the gateway has checked."""
-    session = call.caller.session
-    if session is None:  # pragma: no cover  the gateway lets no such call through
-        raise LookupError("a call without a session passed the gateway")
-    return session
-
-
 async def profile(broker: Broker, call: Call) -> Answer:
     """Return the profile of the account."""
-    fyers_id = _session(call).fyers_id
+    fyers_id = call.caller.fyers_id
     name = broker.accounts.people[fyers_id].name
     data = {
         "fy_id": fyers_id, "name": name, "display_name": None, "image": None, "email_id": "p****@example.com",
@@ -92,59 +84,32 @@ _FUND_TITLES = (
 )  # fmt: skip
 
 
-async def funds(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  all accounts have the same balance
-    """List a balance of 100,000 INR."""
-    full = {"Total Balance", "Clear Balance", "Limit at start of the day", "Available Balance"}
-    rows = [
-        {
-            "id": number,
-            "title": title,
-            "equityAmount": 100_000.0 if title in full else 0.0,
-            "commodityAmount": 0.0,
-        }
-        for number, title in enumerate(_FUND_TITLES, 1)
-    ]
-    return success(fund_limit=rows)
-
-
-async def holdings(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account holds anything
-    """List no holdings."""
-    overall = {
-        "count_total": 0, "total_investment": 0.0, "total_current_value": 0.0, "total_pl": 0.0, "pnl_perc": 0.0,
-    }  # fmt: skip
-    return success(holdings=[], overall=overall)
-
-
-async def positions(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account holds anything
-    """List no positions."""
-    overall = {"count_total": 0, "count_open": 0, "pl_total": 0.0, "pl_realized": 0.0, "pl_unrealized": 0.0}
-    return success(netPositions=[], overall=overall)
-
-
-async def orders(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account has orders
-    """List no orders."""
-    return success(orderBook=[])
-
-
-async def tradebook(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  no account has trades
-    """List no trades."""
-    return success(tradeBook=[])
+_FULL = {"Total Balance", "Clear Balance", "Limit at start of the day", "Available Balance"}
+_FUNDS = [
+    {
+        "id": number,
+        "title": title,
+        "equityAmount": 100_000.0 if title in _FULL else 0.0,
+        "commodityAmount": 0.0,
+    }
+    for number, title in enumerate(_FUND_TITLES, 1)
+]
+_HOLDINGS = {
+    "count_total": 0, "total_investment": 0.0, "total_current_value": 0.0, "total_pl": 0.0, "pnl_perc": 0.0,
+}  # fmt: skip
+_POSITIONS = {"count_total": 0, "count_open": 0, "pl_total": 0.0, "pl_realized": 0.0, "pl_unrealized": 0.0}
 
 
 async def logout(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the session is in the call
     """End the session of this token, and of no other."""
-    _session(call).is_revoked = True
+    if call.caller.session is not None:
+        call.caller.session.is_revoked = True
     return Answer(b'{"s":"ok","code":200,"message":"you are successfully logged out"}')
 
 
 async def refuse_order(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the order is not read
     """Refuse every order: the app has no permission to trade."""
     return orders_not_allowed(call.caller.app_id)
-
-
-async def not_simulated(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
-    """Answer for paths that exist at Fyers and not here; status and body are the simulator's own."""
-    return Refusal.NOT_SIMULATED.answer
 
 
 def _trading(handle: Any) -> Endpoint:
@@ -168,19 +133,19 @@ ROUTES: dict[tuple[str, str], Endpoint] = {
     ("POST", "/api/v3/validate-refresh-token"): Endpoint(Family.OPEN, validate_refresh_token),
     ("GET", "/api/v3/profile"): Endpoint(Family.PROFILE, profile),
     ("POST", "/api/v3/logout"): Endpoint(Family.LOGOUT, logout),
-    ("GET", "/api/v3/funds"): _trading(funds),
-    ("GET", "/api/v3/holdings"): _trading(holdings),
-    ("GET", "/api/v3/positions"): _trading(positions),
-    ("GET", "/api/v3/orders"): _trading(orders),
-    ("GET", "/api/v3/gtt/orders"): _trading(orders),
-    ("GET", "/api/v3/tradebook"): _trading(tradebook),
+    ("GET", "/api/v3/funds"): _trading(always(success(fund_limit=_FUNDS))),
+    ("GET", "/api/v3/holdings"): _trading(always(success(holdings=[], overall=_HOLDINGS))),
+    ("GET", "/api/v3/positions"): _trading(always(success(netPositions=[], overall=_POSITIONS))),
+    ("GET", "/api/v3/orders"): _trading(always(success(orderBook=[]))),
+    ("GET", "/api/v3/gtt/orders"): _trading(always(success(orderBook=[]))),
+    ("GET", "/api/v3/tradebook"): _trading(always(success(tradeBook=[]))),
     **{
         (method, f"/api/v3/{path}"): _trading(refuse_order)
         for path in _ORDER_PATHS
         for method in ("POST", "PATCH", "PUT", "DELETE")
     },
     **{
-        (method, f"/api/v3/{path}"): _trading(not_simulated)
+        (method, f"/api/v3/{path}"): _trading(always(Refusal.NOT_SIMULATED.answer))
         for path in _OTHER_PATHS
         for method in ("GET", "POST", "PUT", "DELETE")
     },

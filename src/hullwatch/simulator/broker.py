@@ -187,6 +187,15 @@ class Endpoint:
     handle: Callable[[Broker, Call], Awaitable[Answer]]
 
 
+def always(answer: Answer) -> Callable[[Broker, Call], Awaitable[Answer]]:
+    """Return a handler that answers every call alike."""
+
+    async def handle(_broker: Broker, _call: Call) -> Answer:
+        return answer
+
+    return handle
+
+
 def random_for(*parts: object) -> random.Random:
     """Return a random source that repeats for the same parts."""
     return random.Random("|".join(map(str, parts)))  # noqa: S311  a market, not a secret

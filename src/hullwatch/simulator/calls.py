@@ -5,7 +5,7 @@ included (a call that got no answer has status 0). Not counted are the control c
 the account in its token, refused tokens too; calls without a token belong to no account.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,20 +29,14 @@ class CallCounter:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, int]] = Counter()
-        self._by_account: dict[str, _Rate] = {}
-        self._by_path: dict[tuple[str, str], _Rate] = {}
+        self._by_account: defaultdict[str, _Rate] = defaultdict(_Rate)
+        self._by_path: defaultdict[tuple[str, str], _Rate] = defaultdict(_Rate)
 
     def add(self, fyers_id: str, path: str, status: int, now: float) -> None:
         """Count one call; `fyers_id` is empty without a token, `now` is in simulated epoch seconds."""
         self._counts[fyers_id, path, status] += 1
-        rate = self._by_account.get(fyers_id)
-        if rate is None:
-            rate = self._by_account[fyers_id] = _Rate()
-        rate.add(now)
-        rate = self._by_path.get((fyers_id, path))
-        if rate is None:
-            rate = self._by_path[fyers_id, path] = _Rate()
-        rate.add(now)
+        self._by_account[fyers_id].add(now)
+        self._by_path[fyers_id, path].add(now)
 
     def clear(self) -> None:
         """Reset all counts."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from hullwatch.simulator.answers import Answer, Refusal, success
-from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, random_for
+from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, always, random_for
 from hullwatch.simulator.history_route import history
 from hullwatch.simulator.market.calendar import day_of, derivatives_close, moment, to_date
 from hullwatch.simulator.market.instruments import Instrument, is_symbol_shaped
@@ -221,11 +221,6 @@ async def symbol_token(broker: Broker, call: Call) -> Answer:
     return success(validSymbol=valid, invalidSymbol=[symbol for symbol in texts if symbol not in known])
 
 
-async def not_simulated(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the same for all
-    """Answer for paths that exist at Fyers and not here; status and body are the simulator's own."""
-    return Refusal.NOT_SIMULATED.answer
-
-
 def _data(handle: Any) -> Endpoint:
     return Endpoint(Family.DATA, handle)
 
@@ -243,5 +238,5 @@ ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", "/data/options-chain-v3"): _data(option_chain),
     ("GET", "/data/history"): Endpoint(Family.HISTORY, history),
     ("POST", "/data/symbol-token"): Endpoint(Family.SYMBOL_TOKEN, symbol_token),
-    **{("GET", f"/data/{path}"): _data(not_simulated) for path in _OTHER_PATHS},
+    **{("GET", f"/data/{path}"): _data(always(Refusal.NOT_SIMULATED.answer)) for path in _OTHER_PATHS},
 }

@@ -137,10 +137,8 @@ class Gateway:
             return page
         caller = call.caller
         if endpoint.family is not Family.OPEN:
-            if (
-                caller.fyers_id
-                and self._broker.limits.admit(caller.app_id, caller.fyers_id, call.now) is not None
-            ):
+            limits = self._broker.limits
+            if caller.fyers_id and not limits.admit(caller.app_id, caller.fyers_id, call.now):
                 return refuse_for_limit(endpoint.family)
             if fault is not None and fault.kind in {FaultKind.AUTH_ERROR, FaultKind.AUTH_ERROR_ALL}:
                 return refuse_token(endpoint.family, TokenProblem.REFUSED)

@@ -5,9 +5,8 @@ in a day is blocked until midnight IST. Assumed: windows slide; a call that was 
 however many calls are refused, at most one exceeding is counted in any 60 s.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from enum import Enum
 
 from hullwatch.simulator.market.calendar import day_of
 
@@ -15,15 +14,6 @@ PER_SECOND = 10
 PER_MINUTE = 200
 PER_DAY = 100_000
 STRIKES_FORGIVEN = 3
-
-
-class Limit(Enum):
-    """Which limit refused a call."""
-
-    SECOND = "second"
-    MINUTE = "minute"
-    DAY = "day"
-    BLOCKED = "blocked"
 
 
 @dataclass(slots=True)
@@ -40,37 +30,32 @@ class RateLimits:
     """Counts the calls of every person and app on the simulated clock."""
 
     def __init__(self) -> None:
-        self._meters: dict[tuple[str, str], _Meter] = {}
+        self._meters: defaultdict[tuple[str, str], _Meter] = defaultdict(_Meter)
 
-    def admit(self, app_id: str, fyers_id: str, now: float) -> Limit | None:
-        """Count a call at `now` (epoch seconds), or return the limit that refuses it."""
-        meter = self._meters.get((app_id, fyers_id))
-        if meter is None:
-            meter = self._meters[app_id, fyers_id] = _Meter()
+    def admit(self, app_id: str, fyers_id: str, now: float) -> bool:
+        """Count a call at `now` (epoch seconds); return False if a limit refuses it."""
+        meter = self._meters[app_id, fyers_id]
         day = day_of(now)
         if meter.day != day:
             meter.day, meter.today, meter.strikes, meter.struck_at = day, 0, 0, float("-inf")
         if meter.blocked_on == day:
-            return Limit.BLOCKED
+            return False
         recent = meter.recent
         while recent and recent[0] <= now - 60:
             recent.popleft()
         if len(recent) >= PER_MINUTE:
-            return self._strike(meter, now)
-        if len(recent) >= PER_SECOND and recent[-PER_SECOND] > now - 1:
-            return Limit.SECOND
-        if meter.today >= PER_DAY:
-            return Limit.DAY
+            self._strike(meter, now)
+            return False
+        if meter.today >= PER_DAY or (len(recent) >= PER_SECOND and recent[-PER_SECOND] > now - 1):
+            return False
         recent.append(now)
         meter.today += 1
-        return None
+        return True
 
     @staticmethod
-    def _strike(meter: _Meter, now: float) -> Limit:
+    def _strike(meter: _Meter, now: float) -> None:
         if now - meter.struck_at >= 60:
             meter.strikes += 1
             meter.struck_at = now
             if meter.strikes > STRIKES_FORGIVEN:
                 meter.blocked_on = meter.day
-                return Limit.BLOCKED
-        return Limit.MINUTE

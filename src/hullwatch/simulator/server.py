@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -110,14 +109,10 @@ class SimulatorServer:
             self._runner = None
 
     async def __aenter__(self) -> Self:
-        """Start."""
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop."""
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from hullwatch.simulator.answers import Answer
-from hullwatch.simulator.broker import Broker, Call, Endpoint, Family
+from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, always
 from hullwatch.simulator.market.calendar import day_of, to_date
 from hullwatch.simulator.market.instruments import Instrument
 from hullwatch.simulator.market.prices import Snapshot
@@ -70,18 +70,12 @@ async def index_names(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  na
     return Answer(orjson.dumps(names))
 
 
-async def _empty_csv(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nothing is listed there
-    return Answer(b"", content_type="text/csv")
-
-
-async def _empty_json(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  nothing is listed there
-    return Answer(b"{}")
-
+_EMPTY_CSV, _EMPTY_JSON = always(Answer(b"", content_type="text/csv")), always(Answer(b"{}"))
 
 ROUTES: dict[tuple[str, str], Endpoint] = {
-    **{("GET", f"/sym_details/{stem}.csv"): Endpoint(Family.OPEN, _empty_csv) for stem in _STEMS},
+    **{("GET", f"/sym_details/{stem}.csv"): Endpoint(Family.OPEN, _EMPTY_CSV) for stem in _STEMS},
     **{
-        ("GET", f"/sym_details/{stem}_sym_master.json"): Endpoint(Family.OPEN, _empty_json) for stem in _STEMS
+        ("GET", f"/sym_details/{stem}_sym_master.json"): Endpoint(Family.OPEN, _EMPTY_JSON) for stem in _STEMS
     },
     ("GET", "/sym_details/NSE_CM.csv"): Endpoint(Family.OPEN, nse_cash_csv),
     ("GET", "/sym_details/NSE_CM_sym_master.json"): Endpoint(Family.OPEN, nse_cash_json),
