@@ -217,7 +217,7 @@ async def test_a_revoked_session_is_renewed_once(
     ("kind", "outcome", "words"),
     [
         (None, "refused_by_fyers", "Fyers refused to renew it"),
-        ("dead_tokens", "not_accepted", "did not accept the renewed session"),
+        ("dead_tokens", "not_accepted", "did not accept calls with the renewed session"),
     ],
 )
 async def test_a_failed_renewal_is_reported_once(
