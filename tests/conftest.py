@@ -1,4 +1,4 @@
-"""The event loop, the time limits and the real market data for all tests, and the guard against lost errors."""
+"""The event loop, time limits and real market data for all tests, and the guard against lost errors."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 @pytest.fixture(scope="session")
 def market_data() -> Path:
-    """Return the folder of real NSE candles, or skip the test: their licence keeps them out of this repository."""
+    """Return the folder of real NSE candles, whose licence keeps them out of this repository, or skip the test."""
     folder = Path(os.environ.get("HULLWATCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         if os.environ.get("CI") == "true":

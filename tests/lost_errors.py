@@ -1,8 +1,9 @@
 """A guard for the whole suite: a test that loses an error fails.
 
-Asyncio only logs the error of a task that nobody awaited, and a task that was dropped while it ran. Coroutines that were never awaited,
-and files or connections that were never closed, are warnings, which pytest turns into errors. All of them appear when Python collects
-garbage, which it may do during a later test. The guard therefore collects garbage after each test, so that the right test fails.
+Asyncio only logs the error of a task that nobody awaited, and a task that was dropped while it ran. Coroutines
+that were never awaited, and files or connections that were never closed, are warnings, which pytest turns into
+errors. All of them appear when Python collects garbage, which it may do during a later test. The guard therefore
+collects garbage after each test, so that the right test fails.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 MOST_OBJECTS = 20_000
-"""The most objects that a collection searches. Modules that tests import and caches that they fill hold half a million."""
+"""The most objects that a collection searches. Imported modules and caches hold half a million."""
 
 
 class LostErrors(logging.Handler):
@@ -25,7 +26,7 @@ class LostErrors(logging.Handler):
         self._found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Add a logged error. Only its message is formatted, because the call can interrupt any other code."""
+        """Add a logged error. Only its message is formatted, because the call can interrupt other code."""
         self._found.append(record.getMessage())
 
     def add(self, context: dict[str, Any]) -> None:
@@ -45,7 +46,7 @@ logging.getLogger("asyncio").addHandler(_lost)
 
 
 class GuardedLoop(asyncio.SelectorEventLoop):
-    """The loop of async tests. While it runs, their runner reports errors; after it is closed, `LostErrors` does."""
+    """The loop of async tests. Their runner reports its errors until it is closed, `LostErrors` afterwards."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Pass on the error of a callback or of a dropped task."""
@@ -61,14 +62,14 @@ def pytest_collection_finish() -> None:
 
 
 def _exclude_all_objects() -> None:
-    """Leave out all objects that exist now, so that the next collection takes milliseconds instead of half a second."""
+    """Leave out the present objects. The next collection then takes milliseconds instead of half a second."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_lost() -> Iterator[None]:
-    """Collect garbage after all other fixtures of a test; pytest fails the test for warnings that appear here."""
+    """Collect garbage after all other fixtures of a test. pytest fails the test for warnings that appear here."""
     yield
     gc.collect()
     _lost.fail()
@@ -76,7 +77,7 @@ def _nothing_is_lost() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
-    """Check again after the fixtures that several tests share. After the last test, search the excluded objects too."""
+    """Check again after shared fixtures. After the last test, search the excluded objects too."""
     if nextitem is None:
         gc.unfreeze()
     yield

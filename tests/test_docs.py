@@ -88,7 +88,7 @@ def test_every_broad_except_is_listed_with_its_reason():
         if re.search(r"\bexcept\s*(:|\(?.*\b(Exception|BaseException)\b)", line)
     ]
 
-    assert sorted(place for place, _ in found) == sorted(listed)
+    assert sorted(path for path, _ in found) == sorted(listed)
     assert len(found) == 4
     assert [line for _, line in found if not re.search(r"# noqa: BLE001 - \w+ \w+", line)] == []
 

@@ -1,4 +1,4 @@
-"""Settings: whatever the environment says, it is either usable or refused by name, and no secret is ever quoted."""
+"""Every value of a setting is usable or refused by name, and no secret is quoted."""
 
 import os
 import string
@@ -71,7 +71,7 @@ quiet = settings(
 
 @pytest.fixture(autouse=True)
 def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that says nothing, in a folder without a `.env`."""
+    """An environment without settings, in a folder without a `.env`."""
     for name in os.environ:
         if name.startswith(("HULLWATCH_", "FYERS_")):
             monkeypatch.delenv(name)
@@ -79,7 +79,7 @@ def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reading(**environment: str) -> Settings | SettingsRefused:
-    """Read settings in this environment; return the refusal where there is one. Anything else that is raised fails the test."""
+    """Return the settings of this environment, or their refusal. Any other exception fails the test."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -98,7 +98,7 @@ def reading(**environment: str) -> Settings | SettingsRefused:
 @example(name="HULLWATCH_FYERS_BASE_URL", value="https://host:99999")
 @example(name="HULLWATCH_DATA_DIR", value="~nobody\udcff")
 def test_one_setting_is_usable_or_refused_by_name(name: str, value: str) -> None:
-    """Any value of any setting gives settings, or a refusal of one line that names the setting (or one that goes with it)."""
+    """A refusal has one line and names the setting or one that depends on it."""
     found = reading(**{name: value})
 
     if isinstance(found, SettingsRefused):
@@ -115,7 +115,7 @@ def test_one_setting_is_usable_or_refused_by_name(name: str, value: str) -> None
 @quiet
 @given(environment=st.dictionaries(st.sampled_from(NAMES), values, max_size=6))
 def test_settings_together_are_usable_or_refused_by_name(environment: dict[str, str]) -> None:
-    """Any combination gives settings, or a refusal that names at least one setting."""
+    """A refusal of a combination names at least one setting."""
     found = reading(**environment)
 
     if isinstance(found, SettingsRefused):
@@ -130,7 +130,7 @@ def test_settings_together_are_usable_or_refused_by_name(environment: dict[str, 
     value=values,
 )
 def test_no_secret_is_quoted(name: str, secret: str, other: str, value: str) -> None:
-    """Neither a refusal nor the settings' own text shows the value of a secret, whatever else is wrong."""
+    """Neither a refusal nor the text of the settings shows the value of a secret."""
     assume(secret not in value)
     found = reading(**{other: value, name: f"redis://:{secret}@host/0" if "URL" in name else secret})
 
@@ -139,8 +139,8 @@ def test_no_secret_is_quoted(name: str, secret: str, other: str, value: str) -> 
 
 
 @pytest.mark.parametrize("name", ["PUBLIC_URL", "FYERS_BASE_URL", "FYERS_DATA_URL", "FYERS_PUBLIC_URL"])
-def test_a_password_in_an_address_is_refused_unseen(name: str) -> None:
-    """An address that carries a user and password is refused without quoting them."""
+def test_a_password_in_an_address_is_refused_and_not_quoted(name: str) -> None:
+    """Covered: addresses of Fyers and of the server with user and password."""
     found = reading(**{f"HULLWATCH_{name}": "https://user:hunter2secret@example.com"})
 
     assert isinstance(found, SettingsRefused)
@@ -148,8 +148,8 @@ def test_a_password_in_an_address_is_refused_unseen(name: str) -> None:
     assert "hunter2secret" not in str(found)
 
 
-def test_nothing_has_to_be_set() -> None:
-    """Without any setting the defaults work: SQLite in the data folder, this machine only, registration open."""
+def test_every_setting_has_a_default() -> None:
+    """The defaults are SQLite in the data folder, this machine only and open registration."""
     found = reading()
 
     assert isinstance(found, Settings)
@@ -158,15 +158,15 @@ def test_nothing_has_to_be_set() -> None:
     assert found.database.endswith("/hullwatch-data/hullwatch.db")
 
 
-def test_an_empty_variable_says_nothing() -> None:
-    """An empty variable leaves its default: an empty host does not mean every address, nor an empty folder this one."""
+def test_an_empty_variable_leaves_the_default() -> None:
+    """An empty host does not mean every address, and an empty folder not the present one."""
     found = reading(**dict.fromkeys(NAMES, ""))
 
     assert found == reading()
 
 
-def test_what_a_dotenv_file_says_counts_less_than_the_environment(tmp_path: Path) -> None:
-    """A `.env` file is read; the environment wins over it, and the command line over both."""
+def test_the_environment_overrides_a_dotenv_file(tmp_path: Path) -> None:
+    """The command line overrides both."""
     (tmp_path / ".env").write_text("HULLWATCH_PORT=8001\nHULLWATCH_HMA_PERIOD=21\n")
 
     found = reading(HULLWATCH_PORT="8002")
@@ -180,14 +180,14 @@ def test_what_a_dotenv_file_says_counts_less_than_the_environment(tmp_path: Path
     "content", [b"\xff\xfe\x00", b"HULLWATCH_PORT=\xff", b"=\n=\n'", b"HULLWATCH_PORT=many"]
 )
 def test_a_broken_dotenv_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A `.env` that cannot be read gives settings or a refusal, never a traceback."""
+    """A file that cannot be read gives settings or a refusal, not a traceback."""
     (tmp_path / ".env").write_bytes(content)
 
     assert isinstance(reading(), Settings | SettingsRefused)
 
 
 def test_a_database_path_may_hold_any_character(tmp_path: Path) -> None:
-    """A data folder with characters that mean something in an address is still one folder."""
+    """Characters with a meaning in an address are quoted, so that the path is one folder."""
     for name in ("with space", "per%20cent", "question?mark", "hash#mark", "at@colon:x"):
         folder = tmp_path / name
 
@@ -240,13 +240,13 @@ UNSAFE = (
     ],
 )
 def test_mail_may_be_unencrypted_only_nearby(changes: dict[str, str]) -> None:
-    """Towards this machine, a private network or a container's name; a password only towards this machine."""
+    """Near is this machine, a private network or a name of a container. A password is sent to this machine only."""
     assert isinstance(reading(**{**MAIL, **changes}), Settings)
 
 
 @pytest.mark.parametrize(("environment", "named"), UNSAFE, ids=[row[1] for row in UNSAFE])
 def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) -> None:
-    """Serving others over http, open registration on a public address and the like are refused, naming the setting."""
+    """The refusal names the setting. Covered: http on a public address and open registration there."""
     found = reading(**environment)
 
     assert isinstance(found, SettingsRefused)
@@ -255,7 +255,7 @@ def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) ->
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
 def test_this_machine_alone_is_safe(host: str) -> None:
-    """On a loopback address the defaults are safe."""
+    """On a loopback address http and open registration are allowed."""
     found = reading(HULLWATCH_HOST=host)
 
     assert isinstance(found, Settings)
@@ -297,8 +297,8 @@ def test_redis_can_be_used(url: str) -> None:
         "unix:///run/redis.sock?db=none",
     ],
 )
-def test_an_address_that_is_none_of_redis_is_refused(url: str) -> None:
-    """The sentence names the setting and quotes nothing of it."""
+def test_an_address_that_is_not_of_redis_is_refused(url: str) -> None:
+    """The sentence names the setting and does not quote its value."""
     refused = reading(HULLWATCH_REDIS_URL=url)
     assert isinstance(refused, SettingsRefused)
     assert "HULLWATCH_REDIS_URL" in str(refused)
@@ -309,8 +309,8 @@ def test_an_address_that_is_none_of_redis_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://hc.example/x", "hc.example/canary", "https://", "https://h:x/canary", "https://h/a b"]
 )
-def test_a_ping_address_that_is_none_is_refused(url: str) -> None:
-    """The sentence names the setting and quotes nothing of it: such an address is a capability."""
+def test_an_invalid_ping_address_is_refused(url: str) -> None:
+    """The sentence does not quote the address, because its knowledge is enough to send pings."""
     refused = reading(HULLWATCH_PING_URL=url)
 
     assert isinstance(refused, SettingsRefused)
@@ -320,6 +320,6 @@ def test_a_ping_address_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("times", ["8:30", "08:30,09:15", "08:30;09:00", "04:00"])
 def test_unusable_readiness_times_are_refused_by_name(times: str) -> None:
-    """The sentence says how they are written or between which hours they lie."""
+    """The sentence contains the format or the permitted hours."""
     with pytest.raises(SettingsRefused, match=r"^HULLWATCH_READINESS_TIMES cannot be used: .*\.$"):
         read_settings(readiness_times=times)

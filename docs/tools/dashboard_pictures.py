@@ -1,4 +1,7 @@
-"""Takes the README's pictures of the dashboard, in a real browser against the real server and the simulator: ``python docs/tools/dashboard_pictures.py``."""
+"""Takes the pictures of the dashboard in a browser, from a server and the simulator.
+
+Run with ``python docs/tools/dashboard_pictures.py``.
+"""
 
 import shutil
 import sys

@@ -1,4 +1,7 @@
-"""Runs a whole day of the demo and saves its most important lines as ``docs/demo.svg``: ``python docs/tools/demo_picture.py``."""
+"""Runs a day of the demo and saves its most important lines as ``docs/demo.svg``.
+
+Run with ``python docs/tools/demo_picture.py``.
+"""
 
 import asyncio
 import os

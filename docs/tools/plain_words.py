@@ -1,6 +1,6 @@
-"""Finds words with a private meaning, in names, file names and texts; the list is ``plain-words.toml`` beside this file.
+"""Finds words with a private meaning in names, file names and texts. The list is ``plain-words.toml``.
 
-Run by ``make check``. Exit code 1 and a line per finding when there are any, or when an exception is no longer needed.
+Run by ``make check``. It exits 1 when it prints a finding or an exception that is no longer needed.
 """
 
 import fnmatch

@@ -1,7 +1,8 @@
-"""Writes ``holidays.toml``, the closed weekdays of NSE and BSE, from `exchange_calendars`; run by ``make calendar``.
+"""Writes ``holidays.toml``, the closed weekdays of NSE and BSE, from `exchange_calendars`.
 
-The library has no names for the days: a name in the file is kept, a new day gets a general name to be replaced by
-hand. Sessions that the library does not list, such as those on weekends, are kept by hand in ``sessions.toml``.
+Run by ``make calendar``. The library has no names for the days: a name in the file is kept, a new day gets a
+general name to be replaced by hand. Sessions that the library does not list, such as those on weekends, are kept
+by hand in ``sessions.toml``.
 """
 
 import tomllib

@@ -16,7 +16,7 @@ from hullwatch.domain.readiness.check_times import read_check_times
 PREFIX = "HULLWATCH_"
 _REDIS_TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _FYERS_MOST = {"fyers_calls_per_second": 10, "fyers_calls_per_minute": 600, "fyers_calls_per_day": 200_000}
-"""Fyers' own limits per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
+"""Limits of Fyers per user and app, with the Prime plan's for minute and day (support pages, read 2026-07)."""
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
 _SENDER = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,190}")
@@ -77,13 +77,12 @@ class Settings(BaseSettings):
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
     readiness_times: str = "08:30,08:45,09:00"
-    """Times of the readiness checks on exchange days, IST, for a market open at 09:15. On a day with another market open they
-    keep their distance to it."""
+    """Times of the readiness checks, IST, for a market open at 09:15. They move with another market open."""
     calendar_file: Path | None = None
     """Additional trading days, such as a year that the exchange has just published; read at start."""
     login_link_minutes: Annotated[float, Field(ge=5, le=1440)] = 60
     fyers_refresh: bool = False
-    """Whether users may let hullwatch renew their sessions with refresh token and PIN, where Fyers offers that."""
+    """Whether users may let hullwatch renew their sessions with refresh token and PIN."""
 
     smtp_host: str = ""
     """Empty: no e-mail is sent."""
@@ -93,9 +92,9 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
     smtp_from: str = ""
     notify_private_addresses: bool = False
-    """Whether notices may be sent to addresses in private networks. If so, users can reach those networks through this server."""
+    """Whether notices may be sent to private networks, which users then can reach through this server."""
     ping_url: SecretStr = SecretStr("")
-    """The heartbeat ping: called every `ping_seconds` while monitoring works. A service there raises an alarm when the calls stop."""
+    """The heartbeat ping, called every `ping_seconds` while monitoring works."""
     ping_seconds: Annotated[float, Field(ge=10, le=3600)] = 60
 
     hma_period: Annotated[int, Field(ge=2, le=1000)] = 55
@@ -129,7 +128,8 @@ class Settings(BaseSettings):
         text = address.get_secret_value()
         if text and not _is_redis_address(text):
             raise ValueError(
-                "it must be redis://host:port/number, rediss:// for TLS, or unix:///path, with no other options than db and those of TLS"
+                "it must be redis://host:port/number, rediss:// for TLS, or unix:///path, "
+                "with no other options than db and those of TLS"
             )
         return address
 
@@ -205,7 +205,8 @@ class Settings(BaseSettings):
             if not _is_near(self.smtp_host):
                 raise _UnsafeSettingError(
                     "smtp_security",
-                    "may be none only for a mail server on this machine or in a private network: notices contain login links",
+                    "may be none only for a mail server on this machine or in a private network: "
+                    "notices contain login links",
                 )
         return self
 
@@ -244,15 +245,16 @@ class Settings(BaseSettings):
             raise SettingsRefused(
                 _sentence(
                     "public_url",
-                    "must be the https address that users open, because the server can be reached from other machines: "
-                    "over http, logins could be read in the network",
+                    "must be the https address that users open, because the server can be reached "
+                    "from other machines: over http, logins could be read in the network",
                 )
             )
         if self.registration == "open":
             raise SettingsRefused(
                 _sentence(
                     "registration",
-                    "must not be open on an address that others can reach: use invite, and add the first admin with hullwatch users add",
+                    "must not be open on an address that others can reach: use invite, "
+                    "and add the first admin with hullwatch users add",
                 )
             )
         return self
@@ -312,7 +314,7 @@ def read_address(text: str) -> tuple[str, int] | None:
 
 
 def _is_redis_address(text: str) -> bool:
-    """Whether this is an address of Redis. Options that change time limits or the form of answers are refused."""
+    """Whether this is an address of Redis. Options that change time limits or answers are refused."""
     try:
         url = urlsplit(text)
         options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
@@ -346,7 +348,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_near(host: str) -> bool:
-    """Whether a host is this machine, an address in a private network, or a name without dots such as a container's."""
+    """Whether a host is this machine, in a private network, or a name without dots such as a container's."""
     try:
         return _is_loopback(host) or ip_address(host.strip("[]")).is_private
     except ValueError:

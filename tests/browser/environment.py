@@ -87,7 +87,7 @@ class BrowserEnvironment:
 
     @staticmethod
     def _begin(after_open: timedelta) -> datetime:
-        """Return a time on the last trading day before today, so that trading hours lie ahead and past days exist."""
+        """Return a time on the last trading day before today, so that past days and trading hours follow."""
         midnight = datetime.combine(datetime.now(IST).date(), day_time(), IST)
         return nse_calendar().previous_session(midnight).opens_at + after_open
 

@@ -24,7 +24,7 @@ def picture(tab: Page, name: str) -> None:
 
 
 def test_a_gap_is_shown_with_its_reason(fresh_environment: BrowserEnvironment, new_users: BrowserUsers):
-    """A lost session appears on the bar, in the table, in the last days and, for admins, in the list of accounts."""
+    """A lost session appears on the bar, in the table, in the last days and in the admins' list of accounts."""
     asha, ravi = new_users.trader("Asha", SBIN), new_users.trader("Ravi", SBIN)
     expect(asha.open().locator(".coverage")).to_contain_text("watched")
     fresh_environment.control("POST", f"/accounts/{ravi.fyers_id}/revoke")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_new_user_reaches_the_first_watched_symbol(environment: BrowserEnvironment, users: BrowserUsers):
-    """Account, Fyers app, login and symbol, with no serious axe finding, no request to a third party and no secret on the page."""
+    """No serious axe finding, no request to a third party and no secret on the page."""
     asha = users.register_later("Asha")
     environment.add_account(asha.fyers_id, "Asha Iyer")
     tab = asha.open()

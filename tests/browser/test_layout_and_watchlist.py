@@ -67,7 +67,7 @@ def test_every_page_fits_a_phone(new_users: BrowserUsers):
 
 
 def test_the_header_follows_the_end_of_the_trading_day(new_users: BrowserUsers):
-    """The phases are market open, closing auction, derivatives only and closed; the tooltip gives their times."""
+    """The phases are market open, closing auction, derivatives only and closed. The tooltip has their times."""
     asha = new_users.trader("Asha", SBIN)
     environment, market = asha.environment, asha.open().locator(".market")
     environment.control("POST", "/clock", {"speed": 1})
@@ -91,7 +91,7 @@ def test_the_header_follows_the_end_of_the_trading_day(new_users: BrowserUsers):
 
 
 def test_the_watchlist_works_by_keyboard(users: BrowserUsers):
-    """A symbol is added, changed and removed without a mouse; numbers have Indian grouping and times name IST."""
+    """A symbol is added, changed and removed. Numbers have Indian grouping and times name IST."""
     asha = users.trader("Asha", NIFTY)
     tab = asha.open()
     wait_for_another_price(tab, NIFTY, NO_VALUE)

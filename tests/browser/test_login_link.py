@@ -52,7 +52,7 @@ def stored_links_and_logins(environment: BrowserEnvironment) -> tuple[list, list
 
 
 def test_a_login_by_link_reconnects_the_dashboard(environment: BrowserEnvironment, users: BrowserUsers):
-    """The phone gets no hullwatch login, the link's value appears in no log, and the desktop recovers without a reload."""
+    """The phone gets no hullwatch login, no log has the link, and the desktop recovers without a reload."""
     asha = users.trader("Asha", SBIN)
     desk = asha.open()
     wait_for_another_price(desk, SBIN, NO_VALUE)
@@ -103,10 +103,10 @@ def test_opening_a_link_changes_nothing(environment: BrowserEnvironment, users: 
         stored_links_and_logins(environment),
         asha.call("GET", "/api/fyers/status")["connectedAt"],
     )
-    place = urlsplit(address)
+    url = urlsplit(address)
     for method in ("GET", "HEAD"):
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=ANSWER_LIMIT_S)
-        connection.request(method, place.path)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=ANSWER_LIMIT_S)
+        connection.request(method, url.path)
         assert connection.getresponse().status == 200
         connection.close()
     for _ in range(2):
@@ -125,7 +125,7 @@ def test_opening_a_link_changes_nothing(environment: BrowserEnvironment, users: 
 def test_a_link_refuses_another_account_and_another_browser(
     environment: BrowserEnvironment, users: BrowserUsers
 ):
-    """After a login with the wrong account the link still works; a second browser is told that the link is in use."""
+    """After a login with the wrong account the link still works. A second browser shows that it is in use."""
     asha = users.trader("Asha")
     environment.add_account(f"Z{asha.fyers_id}", "Somebody Else")
     address = make_link(asha)
@@ -148,7 +148,7 @@ def test_a_link_refuses_another_account_and_another_browser(
 
 @pytest.mark.parametrize("colours", ["dark", "light"])
 def test_the_link_page_fits_a_phone(users: BrowserUsers, colours: str):
-    """No overflow at 360 pixels, no serious axe finding and no request to a third party; without JavaScript it says what to do."""
+    """No overflow at 360 pixels, no serious axe finding. Without JavaScript it shows an instruction."""
     asha = users.trader("Asha")
     findings = []
     tab = open_link(users, make_link(asha), color_scheme=colours)

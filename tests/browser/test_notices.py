@@ -67,7 +67,7 @@ def receiver() -> Iterator[Receiver]:
 def test_a_webhook_from_adding_to_removing(
     users: BrowserUsers, environment: BrowserEnvironment, receiver: Receiver
 ):
-    """The secret is shown once, a test shows its result, a disconnect is delivered, and the address is never shown again."""
+    """The secret is shown once, a test shows its result, and the address is never shown again."""
     asha = users.trader("Asha", "NSE:SBIN-EQ")
     tab = asha.open("/#/notices")
     expect(tab.get_by_text("No channels yet")).to_be_visible()

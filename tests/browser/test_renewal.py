@@ -25,7 +25,7 @@ def renewing(browser: Browser, tmp_path: Path) -> Iterator[BrowserUsers]:
     environment.close()
 
 
-def test_a_user_turns_renewal_on_and_off(renewing: BrowserUsers):
+def test_a_user_switches_renewal_on_and_off(renewing: BrowserUsers):
     """The risk is explained beside the PIN field, and the PIN remains nowhere on the page."""
     asha = renewing.trader("Asha")
     tab = asha.open("/#/fyers")

@@ -17,7 +17,7 @@ def dialog(tab: Page):
 
 
 def test_a_disconnect_reaches_all_tabs_of_one_user_only(environment: BrowserEnvironment, users: BrowserUsers):
-    """Both of her browsers show the dialog once, and a login in one closes it in the other; his prices keep moving."""
+    """Both browsers show the dialog, and a login in one closes it in the other. Other users see no change."""
     asha = users.trader("Asha", SBIN, TCS)
     ravi = users.trader("Ravi", INFY)
     at_home, his = asha.open(), ravi.open()
@@ -64,7 +64,7 @@ def test_a_disconnect_reaches_all_tabs_of_one_user_only(environment: BrowserEnvi
 
 
 def test_an_outage_shows_a_banner_and_never_the_dialog(environment: BrowserEnvironment, users: BrowserUsers):
-    """Gateway error pages are no refusal: the session stays connected, and the banner disappears on recovery."""
+    """Gateway error pages are no refusal: the session stays connected, and the banner disappears later."""
     asha = users.trader("Asha", SBIN)
     tab = asha.open()
     wait_for_another_price(tab, SBIN, NO_VALUE)
@@ -97,7 +97,7 @@ def test_the_page_is_right_even_without_the_push_channel(
 
 
 def test_a_switch_of_fyers_account_needs_confirmation(environment: BrowserEnvironment, users: BrowserUsers):
-    """A login with another Fyers account changes nothing until the user confirms the switch and logs in again."""
+    """Another Fyers account changes nothing until the user confirms the switch and logs in again."""
     asha = users.trader("Asha", SBIN)
     other = f"X{asha.fyers_id}"
     environment.add_account(other, "Another Asha")

@@ -169,5 +169,6 @@ def accessibility_findings(tab: Page) -> list[str]:
 def readable_by_scripts(tab: Page) -> str:
     """Return everything that a script on the page could read: the document, storage, cookies."""
     return tab.evaluate(
-        "JSON.stringify([document.documentElement.outerHTML, {...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+        "JSON.stringify([document.documentElement.outerHTML, {...localStorage}, {...sessionStorage},"
+        " document.cookie, location.href])"
     )

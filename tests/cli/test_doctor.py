@@ -118,10 +118,10 @@ def test_a_ban_and_a_failure_of_fyers_are_reported(
     assert str(status) in found["Fyers"][1]
 
 
-def test_each_problem_says_what_to_do(
+def test_each_problem_has_an_instruction(
     command: Command, home: Path, fyers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Covered: a key file that others may read, a damaged database, unsafe settings, a data folder that is a file."""
+    """Covered: a readable key file, a damaged database, unsafe settings, a file as data folder."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     key, file = home / "data" / "encryption.keys", home / "data" / "hullwatch.db"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment ends a command with exit code 130, without a traceback, and with a working terminal."""
+"""Ctrl-C ends a command with exit code 130, without a traceback, and with a working terminal."""
 
 import os
 import re
@@ -104,8 +104,8 @@ def on_terminal(home: Path) -> Iterator[Callable[..., TerminalCommand]]:
 
 
 @pytest.fixture
-def silent_server() -> Iterator[tuple[int, threading.Event]]:
-    """A server that accepts connections and never answers: its port, and an event for the first connection."""
+def hanging_server() -> Iterator[tuple[int, threading.Event]]:
+    """The port of a server that never answers, and an event for its first connection."""
     accepted = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -228,10 +228,10 @@ def test_ctrl_c_while_fyers_does_not_answer(
     on_terminal: Callable[..., TerminalCommand],
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
-    silent_server: tuple[int, threading.Event],
+    hanging_server: tuple[int, threading.Event],
 ) -> None:
     """The command does not wait for the time limit of its call."""
-    port, accepted = silent_server
+    port, accepted = hanging_server
     for name in ("BASE", "DATA", "PUBLIC"):
         monkeypatch.setenv(f"HULLWATCH_FYERS_{name}_URL", f"http://127.0.0.1:{port}")
     stored(home, (user_named("asha"), session_of(user_named("asha"))))

@@ -142,7 +142,7 @@ def test_a_failure_is_one_sentence_and_exits_1(
     settings: dict[str, str],
     part: str,
 ) -> None:
-    """Covered: failures that a user, a database or a network can cause. The line on stderr contains no secret."""
+    """Covered: failures that a user, a database or a network can cause. stderr contains no secret."""
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
 

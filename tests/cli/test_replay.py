@@ -22,16 +22,16 @@ OF_SBIN = ("--symbol", "NSE:SBIN-EQ", "--period", "4")
 
 def closes(count: int = 60) -> list[float]:
     """Return prices that rise and fall like a sine."""
-    return [round(100 + 5 * math.sin(place / 4), 2) for place in range(count)]
+    return [round(100 + 5 * math.sin(index / 4), 2) for index in range(count)]
 
 
 def candle_file(folder: Path, prices: list[float], name: str = "candles.csv") -> Path:
     """Write five-minute candles of one trading day from 09:15 IST."""
     began = datetime(2026, 6, 17, 9, 15, tzinfo=IST)
     rows = ["timestamp,open,high,low,close,volume"]
-    for place, price in enumerate(prices):
-        at = (began + timedelta(minutes=5 * place)).isoformat()
-        rows.append(f"{at},{price},{price + 1},{price - 1},{price},{place}")
+    for index, price in enumerate(prices):
+        at = (began + timedelta(minutes=5 * index)).isoformat()
+        rows.append(f"{at},{price},{price + 1},{price - 1},{price},{index}")
     path = folder / name
     path.write_text("\n".join(rows) + "\n")
     return path
@@ -40,14 +40,14 @@ def candle_file(folder: Path, prices: list[float], name: str = "candles.csv") ->
 def expected_crossings(prices: list[float], period: int) -> list[tuple[int, str]]:
     """Return (index, direction) of each crossing, computed from the definition of the rule."""
     average, found = hull_moving_average(prices, period), []
-    for place in range(1, len(prices)):
-        before, now = average[place - 1], average[place]
+    for index in range(1, len(prices)):
+        before, now = average[index - 1], average[index]
         if before is None or now is None:
             continue
-        if prices[place] > now and prices[place - 1] <= before:
-            found.append((place, "up"))
-        if prices[place] < now and prices[place - 1] >= before:
-            found.append((place, "down"))
+        if prices[index] > now and prices[index - 1] <= before:
+            found.append((index, "up"))
+        if prices[index] < now and prices[index - 1] >= before:
+            found.append((index, "down"))
     return found
 
 
@@ -104,19 +104,19 @@ def test_unusable_rows_are_listed_by_line_number(command: Command, home: Path) -
     file = candle_file(home, closes())
     lines = file.read_text().splitlines()
     lines[4] = lines[4].replace("2026-06-17T09:30:00+05:30", "2026-06-17T09:30:00")
-    for place in range(20, 33):
-        lines[place] = lines[place].rsplit(",", 2)[0] + ",nan,1"
+    for index in range(20, 33):
+        lines[index] = lines[index].rsplit(",", 2)[0] + ",nan,1"
     file.write_text("\n".join(lines))
 
     result = command("replay", str(file), *OF_SBIN, "--csv", str(home / "out.csv"), "--json")
 
-    said = result.stderr.splitlines()
+    printed = result.stderr.splitlines()
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert said[0].startswith("line 5: The timestamp")
-    assert said[1].startswith("line 21: The close")
-    assert "and 4 more" in said[10]
-    assert said[-1].startswith("hullwatch: 14 rows of ")
+    assert printed[0].startswith("line 5: The timestamp")
+    assert printed[1].startswith("line 21: The close")
+    assert "and 4 more" in printed[10]
+    assert printed[-1].startswith("hullwatch: 14 rows of ")
     assert not (home / "out.csv").exists()
 
 

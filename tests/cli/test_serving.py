@@ -20,7 +20,7 @@ Served = Callable[..., tuple[Program, str]]
 
 
 def test_a_killed_server_starts_again_with_the_same_data(served: Served, home: Path) -> None:
-    """An account that was registered before `kill -9` can log in afterwards, on another port and so with another Origin."""
+    """An account registered before `kill -9` can log in afterwards, on another port and so another Origin."""
     first, url = served()
     body = {"email": "asha@example.com", "password": PASSWORD, "fullName": "Asha Iyer"}
     registered = fetch(f"{url}/api/auth/register", "POST", body, Origin=url)
@@ -38,7 +38,7 @@ def test_a_killed_server_starts_again_with_the_same_data(served: Served, home: P
 
 
 def assert_stops_in_order(server: Program, url: str) -> None:
-    """SIGTERM stops it with 0 while a request hangs; its limits are below the ten seconds of service managers."""
+    """SIGTERM stops it with 0 while a request hangs. Service managers wait ten seconds."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as hanging:
         hanging.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")

@@ -38,7 +38,7 @@ def validated(command: Command, *arguments: str) -> dict[str, Any]:
 
 
 def test_sessions_are_validated_with_fyers(command: Command, home: Path, simulator: str) -> None:
-    """A revoked session is invalid and stored as disconnected, an unlinked user is invalid; no token is printed."""
+    """A revoked session is invalid and stored as disconnected. No token is printed."""
     token = create_session(simulator, "FY00001")
     expires_at = datetime.fromisoformat(token["expiresAt"])
     asha, new = user_named("asha"), user_named("new")

@@ -47,7 +47,7 @@ def test_check_reports_a_secret_that_cannot_be_decrypted(command: Command, home:
 
 
 def test_backup_writes_a_complete_new_file(command: Command, home: Path) -> None:
-    """The copy needs no other file and only its owner can read it. An existing file is refused and not changed."""
+    """Only the owner can read the copy. An existing file is refused and not changed."""
     stored(home, (user_named("asha"), session_of(user_named("asha"))))
     copy = home / "copy.db"
 

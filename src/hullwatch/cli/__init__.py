@@ -8,8 +8,8 @@ from types import FrameType
 def main() -> None:
     """Run the command that the command line names, and exit with its code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until a command runs (`program` restores the handler): the import system drops exceptions that are raised in
-        # its callbacks, KeyboardInterrupt too, and the command would go on. There is nothing to clean up yet.
+        # While modules are imported, Python drops a KeyboardInterrupt that is raised in a callback of the import
+        # system, so the command would continue. `program` restores the handler before a command runs.
         signal.signal(signal.SIGINT, exit_at_once)
     from hullwatch.cli.program import run_program
 

@@ -36,7 +36,7 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check settings, data folder, database, key, clock, calendar and the connection to Fyers. Exits 1 if you need to act."""
+    """Check settings, data folder, database, key, clock, calendar and Fyers. Exits 1 if you need to act."""
     from hullwatch.runtime.logs import configure_logging
 
     configure_logging(level="CRITICAL")  # the findings contain every problem
@@ -191,7 +191,8 @@ async def _redis(url: str) -> Finding:
         return Finding(
             "Redis",
             False,
-            "does not answer at HULLWATCH_REDIS_URL: check the address and that Redis runs. Until then each process validates by itself.",
+            "does not answer at HULLWATCH_REDIS_URL: check the address and that Redis runs. "
+            "Until then each process validates by itself.",
         )
     finally:
         await client.aclose()
@@ -227,7 +228,8 @@ def _reachability(address: str, status: int) -> Finding:
         return Finding(
             "Fyers",
             False,
-            f"{address} answers {status}: Fyers may have blocked this machine's IP address for a while. Wait and try again.",
+            f"{address} answers {status}: Fyers may have blocked this machine's IP address for a while. "
+            "Wait and try again.",
         )
     if status >= 500:
         return Finding("Fyers", False, f"{address} answers {status}: Fyers is failing. Try again later.")

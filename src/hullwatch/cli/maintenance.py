@@ -56,7 +56,7 @@ async def _upgrade_database(url: str) -> None:
 
 @database.command("backup")
 def _backup(file: Annotated[Path, typer.Argument(metavar="FILE", help="New file to copy to.")]) -> None:
-    """Copy the database in a consistent state, also while a server runs. Its secrets need the key to be read."""
+    """Copy the database in a consistent state, also while a server runs. The copy does not contain the key."""
     run(_back_up(_settings().database, file))
 
 

@@ -19,7 +19,7 @@ class _ExplainingGroup(TyperGroup):
     """Turns every failure that a user, a database or Fyers can cause into one sentence and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; from here on Ctrl-C raises `KeyboardInterrupt`, so that the command can clean up."""
+        """Run the command. From here on Ctrl-C raises `KeyboardInterrupt`, so that it can clean up."""
         if signal.getsignal(signal.SIGINT) is exit_at_once:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -38,7 +38,8 @@ program = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Monitors Indian markets for many Fyers accounts. An expired session of one account never stops the others.",
+    help="Monitors Indian markets for many Fyers accounts. "
+    "An expired session of one account never stops the others.",
 )
 program.command("serve")(serve.serve)
 program.command("simulator")(simulator.simulator)
@@ -114,7 +115,7 @@ def run_program(arguments: list[str] | None = None) -> None:
 
 
 def _flushed(code: Any) -> Any:
-    """Write buffered output and return the exit code; an error at interpreter exit would print a traceback."""
+    """Write buffered output and return the exit code. An error at interpreter exit would print a traceback."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -77,9 +77,9 @@ def _typed_line(terminal: int, interrupts: int) -> str:
 def _interrupts_as_input() -> Iterator[int]:
     """Make an interrupt readable on a file descriptor; raise `KeyboardInterrupt` at the end if there was one.
 
-    A blocking read waits on if SIGINT arrives just before it: Python runs signal handlers only between its own instructions.
-    A `select` on the descriptor that Python's signal handler writes to cannot miss it. `KeyboardInterrupt` is also not
-    raised in the middle of code that restores the terminal.
+    A blocking read does not notice a SIGINT that arrives just before it, because Python runs signal handlers between
+    its own instructions. A `select` on the descriptor that Python's signal handler writes to cannot miss it.
+    `KeyboardInterrupt` is also not raised in the middle of code that restores the terminal.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

@@ -1,4 +1,4 @@
-"""``hullwatch replay``: the signals that a file of candles would have given, with the rules of live monitoring."""
+"""``hullwatch replay``: the signals of a file of candles, by the rules of live monitoring."""
 
 import csv
 import os
@@ -112,7 +112,7 @@ def _usable(parse: Callable[[object], T], text: str, option: str) -> T:
 
 
 def _read(file: Path) -> "tuple[Candle, ...]":
-    """Return the candles of a file. One unusable row refuses the file: signals across a gap would be wrong."""
+    """Return the candles of a file. An unusable row refuses it, because signals across a gap would be wrong."""
     from hullwatch.domain.signals.replay import read_candle_file
 
     try:
@@ -206,7 +206,8 @@ def _load_drawing() -> "Callable[[ReplayReport, Path], None]":
         from hullwatch.cli.replay_chart import draw
     except ImportError:
         raise CommandFailed(
-            "Drawing needs matplotlib. Install it into the same environment with pip install 'hullwatch[plot]'."
+            "Drawing needs matplotlib. "
+            "Install it into the same environment with pip install 'hullwatch[plot]'."
         ) from None
     return draw
 

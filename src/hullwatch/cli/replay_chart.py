@@ -26,7 +26,7 @@ _TICKS: Final = 10
 
 
 def draw(report: ReplayReport, path: Path) -> None:
-    """Draw a replay into a new file. Candles are side by side, without the hours when the market is closed."""
+    """Draw a replay into a new file. Candles are side by side, without gaps for the closed market."""
     rows = report.rows
     width = min(32.0, max(12.0, len(rows) / 45))  # inches; very long replays become denser, not endless
     figure = Figure(figsize=(width, 8), dpi=110, layout="constrained")

@@ -1,4 +1,4 @@
-"""What all commands need to run: an event loop, an open application, and the failures that are explained in one sentence."""
+"""Runs commands: an event loop, an open application, and one sentence for each explained failure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -39,7 +39,7 @@ async def application_for_command() -> AsyncIterator["Application"]:
         try:
             application = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            # Ctrl-C: the database driver's thread needs the event loop until the database is open and closed again.
+            # The thread of the database driver needs the event loop until the database is open and closed again.
             await asyncio.wait({opening})
             raise
         stack.push_async_callback(application.services.supervisor.stop, JOBS_END_WITHIN_S)

@@ -88,7 +88,7 @@ class StopSignals:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, which raise the signal again at the end and so end the process too early."""
+    """Uvicorn without its signal handlers, which raise the signal again and so end the process too early."""
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """Leave signals to `StopSignals`."""
@@ -104,7 +104,7 @@ async def serve_application(
     signals: StopSignals | None = None,
     within_s: float = STOP_WITHIN_S,
 ) -> None:
-    """Serve a started application until SIGTERM, SIGINT or cancellation, then stop it in ten real seconds at most.
+    """Serve a started application until SIGTERM, SIGINT or cancellation, then stop it within ten real seconds.
 
     Args:
         application: Already started; it is stopped here, and closed by the caller.
@@ -112,7 +112,7 @@ async def serve_application(
         sock: Already listening; it is closed.
         ready: Called with the address as soon as requests are answered.
         signals: The caller's, if it receives signals already.
-        within_s: Time for jobs to end, in seconds of the application's clock, which may run faster than real time.
+        within_s: Time for jobs to end, in seconds of the application's clock.
     """
     reduce_garbage_collection()
     server = _Server(_config(web))
@@ -158,7 +158,7 @@ async def _stop(
     log = structlog.get_logger(component="Supervisor")
     log.info("stop.began")
     quick_stop = asyncio.create_task(_stop_quickly(server, signals), name="quick stop")
-    application.services.context.hub.close()  # closes the event sockets of open tabs, which connect again by themselves
+    application.services.context.hub.close()  # closes the event sockets of open tabs
     server.should_exit = True
     try:
         await asyncio.wait({serving})

@@ -82,8 +82,8 @@ def _print(users: list[User], found: "dict[str, Validation]", totals: "Validatio
         rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(at)))
     print_table(("E-mail", "Session", "State", "Reason", "Disconnected / expires"), rows)
     print_line(
-        f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, {totals.invalid} invalid, "
-        f"{totals.unverified} unverified, {totals.errors} errors, in {totals.duration_ms} ms."
+        f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, "
+        f"{totals.invalid} invalid, {totals.unverified} unverified, {totals.errors} errors, in {totals.duration_ms} ms."
     )
 
 

@@ -1,4 +1,4 @@
-"""``hullwatch users``: user accounts. Commands change the database; a running server notices within seconds."""
+"""``hullwatch users``: user accounts. A running server notices changes of the database within seconds."""
 
 import re
 from dataclasses import dataclass, replace

@@ -36,7 +36,7 @@ class DemoOptions:
     Args:
         port: The server's port on 127.0.0.1.
         speed: Simulated seconds per second.
-        users: Number of users. The first one stays connected, the second one's session expires, the third one's is revoked.
+        users: Number of users. The session of the second one expires, that of the third one is revoked.
         candles: Folder of candle files to replay; `None` for the synthetic market.
         data_dir: Where to keep the database; `None` for a folder that is removed afterwards.
         days: Trading days to run; `None` to run until Ctrl-C.
@@ -159,7 +159,7 @@ def _is_free(port: int) -> bool:
 
 
 def _market_open() -> datetime:
-    """Return the market open of the third trading day before today, so that the demo has days to continue with."""
+    """Return the market open three trading days ago, so that the demo has days to continue with."""
     calendar = nse_calendar()
     opens_at = datetime.combine(datetime.now(IST).date(), time(), IST)
     for _ in range(3):

@@ -1,7 +1,8 @@
 """What happens in the demo, by the market's clock.
 
-On the first day one session expires before the market opens, and its user logs in again by the link in the notice. Another
-session is revoked in trading hours, and its user logs in again on the page. The second day has an outage of Fyers.
+On the first day one session expires before the market opens, and its user logs in by the link in the notice.
+Another session is revoked in trading hours, and its user logs in on the page. The second day has an
+outage of Fyers.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ OUTAGE = timedelta(minutes=10)
 SETTLED = timedelta(seconds=30)
 """After a candle's close or an expiry, until its effects can be shown."""
 SUMMARY_AFTER = timedelta(minutes=22)
-"""After the market close: derivatives trade ten minutes longer, and the summary follows five minutes later."""
+"""After the market close. Derivatives trade ten minutes longer; the summary follows five minutes later."""
 LINK_WITHIN_S = 20.0
 """Real seconds for a notice to reach the webhook."""
 
@@ -145,7 +146,7 @@ class DemoScenario:
         """Show what the API reports, and remember how many calls Fyers has received so far."""
         status = await user.call("GET", "/api/token-validation/status")
         self._calls_at_disconnect[user.id] = await self._simulator.count_calls(user)
-        text = f"the API reports: {status['state']}, {status['reason']}. hullwatch stops calling Fyers for this account"
+        text = f"the API reports: {status['state']}, {status['reason']}. Fyers is not called for this account"
         self._print(user.name, text, "note")
 
     async def _show_calls_since_disconnect(self, user: DemoUser) -> None:
@@ -204,7 +205,8 @@ class DemoScenario:
         return (
             f"{state['cycles']:,} cycles, {state['missedCycles']} missed; "
             f"{candles} of {closes * len(user.symbols)} closed candles evaluated; "
-            f"{self._narrator.signals_in_time[user.id]} signals in time, {self._narrator.late_signals[user.id]} late"
+            f"{self._narrator.signals_in_time[user.id]} signals in time, "
+            f"{self._narrator.late_signals[user.id]} late"
         )
 
     async def _show_summary(self) -> None:
