@@ -14,7 +14,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions import connection as rules
-from hullwatch.domain.sessions.connection import Connection
+from hullwatch.domain.sessions.connection import Connection, NewLogin
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.runtime.clock import Clock, SystemClock
@@ -125,11 +125,13 @@ async def log_in_again(application: Application, broker: BrokerProcess, account:
     token, expires_at = await broker.new_session(account.fyers_id)
     await application.services.connections.log_in(
         account.user_id,
-        token=AccessToken(token.reveal()),
-        fyers_id=account.fyers_id,
-        app_id=APP_ID,
-        expires_at=expires_at,
-        actor=account.user_id,
+        NewLogin(
+            token=AccessToken(token.reveal()),
+            fyers_id=account.fyers_id,
+            app_id=APP_ID,
+            expires_at=expires_at,
+            actor=account.user_id,
+        ),
     )
 
 

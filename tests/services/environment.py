@@ -19,7 +19,7 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import AppSecret
-from hullwatch.domain.sessions.connection import Connection, Credential
+from hullwatch.domain.sessions.connection import Connection, Credential, NewLogin
 from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule, Signal
@@ -198,11 +198,13 @@ class Environment:
         now = self.clock.now()
         return await self.connections.log_in(
             user_id,
-            token=self.broker.issue_token(fyers_id(user_id), lifetime=lifetime),
-            fyers_id=fyers_id(user_id),
-            app_id="HULLWATCH-100",
-            expires_at=next_daily_expiry(now) if lifetime is None else now + lifetime,
-            actor=user_id,
+            NewLogin(
+                token=self.broker.issue_token(fyers_id(user_id), lifetime=lifetime),
+                fyers_id=fyers_id(user_id),
+                app_id="HULLWATCH-100",
+                expires_at=next_daily_expiry(now) if lifetime is None else now + lifetime,
+                actor=user_id,
+            ),
         )
 
     async def with_sessions(self, *user_ids: str) -> "Environment":

@@ -296,6 +296,24 @@ def update_verification(connection: Connection, trigger: VerificationTrigger, *,
     return replace(connection, verification_state=state, last_validated_at=validated_at)
 
 
+@dataclass(frozen=True, slots=True)
+class NewLogin:
+    """A login at Fyers that is to start a session; `repr` shows no secret."""
+
+    token: AccessToken
+    fyers_id: str
+    app_id: str
+    expires_at: datetime
+    actor: str
+    """Who logged in."""
+    only_after: int | None = None
+    """Start the session only while this is the present generation."""
+    continues: int | None = None
+    """Follow this generation without an action of its user, who gets no notice."""
+    kind: str = "login"
+    """The kind of the evidence."""
+
+
 @dataclass(slots=True)
 class Lease:
     """The permission to make calls with one session, shared by all copies of its credential.

@@ -23,7 +23,7 @@ from hullwatch.domain.failures import (
     WrongAccount,
 )
 from hullwatch.domain.secrets import AccessToken, AuthCode
-from hullwatch.domain.sessions.connection import Connection, Credential, DisconnectReason, Lease
+from hullwatch.domain.sessions.connection import Connection, Credential, DisconnectReason, Lease, NewLogin
 from hullwatch.domain.sessions.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.sessions.tokens import TokenClaims, read_claims
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
@@ -253,12 +253,14 @@ class FyersLoginService:
             )
         connection = await self._connections.log_in(
             user_id,
-            token=token,
-            fyers_id=fyers_id,
-            app_id=app.app_id,
-            expires_at=claims.expires_at,
-            actor=user_id,
-            only_after=only_after,
+            NewLogin(
+                token=token,
+                fyers_id=fyers_id,
+                app_id=app.app_id,
+                expires_at=claims.expires_at,
+                actor=user_id,
+                only_after=only_after,
+            ),
         )
         await self._hook.logged_in(connection, answer.value, linked_before=linked_before)
         return connection

@@ -16,6 +16,7 @@ from hullwatch.domain.sessions.connection import (
     DisconnectReason,
     Evidence,
     LoginTrigger,
+    NewLogin,
 )
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
 from hullwatch.runtime.waiting import wait_for_event
@@ -217,17 +218,17 @@ class RenewalService:
             StorageUnavailable: It was not stored, and so does not count.
         """
         credential = new.credential
+        login = NewLogin(
+            token=credential.token,
+            fyers_id=credential.fyers_id,
+            app_id=credential.app_id,
+            expires_at=credential.expires_at,
+            actor="hullwatch",
+            continues=connection.generation,
+            kind="renewal",
+        )
         try:
-            await self._connections.log_in(
-                connection.user_id,
-                token=credential.token,
-                fyers_id=credential.fyers_id,
-                app_id=credential.app_id,
-                expires_at=credential.expires_at,
-                actor="hullwatch",
-                continues=connection.generation,
-                kind="renewal",
-            )
+            await self._connections.log_in(connection.user_id, login)
         except (AlreadyExists, NotAllowed):
             return RenewalOutcome.UNAVAILABLE
         present = self._connections.credential(connection.user_id)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
-from hullwatch.domain.failures import StorageUnavailable
+from hullwatch.domain.failures import AlreadyExists, LinkRefused, NotAllowed, StorageUnavailable
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
@@ -14,14 +14,16 @@ from hullwatch.domain.sessions.connection import (
     ConnectionChange,
     DisconnectReason,
     Evidence,
+    LoginState,
     LoginTrigger,
+    NewLogin,
 )
 from hullwatch.runtime.retrying_writer import RetryingWriter
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import StorePort, UnitOfWork
 from hullwatch.services.sessions.registry import RegisteredAccount
-from hullwatch.services.texts.notices import compose_session_disconnected
+from hullwatch.services.texts.notices import compose_connected_again, compose_session_disconnected
 
 MAX_BATCH: Final = 200
 """Changes in one transaction: at 06:00 IST all sessions expire at the same moment."""
@@ -95,10 +97,48 @@ async def _is_wanted(work: UnitOfWork, unsaved: _Unsaved) -> bool:
     return wish is not None and wish.is_wanted
 
 
-async def save_login(work: UnitOfWork, change: ConnectionChange, notification: Notification | None) -> bool:
-    """Add a login's audit entry and notice to its unit of work; return whether the notice is new."""
-    await work.audit.add([audit_entry(change)])
-    return notification is not None and await work.notifications.add(notification)
+async def store_login(
+    context: Context, account: RegisteredAccount, login: NewLogin
+) -> tuple[ConnectionChange, Notification | None]:
+    """Store a login with its audit entry and its notice; return the change, and the notice if it is new.
+
+    Raises:
+        LinkRefused: There has been another login since `login.only_after`.
+        NotAllowed: `login.continues` has been followed by another login, or a person disconnected it.
+        AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
+        StorageUnavailable: The database is unavailable; nothing was stored.
+    """
+    async with context.store.begin() as work:
+        stored = await work.connections.get(account.connection.user_id)
+        before = account.connection
+        if login.continues is not None and not all(
+            rules.can_be_continued(one, login.continues) for one in (before, stored) if one
+        ):
+            raise NotAllowed("This session may not be continued any more.")
+        if stored is not None and stored.generation > before.generation:
+            # That login was stored, but its request was cancelled before it took effect here.
+            before = stored
+        if login.only_after not in (None, before.generation):
+            raise LinkRefused("There has been a login since this one was begun.", reason="void")
+        change = rules.log_in(
+            before,
+            fyers_id=login.fyers_id,
+            app_id=login.app_id,
+            expires_at=login.expires_at,
+            now=context.clock.now(),
+            actor=login.actor,
+            kind=login.kind,
+        )
+        if not await work.connections.save_login(change.after, login.token):
+            raise AlreadyExists("Another login of this account was stored at the same moment.")
+        await work.audit.add([audit_entry(change)])
+        notice = None
+        # Without a notice of the disconnect, a notice of the recovery would only confuse.
+        if before.state is LoginState.DISCONNECTED and not account.is_notice_delayed:
+            notice = compose_connected_again(change, new_id=context.new_id)
+            notice = notice if await work.notifications.add(notice) else None
+        await work.commit()
+    return change, notice
 
 
 async def save_observed(store: StorePort, observed: Sequence[RegisteredAccount]) -> None:

@@ -93,6 +93,16 @@ class AccountRegistry:
             if account.connection.verification_state is VerificationState.HELD
         ]
 
+    def with_stopped_verification(self) -> list[RegisteredAccount]:
+        """Return the accounts under verification whose verification has stopped without a decision."""
+        return [
+            account
+            for account in self._accounts.values()
+            if account.connection.verification_state is VerificationState.UNDER_VERIFICATION
+            and account.verification
+            and not account.verification.is_running
+        ]
+
     def probe_credentials(self, user_id: str) -> list[Credential]:
         """Return the credentials of all other accounts, for comparison; unverified sessions may be probed too."""
         return [

@@ -15,12 +15,9 @@ import structlog
 
 from hullwatch.domain.events import ADMINS, ConnectionChanged
 from hullwatch.domain.failures import (
-    AlreadyExists,
     Answered,
     BrokerResult,
-    LinkRefused,
     LoginRefused,
-    NotAllowed,
 )
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.secrets import AccessToken
@@ -30,8 +27,8 @@ from hullwatch.domain.sessions.connection import (
     ConnectionChange,
     Credential,
     Evidence,
-    LoginState,
     LoginTrigger,
+    NewLogin,
     VerificationState,
     VerificationTrigger,
     credential_of,
@@ -51,14 +48,13 @@ from hullwatch.services.sessions.persistence import (
     change_of_stored_disconnect,
     disconnect_stored,
     read_stored_disconnects,
-    save_login,
     save_observed,
+    store_login,
 )
 from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount, Verification
 from hullwatch.services.sessions.verification import Verifier
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
-    compose_connected_again,
     compose_session_disconnected,
 )
 from hullwatch.services.texts.readiness import compose_session_expiring
@@ -224,13 +220,10 @@ class ConnectionService:
 
     async def _restart_verifications(self) -> None:
         """Start the verifications again that stopped by an error, so that no session stays without a decision."""
-        for account in self._accounts:
-            last, credential = account.verification, account.credential
-            state = account.connection.verification_state
-            if last is None or credential is None or last.is_running:
-                continue
-            if state is VerificationState.UNDER_VERIFICATION:
-                self._start_verification(account, Verification(credential, last.refusal))
+        for account in self._accounts.with_stopped_verification():
+            if account.credential and account.verification:
+                verification = Verification(account.credential, account.verification.refusal)
+                self._start_verification(account, verification)
 
     async def _probe_held_sessions(self) -> None:
         while True:
@@ -307,77 +300,24 @@ class ConnectionService:
 
     # ---------------------------------------------------------------- login
 
-    async def log_in(
-        self,
-        user_id: str,
-        *,
-        token: AccessToken,
-        fyers_id: str,
-        app_id: str,
-        expires_at: datetime,
-        actor: str,
-        only_after: int | None = None,
-        continues: int | None = None,
-        kind: str = "login",
-    ) -> Connection:
+    async def log_in(self, user_id: str, login: NewLogin) -> Connection:
         """Start a new session; it is stored before it takes effect.
 
-        Args:
-            user_id: The owner of the account.
-            token: The access token.
-            fyers_id: The Fyers account of the token.
-            app_id: The Fyers app of the token.
-            expires_at: The expiry of the token.
-            actor: Who logged in.
-            only_after: Log in only while this is the present generation.
-            continues: The session follows this generation without an action of its user, who gets no notice.
-            kind: The kind of the evidence.
-
         Raises:
-            LinkRefused: There has been another login since `only_after`.
-            NotAllowed: `continues` may not be continued: there has been another login, or a person disconnected it.
+            LinkRefused: There has been another login since `login.only_after`.
+            NotAllowed: `login.continues` has been followed by another login, or a person disconnected it.
             StorageUnavailable: The database is unavailable; the old session, if any, stays.
             AlreadyExists: Another process stored a login at the same moment, or the user has been removed.
         """
         async with self._login_locks.setdefault(user_id, asyncio.Lock()):
             account = self._accounts.get(user_id) or RegisteredAccount(Connection(user_id))
-            async with self._context.store.begin() as work:
-                stored = await work.connections.get(user_id)
-                before = known = account.connection
-                if stored is not None and stored.generation > before.generation:
-                    # The login was stored, but cancelled before it took effect.
-                    before = stored
-                if only_after not in (None, before.generation):
-                    raise LinkRefused("There has been a login since this one was begun.", reason="void")
-                if continues is not None and not all(
-                    rules.can_be_continued(one, continues) for one in (before, stored) if one
-                ):
-                    raise NotAllowed("This session may not be continued any more.")
-                change = rules.log_in(
-                    before,
-                    fyers_id=fyers_id,
-                    app_id=app_id,
-                    expires_at=expires_at,
-                    now=self._clock.now(),
-                    actor=actor,
-                    kind=kind,
-                )
-                notice = self._recovery_notice(account, change)
-                if not await work.connections.save_login(change.after, token):
-                    raise AlreadyExists("Another login of this account was stored at the same moment.")
-                is_new = await save_login(work, change, notice)
-                await work.commit()
+            known = account.connection
+            change, notice = await store_login(self._context, account, login)
             self._accounts.put(account)
-            self._start_session(account, change, token, known)
-            if notice and is_new:
+            self._start_session(account, change, login.token, known)
+            if notice:
                 publish_notices(self._context.hub, notice)
             return account.connection
-
-    def _recovery_notice(self, account: RegisteredAccount, change: ConnectionChange) -> Notification | None:
-        """Return the notice that the user is connected again, if the disconnect was reported."""
-        if change.before.state is not LoginState.DISCONNECTED or account.is_notice_delayed:
-            return None
-        return compose_connected_again(change, new_id=self._context.new_id)
 
     def _start_session(
         self, account: RegisteredAccount, change: ConnectionChange, token: AccessToken, known: Connection
