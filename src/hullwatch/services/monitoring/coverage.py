@@ -1,6 +1,6 @@
-"""Reads coverage out of the audit trail: one account's day or days, and everybody's day; how it adds up is in ``domain/coverage.py``.
+"""Reads coverage from the audit trail: of one account for a day or several, and of all accounts for a day.
 
-Each question opens one transaction and reads each kind of line once, however many days or accounts it is about.
+Each query reads each kind of entry once, for any number of days or accounts.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from hullwatch.domain.users.accounts import User
 from hullwatch.services.context import Context
 
 MAX_DAYS: Final = 31
-_MOST_SIGNALS: Final = 10_000
-_AT_ONCE: Final = 50
-"""Accounts that are added up before others get a turn."""
+_MAX_SIGNALS: Final = 10_000
+_ACCOUNTS_PER_STEP: Final = 50
+"""Accounts that are computed before other tasks may run."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedDay:
-    """One account's day with the signals that were found late in it, oldest candle first."""
+    """One account's day with its late signals, oldest candle first."""
 
     coverage: Coverage
     sessions: tuple[TradingSession, ...]
@@ -49,20 +49,20 @@ class WatchedDay:
     """How many signals were found in time."""
 
     def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
-        """Return the late signals of each stretch, and those that no stretch explains; together they are all of them."""
+        """Return the late signals of each stretch, and those that no stretch caused; each signal is in one of them."""
         return late_signals_by_stretch(self.late, self.coverage.stretches)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountDay:
-    """One of all accounts on a day."""
+    """The coverage of one of several accounts."""
 
     user: User
     coverage: Coverage
 
 
 class CoverageReader:
-    """Answers how much was watched."""
+    """Reads how much of the trading time was watched."""
 
     def __init__(
         self,
@@ -71,13 +71,7 @@ class CoverageReader:
         calendars_of: Callable[[str], Sequence[MarketCalendar]],
         flush: Callable[[], Awaitable[None]],
     ) -> None:
-        """Keep what is needed.
-
-        Args:
-            context: Time, randomness, the database and the event hub.
-            calendars_of: The calendars of the segments that a user watches.
-            flush: Stores lines that were only noted so far.
-        """
+        """`calendars_of` returns the calendars of a user's segments; `flush` stores queued audit entries."""
         self._store = context.store
         self._clock = context.clock
         self._calendar = context.calendar
@@ -88,33 +82,31 @@ class CoverageReader:
         """Return one account's day up to now; by default today or the last trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
         begins_at, ends_at = day_bounds(day)
-        changes, down = await self._lines_of(user_id, begins_at, ends_at)
+        changes, down = await self._changes_of(user_id, begins_at, ends_at)
         async with self._store.begin(read_only=True) as work:
-            signals = await work.watches.signals(
-                user_id, since=begins_at, before=ends_at, limit=_MOST_SIGNALS
-            )
+            signals = await work.watches.signals(user_id, since=begins_at, before=ends_at, limit=_MAX_SIGNALS)
         late = sorted(
             (signal for signal in signals if signal.is_late), key=lambda signal: signal.candle_closed_at
         )
         return WatchedDay(
-            self._add_up(user_id, day, changes, down),
+            self._coverage_of(user_id, day, changes, down),
             sessions_of_all(self._calendars_of(user_id), day),
             tuple(late),
             len(signals) - len(late),
         )
 
     async def of_days(self, user_id: str, first: date, last: date) -> list[Coverage]:
-        """Return one account's trading days from `first` to `last`, newest first, as far as they have come.
+        """Return one account's trading days from `first` to `last`, newest first, up to now.
 
         Raises:
-            InvalidInput: They are more than a month, or lie the wrong way round.
+            InvalidInput: The range is longer than a month or reversed.
         """
         if not timedelta() <= last - first < timedelta(days=MAX_DAYS):
-            raise InvalidInput(f"Ask for 1 to {MAX_DAYS} days, the earlier one first.", field="to")
+            raise InvalidInput(f"Choose 1 to {MAX_DAYS} days, the earlier day first.", field="to")
         last = min(last, ist_date(self._clock.now()))
         if last < first:
             return []
-        changes, down = await self._lines_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
+        changes, down = await self._changes_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
         moments = [change.at for change in changes]
         days: list[Coverage] = []
         for number in range((last - first).days + 1):
@@ -122,13 +114,13 @@ class CoverageReader:
             if not sessions_of_all(self._calendars_of(user_id), day):
                 continue
             begins_at, ends_at = day_bounds(day)
-            # The last change before the day says how it begins.
+            # The last change before the day is the state at its begin.
             of_day = changes[max(0, bisect_left(moments, begins_at) - 1) : bisect_left(moments, ends_at)]
-            days.append(self._add_up(user_id, day, of_day, down))
+            days.append(self._coverage_of(user_id, day, of_day, down))
         return days
 
     async def of_all(self, day: date | None = None) -> tuple[date, list[AccountDay]]:
-        """Return the day and everybody's coverage of it, most blind time first; by default today or the last trading day."""
+        """Return all accounts' coverage of a day, most blind time first; by default today or the last trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
         begins_at, ends_at = day_bounds(day)
         await self._flush()
@@ -136,21 +128,21 @@ class CoverageReader:
             users = await work.users.list_all()
             before = await work.audit.latest_by_user(kind_prefix=STATUS_KIND, before=begins_at)
             during = await work.audit.lines(STATUS_KIND, since=begins_at, before=ends_at)
-            life = await work.audit.server_lines(since=begins_at)
-        lines: dict[str, list[AuditEntry]] = {user_id: [entry] for user_id, entry in before.items()}
+            server_entries = await work.audit.server_lines(since=begins_at)
+        entries: dict[str, list[AuditEntry]] = {user_id: [entry] for user_id, entry in before.items()}
         for entry in during:
             if entry.user_id is not None:
-                lines.setdefault(entry.user_id, []).append(entry)
-        down = downtimes(life)
+                entries.setdefault(entry.user_id, []).append(entry)
+        down = downtimes(server_entries)
         found: list[AccountDay] = []
         for number, user in enumerate(users):
-            changes = status_changes(lines.get(user.id, ()))
-            found.append(AccountDay(user, self._add_up(user.id, day, changes, down)))
-            if number % _AT_ONCE == 0:
+            changes = status_changes(entries.get(user.id, ()))
+            found.append(AccountDay(user, self._coverage_of(user.id, day, changes, down)))
+            if number % _ACCOUNTS_PER_STEP == 0:
                 await asyncio.sleep(0)
         return day, sorted(found, key=lambda one: (-one.coverage.blind, -one.coverage.watched, one.user.id))
 
-    async def _lines_of(
+    async def _changes_of(
         self, user_id: str, since: datetime, before: datetime
     ) -> tuple[list[StatusChange], list[tuple[datetime, datetime]]]:
         await self._flush()
@@ -159,10 +151,10 @@ class CoverageReader:
                 user_id=user_id, kind_prefix=STATUS_KIND, before=since, limit=1
             )
             during = await work.audit.lines(STATUS_KIND, since=since, before=before, user_id=user_id)
-            life = await work.audit.server_lines(since=since)
-        return status_changes([*earlier, *during]), downtimes(life)
+            server_entries = await work.audit.server_lines(since=since)
+        return status_changes([*earlier, *during]), downtimes(server_entries)
 
-    def _add_up(
+    def _coverage_of(
         self,
         user_id: str,
         day: date,

@@ -1,4 +1,4 @@
-"""DailySummary: after the last close of an exchange day, tells everybody who wants it how the day went. The sentences are in ``notifications/summary.py``."""
+"""Stores the notices that summarize a trading day after its last market close."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -19,17 +19,17 @@ from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
 
 AFTER_CLOSE: Final = timedelta(minutes=5)
-"""By then the last candles have been judged and stored."""
+"""By then the last candles have been evaluated and their signals stored."""
 CHECK_EVERY_S: Final = 60.0
-_AT_ONCE: Final = 50
-"""Notices of one transaction: on SQLite everybody else who writes waits for it."""
+_NOTICES_PER_TRANSACTION: Final = 50
+"""On SQLite all other writers wait for it."""
 
 
 class DailySummary:
     """Stores one notice a day for each user with a channel that carries daily summaries.
 
-    It looks every minute from five minutes after the last close until midnight in India, so a server that starts in the evening catches up; that
-    a notice exists once is the storage's to see to.
+    It checks every minute from five minutes after the last close until midnight in India, so that a server started in the
+    evening sends them too. The database makes sure that each notice is stored once.
     """
 
     def __init__(
@@ -48,41 +48,43 @@ class DailySummary:
         self._clock = context.clock
         self._hub = context.hub
         self._new_id = context.new_id
-        self._told: tuple[date, set[str]] | None = None
-        """Whom this process has told of which day."""
+        self._summarized: tuple[date, set[str]] | None = None
+        """The latest day and the users whose summary of it this process has stored."""
         self._log = structlog.get_logger(component="NotificationService")
 
     def start_jobs(self, supervisor: Supervisor) -> None:
-        """Begin to look for days that are over."""
+        """Start the check for ended trading days."""
         supervisor.every("daily-summary", CHECK_EVERY_S, self.publish_if_due, essential=False)
 
     async def publish_if_due(self) -> None:
-        """Tell everybody of today who has not been told, if today's trading is over.
+        """Store the missing summaries of today, if today's trading has ended.
 
         Raises:
-            StorageUnavailable: Some were not told; they are with the next run.
+            StorageUnavailable: Some are still missing; the next run stores them.
         """
         now = self._clock.now()
         day = ist_date(now)
         due_at = self._due_at(day)
         if due_at is None or now < due_at:
             return
-        if self._told is None or self._told[0] != day:
-            self._told = (day, set())
-        told = self._told[1]
+        if self._summarized is None or self._summarized[0] != day:
+            self._summarized = (day, set())
+        done = self._summarized[1]
         async with self._store.begin(read_only=True) as work:
-            wanting = await work.notifications.users_wanting(NotificationKind.DAILY_SUMMARY) - told
-        if not wanting:
+            recipients = await work.notifications.users_wanting(NotificationKind.DAILY_SUMMARY) - done
+        if not recipients:
             return
         _, days = await self._monitoring.days.of_all(day)
-        days = [one for one in days if one.user.id in wanting]
-        for start in range(0, len(days), _AT_ONCE):
-            await self._keep(await self._compose(day, days[start : start + _AT_ONCE], now))
-        told |= wanting
-        self._log.info("daily_summary.told", day=day.isoformat(), users=len(wanting))
+        days = [one for one in days if one.user.id in recipients]
+        for start in range(0, len(days), _NOTICES_PER_TRANSACTION):
+            await self._store_notices(
+                await self._compose(day, days[start : start + _NOTICES_PER_TRANSACTION], now)
+            )
+        done |= recipients
+        self._log.info("daily_summary.stored", day=day.isoformat(), users=len(recipients))
 
     def _due_at(self, day: date) -> datetime | None:
-        """Return when a day can be told of, or `None` if nothing trades on it."""
+        """Return when a day's summary is due; `None` if it is no trading day."""
         calendars = [self._calendar, self._calendar.derivatives or self._calendar]
         sessions = sessions_of_all(calendars, day)
         return max(session.settles_at for session in sessions) + AFTER_CLOSE if sessions else None
@@ -107,7 +109,7 @@ class DailySummary:
         opens_at = self._monitoring.next_opening(user_id)
         return outlook(connection, opens_at=opens_at, expiry_note=self._hook.expiry_note(connection))
 
-    async def _keep(self, notices: Sequence[Notification]) -> None:
+    async def _store_notices(self, notices: Sequence[Notification]) -> None:
         async with self._store.begin() as work:
             new = [notice for notice in notices if await work.notifications.add(notice)]
             await work.commit()
