@@ -1,1 +1,1 @@
-"""Measurements, side by side in one run; `python -m benchmarks` names them."""
+"""Benchmarks; `python -m benchmarks --help` lists them."""

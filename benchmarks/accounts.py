@@ -1,4 +1,4 @@
-"""Many linked accounts at once: users, their sessions with the simulated broker, and their watchlists, put into a application's store."""
+"""Stores many linked accounts: users, their sessions with the simulated broker, and their watchlists."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ from hullwatch.settings import Settings, read_settings
 
 APP_ID = "HULLWATCH-100"
 """The simulator's built-in app."""
-NO_PASSWORD = "!"  # nobody signs in with it
+NO_PASSWORD = "!"  # no password matches it
 SYMBOLS = tuple(
     Symbol(f"NSE:{name}-EQ")
     for name in (
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Watchlist:
-    """What every account watches."""
+    """The watchlist of every account."""
 
     symbols: Sequence[Symbol] = SYMBOLS
     resolution: str = "5"
@@ -54,7 +54,7 @@ class Watchlist:
 
 
 def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Settings:
-    """Return settings that reach the simulator only, whatever the environment says of a real install."""
+    """Return settings that reach the simulator only, whatever the environment contains."""
     return read_settings(
         data_dir=data_dir,
         database_url="",
@@ -70,7 +70,7 @@ def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Set
 
 @asynccontextmanager
 async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[Application]:
-    """Open a application with an empty SQLite database in a folder of its own, logging to a file as a service would."""
+    """Open an application with an empty SQLite database in its own folder; it logs to a file."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
         configure_logging(level="info", stream=log)
         async with open_application(
@@ -90,7 +90,7 @@ def _log_file(folder: Path) -> TextIO:
 async def link_accounts(
     application: Application, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
 ) -> list[Account]:
-    """Store so many users with a session each, and with a watchlist that is wanted if one is given; nothing is read into memory."""
+    """Store this many users, each with a session and, if given, a monitored watchlist; nothing is loaded."""
     accounts = [Account(f"usr_{number:05d}", f"FB{number:05d}") for number in range(count)]
     sessions = await for_each(accounts, lambda account: broker.new_session(account.fyers_id))
     now = application.services.context.clock.now()
@@ -109,7 +109,7 @@ async def link_accounts(
 
 
 def linked(account: Account, expires_at: datetime, now: datetime) -> Connection:
-    """Return a connection as a login leaves it."""
+    """Return a connection as it is after a login."""
     return rules.log_in(
         Connection(account.user_id),
         fyers_id=account.fyers_id,
@@ -121,7 +121,7 @@ def linked(account: Account, expires_at: datetime, now: datetime) -> Connection:
 
 
 async def log_in_again(application: Application, broker: BrokerProcess, account: Account) -> None:
-    """Give an account a new session, the way the callback of a login does."""
+    """Give an account a new session, as the login callback does."""
     token, expires_at = await broker.new_session(account.fyers_id)
     await application.services.connections.log_in(
         account.user_id,

@@ -1,4 +1,4 @@
-"""The Fyers simulator in a process of its own, and its control calls; what is measured against it belongs to the benchmarks."""
+"""Runs the Fyers simulator in its own process and makes control calls."""
 
 import asyncio
 import sys
@@ -15,9 +15,9 @@ from hullwatch.runtime.clock import SystemClock
 
 READY_WITHIN_S = 60.0
 AT_ONCE = 32
-"""Control calls under way at the same time."""
+"""Concurrent control calls."""
 SESSION_S = 12 * 3600
-"""How long the sessions last that are made here."""
+"""Lifetime of the sessions."""
 
 T = TypeVar("T")
 
@@ -37,17 +37,17 @@ class BrokerProcess:
             return await answer.json()
 
     async def new_session(self, fyers_id: str) -> tuple[AccessToken, datetime]:
-        """Log a person in, who is made if need be; return the access token and its end."""
+        """Log a Fyers account in, creating it if it is new; return the access token and its expiry."""
         await self.control("POST", "/accounts", {"fyersId": fyers_id})
         answer = await self.control("POST", f"/accounts/{fyers_id}/token", {"lifetimeSeconds": SESSION_S})
         return AccessToken(answer["accessToken"]), datetime.fromisoformat(answer["expiresAt"]).astimezone(UTC)
 
     async def fault(self, order: dict[str, Any]) -> str:
-        """Put a fault in force and return its id."""
+        """Add a fault and return its id."""
         return str((await self.control("POST", "/faults", order))["id"])
 
     async def clear_faults(self) -> None:
-        """End all faults."""
+        """Remove all faults."""
         await self.control("DELETE", "/faults")
 
 
@@ -78,7 +78,7 @@ async def broker_process(
 
 
 async def for_each(items: Sequence[T], work: Callable[[T], Awaitable[Any]]) -> list[Any]:
-    """Do the same for all items, some at a time; return the results in order."""
+    """Call a function for all items, some concurrently; return the results in order."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(item: T) -> Any:
@@ -89,16 +89,16 @@ async def for_each(items: Sequence[T], work: Callable[[T], Awaitable[Any]]) -> l
 
 
 def trading_moment(after_open: timedelta) -> datetime:
-    """Return a moment so long after the last full session's opening: whatever the hour, the benchmark's market is open."""
+    """Return a moment this long after the market open of the last full session, so that the market is always open."""
     return nse_calendar().previous_session(datetime.now(UTC)).opens_at + after_open
 
 
 class ShiftedClock(SystemClock):
-    """The machine's clock with another date: as cheap as the one in production, and always in trading hours."""
+    """The system clock shifted into trading hours; as fast as the one in production."""
 
     def __init__(self, shows: datetime) -> None:
         self._shift = shows - datetime.now(UTC)
 
     def now(self) -> datetime:
-        """Return the shifted present."""
+        """Return the shifted time."""
         return super().now() + self._shift

@@ -1,4 +1,4 @@
-"""What an open page costs and how soon it shows what happened: first paint and weight, event to pixel, memory a tab on the server.
+"""The dashboard page: first paint, weight, time from event to screen, and memory of a tab on the server.
 
 The server runs in this process; 500 sockets are held by a process of their own, and one real tab is open in Chromium. Every tab is sent
 quotes once a second, five times as often as monitoring sends them.
@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.accounts import SYMBOLS, Account, benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process
-from benchmarks.report import Figure, percentile, tell
+from benchmarks.report import Figure, percentile, print_report
 from hullwatch.app import Application
 from hullwatch.cli.server import listen_on, serve_application
 from hullwatch.domain.events import QuotesArrived
@@ -55,7 +55,7 @@ _WEIGHT = """() => [...performance.getEntriesByType("navigation"), ...performanc
 
 
 async def measure(tabs: int) -> list[Figure]:
-    """Return the figures for so many tabs."""
+    """Return the figures for this many tabs."""
     async with broker_process(starts_at=TRADING) as broker:
         clock = ScaledClock(speed=1.0, starts_at=TRADING)
         async with benchmark_house(broker, clock) as application:
@@ -179,7 +179,7 @@ async def _event_to_pixel(application: Application, page: Any, accounts: list[Ac
 
 
 def main(args: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks dashboard")
     parser.add_argument("--tabs", type=int, default=500)
     parser.add_argument("--quick", action="store_true")
@@ -194,7 +194,7 @@ def main(args: list[str] | None = None) -> None:
         "rendering on the same machine. Event to pixel: from the publication in the hub to the second frame after the change of the price, by "
         "the same clock. Memory: resident, before and after the sockets opened and were sent one event each. Weight: body bytes, gzip."
     )
-    tell("Dashboard", figures, method, is_quick=options.quick)
+    print_report("Dashboard", figures, method, is_quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Hull Moving Average beside its peers: time per closed candle, per preview, per series, and what rounding does to ties.
+"""The Hull Moving Average compared with other libraries: time per candle, preview and series, and errors by rounding.
 
 All contenders see the same closes in the same process, in turns; the figure is the median of the rounds, in CPU time, and
 the ratio is to ours. A peer that is not installed is named as missing. `make bench` installs TA-Lib, talipp and tulipy;
@@ -25,7 +25,7 @@ Contender = tuple[str, Callable[[], object]]
 
 
 def closes_of(kind: str, count: int) -> list[float]:
-    """Return a reproducible series: a lively walk in ticks of 0.05, or an illiquid one that mostly rests."""
+    """Return a reproducible series: a random walk in ticks of 0.05, or an illiquid one that rarely moves."""
     chance, paise, closes = random.Random(17), 100_000, []
     for _ in range(count):
         if kind == "lively":
@@ -37,7 +37,7 @@ def closes_of(kind: str, count: int) -> list[float]:
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a peer, `None` if it is not there."""
+    """Return the version of a library, `None` if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -45,7 +45,7 @@ def installed(package: str) -> str | None:
 
 
 def peer(module: str) -> Any:
-    """Return a peer's module, `None` if it is not there."""
+    """Return a library's module, `None` if it is not installed."""
     try:
         return import_module(module)
     except ImportError:
@@ -53,7 +53,7 @@ def peer(module: str) -> Any:
 
 
 def streaming(closes: list[float], history: int) -> list[Contender]:
-    """Return what each contender does to take in all closes, keeping the values after `history`."""
+    """Return for each library a function that adds all closes and keeps the values after `history`."""
     past, future = closes[:history], closes[history:]
 
     def ours() -> list[float | None]:
@@ -72,7 +72,7 @@ def streaming(closes: list[float], history: int) -> list[Contender]:
 
 
 def ta_lib_stream(past: list[float], future: list[float]) -> Callable[[], object] | None:
-    """Return TA-Lib's way: a handle opened on history and carried on."""
+    """TA-Lib: a handle that is opened on the history and updated."""
     stream, numpy = peer("talib.stream"), peer("numpy")
     if stream is None:
         return None
@@ -85,7 +85,7 @@ def ta_lib_stream(past: list[float], future: list[float]) -> Callable[[], object
 
 
 def tulipy_stream(past: list[float], future: list[float]) -> Callable[[], object] | None:
-    """Return tulipy's way: it has no state, so the last window again for each close."""
+    """tulipy: it has no state, so it computes the last window for each close."""
     tulipy, numpy = peer("tulipy"), peer("numpy")
     if tulipy is None:
         return None
@@ -95,7 +95,7 @@ def tulipy_stream(past: list[float], future: list[float]) -> Callable[[], object
 
 
 def talipp_stream(past: list[float], future: list[float]) -> Callable[[], object] | None:
-    """Return talipp's way: an indicator that is given closes."""
+    """talipp: an indicator that is updated with closes."""
     indicators = peer("talipp.indicators")
     if indicators is None:
         return None
@@ -111,7 +111,7 @@ def talipp_stream(past: list[float], future: list[float]) -> Callable[[], object
 
 
 def hexital_stream(past: list[float], future: list[float]) -> Callable[[], object] | None:
-    """Return hexital's way: it wants whole candles."""
+    """hexital: an indicator that is updated with whole candles."""
     hexital = peer("hexital")
     if hexital is None:
         return None
@@ -129,7 +129,7 @@ def hexital_stream(past: list[float], future: list[float]) -> Callable[[], objec
 
 
 def previews(closes: list[float], history: int) -> list[Contender]:
-    """Return what each contender does to answer each later close as a forming price, changing nothing."""
+    """Return for each library a function that previews each later close as the forming price."""
     past, future = closes[:history], closes[history:]
     average = HullMovingAverage(PERIOD)
     for close in past:
@@ -143,7 +143,7 @@ def previews(closes: list[float], history: int) -> list[Contender]:
 
 
 def batch(closes: list[float]) -> list[Contender]:
-    """Return what each contender does to the whole list at once."""
+    """Return for each library a function that computes the whole list."""
     contenders: list[Contender] = [("hullwatch, exact", lambda: hull_moving_average(closes, PERIOD))]
     numpy, talib, tulipy, talipp = (peer(name) for name in ("numpy", "talib", "tulipy", "talipp.indicators"))
     array = None if numpy is None else numpy.array(closes)
@@ -157,7 +157,7 @@ def batch(closes: list[float]) -> list[Contender]:
 
 
 def measured(contenders: list[Contender], rounds: int) -> dict[str, float]:
-    """Return each contender's median CPU seconds; they take turns, so that a busy machine slows all alike."""
+    """Return each library's median CPU seconds; they alternate, so that a busy machine slows all of them equally."""
     times: dict[str, list[float]] = {name: [] for name, _ in contenders}
     for _ in range(rounds):
         for name, work in contenders:
@@ -177,7 +177,7 @@ def table(title: str, seconds: dict[str, float], operations: int) -> list[str]:
 
 
 def crossings(closes: list[float], values: list[float | None]) -> set[int]:
-    """Return where the close crosses the values, ties counting as TradingView counts them."""
+    """Return where the close crosses the values, with TradingView's rule for ties."""
     found = set()
     for i in range(1, len(closes)):
         now, before = values[i], values[i - 1]
@@ -223,7 +223,7 @@ def true_crossings(closes: list[float]) -> set[int]:
 
 
 def tie_errors(count: int) -> list[str]:
-    """Return how many crossings of an illiquid series each contender invents and misses."""
+    """Return how many false and missing crossings of an illiquid series each library has."""
     closes = closes_of("illiquid", count)
     truth = true_crossings(closes)
     answers: dict[str, list[float | None]] = {"hullwatch": hull_moving_average(closes, PERIOD)}
@@ -244,7 +244,7 @@ def tie_errors(count: int) -> list[str]:
 
 
 def run(rounds: int = 7, candles: int = 4_000) -> str:
-    """Measure everything and return the report."""
+    """Run all comparisons and return the report."""
     peers = {name: installed(name) for name in ("TA-Lib", "tulipy", "talipp", "hexital")}
     lines = [
         f"Hull Moving Average, period {PERIOD}: Python {platform.python_version()}, "

@@ -1,6 +1,6 @@
-"""How long after a candle's close its signal is there, for an account that watches 20 symbols at one-minute candles.
+"""The time from a candle's close to its signal, for an account with 20 symbols at one-minute candles.
 
-Everything runs in market time, which goes faster than life here: pacing, settling and waiting are the real ones, counted by the same clock.
+All waits are the real ones, measured by the market clock, which runs faster than real time here.
 What the CPU and the network take counts as many times over as the market is faster, so the figures are worse than those of real time.
 """
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.accounts import SYMBOLS, Watchlist, benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process, trading_moment
-from benchmarks.report import Figure, percentile, spread, tell
+from benchmarks.report import Figure, percentile, print_report, spread
 from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.events import CandleClosed, SignalFired
@@ -23,30 +23,30 @@ MOST_P95_S = 5.0
 RESOLUTION = "1"
 CANDLE = timedelta(minutes=1)
 PERIOD = 9
-"""Short, so that there are many signals; the fetches are the same for every period."""
+"""Short, so that there are many signals; the calls are the same for every period."""
 STARTS_AFTER_OPEN = timedelta(hours=1, seconds=30)
 FEWEST_SIGNALS = 100
 WARM_WITHIN_S = 120.0
 
 
 class Delays:
-    """Seconds of market time from each candle's close to its being judged, and to its signal being stored and told."""
+    """Seconds of market time from each candle's close to its evaluation and to its stored and published signal."""
 
     def __init__(self, application: Application, user_ids: list[str], since: datetime) -> None:
         self._house = application
         self._since = since
-        self.judged: list[float] = []
+        self.evaluated: list[float] = []
         self.signalled: list[float] = []
         self._subscription = application.services.context.hub.subscribe(*user_ids)
 
     async def listen(self) -> None:
-        """Note what is told, until cancelled."""
+        """Record published events until cancelled."""
         async with self._subscription as deliveries:
             async for delivery in deliveries:
                 now = self._house.clock.now()
                 match delivery.message:
                     case CandleClosed(candle=candle):
-                        self._note(self.judged, candle.opened_at + CANDLE, now)
+                        self._note(self.evaluated, candle.opened_at + CANDLE, now)
                     case SignalFired(signal=signal):
                         self._note(self.signalled, signal.candle_closed_at, now)
 
@@ -56,12 +56,12 @@ class Delays:
 
     @property
     def was_overrun(self) -> bool:
-        """Whether more was told than was noted."""
+        """Whether events were published faster than they were recorded."""
         return self._subscription.overrun or self._subscription.missed
 
 
 async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
-    """Return the figures of so many closes."""
+    """Return the figures of this many closes."""
     starts_at = trading_moment(STARTS_AFTER_OPEN)
     watchlist = Watchlist(resolution=RESOLUTION, period=PERIOD, rules=(Rule.CROSS, Rule.TURN))
     async with broker_process(starts_at=starts_at, speed=0.0) as broker:
@@ -69,8 +69,8 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
         async with benchmark_house(broker, clock) as application:
             linked = await link_accounts(application, broker, accounts, watchlist)
             await broker.control("POST", "/clock", {"speed": speed})
-            told = await broker.control("GET", "/clock")
-            clock.synchronise(datetime.fromisoformat(told["now"]).astimezone(UTC), speed)
+            answer = await broker.control("GET", "/clock")
+            clock.synchronise(datetime.fromisoformat(answer["now"]).astimezone(UTC), speed)
             await application.services.connections.load()
             await application.services.monitoring.load()
             application.services.connections.start_jobs()
@@ -85,7 +85,7 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
             calls = await broker.control("GET", "/calls")
     expected = accounts * len(SYMBOLS) * closes
     if delays.was_overrun:
-        raise RuntimeError("more was told than could be noted")
+        raise RuntimeError("events were published faster than they were recorded")
     p95 = percentile(delays.signalled, 95)
     return [
         Figure(
@@ -95,8 +95,8 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
             is_met=p95 <= MOST_P95_S if len(delays.signalled) >= FEWEST_SIGNALS else None,
         ),
         Figure("from close to signal", spread(delays.signalled, digits=2)),
-        Figure("from close to judged candle", spread(delays.judged, digits=2)),
-        Figure("candles judged", f"{len(delays.judged):,} of about {expected:,}"),
+        Figure("from close to evaluated candle", spread(delays.evaluated, digits=2)),
+        Figure("candles evaluated", f"{len(delays.evaluated):,} of about {expected:,}"),
         Figure(
             "calls by HTTP status", ", ".join(f"{status}: {n}" for status, n in calls["byStatus"].items())
         ),
@@ -114,7 +114,7 @@ async def _all_watching(application: Application, users: list[str]) -> None:
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=__doc__)
     parser.add_argument("--accounts", type=int, default=1)
     parser.add_argument("--closes", type=int, default=20)
@@ -127,10 +127,10 @@ def main(args: list[str]) -> None:
         f"the application's own parts against the simulator in another process, both at {speed:g} market seconds a second, so that "
         f"CPU and network weigh {speed:g} times; {chosen.accounts} account(s) with {len(SYMBOLS)} symbols, resolution "
         f"{RESOLUTION} and both rules, HMA {PERIOD}; {closes} closes after the first ones; from the candle's close to the "
-        "moment at which its signal is stored and told to the event stream. Waiting until the candle has settled (1 s) and "
+        "moment at which its signal is stored and published to the event stream. Waiting until the candle has settled (1 s) and "
         f"the account's pacing (8 calls a second) are in it."
     )
-    tell(f"latency: {len(SYMBOLS)} symbols an account", figures, method, is_quick=chosen.quick)
+    print_report(f"latency: {len(SYMBOLS)} symbols an account", figures, method, is_quick=chosen.quick)
 
 
 if __name__ == "__main__":

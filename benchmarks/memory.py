@@ -1,4 +1,4 @@
-"""What the server's memory costs: the idle server, and each idle account in it.
+"""Memory of the idle server and of each idle account.
 
 The server is ``hullwatch serve`` in a process of its own; its resident memory is compared between two databases, one without accounts and one
 with 2,000 linked accounts that watch nothing. A second figure counts Python's own allocations inside this process.
@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.accounts import benchmark_house, link_accounts, settings_for
 from benchmarks.broker_process import READY_WITHIN_S, BrokerProcess, broker_process
-from benchmarks.report import Figure, tell
+from benchmarks.report import Figure, print_report
 from hullwatch.app import open_application
 from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
@@ -35,14 +35,14 @@ SAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A server at rest."""
+    """An idle server."""
 
     resident_mb: float
     connections: int
 
 
 async def measure(count: int) -> list[Figure]:
-    """Return the figures for so many accounts."""
+    """Return the figures for this many accounts."""
     async with broker_process() as broker:
         with TemporaryDirectory(prefix="hullwatch-bench-") as folder:
             empty = await _server_at_rest(broker, Path(folder, "empty"), 0)
@@ -110,7 +110,7 @@ async def _server_at_rest(broker: BrokerProcess, data_dir: Path, count: int) -> 
 
 
 async def _until_swept(process: asyncio.subprocess.Process) -> None:
-    """Wait for the end of the first sweep, in which every account was validated."""
+    """Wait for the end of the first sweep, which validates every account."""
     if process.stderr is None:
         raise RuntimeError("the server has no log")
     async for line in process.stderr:
@@ -120,7 +120,7 @@ async def _until_swept(process: asyncio.subprocess.Process) -> None:
 
 
 async def _read_on(process: asyncio.subprocess.Process) -> None:
-    """Read the log away, so that nobody waits for it."""
+    """Read the log, so that the server never blocks on it."""
     while process.stderr is not None and await process.stderr.read(65_536):
         pass
 
@@ -135,7 +135,7 @@ async def _sample(server: psutil.Process) -> Rest:
 
 
 async def _traced_kb(broker: BrokerProcess, count: int) -> float:
-    """Return how much more is allocated an account after loading them and validating each once."""
+    """Return the memory allocated for each account by loading and validating it."""
     async with benchmark_house(broker) as application:
         await link_accounts(application, broker, count)
         gc.collect()
@@ -154,7 +154,7 @@ async def _traced_kb(broker: BrokerProcess, count: int) -> float:
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks memory", description=__doc__)
     parser.add_argument("--accounts", type=int, default=2_000)
     parser.add_argument("--quick", action="store_true", help="500 accounts")
@@ -167,7 +167,7 @@ def main(args: list[str]) -> None:
         f"accounts and with {count:,} linked ones without watches that want no monitoring; the difference over their number. "
         "Python's own count is tracemalloc's, over loading and one validation of every account."
     )
-    tell(f"memory: {count:,} idle accounts", figures, method, is_quick=chosen.quick)
+    print_report(f"memory: {count:,} idle accounts", figures, method, is_quick=chosen.quick)
 
 
 if __name__ == "__main__":

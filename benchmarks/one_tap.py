@@ -1,4 +1,4 @@
-"""Login links under abuse over real HTTP: how many of each wrong use are accepted, beside as many right ones that all have to succeed.
+"""Login links over real HTTP: no wrong use may be accepted, and as many right uses must all succeed.
 
 A use is accepted when it is given the way to Fyers, or brings an account a session, that it should not have. Both are counted: by what was
 answered, and by the generations of the accounts, which only logins move.
@@ -20,7 +20,7 @@ import aiohttp
 
 from benchmarks.accounts import Account, link_accounts, settings_for
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
-from benchmarks.report import Figure, spread, tell
+from benchmarks.report import Figure, print_report, spread
 from hullwatch.app import Application, open_application
 from hullwatch.cli.runner import run
 from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_application, url_of
@@ -31,43 +31,43 @@ from hullwatch.runtime.logs import configure_logging
 from hullwatch.web.dependencies import LOGIN_COOKIE
 
 GUESSER = "127.0.0.2"
-"""Guesses come from an address of their own, since they lock it."""
+"""Guesses come from another address, because they lock it."""
 
 
 class MovedClock(SystemClock):
-    """The machine's clock, which the benchmark moves forward past the end of links."""
+    """The system clock, which the benchmark moves past the expiry of links."""
 
     def __init__(self) -> None:
         self.moved = timedelta(0)
 
     def now(self) -> datetime:
-        """Return the moved present."""
+        """Return the moved time."""
         return super().now() + self.moved
 
 
 @dataclass
 class Uses:
-    """What became of the uses of one sort."""
+    """Results of one kind of use."""
 
     tried: int = 0
     accepted: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
 
     def note(self, status: int, *, is_accepted: bool) -> None:
-        """Count one."""
+        """Count one use."""
         self.tried += 1
         self.accepted += is_accepted
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
     @property
-    def told(self) -> str:
-        """The counts in words."""
+    def summary(self) -> str:
+        """The counts as text."""
         answers = ", ".join(f"{count:,} times {status}" for status, count in sorted(self.statuses.items()))
         return f"{self.accepted:,} of {self.tried:,} accepted (answered {answers})"
 
 
 class Browser:
-    """A browser with cookies of its own; all share their sockets."""
+    """A browser with its own cookies; all share their sockets."""
 
     def __init__(self, url: str, connector: aiohttp.TCPConnector) -> None:
         self._url = url
@@ -82,34 +82,34 @@ class Browser:
         await self._http.close()
 
     def sign_in(self, cookie: str) -> None:
-        """Carry somebody's login to hullwatch."""
+        """Sign a user in to hullwatch."""
         self._http.cookie_jar.update_cookies({LOGIN_COOKIE: cookie}, aiohttp.client.URL(self._url))
 
     async def fetch(self, method: str, path: str) -> int:
-        """Fetch a page, as previewers do."""
+        """Fetch a page, as link previews do."""
         async with self._http.request(method, f"{self._url}{path}") as answer:
             await answer.read()
             return answer.status
 
-    async def ask(self, what: str, link: str) -> tuple[int, Any]:
-        """Ask as the page of a link does."""
+    async def call(self, what: str, link: str) -> tuple[int, Any]:
+        """Make a call as the page of a link does."""
         async with self._http.post(f"{self._url}/api/reconnect/{what}", json={"link": link}) as answer:
             return answer.status, await answer.json(content_type=None)
 
     async def press(self, link: str) -> str:
-        """Press the button, which has to work; return the address of Fyers' login."""
-        status, said = await self.ask("begin", link)
+        """Press the button, which must work; return the address of Fyers' login."""
+        status, answer = await self.call("begin", link)
         if status != 200:
-            raise RuntimeError(f"a good link was answered with {status}: {said}")
-        return str(said["url"])
+            raise RuntimeError(f"a good link was answered with {status}: {answer}")
+        return str(answer["url"])
 
     async def log_in_at_fyers(self, url: str, fyers_id: str) -> str:
-        """Walk Fyers' login page; return the way back."""
+        """Complete Fyers' login page; return the callback address."""
         async with self._http.get(f"{url}&fyersId={fyers_id}", allow_redirects=False) as answer:
             return answer.headers["Location"]
 
     async def come_back(self, address: str) -> tuple[int, str]:
-        """Follow the way back; return the status and where it leads."""
+        """Open the callback address; return the status and the redirect."""
         async with self._http.get(address, allow_redirects=False) as answer:
             await answer.read()
             return answer.status, answer.headers.get("Location", "")
@@ -117,7 +117,7 @@ class Browser:
 
 @dataclass
 class Round:
-    """The application under test, everybody's links, and the counts."""
+    """The application under test, the links of all accounts, and the counts."""
 
     application: Application
     clock: MovedClock
@@ -143,11 +143,11 @@ class Round:
         return address.reveal().partition("#")[2]
 
     async def each(self, work: Callable[[int], Awaitable[None]]) -> None:
-        """Do the same for every account."""
+        """Run this for every account."""
         await for_each(range(len(self.accounts)), work)
 
     def generations(self) -> int:
-        """Count all logins there have been."""
+        """Count all logins."""
         return sum(
             connection.generation for connection in self.application.services.connections.connections()
         )
@@ -155,29 +155,29 @@ class Round:
     # ---------------------------------------------------------------- wrong uses
 
     async def prefetch(self, number: int) -> None:
-        """Open the page by GET and HEAD, run its script's question, and do not press."""
+        """Open the page by GET and HEAD and run its script, without pressing the button."""
         link = await self.link(self.accounts[number])
         async with self.browser() as previewer:
             for method, path in (("GET", "/reconnect"), ("HEAD", "/reconnect"), ("GET", "/reconnect.js")):
                 self.note("prefetch", await previewer.fetch(method, path), is_accepted=False)
-            status, said = await previewer.ask("look", link)
-            self.note("prefetch", status, is_accepted=status != 200 or "url" in said)
+            status, answer = await previewer.call("look", link)
+            self.note("prefetch", status, is_accepted=status != 200 or "url" in answer)
         async with self.browser() as person:  # still good, in another browser
             await person.press(link)
 
     async def foreign_browser(self, number: int) -> None:
-        """Press where another browser has pressed, and finish what that one began."""
+        """Press the button that another browser has pressed, and finish that one's login."""
         account = self.accounts[number]
         link = await self.link(account)
         async with self.browser() as person, self.browser() as other:
             back = await person.log_in_at_fyers(await person.press(link), account.fyers_id)
-            status, said = await other.ask("begin", link)
-            self.note("foreign browser", status, is_accepted=status == 200 or "url" in said)
+            status, answer = await other.call("begin", link)
+            self.note("foreign browser", status, is_accepted=status == 200 or "url" in answer)
             status, _ = await other.come_back(back)
             self.note("foreign browser", status, is_accepted=status == 303)
 
     async def foreign_user(self, number: int) -> None:
-        """Press, or come back, in a browser in which somebody else is signed in."""
+        """Press the button or open the callback in a browser of another user."""
         account, stranger = self.accounts[number], self.accounts[number - 1]
         link = await self.link(account)
         async with self.application.services.context.store.begin(read_only=True) as work:
@@ -187,15 +187,15 @@ class Round:
         cookie = (await self.application.services.authentication.open_browser(user)).value.reveal()
         async with self.browser() as theirs, self.browser() as person:
             theirs.sign_in(cookie)
-            status, said = await theirs.ask("begin", link)
-            self.note("foreign user", status, is_accepted=status == 200 or "url" in said)
+            status, answer = await theirs.call("begin", link)
+            self.note("foreign user", status, is_accepted=status == 200 or "url" in answer)
             back = await person.log_in_at_fyers(await person.press(link), account.fyers_id)
             person.sign_in(cookie)
             status, _ = await person.come_back(back)
             self.note("foreign user", status, is_accepted=status == 303)
 
     async def wrong_fyers_account(self, number: int) -> None:
-        """Come back from Fyers as another of its customers."""
+        """Return from Fyers with another Fyers id."""
         link = await self.link(self.accounts[number])
         async with self.browser() as person:
             back = await person.log_in_at_fyers(await person.press(link), self.accounts[number - 1].fyers_id)
@@ -203,7 +203,7 @@ class Round:
             self.note("wrong Fyers account", status, is_accepted=status == 303)
 
     async def expired(self) -> None:
-        """Use links after their end: those that nobody pressed, those that were, and the ways back that they began."""
+        """Use expired links, pressed and not pressed, and their callback addresses."""
         links = [await self.link(account) for account in self.accounts]
         async with contextlib.AsyncExitStack() as stack:
             people = [await stack.enter_async_context(self.browser()) for _ in self.accounts]
@@ -218,21 +218,21 @@ class Round:
                     status, _ = await people[number].come_back(backs[number])
                     self.note("expired", status, is_accepted=status == 303)
                 for what in ("look", "begin"):
-                    status, said = await people[number].ask(what, links[number])
-                    self.note("expired", status, is_accepted=status == 200 or "url" in said)
+                    status, answer = await people[number].call(what, links[number])
+                    self.note("expired", status, is_accepted=status == 200 or "url" in answer)
 
             await for_each(range(0, len(links), 2), begin)
             self.clock.moved += timedelta(minutes=self.application.settings.login_link_minutes)
             await self.each(use)
 
     async def right_and_replayed(self, number: int) -> None:
-        """Log in by link as people do; then use the link and the way back again, in the same browser and in another one."""
+        """Log in by link, then use the link and the callback again, in the same browser and in another."""
         account = self.accounts[number]
         link = await self.link(account)
         before = self.application.services.connections.connection(account.user_id).generation
         async with self.browser() as person, self.browser() as other:
             began = time.perf_counter()
-            await person.ask("look", link)
+            await person.call("look", link)
             back = await person.log_in_at_fyers(await person.press(link), account.fyers_id)
             status, leads_to = await person.come_back(back)
             self.taps_s.append(time.perf_counter() - began)
@@ -240,23 +240,23 @@ class Round:
             is_right = leads_to == "/reconnect/done" and connection.has_session
             self.note("right", status, is_accepted=is_right and connection.generation == before + 1)
             for browser in (person, other):
-                status, said = await browser.ask("begin", link)
-                self.note("replay", status, is_accepted=status == 200 or "url" in said)
+                status, answer = await browser.call("begin", link)
+                self.note("replay", status, is_accepted=status == 200 or "url" in answer)
                 status, _ = await browser.come_back(back)
                 self.note("replay", status, is_accepted=status == 303)
 
     async def guess(self, number: int) -> None:
-        """Try a value that nobody was given."""
+        """Try a random value."""
         del number
         async with self.browser() as guesser:
-            status, said = await guesser.ask("begin", secrets.token_urlsafe())
-            self.note("guess", status, is_accepted=status == 200 or "url" in said)
+            status, answer = await guesser.call("begin", secrets.token_urlsafe())
+            self.note("guess", status, is_accepted=status == 200 or "url" in answer)
 
 
 async def give_apps(
     application: Application, broker: BrokerProcess, accounts: list[Account], leads_to: str
 ) -> None:
-    """Give each account a Fyers app of its own: logins through one app are paced together, 170 a minute."""
+    """Give each account its own Fyers app, because logins through one app are limited to 170 a minute."""
     apps = [
         FyersApp(f"{account.fyers_id}APP-100", AppSecret(secrets.token_hex(8)), leads_to)
         for account in accounts
@@ -277,7 +277,7 @@ async def give_apps(
 
 @contextlib.asynccontextmanager
 async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
-    """Serve an application with so many linked accounts whose sessions are over."""
+    """Serve an application with this many linked accounts whose sessions have expired."""
     with (
         TemporaryDirectory(prefix="hullwatch-bench-") as folder,
         (Path(folder) / "log").open("w") as log,
@@ -306,7 +306,7 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
 
 
 async def measure(count: int) -> list[Figure]:
-    """Return the figures of so many accounts."""
+    """Return the figures for this many accounts."""
     async with broker_process() as broker, served(broker, count) as on:
         before = on.generations()
         await on.each(on.prefetch)
@@ -322,14 +322,14 @@ async def measure(count: int) -> list[Figure]:
             await on.each(on.guess)
     right = on.uses.pop("right")
     figures = [
-        Figure(sort, uses.told, "0 accepted", is_met=uses.accepted == 0)
+        Figure(sort, uses.summary, "0 accepted", is_met=uses.accepted == 0)
         for sort, uses in sorted(on.uses.items())
     ]
     return [
         *figures,
         Figure(
             "right uses",
-            right.told,
+            right.summary,
             "all",
             is_met=right.accepted == right.tried,
         ),
@@ -339,12 +339,12 @@ async def measure(count: int) -> list[Figure]:
             f"0 and {count:,}",
             is_met=moved_by_wrong == 0 and moved == count,
         ),
-        Figure("from looking to connected, 32 at once", spread(on.taps_s, "ms", 1000, 0)),
+        Figure("from opened to connected, 32 at once", spread(on.taps_s, "ms", 1000, 0)),
     ]
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks one_tap", description=__doc__)
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--quick", action="store_true", help="100 accounts")
@@ -352,13 +352,13 @@ def main(args: list[str]) -> None:
     count = 100 if chosen.quick else chosen.accounts
     figures = run(measure(count))
     method = (
-        f"one server with {count:,} accounts, each with a Fyers app of its own, whose sessions are over, asked over HTTP by browsers with cookies of their own; Fyers is the "
+        f"one server with {count:,} accounts, each with its own Fyers app and an expired session, called over HTTP by browsers with their own cookies; Fyers is the "
         "simulator in another process, and its login page is walked each time. Every sort of wrong use is tried for each account, once or in "
         "several ways; each refusal is counted with its status. A prefetch counts as accepted too if the link was not as good afterwards in "
-        "another browser. For the expired links the server's clock is moved by their life. Server and browsers share one process, so the times "
+        "another browser. For the expired links the server's clock is moved by their lifetime. Server and browsers share one process, so the times "
         "are those of a busy machine."
     )
-    tell("one_tap: login links, wrong uses beside right ones", figures, method, is_quick=chosen.quick)
+    print_report("one_tap: wrong and right uses of login links", figures, method, is_quick=chosen.quick)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Holds event sockets open as so many tabs would, and reads what comes: ``open_sockets URL COUNT TOKEN…``; says ``open`` once all are."""
+"""Holds this many event sockets open and reads them: ``open_sockets URL COUNT TOKEN…``; prints ``open`` when all are."""
 
 import asyncio
 import sys

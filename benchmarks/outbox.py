@@ -1,4 +1,4 @@
-"""Ten thousand notices, each by e-mail and to a webhook, while a tenth of all attempts fails: is any lost, is any there twice, how fast?"""
+"""Ten thousand notices by e-mail and webhook while a tenth of all attempts fails: lost and repeated ones, and speed."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.receivers_process import FAILING, Receivers, receivers_process
-from benchmarks.report import Figure, percentile, tell
+from benchmarks.report import Figure, percentile, print_report
 from hullwatch.app import Application, new_id, open_application
 from hullwatch.cli.runner import run
 from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
@@ -21,7 +21,7 @@ from hullwatch.settings import read_settings
 TARGET_NOTICES = 10_000
 EACH_USER = 20
 AT_ONCE = 50
-"""Notices stored in one transaction, as many accounts at a candle's close share one."""
+"""Notices in one transaction, as at a candle's close."""
 LOOK_S = 0.25
 LONGEST_S = 900.0
 SIGNAL = NotificationKind.SIGNAL
@@ -29,7 +29,7 @@ SIGNAL = NotificationKind.SIGNAL
 
 @asynccontextmanager
 async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterator[Application]:
-    """Open a application whose outbox reaches the receivers, and nothing else."""
+    """Open an application whose outbox reaches the receivers only."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, (Path(folder) / "log").open("w") as log:
         configure_logging(level="error", stream=log)
         settings = read_settings(
@@ -53,7 +53,7 @@ async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterato
 
 
 async def add_users(application: Application, count: int, webhook_port: int) -> list[str]:
-    """Store users with a mailbox and a webhook each; return their ids."""
+    """Store users, each with a mailbox and a webhook; return their ids."""
     users = [new_id("usr") for _ in range(count)]
     now = application.services.context.clock.now()
     async with application.services.context.store.begin() as work:
@@ -79,7 +79,7 @@ async def add_users(application: Application, count: int, webhook_port: int) -> 
 
 
 async def store_notices(application: Application, users: list[str], count: int) -> float:
-    """Store notices, users in turn; return how long it took."""
+    """Store notices for alternating users; return how long it took."""
     began = time.monotonic()
     for first in range(0, count, AT_ONCE):
         async with application.services.context.store.begin() as work:
@@ -94,7 +94,7 @@ async def store_notices(application: Application, users: list[str], count: int) 
 
 
 async def outcome(application: Application, users: list[str]) -> tuple[set[str], int, list[float]]:
-    """Return the ids in the outbox, how many of them are not sent, and the seconds from storing to sent of the others."""
+    """Return the ids in the outbox, how many are not sent, and the seconds from stored to sent of the others."""
     ids: set[str] = set()
     open_ones, delays = 0, []
     async with application.services.context.store.begin(read_only=True) as work:
@@ -109,7 +109,7 @@ async def outcome(application: Application, users: list[str]) -> tuple[set[str],
 
 
 async def all_sent(application: Application, expected: int) -> None:
-    """Wait until every delivery was sent, by what the metrics count."""
+    """Wait until the metrics count every delivery as sent."""
     sent = 'hullwatch_notifications_total{{channel="{}",outcome="sent"}}'
     ends_at = time.monotonic() + LONGEST_S
     while time.monotonic() < ends_at:
@@ -126,7 +126,7 @@ async def all_sent(application: Application, expected: int) -> None:
 
 
 async def measure(count: int, database_url: str) -> list[Figure]:
-    """Store, send, and compare what was taken with what should have been."""
+    """Store and send the notices, and compare the received messages with them."""
     async with receivers_process() as receivers:
         async with sending_house(receivers, database_url) as application:
             users = await add_users(application, max(1, count // EACH_USER), receivers.webhook_port)
@@ -137,13 +137,13 @@ async def measure(count: int, database_url: str) -> list[Figure]:
             took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
             await application.services.supervisor.stop(30)
             ids, open_ones, delays = await outcome(application, users)
-        told = await receivers.close()
-    takings: dict[str, list[bool]] = told["takings"]
+        received = await receivers.close()
+    takings: dict[str, list[bool]] = received["takings"]
     lost = len(ids - takings.keys())
     foreign = len(takings.keys() - ids)
     repeated = [ends for ends in takings.values() if len(ends) > 1]
     unexcused = sum(any(ends[:-1]) for ends in repeated)  # it was answered, and yet sent once more
-    attempts, failures = sum(told["attempts"].values()), sum(told["failures"].values())
+    attempts, failures = sum(received["attempts"].values()), sum(received["failures"].values())
     return [
         Figure(
             "messages in the outbox",
@@ -152,13 +152,13 @@ async def measure(count: int, database_url: str) -> list[Figure]:
             len(ids) == 2 * count,
         ),
         Figure("lost", f"{lost} ({open_ones} not marked as sent)", "0", lost == 0 and open_ones == 0),
-        Figure("twice though the receiver had answered", str(unexcused), "0", unexcused == 0),
-        Figure("under an id that was never given", str(foreign), "0", foreign == 0),
-        Figure("twice because the answer was lost, same id", f"{len(repeated):,}"),
+        Figure("repeated although the receiver had answered", str(unexcused), "0", unexcused == 0),
+        Figure("with an unknown id", str(foreign), "0", foreign == 0),
+        Figure("repeated with the same id after a lost answer", f"{len(repeated):,}"),
         Figure("attempts", f"{attempts:,}, of which {failures:,} failed ({failures / attempts:.1%})"),
         Figure(
             "ways of failing",
-            ", ".join(f"{name} {number}" for name, number in sorted(told["failures"].items())),
+            ", ".join(f"{name} {number}" for name, number in sorted(received["failures"].items())),
         ),
         Figure("storing the notices", f"{storing_s:.1f} s, sending under way"),
         Figure("until all were sent", f"{took_s:.1f} s ({2 * count / took_s:.0f} messages a second)"),
@@ -171,7 +171,7 @@ async def measure(count: int, database_url: str) -> list[Figure]:
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks outbox", description=__doc__)
     parser.add_argument("--notices", type=int, default=TARGET_NOTICES)
     parser.add_argument("--quick", action="store_true", help="1,000 notices")
@@ -189,7 +189,7 @@ def main(args: list[str]) -> None:
         "message was taken, or no answer for 12 s. Lost is what no receiver took; a repetition is excused when the receiver's answer to the "
         "taking before was cut off."
     )
-    tell(
+    print_report(
         f"outbox: {count:,} notices, {FAILING:.0%} of attempts failing",
         figures,
         method,

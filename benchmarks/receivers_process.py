@@ -1,4 +1,4 @@
-"""An SMTP server and a webhook's receiver in a process of their own, of whose answers a tenth goes wrong; they remember what they took.
+"""An SMTP server and a webhook receiver in one process; a tenth of their answers fails, and they record the messages.
 
 Run as a script it serves until its standard input ends, with one line of JSON about its ports first and one about what it took at the end.
 """
@@ -18,15 +18,15 @@ from aiosmtpd.smtp import SMTP
 FAILING = 0.1
 """Share of all attempts."""
 HANG_S = 12.0
-"""Longer than hullwatch waits for a webhook."""
+"""Longer than hullwatch's limit for a webhook."""
 READY_WITHIN_S = 60.0
 KINDS = ("refused", "cut_before", "cut_after", "hang")
 WEIGHTS = (48, 24, 24, 4)
-"""How often each way of failing is met; a hang costs an attempt its whole time limit, so it is rare."""
+"""Weight of each kind of failure; a hang takes the whole time limit of an attempt, so it is rare."""
 
 
 class Ledger:
-    """What was taken: message id → how its takings ended, in order."""
+    """Received messages: message id → whether each reception was answered, in order."""
 
     def __init__(self, seed: int) -> None:
         self.takings: dict[str, list[bool]] = {}
@@ -35,7 +35,7 @@ class Ledger:
         self._random = Random(seed)
 
     def fate(self, way: str) -> str | None:
-        """Return how this attempt is to fail, if it is."""
+        """Return how this attempt fails, or `None`."""
         self.attempts[way] += 1
         if self._random.random() >= FAILING:
             return None
@@ -46,18 +46,18 @@ class Ledger:
         return kind
 
     def take(self, message_id: str, *, is_answered: bool) -> None:
-        """Note that a message was taken, and whether its sender hears so."""
+        """Record a received message and whether its sender gets the answer."""
         self.takings.setdefault(message_id, []).append(is_answered)
 
 
 class Mailbox:
-    """Takes mail, or fails at it."""
+    """Receives mail, or fails."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def handle_DATA(self, server: SMTP, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Take a message by its Message-ID."""
+        """Record a message by its Message-ID."""
         fate = self._ledger.fate("mail")
         if fate == "refused":
             return "451 later"
@@ -98,8 +98,8 @@ async def serve(seed: int) -> None:
     ports = {"mail": mail.sockets[0].getsockname()[1], "webhook": runner.addresses[0][1]}
     print(json.dumps(ports), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
-    told = {"takings": ledger.takings, "failures": ledger.failures, "attempts": ledger.attempts}
-    print(json.dumps(told), flush=True)
+    received = {"takings": ledger.takings, "failures": ledger.failures, "attempts": ledger.attempts}
+    print(json.dumps(received), flush=True)
     mail.close()
     await runner.cleanup()
 
@@ -113,9 +113,9 @@ class Receivers:
         self.webhook_port = ports["webhook"]
 
     async def close(self) -> dict[str, Any]:
-        """End it and return what it took."""
-        told, _ = await self._process.communicate(b"")  # which closes its standard input
-        answer: dict[str, Any] = json.loads(told)
+        """Stop it and return the received messages."""
+        output, _ = await self._process.communicate(b"")  # which closes its standard input
+        answer: dict[str, Any] = json.loads(output)
         return answer
 
 

@@ -1,7 +1,4 @@
-"""How a measurement is told: the header with what it ran on, figures beside their targets, and the word met or missed.
-
-What is measured, and how, belongs to the module of each figure.
-"""
+"""Prints a report: the machine and versions, and each figure with its target and result."""
 
 import math
 import os
@@ -18,7 +15,7 @@ WIDTH = 110
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure; without a target it is told for what it explains."""
+    """One measured figure; one without a target explains another."""
 
     name: str
     measured: str
@@ -26,13 +23,13 @@ class Figure:
     is_met: bool | None = None
 
     @property
-    def verdict(self) -> str:
-        """The verdict in a word."""
+    def result(self) -> str:
+        """Met, missed or empty."""
         return {True: "met", False: "MISSED", None: ""}[self.is_met]
 
 
 def header() -> str:
-    """Return what the figures of this run depend on."""
+    """Return the machine, its load and the versions of packages."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
@@ -41,25 +38,25 @@ def header() -> str:
     )
 
 
-def tell(title: str, figures: Sequence[Figure], method: str, *, is_quick: bool = False) -> None:
-    """Print the table of one benchmark and how its figures were taken."""
-    print(f"{title}{' (quick: smaller than the target speaks of)' if is_quick else ''}")
+def print_report(title: str, figures: Sequence[Figure], method: str, *, is_quick: bool = False) -> None:
+    """Print the figures of one benchmark and how they were measured."""
+    print(f"{title}{' (quick: smaller than the target size)' if is_quick else ''}")
     name_width = max(len(figure.name) for figure in figures)
     target_width = max(len(figure.target) for figure in figures)
     for figure in figures:
         line = f"  {figure.name:<{name_width}}  {figure.target:<{target_width}}  {figure.measured}"
-        print(f"{line}  {figure.verdict}".rstrip())
+        print(f"{line}  {figure.result}".rstrip())
     print(textwrap.fill(f"Method: {method}", WIDTH, initial_indent="  ", subsequent_indent="  "), flush=True)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest value that so many percent of all do not exceed."""
+    """Return the smallest value that this percentage of all values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def spread(values: Sequence[float], unit: str = "s", scale: float = 1.0, digits: int = 3) -> str:
-    """Return median, p95, p99 and maximum in words."""
+    """Return median, p95, p99 and maximum as text."""
     shown = (
         ("p50", statistics.median(values)),
         ("p95", percentile(values, 95)),

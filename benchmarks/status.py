@@ -1,4 +1,4 @@
-"""The throughput of the token status, from cache, beside that of a bare Starlette JSON route on the same server.
+"""The throughput of the cached token status, compared with a bare Starlette JSON route on the same server.
 
 The server is a process with a real application, served as ``hullwatch serve`` serves it; one path is answered by a bare Starlette app before
 the application's app sees it. The load comes from this process: plain keep-alive connections that send the next request when the last one is
@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from benchmarks.accounts import benchmark_house, link_accounts
 from benchmarks.broker_process import broker_process
-from benchmarks.report import Figure, tell
+from benchmarks.report import Figure, print_report
 from hullwatch.cli.runner import run
 
 STATUS_PATH = "/api/token-validation/status"
@@ -44,16 +44,16 @@ STATUS_EXAMPLE = {
     "lastDisconnectTime": None,
     "fromCache": True,
 }
-"""What the bare route answers: as much JSON as the status."""
+"""The answer of the bare route, as long as the status."""
 
 
 async def bare(_: Request) -> JSONResponse:
-    """Answer with JSON and nothing else."""
+    """Answer with constant JSON."""
     return JSONResponse(STATUS_EXAMPLE)
 
 
 async def serve_both() -> None:
-    """Serve a application with one linked, validated account, and the bare route, until told to stop; print address and cookie."""
+    """Serve an application with one linked, validated account and the bare route until stopped; print address and cookie."""
     from hullwatch.cli.server import StopSignals, listen_on, serve_application  # noqa: PLC0415 - the server's part only
     from hullwatch.web.dependencies import LOGIN_COOKIE  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def serve() -> None:
 
 
 class Connection:
-    """One keep-alive connection that asks again as soon as it is answered; checks each answer."""
+    """One keep-alive connection that sends the next request after each answer and checks the answers."""
 
     def __init__(self, target: "Target") -> None:
         self._target = target
@@ -94,7 +94,7 @@ class Connection:
         self.socket.send(target.request)
 
     def took_in(self) -> bool:
-        """Read what came; whether an answer is whole, after which the next request is out."""
+        """Read data; return whether an answer is complete and the next request is sent."""
         self._buffer += self.socket.recv(65_536)
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found:
@@ -111,7 +111,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one stretch of load showed."""
+    """The results of one load."""
 
     answers: int
     took_s: float
@@ -119,12 +119,12 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Answers a second by the clock on the wall."""
+        """Answers a second in real time."""
         return self.answers / self.took_s
 
     @property
     def per_cpu_second(self) -> float:
-        """Answers a second of the server's CPU: its throughput where nobody else takes its core away."""
+        """Answers for each CPU second of the server, its throughput on a free core."""
         return self.answers / self.server_cpu_s
 
 
@@ -138,7 +138,7 @@ class Target:
     server: psutil.Process
 
     def load(self, callers: int, seconds: float) -> Load:
-        """Ask over so many connections; a bare polling loop, so that the server is the one that is busy."""
+        """Send requests over this many connections in a plain loop, so that the server is the busy side."""
         poll = select.epoll()
         connections = {each.socket.fileno(): each for each in (Connection(self) for _ in range(callers))}
         for number in connections:
@@ -165,14 +165,14 @@ def _request(url: str, path: str, *headers: str) -> bytes:
 
 
 def measure(rounds: int, callers: int, seconds: float) -> list[Figure]:
-    """Return the figures of so many rounds in turns."""
+    """Return the figures of this many alternating rounds."""
     command = [sys.executable, "-c", "from benchmarks.status import serve; serve()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             if process.stdout is None:
                 raise RuntimeError("the server has no output")
-            said = json.loads(process.stdout.readline())
-            url, cookie = said["url"], f"Cookie: {said['cookie']}"
+            answer = json.loads(process.stdout.readline())
+            url, cookie = answer["url"], f"Cookie: {answer['cookie']}"
             _warm(url, cookie)
             host, port = _host_and_port(url)
             status, simple = (
@@ -195,14 +195,14 @@ def measure(rounds: int, callers: int, seconds: float) -> list[Figure]:
             "status against bare route",
             f"{by_cpu:.0%} by the server's CPU, {by_wall:.0%} by the clock",
         ),
-        Figure("status, answers a second", _told(of_status)),
-        Figure("bare route, answers a second", _told(of_bare)),
+        Figure("status, answers a second", _text_of(of_status)),
+        Figure("bare route, answers a second", _text_of(of_bare)),
         Figure("server busy under the bare load", f"{busy:.0%} of a core"),
     ]
 
 
 def _warm(url: str, cookie: str) -> None:
-    """Ask once, so that the session has been validated and the answer comes from the cache from then on."""
+    """Make one request, so that the session is validated and later answers come from the cache."""
     with socket.create_connection(_host_and_port(url), timeout=30) as connection:
         connection.send(_request(url, STATUS_PATH, cookie, "Connection: close"))
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -219,7 +219,7 @@ def _median(loads: list[Load], what: str) -> float:
     return statistics.median(getattr(load, what) for load in loads)
 
 
-def _told(loads: list[Load]) -> str:
+def _text_of(loads: list[Load]) -> str:
     walls = [load.per_second for load in loads]
     return (
         f"{_median(loads, 'per_cpu_second'):,.0f} of CPU; {statistics.median(walls):,.0f} by the clock "
@@ -228,7 +228,7 @@ def _told(loads: list[Load]) -> str:
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks status", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--callers", type=int, default=32)
@@ -238,12 +238,14 @@ def main(args: list[str]) -> None:
     rounds, seconds = (3, 1.0) if chosen.quick else (chosen.rounds, chosen.seconds)
     figures = measure(rounds, chosen.callers, seconds)
     method = (
-        "one server process, with the settings of hullwatch serve; the status is asked with a browser's cookie and answered "
+        "one server process, with the settings of hullwatch serve; the status is requested with a browser's cookie and answered "
         "from the cache, the bare route is a Starlette app of its own with one JSONResponse of the same size and no "
         f"middleware; {chosen.callers} keep-alive connections from another process; {rounds} rounds of {seconds:g} s each in "
-        "turns, ratio of the medians; the verdict takes the lower of the two. Every answer is checked."
+        "turns, ratio of the medians; the result is the lower of the two. Every answer is checked."
     )
-    tell("status: GET /api/token-validation/status from cache", figures, method, is_quick=chosen.quick)
+    print_report(
+        "status: GET /api/token-validation/status from cache", figures, method, is_quick=chosen.quick
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A validation sweep over 2,000 accounts while a tenth of them hangs: does it end in time, and is everybody else on time?"""
+"""A validation sweep over 2,000 accounts while a tenth of them hangs: its duration and the delay of the others."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ from random import Random
 
 from benchmarks.accounts import Account, benchmark_house, link_accounts
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
-from benchmarks.report import Figure, spread, tell
+from benchmarks.report import Figure, print_report, spread
 from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.runtime.clock import SystemClock
@@ -23,19 +23,19 @@ from hullwatch.services.sessions.validation import (
 TARGET_ACCOUNTS = 2_000
 LATENCY_S = 0.25
 ALLOWED_LATE_S = 1.0
-"""A verdict is on time within its slot, the broker's latency and this."""
+"""A validation is on time within its slot, the broker's latency and this."""
 HANGING_SHARE = 0.1
 LONGEST_FACTOR = 1.5
 
 
 class SlotClock(SystemClock):
-    """Real time that notes which slot the sweep gave to each account: the wait it asks for in that account's task."""
+    """The real clock; it records the slot of each account, which is the wait in that account's task."""
 
     def __init__(self) -> None:
         self.slots: dict[str, float] = {}
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds."""
+        """Wait this many seconds."""
         task = asyncio.current_task()
         name = task.get_name() if task else ""
         if name.startswith("validate:"):
@@ -44,7 +44,7 @@ class SlotClock(SystemClock):
 
 
 async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
-    """Return the figures of one sweep, and its totals as the service tells them."""
+    """Return the figures of one sweep, and its totals from the service."""
     async with broker_process() as broker, benchmark_house(broker) as application:
         accounts = await link_accounts(application, broker, count)
         await application.services.connections.load()
@@ -52,21 +52,21 @@ async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
         hanging = {account.user_id for account in Random(3).sample(accounts, round(count * HANGING_SHARE))}
         await _put_faults(broker, [account for account in accounts if account.user_id in hanging])
         clock = SlotClock()
-        verdicts: dict[str, tuple[float, Validation]] = {}
+        validations: dict[str, tuple[float, Validation]] = {}
         service = _service(application, clock)
         cpu_began, began = time.process_time(), time.monotonic()
         totals = await service.validate_all_active_users(
-            on_progress=lambda validation: verdicts.__setitem__(
+            on_progress=lambda validation: validations.__setitem__(
                 validation.user_id, (time.monotonic() - began, validation)
             )
         )
         took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
-    late = {user_id: at - clock.slots[user_id] - LATENCY_S for user_id, (at, _) in verdicts.items()}
+    late = {user_id: at - clock.slots[user_id] - LATENCY_S for user_id, (at, _) in validations.items()}
     healthy = [user_id for user_id in late if user_id not in hanging]
     on_time = [
         user_id
         for user_id in healthy
-        if late[user_id] <= ALLOWED_LATE_S and verdicts[user_id][1].verdict is ValidationVerdict.VALID
+        if late[user_id] <= ALLOWED_LATE_S and validations[user_id][1].verdict is ValidationVerdict.VALID
     ]
     allowed_s = count / SWEEP_PER_SECOND
     figures = [
@@ -83,8 +83,10 @@ async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
             "all",
             is_met=len(on_time) == count - len(hanging),
         ),
-        Figure("verdict after slot and latency", spread([late[user_id] for user_id in healthy])),
-        Figure("verdict on the hanging", spread([late[user_id] + LATENCY_S for user_id in hanging])),
+        Figure("validation after slot and latency", spread([late[user_id] for user_id in healthy])),
+        Figure(
+            "validation of the hanging accounts", spread([late[user_id] + LATENCY_S for user_id in hanging])
+        ),
         Figure("CPU of the server process", f"{cpu_s:.2f} s, {cpu_s / count * 1000:.2f} ms an account"),
     ]
     return figures, totals
@@ -105,21 +107,25 @@ async def _put_faults(broker: BrokerProcess, hanging: list[Account]) -> None:
 
 
 def main(args: list[str]) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks sweep", description=__doc__)
     parser.add_argument("--accounts", type=int, default=TARGET_ACCOUNTS)
-    parser.add_argument("--quick", action="store_true", help="200 accounts; the duration then has no verdict")
+    parser.add_argument(
+        "--quick", action="store_true", help="200 accounts; the duration is then not compared"
+    )
     chosen = parser.parse_args(args)
     count = 200 if chosen.quick else chosen.accounts
     figures, totals = run(measure(count))
     method = (
         "TokenValidationService, ConnectionService, FyersClient and SQLite against the simulator in another process, which "
         f"waits {LATENCY_S * 1000:.0f} ms with every answer and never answers a tenth of the accounts. The pacing is "
-        f"{SWEEP_PER_SECOND:.0f} accounts begun a second; on time means a valid verdict within the account's own slot, the "
+        f"{SWEEP_PER_SECOND:.0f} accounts begun a second; on time means a valid result within the account's own slot, the "
         f"latency and {ALLOWED_LATE_S:.0f} s. Totals: {totals.valid} valid, {totals.invalid} invalid, "
         f"{totals.unverified} unverified, {totals.errors} errors."
     )
-    tell(f"sweep: {count:,} accounts, {HANGING_SHARE:.0%} hanging", figures, method, is_quick=chosen.quick)
+    print_report(
+        f"sweep: {count:,} accounts, {HANGING_SHARE:.0%} hanging", figures, method, is_quick=chosen.quick
+    )
 
 
 if __name__ == "__main__":
