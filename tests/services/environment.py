@@ -136,7 +136,7 @@ class Environment:
         with_outbox: bool = False,
     ) -> "Environment":
         """Load and begin all jobs."""
-        await self.renewals.load()
+        await self.renewal_consents.load()
         await self.connections.load()
         self.connections.start_jobs()
         self.renewal.start_jobs()

@@ -81,7 +81,7 @@ async def test_refused_callback_is_a_page_for_people(env, query):
 
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("text/html")
-    assert "Begin again" in answer.text
+    assert "Start again" in answer.text
     assert "<b>" not in answer.text
     assert "<script" not in answer.text
 

@@ -56,7 +56,7 @@ async def test_what_is_no_pin_is_refused_by_name(env, body):
 async def test_where_it_is_not_offered_the_refusal_names_the_rule(env):
     """403 with a sentence about SEBI's rule; reading says so too, and opting out is harmless."""
     off = RenewalConsents(env.services.context, is_offered=False)
-    object.__setattr__(env.services, "renewals", off)
+    object.__setattr__(env.services, "renewal_consents", off)
     async with env.browser("asha") as client:
         refused = await client.put(RENEWAL, json={"pin": "1234"})
         read = await client.get(RENEWAL)

@@ -57,7 +57,7 @@ class WebEnvironment:
         self.broker, self.channels = self.resources.broker, self.resources.channels
         self.metrics, self.call_counts = self.resources.metrics, services.call_counts
         self.accounts, self.logins = services.accounts, services.authentication
-        self.connections, self.renewals = services.connections, services.renewals
+        self.connections, self.renewals = services.connections, services.renewal_consents
         self.login_links, self.outbox = services.login_links, services.outbox
         self.account_readiness = services.readiness
         self.app = create_web(services, config)

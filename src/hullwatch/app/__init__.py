@@ -26,8 +26,8 @@ async def open_application(
     """Build the product, with the database at its newest version; close it in reverse.
 
     Args:
-        settings: What the operator set.
-        clock: The time of markets and tokens; the machine's, unless the demo keeps the simulator's.
+        settings: The settings of the operator.
+        clock: The time of markets and tokens; by default that of this machine. The demo uses the simulator's.
         calendar: Trading days; by default the exchange's, with the operator's own file.
         random: Source of jitter.
 

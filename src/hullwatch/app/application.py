@@ -1,4 +1,4 @@
-"""The running product: its services with their jobs, and the web application over them."""
+"""The running product: its services with their jobs, and the web application."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -27,7 +27,9 @@ class Application:
     async def start(self) -> None:
         """Read what is stored and start all jobs."""
         services, supervisor = self.services, self.services.supervisor
-        await services.renewals.load()  # first: sessions that are due expire while the connections are read
+        await (
+            services.renewal_consents.load()
+        )  # first: sessions that are due expire while the connections are read
         await services.connections.load()
         await services.monitoring.load()
         services.connections.start_jobs()
@@ -52,7 +54,7 @@ class Application:
         return create_web(self.services, config)
 
     def web_config(self) -> WebConfig:
-        """Return how this installation is reached."""
+        """Return the configuration of the web application."""
         settings = self.settings
         return WebConfig(
             public_url=settings.public_url,

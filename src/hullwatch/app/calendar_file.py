@@ -1,7 +1,4 @@
-"""The operator's own table of trading days, read when the house is opened or a command needs the calendar.
-
-Its format stands in ``domain/market_calendar/sessions.toml``. Used by ``app`` and the commands, by nobody else.
-"""
+"""Reads the operator's own table of trading days; ``domain/market/calendar/sessions.toml`` shows its format."""
 
 from hullwatch.domain.market.calendar import (
     MarketCalendar,
@@ -14,10 +11,10 @@ from hullwatch.settings import Settings, SettingsRefused
 
 
 def read_calendar(settings: Settings) -> MarketCalendar:
-    """Return the exchange's calendar, with what the operator's file adds to it.
+    """Return the calendar of the exchange with the entries of the operator's file.
 
     Raises:
-        SettingsRefused: There is a file, and it cannot be read or used; the sentence names it and the entry.
+        SettingsRefused: The file cannot be read or used; the sentence names the file and the entry.
     """
     path = settings.calendar_file
     if path is None:

@@ -1,4 +1,4 @@
-"""Settings as the services take them: plain values with the defaults of `hullwatch.settings`."""
+"""The settings of the services, as plain values with the defaults of `hullwatch.settings`."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +14,7 @@ _DEFAULT_TIMES = read_check_times("08:30,08:45,09:00")
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """What an operator can set about the services."""
+    """The settings that the services use."""
 
     public_url: str = "http://127.0.0.1:8000"
     registration: Registration = Registration.OPEN
@@ -34,7 +34,7 @@ class ServiceOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return what these settings mean for the services."""
+        """Return the options for these settings."""
         return cls(
             public_url=settings.public_url,
             registration=Registration(settings.registration_mode),

@@ -1,4 +1,4 @@
-"""What the services are built on: the adapters that are opened, in order, and closed in reverse."""
+"""Opens the adapters that the services need, and closes them in reverse order."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -86,7 +86,7 @@ async def open_resources(
     calendar = calendar or read_calendar(settings)
     async with AsyncExitStack() as stack:
         store = await _store(stack, settings)
-        # A reader that reconnects after a restart sends a smaller number and learns that it missed events.
+        # After a restart a reader sends a smaller number, so the server reports that it missed events.
         hub: Broadcast[Event] = Broadcast(first_sequence=int(clock.real.now().timestamp() * 1_000_000))
         stack.callback(hub.close)
         context = Context(store, clock, calendar, hub, random, new_id, secrets.token_urlsafe)
@@ -113,7 +113,7 @@ async def _store(stack: AsyncExitStack, settings: Settings) -> Store:
     await upgrade(settings.database)
     store = Store(settings.database, Cipher(keys))
     stack.push_async_callback(store.close)
-    await store.check_keys()  # with another database's keys every stored session would look unreadable
+    await store.check_keys()  # with the keys of another database no stored session could be read
     return store
 
 
@@ -124,7 +124,7 @@ def _broker(
     metrics: PrometheusMetrics,
     call_counts: CallCounts,
 ) -> FyersClient:
-    # The client logs what changed; a line for every repeated call would only hide it.
+    # The client logs changes; a line for every retry would hide them.
     stamina.instrumentation.set_on_retry_hooks(())
     client = FyersClient(
         FyersAddresses(settings.fyers_base_url, settings.fyers_data_url, settings.fyers_public_url),

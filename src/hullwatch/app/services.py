@@ -30,8 +30,10 @@ from hullwatch.services.users.authentication import AuthenticationService
 def build_services(resources: Resources) -> Services:
     """Return all services, each built after those it calls; starts nothing."""
     context, options, broker = resources.context, resources.options, resources.broker
-    renewals = RenewalConsents(context, is_offered=options.offers_renewal, server_app=resources.server_app)
-    hook = RenewalHook(context, renewals)
+    renewal_consents = RenewalConsents(
+        context, is_offered=options.offers_renewal, server_app=resources.server_app
+    )
+    hook = RenewalHook(context, renewal_consents)
     connections = ConnectionService(
         context,
         broker=broker,
@@ -58,7 +60,7 @@ def build_services(resources: Resources) -> Services:
     )
     renewal = RenewalService(
         context,
-        consents=renewals,
+        consents=renewal_consents,
         hook=hook,
         broker=broker,
         connections=connections,
@@ -71,7 +73,7 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         server_app=resources.server_app,
         validation=validation,
-        sign_out_patience_s=options.sign_out_timeout_s,
+        sign_out_timeout_s=options.sign_out_timeout_s,
         hook=hook,
     )
     login_links = LoginLinkService(
@@ -102,7 +104,7 @@ def build_services(resources: Resources) -> Services:
             context,
             hasher=resources.hasher,
             logins=authentication,
-            connections=_UserState(connections, monitoring, renewals),
+            user_states=(connections, monitoring, renewal_consents),
             registration=options.registration,
         ),
         authentication=authentication,
@@ -110,7 +112,7 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         validation=validation,
         hook=hook,
-        renewals=renewals,
+        renewal_consents=renewal_consents,
         renewal=renewal,
         fyers_login=fyers_login,
         login_links=login_links,
@@ -130,28 +132,6 @@ def build_services(resources: Resources) -> Services:
         else None,
         server_health=ServerHealth(context, shared=resources.shared),
     )
-
-
-class _UserState:
-    """Every service that keeps state of a user in memory, so that a removed user is dropped from all of them."""
-
-    def __init__(
-        self, connections: ConnectionService, monitoring: MonitoringService, renewals: RenewalConsents
-    ) -> None:
-        self._connections = connections
-        self._monitoring = monitoring
-        self._renewals = renewals
-
-    def known(self) -> frozenset[str]:
-        """Return the users with state in memory."""
-        connected = {connection.user_id for connection in self._connections.connections()}
-        return self._monitoring.known_users() | connected
-
-    async def forget(self, user_id: str) -> None:
-        """Drop the user's state from memory."""
-        self._monitoring.forget(user_id)
-        self._renewals.forget(user_id)
-        await self._connections.forget(user_id)
 
 
 def _broker_alerts(

@@ -47,7 +47,7 @@ class Services:
     connections: ConnectionService
     validation: TokenValidationService
     hook: SessionHook
-    renewals: RenewalConsents
+    renewal_consents: RenewalConsents
     renewal: RenewalService
     fyers_login: FyersLoginService
     login_links: LoginLinkService

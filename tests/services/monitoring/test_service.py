@@ -484,7 +484,7 @@ async def test_a_removed_user_leaves_no_state(env: Environment) -> None:
     """No further cycle runs, and a cycle under way is not repeated."""
     await watching(env, ALICE)
     await env.clock.advance(10)
-    env.monitoring.forget(ALICE)
+    await env.monitoring.forget(ALICE)
     await env.connections.forget(ALICE)
     reached = len(env.broker.calls)
 

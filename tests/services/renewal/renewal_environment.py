@@ -25,7 +25,7 @@ async def renewing(*user_ids: str, **options) -> Environment:
     env.broker.takes_refresh_tokens = True
     for user_id in user_ids or (ALICE,):
         await env.add_user(user_id)
-        await env.renewals.opt_in(user_id, PIN)
+        await env.renewal_consents.opt_in(user_id, PIN)
         await log_in_by_hand(env, user_id)
     return env
 

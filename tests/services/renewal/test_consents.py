@@ -31,14 +31,14 @@ async def test_where_it_is_not_offered_nobody_can_consent_and_nothing_is_kept() 
     await env.add_user(ALICE)
 
     with pytest.raises(NotAllowed, match="SEBI"):
-        await env.renewals.opt_in(ALICE, "1234")
+        await env.renewal_consents.opt_in(ALICE, "1234")
     await log_in_by_hand(env)
     await env.clock.advance_to(end_of_day(env))
 
     tables = env.store.tables
     assert (tables.renewals, tables.pins, tables.refresh_tokens) == ({}, {}, {})
     assert tries(env) == []
-    assert env.renewals.standing(ALICE).is_offered is False
+    assert env.renewal_consents.state_of(ALICE).is_offered is False
 
 
 async def test_where_it_is_no_longer_offered_the_next_start_removes_the_secrets() -> None:
@@ -68,7 +68,7 @@ async def test_a_pin_has_four_to_six_digits(text: str) -> None:
     env = await renewing()
 
     with pytest.raises(InvalidInput) as caught:
-        await env.renewals.opt_in(ALICE, text)
+        await env.renewal_consents.opt_in(ALICE, text)
 
     assert caught.value.field == "pin"
     assert str(caught.value) == "A Fyers PIN has 4 to 6 digits."
@@ -87,7 +87,7 @@ async def test_without_a_fyers_app_there_is_nothing_to_renew() -> None:
         await work.commit()
     assert (await consents.opt_in(ALICE, "1234")).renewal is not None
     with pytest.raises(NotFound):
-        await env.renewals.opt_in("usr_nobody", "1234")
+        await env.renewal_consents.opt_in("usr_nobody", "1234")
 
 
 async def test_a_consent_waits_for_the_next_login_and_is_withdrawn_whole() -> None:
@@ -95,18 +95,18 @@ async def test_a_consent_waits_for_the_next_login_and_is_withdrawn_whole() -> No
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     await env.add_user(ALICE)
     await log_in_by_hand(env)
-    standing = await env.renewals.opt_in(ALICE, "123456")
+    standing = await env.renewal_consents.opt_in(ALICE, "123456")
     assert not standing.renewal.has_refresh_token
 
     await log_in_by_hand(env)
-    kept = env.renewals.get(ALICE)
-    await env.renewals.opt_out(ALICE)
-    await env.renewals.opt_out(ALICE)
+    kept = env.renewal_consents.get(ALICE)
+    await env.renewal_consents.opt_out(ALICE)
+    await env.renewal_consents.opt_out(ALICE)
 
     assert (kept.has_refresh_token, kept.login_generation, kept.app_id) == (True, 2, "HULLWATCH-100")
     tables = env.store.tables
     assert (tables.renewals, tables.pins, tables.refresh_tokens) == ({}, {}, {})
-    assert env.renewals.standing(ALICE).renewal is None
+    assert env.renewal_consents.state_of(ALICE).renewal is None
     assert env.audit(ALICE, "renewal.") == ["renewal.opted_in", "renewal.removed"]
 
 
@@ -119,11 +119,11 @@ async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_sessio
     await env.add_user(ALICE)
 
     def in_prospect() -> bool:
-        return env.renewals.will_try(env.connections.connection(ALICE))
+        return env.renewal_consents.will_try(env.connections.connection(ALICE))
 
     await log_in_by_hand(env)
     assert not in_prospect()
-    await env.renewals.opt_in(ALICE, PIN)
+    await env.renewal_consents.opt_in(ALICE, PIN)
     assert not in_prospect()
     await log_in_by_hand(env)
     assert in_prospect()
@@ -132,9 +132,9 @@ async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_sessio
     assert not in_prospect()
     await log_in_by_hand(env)
     await env.clock.advance_to(end_of_day(env) - timedelta(minutes=1))
-    assert env.renewals.get(ALICE).last_outcome is RenewalOutcome.EXPIRES_NO_LATER
+    assert env.renewal_consents.get(ALICE).last_outcome is RenewalOutcome.EXPIRES_NO_LATER
     assert in_prospect()  # at the end it is tried once more
-    await env.renewals.opt_out(ALICE)
+    await env.renewal_consents.opt_out(ALICE)
     assert not in_prospect()
 
 
@@ -146,7 +146,7 @@ async def test_a_switch_to_another_fyers_account_ends_the_consent() -> None:
     login = FreshLogin(AccessToken("access"), env.broker.issue_refresh_token("FOTHER"))
     await env.hook.logged_in(connection, login, linked_before="FOTHER")
 
-    assert env.renewals.get(ALICE) is None
+    assert env.renewal_consents.get(ALICE) is None
     [line] = lines(env, "renewal.removed")
     assert line.reason == "switched_account"
 
@@ -160,7 +160,7 @@ async def test_a_login_counts_although_its_refresh_token_cannot_be_stored() -> N
     await env.hook.logged_in(env.connections.connection(ALICE), login, linked_before=None)
 
     env.store.is_down = False
-    assert env.renewals.get(ALICE).has_refresh_token
+    assert env.renewal_consents.get(ALICE).has_refresh_token
 
 
 async def test_a_round_trip_through_fyers_brings_the_refresh_token() -> None:
@@ -168,13 +168,13 @@ async def test_a_round_trip_through_fyers_brings_the_refresh_token() -> None:
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     for user_id in (ALICE, BOB):
         await env.add_user(user_id)
-    await env.renewals.opt_in(ALICE, "1234")
+    await env.renewal_consents.opt_in(ALICE, "1234")
 
     for user_id in (ALICE, BOB):
         connection = await env.fyers_login.authorize(user_id, _code(env.broker, user_id))
         assert isinstance(connection, Connection)
 
-    renewal = env.renewals.get(ALICE)
+    renewal = env.renewal_consents.get(ALICE)
     assert (renewal.has_refresh_token, renewal.login_generation) == (True, 1)
     assert renewal.refresh_token_expires_at > end_of_day(env)
     assert set(env.store.tables.refresh_tokens) == {ALICE}
@@ -186,13 +186,13 @@ async def test_a_removed_user_is_forgotten() -> None:
     async with env.store.begin() as work:
         await work.users.remove(ALICE)
         await work.commit()
-    env.renewals.forget(ALICE)
+    await env.renewal_consents.forget(ALICE)
     await env.connections.forget(ALICE)
 
     await env.clock.advance_to(end_of_day(env))
 
     assert tries(env) == []
-    assert env.renewals.list_all() == []
+    assert env.renewal_consents.list_all() == []
 
 
 async def test_a_consent_that_vanished_is_not_tried_with() -> None:
@@ -205,7 +205,7 @@ async def test_a_consent_that_vanished_is_not_tried_with() -> None:
     await env.clock.advance_to(end_of_day(env))
 
     assert tries(env) == []
-    assert env.renewals.get(ALICE) is None
+    assert env.renewal_consents.get(ALICE) is None
     [notice] = env.notices(ALICE)
     assert "renew" not in notice.text
 

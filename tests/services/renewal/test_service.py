@@ -482,7 +482,7 @@ async def test_after_a_wrong_pin_nothing_is_tried_until_it_is_entered_again() ->
         await env.clock.advance(21 * 60)
     assert len(tries(env)) == 1
 
-    await env.renewals.opt_in(ALICE, "9999")
+    await env.renewal_consents.opt_in(ALICE, "9999")
     await log_in_by_hand(env)
     await env.clock.advance_to(end_of_day(env) + timedelta(minutes=1))
 
@@ -553,7 +553,7 @@ async def test_a_process_that_dies_while_it_tries_tells_at_the_next_start() -> N
     [notice] = again.notices(ALICE)
     assert notice.incident_id == again.connections.connection(ALICE).incident_id
     assert "could not renew it" in notice.text
-    assert again.renewals.get(ALICE).last_outcome is RenewalOutcome.UNAVAILABLE
+    assert again.renewal_consents.get(ALICE).last_outcome is RenewalOutcome.UNAVAILABLE
     third = await (await again.kill()).start(with_monitoring=False)
     await third.clock.advance(3600)
     assert len(third.notices(ALICE)) == 1
@@ -653,7 +653,7 @@ async def test_no_secret_is_logged_or_shown(capsys: pytest.CaptureFixture[str]) 
 
     await revoke(env)
 
-    shown = "".join(capsys.readouterr()) + repr(env.renewals.__dict__) + repr(env.renewal.__dict__)
+    shown = "".join(capsys.readouterr()) + repr(env.renewal_consents.__dict__) + repr(env.renewal.__dict__)
     shown += repr(env.store.tables.audit) + repr(env.store.tables)
     assert isinstance(keys[1], RefreshToken)
     assert all(f"'{key.reveal()}'" not in shown and key.reveal() not in repr(keys) for key in keys)

@@ -12,7 +12,7 @@ from hullwatch.domain.failures import (
     TooManyAttempts,
     WrongCredentials,
 )
-from hullwatch.services.users.authentication import BROWSER_LIFETIME, MOST_TOKENS, REMEMBERED_S, hash_value
+from hullwatch.services.users.authentication import BROWSER_LIFETIME, CACHED_S, MOST_TOKENS, hash_value
 from services.users.account_environment import HERE, PASSWORD, AccountEnvironment
 
 
@@ -46,7 +46,7 @@ async def test_unknown_email_costs_as_much_as_a_wrong_password(env):
         with pytest.raises(WrongCredentials) as refused:
             await env.logins.login(email, "wrong password", address=HERE)
         assert env.hasher.checks == before + 1
-        assert str(refused.value) == "E-mail address and password do not fit."
+        assert str(refused.value) == "The e-mail address or the password is wrong."
 
 
 async def test_guessing_is_locked_even_with_the_right_password(env):
@@ -136,7 +136,7 @@ async def test_login_ends_after_its_lifetime(env):
 
     await env.clock.advance(BROWSER_LIFETIME.total_seconds() - 1)
     await env.logins.authenticate(cookie=cookie)
-    await env.clock.advance(REMEMBERED_S + 1)
+    await env.clock.advance(CACHED_S + 1)
 
     with pytest.raises(NotSignedIn):
         await env.logins.authenticate(cookie=cookie)

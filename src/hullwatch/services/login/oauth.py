@@ -1,9 +1,7 @@
-"""Linking a Fyers account: the round trip through Fyers' login page, and disconnecting. The app it goes through is ``fyers_apps.py``'s.
+"""The login at Fyers: from its login page to a new broker session, and the disconnect.
 
-What a session is and when it ends is `ConnectionService`'s; this module only brings it a fresh access token. The round trip is bound
-twice: its `state` is random, stored as a hash, good once and for `STATE_LIFETIME`; and whoever comes back with it has to be signed in as the
-user who began it, or be the very browser that began it. What comes back is read and checked in ``redirects.py``; login links, with which a
-browser begins that is not signed in, are made and taken in ``login_links.py``.
+Each login is protected twice. Its `state` is random, stored as a hash, and valid once within `STATE_LIFETIME`. And the redirect is accepted only
+from the user who started the login or from the browser in which it was started.
 """
 
 import asyncio
@@ -36,7 +34,7 @@ from hullwatch.services.login.redirect import (
     exchange_refusal,
     read_auth_code,
     read_pasted,
-    trouble,
+    unavailable,
 )
 from hullwatch.services.ports import BrokerPort, UnitOfWork
 from hullwatch.services.ports.session_hook import SessionHook
@@ -46,12 +44,12 @@ from hullwatch.services.users.authentication import hash_value
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
 LONGEST_STATE: Final = 128
-SIGN_OUT_PATIENCE_S: Final = 3.0
-"""Real seconds that a person who disconnects waits for Fyers; here the session is over already."""
+SIGN_OUT_TIMEOUT_S: Final = 3.0
+"""Real seconds that a user who disconnects waits for Fyers; hullwatch has ended the session by then."""
 
 
 class FyersLoginService:
-    """Brings fresh access tokens to the connections."""
+    """Logs users in to Fyers, and disconnects them."""
 
     def __init__(
         self,
@@ -62,7 +60,7 @@ class FyersLoginService:
         validation: TokenValidationService,
         hook: SessionHook,
         server_app: FyersApp | None = None,
-        sign_out_patience_s: float = SIGN_OUT_PATIENCE_S,
+        sign_out_timeout_s: float = SIGN_OUT_TIMEOUT_S,
     ) -> None:
         self._store = context.store
         self._broker = broker
@@ -71,43 +69,43 @@ class FyersLoginService:
         self._clock = context.clock
         self._apps = FyersApps(context, broker=broker, server_app=server_app)
         self._new_secret = context.new_secret
-        self._sign_out_patience_s = sign_out_patience_s
+        self._sign_out_timeout_s = sign_out_timeout_s
         self._hook = hook
 
     # ---------------------------------------------------------------- the user's Fyers app
 
     async def app(self, user_id: str) -> LinkedApp | None:
-        """Return the app the user would log in through, or `None` while there is none."""
+        """Return the app that the user logs in through, or `None` if there is none."""
         return await self._apps.shown(user_id)
 
     async def put_app(self, user_id: str, app_id: str, secret: str, redirect_uri: str) -> LinkedApp:
-        """Store the user's own Fyers app; raises `InvalidInput`. A running session goes on with the app it began with."""
+        """Store the user's own Fyers app; raises `InvalidInput`. A present session keeps the app that it was started with."""
         return await self._apps.put(user_id, app_id, secret, redirect_uri)
 
     async def check_app(self, user_id: str) -> AppCheck:
-        """Ask Fyers whether it objects to the app id and secret that logins go through.
+        """Check at Fyers whether the app id and secret of the user's logins are accepted.
 
         Raises:
-            LinkRefused: there is no Fyers app yet.
+            LinkRefused: There is no Fyers app yet.
         """
         return await self._apps.check(user_id)
 
     async def remove_app(self, user_id: str) -> None:
-        """Forget the user's own Fyers app; the server's is used then, if there is one."""
+        """Delete the user's own Fyers app; the server's app is used then, if there is one."""
         await self._apps.remove(user_id)
 
-    # ---------------------------------------------------------------- the round trip
+    # ---------------------------------------------------------------- login
 
     async def connect(self, user_id: str, browser_nonce: str, *, may_switch_account: bool = False) -> str:
         """Return the address of Fyers' login page for this user.
 
         Args:
-            user_id: who begins.
-            browser_nonce: random value that the beginning browser keeps in a cookie.
-            may_switch_account: another Fyers id than the one linked before is meant.
+            user_id: The user who starts the login.
+            browser_nonce: A random value that this browser keeps in a cookie.
+            may_switch_account: Whether another Fyers id than the linked one is accepted.
 
         Raises:
-            LinkRefused: there is no Fyers app to log in through.
+            LinkRefused: There is no Fyers app to log in through.
         """
         async with self._store.begin() as work:
             app = await self._apps.within(work, user_id)
@@ -123,17 +121,17 @@ class FyersLoginService:
         return url
 
     async def begin_by_link(self, work: UnitOfWork, link: LoginLink, browser_hash: str) -> str:
-        """Return the address of Fyers' login page for a link that this browser has taken; the caller commits.
+        """Return the address of Fyers' login page for a link that this browser uses; the caller commits.
 
-        What is begun ends with the link at the latest.
+        The login expires with the link at the latest.
 
         Raises:
-            LinkRefused: there is no Fyers app to log in through.
+            LinkRefused: There is no Fyers app to log in through.
         """
         app = await self._apps.within(work, link.user_id)
-        ends_at = min(self._clock.now() + STATE_LIFETIME, link.expires_at)
+        expires_at = min(self._clock.now() + STATE_LIFETIME, link.expires_at)
         pending = PendingLogin(
-            link.user_id, app.app_id, ends_at, browser_hash, link_generation=link.generation
+            link.user_id, app.app_id, expires_at, browser_hash, link_generation=link.generation
         )
         return await self._begin(work, app, pending)
 
@@ -145,23 +143,21 @@ class FyersLoginService:
     async def callback(
         self, redirect: Redirect, *, user_id: str | None, browser_nonce: str | None
     ) -> Connection:
-        """Finish the round trip with what Fyers' redirect brought.
+        """Complete the login with Fyers' redirect.
 
         Args:
-            redirect: what stood in its query.
-            user_id: who is signed in, if anybody.
-            browser_nonce: what the browser's cookie holds, if anything.
+            redirect: The fields of its query.
+            user_id: The user who is signed in, if any.
+            browser_nonce: The value of the browser's cookie, if it has one.
 
         Raises:
-            LinkRefused: the `state` is missing, unknown, used, expired or somebody else's, or Fyers refused; nothing was changed.
-            WrongAccount: the login belongs to another Fyers id than before.
-            BrokerRefusal: Fyers could not be asked; the user has to begin again.
+            LinkRefused: The `state` is missing, unknown, used, expired or of another user, or Fyers refused; nothing was changed.
+            WrongAccount: The login belongs to another Fyers id than before.
+            BrokerRefusal: Fyers is unavailable; the user has to start again.
         """
         pending = await self._take_pending(redirect.state)
         if pending is None:
-            raise LinkRefused(
-                f"This login was begun too long ago, was used already, or was not begun here. {AGAIN}"
-            )
+            raise LinkRefused(f"This login is too old, was used already, or was not started here. {AGAIN}")
         try:
             check_browser(pending, user_id=user_id, browser_nonce=browser_nonce)
             return await self._finish(pending, redirect)
@@ -171,12 +167,12 @@ class FyersLoginService:
             raise
 
     async def _finish(self, pending: PendingLogin, redirect: Redirect) -> Connection:
-        """Log in with what came back to the right browser."""
+        """Log in with a redirect that came to the right browser."""
         if redirect.is_error or not redirect.auth_code:
             raise LinkRefused(f"Fyers did not complete the login. {AGAIN}", reason="not_completed")
         if pending.link_generation not in (None, self._connections.connection(pending.user_id).generation):
-            # Asked again when the session is stored; here it saves the exchange of a code for nothing.
-            raise LinkRefused("There has been a login since this one was begun.", reason="void")
+            # Checked again when the session is stored; the check here saves a useless exchange of the code.
+            raise LinkRefused("A later login has replaced this one.", reason="void")
         app = await self._apps.of(pending.user_id)
         if app.app_id != pending.app_id:
             raise LinkRefused(f"The Fyers app was changed while you were logging in. {AGAIN}")
@@ -202,14 +198,14 @@ class FyersLoginService:
             await work.commit()
 
     async def authorize(self, user_id: str, pasted: str, *, may_switch_account: bool = False) -> Connection:
-        """Log in with an auth code pasted by hand, or with the whole address that Fyers redirected to; raises as `callback`."""
+        """Log in with a pasted auth code or redirect address; raises like `callback`."""
         redirect = read_pasted(pasted)
         pending = await self._take_pending(redirect.state)
         if pending is not None and pending.user_id != user_id:
-            raise LinkRefused("This login was begun by somebody else; begin again as yourself.")
+            raise LinkRefused("Another user started this login. Start a new one.")
         if redirect.is_error or not redirect.auth_code:
             raise LinkRefused(
-                "There is no auth code in this; paste the code or the whole address Fyers sent you to."
+                "This text contains no auth code. Paste the code or the whole address that Fyers redirected to."
             )
         may_switch = may_switch_account or (pending is not None and pending.may_switch_account)
         code = read_auth_code(redirect.auth_code)
@@ -237,19 +233,19 @@ class FyersLoginService:
             raise exchange_refusal(answer)
         token = answer.value.access_token
         claims = self._read(token)
-        fyers_id = claims.fyers_id or await self._ask_whose(user_id, app, token, claims)
+        fyers_id = claims.fyers_id or await self._read_owner(user_id, app, token, claims)
         linked_before = self._connections.connection(user_id).fyers_id
         if only_after is not None and linked_before != fyers_id:
-            # Whoever holds a link need not be its user: the id that it is for is not told in full.
+            # A person who has the link is perhaps not its user, so the linked id is masked.
             raise WrongAccount(
                 f"You logged in at Fyers as {fyers_id}, but this login link is for {masked_fyers_id(linked_before or '')}. "
-                "Log out at Fyers, and press the link's button again.",
+                "Log out at Fyers, and press the button of the link again.",
                 may_switch=False,
             )
         if linked_before not in (None, fyers_id) and not may_switch_account:
             raise WrongAccount(
                 f"You logged in at Fyers as {fyers_id}, but {linked_before} is linked here. "
-                "Log in as that one, or say that you want to switch."
+                "Log in with that account, or choose to switch the account."
             )
         connection = await self._connections.log_in(
             user_id,
@@ -275,25 +271,25 @@ class FyersLoginService:
             ) from None
         if claims.expires_at <= now:
             raise LinkRefused(
-                "Fyers sent a session that has ended already. Log in at Fyers again; if that repeats, check this server's clock."
+                "Fyers sent a session that has already expired. Log in again; if it happens again, check the clock of this server."
             )
         return claims
 
-    async def _ask_whose(self, user_id: str, app: FyersApp, token: AccessToken, claims: TokenClaims) -> str:
-        """Ask Fyers for the owner of a token that does not say."""
+    async def _read_owner(self, user_id: str, app: FyersApp, token: AccessToken, claims: TokenClaims) -> str:
+        """Request the Fyers id of a token that does not contain it."""
         answer = await self._broker.profile_id(
             Credential(user_id, 0, app.app_id, "", token, claims.expires_at)
         )
         if isinstance(answer, Answered):
             return answer.value
         if isinstance(answer, LoginRefused):
-            raise LinkRefused(f"Fyers does not accept the session it has just sent. {AGAIN}")
-        raise trouble(answer)
+            raise LinkRefused(f"Fyers refuses the session that it has just sent. {AGAIN}")
+        raise unavailable(answer)
 
-    # ---------------------------------------------------------------- the end
+    # ---------------------------------------------------------------- disconnect
 
     async def disconnect(self, user_id: str) -> Connection:
-        """End the session here at once, and at Fyers if it answers soon; without a session nothing happens."""
+        """End the session here at once, and at Fyers if it answers within the timeout; without a session nothing changes."""
         credential = self._connections.credential(user_id)
         connection = await self._validation.mark_user_as_disconnected(
             user_id, DisconnectReason.SIGNED_OUT, actor=user_id
@@ -303,10 +299,10 @@ class FyersLoginService:
         return connection
 
     async def _sign_out_at_fyers(self, credential: Credential) -> None:
-        """Tell Fyers; the lease is closed for everybody else, so this last call has one of its own."""
+        """Sign out at Fyers. The lease is closed for all other calls, so this call has its own."""
         last_call = replace(credential, lease=Lease())
         try:
-            async with asyncio.timeout(self._sign_out_patience_s):
+            async with asyncio.timeout(self._sign_out_timeout_s):
                 await self._broker.sign_out(last_call)
         except TimeoutError:
             return

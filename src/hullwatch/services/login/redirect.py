@@ -1,7 +1,4 @@
-"""The way back from Fyers' login page: what its redirect brings, whether the browser may bring it, and the sentences for what went wrong.
-
-Beginning a round trip and storing what it brings is in ``linking.py``.
-"""
+"""The redirect from Fyers' login page: its fields, the check of the browser, and the sentences for failures."""
 
 import hmac
 from dataclasses import dataclass
@@ -25,13 +22,13 @@ from hullwatch.services.users.authentication import hash_value
 LONGEST_AUTH_CODE: Final = 4096
 """Characters; Fyers' auth codes are JWTs of about 700."""
 APP_CODES: Final = frozenset({-5, -371})
-"""Fyers' answers to a wrong app id or secret (Fyers API v3 docs and community reports)."""
-AGAIN: Final = "Begin again from the dashboard or your login link."
+"""Codes of Fyers for a wrong app id or secret (Fyers API v3 docs and community reports)."""
+AGAIN: Final = "Start again from the dashboard or your login link."
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """What Fyers' redirect brought back, unchecked."""
+    """The fields of Fyers' redirect, unchecked."""
 
     state: str | None
     auth_code: str | None
@@ -39,13 +36,13 @@ class Redirect:
 
 
 def check_browser(pending: PendingLogin, *, user_id: str | None, browser_nonce: str | None) -> None:
-    """Refuse a browser that did not begin this login.
+    """Refuse a browser that did not start this login.
 
-    Whoever is signed in as the user may finish a login that was begun signed in. One that was begun with a login link belongs to the browser
-    that pressed the button, and to nobody else who is signed in there.
+    A login that was started signed in can be completed by its user in any browser. A login by link can be completed only in the browser in which
+    the button was pressed, and not by another user who is signed in there.
 
     Raises:
-        LinkRefused: it is somebody else, or another browser.
+        LinkRefused: It is another user or another browser.
     """
     is_same_user = user_id == pending.user_id
     is_same_browser = browser_nonce is not None and hmac.compare_digest(
@@ -58,7 +55,7 @@ def check_browser(pending: PendingLogin, *, user_id: str | None, browser_nonce: 
     if not is_allowed:
         reason = "other_browser" if user_id is None or is_same_user else "other_user"
         raise LinkRefused(
-            f"This login was begun by somebody else or in another browser. {AGAIN}", reason=reason
+            f"This login was started by another user or in another browser. {AGAIN}", reason=reason
         )
 
 
@@ -71,7 +68,7 @@ def read_pasted(text: str) -> Redirect:
         query = urlsplit(text).query or text.rpartition("?")[2]
         fields = parse_qs(query, max_num_fields=20)
     except ValueError:
-        # The parser's message quotes what was pasted.
+        # The message of the parser quotes the pasted text.
         return Redirect(None, None)
     return Redirect(
         _only(fields, "state"), _only(fields, "auth_code"), is_error=_only(fields, "s") == "error"
@@ -86,26 +83,28 @@ def _only(fields: dict[str, list[str]], name: str) -> str | None:
 def read_auth_code(text: str) -> AuthCode:
     """Return the auth code in a text; raises `LinkRefused` when it cannot be one."""
     if len(text) > LONGEST_AUTH_CODE or not text.isascii() or not text.isprintable() or " " in text:
-        raise LinkRefused(f"That cannot be an auth code of Fyers. {AGAIN}")
+        raise LinkRefused(f"This is not an auth code of Fyers. {AGAIN}")
     return AuthCode(text)
 
 
 def exchange_refusal(failure: BrokerFailure) -> Refusal:
-    """Say what became of the exchange of an auth code."""
+    """Return the refusal for a failed exchange of an auth code."""
     if isinstance(failure, RequestRefused) and failure.code in APP_CODES:
-        return LinkRefused("Fyers does not accept the app id and secret; store your Fyers app again.")
+        return LinkRefused("Fyers refuses the app id and secret. Store your Fyers app again.")
     if isinstance(failure, RequestRefused | LoginRefused):
-        return LinkRefused(f"Fyers refused the auth code; it is good once and not for long. {AGAIN}")
-    return trouble(failure)
+        return LinkRefused(
+            f"Fyers refused the auth code. It can be used only once and for a short time. {AGAIN}"
+        )
+    return unavailable(failure)
 
 
-def trouble(failure: BrokerFailure) -> BrokerRefusal:
-    """Say why Fyers gave no usable answer."""
+def unavailable(failure: BrokerFailure) -> BrokerRefusal:
+    """Return the refusal for a call that Fyers did not answer in a usable way."""
     match failure:
         case RateLimited(retry_after_s=seconds):
-            sentence = f"Fyers asks for a pause. Begin again in {max(1, round(seconds))} seconds."
+            sentence = f"Fyers limits the number of calls. Start again in {max(1, round(seconds))} seconds."
         case NotPermitted():
-            sentence = "Fyers does not let this app log you in; check the app's permissions at Fyers."
+            sentence = "This app is not permitted to log you in. Check its permissions at Fyers."
         case _:
-            sentence = "Fyers cannot be reached just now. Begin again in a minute."
+            sentence = "Fyers is unavailable. Start again in a minute."
     return BrokerRefusal(sentence, failure)

@@ -314,7 +314,7 @@ class MonitoringService:
         """Return the users with state in memory."""
         return frozenset(self._scheduler.accounts) | frozenset(self._wishes)
 
-    def forget(self, user_id: str) -> None:
+    async def forget(self, user_id: str) -> None:
         """Drop a removed user's state; the caller removes what is stored."""
         self._wishes.pop(user_id, None)
         self._scheduler.remove(user_id)

@@ -63,8 +63,8 @@ class RenewalConsents:
         """Return all consents, in no particular order."""
         return list(self._renewals.values())
 
-    def standing(self, user_id: str) -> RenewalState:
-        """Return how renewals stand for the user."""
+    def state_of(self, user_id: str) -> RenewalState:
+        """Return the state of renewals for the user."""
         return RenewalState(self._is_offered, self.get(user_id))
 
     def will_try(self, connection: Connection) -> bool:
@@ -97,7 +97,7 @@ class RenewalConsents:
             await work.audit.add([AuditEntry(now, user_id, "renewal.opted_in", user_id)])
             await work.commit()
         self._know(user_id, renewal)
-        return self.standing(user_id)
+        return self.state_of(user_id)
 
     async def opt_out(self, user_id: str) -> None:
         """Forget PIN and refresh token; without a consent nothing happens."""
@@ -121,7 +121,11 @@ class RenewalConsents:
             await work.commit()
         self._know(connection.user_id, renewal)
 
-    def forget(self, user_id: str) -> None:
+    def known_users(self) -> frozenset[str]:
+        """Return the users with a consent in memory."""
+        return frozenset(self._renewals)
+
+    async def forget(self, user_id: str) -> None:
         """Drop a removed user from memory; the caller removes what is stored."""
         self._know(user_id, None)
 

@@ -352,6 +352,10 @@ class ConnectionService:
             user_id, LoginTrigger.DISCONNECTED_BY_ADMIN, Evidence("admin", actor)
         )
 
+    def known_users(self) -> frozenset[str]:
+        """Return the users with a connection in memory."""
+        return frozenset(connection.user_id for connection in self.connections())
+
     async def forget(self, user_id: str) -> None:
         """Drop a removed user's connection; the caller removes what is stored."""
         account = self._accounts.pop(user_id)

@@ -1,9 +1,10 @@
-"""Accounts of hullwatch itself: registering, roles, names, passwords, invites, removal. Being signed in is in ``logins.py``.
+"""Accounts of hullwatch: registration, roles, names, passwords, invites, removal.
 
-Changes that depend on how many accounts or admins there are take the storage's registration lock first: two first registrations at the
-same moment must not make two admins, nor two demotions none.
+Changes that depend on the number of accounts or admins lock the registration first: two first registrations at the same moment must not make two
+admins, and two demotions must not leave none.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -29,25 +30,25 @@ class Registration(StrEnum):
     OPEN = "open"
     """Anyone who reaches the page."""
     INVITE = "invite"
-    """Whoever holds an invite that an admin made."""
+    """Anyone with an invite link that an admin created."""
     CLOSED = "closed"
-    """Nobody; accounts are made on the command line."""
+    """Nobody; admins create accounts on the command line."""
 
 
-class Keeper(Protocol):
-    """Whoever remembers something of a user: the session with Fyers, the watches."""
+class UserState(Protocol):
+    """A service that keeps state of users in memory."""
 
-    def known(self) -> frozenset[str]:
-        """Return the ids of all users of whom something is remembered."""
+    def known_users(self) -> frozenset[str]:
+        """Return the ids of the users with state in memory."""
         ...
 
     async def forget(self, user_id: str) -> None:
-        """Drop a removed user from memory."""
+        """Drop the state of a removed user; the caller removes what is stored."""
         ...
 
 
 class AccountService:
-    """Makes, changes and removes accounts."""
+    """Creates, changes and removes accounts."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class AccountService:
         *,
         hasher: HasherPort,
         logins: AuthenticationService,
-        connections: Keeper,
+        user_states: Sequence[UserState],
         registration: Registration = Registration.OPEN,
     ) -> None:
         self._store = context.store
@@ -63,7 +64,7 @@ class AccountService:
         self._new_id = context.new_id
         self._hasher = hasher
         self._logins = logins
-        self._connections = connections
+        self._user_states = user_states
         self._registration = registration
         self._new_secret = context.new_secret
         self._registrations = LoginThrottle(per_email=REGISTRATIONS, per_address=REGISTRATIONS)
@@ -71,18 +72,18 @@ class AccountService:
     async def register(
         self, email: str, password: str, full_name: str, *, address: str, invite: str | None = None
     ) -> User:
-        """Make an account for whoever asks; the first one of a new install becomes admin, by invite as well.
+        """Create an account for a visitor; the first account of a new install is an admin, also with an invite.
 
         Raises:
-            NotAllowed: registration is closed, or the invite is missing, used or has ended.
-            InvalidInput: e-mail address, password or name cannot be used.
-            AlreadyExists: the e-mail address has an account.
-            TooManyAttempts: too many registrations from this network address.
+            NotAllowed: Registration is closed, or the invite is missing, used or expired.
+            InvalidInput: E-mail address, password or name is invalid.
+            AlreadyExists: The e-mail address has an account.
+            TooManyAttempts: Too many registrations from this network address.
         """
         if self._registration is Registration.CLOSED:
-            raise NotAllowed("Registration is closed here; ask an admin for an account.")
+            raise NotAllowed("Registration is closed. Ask an admin for an account.")
         if self._registration is Registration.INVITE and not invite:
-            raise NotAllowed("Registration needs an invite link; ask an admin for one.")
+            raise NotAllowed("Registration needs an invite link. Ask an admin for one.")
         wait_s = self._registrations.begin(f"from {address}", address, self._clock.monotonic())
         if wait_s > 0:
             raise TooManyAttempts(
@@ -91,7 +92,7 @@ class AccountService:
         return await self._add(email, password, full_name, role=None, actor=None, invite=invite)
 
     async def add(self, email: str, password: str, full_name: str, *, role: Role, actor: str) -> User:
-        """Make an account for somebody, whatever the registration mode; raises as `register`."""
+        """Create an account in any registration mode; raises like `register`."""
         return await self._add(email, password, full_name, role=role, actor=actor)
 
     async def get(self, user_id: str) -> User:
@@ -113,7 +114,7 @@ class AccountService:
             return await work.users.list_all()
 
     async def rename(self, user_id: str, full_name: str) -> User:
-        """Change a user's shown name; raises `InvalidInput`."""
+        """Change a user's name; raises `InvalidInput`."""
         name = read_full_name(full_name)
         async with self._store.begin() as work:
             await _existing(work, user_id)
@@ -123,12 +124,12 @@ class AccountService:
         return await self.get(user_id)
 
     async def change_password(self, user_id: str, current: str, new: str, *, address: str) -> BrowserLogin:
-        """Change the password, end all browser logins and begin a new one; API tokens stay.
+        """Change the password, end all browser logins and return a new one; API tokens stay valid.
 
         Raises:
             WrongCredentials: `current` is not the password.
-            TooManyAttempts: it was guessed at too often.
-            InvalidInput: `new` cannot be used.
+            TooManyAttempts: Too many wrong passwords.
+            InvalidInput: `new` is not a valid password.
         """
         user = await self.get(user_id)
         await self._logins.check_password(user.email, current, address=address)
@@ -141,17 +142,17 @@ class AccountService:
         return await self._logins.open_browser(user, and_end_others=True)
 
     async def set_role(self, user_id: str, role: Role, *, actor: str) -> User:
-        """Give a user another role.
+        """Change the role of a user.
 
         Raises:
-            NotFound: there is no such user.
-            NotAllowed: that would leave no admin.
+            NotFound: There is no such user.
+            NotAllowed: No admin would be left.
         """
         async with self._store.begin() as work:
             await work.users.lock_registration()
             user = await _existing(work, user_id)
             if user.role is not role:
-                await _keep_an_admin(work, user)
+                await _check_other_admin(work, user)
                 await work.users.set_role(user_id, role)
                 await work.audit.add([self._line(user_id, "user.role_changed", actor=actor, role=role.value)])
                 await work.commit()
@@ -159,34 +160,36 @@ class AccountService:
         return await self.get(user_id)
 
     async def remove(self, user_id: str, *, actor: str) -> None:
-        """Remove a user with everything that is the user's own; raises as `set_role`."""
+        """Remove a user with all their data; raises like `set_role`."""
         async with self._store.begin() as work:
             await work.users.lock_registration()
             user = await _existing(work, user_id)
-            await _keep_an_admin(work, user)
+            await _check_other_admin(work, user)
             await work.users.remove(user_id)
             await work.audit.add([self._line(user_id, "user.removed", actor=actor)])
             await work.commit()
-        self._logins.forget(user_id)
-        await self._connections.forget(user_id)
+        await self._forget(user_id)
 
     async def forget_removed(self) -> None:
-        """Drop users from memory who were removed on the database itself, such as on the command line."""
-        known = (
-            self._connections.known()
-        )  # first: whoever is known is stored already, so nobody new is taken for removed
+        """Drop the state of users who were removed in the database by another process, such as the command line."""
+        # Read before the database: a user with state in memory is stored already, so no new user counts as removed.
+        known = frozenset[str]().union(*(state.known_users() for state in self._user_states))
         async with self._store.begin(read_only=True) as work:
             stored = {user.id for user in await work.users.list_all()}
         for user_id in known - stored:
-            self._logins.forget(user_id)
-            await self._connections.forget(user_id)
+            await self._forget(user_id)
+
+    async def _forget(self, user_id: str) -> None:
+        self._logins.forget(user_id)
+        for state in self._user_states:
+            await state.forget(user_id)
 
     async def make_invite(self, *, actor: str) -> SecretText:
-        """Make an invite that lets one person register within `INVITE_LIFETIME`."""
+        """Create an invite, with which one person can register within `INVITE_LIFETIME`."""
         value = SecretText(self._new_secret())
-        ends_at = self._clock.now() + INVITE_LIFETIME
+        expires_at = self._clock.now() + INVITE_LIFETIME
         async with self._store.begin() as work:
-            await work.logins.add_invite(hash_value(value.reveal()), created_by=actor, expires_at=ends_at)
+            await work.logins.add_invite(hash_value(value.reveal()), created_by=actor, expires_at=expires_at)
             await work.audit.add([self._line(actor, "user.invite_made", actor=actor)])
             await work.commit()
         return value
@@ -201,7 +204,7 @@ class AccountService:
         actor: str | None,
         invite: str | None = None,
     ) -> User:
-        """Store an account; without a role the first one becomes admin and all others traders."""
+        """Store an account; without a role the first one is an admin and all others are traders."""
         email, full_name = read_email(email), read_full_name(full_name)
         check_password(password, email=email)
         password_hash = await self._hasher.hash(password)
@@ -221,7 +224,7 @@ class AccountService:
 
     async def _use_invite(self, work: UnitOfWork, invite: str) -> None:
         if not await work.logins.take_invite(hash_value(invite), now=self._clock.now()):
-            raise NotAllowed("This invite has been used or has ended; ask an admin for a new one.")
+            raise NotAllowed("This invite was used or has expired. Ask an admin for a new one.")
 
     def _line(self, user_id: str, kind: str, *, actor: str, **evidence: str) -> AuditEntry:
         return AuditEntry(self._clock.now(), user_id, kind, actor, evidence=evidence)
@@ -234,10 +237,10 @@ async def _existing(work: UnitOfWork, user_id: str) -> User:
     return user
 
 
-async def _keep_an_admin(work: UnitOfWork, user: User) -> None:
+async def _check_other_admin(work: UnitOfWork, user: User) -> None:
     """Refuse to demote or remove the last admin."""
     if user.role is not Role.ADMIN:
         return
     admins = sum(other.role is Role.ADMIN for other in await work.users.list_all())
     if admins < 2:
-        raise NotAllowed("There has to be at least one admin; make somebody else admin first.")
+        raise NotAllowed("There must be at least one admin. Make another user an admin first.")

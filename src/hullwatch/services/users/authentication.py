@@ -1,7 +1,7 @@
-"""Being signed in to hullwatch: browser logins, API tokens, and who a request comes from. Accounts themselves are in ``accounts.py``.
+"""Logins to hullwatch: browser logins, API tokens, and the user of a request.
 
-Browser logins end `BROWSER_LIFETIME` after they began, used or not; there is no idle limit, since the login with Fyers ends every morning
-anyway and is what gives access to a market account. Values are random and stored only as SHA-256, which is enough for 256 random bits.
+A browser login expires `BROWSER_LIFETIME` after it was created. There is no idle limit, since the Fyers session, which gives access to a market
+account, expires every morning. Values are random and stored only as SHA-256, which is enough for 256 random bits.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ BROWSER_LIFETIME: Final = timedelta(days=30)
 MOST_TOKENS: Final = 20
 LONGEST_TOKEN_NAME: Final = 80
 LONGEST_VALUE: Final = 128
-"""Characters of a cookie or token; ours have fewer than 50, and longer text is not worth a hash."""
-TOKEN_PREFIX: Final = "hw_"  # noqa: S105 - how a value is recognised, not one
+"""Characters of a cookie or token; valid ones have fewer than 50, so longer text is refused without a hash."""
+TOKEN_PREFIX: Final = "hw_"  # noqa: S105 - the beginning of a value, not a secret
 TOUCH_EVERY: Final = timedelta(minutes=5)
-"""How exactly `last_used_at` of a token is kept; a write for each request would cost more than the request."""
-REMEMBERED_S: Final = 30.0
-"""How long who-is-this is answered from memory; another process's removal of a login is noticed after this at the latest."""
+"""Precision of a token's `last_used_at`; a write for each request would cost more than the request."""
+CACHED_S: Final = 30.0
+"""How long the user of a login is cached; a login that another process removes is refused after this time at the latest."""
 
 
 def hash_value(value: str) -> str:
@@ -44,7 +44,7 @@ def hash_value(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BrowserLogin:
-    """A login just made; `value` goes into the cookie and is nowhere else."""
+    """A new login; `value` goes into the cookie and is not stored."""
 
     user: User
     value: SecretText
@@ -52,7 +52,7 @@ class BrowserLogin:
 
 
 class AuthenticationService:
-    """Signs users in and out, and says whose request it is."""
+    """Signs users in and out, and returns the user of a request."""
 
     def __init__(
         self, context: Context, *, hasher: HasherPort, throttle: LoginThrottle | None = None
@@ -63,25 +63,25 @@ class AuthenticationService:
         self._hasher = hasher
         self._throttle = throttle or LoginThrottle()
         self._new_secret = context.new_secret
-        self._known: TtlCache[tuple[bool, str], User] = TtlCache(context.clock, REMEMBERED_S, 20_000)
-        self._endings = 0
+        self._cached: TtlCache[tuple[bool, str], User] = TtlCache(context.clock, CACHED_S, 20_000)
+        self._removals = 0
 
     async def login(self, email: str, password: str, *, address: str) -> BrowserLogin:
         """Sign a browser in.
 
         Args:
-            email: as typed.
-            password: as typed.
-            address: the network address the request came from.
+            email: As the user typed it.
+            password: As the user typed it.
+            address: The network address of the request.
 
         Raises:
-            WrongCredentials: they do not fit; unknown addresses take as long as wrong passwords.
-            TooManyAttempts: no password was looked at.
+            WrongCredentials: They are wrong; an unknown e-mail address takes as long as a wrong password.
+            TooManyAttempts: Refused without checking the password.
         """
         return await self.open_browser(await self.check_password(email, password, address=address))
 
     async def check_password(self, email: str, password: str, *, address: str) -> User:
-        """Return the user whose password this is; raises as `login`."""
+        """Return the user with this e-mail address and password; raises like `login`."""
         email = email.strip().lower()[:LONGEST_EMAIL]
         if (wait_s := self._throttle.begin(email, address, self._clock.monotonic())) > 0:
             raise TooManyAttempts(
@@ -90,7 +90,7 @@ class AuthenticationService:
         found = await self._find(email)
         if not await self._hasher.is_match(password, found[1] if found else None) or found is None:
             self._throttle.failed(address, self._clock.monotonic())
-            raise WrongCredentials("E-mail address and password do not fit.")
+            raise WrongCredentials("The e-mail address or the password is wrong.")
         self._throttle.succeeded(email)
         user, password_hash = found
         if self._hasher.is_outdated(password_hash):
@@ -101,7 +101,7 @@ class AuthenticationService:
         return user
 
     async def open_browser(self, user: User, *, and_end_others: bool = False) -> BrowserLogin:
-        """Sign a browser in as this user, whose identity is known already."""
+        """Sign a browser in as this user, whose password was checked."""
         login = BrowserLogin(user, SecretText(self._new_secret()), self._clock.now() + BROWSER_LIFETIME)
         async with self._store.begin() as work:
             if and_end_others:
@@ -118,40 +118,40 @@ class AuthenticationService:
         return login
 
     async def logout(self, value: str) -> None:
-        """End a browser's login; one that is unknown is no error."""
+        """End the login of a browser; an unknown one is ignored."""
         value_hash = hash_value(value[:LONGEST_VALUE])
         async with self._store.begin() as work:
             await work.logins.remove_browser(value_hash)
             await work.commit()
-        self._endings += 1
-        self._known.discard((False, value_hash))
+        self._removals += 1
+        self._cached.discard((False, value_hash))
 
     async def authenticate(self, *, cookie: str | None = None, bearer: str | None = None) -> User:
-        """Return whose request it is; a bearer token that is given is the only thing looked at.
+        """Return the user of a request; with a bearer token the cookie is ignored.
 
         Raises:
-            NotSignedIn: nothing was given, or it is not known or has ended.
+            NotSignedIn: There is no cookie and no token, or it is unknown or expired.
         """
         value = cookie if bearer is None else bearer
         if not value or len(value) > LONGEST_VALUE or (bearer and not bearer.startswith(TOKEN_PREFIX)):
             raise NotSignedIn("Sign in first.")
         key = (bearer is not None, hash_value(value))
-        known = self._known.get(key)
-        return known if known is not None else await self._look_up(key)
+        known = self._cached.get(key)
+        return known if known is not None else await self._read_user(key)
 
     def forget(self, user_id: str) -> None:
-        """Answer nothing about this user from memory: a role, a name or a login changed."""
-        self._endings += 1
-        for item in self._known.items():
+        """Delete the user from the cache, because a role, a name or a login changed."""
+        self._removals += 1
+        for item in self._cached.items():
             if item.value.id == user_id:
-                self._known.discard(item.key)
+                self._cached.discard(item.key)
 
     async def add_token(self, user_id: str, name: str) -> tuple[ApiToken, SecretText]:
-        """Make an API token; the value is in the answer and nowhere else.
+        """Create an API token and return it with its value, which is not stored.
 
         Raises:
-            InvalidInput: the name is empty, too long or not printable.
-            LimitReached: the user has `MOST_TOKENS` already.
+            InvalidInput: The name is empty, too long or not printable.
+            LimitReached: The user has `MOST_TOKENS` already.
         """
         name = " ".join(name.split())
         if not name or len(name) > LONGEST_TOKEN_NAME or not name.isprintable():
@@ -162,7 +162,7 @@ class AuthenticationService:
         value = SecretText(TOKEN_PREFIX + self._new_secret())
         async with self._store.begin() as work:
             if len(await work.logins.tokens_of(user_id)) >= MOST_TOKENS:
-                raise LimitReached(f"You have {MOST_TOKENS} API tokens; delete one that is no longer used.")
+                raise LimitReached(f"You have {MOST_TOKENS} API tokens. Delete one that you do not use.")
             await work.logins.add_token(token, hash_value(value.reveal()))
             await work.audit.add([self._line(user_id, "user.api_token_added", name=name)])
             await work.commit()
@@ -174,7 +174,7 @@ class AuthenticationService:
             return await work.logins.tokens_of(user_id)
 
     async def remove_token(self, user_id: str, token_id: str) -> None:
-        """End an API token; raises `NotFound` when the user has no such token."""
+        """Delete an API token; raises `NotFound` if the user has no such token."""
         async with self._store.begin() as work:
             if not await work.logins.remove_token(user_id, token_id):
                 raise NotFound("You have no such API token.")
@@ -183,13 +183,13 @@ class AuthenticationService:
         self.forget(user_id)
 
     async def purge(self) -> None:
-        """Remove what has ended from the database; run now and then."""
+        """Delete expired logins from the database; run regularly."""
         async with self._store.begin() as work:
             await work.logins.purge(now=self._clock.now())
             await work.commit()
 
     async def _find(self, email: str) -> tuple[User, str] | None:
-        """Return the user and the password hash; text that is no e-mail address is nobody's."""
+        """Return the user and the password hash; a text that is not an e-mail address has none."""
         try:
             email = read_email(email)
             async with self._store.begin(read_only=True) as work:
@@ -197,8 +197,8 @@ class AuthenticationService:
         except InvalidInput:
             return None
 
-    async def _look_up(self, key: tuple[bool, str]) -> User:
-        (is_token, value_hash), now, endings = key, self._clock.now(), self._endings
+    async def _read_user(self, key: tuple[bool, str]) -> User:
+        (is_token, value_hash), now, removals = key, self._clock.now(), self._removals
         async with self._store.begin(read_only=True) as work:
             token = await work.logins.token_by_hash(value_hash) if is_token else None
             user_id = token.user_id if token else None
@@ -211,9 +211,9 @@ class AuthenticationService:
             async with self._store.begin() as work:
                 await work.logins.touch_token(token.id, used_at=now)
                 await work.commit()
-        # Whatever ended while the database was being asked must not live on in memory.
-        if self._endings == endings:
-            self._known.put(key, user)
+        # A login that was removed during the query must not get into the cache.
+        if self._removals == removals:
+            self._cached.put(key, user)
         return user
 
     def _line(self, user_id: str, kind: str, **evidence: str) -> AuditEntry:

@@ -78,16 +78,16 @@ def _message(state: RenewalState) -> str:
 @router.get("")
 async def read_renewal(user: SignedIn, services: CurrentServices) -> RenewalPayload:
     """Return whether the caller's sessions are renewed, and the result of the last attempt."""
-    return RenewalPayload.of(services.renewals.standing(user.id))
+    return RenewalPayload.of(services.renewal_consents.state_of(user.id))
 
 
 @router.put("", responses=problems(400, 403))
 async def opt_in(body: PinBody, user: SignedIn, services: CurrentServices) -> RenewalPayload:
     """Consent to renewals with this PIN, or replace the PIN. It is encrypted and never shown."""
-    return RenewalPayload.of(await services.renewals.opt_in(user.id, body.pin.get_secret_value()))
+    return RenewalPayload.of(await services.renewal_consents.opt_in(user.id, body.pin.get_secret_value()))
 
 
 @router.delete("", status_code=204)
 async def opt_out(user: SignedIn, services: CurrentServices) -> None:
     """Delete PIN and refresh token. Sessions are not renewed any more."""
-    await services.renewals.opt_out(user.id)
+    await services.renewal_consents.opt_out(user.id)
