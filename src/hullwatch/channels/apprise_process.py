@@ -1,7 +1,7 @@
 """Sends to Telegram, Slack and the other services of Apprise, each from a process that can be killed.
 
-Addresses and messages go to the standard input of the process, since other users of the machine can read command
-lines and environments.
+Addresses and messages go to the standard input of the process, since other users of the machine can read
+command lines and environments.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class AppriseChannel:
         """Check an address before it is stored.
 
         Raises:
-            InvalidInput: Apprise does not know it, it would act on this machine, or it leads to a private network.
+            InvalidInput: Apprise does not know it, or it leads to this machine or to a private network.
         """
         try:
             answer = await self._request({"do": "check", "address": destination.address.reveal()})

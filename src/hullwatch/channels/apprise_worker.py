@@ -1,8 +1,8 @@
 """The process that runs Apprise: one request a line on standard input, one answer a line on standard output.
 
-Apprise has well over a hundred services, and a user chooses the address. An audit hook therefore checks every
-connection, file and program before Python opens it, also after redirects and changed name resolutions. A hook cannot
-be removed, so Apprise needs a process of its own.
+Apprise has well over a hundred services, and a user chooses the address. An audit hook therefore checks
+every connection, file and program before Python opens it, also after redirects and changed name
+resolutions. A hook cannot be removed, so Apprise needs a process of its own.
 """
 
 import json

@@ -64,7 +64,7 @@ class Carriers:
         return TryLater(_NO_MAIL) if carrier is None else await carrier.send(message, destination)
 
     def limit_s(self, kind: ChannelKind) -> float:
-        """Return the seconds after which a sending is given up; a new process of Apprise has to start first."""
+        """Return the time limit of a sending; a new process of Apprise has to start first."""
         if kind is ChannelKind.EMAIL:
             return smtp.LIMIT_S
         return webhook.LIMIT_S + 2 if kind is ChannelKind.WEBHOOK else apprise_process.LONGEST_S

@@ -1,7 +1,7 @@
 """Keeps connections away from private networks.
 
-A name is checked twice: when a user enters it, and again by the address of each connection, since an attacker can
-change what a name resolves to in between.
+A name is checked twice: when a user enters it, and again by the address of each connection, since an
+attacker can change what a name resolves to in between.
 """
 
 import asyncio

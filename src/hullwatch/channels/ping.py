@@ -24,7 +24,7 @@ class HttpPing:
     async def ping(self) -> PingAccepted | PingFailed:
         """Send one ping; a redirect is not followed, since its target may not count pings."""
         try:
-            # One session for each ping: at one a minute a kept connection has no use, and none is left to be closed.
+            # One session for each ping: at one a minute, a kept connection has no use.
             async with (
                 aiohttp.ClientSession(timeout=self._limit, headers={"User-Agent": "hullwatch"}) as http,
                 http.get(self._url.reveal(), allow_redirects=False) as reply,

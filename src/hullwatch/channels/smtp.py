@@ -65,7 +65,7 @@ class SmtpChannel:
         self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
 
     async def check(self, destination: Destination) -> None:
-        """Check an address before it is stored. Its domain needs no address of its own: mail often goes elsewhere.
+        """Check an address before it is stored. Its domain may have no address: mail often goes elsewhere.
 
         Raises:
             InvalidInput: Its domain is in a private network.

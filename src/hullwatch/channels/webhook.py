@@ -1,8 +1,8 @@
 """Sends webhooks: a signed POST of JSON to an address of the user.
 
-The signature is ``Hullwatch-Signature: t=<unix seconds>,v1=<hex>``, where the hex is the HMAC-SHA-256 of ``<t>.<body>`` under the
-channel's secret. The time lets a receiver refuse a recorded request that is sent again later. ``Hullwatch-Id`` stays
-the same when hullwatch itself repeats a message.
+The signature is ``Hullwatch-Signature: t=<unix seconds>,v1=<hex>``, where the hex is the HMAC-SHA-256 of
+``<t>.<body>`` under the channel's secret. The time lets a receiver refuse a recorded request that is sent
+again later. ``Hullwatch-Id`` stays the same when hullwatch itself repeats a message.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class WebhookChannel:
         """Check an address before it is stored.
 
         Raises:
-            InvalidInput: It is not encrypted on the internet, does not resolve, or leads to a private network.
+            InvalidInput: It is public and not encrypted, does not resolve, or leads to a private network.
         """
         parts = urlsplit(destination.address.reveal())
         try:

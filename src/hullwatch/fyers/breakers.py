@@ -20,12 +20,12 @@ class Blocked:
     """No request may be sent now."""
 
     name: str
-    """``circuit_open``: Fyers is down for many; ``cloudflare_blocked``: Cloudflare refuses this server's address."""
+    """``circuit_open`` (Fyers is down) or ``cloudflare_blocked`` (this server's address is refused)."""
     retry_after_s: float
 
 
 class Breakers:
-    """Two circuits for all accounts: Fyers is down, or Cloudflare blocks this server. Each needs several accounts to open."""
+    """Two circuits, each opened by several accounts: Fyers is down, or Cloudflare blocks this server."""
 
     def __init__(self, clock: Clock, random: Random, log: Any) -> None:
         self._log = log
@@ -103,7 +103,7 @@ class CallPermit:
         self._permits = permits
 
     def settle(self, source: Hashable, *, fyers: bool | None, cloudflare: bool | None) -> None:
-        """Report whether Fyers answered and whether Cloudflare let the call through; `None` where nothing is known."""
+        """Report whether Fyers answered and Cloudflare let the call through; `None` means unknown."""
         for name, succeeded in (("circuit_open", fyers), ("cloudflare_blocked", cloudflare)):
             permit = self._permits.pop(name, None)
             if permit is not None:

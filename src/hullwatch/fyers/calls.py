@@ -45,7 +45,7 @@ PAUSE_JITTER_S: Final = 0.3
 RETRIES_PER_CALL: Final = 0.1
 RETRY_RESERVE: Final = 50.0
 UNSENDABLE: Final = "unsendable_header"
-"""The cause of an `Unavailable` whose call was not sent, because its app id or token does not fit into a header."""
+"""The cause of an `Unavailable` that was not sent: its app id or token does not fit into a header."""
 
 OnCall: TypeAlias = Callable[[CallKind, str, float], None]
 """Called for each request that was sent, with its kind, its outcome (see `outcome_name`) and its seconds."""
@@ -148,7 +148,7 @@ class Caller:
         self._retries = RetryBudget()
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
-        """Make a call with a session's token; `SessionDisconnected` if the session was disconnected before the sending."""
+        """Make a call with a session's token; `SessionDisconnected` if that happened before the sending."""
         source = (credential.app_id, credential.fyers_id)
         return await self._repeat(call.kind, lambda: self._once(call, source, credential))
 
@@ -193,7 +193,7 @@ class Caller:
         raise AssertionError("the retry library ended without a result")
 
     def _raise_for_retry(self, kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
-        """Return the result, or raise `_Retry` for a failure that may pass at once, while the budget allows retries."""
+        """Return the result; raise `_Retry` for a failure that may pass at once, if the budget allows it."""
         if (
             kind.may_repeat
             and isinstance(result, Unavailable)
@@ -240,7 +240,7 @@ class Caller:
         too_long = await self._pace.wait(account)
         if too_long is not None:
             return RateLimited(service, too_long.retry_after_s)
-        # Nothing is awaited between here and the sending, so that the checks still hold when the request leaves.
+        # Nothing is awaited from here to the sending, so that the checks still hold when the request leaves.
         if self._is_expired(credential):
             return SessionDisconnected(service)
         headers = _headers(credential)
@@ -299,7 +299,7 @@ class Caller:
 
 
 def _headers(credential: Credential | None) -> dict[str, str] | None:
-    """Return the headers; `None` if app id or token does not fit, since the HTTP library would quote them in its error."""
+    """Return the headers; `None` for an impossible app id or token, which the HTTP library would quote."""
     headers = {"Content-Type": "application/json", "version": "3"}
     if credential is None:
         return headers

@@ -133,7 +133,7 @@ class FyersClient:
     async def renew_access_token(
         self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
     ) -> BrokerResult[AccessToken]:
-        """Request a new session with a refresh token and the PIN; never retried, since wrong PINs lock an account."""
+        """Request a session with a refresh token and the PIN; never retried: wrong PINs lock an account."""
         proof = app_id_hash(app)
         body = {
             "grant_type": "refresh_token",
@@ -191,7 +191,7 @@ class FyersClient:
         start: datetime,
         end: datetime,
     ) -> BrokerResult[Arranged]:
-        """Return candles that open in [start, end], the forming one included; the range is at most `history_span`."""
+        """Return candles that open in [start, end], also the forming one; at most `history_span` long."""
 
         def read(body: Mapping[str, object]) -> Arranged:
             return payloads.read_history(body, start=start, end=end)
@@ -220,7 +220,7 @@ class FyersClient:
             if not isinstance(file, Answered):
                 return file
             if not file.value.strip():
-                # A market may list nothing, as BSE does in the simulator. An empty file of the NSE is a failure.
+                # BSE lists nothing in the simulator. An empty file of the NSE is a failure.
                 if name == NSE_MASTER:
                     return Unavailable(kind.service, "empty_body", 200)
                 continue

@@ -1,13 +1,14 @@
 """Classifies the replies of Fyers with tables of its codes.
 
-Fyers' numeric **code** decides together with the HTTP status. Its messages never do: one message ("Could not
-authenticate the user") belongs to -16 and to -17, and "invalid token" also comes from services that do not
-check a login. Only a reply in Fyers' form (a JSON object with ``s`` and a whole-number ``code``) says anything
-about a login. Pages of Cloudflare, half bodies and outages never do. A login is refused by exactly one pair: a
-refusal code **and** HTTP 401. All of about 20,000 refusals in observed SDK logs have this form. A reply that
-contradicts itself counts as a failure of Fyers.
+Fyers' numeric **code** decides together with the HTTP status. Its messages never do: one message ("Could
+not authenticate the user") belongs to -16 and to -17, and "invalid token" also comes from services that do
+not check a login. Only a reply in Fyers' form (a JSON object with ``s`` and a whole-number ``code``) says
+anything about a login. Pages of Cloudflare, half bodies and outages never do. A login is refused by exactly
+one pair: a refusal code **and** HTTP 401. All of about 20,000 refusals in observed SDK logs have this form.
+A reply that contradicts itself counts as a failure of Fyers.
 
-Sources of the rows: Fyers API v3 docs (error codes, rate limits, history), observed SDK logs, the official Python SDK 3.2.0.
+Sources of the rows: Fyers API v3 docs (error codes, rate limits, history), observed SDK logs, the official
+Python SDK 3.2.0.
 """
 
 import math
@@ -29,7 +30,7 @@ from hullwatch.domain.failures import (
 )
 
 DEFAULT_RETRY_AFTER_S = 60.0
-"""For a 429 without a time: in practice the limit of the minute is hit (16,700 times in observed SDK logs)."""
+"""For a 429 without a time: usually the limit of the minute was hit (16,700 in observed SDK logs)."""
 LONGEST_RETRY_AFTER_S = 86_400.0
 LONGEST_MESSAGE = 200
 """Characters of Fyers' message that are kept for people."""
@@ -65,7 +66,7 @@ class CallKind(Enum):
 
     @property
     def may_repeat(self) -> bool:
-        """Whether a retry is harmless: an auth code is valid once, and repeated wrong PINs lock an account."""
+        """Whether a retry is harmless: an auth code is valid once, and wrong PINs lock an account."""
         return self.method == "GET"
 
 
@@ -108,7 +109,7 @@ class Meaning:
 
 _ANY = range(100, 600)
 _REQUEST_STATUSES = frozenset({200, *range(400, 500)} - {401, 403})
-"""With 200, since -371 was reported under it. Without 401 and 403, which are about a login or a permission."""
+"""With 200, since -371 was reported under it. Without 401 (a login) and 403 (a permission)."""
 _CLIENT = range(400, 500)
 _TOKEN_SERVICES = (
     BrokerService.PROFILE,
@@ -125,9 +126,9 @@ _FORBIDDEN = Meaning(Kind.PERMISSION, _CLIENT)
 _UNAVAILABLE = Meaning(Kind.UNAVAILABLE, _ANY)
 
 CODES: Mapping[int, Meaning] = {
-    # The access token. The code depends on the service (observed SDK logs): -8 and -17 from /profile, -16 from trading
-    # and history, -15 from quotes and market status. Each service may send any of them, since Fyers has moved endpoints
-    # between services before.
+    # The access token. The code depends on the service (observed SDK logs): -8 and -17 from /profile, -16
+    # from trading and history, -15 from quotes and market status. Any service may send each of them, since
+    # Fyers has moved endpoints between services before.
     -8: _REFUSED,
     -15: _REFUSED,
     -16: _REFUSED,
@@ -142,8 +143,8 @@ CODES: Mapping[int, Meaning] = {
     # The app's permission (history, 403 in observed SDK logs; -373 in the older documented list).
     -403: _FORBIDDEN,
     -373: _FORBIDDEN,
-    # Failures of Fyers: -99 "Something went wrong" under 500. With 4xx it rejects an order, and hullwatch sends none.
-    # -96 and -20x are documented as temporary errors.
+    # Failures of Fyers: -99 "Something went wrong" under 500. With 4xx it rejects an order; hullwatch sends
+    # none. -96 and -20x are documented as temporary errors.
     -99: _UNAVAILABLE,
     -96: _UNAVAILABLE,
     -201: _UNAVAILABLE,
@@ -151,32 +152,33 @@ CODES: Mapping[int, Meaning] = {
     -204: _UNAVAILABLE,
     -205: _UNAVAILABLE,
     500: _UNAVAILABLE,
-    # Our header: an unknown app id, or no header. The app may be deleted, but a proxy may also strip headers, or hullwatch
-    # may have a defect, which would log out all users. Their HTTP status is not documented, and -352 has a second
-    # meaning. They need not count as a refusal: the other services refuse the session of a deleted app with -15 and -16.
+    # Our header: an unknown app id, or no header. The app may be deleted, but a proxy may also strip
+    # headers, or hullwatch may have a defect, which would log out all users. Their HTTP status is not
+    # documented, and -352 has a second meaning. They need not count as a refusal: the other services refuse
+    # the session of a deleted app with -15 and -16.
     -352: Meaning(Kind.UNAVAILABLE, _ANY, cause="header_refused"),
     -209: Meaning(Kind.UNAVAILABLE, _ANY, cause="header_refused"),
 }
 """The meanings of codes on calls with a session's token."""
 
 HISTORY_CODES: Mapping[int, Meaning] = {
-    # Older servers used their own codes for dates and ranges (older documented list). -353 is one of them and a rate limit
-    # elsewhere. Under 429 the status decides before this table is read.
+    # Older servers used their own codes for dates and ranges (older documented list). -353 is one of them
+    # and a rate limit elsewhere. Under 429 the status decides before this table is read.
     **dict.fromkeys((*range(-339, -333), *range(-349, -340), -351, -354, -355, -356), _BAD_REQUEST),
     -353: Meaning(Kind.REQUEST, frozenset({400, 422})),
 }
 """Meanings on history only; they come before `CODES`."""
 
 LOGIN_CODES: Mapping[int, Meaning] = {
-    # An auth code or a refresh token: no session exists yet that could be refused. HTTP statuses are mostly unknown.
+    # An auth code or a refresh token: no session exists yet. HTTP statuses are mostly unknown.
     -437: _BAD_LOGIN_REQUEST,
     -371: _BAD_LOGIN_REQUEST,
     -5: _BAD_LOGIN_REQUEST,
     -441: _BAD_LOGIN_REQUEST,
     -374: _BAD_LOGIN_REQUEST,
     -501: _BAD_LOGIN_REQUEST,
-    # The codes that refuse a session elsewhere. -16 with HTTP 400 also means that refresh tokens are refused (since
-    # 2026-04-01).
+    # The codes that refuse a session elsewhere. Since 2026-04-01, -16 with 400 also refuses all refresh
+    # tokens.
     -8: _BAD_LOGIN_REQUEST,
     -15: _BAD_LOGIN_REQUEST,
     -16: _BAD_LOGIN_REQUEST,
@@ -300,10 +302,10 @@ def _meaning_with_status(call: CallKind, status: int, code: int) -> tuple[Kind, 
     if meaning is not None and status in meaning.statuses:
         return meaning.kind, meaning.cause
     if call is CallKind.RENEW_ACCESS_TOKEN and meaning is None and status in _BAD_LOGIN_REQUEST.statuses:
-        # An unknown refusal may be about the PIN. It must not count as an outage, since that would be retried.
+        # An unknown refusal may be about the PIN. As an outage it would be retried.
         return Kind.REQUEST, ""
     if call.service in _TOKEN_SERVICES and (meaning is None or meaning.kind is Kind.REQUEST):
-        # Two statuses have one documented meaning with any code: 422 is about the content of the call, 403 about permission.
+        # Two statuses have one documented meaning with any code: 422 the call's content, 403 the permission.
         if status == 422:
             return Kind.REQUEST, ""
         if status == 403:

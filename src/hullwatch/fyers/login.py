@@ -22,5 +22,5 @@ def login_url(base_url: str, app: FyersApp, state: str) -> str:
 
 
 def app_id_hash(app: FyersApp) -> str:
-    """Return the SHA-256 of ``<app id>:<secret>``, which Fyers wants instead of the secret; the app id has its suffix."""
+    """Return the SHA-256 of ``<app id>:<secret>``, with the app id's suffix, which Fyers wants."""
     return hashlib.sha256(f"{app.app_id}:{app.secret.reveal()}".encode()).hexdigest()

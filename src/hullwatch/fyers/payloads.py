@@ -1,7 +1,7 @@
 """Reads the bodies of Fyers' answers into domain values.
 
-The input is not trusted: text is never turned into a price, and a missing number is `None` and never 0. An answer
-whose outer form is not the documented one raises `Unreadable`. A single bad item is left out alone.
+The input is not trusted: text is never turned into a price, and a missing number is `None` and never 0. An
+answer whose outer form is not the documented one raises `Unreadable`. A single bad item is left out alone.
 
 Shapes: Fyers API v3 docs ("Profile", "Quotes", "History", "Market status", "Symbol master").
 """
@@ -29,7 +29,7 @@ _LATEST_EPOCH: Final = 4_102_444_800  # 2100-01-01
 _EARLIEST_EPOCH: Final = 946_684_800  # 2000-01-01
 
 
-class Unreadable(Exception):  # noqa: N818 - a fact about a body, turned into an `UnreadableReply` by the client
+class Unreadable(Exception):  # noqa: N818 - the client turns it into an `UnreadableReply`
     """The answer is not in the documented form; `shape` describes it in keys and types only."""
 
     def __init__(self, expected: str, body: object) -> None:
@@ -39,7 +39,7 @@ class Unreadable(Exception):  # noqa: N818 - a fact about a body, turned into an
 
 
 def describe_shape(value: object, *, depth: int = 3) -> str:
-    """Return keys and types of parsed JSON without values, for a log; keys that are not plain words are masked."""
+    """Return keys and types of parsed JSON for a log; keys that are not plain words are masked."""
     if isinstance(value, dict):
         if depth == 0:
             return "{…}"
@@ -106,7 +106,7 @@ class QuotesRead:
 def read_quotes(body: Mapping[str, object], requested: Sequence[Symbol]) -> QuotesRead:
     """Return the quotes for the requested symbols; other symbols are left out.
 
-    An item can hold an error of its own inside an ok answer. An item with text as a price is a defect as a whole.
+    An item can hold its own error inside an ok answer. An item with text as a price is a defect as a whole.
     """
     items = body.get("d")
     if not isinstance(items, list):
@@ -159,7 +159,7 @@ def _read_quote(item: object, requested_symbols: Mapping[str, Symbol]) -> Quote 
 
 
 def _price(value: object) -> float | None:
-    """Return a price in INR; `None` for text, for impossible numbers and for 0, which Fyers sends for "none yet"."""
+    """Return a price in INR; `None` for text, impossible numbers and 0, which Fyers sends for "none yet"."""
     if isinstance(value, float | int) and not isinstance(value, bool) and 0 < value <= MAX_PRICE:
         return float(value)
     return None
@@ -244,7 +244,7 @@ def read_symbol_master(body: bytes) -> MasterRead:
 
 
 def _csv_rows(body: bytes) -> Iterator[list[str] | None]:
-    """Yield one row for each line, `None` for a bad one: an open quotation mark spoils one line, not the rest of the file."""
+    """Yield a row for each line, `None` for a bad one; an open quotation mark spoils one line alone."""
     for line in body.splitlines():
         if not line.strip():
             continue
@@ -256,7 +256,7 @@ def _csv_rows(body: bytes) -> Iterator[list[str] | None]:
 
 
 def _read_instrument(row: list[str]) -> Instrument | None:
-    """Read columns 0 fytoken, 1 description, 3 lot, 4 tick, 5 ISIN, 6 session, 9 ticker, 10 exchange, 11 segment."""
+    """Read the columns fytoken, description, lot (3), tick, ISIN, session, ticker (9), exchange, segment."""
     if len(row) != MASTER_COLUMNS:
         return None
     fytoken, exchange = row[0].strip(), _EXCHANGES.get(row[10].strip())

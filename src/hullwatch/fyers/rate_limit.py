@@ -1,8 +1,8 @@
 """Keeps each account and this server within Fyers' rate limits, and pauses an account that was limited.
 
-Fyers allows a user of an app 10 calls a second, 200 a minute and 100,000 a day. It blocks a user for the rest of
-the day (until midnight IST) who exceeds the limit of the minute more than three times (Fyers API v3 docs, "Rate
-limits"). Cloudflare counts by address, so one global limit holds for this server.
+Fyers allows a user of an app 10 calls a second, 200 a minute and 100,000 a day. It blocks a user for the
+rest of the day (until midnight IST) who exceeds the limit of the minute more than three times (Fyers API v3
+docs, "Rate limits"). Cloudflare counts by address, so one global limit holds for this server.
 
 No lock is held while an answer is awaited: a slow or paused account never delays another one.
 """
@@ -24,13 +24,13 @@ LONGEST_WAIT_S: Final = 5.0
 MOST_IN_FLIGHT: Final = 4
 """Calls of one account under way at once."""
 LIMIT_PAUSE: Final = Backoff(first_s=60.0, factor=2.0, max_s=900.0, jitter=0.0)
-"""The pause after a further 429 without a time: first the window of the minute, longer with each one of the day.
+"""The pause after a further 429 without a time: first the window of the minute, then longer each time.
 
-It never lasts until midnight: only a call shows whether Fyers has blocked the account, and four calls an hour cannot
-make it worse."""
+It never lasts until midnight: only a call shows whether Fyers has blocked the account, and four calls an
+hour cannot make it worse."""
 BURST_PAUSE_S: Final = 2.0
-"""The pause after a first 429 without a time. The pace keeps the limit of the minute, so the limit of the second was
-hit: the network delivered calls together. If it was the minute after all, the next 429 shows it."""
+"""The pause after a first 429 without a time. The pace keeps the limit of the minute, so the limit of the
+second was hit: the network delivered calls together. If it was the minute, the next 429 shows it."""
 LIMITS_BEFORE_BLOCK: Final = 3
 BLOCK_PAUSE: Final = Backoff(first_s=5.0, factor=2.0, max_s=300.0, jitter=0.3)
 """The pause of an account after Cloudflare refused it; grows until Fyers answers."""
@@ -44,7 +44,7 @@ _TOLERANCE_S: Final = 1e-6
 class PacingLimits:
     """Calls that an account and this server may make.
 
-    They are below Fyers' own 10 / 200 / 100,000, since the network can deliver calls together that were sent apart.
+    They are below Fyers' own 10 / 200 / 100,000, since the network can deliver separate calls together.
     """
 
     per_second: int = 8
@@ -87,9 +87,9 @@ class Window:
 class Pacer:
     """The rate limit of one account: reserved in the order of the calls, confirmed at the moment of sending.
 
-    A reservation tells a caller how long to wait. The global limit may delay the sending further, so `confirm` counts
-    what is really sent. Only that count guarantees the limit in every second and minute. The reservation of a
-    cancelled caller stays used.
+    A reservation tells a caller how long to wait. The global limit may delay the sending further, so
+    `confirm` counts what is really sent. Only that count guarantees the limit in every second and minute.
+    The reservation of a cancelled caller stays used.
     """
 
     __slots__ = ("_latest", "_limits", "_reserved", "_sent", "_used_on", "_used_today")
@@ -105,7 +105,7 @@ class Pacer:
     def reserve(
         self, now: float, moment: datetime, *, longest_wait_s: float = LONGEST_WAIT_S
     ) -> float | WaitTooLong:
-        """Reserve the next call and return the seconds until it; `WaitTooLong` if these are over `longest_wait_s`.
+        """Reserve the next call and return the seconds until it, or `WaitTooLong`.
 
         Args:
             now: monotonic seconds.
@@ -139,7 +139,7 @@ class Pacer:
         return 0.0
 
     def forget_old(self, now: float) -> bool:
-        """Drop windows that no longer count, but not the count of the day; return whether windows are left."""
+        """Drop old windows, but not the count of the day; return whether windows are left."""
         if now - self._latest > IDLE_S + LONGEST_WAIT_S:
             self._reserved = self._sent = None
             self._latest = float("-inf")
@@ -181,7 +181,8 @@ class Pause:
         seconds = retry_after_s
         if seconds is None or self._limits_today > LIMITS_BEFORE_BLOCK:
             # Without jitter: each account reaches its limit at another time.
-            seconds = max(seconds or 0.0, LIMIT_PAUSE.delay(self._limits_today, Random(0)))  # noqa: S311 - no secret
+            pause_s = LIMIT_PAUSE.delay(self._limits_today, Random(0))  # noqa: S311 - no secret
+            seconds = max(seconds or 0.0, pause_s)
         self._until = now + seconds
         return seconds
 
@@ -216,7 +217,7 @@ class Account:
 
 
 class Pace:
-    """The rate limits of all accounts of this server. Idle accounts use almost no memory, yesterday's none."""
+    """The rate limits of all accounts of this server. Idle accounts use almost no memory."""
 
     def __init__(self, limits: PacingLimits, clock: Clock, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
         self._limits = limits
@@ -239,7 +240,7 @@ class Pace:
         return account
 
     async def wait(self, account: Account) -> WaitTooLong | None:
-        """Wait for the limits of the account and the server; `None` means: send now, before awaiting anything else."""
+        """Wait for the limits of account and server; `None` means: send now, before awaiting anything."""
         clock = self._clock
         now = clock.monotonic()
         if paused_s := account.pause.left_s(now):

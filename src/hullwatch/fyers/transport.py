@@ -19,7 +19,7 @@ from hullwatch.fyers.errors import Reply
 LARGEST_REPLY: Final = 8 * 2**20
 """Bytes after decompression; 100 days of minutes are below 3 MB."""
 KEEP_ALIVE_S: Final = 25.0
-"""Idle connections are closed before Cloudflare resets them, which would look like a failure (observed SDK logs)."""
+"""Idle connections are closed before Cloudflare resets them (observed SDK logs)."""
 _CHUNK: Final = 64 * 2**10
 
 
@@ -161,7 +161,7 @@ class Transport:
             return NoReply(translate(error))
 
     def _open(self) -> aiohttp.ClientSession:
-        # No limit on connections: each account has its slots, and a shared limit would let hanging accounts block others.
+        # No limit: each account has its slots, and under a shared limit hanging accounts would block others.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=60)
         return aiohttp.ClientSession(
             connector=connector,
@@ -175,8 +175,8 @@ class Transport:
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
         connect_s = min(self.limits.connect_s, total_s)
-        # The library rounds limits above its threshold up to whole seconds: hanging accounts would all time out in the
-        # same instant, too late, and look like an outage.
+        # The library rounds limits above its threshold up to whole seconds: hanging accounts would all time
+        # out in the same instant, too late, and look like an outage.
         return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)
 
 
@@ -185,8 +185,8 @@ async def _send_once(
 ) -> aiohttp.ClientResponse:
     """Keep the library from sending a request again by itself after an interrupted connection.
 
-    It would ignore the rate limit and the expiry of the credential. It retries after certain error classes, so
-    their common ancestor is raised instead.
+    It would ignore the rate limit and the expiry of the credential. It retries after certain error classes,
+    so their common ancestor is raised instead.
     """
     try:
         return await handler(request)
@@ -210,7 +210,7 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> str:
-    """Return the time to wait in seconds; order calls also name milliseconds (Fyers API v3 docs, "Rate limits")."""
+    """Return the seconds to wait; some calls name milliseconds (Fyers API v3 docs, "Rate limits")."""
     seconds = headers.get("Retry-After", "")
     if seconds:
         return seconds

@@ -31,8 +31,8 @@ class _Topic(Generic[T]):
 class Subscription(Generic[T]):
     """The deliveries for one reader. Iterate over it inside `async with`; leaving the block closes it.
 
-    Deliveries come in the order of their sequence numbers. After `close` of the subscription or the broadcast,
-    the iteration ends once the queued deliveries are read. After an overrun it ends at once.
+    Deliveries come in the order of their sequence numbers. After `close` of the subscription or the
+    broadcast, the iteration ends once the queued deliveries are read. After an overrun it ends at once.
 
     Attributes:
         missed: the requested replay is impossible, because older messages are gone. Read everything anew.
@@ -138,8 +138,8 @@ class Subscription(Generic[T]):
         self._wake()
 
     def _put_replaceable(self, key: tuple[Hashable, Hashable], delivery: Delivery[T]) -> None:
-        # The new one goes to the end and not to the old one's place: a reader reports the last sequence that it
-        # saw, and must have received everything before it.
+        # The new one goes to the end and not to the old one's position: a reader reports the last sequence
+        # that it saw, and must have received everything before it.
         if self._replaceable.pop(key, None) is not None:
             self.dropped += 1
         self._drop_replaceable(self._bound - 1)
@@ -166,13 +166,13 @@ class Subscription(Generic[T]):
 
 
 class Broadcast(Generic[T]):
-    """Topics with their subscribers and recent messages. All but reading is synchronous, in the loop's thread.
+    """Topics with their subscribers and recent messages. All but reading is synchronous.
 
     Args:
         queue_bound: most unread deliveries of a reader.
         replay_bound: messages kept per topic for a replay; replaceable messages are not kept.
-        first_sequence: the number of the first message. A new process starts above the numbers of the last one
-            (for example with microseconds since 1970), so that a reader of the old process sees `missed`.
+        first_sequence: the number of the first message. A new process starts above the numbers of the last
+            one (as with microseconds since 1970), so that a reader of the old process sees `missed`.
     """
 
     def __init__(self, *, queue_bound: int = 256, replay_bound: int = 256, first_sequence: int = 1) -> None:

@@ -46,7 +46,7 @@ class Circuit:
     Args:
         clock: measures the cool-down.
         opens_after: failures in a row that open it.
-        min_sources: distinct sources of these failures, so that the failure of one account does not stop others.
+        min_sources: distinct sources of these failures: one failing account does not stop others.
         min_row_s: seconds between the first and the last of these failures.
         cool_down: how long it stays open; grows with each failed probe.
         random: the source of the cool-down's jitter.

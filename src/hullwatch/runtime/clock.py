@@ -19,7 +19,7 @@ class Clock(Protocol):
 
     @property
     def real(self) -> "Clock":
-        """The machine's time, which times the network; the clock itself unless it runs faster than real time."""
+        """The machine's time, for the network; this clock unless it runs faster than real time."""
 
     def now(self) -> datetime:
         """Return the present moment, aware and in UTC. May be corrected backwards."""

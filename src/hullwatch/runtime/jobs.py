@@ -114,7 +114,7 @@ class Job:
         self.has_progressed = True
 
     def failed(self, now: datetime, error: str) -> bool:
-        """Record a failed run; return whether it is the first of a streak or has another error than the last."""
+        """Record a failed run; return whether it begins a streak or has another error than the last."""
         is_change = self.streak == 0 or self.last_error != error
         self.failures += 1
         self.streak += 1
@@ -126,10 +126,10 @@ class Job:
     def is_healthy(self, monotonic_s: float) -> bool:
         """Return whether the job works.
 
-        A long-running job is unhealthy from its third failure in a row until it runs again and sends a heartbeat
-        or has run well for a while. A periodic job is unhealthy when three intervals have passed since its last
-        success or since its first run was due. A side task is unhealthy when it has failed. A stopped job that
-        is no side task is unhealthy.
+        A long-running job is unhealthy from its third failure in a row until it runs again and sends a
+        heartbeat or has run well for a while. A periodic job is unhealthy when three intervals have passed
+        since its last success or since its first run was due. A side task is unhealthy when it has failed.
+        A stopped job that is no side task is unhealthy.
         """
         if self.kind is JobKind.ONCE:
             return self.streak == 0

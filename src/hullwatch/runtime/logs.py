@@ -40,7 +40,7 @@ def configure_logging(
 
     Args:
         json: one JSON object a line, or text; None chooses text on a terminal only.
-        level: the lowest level of our own lines. Libraries log from WARNING, and from INFO when this is DEBUG.
+        level: the lowest level of our lines. Libraries log from WARNING, and from INFO if this is DEBUG.
         stream: standard error unless given. A stream that cannot be written to loses lines silently.
         now: returns the time of a line.
     """

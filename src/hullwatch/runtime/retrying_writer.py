@@ -27,14 +27,14 @@ class RetryingWriter(Generic[Item]):
     `add` only queues. A caller that needs the items stored awaits `flush` or `try_flush`. A job that calls
     `run` writes what nobody flushed and retries what failed.
 
-    `write(batch)` stores the whole batch in one transaction or raises. On return the batch counts as written
-    and leaves the queue; what follows from a commit, such as publishing, belongs at the end of `write`. When
-    it raises, the batch stays queued. `write` runs in a task of its own, so that a cancelled caller does not
-    cut a commit short.
+    `write(batch)` stores the whole batch in one transaction or raises. On return the batch counts as
+    written and leaves the queue; what follows from a commit, such as publishing, belongs at the end of
+    `write`. When it raises, the batch stays queued. `write` runs in a task of its own, so that a cancelled
+    caller does not cut a commit short.
 
-    Items with a key are merged: `add` replaces the queued item of the same key, in its place. To keep parts of
-    the old item, read it with `queued(key)` and add the merged one. An item that is replaced while it is being
-    written stays queued in its new form, so keyed items must be safe to write twice.
+    Items with a key are merged: `add` replaces the queued item of the same key, in its place. To keep parts
+    of the old item, read it with `queued(key)` and add the merged one. An item that is replaced while it is
+    being written stays queued in its new form, so keyed items must be safe to write twice.
 
     Args:
         write: stores a batch of at least one item.

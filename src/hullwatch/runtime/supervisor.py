@@ -48,7 +48,7 @@ class Supervisor:
         log: a structlog logger.
         backoff: how long a failed job waits for its restart.
         on_restart: called with the name of each long-running job that is restarted.
-        ran_well_after_s: a restarted job that runs for so many seconds has recovered; its backoff begins anew.
+        ran_well_after_s: after so many seconds a restarted job has recovered, and its backoff begins anew.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Supervisor:
             name: unique among the jobs.
             coroutine_function: starts one run.
             essential: whether this job counts for the health of the process.
-            stops_itself: whether the job watches `stop_requested` and ends by itself. Other jobs are cancelled.
+            stops_itself: whether the job ends by itself on `stop_requested`. Other jobs are cancelled.
         """
         job = self._add(
             Job(name, JobKind.LONG_RUNNING, essential, self._clock.monotonic(), stops_itself=stops_itself)
@@ -171,8 +171,8 @@ class Supervisor:
     async def stop(self, within_s: float = 10.0) -> StopReport:
         """Stop all jobs, the newest first. Each may use the time that is left, and is cancelled after it.
 
-        Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the same
-        report.
+        Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the
+        same report.
         """
         self._is_stopping = True
         async with self._stop_lock:
@@ -263,7 +263,7 @@ class Supervisor:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Not this job was cancelled, but something that it awaited. Raised, the error would end the job silently.
+            # Something that the job awaited was cancelled. Raised, the error would end the job silently.
             return error
         except Exception as error:  # noqa: BLE001 - every failure of a job is logged and counted here
             return error

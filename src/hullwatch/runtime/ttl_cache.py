@@ -78,7 +78,7 @@ class TtlCache(Generic[K, V]):
         return iter(tuple(self._entries))
 
     def _drop_expired(self) -> None:
-        """Drop expired entries from the old end; each is dropped once, so a call costs constant time on average."""
+        """Drop expired entries from the old end, in constant time on average."""
         expired_before = self._clock.monotonic() - self._ttl_s
         while self._entries:
             key = next(iter(self._entries))

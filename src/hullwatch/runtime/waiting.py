@@ -15,7 +15,7 @@ async def wait_for_event(
         events: they stay as they are; the caller clears them.
         clock: measures `until` and `within_s`.
         until: an aware moment; None sets no such limit.
-        within_s: seconds of the clock, which a corrected wall clock does not lengthen; None sets no such limit.
+        within_s: seconds of the clock, independent of corrections; None sets no such limit.
 
     Returns:
         Whether one of the events is set. False means that the time ran out.

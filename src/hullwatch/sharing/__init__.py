@@ -1,1 +1,1 @@
-"""What several server processes share through Redis. What may be shared is decided in services; losing Redis loses nothing but speed."""
+"""Shares confirmed sessions between server processes through Redis; losing Redis loses only speed."""

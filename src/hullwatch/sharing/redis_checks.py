@@ -33,7 +33,7 @@ from hullwatch.runtime.circuit import Circuit, CircuitState, Permit
 from hullwatch.runtime.clock import Clock
 
 CLAIM_LASTS_S: Final = 20.0
-"""Longer than a validation may take. The claim of a killed process expires after that; others do not wait so long."""
+"""Longer than a validation may take. The claim of a killed process expires after that time."""
 _COOL_DOWN: Final = Backoff(first_s=1, factor=2, max_s=15, jitter=0.25)
 _PREFIX: Final = "hullwatch:v1"
 _RELEASE: Final = (
@@ -186,7 +186,7 @@ class RedisChecks:
             self._free.release()
 
     async def _exchange(self, call: Callable[[], Awaitable[T]]) -> T | _NoAnswer:
-        """Make one exchange. A refusal by Redis counts as no answer, since it does not serve us either way."""
+        """Make one exchange. A refusal by Redis counts as no answer."""
         permit = self._circuit.permit()
         if permit is Permit.REFUSED:
             return _NoAnswer()

@@ -1,4 +1,4 @@
-"""Fyers' account and trading services: the code exchange, profile, funds, empty books, logout, orders refused."""
+"""Fyers' account and trading services: code exchange, profile, funds, empty books, logout, no orders."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Apps, people, auth codes and sessions of the simulated broker.
 
-Unknown of the real one, and assumed here: a newer login of the same person with the same app leaves older access tokens
-valid until they expire. Logout ends the session of its own token only.
+Unknown of the real one, and assumed here: a newer login of the same person with the same app leaves older
+access tokens valid until they expire. Logout ends the session of its own token only.
 """
 
 import hashlib
@@ -137,7 +137,7 @@ class Accounts:
         return code
 
     def redeem_code(self, code: str, app_id: str, now: float) -> str | None:
-        """Use an auth code and return its Fyers id; `None` if it is unknown, used, expired or another app's."""
+        """Use an auth code and return its Fyers id; `None` if unknown, used, expired or another app's."""
         kept = self._codes.get(code)
         if kept is None or kept.app_id != app_id or now >= kept.expires_at:
             return None

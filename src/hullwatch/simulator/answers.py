@@ -1,8 +1,8 @@
 """Answers of the simulated broker: the envelope, and every refusal with its status, code and text.
 
-Sources: "logs" are error bodies in log files of the official SDKs, "docs" the Fyers API v3 documentation, "reports"
-public bug reports. Where no source gives the HTTP status it is marked assumed. Key order differs between Fyers' services
-and is kept, so that no client relies on it.
+Sources: "logs" are error bodies in log files of the official SDKs, "docs" the Fyers API v3 documentation,
+"reports" public bug reports. Where no source gives the HTTP status it is marked assumed. Key order differs
+between Fyers' services and is kept, so that no client relies on it.
 """
 
 from collections.abc import Mapping

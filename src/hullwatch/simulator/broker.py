@@ -60,7 +60,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that reached the broker. `now` is the simulated moment, `skew_s` how wrong its clock is to appear."""
+    """One call that reached the broker, at the simulated moment `now` and with a clock wrong by `skew_s`."""
 
     method: str
     path: str

@@ -1,8 +1,9 @@
 """Counts the calls of each account, so that a test can see what a client really did.
 
-Counted is every call under `/api/v3` and `/data` and every symbol master, refused ones and ones a fault answered
-included (a call that got no answer has status 0). Not counted are the control calls and the login page. A call belongs to
-the account in its token, refused tokens too; calls without a token belong to no account.
+Counted is every call under `/api/v3` and `/data` and every symbol master, refused ones and ones a fault
+answered included (a call that got no answer has status 0). Not counted are the control calls and the login
+page. A call belongs to the account in its token, refused tokens too; calls without a token belong to no
+account.
 """
 
 from collections import Counter, defaultdict, deque
@@ -47,8 +48,8 @@ class CallCounter:
     def report(self, fyers_id: str | None, path: str | None) -> dict[str, Any]:
         """Return totals, for one account or all, for the paths that begin with `path` or all.
 
-        `perMinuteMax` is the most calls any one account made within 60 simulated seconds; where `path` covers several
-        paths, to any one of them.
+        `perMinuteMax` is the most calls any one account made within 60 simulated seconds; where `path`
+        covers several paths, to any one of them.
         """
         by_path: Counter[str] = Counter()
         by_status: Counter[str] = Counter()

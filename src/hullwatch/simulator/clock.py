@@ -1,7 +1,7 @@
 """The simulator's own time: it can run fast, stand still or be advanced, and never goes back.
 
-Everything that depends on the hour (tokens, limits, faults, the market) asks this clock. The wire itself does not:
-latency and hanging connections last real time.
+Everything that depends on the hour (tokens, limits, faults, the market) asks this clock. The wire itself
+does not: latency and hanging connections last real time.
 """
 
 import math

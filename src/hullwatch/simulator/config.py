@@ -19,9 +19,9 @@ class SimulatorConfig:
         speed: Simulated seconds per real second; 0 stands still until the clock is advanced.
         candles: Folder of candle files to replay; `None` for the synthetic market.
         seed: Seed of the synthetic market and of every random choice among faults.
-        starts_at: Simulated moment of the start, with an offset. `None` means the real present for the synthetic
+        starts_at: Simulated moment of the start, with an offset. By default the present for the synthetic
             market, and 09:15 IST of the last trading day but two for candle files.
-        lead_s: How many simulated seconds before that default start to begin; means nothing beside `starts_at`.
+        lead_s: Simulated seconds by which the default start is earlier; unused with `starts_at`.
     """
 
     host: str = "127.0.0.1"

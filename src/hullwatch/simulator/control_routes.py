@@ -1,6 +1,7 @@
 """The control calls under `/simulator`: apps, people, sessions, faults, the clock and the call counter.
 
-They are the simulator's own: no limits, no faults, no login. Wrong input is answered with 4xx and `{"error", "field"}`.
+They are the simulator's own: no limits, no faults, no login. Wrong input is answered with 4xx and
+`{"error", "field"}`.
 """
 
 import math

@@ -84,7 +84,7 @@ def depth_levels(instrument: Instrument, shot: Snapshot, now: float) -> tuple[li
 
 
 def circuit(instrument: Instrument, shot: Snapshot, side: int) -> float:
-    """Return the price limit of the day: ten percent off the previous close, on the tick grid; 0 for an index."""
+    """Return the day's price limit, ten percent off the previous close on the tick grid; 0 for an index."""
     if instrument.is_index:
         return 0.0
     return round(round(shot.prev_close * (1 + 0.1 * side) / instrument.tick) * instrument.tick, 2)
@@ -138,7 +138,7 @@ async def market_status(broker: Broker, call: Call) -> Answer:
 
 
 async def option_chain(broker: Broker, call: Call) -> Answer:
-    """Show a plausible chain around the last price: four weekly expiries, time value that shrinks with distance.
+    """Return a plausible chain around the last price: four weekly expiries, time value by distance.
 
     The options in it are not listed: they have no quotes and no history here.
     """

@@ -1,7 +1,8 @@
 """Faults on demand, by account, path, probability, count and time.
 
-A fault matches a call by account and by the beginning of its path, with a probability, so many times, for so many
-simulated seconds. Faults are tried in the order they were made. Delays add up; of the rest the first match acts.
+A fault matches a call by account and by the beginning of its path, with a probability, so many times, for
+so many simulated seconds. Faults are tried in the order they were made. Delays add up; of the rest the
+first match acts.
 """
 
 import itertools
@@ -49,10 +50,11 @@ class FaultKind(StrEnum):
     AUTH_ERROR_ALL = "auth_error_all"
     """The same for every account, until deleted."""
     CLOCK_SKEW = "clock_skew"
-    """Shifts the `Date` header, the times in new tokens and those of quotes; the broker's own time stays right.
+    """Shifts the `Date` header, the times in new tokens and those of quotes; the broker's own time stays
+    right.
 
-    By `skewSeconds`, negative for a clock that is behind. Without that field `seconds` is the shift and the fault
-    lasts until deleted."""
+    By `skewSeconds`, negative for a clock that is behind. Without that field `seconds` is the shift and the
+    fault lasts until deleted."""
     STREAM_STALL = "stream_stall"
     """The data stream stays connected and sends nothing."""
     STREAM_DROP = "stream_drop"
@@ -211,10 +213,10 @@ class FaultBoard:
     def for_stream(
         self, kind: FaultKind, fyers_id: str, path: str, now: float, drawn: set[str]
     ) -> list[Fault]:
-        """Return the faults of a kind that affect a connection of the stream; `drawn` are those it has been through.
+        """Return the faults of a kind that affect a connection of the stream and are not yet in `drawn`.
 
-        Each connection draws each fault once, so probability and count are per connection. Whom a fault names is not
-        known before the connection is logged in: until then it is not drawn.
+        Each connection draws each fault once, so probability and count are per connection. A fault of one
+        account is drawn after the login of the connection.
         """
         hits: list[Fault] = []
         for fault in self._active(now):
@@ -227,7 +229,7 @@ class FaultBoard:
     def _active(self, now: float) -> list[Fault]:
         """Return the faults that can still act; drop those that have ended."""
         if any(now >= fault.ends_at or fault.left < 1 for fault in self._faults):
-            # A stall that stops no further connection still holds its present ones, so it can be deleted until its end.
+            # A used-up stall still holds its present connections, so it can be deleted until it ends.
             self._faults = [
                 fault
                 for fault in self._faults

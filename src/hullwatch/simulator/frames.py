@@ -1,7 +1,8 @@
 """Reads and writes the binary frames of the data stream.
 
-All integers are big-endian: `u16 length`, `u8 type`, the rest. Lengths sent by clients are not to be trusted (the official
-Python SDK overstates some and sends 0 in others), so the end of the WebSocket message is the end of the frame.
+All integers are big-endian: `u16 length`, `u8 type`, the rest. Lengths sent by clients are not to be
+trusted (the official Python SDK overstates some and sends 0 in others), so the end of the WebSocket message
+is the end of the frame.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """Handles one HTTP request: faults, limits, token, endpoint, counter.
 
-Faults of Cloudflare act first, as it is in front of the broker; then the limits, then the token (so too many calls with a
-refused token get both 401 and 429, as in real logs), then the endpoint.
+Faults of Cloudflare act first, as it is in front of the broker; then the limits, then the token (so too
+many calls with a refused token get both 401 and 429, as in real logs), then the endpoint.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def _is_upgrade(request: web.BaseRequest) -> bool:
 
 
 class Gateway:
-    """Answers HTTP requests for one broker. `stopping` ends connections that would hang on, `beat_s` paces streams."""
+    """Answers HTTP requests for one broker. `stopping` ends hanging connections; `beat_s` paces streams."""
 
     def __init__(self, broker: Broker, stopping: asyncio.Event, beat_s: float) -> None:
         self._broker = broker

@@ -1,7 +1,8 @@
 """Fyers' candle history with its parameters, limits and refusals.
 
-The candle that is forming is included. Fyers advises a `range_to` at the end of the last interval to get closed candles
-only; so a candle that opens exactly at `range_to` is given if it is closed, and not while it is forming.
+The candle that is forming is included. Fyers advises a `range_to` at the end of the last interval to get
+closed candles only; so a candle that opens exactly at `range_to` is given if it is closed, and not while it
+is forming.
 """
 
 import asyncio

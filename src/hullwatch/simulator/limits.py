@@ -1,8 +1,9 @@
 """Fyers' rate limits per person and app, and the block for the rest of the day.
 
-Fyers API v3 docs: 10 calls a second, 200 a minute, 100,000 a day; a user who exceeds the minute limit more than three times
-in a day is blocked until midnight IST. Assumed: windows slide; a call that was itself refused by a limit fills no window;
-however many calls are refused, at most one exceeding is counted in any 60 s.
+Fyers API v3 docs: 10 calls a second, 200 a minute, 100,000 a day; a user who exceeds the minute limit more
+than three times in a day is blocked until midnight IST. Assumed: windows slide; a call that was itself
+refused by a limit fills no window; however many calls are refused, at most one exceeding is counted in any
+60 s.
 """
 
 from collections import defaultdict, deque

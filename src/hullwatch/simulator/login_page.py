@@ -1,7 +1,7 @@
 """Fyers' login page: a person approves or refuses, and is redirected to the app's address.
 
-With `fyersId` in the query it approves at once, so that a program can walk the whole login. What a refusal of the person
-looks like is assumed (`s=error`, a negative code and a message; no source shows more).
+With `fyersId` in the query it approves at once, so that a program can walk the whole login. What a refusal
+of the person looks like is assumed (`s=error`, a negative code and a message; no source shows more).
 """
 
 from collections.abc import Mapping

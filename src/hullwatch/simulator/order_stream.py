@@ -1,4 +1,4 @@
-"""The order stream, `/trade/v3`: JSON texts. It accepts subscriptions and answers pings; there are no orders."""
+"""The order stream, `/trade/v3`. It accepts subscriptions and answers pings; there are no orders."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ _SUBSCRIBED = orjson.dumps({"code": 1605, "message": "Successfully subscribed", 
 async def serve_orders(
     broker: Broker, request: web.BaseRequest, stopping: asyncio.Event
 ) -> web.StreamResponse:
-    """Serve one connection; a token that is not accepted is refused at the upgrade, 403 with nothing in it."""
+    """Serve one connection; a refused token gets an empty 403 at the upgrade."""
     authorization = request.headers.get("Authorization", "")
     if broker.identify(authorization, Family.TRADING, broker.clock.epoch()).problem is not None:
         return web.Response(status=403)

@@ -1,8 +1,9 @@
 """The data stream: one WebSocket of binary frames per client, `/hsm/v1-5/prod`.
 
-Known of the real one and simulated: an upgrade with an Authorization header is accepted and then ignored; sizes and
-answers of frames; no further messages for a token that expires while connected. Assumed: an unknown key is answered `N`, one of an
-expired session not at all; a second connection of the same account closes the first.
+Known of the real one and simulated: an upgrade with an Authorization header is accepted and then ignored;
+sizes and answers of frames; no further messages for a token that expires while connected. Assumed: an
+unknown key is answered `N`, one of an expired session not at all; a second connection of the same account
+closes the first.
 """
 
 import asyncio

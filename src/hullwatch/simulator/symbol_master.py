@@ -1,6 +1,7 @@
-"""Fyers' symbol masters: what is listed, as 21 columns of CSV without a header and as JSON. No login, no limits.
+"""Fyers' symbol masters: what is listed, as 21 columns of CSV without a header and as JSON.
 
-At Fyers they are on a host of their own; here they have the same path. Only NSE cash has rows, the others are empty.
+They need no login and have no limits. At Fyers they are on a host of their own; here they have the same
+path. Only NSE cash has rows, the others are empty.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The JWTs of the simulated broker, and the claims of any JWT without its key.
 
-Claims follow real tokens seen by their claims alone (access, refresh and auth code; HS256). The key lives for one run of
-the simulator, so tokens of an earlier run are refused like forged ones.
+Claims follow real tokens seen by their claims alone (access, refresh and auth code; HS256). The key lives
+for one run of the simulator, so tokens of an earlier run are refused like forged ones.
 """
 
 import base64
@@ -73,8 +73,8 @@ class TokenPress:
         return _encode(hmac.new(self._key, signed.encode(), hashlib.sha256).digest())
 
     def _sign(self, claims: dict[str, Any]) -> str:
-        # The blank is harmless JSON. The Python SDK's data socket base64-decodes `<app id>:<header>` as one text and gives
-        # up when its length leaves one over four, as it would for the built-in app with the usual header.
+        # The blank is harmless JSON. The Python SDK's data socket base64-decodes `<app id>:<header>` as one
+        # text and fails when its length leaves one over four, as for the built-in app with the usual header.
         head = _encode(b'{"alg":"HS256", "typ":"JWT"}')
         body = _encode(orjson.dumps(claims))
         return f"{head}.{body}.{self._signature(f'{head}.{body}')}"

@@ -1,10 +1,10 @@
-"""Days and hours of the simulated exchange, in IST: NSE's ordinary days of 2024 to 2026, and full sessions on week-ends.
+"""Days and hours of the simulated exchange: NSE's days of 2024 to 2026, weekend sessions included, in IST.
 
-Left out, so that such a day is closed here: the hour of Muhurat trading and the two short sessions of a disaster-recovery drill. Nor is there a closing
+Left out are the hour of Muhurat trading, the two short sessions of a disaster-recovery drill and the closing
 auction: every stock trades until 15:30.
 
-A day is an integer: the number of days since 1970-01-01 in India. Moments are seconds since 1970 UTC. India keeps one
-offset all year, so both are plain arithmetic.
+A day is an integer: the number of days since 1970-01-01 in India. Moments are seconds since 1970 UTC. India
+keeps one offset all year, so both are plain arithmetic.
 """
 
 from datetime import date, datetime, timedelta, timezone
@@ -60,7 +60,7 @@ def to_ist(epoch: float) -> datetime:
 
 
 def is_trading_day(day: int) -> bool:
-    """Return whether the synthetic exchange trades that day: a weekday without a known NSE holiday, or a special session."""
+    """Return whether it is a weekday without an NSE holiday, or a special session."""
     if (day + 3) % 7 < 5:
         return to_date(day) not in NSE_HOLIDAYS
     return to_date(day) in WEEKEND_SESSIONS

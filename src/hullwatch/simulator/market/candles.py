@@ -1,7 +1,7 @@
 """One trading day of one instrument, and its state at a moment of that day.
 
-A day may be partly in the future: everything here is asked "as of" a moment and shows nothing later, except the way
-the price takes through the candle that is forming.
+A day may be partly in the future: everything here is asked "as of" a moment and shows nothing later, except
+the way the price takes through the candle that is forming.
 """
 
 from bisect import bisect_right
@@ -102,10 +102,10 @@ class CandleSource(Protocol):
 def forming(row: Row, fraction: float, tick: float) -> Row:
     """Return a candle as it looks when `fraction` (0 to below 1) of its time has passed.
 
-    The price goes from the open to one extreme, to the other, and to the close: through the low first in a rising
-    candle, through the high first in a falling one, so that every value lies on the tick grid within the final range
-    and the last one is exactly the close, reached before the last second so that a poll can see it. Where it turns
-    depends on the candle alone.
+    The price goes from the open to one extreme, to the other, and to the close: through the low first in a
+    rising candle, through the high first in a falling one, so that every value lies on the tick grid within
+    the final range and the last one is exactly the close, reached before the last second so that a poll can
+    see it. Where it turns depends on the candle alone.
     """
     mix = (row.start // 60) * 2_654_435_761
     shares_at = (0.0, 0.15 + (mix & 0xFF) / 1024, 0.55 + ((mix >> 8) & 0xFF) / 1024, 0.98)

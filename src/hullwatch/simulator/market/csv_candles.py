@@ -1,7 +1,8 @@
 """Candle files as a market: the days, hours and prices are those of the files.
 
-A file is named `<NAME>_<n>min….csv` and holds `timestamp,open,high,low,close,volume`, each timestamp the opening of the
-candle with its offset from UTC. A row that cannot be used stops the start, named by file and line; nothing is corrected.
+A file is named `<NAME>_<n>min….csv` and holds `timestamp,open,high,low,close,volume`, each timestamp the
+opening of the candle with its offset from UTC. A row that cannot be used stops the start, named by file and
+line; nothing is corrected.
 """
 
 import csv
@@ -80,7 +81,7 @@ class CsvMarket:
         return self._sessions.get(day)
 
     def default_start(self) -> int:
-        """Return 09:15 IST of the last trading day but two, so that two more sessions follow (or of the first)."""
+        """Return 09:15 IST of the last trading day but two (or of the first), so that two sessions follow."""
         days = sorted(self._sessions)
         return moment(days[max(0, len(days) - 3)], OPEN_S)
 

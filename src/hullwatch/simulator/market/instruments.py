@@ -48,7 +48,7 @@ class Instrument:
 
 
 class Character(NamedTuple):
-    """How a synthetic instrument behaves: its usual price in INR, daily volatility and daily volume in shares."""
+    """A synthetic instrument's usual price in INR, daily volatility and daily volume in shares."""
 
     price: float
     volatility: float
@@ -85,7 +85,7 @@ SYNTHETIC_TICK = 0.05
 
 
 def instrument_named(name: str, tick: float) -> Instrument:
-    """Return the instrument of a plain name such as `SBIN` or `NIFTY50`; an unlisted name gets a token of its own."""
+    """Return the instrument of a name such as `SBIN` or `NIFTY50`; an unlisted name gets its own token."""
     if name in _INDEX_NAMES:
         short, description, token = _INDEX_NAMES[name]
         return Instrument(f"NSE:{short}-INDEX", short, description, token, "", tick)

@@ -1,8 +1,8 @@
 """Snapshots, quotes and candles of the simulated exchange at any moment.
 
-Candles longer than those of the source are put together within one trading day, counted from 09:15; days, weeks and
-months carry 00:00 UTC of their first date, as Fyers' do. Answers are kept as pieces of JSON, because thousands of
-accounts ask for the same ones in the same second.
+Candles longer than those of the source are put together within one trading day, counted from 09:15; days,
+weeks and months carry 00:00 UTC of their first date, as Fyers' do. Answers are kept as pieces of JSON,
+because thousands of accounts ask for the same ones in the same second.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ _CACHED_PIECES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An instrument at a moment; prices in INR, volume in shares since the open, `traded_at` in epoch seconds."""
+    """An instrument at a moment: prices in INR, shares since the open, `traded_at` in epoch seconds."""
 
     ltp: float
     open: float
@@ -109,7 +109,7 @@ class Market:
         return self.source.days(symbol, day_of(first), min(day_of(last), day_of(now)))
 
     def day_pieces(self, symbol: str, day: int, length_s: int, now: float) -> _Pieces:
-        """Return one day's candles of `length_s` seconds (a multiple of the source's), as far as they have come."""
+        """Return a day's candles of `length_s` seconds (a multiple of the source's) until now."""
         trading_day = self.source.day(symbol, day)
         if trading_day is None:
             return _Pieces((), (), ())
@@ -146,7 +146,7 @@ class Market:
 
 
 def best_prices(instrument: Instrument, shot: Snapshot) -> tuple[float, float]:
-    """Return the best bid and ask: one tick around the last price, on the side it last moved to; 0 for an index."""
+    """Return the best bid and ask, one tick apart and one of them the last price; 0 for an index."""
     if instrument.is_index:
         return 0.0, 0.0
     above = shot.change >= 0

@@ -1,8 +1,9 @@
-"""A market generated from a seed: opening gaps, a U-shaped day in volatility and volume, prices on the tick grid.
+"""A market generated from a seed: opening gaps, a U-shaped day in volatility and volume, a tick grid.
 
-A day depends on the seed, the symbol and the date alone, so any date can be had at once. Closing levels come from a sum
-of value noise on ten time scales (one day to three years), which wanders like a price without having to be followed
-from its beginning; the minutes in between are a random bridge from the gapped open to the close.
+A day depends on the seed, the symbol and the date alone, so any date can be had at once. Closing levels
+come from a sum of value noise on ten time scales (one day to three years), which wanders like a price
+without having to be followed from its beginning; the minutes in between are a random bridge from the gapped
+open to the close.
 """
 
 import math
@@ -143,7 +144,7 @@ def _on_grid(price: float, tick: float) -> float:
 
 
 def _bridge(opening: float, close: float, spread: float, chance: random.Random) -> list[float]:
-    """Return one closing price a minute, before rounding, ending at `close`; `spread` is the day's own volatility."""
+    """Return unrounded closing prices by minute, the last is `close`; `spread` is the day's volatility."""
     walk: list[float] = []
     level = 0.0
     for weight in _VARIANCE:
@@ -161,7 +162,7 @@ def _bridge(opening: float, close: float, spread: float, chance: random.Random) 
 def _minutes(
     start: int, prices: Sequence[float], character: Character, tick: float, chance: random.Random
 ) -> list[Row]:
-    """Turn an opening price and the minutes' closes into candles: wicks in proportion to the hour's volatility."""
+    """Turn an opening price and the minutes' closes into candles; wicks grow with the volatility."""
     rows: list[Row] = []
     last, *closes = prices
     day_volume = character.volume * math.exp(chance.gauss(0.0, 0.25))
