@@ -36,7 +36,7 @@ class Secret:
     """A secret, and the text that 0.1.0 bound it to."""
 
     text: str
-    place: str
+    row_identity: str
 
 
 NOTIFICATION_KINDS = (
@@ -247,10 +247,10 @@ def _rows_of(table: Table, connection: Connection, cipher: Cipher) -> list[dict[
 
 
 def _opened(sealed: str, cipher: Cipher) -> Secret | str:
-    """Return the secret whose place the ciphertext is bound to."""
+    """Return the secret that the ciphertext holds, with the row it is bound to."""
     for secret in secrets():
         with suppress(Undecryptable):
-            return Secret(cipher.open(sealed, secret.place), secret.place)
+            return Secret(cipher.open(sealed, secret.row_identity), secret.row_identity)
     return sealed
 
 
@@ -259,7 +259,7 @@ def _as_stored(value: Any, connection: Connection, cipher: Cipher) -> Any:
         case Was():
             return value.old
         case Secret():
-            return cipher.seal(value.text, value.place)
+            return cipher.seal(value.text, value.row_identity)
         case datetime() if connection.dialect.name == "sqlite":
             return value.replace(tzinfo=None)
         case dict():

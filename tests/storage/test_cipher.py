@@ -1,4 +1,4 @@
-"""Sealed secrets open only whole, in their place, with their key; and never show."""
+"""Encrypted secrets: decrypted only whole, for their row and with their key, and never shown."""
 
 import logging
 
@@ -10,7 +10,7 @@ from sqlalchemy import text
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.secrets import AccessToken, AppSecret
 from hullwatch.domain.users.accounts import FyersApp
-from hullwatch.storage.cipher import Cipher, app_secret_place, token_place
+from hullwatch.storage.cipher import Cipher, app_secret_identity, token_identity
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys, load_keys
 from storage.samples import add_users, connected
@@ -18,75 +18,80 @@ from storage.samples import add_users, connected
 OLD, NEW = EncryptionKey.make(), EncryptionKey.make()
 CIPHER = Cipher(FixedKeys([NEW, OLD]))
 CANARY = "canary-7f3c9a-token"
-PLACE = token_place("asha", 1)
+ROW_IDENTITY = token_identity("asha", 1)
 
 
 @given(st.text(), st.text())
-def test_an_encrypted_text_is_decrypted_in_its_place(plain, place):
-    """Any text, any place."""
-    assert CIPHER.open(CIPHER.seal(plain, place), place) == plain
+def test_an_encrypted_text_is_decrypted_for_its_row(plain, row_identity):
+    """For any text and any identity of a row."""
+    assert CIPHER.open(CIPHER.seal(plain, row_identity), row_identity) == plain
 
 
 @given(st.text(min_size=1), st.text(), st.text())
-def test_another_place_does_not_open_it(plain, place, other):
+def test_the_identity_of_another_row_does_not_decrypt_it(plain, row_identity, other):
     """An encrypted text that was copied to another row, column or generation is refused."""
-    if place == other:
+    if row_identity == other:
         return
     with pytest.raises(Undecryptable):
-        CIPHER.open(CIPHER.seal(plain, place), other)
+        CIPHER.open(CIPHER.seal(plain, row_identity), other)
 
 
 @given(st.data())
 def test_any_flipped_bit_is_noticed(data):
     """In version, key id, nonce, ciphertext or tag, and in the bits that base64 leaves unused."""
-    sealed = bytearray(CIPHER.seal(data.draw(st.text(max_size=20)), PLACE).encode())
+    sealed = bytearray(CIPHER.seal(data.draw(st.text(max_size=20)), ROW_IDENTITY).encode())
     position = data.draw(st.integers(0, len(sealed) - 1))
     sealed[position] ^= 1 << data.draw(st.integers(0, 6))
 
     with pytest.raises(Undecryptable):
-        CIPHER.open(sealed.decode("latin-1"), PLACE)
+        CIPHER.open(sealed.decode("latin-1"), ROW_IDENTITY)
 
 
 @given(st.text())
 def test_a_text_that_was_never_encrypted_is_refused(garbage):
     """Whatever it is, the answer is the same failure."""
     with pytest.raises(Undecryptable):
-        CIPHER.open(garbage, PLACE)
+        CIPHER.open(garbage, ROW_IDENTITY)
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])
 def test_a_truncated_secret_does_not_open(cut):
     """Nor one with something behind it."""
-    sealed = CIPHER.seal("plain text", PLACE)
+    sealed = CIPHER.seal("plain text", ROW_IDENTITY)
 
     for changed in (sealed[:-cut], sealed + "A" * cut, sealed + "=" * cut):
         with pytest.raises(Undecryptable):
-            CIPHER.open(changed, PLACE)
+            CIPHER.open(changed, ROW_IDENTITY)
 
 
 def test_the_first_key_seals_and_all_open():
     """A key that left opens nothing any more."""
-    by_old = Cipher(FixedKeys([OLD])).seal("plain", PLACE)
-    by_both = CIPHER.seal("plain", PLACE)
+    by_old = Cipher(FixedKeys([OLD])).seal("plain", ROW_IDENTITY)
+    by_both = CIPHER.seal("plain", ROW_IDENTITY)
 
-    assert CIPHER.open(by_old, PLACE) == "plain"
+    assert CIPHER.open(by_old, ROW_IDENTITY) == "plain"
     assert not CIPHER.is_sealed_by_first(by_old)
     assert CIPHER.is_sealed_by_first(by_both)
-    assert Cipher(FixedKeys([NEW])).open(by_both, PLACE) == "plain"
+    assert Cipher(FixedKeys([NEW])).open(by_both, ROW_IDENTITY) == "plain"
     with pytest.raises(Undecryptable):
-        Cipher(FixedKeys([NEW])).open(by_old, PLACE)
+        Cipher(FixedKeys([NEW])).open(by_old, ROW_IDENTITY)
 
 
-def test_a_text_is_never_encrypted_the_same_way_twice():
+def test_a_text_is_never_encrypted_to_the_same_ciphertext():
     """So equal tokens do not show as equal."""
-    assert len({CIPHER.seal("plain", PLACE) for _ in range(100)}) == 100
+    assert len({CIPHER.seal("plain", ROW_IDENTITY) for _ in range(100)}) == 100
 
 
-def test_places_differ_by_user_generation_and_column():
+def test_identities_differ_by_user_generation_and_column():
     """No two of them are the same."""
-    places = {token_place("a", 1), token_place("a", 11), token_place("a:1", 1), app_secret_place("a", "1")}
+    identities = {
+        token_identity("a", 1),
+        token_identity("a", 11),
+        token_identity("a:1", 1),
+        app_secret_identity("a", "1"),
+    }
 
-    assert len(places) == 4
+    assert len(identities) == 4
 
 
 def test_keys_and_ciphers_do_not_show_keys():
@@ -106,31 +111,31 @@ def test_a_running_cipher_follows_its_key_file(tmp_path):
     file = load_keys("", tmp_path)
     running = Cipher(file)
     (old,) = file.read()
-    by_old = running.seal("plain", PLACE)
+    by_old = running.seal("plain", ROW_IDENTITY)
 
     file.replace([NEW, old])
-    by_new = Cipher(file).seal("plain", PLACE)
-    assert running.open(by_new, PLACE) == "plain"
-    assert running.open(by_old, PLACE) == "plain"
-    assert running.is_sealed_by_first(running.seal("plain", PLACE))
+    by_new = Cipher(file).seal("plain", ROW_IDENTITY)
+    assert running.open(by_new, ROW_IDENTITY) == "plain"
+    assert running.open(by_old, ROW_IDENTITY) == "plain"
+    assert running.is_sealed_by_first(running.seal("plain", ROW_IDENTITY))
     assert running.key_ids == (NEW.id, old.id)
 
     file.replace([NEW])
-    assert running.open(by_new, PLACE) == "plain"
+    assert running.open(by_new, ROW_IDENTITY) == "plain"
     with pytest.raises(Undecryptable):
-        running.open(by_old, PLACE)
+        running.open(by_old, ROW_IDENTITY)
 
 
 def test_without_its_key_file_a_cipher_opens_but_does_not_seal(tmp_path):
     """After a restart no key could decrypt a secret that it encrypted."""
     file = load_keys("", tmp_path)
     running = Cipher(file)
-    sealed = running.seal("plain", PLACE)
+    sealed = running.seal("plain", ROW_IDENTITY)
     file.path.unlink()
 
-    assert running.open(sealed, PLACE) == "plain"
+    assert running.open(sealed, ROW_IDENTITY) == "plain"
     with pytest.raises(StorageUnavailable):
-        running.seal("plain", PLACE)
+        running.seal("plain", ROW_IDENTITY)
 
 
 async def test_secrets_never_reach_the_disk_or_the_logs(sqlite_database, tmp_path, caplog):

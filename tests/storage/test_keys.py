@@ -87,7 +87,7 @@ def test_a_key_file_that_cannot_be_made_is_reported(tmp_path):
         load_keys("", tmp_path / "file")
 
 
-def test_a_folder_in_place_of_the_key_file_is_refused(tmp_path):
+def test_a_folder_with_the_name_of_the_key_file_is_refused(tmp_path):
     """It is no key file."""
     (tmp_path / "encryption.keys").mkdir(mode=0o700)
 

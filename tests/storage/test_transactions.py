@@ -181,7 +181,7 @@ async def test_a_candle_that_closes_before_it_opens_is_refused(database):
 
 
 async def test_a_database_that_another_process_holds_is_unavailable(sqlite_database, tmp_path):
-    """After its patience, not for ever; when the other lets go, all is well."""
+    """Only after the lock wait. When the other process releases it, the store writes again."""
     store = sqlite_database.open(lock_wait_s=0.05)
     other = sqlite3.connect(tmp_path / "hullwatch.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -218,9 +218,9 @@ async def test_a_statement_has_a_time_limit(sqlite_database):
         async with store.begin() as work:
             await work.users._transaction.execute(endless)
 
-    patient = sqlite_database.open()
-    await add_users(patient, "asha")
-    assert await names(patient) == ["asha"]
+    with_usual_limit = sqlite_database.open()
+    await add_users(with_usual_limit, "asha")
+    assert await names(with_usual_limit) == ["asha"]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
     """Return why the keys cannot decrypt the database, or nothing."""
     from hullwatch.domain.failures import StorageUnavailable
     from hullwatch.storage.address import read_url, sqlite_file
-    from hullwatch.storage.cipher import Cipher, installation_place
+    from hullwatch.storage.cipher import Cipher, installation_identity
     from hullwatch.storage.failures import Undecryptable
     from hullwatch.storage.sealed import KEY_CHECK
     from hullwatch.storage.store import Store
@@ -167,7 +167,7 @@ async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
         async with store.begin(read_only=True) as work:
             sealed = await work.installation.value(KEY_CHECK)
         if sealed is not None:
-            cipher.open(sealed, installation_place(KEY_CHECK))
+            cipher.open(sealed, installation_identity(KEY_CHECK))
     except StorageUnavailable:
         return "readable, but the database cannot be read to check that it is the right key."
     except Undecryptable:

@@ -1,1 +1,1 @@
-"""Rows, queries, cipher and migrations, on SQLite and PostgreSQL. Rows never leave this room."""
+"""Rows, queries, cipher and migrations, on SQLite and PostgreSQL. No other package sees a row."""

@@ -1,7 +1,7 @@
 """Encrypts secrets for the database with AES-256-GCM and binds each to its row.
 
-An encrypted text reads ``v1:<key id>:<base64url of nonce, ciphertext and tag>``. Version, key id and place are authenticated along with it,
-so a text that was changed, or copied into another row, column or generation, cannot be decrypted.
+An encrypted text reads ``v1:<key id>:<base64url of nonce, ciphertext and tag>``. Version, key id and the identity of
+the row are authenticated, so a text that was changed or copied into another row, column or generation cannot be decrypted.
 """
 
 import base64
@@ -20,40 +20,40 @@ _VERSION = "v1"
 _NONCE_BYTES = 12
 
 
-# Each place is authenticated with its secret. Changing one of these texts makes stored secrets unreadable.
+# Each identity is authenticated with its secret. Changing one of these texts makes stored secrets unreadable.
 
 
-def token_place(user_id: str, generation: int) -> str:
+def token_identity(user_id: str, generation: int) -> str:
     """Return the identity of a stored access token."""
     return f"broker_connections.access_token:{user_id}:{generation}"
 
 
-def app_secret_place(user_id: str, app_id: str) -> str:
+def app_secret_identity(user_id: str, app_id: str) -> str:
     """Return the identity of a stored Fyers app's secret."""
     return f"fyers_apps.secret:{user_id}:{app_id}"
 
 
-def channel_address_place(channel_id: str) -> str:
+def channel_address_identity(channel_id: str) -> str:
     """Return the identity of a channel's address."""
     return f"channels.address:{channel_id}"
 
 
-def signing_secret_place(channel_id: str) -> str:
+def signing_secret_identity(channel_id: str) -> str:
     """Return the identity of a channel's signing secret."""
     return f"channels.signing_secret:{channel_id}"
 
 
-def pin_place(user_id: str) -> str:
+def pin_identity(user_id: str) -> str:
     """Return the identity of a stored PIN."""
     return f"renewals.pin:{user_id}"
 
 
-def refresh_token_place(user_id: str) -> str:
+def refresh_token_identity(user_id: str) -> str:
     """Return the identity of a stored refresh token."""
     return f"renewals.refresh_token:{user_id}"
 
 
-def installation_place(name: str) -> str:
+def installation_identity(name: str) -> str:
     """Return the identity of an entry of the installation."""
     return f"installation.value:{name}"
 
@@ -77,8 +77,8 @@ class Cipher:
         self._refresh()
         return tuple(key.id for key in self._keys)
 
-    def seal(self, plain: str, place: str) -> str:
-        """Return `plain` sealed for `place`.
+    def seal(self, plain: str, row_identity: str) -> str:
+        """Return `plain` sealed for `row_identity`.
 
         Raises:
             StorageUnavailable: The keys cannot be read at the moment: what was sealed with a key that only memory holds would be lost.
@@ -91,11 +91,11 @@ class Cipher:
             ) from None
         key_id = self._keys[0].id
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._boxes[key_id].encrypt(nonce, plain.encode(), _associated(key_id, place))
+        sealed = self._boxes[key_id].encrypt(nonce, plain.encode(), _associated(key_id, row_identity))
         return f"{_VERSION}:{key_id}:{_encode(nonce + sealed)}"
 
-    def open(self, sealed: str, place: str) -> str:
-        """Return what was sealed for `place`.
+    def open(self, sealed: str, row_identity: str) -> str:
+        """Return what was sealed for `row_identity`.
 
         Raises:
             Undecryptable: No key fits, or the text was changed or belongs elsewhere.
@@ -107,7 +107,9 @@ class Cipher:
         if box is None:
             raise Undecryptable("a stored secret was sealed with a key that is not here")
         try:
-            return box.decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _associated(key_id, place)).decode()
+            return box.decrypt(
+                body[:_NONCE_BYTES], body[_NONCE_BYTES:], _associated(key_id, row_identity)
+            ).decode()
         except (InvalidTag, ValueError):
             raise Undecryptable("a stored secret was changed or belongs to another row") from None
 
@@ -128,8 +130,8 @@ class Cipher:
         self._mark = mark
 
 
-def _associated(key_id: str, place: str) -> bytes:
-    return f"{_VERSION}:{key_id}:{place}".encode()
+def _associated(key_id: str, row_identity: str) -> bytes:
+    return f"{_VERSION}:{key_id}:{row_identity}".encode()
 
 
 def _encode(body: bytes) -> str:

@@ -101,8 +101,8 @@ def _sync(path: Path) -> None:
 async def _structure_problems(connection: AsyncConnection) -> list[str]:
     if connection.dialect.name != "sqlite":
         return []  # PostgreSQL has amcheck for its administrator
-    said = await connection.execute(text(f"PRAGMA integrity_check({_MOST_PROBLEMS})"))
-    problems = [f"SQLite finds damage: {line}." for (line,) in said if line != "ok"]
+    lines = await connection.execute(text(f"PRAGMA integrity_check({_MOST_PROBLEMS})"))
+    problems = [f"SQLite finds damage: {line}." for (line,) in lines if line != "ok"]
     dangling = await connection.execute(text("PRAGMA foreign_key_check"))
     problems += [
         f"Row {row[1]} of {row[0]} belongs to a row of {row[2]} that does not exist." for row in dangling
@@ -118,7 +118,7 @@ async def _unreadable_secrets(connection: AsyncConnection, cipher: Cipher) -> tu
             last = batch[-1].owner
             for secret in batch:
                 try:
-                    cipher.open(secret.sealed, secret.place)
+                    cipher.open(secret.sealed, secret.row_identity)
                     count += 1
                 except Undecryptable as problem:
                     problems.append(f"The {column.what} {secret.owner} cannot be read: {problem}.")

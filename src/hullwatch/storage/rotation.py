@@ -137,14 +137,14 @@ async def _rewrite(connection: AsyncConnection, secret: SealedSecret, cipher: Ci
         update(column.table)
         # Only the secret that was read: a login meanwhile stores a newer one, which stays.
         .where(column.table.c[column.key] == secret.owner, column.table.c[column.name] == secret.sealed)
-        .values({column.name: cipher.seal(plain, secret.place)})
+        .values({column.name: cipher.seal(plain, secret.row_identity)})
     )
     return done.rowcount
 
 
 def _plain(secret: SealedSecret, cipher: Cipher) -> str | None:
     try:
-        return cipher.open(secret.sealed, secret.place)
+        return cipher.open(secret.sealed, secret.row_identity)
     except Undecryptable:
         # The key check is a known text and the salt can be new, so a lost key does not lock the installation forever.
         if secret.owner == SHARING_SALT:

@@ -8,13 +8,13 @@ from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hullwatch.storage.cipher import (
-    app_secret_place,
-    channel_address_place,
-    installation_place,
-    pin_place,
-    refresh_token_place,
-    signing_secret_place,
-    token_place,
+    app_secret_identity,
+    channel_address_identity,
+    installation_identity,
+    pin_identity,
+    refresh_token_identity,
+    signing_secret_identity,
+    token_identity,
 )
 from hullwatch.storage.models import (
     BrokerConnectionRow,
@@ -39,11 +39,11 @@ class SealedSecret:
     column: "SealedColumn"
     owner: str
     """The row's primary key."""
-    place: str
+    row_identity: str
     sealed: str
 
     def __repr__(self) -> str:
-        return f"SealedSecret({self.place})"
+        return f"SealedSecret({self.row_identity})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class SealedColumn:
     table: Table
     key: str
     name: str
-    place: Callable[[RowMapping], str]
+    row_identity: Callable[[RowMapping], str]
 
     async def after(self, connection: AsyncConnection, owner: str) -> list[SealedSecret]:
         """Return the next batch of secrets, of rows whose keys follow this one."""
         key, sealed = self.table.c[self.key], self.table.c[self.name]
         query = select(self.table).where(sealed.is_not(None), key > owner).order_by(key).limit(BATCH)
         found = (await connection.execute(query)).mappings()
-        return [SealedSecret(self, row[self.key], self.place(row), row[self.name]) for row in found]
+        return [SealedSecret(self, row[self.key], self.row_identity(row), row[self.name]) for row in found]
 
 
 SEALED_COLUMNS: Final = (
@@ -71,48 +71,48 @@ SEALED_COLUMNS: Final = (
         table_of(BrokerConnectionRow),
         "user_id",
         "access_token",
-        lambda row: token_place(row["user_id"], row["token_generation"]),
+        lambda row: token_identity(row["user_id"], row["token_generation"]),
     ),
     SealedColumn(
         "Fyers app secret of user",
         table_of(FyersAppRow),
         "user_id",
         "secret",
-        lambda row: app_secret_place(row["user_id"], row["app_id"]),
+        lambda row: app_secret_identity(row["user_id"], row["app_id"]),
     ),
     SealedColumn(
         "address of channel",
         table_of(ChannelRow),
         "id",
         "address",
-        lambda row: channel_address_place(row["id"]),
+        lambda row: channel_address_identity(row["id"]),
     ),
     SealedColumn(
         "signing secret of channel",
         table_of(ChannelRow),
         "id",
         "signing_secret",
-        lambda row: signing_secret_place(row["id"]),
+        lambda row: signing_secret_identity(row["id"]),
     ),
     SealedColumn(
         "PIN of user",
         table_of(RenewalRow),
         "user_id",
         "pin",
-        lambda row: pin_place(row["user_id"]),
+        lambda row: pin_identity(row["user_id"]),
     ),
     SealedColumn(
         "refresh token of user",
         table_of(RenewalRow),
         "user_id",
         "refresh_token",
-        lambda row: refresh_token_place(row["user_id"]),
+        lambda row: refresh_token_identity(row["user_id"]),
     ),
     SealedColumn(
         "installation entry",
         table_of(InstallationRow),
         "name",
         "value",
-        lambda row: installation_place(row["name"]),
+        lambda row: installation_identity(row["name"]),
     ),
 )

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.secrets import SecretText
-from hullwatch.storage.cipher import Cipher, installation_place
+from hullwatch.storage.cipher import Cipher, installation_identity
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_LOCK_WAIT_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
@@ -132,12 +132,12 @@ class Store:
             sealed = await work.installation.value(KEY_CHECK)
             if sealed is None:
                 await work.installation.put(
-                    KEY_CHECK, self._cipher.seal(KEY_CHECK_TEXT, installation_place(KEY_CHECK))
+                    KEY_CHECK, self._cipher.seal(KEY_CHECK_TEXT, installation_identity(KEY_CHECK))
                 )
                 await work.commit()
                 return
         try:
-            self._cipher.open(sealed, installation_place(KEY_CHECK))
+            self._cipher.open(sealed, installation_identity(KEY_CHECK))
         except Undecryptable:
             raise KeysUnusable(
                 "The encryption keys do not fit this database: restore its key file. If it is lost, run hullwatch keys "
@@ -151,15 +151,17 @@ class Store:
             KeysUnusable: It was encrypted with another key.
             StorageUnavailable: The database does not answer.
         """
-        place = installation_place(SHARING_SALT)
+        row_identity = installation_identity(SHARING_SALT)
         async with self.begin() as work:
             if await work.installation.value(SHARING_SALT) is None:
-                await work.installation.put(SHARING_SALT, self._cipher.seal(secrets.token_hex(32), place))
+                await work.installation.put(
+                    SHARING_SALT, self._cipher.seal(secrets.token_hex(32), row_identity)
+                )
                 await work.commit()
         async with self.begin(read_only=True) as work:  # another process can have stored its salt first
             sealed = await work.installation.value(SHARING_SALT)
         try:
-            return SecretText(self._cipher.open(sealed or "", place))
+            return SecretText(self._cipher.open(sealed or "", row_identity))
         except Undecryptable:
             raise KeysUnusable("The encryption keys do not fit this database.") from None
 

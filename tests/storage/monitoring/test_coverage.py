@@ -127,16 +127,16 @@ async def test_counting_signals_reads_the_day_of_these_users_alone(database):
         event.listen(engine, "before_cursor_execute", see)
         await work.watches.count_signals(users[:3], since=NOW, before=after(1440))
         event.remove(engine, "before_cursor_execute", see)
-        (asked,) = statements
+        (counted,) = statements
         connection = await transaction._db_session.connection()
         plan = await connection.exec_driver_sql(
-            f"{'EXPLAIN' if transaction.is_postgresql else 'EXPLAIN QUERY PLAN'} {asked[0]}", asked[1]
+            f"{'EXPLAIN' if transaction.is_postgresql else 'EXPLAIN QUERY PLAN'} {counted[0]}", counted[1]
         )
-        told = " ".join(str(row) for row in plan)
+        plan_text = " ".join(str(row) for row in plan)
 
-    assert "ix_signals_user_id_candle_opened_at" in told
-    assert "Seq Scan" not in told
-    assert "SCAN" not in told
+    assert "ix_signals_user_id_candle_opened_at" in plan_text
+    assert "Seq Scan" not in plan_text
+    assert "SCAN" not in plan_text
 
 
 async def test_users_wanting_a_kind_have_an_active_channel_for_it(database):

@@ -216,13 +216,15 @@ async def test_two_processes_store_one_notice_of_an_incident(store):
     """Exactly one of the two calls returns True."""
     await add_users(store, "asha")
 
-    async def tell(notification_id):
+    async def store_notice(notification_id):
         async with store.begin() as work:
             is_new = await work.notifications.add(notification(notification_id, incident_id="i1"))
             await work.commit()
             return is_new
 
-    assert sorted(await asyncio.gather(*(tell(f"n{number}") for number in range(4)))) == [False] * 3 + [True]
+    assert sorted(await asyncio.gather(*(store_notice(f"n{number}") for number in range(4)))) == [
+        False
+    ] * 3 + [True]
 
 
 async def test_notifications_are_newest_first_and_remember_when_they_were_read(work):

@@ -63,7 +63,7 @@ async def test_one_process_notifies_and_one_closes_an_incident(store):
     """Of two at the same moment one is first; what was undone did not happen."""
     await begin(store, OUTBOX)
 
-    async def tell(minute: float) -> bool:
+    async def mark(minute: float) -> bool:
         async with store.begin() as work:
             is_first = await work.incidents.mark_notified(OUTBOX.subject, at=after(minute))
             await work.commit()
@@ -79,10 +79,10 @@ async def test_one_process_notifies_and_one_closes_an_incident(store):
         assert await work.incidents.mark_notified(OUTBOX.subject, at=after(1))
     assert await all_open(store) == [OUTBOX]
 
-    assert sorted(await asyncio.gather(tell(2), tell(3))) == [False, True]
+    assert sorted(await asyncio.gather(mark(2), mark(3))) == [False, True]
     assert sorted(await asyncio.gather(end(), end())) == [False, True]
     assert await all_open(store) == []
-    assert await tell(4) is False
+    assert await mark(4) is False
 
 
 def test_a_subject_names_its_job():

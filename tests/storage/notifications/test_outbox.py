@@ -296,25 +296,25 @@ async def test_claims_alternate_between_channels(store_with_channel):
 
 async def test_unproven_channels_get_one_attempt_each_within_their_limit(store_with_channel):
     """However many of them there are, one that works is not kept waiting."""
-    await add(store_with_channel, channels=tuple(channel(f"dead{number}") for number in range(10)))
+    await add(store_with_channel, channels=tuple(channel(f"failing{number}") for number in range(10)))
     await add(store_with_channel, *(notification(f"a{number}") for number in range(3)))
     failing = ChannelHealth(failures=3, failing_since=NOW, last_sent_at=NOW)
-    await finish(store_with_channel, c1=ChannelHealth(last_sent_at=NOW), dead0=failing)
+    await finish(store_with_channel, c1=ChannelHealth(last_sent_at=NOW), failing0=failing)
 
     taken = await claim(store_with_channel, room=6, unproven_room=2)
 
-    lanes = [one.partition(".")[2] for one in taken]
-    assert lanes.count("c1") == 3
-    assert len(lanes) == 5
-    assert len(set(lanes)) == 3
-    busy = {lane: lanes.count(lane) for lane in lanes}
+    channel_ids = [one.partition(".")[2] for one in taken]
+    assert channel_ids.count("c1") == 3
+    assert len(channel_ids) == 5
+    assert len(set(channel_ids)) == 3
+    busy = {channel_id: channel_ids.count(channel_id) for channel_id in channel_ids}
     assert not await claim(store_with_channel, room=6, unproven_room=0, under_way=busy)
     again = await claim(store_with_channel, room=6, unproven_room=6, under_way=busy)
-    assert {one.partition(".")[2] for one in again}.isdisjoint(lanes)
+    assert {one.partition(".")[2] for one in again}.isdisjoint(channel_ids)
 
 
 async def test_only_the_requested_kinds_are_claimed(store_with_channel):
-    """Each kind of channel has room of its own."""
+    """Each kind of channel has a limit of its own."""
     await add(store_with_channel, notification(), channels=(channel("c2", kind=ChannelKind.EMAIL),))
 
     assert await claim(store_with_channel, kinds=frozenset({ChannelKind.EMAIL})) == ["n1.c2"]
@@ -452,22 +452,22 @@ async def test_old_lines_are_removed_and_live_ones_stay(store_with_channel):
 
 async def test_the_sender_is_woken_by_new_deliveries(store_with_channel):
     """After the commit, and only where there is something to send."""
-    told: list[str] = []
-    store_with_channel.on_deliveries(lambda: told.append("told"))
+    wakes: list[str] = []
+    store_with_channel.on_deliveries(lambda: wakes.append("woken"))
 
     await add(store_with_channel, notification(user_id="ravi"))
     async with store_with_channel.begin() as work:
         await work.notifications.add(notification("lost"))
-    assert told == []
+    assert wakes == []
     await add(store_with_channel, notification("n2"))
-    assert told == ["told"]
+    assert wakes == ["woken"]
 
 
 async def test_channels_are_counted_one_after_the_other(store_with_channel):
-    """Two requests at the same moment cannot both find room for one more."""
+    """Two requests at the same moment cannot both find the count below the limit."""
     added = []
 
-    async def add_if_room(name: str) -> None:
+    async def add_the_first(name: str) -> None:
         async with store_with_channel.begin() as work:
             await work.channels.lock("ravi")
             if not await work.channels.of_user("ravi"):
@@ -475,7 +475,7 @@ async def test_channels_are_counted_one_after_the_other(store_with_channel):
                 added.append(name)
                 await work.commit()
 
-    await asyncio.gather(*(add_if_room(f"c{number}") for number in range(2, 6)))
+    await asyncio.gather(*(add_the_first(f"c{number}") for number in range(2, 6)))
 
     assert len(added) == 1
 

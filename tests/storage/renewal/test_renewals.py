@@ -44,7 +44,7 @@ async def test_a_consent_is_kept_and_has_no_keys_before_a_login(renewals):
     assert await find(renewals, "biren") == (None, None)
 
 
-async def test_a_login_s_refresh_token_takes_the_place_of_the_last_one(renewals):
+async def test_a_login_replaces_the_last_refresh_token(renewals):
     """With its app, its login and its expiry; both secrets come back unchanged."""
     await keep(renewals, token=RefreshToken("an.older.one"), generation=2)
     assert await keep(renewals)
@@ -62,7 +62,7 @@ async def test_a_login_that_brings_none_leaves_none(renewals):
     assert await find(renewals) == (Renewal("asha", NOW), None)
 
 
-async def test_nothing_is_kept_of_who_did_not_consent(renewals):
+async def test_without_consent_nothing_is_stored(renewals):
     """Neither a refresh token nor a try."""
     assert not await keep(renewals, "biren")
     async with renewals.begin() as work:

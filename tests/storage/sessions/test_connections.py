@@ -63,7 +63,7 @@ async def test_a_login_is_stored_once(work):
     assert await work.connections.tokens() == {"asha": (3, AccessToken("newer"))}
 
 
-async def test_what_was_learned_of_an_older_generation_is_not_stored(work):
+async def test_the_result_of_an_older_generation_is_not_stored(work):
     """A late disconnect of the first session leaves the second one and its token alone."""
     await work.connections.save_login(connected(generation=2), TOKEN)
 
@@ -76,11 +76,11 @@ async def test_what_was_learned_of_an_older_generation_is_not_stored(work):
 async def test_a_session_that_changes_keeps_its_token(work):
     """VerificationState and expiry change; the token of the same generation stays."""
     await work.connections.save_login(connected(), TOKEN)
-    doubted = connected(state=LoginState.EXPIRING, verification_state=VerificationState.UNDER_VERIFICATION)
+    changed = connected(state=LoginState.EXPIRING, verification_state=VerificationState.UNDER_VERIFICATION)
 
-    assert await work.connections.save(doubted)
+    assert await work.connections.save(changed)
 
-    assert await work.connections.get("asha") == doubted
+    assert await work.connections.get("asha") == changed
     assert await work.connections.token("asha", 1) == TOKEN
 
 

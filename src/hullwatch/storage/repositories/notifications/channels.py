@@ -14,7 +14,7 @@ from hullwatch.domain.notifications.channels import (
     SigningSecret,
 )
 from hullwatch.domain.notifications.notifications import DeliveryState, NotificationKind
-from hullwatch.storage.cipher import Cipher, channel_address_place, signing_secret_place
+from hullwatch.storage.cipher import Cipher, channel_address_identity, signing_secret_identity
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, UserRow
 from hullwatch.storage.rows import row_of, value_of
@@ -42,10 +42,10 @@ class Channels:
         row = row_of(
             ChannelRow,
             channel,
-            address=self._cipher.seal(destination.address.reveal(), channel_address_place(channel.id)),
+            address=self._cipher.seal(destination.address.reveal(), channel_address_identity(channel.id)),
             signing_secret=None
             if secret is None
-            else self._cipher.seal(secret.reveal(), signing_secret_place(channel.id)),
+            else self._cipher.seal(secret.reveal(), signing_secret_identity(channel.id)),
         )
         await self._transaction.execute(self._transaction.insert_row(row))
         await self._put_kinds(channel.id, channel.kinds)
@@ -110,8 +110,8 @@ class Channels:
 def destination_of(row: ChannelRow, cipher: Cipher) -> Destination | None:
     """Return the address of a channel, or None when it cannot be decrypted."""
     try:
-        address = cipher.open(row.address, channel_address_place(row.id))
-        secret = row.signing_secret and cipher.open(row.signing_secret, signing_secret_place(row.id))
+        address = cipher.open(row.address, channel_address_identity(row.id))
+        secret = row.signing_secret and cipher.open(row.signing_secret, signing_secret_identity(row.id))
     except Undecryptable as problem:
         _log.error("channel.undecryptable", channel_id=row.id, problem=str(problem))
         return None

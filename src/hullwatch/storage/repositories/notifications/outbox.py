@@ -183,17 +183,17 @@ class Outbox:
         works = and_(ChannelRow.failures == 0, ChannelRow.last_sent_at.is_not(None))
         most = wish.per_channel if proven else 1
         full = [channel_id for channel_id, number in wish.under_way.items() if number >= most]
-        place = func.row_number().over(
+        rank = func.row_number().over(
             partition_by=DeliveryRow.channel_id, order_by=(DeliveryRow.due_at, DeliveryRow.id)
         )
         waiting = (
-            _joined(DeliveryRow.id, DeliveryRow.channel_id, DeliveryRow.due_at, place)
+            _joined(DeliveryRow.id, DeliveryRow.channel_id, DeliveryRow.due_at, rank)
             .where(_is_due(now), ChannelRow.kind.in_(wish.kinds), DeliveryRow.channel_id.not_in(full))
             .where(works if proven else ~works)
             .subquery()
         )
-        identity, channel_id, due_at, turn = waiting.c
-        query = select(identity, channel_id).where(turn <= most).order_by(turn, due_at, identity)
+        identity, channel_id, due_at, rank = waiting.c
+        query = select(identity, channel_id).where(rank <= most).order_by(rank, due_at, identity)
         found = await self._transaction.execute(query.limit(max(0, limit)))
         return [(row[0], row[1], proven) for row in found]
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.renewal.rules import Renewal, RenewalKeys
 from hullwatch.domain.secrets import Pin, RefreshToken
-from hullwatch.storage.cipher import Cipher, pin_place, refresh_token_place
+from hullwatch.storage.cipher import Cipher, pin_identity, refresh_token_identity
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import RenewalRow
 from hullwatch.storage.rows import value_of
@@ -45,7 +45,7 @@ class Renewals:
         """Store the consent, or a new PIN; a new PIN clears the outcome of the last try."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         row = RenewalRow(
-            user_id=user_id, pin=self._cipher.seal(pin.reveal(), pin_place(user_id)), opted_in_at=at
+            user_id=user_id, pin=self._cipher.seal(pin.reveal(), pin_identity(user_id)), opted_in_at=at
         )
         insert = self._transaction.insert_for_user(row, user_id)
         done = await self._transaction.execute(
@@ -70,7 +70,7 @@ class Renewals:
         await self._transaction.lock(KEYS_LOCK, shared=True)
         return await self._change(
             user_id,
-            refresh_token=self._cipher.seal(token.reveal(), refresh_token_place(user_id)),
+            refresh_token=self._cipher.seal(token.reveal(), refresh_token_identity(user_id)),
             refresh_token_expires_at=expires_at,
             app_id=app_id,
             login_generation=generation,
@@ -90,8 +90,8 @@ class Renewals:
         if row is None or row.refresh_token is None:
             return None
         try:
-            pin = self._cipher.open(row.pin, pin_place(user_id))
-            token = self._cipher.open(row.refresh_token, refresh_token_place(user_id))
+            pin = self._cipher.open(row.pin, pin_identity(user_id))
+            token = self._cipher.open(row.refresh_token, refresh_token_identity(user_id))
         except Undecryptable as problem:
             _log.error("renewal.undecryptable", user_id=user_id, problem=str(problem))
             return None

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from hullwatch.domain.secrets import AccessToken, AppSecret
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
-from hullwatch.storage.cipher import Cipher, app_secret_place, token_place
+from hullwatch.storage.cipher import Cipher, app_secret_identity, token_identity
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import BrokerConnectionRow, FyersAppRow, PendingLoginRow
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
@@ -81,11 +81,11 @@ class Connections:
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
         """Store a new generation with its token; False when that generation or a newer one is stored already."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
-        place = token_place(connection.user_id, connection.generation)
+        row_identity = token_identity(connection.user_id, connection.generation)
         row = row_of(
             _ROW,
             connection,
-            access_token=self._cipher.seal(token.reveal(), place),
+            access_token=self._cipher.seal(token.reveal(), row_identity),
             token_generation=connection.generation,
         )
         return await self._upsert(row, where=_STORED.generation < connection.generation)
@@ -117,7 +117,7 @@ class Connections:
         if row is None:
             return None
         try:
-            secret = self._cipher.open(row.secret, app_secret_place(user_id, row.app_id))
+            secret = self._cipher.open(row.secret, app_secret_identity(user_id, row.app_id))
         except Undecryptable as problem:
             _log.error("fyers_app.undecryptable", user_id=user_id, problem=str(problem))
             return None
@@ -126,8 +126,10 @@ class Connections:
     async def put_app(self, user_id: str, app: FyersApp) -> None:
         """Store the user's own Fyers app in place of an earlier one."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
-        place = app_secret_place(user_id, app.app_id)
-        row = row_of(FyersAppRow, app, user_id=user_id, secret=self._cipher.seal(app.secret.reveal(), place))
+        row_identity = app_secret_identity(user_id, app.app_id)
+        row = row_of(
+            FyersAppRow, app, user_id=user_id, secret=self._cipher.seal(app.secret.reveal(), row_identity)
+        )
         insert = self._transaction.insert_row(row)
         changes = {"app_id": row.app_id, "secret": row.secret, "redirect_uri": row.redirect_uri}
         await self._transaction.execute(
@@ -172,7 +174,7 @@ class Connections:
 
     def _open_token(self, sealed: str, user_id: str, generation: int) -> AccessToken | None:
         try:
-            return AccessToken(self._cipher.open(sealed, token_place(user_id, generation)))
+            return AccessToken(self._cipher.open(sealed, token_identity(user_id, generation)))
         except Undecryptable as problem:
             _log.error("access_token.undecryptable", user_id=user_id, problem=str(problem))
             return None
