@@ -111,7 +111,7 @@ async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
         incidents = {one.subject: one for one in await work.incidents.all_open()}
         again = notification("again", incident_id="i1", kind=NotificationKind.SESSION_DISCONNECTED)
         assert not await work.notifications.add(again)
-        wish = ClaimWish(frozenset(ChannelKind), room=9, unproven_room=9, per_channel=9, under_way={})
+        wish = ClaimWish(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
         (claimed,) = await work.outbox.claim(wish, now=after(60), until=after(61))
         assert await work.audit.last_heartbeat() == after(26)
     assert [one.kind for one in reversed(notices)] == list(NotificationKind)

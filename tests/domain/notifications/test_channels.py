@@ -172,18 +172,18 @@ lines = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=40)
     st.integers(1, 4),
     st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)),
 )
-def test_a_pick_keeps_to_its_room(lines, room, unproven_room, per_channel, under_way):
-    """In all, on channels that may hang, and on each channel with what is under way there."""
+def test_a_pick_keeps_to_its_limits(lines, limit, unproven_limit, per_channel, running):
+    """In all, on channels that may hang, and on each channel with the deliveries that run there."""
     proven = dict(lines)
     due = [(f"{number}", channel, proven[channel]) for number, (channel, _) in enumerate(lines)]
-    wish = ClaimWish(frozenset(ChannelKind), room, unproven_room, per_channel, under_way)
+    wish = ClaimWish(frozenset(ChannelKind), limit, unproven_limit, per_channel, running)
 
     picked = wish.picked(due)
 
-    lanes = [due[int(one)][1] for one in picked]
-    assert len(picked) == len(set(picked)) <= room
-    assert sum(not proven[lane] for lane in lanes) <= unproven_room
-    for lane in set(lanes):
-        assert lanes.count(lane) + under_way.get(lane, 0) <= (per_channel if proven[lane] else 1)
-    if room and due and not under_way and (unproven_room or due[0][2]):
+    channels = [due[int(one)][1] for one in picked]
+    assert len(picked) == len(set(picked)) <= limit
+    assert sum(not proven[channel] for channel in channels) <= unproven_limit
+    for channel in set(channels):
+        assert channels.count(channel) + running.get(channel, 0) <= (per_channel if proven[channel] else 1)
+    if limit and due and not running and (unproven_limit or due[0][2]):
         assert picked

@@ -33,7 +33,7 @@ UNTIL = after(2)
 
 def wish(**changes) -> ClaimWish:
     """Return the wish of a server without deliveries under way."""
-    return replace(ClaimWish(ALL, room=100, unproven_room=100, per_channel=4, under_way={}), **changes)
+    return replace(ClaimWish(ALL, limit=100, unproven_limit=100, per_channel=4, running={}), **changes)
 
 
 def result(delivery_id: str = "n1.c1", state=DeliveryState.SENT, **changes) -> DeliveryResult:
@@ -288,9 +288,9 @@ async def test_claims_alternate_between_channels(store_with_channel):
         await work.commit()
     await finish(store_with_channel, c1=good, c2=good)
 
-    taken = await claim(store_with_channel, room=6)
+    taken = await claim(store_with_channel, limit=6)
     assert sorted(one.partition(".")[2] for one in taken) == ["c1"] * 3 + ["c2"] * 3
-    more = await claim(store_with_channel, room=100, under_way={"c1": 3, "c2": 4})
+    more = await claim(store_with_channel, limit=100, running={"c1": 3, "c2": 4})
     assert more == ["a03.c1"]
 
 
@@ -301,15 +301,15 @@ async def test_unproven_channels_get_one_attempt_each_within_their_limit(store_w
     failing = ChannelHealth(failures=3, failing_since=NOW, last_sent_at=NOW)
     await finish(store_with_channel, c1=ChannelHealth(last_sent_at=NOW), failing0=failing)
 
-    taken = await claim(store_with_channel, room=6, unproven_room=2)
+    taken = await claim(store_with_channel, limit=6, unproven_limit=2)
 
     channel_ids = [one.partition(".")[2] for one in taken]
     assert channel_ids.count("c1") == 3
     assert len(channel_ids) == 5
     assert len(set(channel_ids)) == 3
     busy = {channel_id: channel_ids.count(channel_id) for channel_id in channel_ids}
-    assert not await claim(store_with_channel, room=6, unproven_room=0, under_way=busy)
-    again = await claim(store_with_channel, room=6, unproven_room=6, under_way=busy)
+    assert not await claim(store_with_channel, limit=6, unproven_limit=0, running=busy)
+    again = await claim(store_with_channel, limit=6, unproven_limit=6, running=busy)
     assert {one.partition(".")[2] for one in again}.isdisjoint(channel_ids)
 
 
@@ -318,7 +318,7 @@ async def test_only_the_requested_kinds_are_claimed(store_with_channel):
     await add(store_with_channel, notification(), channels=(channel("c2", kind=ChannelKind.EMAIL),))
 
     assert await claim(store_with_channel, kinds=frozenset({ChannelKind.EMAIL})) == ["n1.c2"]
-    assert await claim(store_with_channel, room=0) == []
+    assert await claim(store_with_channel, limit=0) == []
 
 
 async def test_results_are_stored_together(store_with_channel):
@@ -489,7 +489,7 @@ async def test_two_servers_never_claim_the_same(database):
     await add(stores[0], *(notification(f"n{number}") for number in range(40)))
 
     async def take(store) -> list[str]:
-        return [one for _ in range(6) for one in await claim(store, room=7, per_channel=7)]
+        return [one for _ in range(6) for one in await claim(store, limit=7, per_channel=7)]
 
     taken = [one for own in await asyncio.gather(*map(take, stores)) for one in own]
 

@@ -140,29 +140,29 @@ class ClaimWish:
     """Which deliveries a server can take on at once."""
 
     kinds: frozenset[ChannelKind]
-    room: int
+    limit: int
     """How many in all."""
-    unproven_room: int
+    unproven_limit: int
     """How many of them on channels of which it is not known that they work."""
     per_channel: int
     """How many on one channel that works; on any other it is one."""
-    under_way: Mapping[str, int]
-    """Channel id → how many this server has under way there."""
+    running: Mapping[str, int]
+    """Channel id → how many deliveries this server is sending there."""
 
     def picked(self, due: Iterable[tuple[str, str, bool]]) -> list[str]:
         """Return which of these to take, given as delivery id, channel id and whether the channel is proven, the most urgent first."""
         taken: list[str] = []
-        busy = dict(self.under_way)
-        unproven_room = self.unproven_room
+        busy = dict(self.running)
+        unproven_limit = self.unproven_limit
         for delivery_id, channel_id, is_proven in due:
-            if len(taken) == self.room:
+            if len(taken) == self.limit:
                 break
             if busy.get(channel_id, 0) >= (self.per_channel if is_proven else 1):
                 continue
             if not is_proven:
-                if unproven_room <= 0:
+                if unproven_limit <= 0:
                     continue
-                unproven_room -= 1
+                unproven_limit -= 1
             busy[channel_id] = busy.get(channel_id, 0) + 1
             taken.append(delivery_id)
         return taken

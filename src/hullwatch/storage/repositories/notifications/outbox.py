@@ -50,11 +50,11 @@ class Outbox:
 
     async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
         """Claim due deliveries, alternating between channels; no other server gets them before `until`."""
-        if wish.room <= 0:
+        if wish.limit <= 0:
             return []
         # Two queries, so that a channel that may hang does not delay one that works.
-        working = await self._due(wish, now, proven=True, limit=wish.room + sum(wish.under_way.values()))
-        others = await self._due(wish, now, proven=False, limit=wish.unproven_room)
+        working = await self._due(wish, now, proven=True, limit=wish.limit + sum(wish.running.values()))
+        others = await self._due(wish, now, proven=False, limit=wish.unproven_limit)
         picked = wish.picked([*others, *working])
         return await self._take(picked, now, until) if picked else []
 
@@ -182,12 +182,12 @@ class Outbox:
         """Return delivery id, channel id and `proven` of due deliveries, the first of each channel first."""
         works = and_(ChannelRow.failures == 0, ChannelRow.last_sent_at.is_not(None))
         most = wish.per_channel if proven else 1
-        full = [channel_id for channel_id, number in wish.under_way.items() if number >= most]
-        rank = func.row_number().over(
+        full = [channel_id for channel_id, number in wish.running.items() if number >= most]
+        position = func.row_number().over(
             partition_by=DeliveryRow.channel_id, order_by=(DeliveryRow.due_at, DeliveryRow.id)
         )
         waiting = (
-            _joined(DeliveryRow.id, DeliveryRow.channel_id, DeliveryRow.due_at, rank)
+            _joined(DeliveryRow.id, DeliveryRow.channel_id, DeliveryRow.due_at, position)
             .where(_is_due(now), ChannelRow.kind.in_(wish.kinds), DeliveryRow.channel_id.not_in(full))
             .where(works if proven else ~works)
             .subquery()
