@@ -60,7 +60,7 @@ class AuthCode(SecretText):
 
 
 class RefreshToken(SecretText):
-    """What renews a session together with the PIN, where Fyers takes it; good for about two weeks."""
+    """Exchanged with the PIN for a new access token, where Fyers accepts it; valid for about two weeks."""
 
     __slots__ = ()
 

@@ -20,10 +20,10 @@ from hullwatch.domain.market.candles import MAX_PRICE, MAX_VOLUME, Arranged, arr
 from hullwatch.domain.market.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
 from hullwatch.domain.market.quotes import Quote, QuoteDefect
 from hullwatch.domain.secrets import AccessToken, RefreshToken
-from hullwatch.domain.sessions.tokens import LONGEST_TOKEN, FreshLogin
+from hullwatch.domain.sessions.tokens import MAX_TOKEN_LENGTH, FreshLogin
 
 _FYERS_ID: Final = re.compile(r"[A-Z0-9]{2,32}")
-_TOKEN: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")
+_TOKEN: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_TOKEN_LENGTH}}}")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,23}")
 _LATEST_EPOCH: Final = 4_102_444_800  # 2100-01-01
 _EARLIEST_EPOCH: Final = 946_684_800  # 2000-01-01

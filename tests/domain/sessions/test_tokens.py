@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.secrets import AccessToken
-from hullwatch.domain.sessions.tokens import LONGEST_TOKEN, next_daily_expiry, read_claims
+from hullwatch.domain.sessions.tokens import MAX_TOKEN_LENGTH, next_daily_expiry, read_claims
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)  # 09:30 IST
 END = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)  # 06:00 IST
@@ -92,7 +92,7 @@ HIDDEN = "s3cr3t"
         f"a.{base64.urlsafe_b64encode(b'{' + HIDDEN.encode()).decode()}.c",
         "a." + base64.urlsafe_b64encode(bytes((255, 254))).decode() + ".c",
         "a." + base64.urlsafe_b64encode(b"[" * 3000).decode() + ".c",
-        "a." + "A" * LONGEST_TOKEN + ".c",
+        "a." + "A" * MAX_TOKEN_LENGTH + ".c",
         "a.ü.c",
     ],
 )

@@ -1,7 +1,7 @@
-"""Renewing a session without its user, where Fyers permits it: who wants it, and when it may be tried.
+"""The rules for renewing a session without its user: who wants it, and when an attempt may be made.
 
-A try is rare on purpose. It is made once before a session's known end, and once more when a session is over all the same; each try is noted
-before it is made, so that not even a crash makes it a second one. Asking and storing belong to ``services/renewal.py``.
+An attempt is made once before a session's expiry, and once more after the session was disconnected. It is stored before
+it is made, so that not even a crash leads to a second one.
 """
 
 import re
@@ -16,29 +16,29 @@ from hullwatch.domain.secrets import Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Connection, LoginTrigger
 
 LEAD: Final = timedelta(minutes=10)
-"""No try before the end is begun later than this, unless it has to queue: time for the queue and for a slow answer."""
+"""Attempts before the expiry start at least this early: time for the queue and for a slow answer."""
 SPREAD: Final = timedelta(minutes=15)
-"""All sessions end at 06:00 IST; their tries begin over so long a time before `LEAD`."""
+"""All sessions expire at 06:00 IST; their attempts are spread over this time before `LEAD`."""
 AFTER_EXPIRY: Final = timedelta(seconds=5)
-"""A try at the known end waits so long after it: by Fyers' clock, which may be behind ours, the new session must belong to the new day."""
+"""An attempt at the expiry waits this long: Fyers' clock may be behind ours, and the new session must belong to the new day."""
 
 _PIN: Final = re.compile(r"[0-9]{4,6}", re.ASCII)
 
 
 class Occasion(StrEnum):
-    """Why a renewal is tried."""
+    """Why an attempt is made."""
 
     BEFORE_EXPIRY = "before_expiry"
-    """The session lives and its known end is near."""
+    """The session is in use and its expiry is near."""
     AT_EXPIRY = "at_expiry"
-    """The known end has come, and nothing was tried before it or what was got would have ended with it."""
+    """The session has expired, and no attempt was made before or its session would have expired too."""
     AT_REFUSAL = "at_refusal"
-    """Fyers ended the session early."""
+    """Fyers ended the session before its expiry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """One user's consent to renewals, and how they went; holds no secret."""
+    """One user's consent to renewals and the last outcome; holds no secret."""
 
     user_id: str
     opted_in_at: datetime
@@ -46,10 +46,10 @@ class Renewal:
     app_id: str | None = None
     """The app that the refresh token belongs to."""
     login_generation: int | None = None
-    """The login, always one by hand, that brought the refresh token."""
+    """The login by the user that brought the refresh token."""
     refresh_token_expires_at: datetime | None = None
     tried_generation: int | None = None
-    """The session for which the last try was made."""
+    """The session of the last attempt."""
     last_tried_at: datetime | None = None
     last_outcome: RenewalOutcome | None = None
 
@@ -69,39 +69,39 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RenewalKeys:
-    """What a renewal is asked with; `repr` shows no secret."""
+    """The secrets of a renewal request; `repr` shows no secret."""
 
     pin: Pin
     refresh_token: RefreshToken
 
 
 def read_pin(text: str) -> Pin:
-    """Return a PIN as it was typed.
+    """Return a PIN from a user's input.
 
     Raises:
-        InvalidInput: It cannot be one; the sentence does not quote it.
+        InvalidInput: The text is not a PIN; the message does not contain it.
     """
     if not _PIN.fullmatch(text):
         raise InvalidInput("A Fyers PIN has 4 to 6 digits.", field="pin")
     return Pin(text)
 
 
-def due_at(connection: Connection, part: float) -> datetime | None:
-    """Return when to begin the try before a session's end, `None` without a session.
+def due_at(connection: Connection, position: float) -> datetime | None:
+    """Return when to start the attempt before a session's expiry, `None` without a session.
 
     Args:
         connection: The session.
-        part: 0 to 1, drawn once for a session: its place within `SPREAD`.
+        position: 0 to 1, drawn once for a session: its position within `SPREAD`.
     """
-    ends_at, began_at = connection.expires_at, connection.connected_at
-    if ends_at is None or began_at is None or not connection.has_session:
+    expires_at, began_at = connection.expires_at, connection.connected_at
+    if expires_at is None or began_at is None or not connection.has_session:
         return None
-    # A short session is renewed in its second half only: renewing each new one at once would never end.
-    return max(ends_at - LEAD - SPREAD * part, began_at + (ends_at - began_at) / 2)
+    # A short session is renewed in its second half: renewing each new session at once would never stop.
+    return max(expires_at - LEAD - SPREAD * position, began_at + (expires_at - began_at) / 2)
 
 
 def occasion_of(trigger: LoginTrigger) -> Occasion | None:
-    """Return what the end of a session is an occasion for; `None` for ends that a person wanted."""
+    """Return the occasion of a disconnect; `None` when a person disconnected the session."""
     match trigger:
         case LoginTrigger.REACHED_EXPIRY:
             return Occasion.AT_EXPIRY
@@ -112,9 +112,10 @@ def occasion_of(trigger: LoginTrigger) -> Occasion | None:
 
 
 def may_try(renewal: Renewal, connection: Connection, occasion: Occasion, *, now: datetime) -> bool:
-    """Whether renewing this session may be tried.
+    """Return whether an attempt to renew this session may be made.
 
-    A session that Fyers ended early is renewed only if a login by hand began it: where a renewed one is refused, the next would be too.
+    A session that Fyers ended early is renewed only if its user logged in for it: after a renewed session is refused, the
+    next one would be refused too.
     """
     if not renewal.has_refresh_token or renewal.app_id != connection.app_id:
         return False
@@ -133,6 +134,6 @@ def may_try(renewal: Renewal, connection: Connection, occasion: Occasion, *, now
 
 
 def failure_in(renewal: Renewal, generation: int) -> RenewalOutcome | None:
-    """Return how the try in this generation failed, `None` if there was none."""
+    """Return how the attempt in this generation failed, `None` without a failed attempt."""
     has_failed = renewal.tried_generation == generation and renewal.last_outcome in FAILED
     return renewal.last_outcome if has_failed else None

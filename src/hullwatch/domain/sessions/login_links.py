@@ -1,8 +1,4 @@
-"""Login links: what one is bound to, whether it is good at a moment, and what of a person may be shown to whoever holds one.
-
-A link lets one browser begin one user's login at Fyers, and nothing else. Making, keeping and taking links belongs to
-``services/login_links.py``.
-"""
+"""Login links: a link lets one browser start one user's login at Fyers, and nothing else."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +8,9 @@ from typing import Final
 from hullwatch.domain.notifications.notifications import Notification
 
 BY_HULLWATCH: Final = "hullwatch"
-"""Asked for by a notice."""
+"""Requested for a notice."""
 BY_OLD_LINK: Final = "old_link"
-"""Asked for by whoever opened a link that was over."""
+"""Requested by the person who opened an expired link."""
 _ASKED: Final = "ask"
 _HIDDEN: Final = "\N{BULLET}" * 3
 
@@ -25,32 +21,32 @@ class LoginLink:
 
     user_id: str
     generation: int
-    """The account's generation when it was made; with it the Fyers account, which changes by logins only."""
+    """The account's generation at the creation of the link; it also fixes the Fyers account, which only a login changes."""
     requested_by: str
     """`BY_HULLWATCH`, `BY_OLD_LINK` or a user id."""
     created_at: datetime
     expires_at: datetime
     used_at: datetime | None = None
-    """When its button was pressed first."""
+    """When its button was first pressed."""
     browser_hash: str | None = None
-    """Of the browser that pressed it."""
+    """Of the browser in which it was pressed."""
 
 
 class LinkState(StrEnum):
-    """What a link is good for in one browser at one moment."""
+    """The state of a link in one browser at one moment."""
 
     GOOD = "good"
     """Its button may be pressed in this browser."""
     USED = "used"
     """Another browser has pressed it."""
     EXPIRED = "expired"
-    """Its life is over."""
+    """Its lifetime has passed."""
     VOID = "void"
-    """There has been a login since it was made."""
+    """There has been a login since it was created."""
 
 
 def state_of(link: LoginLink, *, generation: int, browser_hash: str | None, now: datetime) -> LinkState:
-    """Return how a link stands for a browser, given its account's present generation."""
+    """Return the state of a link in a browser, given its account's present generation."""
     if generation != link.generation:
         return LinkState.VOID
     if now >= link.expires_at:
@@ -61,25 +57,25 @@ def state_of(link: LoginLink, *, generation: int, browser_hash: str | None, now:
 
 
 def masked_email(email: str) -> str:
-    """Return as much of an address as its owner needs to know it again."""
+    """Return as much of an address as its owner needs to recognize it."""
     name, _, host = email.rpartition("@")
     return f"{name[:1]}{_HIDDEN}@{host}"
 
 
 def masked_fyers_id(fyers_id: str) -> str:
-    """Return as much of a Fyers id as its owner needs to know it again."""
+    """Return as much of a Fyers id as its owner needs to recognize it."""
     if len(fyers_id) < 5:
         return _HIDDEN
     return f"{fyers_id[:2]}{_HIDDEN}{fyers_id[-2:]}"
 
 
 def request_incident(unique: str, requested_by: str) -> str:
-    """Return the incident of a notice that somebody asked for; `requester_of` reads it again."""
+    """Return the incident of a notice that a person requested; `requester_of` reads it."""
     return f"{_ASKED}.{unique}.{requested_by}"
 
 
 def requester_of(notification: Notification) -> str:
-    """Return who caused a notice that leads to a login, for the link in its message."""
+    """Return who requested a notice that leads to a login, for the link in its message."""
     kind, _, rest = (notification.incident_id or "").partition(".")
     requested_by = rest.partition(".")[2]
     return requested_by if kind == _ASKED and requested_by else BY_HULLWATCH

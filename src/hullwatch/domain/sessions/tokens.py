@@ -16,17 +16,17 @@ from hullwatch.domain.secrets import AccessToken, RefreshToken
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 DAILY_EXPIRY_IST = time(6, 0)
 """Access tokens expire at the next 06:00 IST after issue, whatever the login time."""
-LONGEST_TOKEN = 8192
-"""Characters; real tokens are below 2,000. More is not a token but an attack or an accident."""
+MAX_TOKEN_LENGTH = 8192
+"""Characters; real tokens have less than 2,000."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreshLogin:
-    """What the exchange of an auth code brings; `repr` shows no secret."""
+    """The tokens that Fyers sends for an auth code; `repr` shows no secret."""
 
     access_token: AccessToken
     refresh_token: RefreshToken | None = None
-    """Handed out by Fyers even where it takes none (since 2026-04-01)."""
+    """Fyers still sends it, but has not accepted it since 2026-04-01."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
     """Read a token's claims without verifying them.
 
     Raises:
-        InvalidInput: The text is not a JWT; the sentence never quotes it.
+        InvalidInput: The text is not a JWT; the message never contains it.
     """
     payload = _payload(token.reveal())
     stated_expiry = _moment(payload.get("exp"))
@@ -77,13 +77,13 @@ def refresh_token_expiry(token: RefreshToken) -> datetime | None:
 
 def _payload(text: str) -> dict[str, object]:
     parts = text.split(".")
-    if len(text) > LONGEST_TOKEN or len(parts) != 3:
+    if len(text) > MAX_TOKEN_LENGTH or len(parts) != 3:
         raise InvalidInput("Fyers sent an access token in a form that hullwatch does not know.")
     body = parts[1] + "=" * (-len(parts[1]) % 4)
     try:
         payload = json.loads(base64.b64decode(body, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError) as error:
-        # `from None`: the decoder's message quotes the text, and that text is a secret.
+        # `from None`, because the decoder's message contains the text, which is a secret.
         del error
         raise InvalidInput("Fyers sent an access token that cannot be read.") from None
     if not isinstance(payload, dict):

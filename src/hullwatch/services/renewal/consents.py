@@ -1,6 +1,6 @@
-"""RenewalConsents: who wants sessions renewed, and what is kept for it, in memory and in step with the database.
+"""RenewalConsents: the users who want renewals, in memory and in the database.
 
-Memory holds no secret: PIN and refresh token are read for the moment of a try. Trying is ``renewal.py``'s.
+Memory holds no secret: PIN and refresh token are read for each attempt.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from hullwatch.services.renewal.texts import NOT_OFFERED
 
 @dataclass(frozen=True, slots=True)
 class RenewalState:
-    """How renewals stand for one user."""
+    """The state of renewals of one user."""
 
     is_offered: bool
     """Whether this server lets users opt in."""
@@ -32,8 +32,8 @@ class RenewalState:
 
 
 @dataclass(frozen=True, slots=True)
-class NotedTry:
-    """What a try that has been noted is made with; `repr` shows no secret."""
+class StoredAttempt:
+    """What a stored attempt is made with; `repr` shows no secret."""
 
     login_generation: int | None
     keys: RenewalKeys | None
@@ -41,7 +41,7 @@ class NotedTry:
 
 
 class RenewalConsents:
-    """Users' consents. Nothing is kept for anybody who has not consented, nor where the operator does not offer it."""
+    """Users' consents. Nothing is stored for users without consent, nor when the operator does not offer renewals."""
 
     def __init__(self, context: Context, *, is_offered: bool, server_app: FyersApp | None = None) -> None:
         self._store = context.store
@@ -52,7 +52,7 @@ class RenewalConsents:
         self.changed = asyncio.Event()
         """Set after every change of a consent; the reader clears it."""
         self.known_at_start: frozenset[str] = frozenset()
-        """Who had consented when this process began."""
+        """The users with consent at the start of this process."""
         self.log = structlog.get_logger(component="TokenValidationService")
 
     def get(self, user_id: str) -> Renewal | None:
@@ -68,20 +68,20 @@ class RenewalConsents:
         return RenewalState(self._is_offered, self.get(user_id))
 
     def will_try(self, connection: Connection) -> bool:
-        """Return whether renewing this session will be tried before its known end or at it."""
+        """Return whether an attempt to renew this session will be made before its expiry or at it."""
         renewal = self.get(connection.user_id)
         if renewal is None or connection.expires_at is None or not connection.has_session:
             return False
         return may_try(renewal, connection, Occasion.AT_EXPIRY, now=connection.expires_at)
 
-    # ---------------------------------------------------------------- what users want
+    # ---------------------------------------------------------------- consent
 
     async def opt_in(self, user_id: str, pin_text: str) -> RenewalState:
-        """Let the user's sessions be renewed with this PIN, or take another PIN; the refresh token comes with the next login.
+        """Store the consent with this PIN, or replace the PIN; the refresh token comes with the next login.
 
         Raises:
-            NotAllowed: This server offers no renewals.
-            InvalidInput: That cannot be a PIN.
+            NotAllowed: This server does not offer renewals.
+            InvalidInput: The text is not a PIN.
             LinkRefused: There is no Fyers app to renew sessions of.
             NotFound: The user has been removed.
         """
@@ -96,11 +96,11 @@ class RenewalConsents:
             renewal = await work.renewals.get(user_id)
             await work.audit.add([AuditEntry(now, user_id, "renewal.opted_in", user_id)])
             await work.commit()
-        self._know(user_id, renewal)
+        self._remember(user_id, renewal)
         return self.state_of(user_id)
 
     async def opt_out(self, user_id: str) -> None:
-        """Forget PIN and refresh token; without a consent nothing happens."""
+        """Remove the consent with PIN and refresh token; without a consent nothing happens."""
         await self.remove(user_id, actor=user_id, reason="user")
 
     async def keep_token(self, connection: Connection, token: RefreshToken | None) -> None:
@@ -119,7 +119,7 @@ class RenewalConsents:
             )
             renewal = await work.renewals.get(connection.user_id)
             await work.commit()
-        self._know(connection.user_id, renewal)
+        self._remember(connection.user_id, renewal)
 
     def known_users(self) -> frozenset[str]:
         """Return the users with a consent in memory."""
@@ -127,14 +127,14 @@ class RenewalConsents:
 
     async def forget(self, user_id: str) -> None:
         """Drop a removed user from memory; the caller removes what is stored."""
-        self._know(user_id, None)
+        self._remember(user_id, None)
 
     # ---------------------------------------------------------------- start
 
     async def load(self) -> None:
-        """Read who consented, before the connections are read; where renewals are no longer offered, remove what is stored of them.
+        """Read the consents, before the connections are read; remove them when renewals are no longer offered.
 
-        A try that a crash cut short has failed: nobody knows what came of it.
+        An attempt that a crash has interrupted counts as failed.
         """
         async with self._store.begin() as work:
             stored = await work.renewals.list_all()
@@ -153,16 +153,16 @@ class RenewalConsents:
             await work.commit()
         self.known_at_start = frozenset(renewal.user_id for renewal in stored)
 
-    # ---------------------------------------------------------------- tries
+    # ---------------------------------------------------------------- attempts
 
-    async def note_begin(self, connection: Connection) -> NotedTry | None:
-        """Store that a try is made for this session, which makes it the only one, and return what it is made with.
+    async def note_begin(self, connection: Connection) -> StoredAttempt | None:
+        """Store that an attempt is made for this session, so that there is no second one, and return what it is made with.
 
         Returns:
             `None` when the user has opted out meanwhile.
 
         Raises:
-            StorageUnavailable: It was not stored: nothing may be tried.
+            StorageUnavailable: It was not stored, so the attempt may not be made.
         """
         user_id = connection.user_id
         async with self._store.begin() as work:
@@ -171,8 +171,8 @@ class RenewalConsents:
             keys = await work.renewals.keys(user_id)
             app = await self._app(work, user_id)
             await work.commit()
-        self._know(user_id, renewal)
-        return None if renewal is None else NotedTry(renewal.login_generation, keys, app)
+        self._remember(user_id, renewal)
+        return None if renewal is None else StoredAttempt(renewal.login_generation, keys, app)
 
     async def note_end(
         self,
@@ -182,10 +182,10 @@ class RenewalConsents:
         login_generation: int | None,
         incident_id: str | None,
     ) -> None:
-        """Store how a try ended, with its line in the audit trail; a refresh token that is not good is sent to Fyers no second time.
+        """Store the outcome of an attempt with its audit entry; a refresh token that is not valid is removed.
 
         Raises:
-            StorageUnavailable: It was not stored, and counts as cut short at the next start.
+            StorageUnavailable: It was not stored; at the next start the attempt counts as interrupted.
         """
         user_id = attempt.user_id
         entry = AuditEntry(
@@ -205,12 +205,12 @@ class RenewalConsents:
             renewal = await work.renewals.get(user_id)
             await work.audit.add([entry])
             await work.commit()
-        self._know(user_id, renewal)
+        self._remember(user_id, renewal)
 
     def count_as_tried(self, connection: Connection, outcome: RenewalOutcome) -> None:
-        """Let a try count in memory whose end could not be stored."""
+        """Count an attempt in memory whose outcome could not be stored."""
         if (renewal := self.get(connection.user_id)) is not None:
-            self._know(
+            self._remember(
                 connection.user_id,
                 replace(renewal, tried_generation=connection.generation, last_outcome=outcome),
             )
@@ -220,7 +220,7 @@ class RenewalConsents:
             connection.user_id, generation=connection.generation, at=self._clock.now(), outcome=outcome
         )
 
-    # ---------------------------------------------------------------- the book itself
+    # ---------------------------------------------------------------- storage
 
     async def remove(self, user_id: str, *, actor: str, reason: str) -> None:
         """Remove the consent with PIN and refresh token; without one nothing happens."""
@@ -228,12 +228,12 @@ class RenewalConsents:
             if await work.renewals.remove(user_id):
                 await work.audit.add([self._removal(user_id, actor, reason)])
             await work.commit()
-        self._know(user_id, None)
+        self._remember(user_id, None)
 
     def _removal(self, user_id: str, actor: str, reason: str) -> AuditEntry:
         return AuditEntry(self._clock.now(), user_id, "renewal.removed", actor, reason=reason)
 
-    def _know(self, user_id: str, renewal: Renewal | None) -> None:
+    def _remember(self, user_id: str, renewal: Renewal | None) -> None:
         if renewal is None:
             self._renewals.pop(user_id, None)
         else:

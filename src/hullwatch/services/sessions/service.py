@@ -372,10 +372,10 @@ class ConnectionService:
             self._writer.add(None, notice)
 
     async def _disconnect_by(self, user_id: str, trigger: LoginTrigger, evidence: Evidence) -> Connection:
-        if not self._is_loaded:
+        account = self._accounts.get(user_id)
+        if account is None and not self._is_loaded:
             # A command holds no sessions in memory. The server that holds this one notices the stored disconnect.
             return await disconnect_stored(self._context, user_id, trigger, evidence)
-        account = self._accounts.get(user_id)
         if account and account.connection.has_session:
             self._disconnect(account, trigger, evidence)
             await self._writer.flush()

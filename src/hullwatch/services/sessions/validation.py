@@ -1,8 +1,4 @@
-"""TokenValidationService: asks Fyers whether sessions are still good, gently and for everybody, and never takes doubt for an answer.
-
-A validation is one light call that truly needs the token. Its result is kept for five minutes under account *and* generation, so that a
-new login never meets an old result; trouble is not kept at all. What a refusal leads to is decided in ``connections.py``.
-"""
+"""TokenValidationService: calls Fyers to find out whether sessions are still valid, one by one and for all accounts."""
 
 import asyncio
 from collections import Counter
@@ -26,22 +22,22 @@ from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.shared_validation import NotShared, SharedValidation
 
-MOST_CACHED = 20_000
+MAX_CACHED = 20_000
 SWEEP_PER_SECOND = 80.0
-"""Accounts a sweep begins per second: about a sixth of the machine's gate, so that watching never waits for validating."""
+"""Accounts per second in a sweep: a sixth of the global rate limit, so that monitoring never waits for validations."""
 DEADLINE_S = 15.0
-"""For one account's validation, its second look included."""
+"""For one account's validation, including its verification."""
 
 
 class ValidationVerdict(StrEnum):
-    """What asking Fyers about a session brought."""
+    """The result of a validation."""
 
     VALID = "valid"
     """Fyers answered a call that needs the token."""
     INVALID = "invalid"
-    """There is no session, or asking showed that it is over."""
+    """There is no session, or Fyers has ended it."""
     UNVERIFIED = "unverified"
-    """Fyers could not be asked or is in doubt; the session goes on."""
+    """Fyers could not be reached, or the verification is not complete; the session stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class ValidationTotals:
-    """A sweep in numbers; `errors` counts accounts whose validation broke for a reason of our own."""
+    """The counts of a sweep; `errors` counts accounts whose validation failed by a defect of the server."""
 
     total: int
     valid: int
@@ -69,7 +65,7 @@ class ValidationTotals:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What the cache holds for one account."""
+    """The cached result of one account."""
 
     user_id: str
     is_valid: bool
@@ -78,18 +74,31 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """The cache in numbers; holds no token and no hash of one."""
+    """The counts and entries of the cache, without tokens and hashes of tokens."""
 
     size: int
     hits: int
     misses: int
     entries: tuple[CacheEntry, ...]
     shared: SharingReport
-    """Whether other processes' confirmations count too."""
+    """Whether confirmations of other processes are used."""
 
 
 class TokenValidationService:
-    """Validates sessions on demand and in sweeps."""
+    """Validates sessions on demand and in sweeps.
+
+    A validation is one light call that needs the token. A confirmation is cached under account *and* generation, so
+    that it never counts for a newer login. Other results are not cached.
+
+    Args:
+        context: Time and randomness.
+        connections: Gets every result.
+        broker: Fyers.
+        metrics: Counts the validations.
+        cache_s: Seconds for which a confirmation counts.
+        interval_s: Seconds from sweep to sweep.
+        shared: Confirmations of other processes; `None` for a single process.
+    """
 
     def __init__(
         self,
@@ -102,17 +111,6 @@ class TokenValidationService:
         interval_s: float = 1800.0,
         shared: SharedChecks | None = None,
     ) -> None:
-        """Keep what is needed.
-
-        Args:
-            context: Time, randomness, the database and the event hub.
-            connections: Where answers lead to.
-            broker: Fyers.
-            metrics: Where validations are counted.
-            cache_s: Seconds for which a confirmation counts.
-            interval_s: Seconds from sweep to sweep.
-            shared: What other processes of this installation have learned; `None` for a process that is alone.
-        """
         self._connections = connections
         self._broker = broker
         self._clock = context.clock
@@ -128,10 +126,10 @@ class TokenValidationService:
         )
         self._interval_s = interval_s
         self._cache: TtlCache[tuple[str, int], datetime] = TtlCache(
-            context.clock, ttl_s=cache_s, max_entries=MOST_CACHED
+            context.clock, ttl_s=cache_s, max_entries=MAX_CACHED
         )
-        self._flights: SingleFlight[tuple[str, int], Validation] = SingleFlight()
-        self._looks: SingleFlight[tuple[str, int], Validation] = SingleFlight()
+        self._fresh_calls: SingleFlight[tuple[str, int], Validation] = SingleFlight()
+        self._calls: SingleFlight[tuple[str, int], Validation] = SingleFlight()
         self._hits: Counter[str] = Counter()
         self._misses: Counter[str] = Counter()
         self._log = structlog.get_logger(component="TokenValidationService")
@@ -139,54 +137,54 @@ class TokenValidationService:
     # ---------------------------------------------------------------- one account
 
     def status_from_cache(self, user_id: str) -> Validation | None:
-        """Return the account's validation where no call is needed: no session, or confirmed lately; else `None`."""
+        """Return the account's validation when no call is necessary: without a session, or with a cached confirmation."""
         connection = self._connections.connection(user_id)
         if not connection.has_session:
-            return self._over(connection)
-        remembered = self._remembered(connection)
-        if remembered is not None:
+            return self._invalid(connection)
+        cached = self._cached(connection)
+        if cached is not None:
             self._hits[user_id] += 1
             self._metrics.cache_hit()
-        return remembered
+        return cached
 
-    def _remembered(self, connection: Connection) -> Validation | None:
+    def _cached(self, connection: Connection) -> Validation | None:
         user_id = connection.user_id
         checked_at = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
-        # Another process' confirmation was some seconds old already when it was put here.
+        # A confirmation of another process was some seconds old when it was put here.
         if checked_at is None or self._clock.now() - checked_at >= self._cache_for:
             return None
         return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
 
     async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
-        """Return whether the account's session is good; concurrent callers share one call, `fresh` skips the cache."""
+        """Return whether the account's session is valid; concurrent callers share one call, `fresh` skips the cache."""
         since_s = self._real_clock.monotonic()
         cached = None if fresh else self.status_from_cache(user_id)
         if cached is not None:
             return cached
         connection = self._connections.connection(user_id)
         if not connection.has_session:
-            return self._over(connection)
+            return self._invalid(connection)
         key = (user_id, connection.generation)
         if fresh:
-            return await self._flights.run(key, lambda: self._ask(key, since_s))
+            return await self._fresh_calls.run(key, lambda: self._call(key, since_s))
         self._misses[user_id] += 1
-        return await self._looks.run(key, lambda: self._look_or_ask(key, since_s))
+        return await self._calls.run(key, lambda: self._read_shared_or_call(key, since_s))
 
-    async def _look_or_ask(self, key: tuple[str, int], since_s: float) -> Validation:
-        """Take an earlier confirmation of another process', or ask. Callers who want a fresh answer do not join here, but in asking."""
-        known = self._take_over(key, await self._shared.recent_confirmation(*key))
-        # Somebody who wanted a fresh answer may have got it meanwhile.
-        known = known or self._remembered(self._connections.connection(key[0]))
-        return known or await self._flights.run(key, lambda: self._ask(key, since_s))
+    async def _read_shared_or_call(self, key: tuple[str, int], since_s: float) -> Validation:
+        """Use an earlier confirmation of another process, or call Fyers."""
+        known = self._use_shared(key, await self._shared.recent_confirmation(*key))
+        # A caller with `fresh` may have got a confirmation meanwhile.
+        known = known or self._cached(self._connections.connection(key[0]))
+        return known or await self._fresh_calls.run(key, lambda: self._call(key, since_s))
 
-    async def _ask(self, key: tuple[str, int], since_s: float) -> Validation:
-        """Ask Fyers, unless another process has asked since the question was put, or its answer comes soon."""
+    async def _call(self, key: tuple[str, int], since_s: float) -> Validation:
+        """Call Fyers, unless another process has called since the request began, or its result arrives soon."""
         is_confirmed = False
         try:
-            taken_over = self._take_over(key, await self._shared.claim_or_await(*key, since_s=since_s))
-            if taken_over is not None:
-                return taken_over
-            validation = await self._ask_fyers(key[0])
+            shared = self._use_shared(key, await self._shared.claim_or_await(*key, since_s=since_s))
+            if shared is not None:
+                return shared
+            validation = await self._call_fyers(key[0])
             is_valid = validation.verdict is ValidationVerdict.VALID
             is_confirmed = is_valid and validation.connection.generation == key[1]
         finally:
@@ -194,7 +192,7 @@ class TokenValidationService:
         self._metrics.validation(validation.verdict.value)
         return validation
 
-    async def _ask_fyers(self, user_id: str) -> Validation:
+    async def _call_fyers(self, user_id: str) -> Validation:
         began_at = self._clock.now()
         try:
             async with clock_timeout(self._real_clock, DEADLINE_S):
@@ -204,11 +202,11 @@ class TokenValidationService:
                     self._connections.record_result(credential, result, is_validation=True)
                 await self._connections.wait_for_verification(user_id)
         except TimeoutError:
-            pass  # no verdict: the session stands as it stood
-        return self._judge(self._connections.connection(user_id), began_at)
+            pass  # Without a result the session stays as it is.
+        return self._result(self._connections.connection(user_id), began_at)
 
-    def _take_over(self, key: tuple[str, int], age_s: float | None) -> Validation | None:
-        """Let another process' confirmation, so many seconds old, count here too, unless there is doubt about the session or a newer one."""
+    def _use_shared(self, key: tuple[str, int], age_s: float | None) -> Validation | None:
+        """Use the confirmation of another process, unless the session is under verification or was replaced."""
         if age_s is None:
             return None
         user_id, generation = key
@@ -219,19 +217,18 @@ class TokenValidationService:
         connection = self._connections.connection(user_id)
         return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
 
-    def _judge(self, connection: Connection, began_at: datetime) -> Validation:
-        """Say what is known now; only a confirmation that came since `began_at` makes a session valid and is kept."""
+    def _result(self, connection: Connection, began_at: datetime) -> Validation:
+        """Return the validation; only a confirmation since `began_at` makes a session valid and is cached."""
         now = self._clock.now()
         if not connection.has_session:
-            return self._over(connection)
+            return self._invalid(connection)
         validated_at = connection.last_validated_at
         if connection.is_verified and validated_at is not None and validated_at >= began_at:
             self._cache.put((connection.user_id, connection.generation), now)
             return Validation(connection.user_id, ValidationVerdict.VALID, connection, now, from_cache=False)
         return Validation(connection.user_id, ValidationVerdict.UNVERIFIED, connection, now, from_cache=False)
 
-    def _over(self, connection: Connection) -> Validation:
-        """A session that is known to be over: nobody is asked, and the answer is as fresh as the clock."""
+    def _invalid(self, connection: Connection) -> Validation:
         return Validation(
             connection.user_id, ValidationVerdict.INVALID, connection, self._clock.now(), from_cache=False
         )
@@ -239,26 +236,27 @@ class TokenValidationService:
     async def mark_user_as_disconnected(
         self, user_id: str, reason: DisconnectReason, *, actor: str
     ) -> Connection:
-        """End an account's session for a reason that a person gave.
+        """Disconnect an account's session for a reason that a person gave.
 
         Raises:
-            InvalidInput: The reason is one that only Fyers or the clock can give: nobody may claim it for them.
+            InvalidInput: Only Fyers or the expiry can be the reason.
+            StorageUnavailable: The database is unavailable, and this process has not loaded the connections.
         """
         if reason is DisconnectReason.SIGNED_OUT:
             return await self._connections.sign_out(user_id, actor=actor)
         if reason is DisconnectReason.BY_ADMIN:
             return await self._connections.disconnect_by_admin(user_id, actor=actor)
         raise InvalidInput(
-            f"A session ends as {reason.value} by Fyers' answer or its known end, not by hand.",
+            f"Only Fyers or the expiry can disconnect a session as {reason.value}.",
             field="reason",
         )
 
-    # ---------------------------------------------------------------- everybody
+    # ---------------------------------------------------------------- all accounts
 
     async def validate_all_active_users(
         self, *, on_progress: Callable[[Validation], None] | None = None
     ) -> ValidationTotals:
-        """Validate every account that has a session; one that hangs or breaks delays nobody."""
+        """Validate every account that has a session; one that hangs or fails does not delay the others."""
         active = [
             connection.user_id for connection in self._connections.connections() if connection.has_session
         ]
@@ -267,14 +265,14 @@ class TokenValidationService:
     async def validate_users(
         self, user_ids: Iterable[str], *, on_progress: Callable[[Validation], None] | None = None
     ) -> ValidationTotals:
-        """Validate these accounts afresh, begun at `SWEEP_PER_SECOND` in a random order, each on its own."""
+        """Validate these accounts without the cache, at `SWEEP_PER_SECOND`, in a random order."""
         began = self._clock.monotonic()
         order = list(user_ids)
         self._random.shuffle(order)
 
-        async def in_turn(place: int, user_id: str) -> Validation:
+        async def validate(position: int, user_id: str) -> Validation:
             await self._real_clock.sleep(
-                (place + self._random.random()) / SWEEP_PER_SECOND if len(order) > 8 else 0
+                (position + self._random.random()) / SWEEP_PER_SECOND if len(order) > 8 else 0
             )
             validation = await self.validate_fyers_token(user_id, fresh=True)
             if on_progress:
@@ -282,8 +280,8 @@ class TokenValidationService:
             return validation
 
         tasks = [
-            asyncio.create_task(in_turn(place, user_id), name=f"validate:{user_id}")
-            for place, user_id in enumerate(order)
+            asyncio.create_task(validate(position, user_id), name=f"validate:{user_id}")
+            for position, user_id in enumerate(order)
         ]
         try:
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -302,7 +300,7 @@ class TokenValidationService:
                 counts[result.verdict] += 1
             else:
                 errors += 1
-                self._log.error("validation.broke", user_id=user_id, error=type(result).__name__)
+                self._log.error("validation.failed", user_id=user_id, error=type(result).__name__)
         return ValidationTotals(
             total=len(order),
             valid=counts[ValidationVerdict.VALID],
@@ -313,7 +311,7 @@ class TokenValidationService:
         )
 
     def start_periodic_validation(self, supervisor: Supervisor) -> None:
-        """Sweep at start and then every interval."""
+        """Start the sweeps: one at the start, then one per interval."""
         supervisor.every("token-validation", self._interval_s, self._sweep, jitter_s=self._interval_s / 60)
 
     async def _sweep(self) -> None:
@@ -331,7 +329,7 @@ class TokenValidationService:
     # ---------------------------------------------------------------- the cache
 
     def get_cache_stats(self, user_id: str | None = None) -> CacheStats:
-        """Return what the cache holds, for all accounts or for one."""
+        """Return the cached results, of all accounts or of one."""
         entries = tuple(
             CacheEntry(item.key[0], is_valid=True, age_s=item.age_s)
             for item in self._cache.items()
@@ -345,12 +343,12 @@ class TokenValidationService:
         return CacheStats(len(entries), hits, misses, entries, self._shared.report())
 
     async def clear_user_cache(self, user_id: str) -> None:
-        """Forget the account's result, here and where it is shared, so that the next question goes to Fyers."""
+        """Forget the account's cached and shared result, so that the next validation calls Fyers."""
         key = (user_id, self._connections.connection(user_id).generation)
         self._cache.discard(key)
         await self._shared.forget(*key)
 
     def session_changed(self, change: ConnectionChange) -> None:
-        """Forget what is known of a session that has ended or was replaced."""
+        """Forget the cached result of a session that was disconnected or replaced."""
         if not change.after.has_session or change.after.generation != change.before.generation:
             self._cache.discard((change.before.user_id, change.before.generation))
