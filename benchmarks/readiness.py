@@ -21,7 +21,7 @@ from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import NotificationKind
-from hullwatch.domain.readiness.readiness import Verdict
+from hullwatch.domain.readiness.readiness import ReadinessResult
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.services.monitoring.cycle import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.readiness.check import WARM_SHARE
@@ -131,14 +131,14 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
         by_account = dict(zip(accounts, reports, strict=True))
         looking = time.process_time()
         states = Counter(
-            one.readiness.verdict for one in (await application.services.readiness.overview()).accounts
+            one.readiness.result for one in (await application.services.readiness.overview()).accounts
         )
         return Seen(
             ready_s=ready_s,
             notified_s=notified_s,
             cpu_s=cpu_s,
             overview_s=time.process_time() - looking,
-            ready=states[Verdict.READY],
+            ready=states[ReadinessResult.READY],
             disconnected=len(disconnected),
             disconnected_calls=sum(by_account[account]["total"] for account in disconnected),
             calls=total["total"],

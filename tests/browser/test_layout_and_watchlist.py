@@ -125,7 +125,7 @@ def test_the_watchlist_works_by_keyboard(users: BrowserUsers):
     expect(row(tab, TCS)).to_have_count(0)
 
     tab.get_by_role("button", name="Stop monitoring").click()
-    expect(tab.get_by_text("You have not started monitoring.")).to_be_visible()
+    expect(tab.get_by_text("Monitoring is off. Start monitoring to watch your watchlist.")).to_be_visible()
     tab.get_by_role("button", name="Start monitoring").click()
     expect(tab.get_by_text("Your watchlist is being watched.")).to_be_visible()
 

@@ -52,7 +52,7 @@ def test_an_admin_checks_and_disconnects_accounts(
     line.get_by_role("button", name="Disconnect Ravi").click()
     tab.get_by_role("dialog").get_by_role("button", name="Disconnect").click()
     expect(line).to_contain_text("by admin")
-    expect(his.get_by_role("dialog")).to_contain_text("An admin disconnected your Fyers session")
+    expect(his.get_by_role("dialog")).to_contain_text("An administrator disconnected your Fyers session")
     line.get_by_role("button", name="Change the role of Ravi").click()
     tab.get_by_role("button", name="Change role").click()
     expect(line.locator(".tag")).to_have_text("admin")

@@ -34,12 +34,12 @@ def test_readiness_before_and_monitoring_after_market_open(
     hers_line, his_line = tab.locator(".readiness"), his.locator(".readiness")
 
     expect(hers_line).to_have_text(
-        "Ready for the opening at 09:15 IST: Fyers confirms your session and both lines are warm."
+        "Ready for the market open at 09:15 IST: Fyers confirmed your session, and all symbols have enough history."
     )
     expect(tab.locator(".watchlist .status")).to_have_count(0)
     his.get_by_role("dialog").get_by_role("button", name="Later").click()
     expect(his_line).to_contain_text(
-        "Not ready for the opening at 09:15 IST, because you disconnected Fyers at 08:5"
+        "Not ready for the market open at 09:15 IST, because you disconnected Fyers at 08:5"
     )
     expect(his_line.get_by_role("button")).to_have_count(0)  # the banner already has the login button
 
@@ -58,7 +58,7 @@ def test_readiness_before_and_monitoring_after_market_open(
     is_too_wide = his.evaluate(OVERFLOWS)
 
     ravi.connect()
-    expect(his_line).to_contain_text("Ready for the opening at 09:15 IST")
+    expect(his_line).to_contain_text("Ready for the market open at 09:15 IST")
     expect(share).to_contain_text("100 %")
 
     early_environment.control("POST", "/clock", {"advanceSeconds": 26 * 60})

@@ -41,7 +41,7 @@ async def wait_for_readiness(environment: Environment, person: Browser, wanted: 
 
     async def found() -> dict[str, Any] | None:
         line = await readiness_of(person)
-        return line if line["verdict"] == wanted else None
+        return line if line["result"] == wanted else None
 
     line = await environment.advance_until_done(until(found, f"{person.name} is {wanted}"))
     assert line is not None
@@ -90,8 +90,8 @@ async def test_a_morning_from_the_first_check_to_the_first_candle(start_environm
         line = await wait_for_readiness(environment, meena, "ready")
         assert line["lines"] == {"total": 6, "warm": 6}
         await until(lambda: meena.notices("now_ready"), "the notice that Meena is ready")
-        assert {"verdict": "ready", "reason": None} in [
-            {name: one[name] for name in ("verdict", "reason")} for one in tab.data("readiness")
+        assert {"result": "ready", "reason": None} in [
+            {name: one[name] for name in ("result", "reason")} for one in tab.data("readiness")
         ]
         assert (await asha.get("/api/admin/readiness"))["percent"] == 100
 

@@ -165,7 +165,7 @@ async def test_disconnect_answers_the_end(env):
         answer = (await client.post("/api/fyers/disconnect")).json()
 
     assert (answer["state"], answer["reason"]) == ("disconnected", "signed_out")
-    assert "09:30 IST on 23 November" in answer["message"]
+    assert "on 23 Nov 2026, 09:30 IST" in answer["message"]
     assert "Log in to Fyers again" in answer["message"]
 
 
@@ -179,5 +179,5 @@ async def test_expired_session_says_so(env):
 
     assert (answer["state"], answer["reason"]) == ("disconnected", "expired")
     assert answer["message"].startswith(
-        "Your Fyers session ended at 06:00 IST on 24 November, as it does every day."
+        "Your Fyers session expired on 24 Nov 2026, 06:00 IST. Fyers sessions expire every day."
     )

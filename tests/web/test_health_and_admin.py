@@ -146,7 +146,7 @@ async def test_admin_disconnects_an_account(env):
         status = (await trader.get("/api/fyers/status")).json()
 
     assert answer.json()["reason"] == status["reason"] == "by_admin"
-    assert "admin disconnected" in status["message"]
+    assert "An administrator disconnected your Fyers session" in status["message"]
     assert (unknown.status_code, odd.status_code) == (404, 422)
 
 
@@ -171,7 +171,7 @@ async def test_home_says_who_and_how(env):
         out, signed_in = await nobody.get("/"), await client.get("/")
 
     assert "not signed in" in out.text
-    assert "You are connected to Fyers until 06:00 IST on 24 November" in signed_in.text
+    assert "You are connected to Fyers until 24 Nov 2026, 06:00 IST" in signed_in.text
     assert "<script" not in signed_in.text
     assert signed_in.headers["cache-control"] == "no-store"
 

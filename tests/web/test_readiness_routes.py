@@ -37,12 +37,12 @@ async def test_the_own_line_says_why_and_what_to_do(env):
 
     assert answer.status_code == 200
     assert answer.json() == {
-        "verdict": "not_ready",
+        "result": "not_ready",
         "isReady": False,
         "reason": "never_connected",
         "because": "no Fyers account is connected",
         "doThis": "Log in to Fyers.",
-        "line": "Not ready for the opening at 09:15 IST, because no Fyers account is connected. Log in to Fyers.",
+        "line": "Not ready for the market open at 09:15 IST, because no Fyers account is connected. Log in to Fyers.",
         "isForUser": True,
         "phase": "before_open",
         "checkedAt": None,
@@ -57,7 +57,7 @@ async def test_who_wants_nothing_has_a_line_too(env):
     async with env.browser("asha") as asha:
         answer = await asha.get("/api/monitoring/readiness")
 
-    assert (answer.json()["verdict"], answer.json()["reason"]) == ("not_wanted", "not_started")
+    assert (answer.json()["result"], answer.json()["reason"]) == ("not_wanted", "not_wanted")
 
 
 async def test_the_operators_list_has_the_percentage_and_names(env):
@@ -74,7 +74,7 @@ async def test_the_operators_list_has_the_percentage_and_names(env):
     assert (refused.status_code, strange.status_code) == (403, 401)
     assert (found["phase"], found["day"], found["percent"]) == ("before_open", "2026-11-23", 0.0)
     assert (found["total"], found["ready"], found["notReady"], found["isChecking"]) == (1, 0, 1, False)
-    [account] = [one for one in found["accounts"] if one["verdict"] == "not_ready"]
+    [account] = [one for one in found["accounts"] if one["result"] == "not_ready"]
     assert (account["email"], account["fullName"]) == ("asha@b.in", "Asha")
     assert account["reason"] == "never_connected"
 

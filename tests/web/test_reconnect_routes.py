@@ -108,7 +108,7 @@ async def test_looking_tells_whose_login_it_is_in_part(env, link):
     assert seen == {
         "requestedBy": "hullwatch",
         "requestedAt": "2026-11-23T04:00:00Z",
-        "message": "You disconnected Fyers at 09:30 IST on 23 November. Log in to Fyers again to go on.",
+        "message": "You disconnected Fyers on 23 Nov 2026, 09:30 IST. Log in to Fyers again.",
         "email": "a•••@b.in",
         "fyersId": "XA•••23",
         "expiresAt": "2026-11-23T05:00:00Z",
@@ -127,7 +127,7 @@ async def test_a_phone_that_is_not_signed_in_connects(env, link):
         assert (back.status_code, back.headers["location"]) == (303, "/reconnect/done")
         assert "hullwatch_session" not in client.cookies
 
-    assert "You are connected until 06:00 IST on 24 November" in done.text
+    assert "You are connected until 24 Nov 2026, 06:00 IST" in done.text
     assert "You can close this page" in done.text
     assert me.status_code == 401
     assert asha(env).has_session

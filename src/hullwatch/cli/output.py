@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hullwatch.domain.sessions.tokens import IST
+from hullwatch.services.texts.times import in_ist
 
 
 class CommandFailed(Exception):  # noqa: N818 - its text is shown to the user as it is
@@ -57,9 +57,9 @@ def _print_framed(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None
     Console().print(table)
 
 
-def in_ist(moment: datetime | None) -> str:
-    """Return a time for a table, in IST; a dash for no time."""
-    return f"{moment.astimezone(IST):%Y-%m-%d %H:%M IST}" if moment else "-"
+def time_cell(moment: datetime | None) -> str:
+    """Return a time for a table; a dash for no time."""
+    return in_ist(moment) if moment else "-"
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from hullwatch.cli.output import CommandFailed, in_ist, iso, print_json, print_line, print_note, print_table
+from hullwatch.cli.output import (
+    CommandFailed,
+    iso,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    time_cell,
+)
 from hullwatch.domain.failures import InvalidInput
 
 if TYPE_CHECKING:
@@ -137,8 +145,8 @@ def _read(file: Path) -> "tuple[Candle, ...]":
 def _print(report: "ReplayReport") -> None:
     rows = [
         (
-            in_ist(signal.candle_opened_at),
-            in_ist(signal.candle_closed_at),
+            time_cell(signal.candle_opened_at),
+            time_cell(signal.candle_closed_at),
             signal.rule.value,
             signal.direction.value,
             f"{signal.close:.2f}",

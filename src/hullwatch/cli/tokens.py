@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hullwatch.cli.output import in_ist, iso, print_json, print_line, print_table, progress
+from hullwatch.cli.output import iso, print_json, print_line, print_table, progress, time_cell
 from hullwatch.cli.runner import application_for_command, run
 from hullwatch.cli.users import AsJson, connection_json, find_user
 from hullwatch.domain.users.accounts import User
@@ -79,7 +79,7 @@ def _print(users: list[User], found: "dict[str, Validation]", totals: "Validatio
         connection = validation.connection
         reason = connection.reason.value if connection.reason else "-"
         at = connection.expires_at if connection.has_session else connection.last_disconnect_at
-        rows.append((user.email, validation.verdict.value, connection.state.value, reason, in_ist(at)))
+        rows.append((user.email, validation.verdict.value, connection.state.value, reason, time_cell(at)))
     print_table(("E-mail", "Session", "State", "Reason", "Disconnected / expires"), rows)
     print_line(
         f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, "

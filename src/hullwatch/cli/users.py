@@ -9,12 +9,12 @@ import typer
 
 from hullwatch.cli.output import (
     CommandFailed,
-    in_ist,
     iso,
     print_json,
     print_line,
     print_note,
     print_table,
+    time_cell,
 )
 from hullwatch.cli.prompts import ask, is_interactive, read_line
 from hullwatch.cli.runner import application_for_command, run
@@ -151,7 +151,7 @@ def _cells(row: _Row) -> tuple[str, ...]:
         user.role.value,
         connection.state.value,
         connection.reason.value if connection.reason else "-",
-        in_ist(moment),
+        time_cell(moment),
         connection.fyers_id or "-",
         user.id,
     )

@@ -8,9 +8,10 @@ from typing import Final
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.domain.readiness.readiness import Reason, Verdict
+from hullwatch.domain.readiness.readiness import ReadinessResult
 from hullwatch.domain.sessions.connection import Connection, LoginState
 from hullwatch.domain.signals.signals import Signal
 
@@ -96,8 +97,8 @@ class ReadinessChanged:
     """Whether an account is ready for the opening, or why not, reads differently now."""
 
     user_id: str
-    verdict: Verdict
-    reason: Reason | None
+    result: ReadinessResult
+    reason: Obstacle | None
     at: datetime
 
 

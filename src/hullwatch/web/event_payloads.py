@@ -61,7 +61,7 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     ),
     ReadinessChanged: (
         "readiness",
-        lambda event: {"verdict": event.verdict, "reason": event.reason, "at": event.at},
+        lambda event: {"result": event.result, "reason": event.reason, "at": event.at},
     ),
     ReadinessChecked: (
         "readinessCheck",

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute
 
-from hullwatch.services.texts.connection import in_ist
+from hullwatch.services.texts.times import in_ist
 from hullwatch.web.request_guard import PlainRoute
 
 LINK_PATH: Final = "/reconnect"

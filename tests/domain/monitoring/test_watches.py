@@ -1,7 +1,6 @@
 """What a user wants watched and what monitoring says of it."""
 
 from hullwatch.domain.monitoring.watches import MAX_WATCHES, WatchStatus
-from hullwatch.services.texts.notices import describe_status
 
 HARMLESS = {
     WatchStatus.WATCHING,
@@ -14,14 +13,6 @@ HARMLESS = {
 def test_a_status_is_blind_if_wanted_trading_is_missed() -> None:
     """Not while cycles complete, the market is closed or nothing is wanted."""
     assert {status for status in WatchStatus if not status.is_blind} == HARMLESS
-
-
-def test_each_status_has_its_own_text() -> None:
-    """The user can read why nothing is watched."""
-    sentences = [describe_status(status) for status in WatchStatus]
-
-    assert len(set(sentences)) == len(WatchStatus)
-    assert all(sentence.endswith(".") for sentence in sentences)
 
 
 def test_a_full_watchlist_fits_into_a_minute_of_calls() -> None:

@@ -40,7 +40,7 @@ def test_without_a_session_no_expiry_is_described() -> None:
     """Whatever was consented to; the login is needed."""
     found = outlook(session(BELL, LoginState.DISCONNECTED), opens_at=BELL, expiry_note="A sentence.")
 
-    assert (found.ends_at, found.needs_login, found.expiry_note) == (None, True, "")
+    assert (found.expires_at, found.needs_login, found.expiry_note) == (None, True, "")
 
 
 @given(opens_at=st.integers(0, 3 * 365 * 86_400).map(lambda seconds: BELL + timedelta(seconds=seconds)))

@@ -14,7 +14,8 @@ from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Rule
 from hullwatch.services.monitoring.daily_summary import AFTER_CLOSE, DailySummary
-from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary, describe_blindness
+from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
+from hullwatch.services.texts.obstacles import describe_blindness
 from services.environment import (
     ALICE,
     BOB,
@@ -32,7 +33,10 @@ from services.environment import (
 SUMMARY = NotificationKind.DAILY_SUMMARY
 DUE = CLOSING + AFTER_CLOSE
 MARKET_OPEN = OPENING + timedelta(days=1)
-ENDS_AT_SIX = "Your Fyers session ends at 24 Nov 2026, 06:00 IST: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
+ENDS_AT_SIX = (
+    "Your Fyers session expires on 24 Nov 2026, 06:00 IST. Log in between 24 Nov 2026, 06:00 IST and 24 Nov 2026, 09:15 IST, "
+    "when the market opens."
+)
 
 
 def summary_of(env: Environment) -> DailySummary:
@@ -179,8 +183,8 @@ async def test_it_lists_blind_time_late_signals_and_refusals() -> None:
     assert late
     assert notice.title == "23 November: watched 25 min, blind 35 min"
     assert notice.text == (
-        "Your watchlist was watched for 25 min of 60 min (41.67 %). Blind for 35 min: no Fyers session. "
-        f"Signals: {fresh} in time, {late} late. Fyers does not serve NSE:INFY-EQ. {ENDS_AT_SIX}"
+        "Your watchlist was watched for 25 min of 60 min (41.67 %). Blind for 35 min because there was no Fyers session. "
+        f"Signals: {fresh} on time, {late} late. Fyers does not serve NSE:INFY-EQ. {ENDS_AT_SIX}"
     )
 
 
@@ -206,7 +210,7 @@ async def test_a_disconnected_session_needs_a_login_in_the_morning() -> None:
     await env.connections.sign_out(ALICE, actor=ALICE)
 
     assert await last_sentences(env) == (
-        "You have no Fyers session: log in between 24 Nov 2026, 06:00 IST and the next bell at 24 Nov 2026, 09:15 IST."
+        "There is no Fyers session. Log in between 24 Nov 2026, 06:00 IST and 24 Nov 2026, 09:15 IST, when the market opens."
     )
 
 
@@ -215,12 +219,13 @@ async def test_a_session_that_lasts_beyond_the_open_needs_nothing() -> None:
     env = await evening(ALICE)
     await env.log_in(ALICE, lifetime=MARKET_OPEN + timedelta(minutes=1) - env.clock.now())
     assert await last_sentences(env) == (
-        "No login is needed before the next bell at 24 Nov 2026, 09:15 IST: your Fyers session lasts until 24 Nov 2026, 09:16 IST."
+        "Your Fyers session is valid until 24 Nov 2026, 09:16 IST. You do not need to log in before 24 Nov 2026, 09:15 IST, "
+        "when the market opens."
     )
 
     env = await evening(ALICE)
     await env.log_in(ALICE, lifetime=MARKET_OPEN - env.clock.now())
-    assert "ends at 24 Nov 2026, 09:15 IST: log in" in await last_sentences(env)
+    assert "expires on 24 Nov 2026, 09:15 IST. Log in" in await last_sentences(env)
 
 
 async def test_the_next_market_open_may_be_days_away() -> None:
@@ -232,7 +237,7 @@ async def test_the_next_market_open_may_be_days_away() -> None:
     await env.watch(ALICE)
     await env.monitoring.start(ALICE)
     assert (
-        "between 25 Nov 2026, 06:00 IST and the next bell at 25 Nov 2026, 09:15 IST"
+        "between 25 Nov 2026, 06:00 IST and 25 Nov 2026, 09:15 IST, when the market opens"
         in await last_sentences(env)
     )
 
@@ -240,7 +245,7 @@ async def test_the_next_market_open_may_be_days_away() -> None:
     await env.clock.advance_to(DUE + timedelta(days=4))
     await env.start()
     assert (
-        "between 30 Nov 2026, 06:00 IST and the next bell at 30 Nov 2026, 09:15 IST"
+        "between 30 Nov 2026, 06:00 IST and 30 Nov 2026, 09:15 IST, when the market opens"
         in await last_sentences(env)
     )
 
@@ -266,7 +271,7 @@ async def test_the_outlook_contains_the_note_of_an_optional_feature() -> None:
     await service.publish_if_due()
 
     assert env.notices(ALICE, SUMMARY)[0].text.endswith(
-        "ends at 24 Nov 2026, 06:00 IST, before the next bell at 24 Nov 2026, 09:15 IST. The feature handles it."
+        "expires on 24 Nov 2026, 06:00 IST, before the market opens on 24 Nov 2026, 09:15 IST. The feature handles it."
     )
 
 
@@ -276,7 +281,7 @@ async def test_no_login_is_requested_without_monitoring() -> None:
     await env.monitoring.stop(ALICE)
 
     assert await last_sentences(env) == (
-        "As things stand nothing is to be watched on the next trading day, so no login is needed."
+        "Nothing will be watched on the next trading day, so you do not need to log in."
     )
 
 
@@ -309,7 +314,7 @@ def test_reasons_are_listed_with_their_time_longest_first() -> None:
     )
 
     assert (
-        "Blind for 7 min 45 s: 7 min because no Fyers session; 45 s because Fyers did not answer properly."
+        "Blind for 7 min 45 s: 7 min because there was no Fyers session; 45 s because Fyers did not respond properly."
         in text
     )
 
@@ -330,8 +335,8 @@ def test_watched_and_blind_add_up_to_the_second() -> None:
 def test_a_day_without_monitoring_has_no_percentage() -> None:
     """There is nothing to divide by."""
     assert text_of([], watched=0) == (
-        "Monitoring was not wanted in trading hours on that day, or your watchlist was empty. There was no signal. "
-        "As things stand nothing is to be watched on the next trading day, so no login is needed."
+        "Monitoring was off in trading hours, or your watchlist was empty. There was no signal. "
+        "Nothing will be watched on the next trading day, so you do not need to log in."
     )
 
 
@@ -345,6 +350,9 @@ def test_a_long_list_of_refused_symbols_is_cut() -> None:
 
 @pytest.mark.parametrize("reason", list(BlindReason))
 def test_each_blind_reason_has_its_texts(reason: BlindReason) -> None:
-    """One for the page and one for the summary."""
-    assert describe_blindness(reason).endswith(".")
-    assert "Blind for 5 min: " in text_of([blind(reason, 0, timedelta(minutes=5))])
+    """The page and the summary use the same words."""
+    sentence = describe_blindness(reason)
+    text = text_of([blind(reason, 0, timedelta(minutes=5))])
+
+    assert sentence.endswith(".")
+    assert sentence[1:] in text.partition("Blind for 5 min because ")[2]

@@ -19,8 +19,8 @@ from hullwatch.services.texts.notices import (
     compose_connected_again,
     compose_login_asked,
     compose_session_disconnected,
-    in_ist,
 )
+from hullwatch.services.texts.times import in_ist
 from services.environment import ALICE, BOB, Environment
 
 NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
@@ -91,13 +91,13 @@ def test_a_token_that_could_not_be_read_blames_nobody() -> None:
 
 def test_only_an_end_is_told_as_one() -> None:
     """A login has no such notice."""
-    with pytest.raises(ValueError, match="did not end"):
+    with pytest.raises(ValueError, match="a connected session"):
         compose_session_disconnected(login(), new_id=new_id)
 
 
 def test_a_renewed_login_says_until_when() -> None:
     """The known end is an upper bound."""
-    assert f"until {in_ist(LATER)} at the latest" in compose_connected_again(login(), new_id=new_id).text
+    assert f"until {in_ist(LATER)}." in compose_connected_again(login(), new_id=new_id).text
 
 
 def test_operators_read_of_beginning_and_end() -> None:

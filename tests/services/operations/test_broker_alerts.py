@@ -140,7 +140,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     assert watch.told() == [TROUBLE, RECOVERED]
     begun, over = watch.env.notices(ADMIN)
     assert begun.incident_id == over.incident_id is not None
-    assert "does not answer" in begun.title
+    assert "is not responding" in begun.title
     assert "2 of 2 accounts" in begun.text
     assert watch.env.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
     assert watch.env.connections.session_count() == 2

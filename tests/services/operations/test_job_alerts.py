@@ -216,7 +216,7 @@ async def test_jobs_of_a_real_supervisor() -> None:
         env.supervisor.spawn(name, job(name))
     watch.notices.start_job(env.supervisor)
     await env.clock.advance(1800)
-    assert [notice.title for notice in env.notices(ADMIN)] == ["The job always keeps failing"]
+    assert [notice.title for notice in env.notices(ADMIN)] == ["Background job always is failing"]
 
     broken["always"] = 0
     await env.clock.advance(1800)
@@ -327,7 +327,7 @@ async def test_a_job_that_a_new_process_does_not_run_does_not_stay_in_trouble_fo
     await watch.look(times=2)
 
     assert watch.told() == [RESTARTING, RECOVERED]
-    assert "no part of the server" in watch.env.notices(ADMIN)[-1].text
+    assert "does not run it any more" in watch.env.notices(ADMIN)[-1].text
 
 
 async def test_a_database_that_does_not_answer_delays_a_notice(watch: Watch) -> None:

@@ -12,12 +12,13 @@ from hullwatch.domain.events import ADMINS, Event, ReadinessChanged, ReadinessCh
 from hullwatch.domain.failures import BrokerService, NotPermitted, TooManyAttempts
 from hullwatch.domain.market.calendar import IST, SessionKind, trading_session
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.notifications.notifications import NotificationKind
-from hullwatch.domain.readiness.readiness import Reason, Verdict
+from hullwatch.domain.readiness.readiness import ReadinessResult
 from hullwatch.domain.sessions.connection import LoginState
 from hullwatch.runtime.broadcast import Subscription
 from hullwatch.services.readiness.check import warming_at_once
-from hullwatch.services.readiness.service import BY_HAND_EVERY_S
+from hullwatch.services.readiness.service import MANUAL_CHECK_EVERY_S
 from services.environment import (
     ALICE,
     BOB,
@@ -67,10 +68,10 @@ async def morning(*with_session: str, without: tuple[str, ...] = (), **arguments
     return env
 
 
-def verdict(env: Environment, user_id: str = ALICE) -> tuple[Verdict, Reason | None]:
+def result(env: Environment, user_id: str = ALICE) -> tuple[ReadinessResult, Obstacle | None]:
     """Return how a user stands now."""
     readiness = env.readiness.of(user_id).readiness
-    return readiness.verdict, readiness.reason
+    return readiness.result, readiness.reason
 
 
 def titles(env: Environment, user_id: str) -> list[tuple[NotificationKind, str | None]]:
@@ -108,7 +109,7 @@ async def test_an_exchange_day_has_its_three_checks() -> None:
         ist("09:00"),
     ]
     assert asked(env, ALICE, "check_data", reached) == 3
-    assert verdict(env) == (Verdict.READY, None)
+    assert result(env) == (ReadinessResult.READY, None)
 
 
 async def test_holidays_and_week_ends_have_none() -> None:
@@ -116,13 +117,13 @@ async def test_holidays_and_week_ends_have_none() -> None:
     friday = date(2026, 11, 20)
     holiday = CALENDAR.with_sessions(MONDAY)
     env = await morning(ALICE, now=ist("16:00", friday), calendar=holiday)
-    assert verdict(env) == (Verdict.MARKET_CLOSED, None)
+    assert result(env) == (ReadinessResult.MARKET_CLOSED, None)
     line = env.readiness.of(ALICE).line.line
 
     await env.clock.advance_to(ist("20:00"))
 
     assert checks(env) == []
-    assert line == "The market is closed; readiness is checked next at 08:30 IST on Tue, 24 Nov."
+    assert line == "The market is closed. The next readiness check is on 24 Nov 2026, 08:30 IST."
 
 
 async def test_before_a_muhurat_hour_the_checks_keep_their_distance() -> None:
@@ -136,7 +137,7 @@ async def test_before_a_muhurat_hour_the_checks_keep_their_distance() -> None:
     assert [at.replace(second=0, microsecond=0) for at in checks(env)] == [
         ist(each, sunday) for each in ("17:15", "17:30", "17:45")
     ]
-    assert verdict(env)[0] in (Verdict.WATCHING, Verdict.NOT_WATCHING)
+    assert result(env)[0] in (ReadinessResult.WATCHING, ReadinessResult.NOT_WATCHING)
 
 
 async def test_a_server_that_starts_in_between_makes_up_for_what_it_missed() -> None:
@@ -151,7 +152,7 @@ async def test_a_server_that_starts_in_between_makes_up_for_what_it_missed() -> 
     await env.clock.advance(60)
 
     assert len(checks(env)) == 1
-    assert verdict(env) == (Verdict.READY, None)
+    assert result(env) == (ReadinessResult.READY, None)
     assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
     await env.clock.advance_to(ist("09:14"))
     assert len(checks(env)) == 2
@@ -165,7 +166,7 @@ async def test_a_check_whose_opening_has_passed_is_not_made_up_for() -> None:
     await env.clock.advance(60)
 
     assert checks(env) == []
-    assert verdict(env) == (Verdict.WATCHING, None)
+    assert result(env) == (ReadinessResult.WATCHING, None)
 
 
 # ---- what for
@@ -194,13 +195,13 @@ async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_c
     """At 09:10 the last check has gone by: the login itself is the occasion, and the repair is told once."""
     env = await morning(BOB, without=(ALICE,))
     await env.clock.advance_to(ist("09:10"))
-    assert verdict(env) == (Verdict.NOT_READY, Reason.NEVER_CONNECTED)
+    assert result(env) == (ReadinessResult.NOT_READY, Obstacle.NEVER_CONNECTED)
     assert env.broker.calls_of(ALICE) == []
 
     await env.log_in(ALICE)
     await env.clock.advance(5)
 
-    assert verdict(env) == (Verdict.READY, None)
+    assert result(env) == (ReadinessResult.READY, None)
     assert env.readiness.of(ALICE).checked_at >= ist("09:10")
     assert titles(env, ALICE) == [
         (NOT_READY, "ready-2026-11-23"),
@@ -208,7 +209,7 @@ async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_c
         (NOW_READY, "ready-2026-11-23-last"),
     ]
     await env.clock.advance_to(ist("09:16"))
-    assert verdict(env) == (Verdict.WATCHING, None)
+    assert result(env) == (ReadinessResult.WATCHING, None)
     await env.clock.advance_to(ist("09:25"))
     assert len(titles(env, ALICE)) == 3
 
@@ -224,7 +225,7 @@ async def test_dead_sessions_make_no_call_at_all() -> None:
     await env.clock.advance_to(ist("09:30"))
 
     assert not any(call.user_id == BOB for call in env.broker.calls[reached:])
-    assert verdict(env, BOB) == (Verdict.NOT_WATCHING, Reason.SIGNED_OUT)
+    assert result(env, BOB) == (ReadinessResult.NOT_WATCHING, Obstacle.SIGNED_OUT)
 
 
 async def test_what_is_warm_is_not_fetched_again() -> None:
@@ -246,9 +247,9 @@ async def test_a_rejected_session_is_found_at_the_check_and_its_user_is_told() -
 
     await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(env) == (Verdict.NOT_READY, Reason.REJECTED)
+    assert result(env) == (ReadinessResult.NOT_READY, Obstacle.REJECTED)
     assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
-    assert verdict(env, BOB) == (Verdict.READY, None)
+    assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
 # ---- doubt
@@ -262,12 +263,12 @@ async def test_an_outage_is_nobodys_fault_and_over_when_it_is_over() -> None:
 
     await env.clock.advance_to(ist("08:40"))
 
-    assert verdict(env) == verdict(env, BOB) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
+    assert result(env) == result(env, BOB) == (ReadinessResult.NOT_READY, Obstacle.FYERS_UNAVAILABLE)
     assert env.connections.connection(ALICE).state is LoginState.CONNECTED
-    assert "do nothing" in (env.readiness.of(ALICE).line.do_this or "")
+    assert "do not need to do anything" in (env.readiness.of(ALICE).line.do_this or "")
     env.broker.is_down = False
     await env.clock.advance_to(ist("09:14"))
-    assert verdict(env) == verdict(env, BOB) == (Verdict.READY, None)
+    assert result(env) == result(env, BOB) == (ReadinessResult.READY, None)
     assert titles(env, ALICE) == titles(env, BOB) == []
 
 
@@ -280,8 +281,8 @@ async def test_one_hanging_account_delays_and_ends_nobody() -> None:
     await env.clock.advance_to(ist("08:30") + timedelta(seconds=40))
 
     assert len(checks(env)) == 1
-    assert verdict(env) == verdict(env, BOB) == (Verdict.READY, None)
-    assert verdict(env, CAROL) == (Verdict.NOT_READY, Reason.FYERS_UNAVAILABLE)
+    assert result(env) == result(env, BOB) == (ReadinessResult.READY, None)
+    assert result(env, CAROL) == (ReadinessResult.NOT_READY, Obstacle.FYERS_UNAVAILABLE)
     assert titles(env, CAROL) == []
 
 
@@ -299,11 +300,11 @@ async def test_history_that_hangs_for_one_is_waited_for_by_nobody_else() -> None
 
     await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(env) == (Verdict.READY, None)
+    assert result(env) == (ReadinessResult.READY, None)
     assert len(checks(env)) == 1
     env.broker.before_answer = None
     await env.clock.advance_to(ist("09:14"))
-    assert verdict(env, BOB) == (Verdict.READY, None)
+    assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
 async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
@@ -314,13 +315,13 @@ async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
     await env.clock.advance_to(ist("08:31"))
     await env.start(with_readiness=True)
     await env.clock.advance(60)
-    assert verdict(env)[0] is Verdict.NOT_READY
-    assert verdict(env)[1] in (Reason.RATE_LIMITED, Reason.FYERS_UNAVAILABLE)
+    assert result(env)[0] is ReadinessResult.NOT_READY
+    assert result(env)[1] in (Obstacle.RATE_LIMITED, Obstacle.FYERS_UNAVAILABLE)
 
     env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
     await env.clock.advance_to(ist("09:14"))
 
-    assert verdict(env) == (Verdict.READY, None)
+    assert result(env) == (ReadinessResult.READY, None)
     assert titles(env, ALICE) == []
 
 
@@ -337,7 +338,7 @@ async def test_an_error_of_our_own_in_one_account_ends_nobodys_check() -> None:
     await env.clock.advance_to(ist("08:31"))
 
     assert len(checks(env)) == 1
-    assert verdict(env, BOB) == (Verdict.READY, None)
+    assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
 # ---- who is told
@@ -391,14 +392,14 @@ async def test_a_repair_after_the_bell_is_told_too() -> None:
     """Whoever was told *not ready* hears that watching goes on, however late."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("10:02"))
-    assert verdict(env) == (Verdict.NOT_WATCHING, Reason.NEVER_CONNECTED)
+    assert result(env) == (ReadinessResult.NOT_WATCHING, Obstacle.NEVER_CONNECTED)
 
     await env.log_in(ALICE)
     await env.clock.advance(60)
 
-    assert verdict(env) == (Verdict.WATCHING, None)
+    assert result(env) == (ReadinessResult.WATCHING, None)
     [notice] = env.notices(ALICE, NOW_READY)
-    assert notice.title == "You are being watched"
+    assert notice.title == "Your watchlist is being watched"
 
 
 async def test_a_restart_between_the_notice_and_its_recovery_loses_neither() -> None:
@@ -443,7 +444,7 @@ async def test_who_gives_monitoring_up_is_left_in_peace() -> None:
     await env.clock.advance_to(ist("09:10"))
 
     assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
-    assert verdict(env) == (Verdict.NOT_WANTED, Reason.NOT_STARTED)
+    assert result(env) == (ReadinessResult.NOT_WANTED, Obstacle.NOT_WANTED)
 
 
 async def test_a_missing_permission_is_the_users_to_give() -> None:
@@ -458,7 +459,7 @@ async def test_a_missing_permission_is_the_users_to_give() -> None:
 
     await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(env) == (Verdict.NOT_READY, Reason.NOT_PERMITTED)
+    assert result(env) == (ReadinessResult.NOT_READY, Obstacle.NOT_PERMITTED)
     [notice] = env.notices(ALICE, NOT_READY)
     assert "permissions for quotes and historical data" in notice.text
 
@@ -472,7 +473,7 @@ async def test_a_symbol_that_fyers_refuses_is_a_yes_but() -> None:
 
     await env.clock.advance_to(ist("08:31"))
 
-    assert verdict(env) == (Verdict.READY, Reason.SOME_REFUSED)
+    assert result(env) == (ReadinessResult.READY, Obstacle.SYMBOL_REFUSED)
     assert "NSE:GONE-EQ" in env.readiness.of(ALICE).line.line
     assert titles(env, ALICE) == []
 
@@ -488,7 +489,7 @@ async def test_a_young_instrument_is_a_yes_but() -> None:
 
     await env.clock.advance_to(ist("08:40"))
 
-    assert verdict(env) == (Verdict.READY, Reason.TOO_YOUNG)
+    assert result(env) == (ReadinessResult.READY, Obstacle.TOO_YOUNG)
     assert titles(env, ALICE) == []
 
 
@@ -544,7 +545,7 @@ async def test_changes_are_pushed_once_to_their_user_and_the_end_of_a_check_to_o
 
     mine = [event for event in await queued(own) if isinstance(event, ReadinessChanged)]
     theirs = [event for event in await queued(admins) if isinstance(event, ReadinessChecked)]
-    assert [(event.verdict, event.reason) for event in mine] == [(Verdict.READY, None)]
+    assert [(event.result, event.reason) for event in mine] == [(ReadinessResult.READY, None)]
     assert [(event.total, event.ready) for event in theirs] == [(1, 1), (1, 1)]
 
 
@@ -576,16 +577,16 @@ async def test_an_operator_may_check_now_but_not_again_and_again() -> None:
     await env.clock.advance(1)
     reached = len(env.broker.calls)
 
-    env.readiness.check_by_hand()
+    env.readiness.start_check()
     await env.clock.advance(1)
 
     assert asked(env, ALICE, "check_data", reached) == 1
     assert len(checks(env)) == 1
     assert titles(env, BOB) == []
     with pytest.raises(TooManyAttempts):
-        env.readiness.check_by_hand()
-    await env.clock.advance(BY_HAND_EVERY_S)
-    env.readiness.check_by_hand()
+        env.readiness.start_check()
+    await env.clock.advance(MANUAL_CHECK_EVERY_S)
+    env.readiness.start_check()
 
 
 # ---- the pacing

@@ -37,7 +37,7 @@ async def test_an_end_in_trading_hours_is_told_half_an_hour_before_to_who_is_wat
 
     [notice] = env.notices(ALICE, EXPIRING)
     assert notice.created_at == ist("10:50")
-    assert "ends at 11:20 IST" in notice.title
+    assert "expires at 11:20 IST" in notice.title
     assert env.notices(BOB, EXPIRING) == []
     assert env.connections.connection(BOB).state is LoginState.EXPIRING
 

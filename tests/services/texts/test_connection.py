@@ -1,4 +1,4 @@
-"""What a person is told about a connection."""
+"""The message about a connection."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +8,8 @@ from hullwatch.services.texts.connection import connection_message
 SIX = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
 
 
-def ended(at: datetime) -> Connection:
-    """Return a session with the regular end that expired at this moment."""
+def expired(at: datetime) -> Connection:
+    """Return a session that was to expire at `SIX` and expired at this moment."""
     return Connection(
         "u",
         state=LoginState.DISCONNECTED,
@@ -19,14 +19,18 @@ def ended(at: datetime) -> Connection:
     )
 
 
-def test_an_end_at_the_known_end_is_called_what_it_is():
-    """The daily end sounds like one."""
-    assert "06:00 IST on 24 November, as it does every day" in connection_message(ended(SIX))
+def test_the_daily_expiry_is_explained():
+    """A user who reads it for the first time sees that it is usual."""
+    assert connection_message(expired(SIX)) == (
+        "Your Fyers session expired on 24 Nov 2026, 06:00 IST. Fyers sessions expire every day. Log in to Fyers again."
+    )
 
 
-def test_an_expiry_before_the_known_end_is_not_called_the_daily_one():
-    """Fyers' word for an earlier end is passed on as such."""
-    message = connection_message(ended(SIX - timedelta(hours=14)))
+def test_an_early_expiry_is_not_called_the_daily_one():
+    """Fyers can report an expiry before the time in the access token."""
+    message = connection_message(expired(SIX - timedelta(hours=14)))
 
-    assert "16:00 IST on 23 November, earlier than its regular end" in message
-    assert "every day" not in message
+    assert (
+        message
+        == "Your Fyers session expired on 23 Nov 2026, 16:00 IST, earlier than expected. Log in to Fyers again."
+    )

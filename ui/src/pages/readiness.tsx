@@ -9,7 +9,7 @@ import { tone } from "../parts/readiness";
 
 const STEP = 200;
 const DOTS = { good: "connected", partial: "expiring", bad: "disconnected", none: "never_connected" } as const;
-const isNotReady = (one: AccountReadiness) => one.verdict === "not_ready" || one.verdict === "not_watching";
+const isNotReady = (one: AccountReadiness) => one.result === "not_ready" || one.result === "not_watching";
 
 export function ReadinessPage() {
   const { data, problem, reload } = usePolled(() => call("get", "/api/admin/readiness"));
@@ -55,7 +55,7 @@ function Row({ one }: { one: AccountReadiness }) {
   return (
     <tr data-account={one.email}>
       <th scope="row">{one.fullName}<span class="detail">{one.email}</span></th>
-      <td><span class="state" data-state={DOTS[tone(one)]}><i class="dot" aria-hidden="true" />{codeText(one.verdict)}</span></td>
+      <td><span class="state" data-state={DOTS[tone(one)]}><i class="dot" aria-hidden="true" />{codeText(one.result)}</span></td>
       <td class="reason">{one.because ? <>{capitalized(one.because)}<span class="detail">{one.doThis}</span></> : "–"}</td>
       <td class="align-right">{one.lines.warm} of {one.lines.total}</td>
       <td class="num">{one.checkedAt ? `${age(one.checkedAt, now.value)} ago` : "–"}</td>

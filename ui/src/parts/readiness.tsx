@@ -15,15 +15,15 @@ const SHOWN_ONLY_HERE = new Set(["not_permitted", "all_refused"]);
 const readiness = signal<Readiness | null>(null);
 
 /** Whether the market has not opened yet and monitoring is on. Then this line replaces the monitoring status. */
-export const isBeforeOpen = computed(() => ["ready", "not_ready"].includes(readiness.value?.verdict ?? ""));
+export const isBeforeOpen = computed(() => ["ready", "not_ready"].includes(readiness.value?.result ?? ""));
 
 const isShown = (one: Readiness): boolean =>
-  isBeforeOpen.value || (one.verdict === "watching" && one.reason !== null) || (one.verdict === "not_watching" && SHOWN_ONLY_HERE.has(one.reason ?? ""));
+  isBeforeOpen.value || (one.result === "watching" && one.reason !== null) || (one.result === "not_watching" && SHOWN_ONLY_HERE.has(one.reason ?? ""));
 
 /** The colour of a readiness: `partial` is ready with a remark, or not ready for a reason the user cannot change. */
-export function tone(one: Pick<Readiness, "isReady" | "verdict" | "reason" | "isForUser">): "good" | "partial" | "bad" | "none" {
+export function tone(one: Pick<Readiness, "isReady" | "result" | "reason" | "isForUser">): "good" | "partial" | "bad" | "none" {
   if (one.isReady) return one.reason ? "partial" : "good";
-  if (one.verdict === "not_wanted" || one.verdict === "market_closed") return "none";
+  if (one.result === "not_wanted" || one.result === "market_closed") return "none";
   return one.isForUser ? "bad" : "partial";
 }
 
@@ -45,7 +45,7 @@ export function ReadinessStatus() {
   const known = readiness.value;
   if (!known || !isShown(known)) return null;
   return (
-    <p class="readiness" role="status" data-verdict={known.verdict} data-tone={tone(known)}>
+    <p class="readiness" role="status" data-result={known.result} data-tone={tone(known)}>
       <span>{known.line}</span>
       {known.reason === LOGIN_REASON && <Action class="primary small" run={() => openFyersLogin()}>Log in to Fyers</Action>}
     </p>

@@ -26,7 +26,8 @@ from hullwatch.domain.sessions.tokens import IST
 from hullwatch.domain.signals.signals import Direction, Signal
 from hullwatch.runtime.broadcast import Broadcast
 from hullwatch.runtime.clock import Clock
-from hullwatch.services.texts.notices import describe_status, in_ist
+from hullwatch.services.texts.obstacles import describe_status
+from hullwatch.services.texts.times import in_ist
 
 _STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "note": "dim", "plain": ""}
 

@@ -138,7 +138,7 @@ class DemoScenario:
         )
         names = {user.id: user.name for user in self._users}
         for account in found["accounts"]:
-            if account["verdict"] == "not_ready" and account["userId"] in names:
+            if account["result"] == "not_ready" and account["userId"] in names:
                 text = f"not ready: {account['because']}. {account['doThis']}"
                 self._print(names[account["userId"]], text, "warning")
 

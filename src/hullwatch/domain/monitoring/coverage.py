@@ -22,6 +22,7 @@ from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.calendar import TradingSession
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason
 from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Signal
@@ -42,24 +43,21 @@ GAP_BEGAN_AT: Final = "blindSince"
 
 
 class BlindReason(StrEnum):
-    """Why an account was not monitored although its user wanted it."""
+    """Why an account was not watched although monitoring was wanted: the obstacles that make trading time blind."""
 
-    STARTING = "starting"
-    """The first cycle after a start had not ended."""
-    NO_SESSION = "no_session"
-    """There was no login session with Fyers."""
-    CHECKING_LOGIN = "checking_login"
-    """Fyers had refused the session, and verification was under way."""
-    FYERS_UNAVAILABLE = "fyers_unavailable"
-    """Fyers was unavailable, or refused many sessions at once."""
-    RATE_LIMITED = "rate_limited"
-    """Fyers asked us to wait."""
-    SERVER_DOWN = "server_down"
-    """The server did not run."""
-    SERVER_BUSY = "server_busy"
-    """The server began a cycle so late that others were missed."""
-    SLOW_CYCLE = "slow_cycle"
-    """A cycle took so long that others were missed."""
+    STARTING = Obstacle.STARTING.value
+    NO_SESSION = Obstacle.NO_SESSION.value
+    CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
+    FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
+    RATE_LIMITED = Obstacle.RATE_LIMITED.value
+    SERVER_DOWN = Obstacle.SERVER_DOWN.value
+    SERVER_BUSY = Obstacle.SERVER_BUSY.value
+    SLOW_CYCLE = Obstacle.SLOW_CYCLE.value
+
+    @property
+    def obstacle(self) -> Obstacle:
+        """What kept the account from being watched."""
+        return Obstacle(self.value)
 
 
 MISSED_CYCLE_REASONS: Final = frozenset({BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE})

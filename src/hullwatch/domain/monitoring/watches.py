@@ -1,10 +1,13 @@
 """Watchlists, whether monitoring is wanted, and its status."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT, OF_OUTCOME, Obstacle
 from hullwatch.domain.signals.signals import Rule
 
 MAX_WATCHES = 100
@@ -36,35 +39,37 @@ class MonitoringWish:
 
 
 class WatchStatus(StrEnum):
-    """What monitoring does for an account now."""
+    """What monitoring does for an account now: it watches, or the obstacle that keeps it from watching."""
 
     WATCHING = "watching"
     """Cycles complete."""
-    STARTING = "starting"
-    """Wanted, but the first cycle has not completed yet."""
-    MARKET_CLOSED = "market_closed"
-    """Wanted and ready, but the market is closed."""
-    NOT_WANTED = "not_wanted"
-    """The user has not started monitoring or has stopped it."""
-    NO_WATCHES = "no_watches"
-    """Wanted, but the watchlist is empty."""
-    NO_SESSION = "no_session"
-    """Wanted, but there is no broker session: blind until the user logs in."""
-    CHECKING_LOGIN = "checking_login"
-    """Fyers refused the session and verification is under way: blind for a moment."""
-    FYERS_UNAVAILABLE = "fyers_unavailable"
-    """Fyers is unavailable or refuses many accounts: blind through no fault of the user."""
-    RATE_LIMITED = "rate_limited"
-    """Fyers limits our calls: blind until the wait is over."""
+    STARTING = Obstacle.STARTING.value
+    MARKET_CLOSED = Obstacle.MARKET_CLOSED.value
+    """Monitoring is wanted and ready; there is no trading session now."""
+    NOT_WANTED = Obstacle.NOT_WANTED.value
+    NO_WATCHES = Obstacle.NO_WATCHES.value
+    NO_SESSION = Obstacle.NO_SESSION.value
+    """Blind until the user logs in."""
+    CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
+    """Blind for a moment."""
+    FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
+    """Blind until Fyers responds."""
+    RATE_LIMITED = Obstacle.RATE_LIMITED.value
+    """Blind until the wait is over."""
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps the account from being watched; `None` while it is watched."""
+        return None if self is WatchStatus.WATCHING else Obstacle(self.value)
 
     @property
     def is_good(self) -> bool:
-        """Whether a cycle with this result succeeded."""
+        """Whether a cycle that ends with this status did its work."""
         return self in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED)
 
     @property
     def is_blind(self) -> bool:
-        """Whether trading minutes in this status are missed."""
+        """Whether trading minutes that pass with this status are missed, for now."""
         return self in _BLIND
 
 
@@ -77,3 +82,32 @@ _BLIND = frozenset(
         WatchStatus.RATE_LIMITED,
     }
 )
+
+STATUS_OF: Mapping[Obstacle, WatchStatus] = {
+    **{status.obstacle: status for status in WatchStatus if status.obstacle is not None},
+    **dict.fromkeys((Obstacle.NEVER_CONNECTED, *OF_DISCONNECT.values()), WatchStatus.NO_SESSION),
+    Obstacle.NOT_PERMITTED: WatchStatus.FYERS_UNAVAILABLE,
+    Obstacle.MASS_REFUSAL: WatchStatus.FYERS_UNAVAILABLE,
+    # The account is watched all the same: these concern a later time, or one watch alone.
+    **dict.fromkeys(
+        (
+            Obstacle.EXPIRES_BEFORE_OPEN,
+            Obstacle.EXPIRES_BEFORE_CLOSE,
+            Obstacle.ALL_REFUSED,
+            Obstacle.SYMBOL_REFUSED,
+            Obstacle.NOT_VERIFIED,
+            Obstacle.WARMING,
+            Obstacle.TOO_YOUNG,
+        ),
+        WatchStatus.WATCHING,
+    ),
+    # A server that is down reports no status, and a missed cycle leaves the status of the one before.
+    **dict.fromkeys((Obstacle.SERVER_DOWN, Obstacle.SERVER_BUSY, Obstacle.SLOW_CYCLE), WatchStatus.WATCHING),
+}
+"""Obstacle → the status of its account."""
+
+
+def status_after(outcome: Outcome) -> WatchStatus:
+    """Return the status that the outcome of a cycle's calls leaves the account in."""
+    obstacle = OF_OUTCOME[outcome]
+    return STATUS_OF[obstacle] if obstacle else WatchStatus.WATCHING

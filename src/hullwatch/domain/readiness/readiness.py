@@ -1,47 +1,55 @@
-"""Whether an account will be watched when the bell rings, and once it has rung, whether it is: pure rules over facts, in tables.
+"""Whether an account will be watched at the market open, and in trading hours whether it is: rules over facts, in tables.
 
-An account is *ready* when a session exists that Fyers has confirmed and that lives beyond the opening, and every average that can be warm
-is warm. Doubt makes it *not ready* without making it anybody's fault: `Readiness.is_for_user` tells whether there is something that its
-user can do. When checks are made is in `check_times`; the sentences are in ``services/notifications``.
+An account is *ready* when it has a verified session that is valid beyond the market open, and every average that can have a value
+has one. An account whose session Fyers has not verified is *not ready*, but its user is not asked to act: `Readiness.is_for_user`
+says whether the user can do something.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 
 from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, ist_date
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.obstacles import (
+    FOR_USER,
+    OF_DISCONNECT,
+    OF_OUTCOME,
+    OF_VERIFICATION,
+    Obstacle,
+)
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 
 
 class Phase(StrEnum):
-    """Where in the exchange's day we are."""
+    """The part of the exchange day."""
 
     BEFORE_OPEN = "before_open"
-    """A session opens later today."""
+    """A trading session opens later today."""
     WATCHING = "watching"
-    """A session is under way."""
+    """A trading session is open."""
     CLOSED = "closed"
-    """Today no session opens any more."""
+    """No further trading session opens today."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
-    """The session that readiness is measured by: the one under way, else the next."""
+class MarketHours:
+    """The trading session that readiness is measured by: the open one, else the next."""
 
     phase: Phase
     day: date
     """Today, in IST."""
     opens_at: datetime
     closes_at: datetime
-    """When the last session of the opening's day closes."""
+    """When the last trading session of that day closes."""
 
 
-def bell_at(moment: datetime, calendar: MarketCalendar) -> Bell:
-    """Return where in the exchange's day a moment lies."""
+def market_hours(moment: datetime, calendar: MarketCalendar) -> MarketHours:
+    """Return the phase of the day and the trading session that counts at a moment."""
     session = calendar.session_at(moment)
     measured = session or calendar.next_session(moment)
     today = ist_date(moment)
@@ -49,329 +57,242 @@ def bell_at(moment: datetime, calendar: MarketCalendar) -> Bell:
         phase = Phase.WATCHING
     else:
         phase = Phase.BEFORE_OPEN if measured.day == today else Phase.CLOSED
-    return Bell(phase, today, measured.opens_at, calendar.sessions_on(measured.day)[-1].closes_at)
+    return MarketHours(phase, today, measured.opens_at, calendar.sessions_on(measured.day)[-1].closes_at)
 
 
-class Verdict(StrEnum):
-    """How an account stands; before the opening, in trading hours, and apart from both."""
+class ReadinessResult(StrEnum):
+    """Whether an account is ready before the market opens, or watched in trading hours."""
 
     READY = "ready"
-    """At the opening it will be watched."""
+    """It will be watched when the market opens."""
     NOT_READY = "not_ready"
-    """As things stand it will not."""
+    """It will not be watched when the market opens, unless something changes."""
     WATCHING = "watching"
     """It is watched."""
     NOT_WATCHING = "not_watching"
-    """It is not, although it wants to be."""
+    """It is not watched, although monitoring is wanted."""
     NOT_WANTED = "not_wanted"
-    """Nothing is to be watched: monitoring was not started, or the watchlist is empty."""
+    """Monitoring is off, or the watchlist is empty."""
     MARKET_CLOSED = "market_closed"
-    """There is nothing to be ready for today."""
+    """The market does not open any more today."""
 
     @property
     def is_good(self) -> bool:
-        """Whether all is as it should be."""
-        return self in (Verdict.READY, Verdict.WATCHING)
+        """Whether the account is ready or watched."""
+        return self in (ReadinessResult.READY, ReadinessResult.WATCHING)
 
     @property
     def counts(self) -> bool:
-        """Whether the account counts in a percentage."""
+        """Whether the account counts in the percentage of ready accounts."""
         return self in _COUNTED
 
 
-_COUNTED = frozenset({Verdict.READY, Verdict.NOT_READY, Verdict.WATCHING, Verdict.NOT_WATCHING})
-
-
-class Reason(StrEnum):
-    """The most important thing to know of an account that is not simply ready."""
-
-    NEVER_CONNECTED = "never_connected"
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-    SIGNED_OUT = "signed_out"
-    BY_ADMIN = "by_admin"
-    EXPIRES_BEFORE_OPEN = "expires_before_open"
-    """The session lives, but its known end comes before the opening."""
-    NOT_PERMITTED = "not_permitted"
-    """The Fyers app lacks the permission to read market data."""
-    ALL_REFUSED = "all_refused"
-    """Fyers serves none of the symbols."""
-    CHECKING_LOGIN = "checking_login"
-    """Fyers refused once and is being asked a second time."""
-    FYERS_UNAVAILABLE = "fyers_unavailable"
-    """Fyers cannot be asked."""
-    RATE_LIMITED = "rate_limited"
-    """Fyers asked us to wait."""
-    NOT_VERIFIED = "not_verified"
-    """Nobody has asked Fyers about the session yet."""
-    WARMING = "warming"
-    """History is still to be loaded."""
-    STARTING = "starting"
-    """The first cycle of the session has not completed yet."""
-    EXPIRES_BEFORE_CLOSE = "expires_before_close"
-    """The known end comes before the close."""
-    SOME_REFUSED = "some_refused"
-    """Fyers serves not all of the symbols."""
-    TOO_YOUNG = "too_young"
-    """Some instruments have fewer candles than their average needs."""
-    NOT_STARTED = "not_started"
-    """Monitoring is not wanted."""
-    NO_WATCHES = "no_watches"
-    """The watchlist is empty."""
-
-
-FOR_USER = frozenset(
+_COUNTED: Final = frozenset(
     {
-        Reason.NEVER_CONNECTED,
-        Reason.EXPIRED,
-        Reason.REJECTED,
-        Reason.SIGNED_OUT,
-        Reason.BY_ADMIN,
-        Reason.EXPIRES_BEFORE_OPEN,
-        Reason.NOT_PERMITTED,
-        Reason.ALL_REFUSED,
-        Reason.EXPIRES_BEFORE_CLOSE,
-        Reason.SOME_REFUSED,
-        Reason.NOT_STARTED,
-        Reason.NO_WATCHES,
+        ReadinessResult.READY,
+        ReadinessResult.NOT_READY,
+        ReadinessResult.WATCHING,
+        ReadinessResult.NOT_WATCHING,
     }
 )
-"""Reasons that the user can put right; the others pass by themselves or are Fyers' to put right."""
 
 
-class LineState(StrEnum):
-    """How far one line of a watchlist is prepared."""
-
-    WARM = "warm"
-    """It has an average, and its history reaches to the last close."""
-    COLD = "cold"
-    """Its history is to be fetched."""
-    TOO_YOUNG = "too_young"
-    """Its history was fetched and is too short for an average."""
-    REFUSED = "refused"
-    """Fyers does not serve the symbol or the resolution."""
-    NOT_PERMITTED = "not_permitted"
-    RATE_LIMITED = "rate_limited"
-    UNAVAILABLE = "unavailable"
-
-
-_COLD_AFTER: Mapping[Outcome, LineState] = {
-    Outcome.OK: LineState.TOO_YOUNG,
-    Outcome.NO_DATA: LineState.TOO_YOUNG,
-    Outcome.DISCONNECTED: LineState.COLD,
-    Outcome.RATE_LIMITED: LineState.RATE_LIMITED,
-    Outcome.UNAVAILABLE: LineState.UNAVAILABLE,
-    Outcome.BAD_REQUEST: LineState.REFUSED,
-    Outcome.NOT_PERMITTED: LineState.NOT_PERMITTED,
-}
-
-
-def line_state(*, has_average: bool, is_current: bool, outcome: Outcome | None) -> LineState:
-    """Return how far a line is prepared.
+def line_state(*, has_average: bool, is_current: bool, outcome: Outcome | None) -> Obstacle | None:
+    """Return what a watch still lacks; `None` when its average has a value and its history reaches to the last close.
 
     Args:
-        has_average: Whether enough candles were taken in.
-        is_current: Whether history was answered for up to the last close.
-        outcome: How the last fetch ended; `None` before the first.
+        has_average: Whether the average has a value.
+        is_current: Whether Fyers answered for the history up to the last close.
+        outcome: The outcome of the last fetch; `None` before the first.
     """
     if has_average and is_current:
-        return LineState.WARM
-    if outcome is None or (not is_current and outcome in (Outcome.OK, Outcome.NO_DATA)):
-        return LineState.COLD
-    return _COLD_AFTER[outcome]
+        return None
+    if outcome is None or outcome is Outcome.DISCONNECTED:
+        return Obstacle.WARMING
+    if outcome in (Outcome.OK, Outcome.NO_DATA):
+        return Obstacle.TOO_YOUNG if is_current else Obstacle.WARMING
+    return OF_OUTCOME[outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a watchlist."""
+    """One watch of a watchlist, and what it still lacks."""
 
     symbol: Symbol
-    state: LineState
+    obstacle: Obstacle | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of an account at one moment."""
+    """The state of one account at one moment."""
 
     is_wanted: bool
-    login: LoginState
-    end_reason: DisconnectReason | None
+    login_state: LoginState
+    disconnect_reason: DisconnectReason | None
     expires_at: datetime | None
-    ended_at: datetime | None
+    disconnected_at: datetime | None
     verification_state: VerificationState
     status: WatchStatus
     lines: tuple[Line, ...]
 
     @property
     def has_session(self) -> bool:
-        """Whether a login session exists."""
-        return self.login in (LoginState.CONNECTED, LoginState.EXPIRING)
+        """Whether a broker session exists."""
+        return self.login_state in (LoginState.CONNECTED, LoginState.EXPIRING)
 
-    def any_line(self, state: LineState) -> bool:
-        """Whether a line is in this state."""
-        return any(line.state is state for line in self.lines)
+    def any_line(self, obstacle: Obstacle) -> bool:
+        """Whether one watch has this obstacle."""
+        return any(line.obstacle is obstacle for line in self.lines)
 
-    def all_lines(self, state: LineState) -> bool:
-        """Whether all lines are in this state."""
-        return all(line.state is state for line in self.lines)
+    def all_lines(self, obstacle: Obstacle) -> bool:
+        """Whether every watch has this obstacle."""
+        return all(line.obstacle is obstacle for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """One account's verdict and the one thing to say about it; a `READY` or `WATCHING` with a reason is a *yes, but*."""
+    """The result for one account and its most important reason; a good result with a reason is a warning."""
 
-    verdict: Verdict
-    reason: Reason | None
-    bell: Bell
+    result: ReadinessResult
+    reason: Obstacle | None
+    hours: MarketHours
     lines: int
+    """Watches of the account."""
     warm: int
+    """Watches that lack nothing."""
     symbols: tuple[Symbol, ...] = ()
-    """The symbols that the reason speaks of."""
-    end_at: datetime | None = None
-    """When the session ended or will end, where the reason speaks of it."""
+    """The symbols that the reason is about."""
+    session_end_at: datetime | None = None
+    """When the session was disconnected or expires, if the reason is about that."""
 
     @property
     def is_for_user(self) -> bool:
-        """Whether there is something that the user can do."""
+        """Whether the user can remove the reason."""
         return self.reason in FOR_USER
 
 
-_ENDED: Mapping[DisconnectReason, Reason] = {
-    DisconnectReason.EXPIRED: Reason.EXPIRED,
-    DisconnectReason.REJECTED: Reason.REJECTED,
-    DisconnectReason.SIGNED_OUT: Reason.SIGNED_OUT,
-    DisconnectReason.BY_ADMIN: Reason.BY_ADMIN,
-}
-_DOUBTS: Mapping[VerificationState, Reason | None] = {
-    VerificationState.VERIFIED: None,
-    VerificationState.ASSUMED: Reason.NOT_VERIFIED,
-    VerificationState.UNVERIFIED: Reason.FYERS_UNAVAILABLE,
-    VerificationState.UNDER_VERIFICATION: Reason.CHECKING_LOGIN,
-    VerificationState.HELD: Reason.FYERS_UNAVAILABLE,
-}
-_STATUSES: Mapping[WatchStatus, Reason | None] = {
-    WatchStatus.WATCHING: None,
-    WatchStatus.STARTING: Reason.STARTING,
-    # In trading hours these two last until the first cycle of the session or of the new login.
-    WatchStatus.MARKET_CLOSED: Reason.STARTING,
-    WatchStatus.NO_SESSION: Reason.STARTING,
-    WatchStatus.NOT_WANTED: Reason.NOT_STARTED,
-    WatchStatus.NO_WATCHES: Reason.NO_WATCHES,
-    WatchStatus.CHECKING_LOGIN: Reason.CHECKING_LOGIN,
-    WatchStatus.FYERS_UNAVAILABLE: Reason.FYERS_UNAVAILABLE,
-    WatchStatus.RATE_LIMITED: Reason.RATE_LIMITED,
-}
-
-_Rule = tuple[Reason, Callable[[Facts, Bell], bool]]
+_Rule = tuple[Obstacle, Callable[[Facts, MarketHours], bool]]
 
 
-def _is_over(reason: DisconnectReason) -> Callable[[Facts, Bell], bool]:
-    # An end whose reason was not kept is called what most ends are.
+def _is_disconnected(reason: DisconnectReason) -> Callable[[Facts, MarketHours], bool]:
+    # Most sessions expire, so a disconnect without a stored reason counts as an expiry.
     return lambda facts, _: (
-        facts.login is LoginState.DISCONNECTED and (facts.end_reason or DisconnectReason.EXPIRED) is reason
+        facts.login_state is LoginState.DISCONNECTED
+        and (facts.disconnect_reason or DisconnectReason.EXPIRED) is reason
     )
 
 
-def _is_in(state: LineState) -> Callable[[Facts, Bell], bool]:
-    return lambda facts, _: facts.any_line(state)
+def _any_line(obstacle: Obstacle) -> _Rule:
+    return obstacle, lambda facts, _: facts.any_line(obstacle)
 
 
-def _ends_by(facts: Facts, moment: datetime) -> bool:
+def _is_in_verification(*obstacles: Obstacle) -> Callable[[Facts, MarketHours], bool]:
+    return lambda facts, _: OF_VERIFICATION[facts.verification_state] in obstacles
+
+
+def _expires_by(facts: Facts, moment: datetime) -> bool:
     return facts.has_session and facts.expires_at is not None and facts.expires_at <= moment
 
 
-OBSTACLES: tuple[_Rule, ...] = (
-    (Reason.NEVER_CONNECTED, lambda facts, _: facts.login is LoginState.NEVER_CONNECTED),
-    *((reason, _is_over(end)) for end, reason in _ENDED.items()),
-    (Reason.EXPIRES_BEFORE_OPEN, lambda facts, bell: _ends_by(facts, bell.opens_at)),
-    (Reason.NOT_PERMITTED, _is_in(LineState.NOT_PERMITTED)),
-    (Reason.ALL_REFUSED, lambda facts, _: facts.all_lines(LineState.REFUSED)),
+USER_OBSTACLES: Final[tuple[_Rule, ...]] = (
+    (Obstacle.NEVER_CONNECTED, lambda facts, _: facts.login_state is LoginState.NEVER_CONNECTED),
+    *((obstacle, _is_disconnected(reason)) for reason, obstacle in OF_DISCONNECT.items()),
+    (Obstacle.EXPIRES_BEFORE_OPEN, lambda facts, hours: _expires_by(facts, hours.opens_at)),
+    _any_line(Obstacle.NOT_PERMITTED),
+    (Obstacle.ALL_REFUSED, lambda facts, _: facts.all_lines(Obstacle.SYMBOL_REFUSED)),
 )
-"""What only the user can put right, the most important first; it hinders before the opening and after."""
+"""What only the user can change, the most important first; it counts before the market opens and after."""
 
-DELAYS: tuple[_Rule, ...] = (
-    (Reason.CHECKING_LOGIN, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.CHECKING_LOGIN),
+DELAYS: Final[tuple[_Rule, ...]] = (
+    (Obstacle.CHECKING_LOGIN, _is_in_verification(Obstacle.CHECKING_LOGIN)),
+    # Users read the same of an outage with and without refusals: nothing to do, the session is kept.
+    (Obstacle.FYERS_UNAVAILABLE, _is_in_verification(Obstacle.FYERS_UNAVAILABLE, Obstacle.MASS_REFUSAL)),
+    _any_line(Obstacle.FYERS_UNAVAILABLE),
+    _any_line(Obstacle.RATE_LIMITED),
+    _any_line(Obstacle.WARMING),
+    (Obstacle.NOT_VERIFIED, _is_in_verification(Obstacle.NOT_VERIFIED)),
+)
+"""What passes without the user and keeps an account from being ready until then; it counts before the market opens."""
+
+WARNINGS: Final[tuple[_Rule, ...]] = (
     (
-        Reason.FYERS_UNAVAILABLE,
-        lambda facts, _: _DOUBTS[facts.verification_state] is Reason.FYERS_UNAVAILABLE,
+        Obstacle.EXPIRES_BEFORE_CLOSE,
+        lambda facts, hours: _expires_by(facts, hours.closes_at) and facts.expires_at != hours.closes_at,
     ),
-    (Reason.FYERS_UNAVAILABLE, _is_in(LineState.UNAVAILABLE)),
-    (Reason.RATE_LIMITED, _is_in(LineState.RATE_LIMITED)),
-    (Reason.WARMING, _is_in(LineState.COLD)),
-    (Reason.NOT_VERIFIED, lambda facts, _: _DOUBTS[facts.verification_state] is Reason.NOT_VERIFIED),
+    _any_line(Obstacle.SYMBOL_REFUSED),
+    _any_line(Obstacle.TOO_YOUNG),
 )
-"""What passes without the user and keeps an account from being called ready until then; looked at before the opening."""
+"""What a user should know although the account is, or will be, watched."""
 
-CAVEATS: tuple[_Rule, ...] = (
-    (
-        Reason.EXPIRES_BEFORE_CLOSE,
-        lambda facts, bell: _ends_by(facts, bell.closes_at) and not _at_close(facts, bell),
-    ),
-    (Reason.SOME_REFUSED, _is_in(LineState.REFUSED)),
-    (Reason.TOO_YOUNG, _is_in(LineState.TOO_YOUNG)),
-)
-"""What is worth a word although the account is, or will be, watched."""
+# In trading hours these two statuses last until the first cycle of the trading session or of a new login.
+_STARTING_STATUSES: Final = frozenset({WatchStatus.MARKET_CLOSED, WatchStatus.NO_SESSION})
 
 
-def _at_close(facts: Facts, bell: Bell) -> bool:
-    return facts.expires_at == bell.closes_at
+def status_obstacle(status: WatchStatus) -> Obstacle | None:
+    """Return what keeps an account with a session from being watched in trading hours."""
+    return Obstacle.STARTING if status in _STARTING_STATUSES else status.obstacle
 
 
-def assess(facts: Facts, bell: Bell) -> Readiness:
-    """Return how an account stands, with the most important reason."""
+def assess(facts: Facts, hours: MarketHours) -> Readiness:
+    """Return the result for an account, with the most important reason."""
     if not facts.is_wanted:
-        return _readiness(Verdict.NOT_WANTED, Reason.NOT_STARTED, facts, bell)
+        return _readiness(ReadinessResult.NOT_WANTED, Obstacle.NOT_WANTED, facts, hours)
     if not facts.lines:
-        return _readiness(Verdict.NOT_WANTED, Reason.NO_WATCHES, facts, bell)
-    if bell.phase is Phase.CLOSED:
-        return _readiness(Verdict.MARKET_CLOSED, None, facts, bell)
-    is_before = bell.phase is Phase.BEFORE_OPEN
-    hindrance = _first(OBSTACLES, facts, bell)
-    if hindrance is None:
-        hindrance = _first(DELAYS, facts, bell) if is_before else _STATUSES[facts.status]
-    if hindrance is not None:
-        return _readiness(Verdict.NOT_READY if is_before else Verdict.NOT_WATCHING, hindrance, facts, bell)
-    return _readiness(
-        Verdict.READY if is_before else Verdict.WATCHING, _first(CAVEATS, facts, bell), facts, bell
-    )
+        return _readiness(ReadinessResult.NOT_WANTED, Obstacle.NO_WATCHES, facts, hours)
+    if hours.phase is Phase.CLOSED:
+        return _readiness(ReadinessResult.MARKET_CLOSED, None, facts, hours)
+    is_before = hours.phase is Phase.BEFORE_OPEN
+    obstacle = _first(USER_OBSTACLES, facts, hours)
+    if obstacle is None:
+        obstacle = _first(DELAYS, facts, hours) if is_before else status_obstacle(facts.status)
+    if obstacle is not None:
+        result = ReadinessResult.NOT_READY if is_before else ReadinessResult.NOT_WATCHING
+        return _readiness(result, obstacle, facts, hours)
+    result = ReadinessResult.READY if is_before else ReadinessResult.WATCHING
+    return _readiness(result, _first(WARNINGS, facts, hours), facts, hours)
 
 
-def _first(rules: tuple[_Rule, ...], facts: Facts, bell: Bell) -> Reason | None:
-    return next((reason for reason, applies in rules if applies(facts, bell)), None)
+def _first(rules: tuple[_Rule, ...], facts: Facts, hours: MarketHours) -> Obstacle | None:
+    return next((obstacle for obstacle, applies in rules if applies(facts, hours)), None)
 
 
-_SPOKEN_OF: Mapping[Reason, LineState] = {
-    Reason.ALL_REFUSED: LineState.REFUSED,
-    Reason.SOME_REFUSED: LineState.REFUSED,
-    Reason.TOO_YOUNG: LineState.TOO_YOUNG,
-    Reason.NOT_PERMITTED: LineState.NOT_PERMITTED,
-    Reason.WARMING: LineState.COLD,
+_LINE_OBSTACLES: Final[Mapping[Obstacle, Obstacle]] = {
+    Obstacle.ALL_REFUSED: Obstacle.SYMBOL_REFUSED,
+    Obstacle.SYMBOL_REFUSED: Obstacle.SYMBOL_REFUSED,
+    Obstacle.TOO_YOUNG: Obstacle.TOO_YOUNG,
+    Obstacle.NOT_PERMITTED: Obstacle.NOT_PERMITTED,
+    Obstacle.WARMING: Obstacle.WARMING,
 }
-_TELL_THE_END = frozenset({*_ENDED.values(), Reason.EXPIRES_BEFORE_OPEN, Reason.EXPIRES_BEFORE_CLOSE})
+"""Reason → the obstacle of the watches whose symbols it names."""
+_ABOUT_SESSION_END: Final = frozenset(
+    {*OF_DISCONNECT.values(), Obstacle.EXPIRES_BEFORE_OPEN, Obstacle.EXPIRES_BEFORE_CLOSE}
+)
 
 
-def _readiness(verdict: Verdict, reason: Reason | None, facts: Facts, bell: Bell) -> Readiness:
-    concerned = _SPOKEN_OF.get(reason) if reason else None
-    end_at = facts.expires_at if facts.has_session else facts.ended_at
+def _readiness(
+    result: ReadinessResult, reason: Obstacle | None, facts: Facts, hours: MarketHours
+) -> Readiness:
+    named = _LINE_OBSTACLES.get(reason) if reason else None
+    session_end_at = facts.expires_at if facts.has_session else facts.disconnected_at
     return Readiness(
-        verdict=verdict,
+        result=result,
         reason=reason,
-        bell=bell,
+        hours=hours,
         lines=len(facts.lines),
-        warm=sum(line.state is LineState.WARM for line in facts.lines),
-        symbols=tuple(dict.fromkeys(line.symbol for line in facts.lines if line.state is concerned)),
-        end_at=end_at if reason in _TELL_THE_END else None,
+        warm=sum(line.obstacle is None for line in facts.lines),
+        symbols=tuple(dict.fromkeys(line.symbol for line in facts.lines if named and line.obstacle is named)),
+        session_end_at=session_end_at if reason in _ABOUT_SESSION_END else None,
     )
 
 
 def expires_early(expires_at: datetime, calendar: MarketCalendar, *, next_expires_at: datetime) -> bool:
-    """Tell whether a session's known end is worth a warning: it cuts the day's trading short, and a login now would last longer.
+    """Return whether an expiry is worth a warning: it is before the market closes, and a new session would last longer.
 
-    The daily end early in the morning lies before the close as well, but whoever logged in just before it would be thrown out at the same
-    moment; that one is called to act by the checks before the opening.
+    The daily expiry in the early morning is before the close too, but a session from a login just before it expires at
+    the same time. The checks before the market opens ask the user to log in after it.
 
     Args:
-        expires_at: The known end.
+        expires_at: The expiry of the session.
         calendar: Trading days.
         next_expires_at: When a session that began now would expire.
     """

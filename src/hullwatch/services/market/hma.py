@@ -1,10 +1,11 @@
 """The current Hull Moving Average of an instrument for one account, over closed candles."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.candles import (
     MAX_PRICE,
     closes_at,
@@ -13,12 +14,14 @@ from hullwatch.domain.market.candles import (
     next_close_after,
 )
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.obstacles import OF_OUTCOME, Obstacle
 from hullwatch.domain.signals.hma import HullMovingAverage, warm_up
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
 from hullwatch.services.market.failure_log import FailureLog
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.sessions.service import ConnectionService
+from hullwatch.services.texts.obstacles import candles_needed, describe_obstacle
 
 SPARE = 1.5
 """Factor on the candles that are fetched: illiquid instruments skip some."""
@@ -38,6 +41,17 @@ class HmaStatus(StrEnum):
     DISCONNECTED = "DISCONNECTED"
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
     UNAVAILABLE = "UNAVAILABLE"
+
+
+STATUS_OF: Final[Mapping[Obstacle, HmaStatus]] = {
+    Obstacle.NO_SESSION: HmaStatus.DISCONNECTED,
+    Obstacle.TOO_YOUNG: HmaStatus.INSUFFICIENT_DATA,
+    Obstacle.RATE_LIMITED: HmaStatus.UNAVAILABLE,
+    Obstacle.FYERS_UNAVAILABLE: HmaStatus.UNAVAILABLE,
+    Obstacle.SYMBOL_REFUSED: HmaStatus.UNAVAILABLE,
+    Obstacle.NOT_PERMITTED: HmaStatus.UNAVAILABLE,
+}
+"""Obstacles that can keep a reading from having a value → its status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +148,16 @@ class HMAService:
         needed = warm_up(period)
         now, connection = self._clock.now(), self._connections.connection(user_id)
         if not connection.has_session:
-            reason = "You are not logged in to Fyers. Log in again."
-            return _Cached(now, _without_value(symbol, period, resolution, HmaStatus.DISCONNECTED, reason))
+            return _Cached(now, _without_value(symbol, period, resolution, Obstacle.NO_SESSION))
         key = (user_id, connection.generation, symbol, resolution, period)
         cached = self._cache.get(key)
         if cached is not None and now < cached.until:
             return cached
         start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar.for_symbol(symbol))
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
-        if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
-            return _Cached(now, _failed(symbol, period, resolution, answer.outcome))
+        obstacle = OF_OUTCOME[answer.outcome]
+        if obstacle is not None:
+            return _Cached(now, _without_value(symbol, period, resolution, obstacle))
         reading, average = self._read(symbol, period, resolution, answer)
         current = _Cached(self._valid_until(reading, now), reading, average)
         self._cache.put(key, current)
@@ -167,41 +181,13 @@ class HMAService:
         count, calendar = len(answer.candles), self._calendar.for_symbol(symbol)
         last = closes_at(answer.candles[-1].opened_at, resolution, calendar) if count else None
         if average.value is None:
-            reason = f"{average.missing} more closed candles are needed for HMA({period})."
-            status = HmaStatus.INSUFFICIENT_DATA
             missing = average.missing
+            reason, status = candles_needed(missing, period), STATUS_OF[Obstacle.TOO_YOUNG]
             return HmaReading(symbol, status, None, period, resolution, count, missing, last, reason), None
         status = HmaStatus.ACTIVE
         return HmaReading(symbol, status, average.value, period, resolution, count, 0, last, None), average
 
 
-_FAILURES = {
-    Outcome.DISCONNECTED: (HmaStatus.DISCONNECTED, "Your Fyers session has ended. Log in again."),
-    Outcome.RATE_LIMITED: (
-        HmaStatus.UNAVAILABLE,
-        "Fyers limits our calls at the moment. The value returns by itself.",
-    ),
-    Outcome.UNAVAILABLE: (
-        HmaStatus.UNAVAILABLE,
-        "Fyers is not available at the moment. The value returns by itself.",
-    ),
-    Outcome.BAD_REQUEST: (
-        HmaStatus.UNAVAILABLE,
-        "Fyers refuses this symbol or this resolution. Check the symbol.",
-    ),
-    Outcome.NOT_PERMITTED: (
-        HmaStatus.UNAVAILABLE,
-        "Your Fyers app may not read market data. Change its permissions at Fyers.",
-    ),
-}
-
-
-def _failed(symbol: Symbol, period: int, resolution: Resolution, outcome: Outcome) -> HmaReading:
-    status, reason = _FAILURES[outcome]
-    return _without_value(symbol, period, resolution, status, reason)
-
-
-def _without_value(
-    symbol: Symbol, period: int, resolution: Resolution, status: HmaStatus, reason: str
-) -> HmaReading:
+def _without_value(symbol: Symbol, period: int, resolution: Resolution, obstacle: Obstacle) -> HmaReading:
+    status, reason = STATUS_OF[obstacle], describe_obstacle(obstacle, symbols=symbol.text)
     return HmaReading(symbol, status, None, period, resolution, 0, warm_up(period), None, reason)

@@ -11,7 +11,7 @@ from hullwatch.domain.market.calendar import MarketCalendar, session_under_way
 from hullwatch.domain.market.candles import MAX_PRICE, Candle, closes_at, history_start
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
-from hullwatch.domain.monitoring.watches import Watch, WatchStatus
+from hullwatch.domain.monitoring.watches import Watch, WatchStatus, status_after
 from hullwatch.domain.readiness.readiness import Line, line_state
 from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.signals.hma import warm_up
@@ -38,17 +38,6 @@ FOLLOW_UP = timedelta(minutes=2)
 """After the market close, while the last candles are fetched as urgently as in trading hours."""
 WARM_UP_SPARE = 20
 """Candles beyond the warm-up, so that the first evaluated candle has an average and a direction before it."""
-
-_STATUS_OF = {
-    Outcome.OK: WatchStatus.WATCHING,
-    Outcome.NO_DATA: WatchStatus.WATCHING,
-    # A refused symbol affects one watch only; the account is still monitored.
-    Outcome.BAD_REQUEST: WatchStatus.WATCHING,
-    Outcome.NOT_PERMITTED: WatchStatus.FYERS_UNAVAILABLE,
-    Outcome.UNAVAILABLE: WatchStatus.FYERS_UNAVAILABLE,
-    Outcome.RATE_LIMITED: WatchStatus.RATE_LIMITED,
-    Outcome.DISCONNECTED: WatchStatus.NO_SESSION,
-}
 
 
 class Watcher:
@@ -177,7 +166,7 @@ class Watcher:
         in_session = session_under_way(self.calendars, self._clock.now()) is not None
         if outcome is Outcome.OK and in_session:
             outcome = await self._fetch_quotes()
-        status = _STATUS_OF[outcome]
+        status = status_after(outcome)
         if status is not WatchStatus.WATCHING:
             return self._session_obstacle() or status
         return status if in_session else WatchStatus.MARKET_CLOSED

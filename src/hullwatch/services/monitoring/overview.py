@@ -13,7 +13,7 @@ from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.cycle import Watcher
-from hullwatch.services.texts.notices import describe_status
+from hullwatch.services.texts.obstacles import describe_status
 
 
 @dataclass(frozen=True, slots=True)

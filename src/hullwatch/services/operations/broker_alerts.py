@@ -16,7 +16,7 @@ from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import add_for_admins, publish_notices
-from hullwatch.services.texts.operations import compose_broker_answers, compose_broker_silent
+from hullwatch.services.texts.operations import compose_broker_available, compose_broker_unavailable
 
 LOOK_EVERY_S: Final = 10.0
 TOLD_AFTER: Final = timedelta(minutes=2)
@@ -112,9 +112,9 @@ class BrokerAlerts:
                 return  # another process was first
             told = await add_for_admins(
                 work,
-                lambda user_id: compose_broker_silent(
+                lambda user_id: compose_broker_unavailable(
                     user_id,
-                    silence=silence,
+                    outage=silence,
                     blind=blind,
                     served=served,
                     incident=incident,
@@ -132,7 +132,7 @@ class BrokerAlerts:
                 return  # another process was first
             told = await add_for_admins(
                 work,
-                lambda user_id: compose_broker_answers(
+                lambda user_id: compose_broker_available(
                     user_id, incident=incident, now=now, new_id=self._new_id
                 ),
             )

@@ -22,9 +22,9 @@ from hullwatch.services.notifications.publish import Compose, add_for_admins, pu
 from hullwatch.services.texts.operations import (
     compose_calendar_ending,
     compose_calendar_known,
-    compose_job_gone,
+    compose_job_failing,
     compose_job_recovered,
-    compose_job_trouble,
+    compose_job_removed,
 )
 
 LOOK_EVERY_S: Final = 10.0
@@ -140,7 +140,7 @@ class JobAlerts:
             await work.incidents.note_bad(subject, at=now)
 
             def compose(user_id: str) -> Notification:
-                return compose_job_trouble(
+                return compose_job_failing(
                     user_id,
                     job=job.name,
                     error=job.last_error if _has_failed_last(job) else None,
@@ -179,7 +179,7 @@ class JobAlerts:
             return
         await self._end(
             incident,
-            lambda user_id: compose_job_gone(
+            lambda user_id: compose_job_removed(
                 user_id, job=job, incident=incident, now=now, new_id=self._new_id
             ),
             _line(now, "job.recovered", job, incident.id),

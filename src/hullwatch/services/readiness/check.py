@@ -1,8 +1,6 @@
-"""Asks after many accounts at once: validates their sessions, and warms the averages of those that are good.
+"""Validates the sessions of many accounts, and loads the missing history of those that are valid.
 
-Nobody waits for anybody: each account is validated in its slot of a sweep and warmed through its own monitoring cycle, so many at a time
-that watching and validating keep their turns at the machine's gate. An account without a session makes no call, and one whose
-validation brought no clear answer is not asked for history as well.
+An account without a session makes no call. One whose validation brought no clear answer loads no history either.
 """
 
 import asyncio
@@ -19,21 +17,21 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationVerdict
 
 WARM_SHARE: Final = 0.5
-"""Of the machine's gate, for warming: validations and what else goes on share the rest."""
+"""Of the global rate limit, for loading history; validations and all other calls share the rest."""
 START_SHARE: Final = 0.3
-"""Of the machine's gate, for the first cycles after a start outside trading hours: both together leave room for a sweep."""
+"""Of the global rate limit, for the first cycles after a start outside trading hours; with `WARM_SHARE` it leaves calls for validations."""
 WARM_DEADLINE_S: Final = 30.0
 """For one account's history: a little longer than its cycle may take."""
 
 
 def warming_at_once(*, calls_per_second: int, calls_per_second_total: int) -> int:
-    """Return how many accounts to warm at the same time so that together they take `WARM_SHARE` of the machine's gate at most."""
+    """Return how many accounts may load history at the same time within `WARM_SHARE` of the global rate limit."""
     of_one = min(calls_per_second, 1 / OFF_HOURS_CALL_INTERVAL_S)
     return max(1, math.floor(calls_per_second_total * WARM_SHARE / of_one))
 
 
-class ReadinessAsking:
-    """Validates and warms."""
+class ReadinessCheck:
+    """Validates sessions and loads history; `at_once` accounts load at the same time, see `warming_at_once`."""
 
     def __init__(
         self,
@@ -43,22 +41,21 @@ class ReadinessAsking:
         monitoring: MonitoringService,
         at_once: int,
     ) -> None:
-        """Keep what is needed; `at_once` accounts are warmed at the same time, see `warming_at_once`."""
         self._validation = validation
         self._monitoring = monitoring
         self._real_clock = context.clock.real
         self._at_once = at_once
         self._log = structlog.get_logger(component="ReadinessService")
 
-    async def ask(self, users: list[str]) -> None:
-        """Validate these sessions and warm what is cold of those that are good."""
-        places = asyncio.Semaphore(self._at_once)
+    async def run(self, users: list[str]) -> None:
+        """Validate the sessions of these users, and load the history of the valid ones as soon as each is validated."""
+        slots = asyncio.Semaphore(self._at_once)
         warming: dict[str, asyncio.Task[None]] = {}
 
         def validated(validation: Validation) -> None:
             if validation.verdict is ValidationVerdict.VALID:
                 user_id = validation.user_id
-                warming[user_id] = asyncio.create_task(self._warm(user_id, places), name=f"warm {user_id}")
+                warming[user_id] = asyncio.create_task(self._warm(user_id, slots), name=f"warm {user_id}")
 
         try:
             await self._validation.validate_users(users, on_progress=validated)
@@ -68,10 +65,10 @@ class ReadinessAsking:
                 task.cancel()
         for user_id, result in zip(warming, results, strict=True):
             if isinstance(result, Exception):
-                self._log.error("readiness.broke", user_id=user_id, error=type(result).__name__)
+                self._log.error("readiness.warming_failed", user_id=user_id, error=type(result).__name__)
 
-    async def _warm(self, user_id: str, places: asyncio.Semaphore) -> None:
-        async with places:
+    async def _warm(self, user_id: str, slots: asyncio.Semaphore) -> None:
+        async with slots:
             with suppress(TimeoutError):
                 async with clock_timeout(self._real_clock, WARM_DEADLINE_S):
                     await self._monitoring.warm(user_id)

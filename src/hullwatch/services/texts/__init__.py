@@ -1,1 +1,1 @@
-"""Texts."""
+"""The texts of notices and API answers, and the one form of a time."""

@@ -1,21 +1,21 @@
-"""The sentences of notices about channels themselves: pure composing. What is told of sessions and markets is in ``sentences.py``."""
+"""The notices about channels."""
 
 from collections.abc import Callable
 from datetime import datetime
 
 from hullwatch.domain.notifications.channels import Channel, Claimed
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
-from hullwatch.services.texts.notices import in_ist
+from hullwatch.services.texts.times import at_ist, in_ist
 
 
 def compose_test(channel: Channel, *, now: datetime, new_id: Callable[[str], str]) -> Notification:
-    """Say on a channel that it works; counts as read, since whoever asked for it waits for it elsewhere."""
+    """Return the test of a channel, which counts as read because the user waits for it on the channel."""
     return Notification(
         id=new_id("ntc"),
         user_id=channel.user_id,
         kind=NotificationKind.TEST,
         title="A test from hullwatch",
-        text=f"You asked for this at {in_ist(now)}. The notices that you chose for {channel.label} arrive the same way.",
+        text=f"You requested this test {at_ist(now)}. Your notices for {channel.label} arrive the same way.",
         created_at=now,
         read_at=now,
     )
@@ -24,15 +24,15 @@ def compose_test(channel: Channel, *, now: datetime, new_id: Callable[[str], str
 def compose_channel_failing(
     claimed: Claimed, *, since: datetime, why: str, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell a user, in the page, that a channel has not worked for long."""
+    """Return the notice that a channel has not worked for a long time."""
     return Notification(
         id=new_id("ntc"),
         user_id=claimed.notification.user_id,
         kind=NotificationKind.CHANNEL_FAILING,
         title=f"Notices do not reach {claimed.channel_label}",
         text=(
-            f"Since {in_ist(since)} nothing could be delivered to {claimed.channel_label}. {why} hullwatch keeps trying; "
-            "look at the channel and send a test."
+            f"Nothing could be delivered to {claimed.channel_label} since {in_ist(since)}. {why} hullwatch keeps trying: "
+            "check the channel and send a test."
         ),
         created_at=now,
         incident_id=channel_incident(claimed.channel_id, since),
@@ -42,13 +42,13 @@ def compose_channel_failing(
 def compose_channel_recovered(
     claimed: Claimed, *, since: datetime, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell the user that it works again."""
+    """Return the notice that a channel works again."""
     return Notification(
         id=new_id("ntc"),
         user_id=claimed.notification.user_id,
         kind=NotificationKind.CHANNEL_RECOVERED,
         title=f"Notices reach {claimed.channel_label} again",
-        text=f"Since {in_ist(now)} {claimed.channel_label} takes notices again; those that waited follow.",
+        text=f"{claimed.channel_label} has worked again since {in_ist(now)}. The waiting notices follow.",
         created_at=now,
         incident_id=channel_incident(claimed.channel_id, since),
     )
@@ -63,15 +63,15 @@ def compose_delivery_failed(
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
-    """Tell an operator, in the page, that a notice could not be delivered; whose it is stands in the list."""
+    """Return the notice to an operator about a dead letter; the list on the page shows whose it is."""
     return Notification(
         id=new_id("ntc"),
         user_id=operator_id,
         kind=NotificationKind.DELIVERY_FAILED,
         title="A notice could not be delivered",
         text=(
-            f"A notice to a {claimed.channel_kind.value} channel was set aside at {in_ist(now)}. {why} The list of such notices is on "
-            "the Notices page: try it again there, or discard it."
+            f"Delivery to a {claimed.channel_kind.value} channel failed permanently {at_ist(now)}. {why} Retry or discard it on "
+            "the Notices page."
         ),
         created_at=now,
         incident_id=incident_id,
@@ -79,5 +79,5 @@ def compose_delivery_failed(
 
 
 def channel_incident(channel_id: str, since: datetime) -> str:
-    """Return what names one time of a channel's not working."""
+    """Return the incident id of one failure of a channel."""
     return f"{channel_id}.{int(since.timestamp())}"

@@ -1,82 +1,65 @@
-"""Sentences about a connection for the person whose it is; what is true is decided in the domain. Times are IST and say so."""
+"""The message about a connection for its user."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
-from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState, VerificationState
-from hullwatch.domain.sessions.tokens import IST
-
-LOG_IN_AGAIN: Final = "Log in to Fyers again to go on."
-LOG_IN_NOW: Final = "You can log in again now."
-
-ENDED: Final[Mapping[DisconnectReason, str]] = {
-    DisconnectReason.EXPIRED: "Your Fyers session ended at {at}, as it does every day.",
-    DisconnectReason.REJECTED: "Fyers ended your session early, at {at}; that happens when it is signed out elsewhere.",
-    DisconnectReason.SIGNED_OUT: "You disconnected Fyers at {at}.",
-    DisconnectReason.BY_ADMIN: "An admin disconnected your Fyers session at {at}.",
-}
-
-EXPIRED_EARLY: Final = "Fyers says that your session expired at {at}, earlier than its regular end."
-
-STANDING: Final[Mapping[VerificationState, str]] = {
-    VerificationState.ASSUMED: "Fyers has not been asked about it yet.",
-    VerificationState.VERIFIED: "Fyers confirms it.",
-    VerificationState.UNVERIFIED: "Fyers cannot be asked at the moment, so it is unconfirmed but still used.",
-    VerificationState.UNDER_VERIFICATION: "Fyers has just refused it once, so it is being checked a second time.",
-    VerificationState.HELD: "Fyers is refusing many sessions at once; yours is kept until Fyers recovers.",
-}
-
-
-def in_ist(moment: datetime) -> str:
-    """Return a moment as it is said in India: ``06:00 IST on 24 November``."""
-    local = moment.astimezone(IST)
-    return f"{local:%H:%M} IST on {local.day} {local:%B}"
+from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT, OF_VERIFICATION, Obstacle
+from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
+from hullwatch.services.texts.obstacles import EXPIRED_EARLY, OBSTACLE_TEXTS, ObstacleText, describe_obstacle
+from hullwatch.services.texts.times import at_ist, in_ist
 
 
 def connection_message(connection: Connection) -> str:
-    """Return what the person has to know of the connection, and to do about it; depends on nothing but the connection."""
+    """Return what the user should know of the connection and do about it."""
     match connection.state:
         case LoginState.NEVER_CONNECTED:
-            return "You have not connected a Fyers account yet. Log in to Fyers to begin."
+            return describe_obstacle(Obstacle.NEVER_CONNECTED)
         case LoginState.DISCONNECTED:
-            return f"{_end(connection)} {LOG_IN_AGAIN}"
+            text = disconnect_text(connection)
+            return " ".join(filter(None, (text.sentence, text.detail, text.action)))
         case LoginState.EXPIRING:
-            begin, then = f"Your Fyers session ends soon{_until(connection)}.", f" {LOG_IN_NOW}"
+            return _expiring(connection)
         case LoginState.CONNECTED:
-            begin, then = f"You are connected to Fyers{_until(connection)}.", ""
-    return f"{begin} {STANDING[connection.verification_state]}{then}"
+            return _connected(connection)
 
 
-def _until(connection: Connection) -> str:
-    if connection.expires_at is None:
-        return ""
-    word = ", at" if connection.state is LoginState.EXPIRING else " until"
-    return f"{word} {in_ist(connection.expires_at)}"
+def disconnect_text(connection: Connection) -> ObstacleText:
+    """Return the texts of a disconnected session, the time included."""
+    reason = connection.reason or DisconnectReason.EXPIRED
+    disconnected_at, expires_at = _disconnected_at(connection), connection.expires_at
+    text = OBSTACLE_TEXTS[OF_DISCONNECT[reason]]
+    if (
+        reason is DisconnectReason.EXPIRED
+        and disconnected_at is not None
+        and expires_at is not None
+        and disconnected_at < expires_at
+    ):
+        text = EXPIRED_EARLY
+    return text.fill(at=at_ist(disconnected_at) if disconnected_at else "")
 
 
-def _end(connection: Connection) -> str:
-    if connection.reason is None:
-        return "Your Fyers session has ended."
-    ended_at, known = _ended_at(connection), connection.expires_at
-    sentence = ENDED[connection.reason]
+def _connected(connection: Connection) -> str:
+    until = f" until {in_ist(connection.expires_at)}" if connection.expires_at else ""
+    obstacle = OF_VERIFICATION[connection.verification_state]
+    if obstacle is None:
+        return f"You are connected to Fyers{until}. Fyers confirmed the session."
+    text = OBSTACLE_TEXTS[obstacle]
+    return f"You are connected to Fyers{until}, but {text.because}. {text.action}"
+
+
+def _expiring(connection: Connection) -> str:
+    at = f", {at_ist(connection.expires_at)}" if connection.expires_at else ""
+    obstacle = OF_VERIFICATION[connection.verification_state]
+    also = f" {OBSTACLE_TEXTS[obstacle].sentence}" if obstacle else ""
+    return f"Your Fyers session expires soon{at}.{also} You can log in again now."
+
+
+def _disconnected_at(connection: Connection) -> datetime | None:
+    """Return when the session stopped; an expiry that was noticed late, as after a restart, counts from `expires_at`."""
+    noticed_at, expires_at = connection.last_disconnect_at, connection.expires_at
     if (
         connection.reason is DisconnectReason.EXPIRED
-        and ended_at is not None
-        and known is not None
-        and ended_at < known
+        and expires_at is not None
+        and (noticed_at is None or expires_at < noticed_at)
     ):
-        sentence = EXPIRED_EARLY
-    return sentence.format(at=in_ist(ended_at) if ended_at else "an unknown time")
-
-
-def _ended_at(connection: Connection) -> datetime | None:
-    """Return when the session really ended: an expiry noticed late, such as after a restart, counts from the known end."""
-    noticed, known = connection.last_disconnect_at, connection.expires_at
-    if (
-        connection.reason is DisconnectReason.EXPIRED
-        and known is not None
-        and (noticed is None or known < noticed)
-    ):
-        return known
-    return noticed
+        return expires_at
+    return noticed_at

@@ -1,68 +1,44 @@
-"""The sentences of the daily summary and of blind stretches: pure composing, no storing and no sending."""
+"""The daily summary: what was watched, what was missed and why, and whether a login is needed next."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from hullwatch.domain.market.instruments import Symbol
-from hullwatch.domain.monitoring.coverage import BlindReason, Coverage
+from hullwatch.domain.monitoring.coverage import Coverage
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook
-from hullwatch.services.texts.notices import in_ist
+from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS
+from hullwatch.services.texts.times import at_ist, in_ist
 
-_SENTENCES: Final[Mapping[BlindReason, str]] = {
-    BlindReason.STARTING: "Watching had just been started and the first round was not done yet.",
-    BlindReason.NO_SESSION: "There was no Fyers session, so Fyers could not be asked for you.",
-    BlindReason.CHECKING_LOGIN: "Fyers had refused a call and your login was being checked a second time.",
-    BlindReason.FYERS_UNAVAILABLE: "Fyers did not answer properly.",
-    BlindReason.RATE_LIMITED: "Fyers had asked us to wait.",
-    BlindReason.SERVER_DOWN: "This server was not running.",
-    BlindReason.SERVER_BUSY: "This server was too busy or stood still, so that rounds of watching fell out.",
-    BlindReason.SLOW_CYCLE: "A round took so long that the next ones fell out: Fyers answered slowly or much had to be fetched.",
-}
-_SHORT: Final[Mapping[BlindReason, str]] = {
-    BlindReason.STARTING: "watching was starting",
-    BlindReason.NO_SESSION: "no Fyers session",
-    BlindReason.CHECKING_LOGIN: "your login was being checked",
-    BlindReason.FYERS_UNAVAILABLE: "Fyers did not answer properly",
-    BlindReason.RATE_LIMITED: "Fyers asked us to wait",
-    BlindReason.SERVER_DOWN: "the server was not running",
-    BlindReason.SERVER_BUSY: "the server was too busy",
-    BlindReason.SLOW_CYCLE: "rounds took too long",
-}
 _MOST_SYMBOLS: Final = 20
-"""Named in one notice; a watchlist may hold a hundred."""
+"""A watchlist has up to a hundred symbols."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a day's summary is about."""
+    """One account's day."""
 
     coverage: Coverage
     fresh: int
-    """Signals that were found in time."""
+    """Signals that were found on time."""
     late: int
     refused: Sequence[Symbol]
     """Symbols of the watchlist that Fyers does not serve."""
     outlook: Outlook | None
-    """How the account will stand at the next bell; `None` where nothing is to be watched then."""
-
-
-def describe_blindness(reason: BlindReason) -> str:
-    """Return the sentence for why an account was not watched."""
-    return _SENTENCES[reason]
+    """The session at the next market open; `None` if nothing will be watched then."""
 
 
 def summary_incident(day: date) -> str:
-    """Return what makes the summary of a day exist once for each user."""
+    """Return the incident id that lets each user get one summary of a day."""
     return f"day-{day.isoformat()}"
 
 
 def compose_daily_summary(
     user_id: str, summary: Summary, *, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell a user how a day went: minutes watched and blind with the reasons, signals in time and late, symbols refused; and whether a login is needed before the next bell."""
+    """Return the summary: watched and blind time, signals, refused symbols, and the next login."""
     found = summary.coverage
     sentences = [
         _watched(found),
@@ -84,7 +60,7 @@ def compose_daily_summary(
 
 def _headline(found: Coverage) -> str:
     if found.percent is None:
-        return "nothing was to be watched"
+        return "monitoring was off"
     if not found.blind:
         return "watched throughout"
     return f"watched {_watched_time(found)}, blind {_time(found.blind)}"
@@ -92,7 +68,7 @@ def _headline(found: Coverage) -> str:
 
 def _watched(found: Coverage) -> str:
     if found.percent is None:
-        return "Monitoring was not wanted in trading hours on that day, or your watchlist was empty."
+        return "Monitoring was off in trading hours, or your watchlist was empty."
     wanted = _time(found.watched + found.blind)
     return f"Your watchlist was watched for {_watched_time(found)} of {wanted} ({found.percent:g} %)."
 
@@ -100,10 +76,12 @@ def _watched(found: Coverage) -> str:
 def _blind(found: Coverage) -> str:
     if not found.blind:
         return ""
-    reasons = [f"{_time(time)} because {_SHORT[reason]}" for reason, time in found.blind_by_reason.items()]
+    reasons = [
+        f"{_time(time)} because {OBSTACLE_TEXTS[reason.obstacle].past}"
+        for reason, time in found.blind_by_reason.items()
+    ]
     if len(reasons) == 1:
-        (reason,) = found.blind_by_reason
-        return f"Blind for {_time(found.blind)}: {_SHORT[reason]}."
+        return f"Blind for {reasons[0]}."
     return f"Blind for {_time(found.blind)}: {'; '.join(reasons)}."
 
 
@@ -111,7 +89,7 @@ def _signals(summary: Summary) -> str:
     if not summary.fresh and not summary.late:
         return "There was no signal."
     late = f", {summary.late} late" if summary.late else ""
-    return f"Signals: {summary.fresh} in time{late}."
+    return f"Signals: {summary.fresh} on time{late}."
 
 
 def _refused(symbols: Sequence[Symbol]) -> str:
@@ -123,21 +101,21 @@ def _refused(symbols: Sequence[Symbol]) -> str:
 
 
 def _watched_time(found: Coverage) -> str:
-    """Return the time that was watched, so that it and the blind time are told to add up: a day with a gap is never told as a whole one."""
-    return _spoken(_seconds(found.watched + found.blind) - _seconds(found.blind))
+    """Return the watched time, rounded so that it and the blind time add up and a day with a gap is not shown as a whole one."""
+    return _minutes(_seconds(found.watched + found.blind) - _seconds(found.blind))
 
 
 def _time(duration: timedelta) -> str:
-    return _spoken(_seconds(duration))
+    return _minutes(_seconds(duration))
 
 
 def _seconds(duration: timedelta) -> int:
-    """Return whole seconds; what is shorter than one counts as one."""
+    """Return whole seconds, at least one for any time."""
     return max(1, round(duration.total_seconds())) if duration else 0
 
 
-def _spoken(seconds: int) -> str:
-    """Return a duration as people say it, to the second."""
+def _minutes(seconds: int) -> str:
+    """Return ``12 min 5 s``."""
     minutes, rest = divmod(seconds, 60)
     if not minutes:
         return f"{rest} s"
@@ -146,13 +124,16 @@ def _spoken(seconds: int) -> str:
 
 def _outlook(outlook: Outlook | None) -> str:
     if outlook is None:
-        return "As things stand nothing is to be watched on the next trading day, so no login is needed."
-    bell = f"the next bell at {in_ist(outlook.opens_at)}"
-    if outlook.ends_at is None:
-        return f"You have no Fyers session: log in between {in_ist(outlook.log_in_from)} and {bell}."
+        return "Nothing will be watched on the next trading day, so you do not need to log in."
+    opens = f"{in_ist(outlook.opens_at)}, when the market opens"
+    if outlook.expires_at is None:
+        return f"There is no Fyers session. Log in between {in_ist(outlook.log_in_from)} and {opens}."
     if not outlook.needs_login:
-        return f"No login is needed before {bell}: your Fyers session lasts until {in_ist(outlook.ends_at)}."
+        return (
+            f"Your Fyers session is valid until {in_ist(outlook.expires_at)}. You do not need to log in before "
+            f"{in_ist(outlook.opens_at)}, when the market opens."
+        )
+    expires = f"Your Fyers session expires {at_ist(outlook.expires_at)}"
     if outlook.expiry_note:
-        return f"Your Fyers session ends at {in_ist(outlook.ends_at)}, before {bell}. {outlook.expiry_note}"
-    log_in_from = max(outlook.ends_at, outlook.log_in_from)
-    return f"Your Fyers session ends at {in_ist(outlook.ends_at)}: log in between {in_ist(log_in_from)} and {bell}."
+        return f"{expires}, before the market opens {at_ist(outlook.opens_at)}. {outlook.expiry_note}"
+    return f"{expires}. Log in between {in_ist(max(outlook.expires_at, outlook.log_in_from))} and {opens}."

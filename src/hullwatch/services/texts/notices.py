@@ -1,46 +1,25 @@
-"""The sentences of notices: pure composing, no storing and no sending. Times are said in IST."""
+"""The notices about sessions, requested logins and signals."""
 
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
-from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
-from hullwatch.domain.sessions.connection import ConnectionChange, DisconnectReason
-from hullwatch.domain.sessions.tokens import IST
+from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
+from hullwatch.services.texts.connection import disconnect_text
+from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS, ObstacleText
+from hullwatch.services.texts.times import at_ist, in_ist
 
-_WHAT_HAPPENED = {
-    DisconnectReason.EXPIRED: (
-        "Your Fyers session has expired",
-        "Fyers ended your login session at {at}, as it does every day.",
-    ),
-    DisconnectReason.REJECTED: (
-        "Fyers ended your session early",
-        "Fyers refused your login session twice at {at}, before its regular end. That happens when it is signed out elsewhere.",
-    ),
-    DisconnectReason.SIGNED_OUT: ("You disconnected Fyers", "Your Fyers session was signed out at {at}."),
-    DisconnectReason.BY_ADMIN: (
-        "An administrator disconnected you",
-        "An administrator ended your Fyers session at {at}.",
-    ),
-}
-_EXPIRED_EARLY = (
-    "Your Fyers session has expired",
-    "Fyers said at {at} that your login session has expired, earlier than its regular end.",
-)
 UNREADABLE_TOKEN = "unreadable_token"  # noqa: S105 - the kind of evidence, no password
-"""Kind of evidence: the stored token cannot be opened with the keys that this server has."""
-_UNREADABLE = (
-    "Your Fyers session cannot be read any more",
-    "At {at} this server could not open your stored Fyers session, because its encryption key was changed or lost.",
+"""Kind of evidence: the keys of this server cannot decrypt the stored access token."""
+_UNREADABLE = ObstacleText(
+    "your stored Fyers session cannot be read",
+    "",
+    detail="The encryption key of this server was changed or lost.",
 )
-_WHAT_NOW = "Your watchlist is kept. Log in to Fyers again and watching goes on by itself; what was missed is fetched then."
-
-
-def in_ist(moment: datetime) -> str:
-    """Return a moment as people in India read it: ``23 Nov 2026, 14:05 IST``."""
-    return moment.astimezone(IST).strftime("%d %b %Y, %H:%M IST")
+_WHAT_NOW = "Log in to Fyers again. Monitoring then continues, and missed signals are added and marked late."
 
 
 def compose_session_disconnected(
@@ -49,33 +28,32 @@ def compose_session_disconnected(
     """Return the notice of a disconnected session; `addition` is a sentence about this disconnect."""
     connection = change.after
     if connection.reason is None:
-        raise ValueError("a session that did not end has no such notice")
-    title, happened = _WHAT_HAPPENED[connection.reason]
-    if connection.reason is DisconnectReason.EXPIRED and change.evidence.refusals:
-        title, happened = _EXPIRED_EARLY
+        raise ValueError("a connected session has no such notice")
+    text = disconnect_text(connection)
+    title = OBSTACLE_TEXTS[OF_DISCONNECT[connection.reason]].fill().title
     if change.evidence.kind == UNREADABLE_TOKEN:
-        title, happened = _UNREADABLE
+        text, title = _UNREADABLE, _UNREADABLE.title
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
         kind=NotificationKind.SESSION_DISCONNECTED,
         title=title,
-        text=" ".join(filter(None, (happened.format(at=in_ist(change.at)), addition, _WHAT_NOW))),
+        text=" ".join(filter(None, (text.sentence, text.detail, addition, _WHAT_NOW))),
         created_at=change.at,
         incident_id=connection.incident_id,
     )
 
 
 def compose_connected_again(change: ConnectionChange, *, new_id: Callable[[str], str]) -> Notification:
-    """Tell a user that watching goes on."""
+    """Return the notice that the user is connected again and monitoring continues."""
     connection = change.after
-    until = "" if connection.expires_at is None else f" until {in_ist(connection.expires_at)} at the latest"
+    until = "" if connection.expires_at is None else f" until {in_ist(connection.expires_at)}"
     return Notification(
         id=new_id("ntc"),
         user_id=connection.user_id,
         kind=NotificationKind.CONNECTED_AGAIN,
         title="Connected to Fyers again",
-        text=f"Your new Fyers session lasts{until}. Candles that were missed are being fetched; signals in them are marked late.",
+        text=f"You are connected to Fyers{until}. Missed candles are being loaded; signals in them are marked late.",
         created_at=change.at,
         incident_id=connection.incident_id,
     )
@@ -84,15 +62,15 @@ def compose_connected_again(change: ConnectionChange, *, new_id: Callable[[str],
 def compose_broker_outage(
     user_id: str, *, incident_id: str, is_over: bool, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator that Fyers refuses many logins at once, or that it no longer does."""
+    """Return the notice to an operator that a mass refusal began or ended."""
     if is_over:
-        kind, title = NotificationKind.BROKER_RECOVERED, "Fyers accepts logins again"
-        text = f"Fyers answers again since {in_ist(now)}. The sessions that it had refused go on, except those it did end."
+        kind, title = NotificationKind.BROKER_RECOVERED, "Fyers accepts the sessions again"
+        text = f"The mass refusal ended {at_ist(now)}. Only the sessions that Fyers really ended are disconnected."
     else:
-        kind, title = NotificationKind.BROKER_OUTAGE, "Fyers refuses many logins at once"
+        kind, title = NotificationKind.BROKER_OUTAGE, "Fyers is refusing many accounts at once"
         text = (
-            f"Since {in_ist(now)} Fyers refuses many sessions before their end. That is its trouble, not your users': nobody is "
-            "logged out, and hullwatch asks slowly until Fyers answers."
+            f"Since {in_ist(now)} Fyers refuses many sessions before they expire. Users stay connected, and hullwatch keeps "
+            "checking until Fyers recovers."
         )
     return Notification(new_id("ntc"), user_id, kind, title, text, now, incident_id)
 
@@ -100,15 +78,15 @@ def compose_broker_outage(
 def compose_login_asked(
     user_id: str, *, incident_id: str, is_by_admin: bool, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell a user that somebody asks for a login at Fyers: an admin, or whoever opened a login link that was over."""
+    """Return the notice that asks a user to log in, sent by an admin or after an expired login link was opened."""
     if is_by_admin:
         title = "An administrator asks you to log in to Fyers"
-        text = f"Asked for at {in_ist(now)}. Log in at Fyers, and watching goes on by itself."
+        text = f"Requested {at_ist(now)}. Log in to Fyers, and monitoring continues."
     else:
-        title = "A new way to log in to Fyers"
+        title = "Your new login link"
         text = (
-            f"At {in_ist(now)} somebody opened a login link of yours that is good no longer, and asked for a new one. Log in at "
-            "Fyers, and watching goes on by itself. If it was not you, nothing has to be done: nobody else was shown a link."
+            f"An expired login link of yours was opened {at_ist(now)}, and a new one was requested. Log in to Fyers to continue. "
+            "If that was not you, ignore this notice: the link was sent to you alone."
         )
     return Notification(
         new_id("ntc"), user_id, NotificationKind.NOT_READY, title, text, now, incident_id=incident_id
@@ -124,44 +102,26 @@ _DIRECTIONS = {
 
 
 def compose_signal(signal: Signal) -> Notification:
-    """Tell a user of a signal. Its ids follow from the signal's identity, so that however often it is told it exists once.
+    """Return the notice of a signal, which counts as read because the page shows the signal itself.
 
-    It counts as read: the page shows the signal itself.
+    Its ids follow from the signal, so that a repeated notice is stored once.
     """
     moment = int(signal.candle_opened_at.timestamp())
     identity = f"{signal.watch_id}.{moment}.{signal.rule.value}.{signal.resolution.code}"
     happened = f"{signal.symbol.text} {_DIRECTIONS[signal.rule, signal.direction]}"
-    closed = f"The candle that closed at {in_ist(signal.candle_closed_at)} ended at {signal.close:.2f}; HMA({signal.period}) was {signal.hma:.2f}"
-    late = (
-        f" It was noticed only at {in_ist(signal.detected_at)}, when missed candles were fetched."
-        if signal.is_late
-        else ""
+    text = (
+        f"The candle closed at {signal.close:.2f} {at_ist(signal.candle_closed_at)}. "
+        f"HMA({signal.period}) was {signal.hma:.2f} (resolution {signal.resolution.code})."
     )
+    if signal.is_late:
+        text += f" The signal was found late, {at_ist(signal.detected_at)}, when missed candles were loaded."
     return Notification(
         id=f"ntc_{sha256(identity.encode()).hexdigest()[:20]}",
         user_id=signal.user_id,
         kind=NotificationKind.SIGNAL,
         title=f"Late: {happened}" if signal.is_late else happened,
-        text=f"{closed} (resolution {signal.resolution.code}).{late}",
+        text=text,
         created_at=signal.detected_at,
         incident_id=identity,
         read_at=signal.detected_at,
     )
-
-
-_STATUS_TEXTS = {
-    WatchStatus.WATCHING: "Your watchlist is being watched.",
-    WatchStatus.STARTING: "Watching begins with the next cycle.",
-    WatchStatus.MARKET_CLOSED: "The market is closed; watching goes on by itself when it opens.",
-    WatchStatus.NOT_WANTED: "You have not started monitoring.",
-    WatchStatus.NO_WATCHES: "Your watchlist is empty: add a symbol to be watched.",
-    WatchStatus.NO_SESSION: "There is no Fyers session: log in to Fyers and watching goes on by itself.",
-    WatchStatus.CHECKING_LOGIN: "Fyers refused a call; your login is being checked a second time.",
-    WatchStatus.FYERS_UNAVAILABLE: "Fyers does not answer properly at the moment; hullwatch keeps trying and you need do nothing.",
-    WatchStatus.RATE_LIMITED: "Fyers asked us to wait; watching goes on by itself.",
-}
-
-
-def describe_status(status: WatchStatus) -> str:
-    """Return the sentence for what monitoring does, and why not where it does not."""
-    return _STATUS_TEXTS[status]

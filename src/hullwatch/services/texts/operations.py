@@ -1,4 +1,4 @@
-"""Sentences for operators about the server itself; pure, as those in ``sentences.py``."""
+"""The notices to operators about Fyers, the server's jobs and the calendar."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,60 +7,75 @@ from typing import Final
 
 from hullwatch.domain.notifications.incidents import Incident
 from hullwatch.domain.notifications.notifications import BrokerOutageNotice, Notification, NotificationKind
-from hullwatch.services.texts.notices import in_ist
+from hullwatch.services.texts.times import in_ist
 
-_SILENCES: Final[Mapping[BrokerOutageNotice, tuple[str, str]]] = {
-    BrokerOutageNotice.NO_RESPONSE: ("Fyers does not answer", "Fyers does not answer, or not usefully"),
-    BrokerOutageNotice.RATE_LIMITED: ("Fyers makes most accounts wait", "Fyers asks most accounts to wait"),
+_OUTAGES: Final[Mapping[BrokerOutageNotice, tuple[str, str, str]]] = {
+    BrokerOutageNotice.NO_RESPONSE: (
+        "Fyers is not responding",
+        "Fyers has not responded properly",
+        "If others can reach Fyers, check the network of this server.",
+    ),
+    BrokerOutageNotice.RATE_LIMITED: (
+        "Fyers asks most accounts to wait",
+        "Fyers has asked most accounts to wait",
+        "If this happens again, check whether another program uses the same Fyers apps.",
+    ),
     BrokerOutageNotice.ADDRESS_BLOCKED: (
-        "Fyers turns this server away",
-        "Fyers' edge turns away what comes from this server's address, whomever it is for",
+        "Fyers blocks this server",
+        "Cloudflare has blocked the address of this server at Fyers",
+        "If this lasts longer than an hour, ask Fyers about the address of this server.",
     ),
 }
-_TO_DO: Final[Mapping[BrokerOutageNotice, str]] = {
-    BrokerOutageNotice.NO_RESPONSE: "If others reach Fyers, look at this server's network.",
-    BrokerOutageNotice.RATE_LIMITED: "If this comes again, look whether something else uses the same Fyers apps.",
-    BrokerOutageNotice.ADDRESS_BLOCKED: "If it does not end within the hour, ask Fyers about this server's address.",
-}
+"""Title, what has happened, what to do."""
 
 
-def compose_broker_silent(
+def compose_broker_unavailable(
     user_id: str,
     *,
-    silence: BrokerOutageNotice,
+    outage: BrokerOutageNotice,
     blind: int,
     served: int,
     incident: Incident,
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
-    """Tell an operator that Fyers serves hardly anybody: `blind` of the `served` accounts that are to be watched and have a session."""
-    title, what = _SILENCES[silence]
+    """Return the notice that Fyers serves hardly any account.
+
+    Args:
+        user_id: The operator.
+        outage: What kind of outage it is.
+        blind: Accounts that are not watched because of it.
+        served: Accounts that have a session and want monitoring.
+        incident: The outage as it is stored.
+        now: The time of the notice.
+        new_id: Makes ids.
+    """
+    title, happened, action = _OUTAGES[outage]
     accounts = f" {blind} of {served} accounts with a session are blind." if blind else ""
     text = (
-        f"Since {in_ist(incident.began_at)} {what}.{accounts} Nobody is logged out; hullwatch asks slowly, and fetches what was missed once Fyers "
-        f"answers. {_TO_DO[silence]}"
+        f"{happened} since {in_ist(incident.began_at)}.{accounts} Users stay connected, and missed candles are loaded afterwards. "
+        f"{action}"
     )
     return Notification(new_id("ntc"), user_id, NotificationKind.BROKER_OUTAGE, title, text, now, incident.id)
 
 
-def compose_broker_answers(
+def compose_broker_available(
     user_id: str, *, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator that Fyers serves again."""
+    """Return the notice that Fyers responds again."""
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.BROKER_RECOVERED,
-        "Fyers answers again",
-        f"The trouble lasted from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)}. What was missed is being fetched; signals in it are "
-        "marked late.",
+        "Fyers responds again",
+        f"The outage lasted from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)}. Missed candles are being loaded; "
+        "signals in them are marked late.",
         now,
         incident.id,
     )
 
 
-def compose_job_trouble(
+def compose_job_failing(
     user_id: str,
     *,
     job: str,
@@ -69,63 +84,49 @@ def compose_job_trouble(
     now: datetime,
     new_id: Callable[[str], str],
 ) -> Notification:
-    """Tell an operator that a job of the server keeps failing, with the class of its error, or, where it has not failed, that it is stuck."""
+    """Return the notice that a job keeps failing, with the class of its error; without an error it is stuck."""
     since = in_ist(incident.began_at)
     if error is None:
-        title = f"The job {job} is stuck"
-        text = f"Since {since} the job {job} has not done what it should, and it has not failed either. If this lasts, start hullwatch anew."
+        title = f"Background job {job} is stuck"
+        text = f"The job {job} has done no work since {since}. If this lasts, restart hullwatch."
     else:
-        title = f"The job {job} keeps failing"
-        text = f"Since {since} the job {job} fails ({error}). It is started again by itself, later after each failure; the log says more."
+        title = f"Background job {job} is failing"
+        text = f"The job {job} has been failing since {since} ({error}). It is restarted automatically; the log says more."
     return Notification(
-        new_id("ntc"),
-        user_id,
-        NotificationKind.JOB_RESTARTING,
-        title,
-        f"{text} You are told when it runs well again.",
-        now,
-        incident.id,
+        new_id("ntc"), user_id, NotificationKind.JOB_RESTARTING, title, text, now, incident.id
     )
 
 
 def compose_job_recovered(
     user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator that the job runs well again."""
-    text = f"The job {job} was in trouble from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)} and runs as it should since then."
-    return _recovered(
-        new_id("ntc"), user_id, f"The job {job} runs well again", text, now=now, incident=incident
-    )
+    """Return the notice that a job works again."""
+    text = f"The job {job} was failing from {in_ist(incident.began_at)} to {in_ist(incident.bad_at)}. It has worked since then."
+    title = f"Background job {job} works again"
+    return Notification(new_id("ntc"), user_id, NotificationKind.JOB_RECOVERED, title, text, now, incident.id)
 
 
-def compose_job_gone(
+def compose_job_removed(
     user_id: str, *, job: str, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator that a job which was in trouble does not exist any more."""
+    """Return the notice that a job which was failing does not run on this server any more."""
     text = (
-        f"The job {job}, which was in trouble since {in_ist(incident.began_at)}, is no part of the server any more: "
-        "with its present settings it is not needed."
+        f"The job {job} was failing since {in_ist(incident.began_at)}. With its present settings the server does not run it "
+        "any more."
     )
-    return _recovered(
-        new_id("ntc"), user_id, f"The job {job} no longer runs here", text, now=now, incident=incident
-    )
-
-
-def _recovered(
-    notice_id: str, user_id: str, title: str, text: str, *, now: datetime, incident: Incident
-) -> Notification:
-    return Notification(notice_id, user_id, NotificationKind.JOB_RECOVERED, title, text, now, incident.id)
+    title = f"Background job {job} no longer runs"
+    return Notification(new_id("ntc"), user_id, NotificationKind.JOB_RECOVERED, title, text, now, incident.id)
 
 
 def compose_calendar_ending(
     user_id: str, *, warning: str, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator what the calendar does not know; the same warning is one incident, whichever process finds it and when."""
+    """Return the notice about missing trading days; every process gives the same warning the same incident id."""
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.CALENDAR_ENDING,
-        "The calendar of trading days needs care",
+        "Trading days are missing in the calendar",
         warning,
         now,
         f"calendar-{sha256(warning.encode()).hexdigest()[:16]}",
@@ -135,13 +136,13 @@ def compose_calendar_ending(
 def compose_calendar_known(
     user_id: str, *, incident: Incident, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Tell an operator that the calendar knows again what it did not."""
+    """Return the notice that the missing trading days are known or past."""
     return Notification(
         new_id("ntc"),
         user_id,
         NotificationKind.CALENDAR_KNOWN,
-        "The calendar of trading days is whole again",
-        f"What the calendar did not know since {in_ist(incident.began_at)} is known now or has passed. Nothing has to be done.",
+        "Trading days are known again",
+        f"The trading days that were missing since {in_ist(incident.began_at)} are known or past. You do not need to do anything.",
         now,
         incident.id,
     )

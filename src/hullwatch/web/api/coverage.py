@@ -10,7 +10,7 @@ from pydantic import Field
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage, minutes
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.coverage import MAX_DAYS
-from hullwatch.services.texts.daily_summary import describe_blindness
+from hullwatch.services.texts.obstacles import describe_blindness
 from hullwatch.web.api.monitoring import SignalPayload
 from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems

@@ -6,8 +6,9 @@ from typing import Any, Self
 from fastapi import APIRouter
 from pydantic import Field
 
-from hullwatch.domain.readiness.readiness import Phase, Reason, Verdict
-from hullwatch.services.readiness.readiness_overview import AccountReadiness
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.readiness.readiness import Phase, ReadinessResult
+from hullwatch.services.readiness.service import AccountReadiness
 from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
@@ -24,9 +25,9 @@ class LinesPayload(Payload):
 
 
 class _AccountFields(Payload):
-    verdict: Verdict
+    result: ReadinessResult
     is_ready: bool = Field(description="Whether the account is ready or, in trading hours, watched.")
-    reason: Reason | None = Field(
+    reason: Obstacle | None = Field(
         description="The most important reason. Beside a good result it is a warning."
     )
     because: str | None = Field(description="The reason as a clause, for people.")
@@ -42,7 +43,7 @@ class _AccountFields(Payload):
         readiness, texts = account.readiness, account.line
         return super().of(
             readiness,
-            is_ready=readiness.verdict.is_good,
+            is_ready=readiness.result.is_good,
             because=texts.because,
             do_this=texts.do_this,
             line=texts.line,
@@ -98,7 +99,7 @@ class CheckPayload(Payload):
 async def readiness(user: SignedIn, services: CurrentServices) -> ReadinessPayload:
     """Return whether the caller's account is ready for the market open and, if not, why and what to do."""
     account, next_check_at = services.readiness.of(user.id), services.readiness.next_check_at()
-    hours = account.readiness.bell
+    hours = account.readiness.hours
     return ReadinessPayload.of(
         account, phase=hours.phase, opens_at=hours.opens_at, next_check_at=next_check_at
     )
@@ -116,9 +117,9 @@ async def everybody(_: Admin, services: CurrentServices) -> EverybodyPayload:
     ]
     return EverybodyPayload.of(
         overview,
-        phase=overview.bell.phase,
-        day=overview.bell.day,
-        opens_at=overview.bell.opens_at,
+        phase=overview.hours.phase,
+        day=overview.hours.day,
+        opens_at=overview.hours.opens_at,
         ready=overview.good,
         not_ready=overview.total - overview.good,
         accounts=accounts,
@@ -128,4 +129,4 @@ async def everybody(_: Admin, services: CurrentServices) -> EverybodyPayload:
 @admin_router.post("/readiness/check", status_code=202, responses=problems(429))
 async def check(_: Admin, services: CurrentServices) -> CheckPayload:
     """Start a check of all accounts now. It loads missing candles and sends no notices."""
-    return CheckPayload(started_at=services.readiness.check_by_hand())
+    return CheckPayload(started_at=services.readiness.start_check())

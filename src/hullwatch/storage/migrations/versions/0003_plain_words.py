@@ -71,6 +71,8 @@ NEW_AUDIT_REASONS = {
         "ends_before_open": "expires_before_open",
         "ends_early": "expires_before_close",
         "unasked": "not_verified",
+        "some_refused": "symbol_refused",
+        "not_started": "not_wanted",
     },
     "renewal.tried": {"ends_no_later": "expires_no_later"},
 }

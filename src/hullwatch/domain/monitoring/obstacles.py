@@ -1,0 +1,112 @@
+"""Why an account or a symbol is not monitored: one enum, and the tables that lead to it.
+
+Every other view is derived from `Obstacle`: what monitoring does (`WatchStatus`), why time was blind (`BlindReason`), what
+readiness reports, and the status of an HMA reading. The texts are in ``services/texts/obstacles.py``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from hullwatch.domain.failures import Outcome
+from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
+
+
+class Obstacle(StrEnum):
+    """What keeps an account or a symbol from being monitored, or will do so."""
+
+    NOT_WANTED = "not_wanted"
+    """The user has not started monitoring or has stopped it."""
+    NO_WATCHES = "no_watches"
+    """The watchlist is empty."""
+    MARKET_CLOSED = "market_closed"
+    """There is no trading session now."""
+
+    NO_SESSION = "no_session"
+    """There is no broker session; the five below say why."""
+    NEVER_CONNECTED = "never_connected"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    SIGNED_OUT = "signed_out"
+    BY_ADMIN = "by_admin"
+    EXPIRES_BEFORE_OPEN = "expires_before_open"
+    """The broker session expires before the market opens."""
+    EXPIRES_BEFORE_CLOSE = "expires_before_close"
+    """The broker session expires before the market closes."""
+
+    NOT_PERMITTED = "not_permitted"
+    """The Fyers app lacks the permission to read market data."""
+    ALL_REFUSED = "all_refused"
+    """Fyers serves none of the symbols."""
+    SYMBOL_REFUSED = "symbol_refused"
+    """Fyers does not serve a symbol, or not in its resolution."""
+
+    CHECKING_LOGIN = "checking_login"
+    """Fyers refused a call, and the session is being verified."""
+    FYERS_UNAVAILABLE = "fyers_unavailable"
+    """Fyers cannot be reached or gives no usable answer."""
+    MASS_REFUSAL = "mass_refusal"
+    """Fyers refuses many accounts at once, so their sessions are kept."""
+    RATE_LIMITED = "rate_limited"
+    """Fyers asked us to wait."""
+    NOT_VERIFIED = "not_verified"
+    """No call has verified the session yet."""
+
+    WARMING = "warming"
+    """The history of a symbol is still to be loaded."""
+    TOO_YOUNG = "too_young"
+    """An instrument has fewer candles than its average needs."""
+    STARTING = "starting"
+    """The first cycle has not completed yet."""
+
+    SERVER_DOWN = "server_down"
+    """The server did not run."""
+    SERVER_BUSY = "server_busy"
+    """The server began a cycle so late that others were missed."""
+    SLOW_CYCLE = "slow_cycle"
+    """A cycle took so long that others were missed."""
+
+
+OF_DISCONNECT: Final[Mapping[DisconnectReason, Obstacle]] = {
+    DisconnectReason.EXPIRED: Obstacle.EXPIRED,
+    DisconnectReason.REJECTED: Obstacle.REJECTED,
+    DisconnectReason.SIGNED_OUT: Obstacle.SIGNED_OUT,
+    DisconnectReason.BY_ADMIN: Obstacle.BY_ADMIN,
+}
+
+OF_VERIFICATION: Final[Mapping[VerificationState, Obstacle | None]] = {
+    VerificationState.VERIFIED: None,
+    VerificationState.ASSUMED: Obstacle.NOT_VERIFIED,
+    VerificationState.UNVERIFIED: Obstacle.FYERS_UNAVAILABLE,
+    VerificationState.UNDER_VERIFICATION: Obstacle.CHECKING_LOGIN,
+    VerificationState.HELD: Obstacle.MASS_REFUSAL,
+}
+
+OF_OUTCOME: Final[Mapping[Outcome, Obstacle | None]] = {
+    Outcome.OK: None,
+    Outcome.NO_DATA: None,
+    Outcome.DISCONNECTED: Obstacle.NO_SESSION,
+    Outcome.RATE_LIMITED: Obstacle.RATE_LIMITED,
+    Outcome.UNAVAILABLE: Obstacle.FYERS_UNAVAILABLE,
+    Outcome.BAD_REQUEST: Obstacle.SYMBOL_REFUSED,
+    Outcome.NOT_PERMITTED: Obstacle.NOT_PERMITTED,
+}
+
+FOR_USER: Final = frozenset(
+    {
+        Obstacle.NOT_WANTED,
+        Obstacle.NO_WATCHES,
+        Obstacle.NO_SESSION,
+        Obstacle.NEVER_CONNECTED,
+        Obstacle.EXPIRED,
+        Obstacle.REJECTED,
+        Obstacle.SIGNED_OUT,
+        Obstacle.BY_ADMIN,
+        Obstacle.EXPIRES_BEFORE_OPEN,
+        Obstacle.EXPIRES_BEFORE_CLOSE,
+        Obstacle.NOT_PERMITTED,
+        Obstacle.ALL_REFUSED,
+        Obstacle.SYMBOL_REFUSED,
+    }
+)
+"""Obstacles that the user can remove; the others pass without the user."""

@@ -1,0 +1,169 @@
+"""Why an account or a symbol is not monitored: the one table of texts, and the sentences made from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hullwatch.domain.monitoring.coverage import BlindReason
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.watches import WatchStatus
+
+WATCHING: Final = "Your watchlist is being watched"
+NOTHING_TO_DO: Final = "You do not need to do anything"
+LOG_IN: Final = "Log in to Fyers."
+LOG_IN_AGAIN: Final = "Log in to Fyers again."
+
+
+@dataclass(frozen=True, slots=True)
+class ObstacleText:
+    """The texts of one obstacle; ``{at}``, ``{when}`` and ``{symbols}`` are filled in by `fill`."""
+
+    because: str
+    """A clause that fits after *because*."""
+    action: str
+    """A sentence that says what to do, or that nothing needs to be done."""
+    was: str = ""
+    """The clause for a time that has passed, where that reads differently."""
+    detail: str = ""
+    """A sentence for notices and messages that have space for it."""
+
+    def fill(self, *, at: str = "", when: str = "", symbols: str = "") -> "ObstacleText":
+        """Return the texts of one case.
+
+        Args:
+            at: When the session was disconnected or expires, with its preposition.
+            when: When a login helps.
+            symbols: The symbols concerned.
+        """
+        facts = {"at": f" {at}" if at else "", "when": when, "symbols": symbols}
+        return ObstacleText(
+            self.because.format(**facts), self.action.format(**facts), self.was.format(**facts), self.detail
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The clause as a sentence."""
+        return f"{_capital(self.because)}."
+
+    @property
+    def past_sentence(self) -> str:
+        """The same about a time that has passed."""
+        return f"{_capital(self.past)}."
+
+    @property
+    def past(self) -> str:
+        """The clause about a time that has passed."""
+        return self.was or self.because
+
+    @property
+    def title(self) -> str:
+        """The clause as a title."""
+        return _capital(self.because)
+
+
+OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
+    Obstacle.NOT_WANTED: ObstacleText("monitoring is off", "Start monitoring to watch your watchlist."),
+    Obstacle.NO_WATCHES: ObstacleText("your watchlist is empty", "Add a symbol to watch it."),
+    Obstacle.MARKET_CLOSED: ObstacleText("the market is closed", "Monitoring continues when it opens."),
+    Obstacle.NO_SESSION: ObstacleText("there is no Fyers session", LOG_IN, "there was no Fyers session"),
+    Obstacle.NEVER_CONNECTED: ObstacleText("no Fyers account is connected", LOG_IN),
+    Obstacle.EXPIRED: ObstacleText(
+        "your Fyers session expired{at}", LOG_IN_AGAIN, detail="Fyers sessions expire every day."
+    ),
+    Obstacle.REJECTED: ObstacleText(
+        "Fyers ended your session early{at}",
+        LOG_IN_AGAIN,
+        detail="This often happens after a login elsewhere.",
+    ),
+    Obstacle.SIGNED_OUT: ObstacleText("you disconnected Fyers{at}", LOG_IN_AGAIN),
+    Obstacle.BY_ADMIN: ObstacleText("an administrator disconnected your Fyers session{at}", LOG_IN_AGAIN),
+    Obstacle.EXPIRES_BEFORE_OPEN: ObstacleText(
+        "your Fyers session expires{at}, before the market opens", "Log in to Fyers again {when}."
+    ),
+    Obstacle.EXPIRES_BEFORE_CLOSE: ObstacleText(
+        "your Fyers session expires{at}, before the market closes", "Log in to Fyers again before then."
+    ),
+    Obstacle.NOT_PERMITTED: ObstacleText(
+        "your Fyers app has no permission to read market data",
+        "Give it the permissions for quotes and historical data at Fyers, then log in to Fyers again.",
+    ),
+    Obstacle.ALL_REFUSED: ObstacleText(
+        "Fyers serves none of the symbols on your watchlist", "Correct or remove them: {symbols}."
+    ),
+    Obstacle.SYMBOL_REFUSED: ObstacleText(
+        "Fyers does not serve {symbols}", "Check the symbol and its resolution."
+    ),
+    Obstacle.CHECKING_LOGIN: ObstacleText(
+        "Fyers refused a call, and your session is being verified",
+        f"{NOTHING_TO_DO}: this takes a moment.",
+        "Fyers had refused a call, and your session was being verified",
+    ),
+    Obstacle.FYERS_UNAVAILABLE: ObstacleText(
+        "Fyers is not responding properly",
+        f"{NOTHING_TO_DO}: hullwatch keeps trying, and your session is kept.",
+        "Fyers did not respond properly",
+    ),
+    Obstacle.MASS_REFUSAL: ObstacleText(
+        "Fyers is refusing many accounts at once",
+        f"{NOTHING_TO_DO}: your session is kept until Fyers recovers.",
+        "Fyers was refusing many accounts at once",
+    ),
+    Obstacle.RATE_LIMITED: ObstacleText(
+        "Fyers asked us to wait", f"{NOTHING_TO_DO}: monitoring continues after the wait."
+    ),
+    Obstacle.NOT_VERIFIED: ObstacleText(
+        "your Fyers session is not verified yet", f"{NOTHING_TO_DO}: the next check verifies it."
+    ),
+    Obstacle.WARMING: ObstacleText(
+        "the history of {symbols} is still loading",
+        f"{NOTHING_TO_DO}: it is loaded before the market opens.",
+    ),
+    Obstacle.TOO_YOUNG: ObstacleText(
+        "there are too few candles for the average of {symbols}",
+        f"{NOTHING_TO_DO}: the average starts when there are enough.",
+    ),
+    Obstacle.STARTING: ObstacleText(
+        "monitoring is starting", f"{NOTHING_TO_DO}: this takes a few seconds.", "monitoring was starting"
+    ),
+    Obstacle.SERVER_DOWN: ObstacleText(
+        "the server is not running",
+        f"{NOTHING_TO_DO}: monitoring continues when it runs again.",
+        "the server was not running",
+    ),
+    Obstacle.SERVER_BUSY: ObstacleText(
+        "the server is too busy", f"{NOTHING_TO_DO}: missed candles are loaded.", "the server was too busy"
+    ),
+    Obstacle.SLOW_CYCLE: ObstacleText(
+        "a monitoring cycle takes too long",
+        f"{NOTHING_TO_DO}: missed candles are loaded.",
+        "a monitoring cycle took too long",
+    ),
+}
+
+EXPIRED_EARLY: Final = ObstacleText("your Fyers session expired{at}, earlier than expected", LOG_IN_AGAIN)
+"""Fyers reported the expiry before the time that the access token names."""
+
+
+def describe_obstacle(obstacle: Obstacle, *, symbols: str = "") -> str:
+    """Return the sentence about an obstacle and the one that says what to do."""
+    text = OBSTACLE_TEXTS[obstacle].fill(symbols=symbols)
+    return f"{text.sentence} {text.action}"
+
+
+def candles_needed(count: int, period: int) -> str:
+    """Return why an average has no value yet."""
+    return f"HMA({period}) needs {count} more closed {'candle' if count == 1 else 'candles'}."
+
+
+def describe_status(status: WatchStatus) -> str:
+    """Return what monitoring does for an account, or why it does not and what to do."""
+    return describe_obstacle(status.obstacle) if status.obstacle else f"{WATCHING}."
+
+
+def describe_blindness(reason: BlindReason) -> str:
+    """Return the sentence for why an account was not watched."""
+    return OBSTACLE_TEXTS[reason.obstacle].past_sentence
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
