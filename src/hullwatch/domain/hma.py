@@ -1,4 +1,4 @@
-"""The public name of the Hull Moving Average: `hullwatch.domain.signals.hma` under the address that other programs import."""
+"""The public import path of the Hull Moving Average for other programs; it is defined in `domain/signals/hma.py`."""
 
 from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
 

@@ -62,7 +62,7 @@ async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, d
 
 @dataclass(frozen=True)
 class Cycle:
-    """What a cycle was, as counted from outside."""
+    """A cycle as the metrics report it."""
 
     began_at: datetime
     ended_at: datetime
@@ -71,15 +71,15 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Moment:
-    """Something other than a cycle: a start, a stop, another process; what it makes of the time after it."""
+    """A start, a stop or a new process, and the state of the time after it."""
 
     at: datetime
     what: str
     phase: float
 
 
-class Ledger(FakeMetrics):
-    """Writes down every cycle of the one account there is."""
+class CycleRecorder(FakeMetrics):
+    """Records every cycle of the only account."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Ledger(FakeMetrics):
         self.events: list[Cycle | Moment] = []
 
     def cycle(self, outcome: str, seconds: float) -> None:
-        """Write it down."""
+        """Record the cycle."""
         super().cycle(outcome, seconds)
         now = self.clock.now()
         self.events.append(Cycle(now - timedelta(seconds=seconds), now, outcome))
@@ -96,8 +96,8 @@ class Ledger(FakeMetrics):
 class Model:
     """Splits the time at the ends of cycles and gives each part one state, without the audit trail."""
 
-    def __init__(self, known_ends: list[datetime]) -> None:
-        self.known_ends = known_ends
+    def __init__(self, disconnect_times: list[datetime]) -> None:
+        self.disconnect_times = disconnect_times
         self.slices: list[tuple[datetime, datetime, str]] = []
         self.at: datetime | None = None
         self.last = "neither"
@@ -124,7 +124,7 @@ class Model:
             self._cut(cycle.ended_at, state or "watched")
             after = state if state and after == "watched" else after
         else:
-            known = [end for end in self.known_ends if self.at < end <= cycle.ended_at]
+            known = [end for end in self.disconnect_times if self.at < end <= cycle.ended_at]
             if known and cycle.status == "no_session":
                 self._cut(known[-1], "watched")
             self._cut(cycle.ended_at, cycle.status)
@@ -164,7 +164,7 @@ class Model:
             if state == "neither":
                 continue
             lost = sum(_common(start, end, *span) for span in down)
-            if state != "closed":  # wanted, but nothing was to be watched
+            if state != "closed":  # wanted, and the market is closed
                 total[state] += _common(start, end, OPENING, CLOSING) - lost
             total["server_down"] += lost
         return +total
@@ -176,14 +176,14 @@ def _common(start: datetime, end: datetime, since: datetime, until: datetime) ->
     return max(0, length // timedelta(microseconds=1))
 
 
-class DemoScenario:
+class AccountScenario:
     """One account over the real services, step by step."""
 
     def __init__(self, began_at: datetime) -> None:
         self.env = built(now=began_at)
         self.clock = self.env.clock
-        self.ledger = Ledger(self.clock)
-        self.known_ends: list[datetime] = []
+        self.recorder = CycleRecorder(self.clock)
+        self.disconnect_times: list[datetime] = []
         self.down: list[tuple[datetime, datetime]] = []
 
     async def begin(self) -> None:
@@ -195,11 +195,11 @@ class DemoScenario:
         await self.start(0)
 
     def _measure(self) -> None:
-        self.env.monitoring._scheduler._metrics = self.ledger
+        self.env.monitoring._scheduler._metrics = self.recorder
 
     def _note(self, what: str) -> None:
         phase = self.env.monitoring._scheduler.account(ALICE).phase
-        self.ledger.events.append(Moment(self.clock.now(), what, phase))
+        self.recorder.events.append(Moment(self.clock.now(), what, phase))
 
     async def idle(self, length: float) -> None:
         """Let time pass."""
@@ -228,7 +228,7 @@ class DemoScenario:
     async def sign_out(self, length: float) -> None:
         """Let Alice sign out and log in again."""
         if self.env.connections.connection(ALICE).has_session:
-            self.known_ends.append(self.clock.now())
+            self.disconnect_times.append(self.clock.now())
             await self.env.connections.sign_out(ALICE, actor=ALICE)
         await self.clock.advance(length)
         await self.env.log_in(ALICE)
@@ -236,7 +236,7 @@ class DemoScenario:
     async def expire(self, length: float) -> None:
         """Let Alice's session expire after a while."""
         connection = await self.env.log_in(ALICE, lifetime=timedelta(seconds=length))
-        self.known_ends.append(connection.expires_at)
+        self.disconnect_times.append(connection.expires_at)
         await self.clock.advance(length + 8)
         await self.env.log_in(ALICE)
 
@@ -286,8 +286,8 @@ class DemoScenario:
         day = await self.env.monitoring.coverage(ALICE, MONDAY)
         product = Counter({reason.value: _micro(time) for reason, time in day.blind_by_reason.items()})
         product["watched"] = _micro(day.watched)
-        model = Model(self.known_ends)
-        for event in self.ledger.events:
+        model = Model(self.disconnect_times)
+        for event in self.recorder.events:
             model.take(event)
         stopping = asyncio.create_task(self.env.supervisor.stop(0))
         await self.clock.advance(5)
@@ -315,9 +315,9 @@ beginnings = st.sampled_from(
 
 async def run_steps(
     began_at: datetime, steps: list[tuple[str, float]]
-) -> tuple[DemoScenario, Counter[str], Counter[str]]:
+) -> tuple[AccountScenario, Counter[str], Counter[str]]:
     """Run the steps."""
-    scenario = DemoScenario(began_at)
+    scenario = AccountScenario(began_at)
     await scenario.begin()
     for name, length in steps:
         await getattr(scenario, name)(length)
