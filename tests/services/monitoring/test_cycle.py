@@ -1,0 +1,279 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+from fakes.broker import AccountState, Call, refusal
+
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
+from services.environment import ALICE, BOB, CAROL, CLOSING, OPENING, Environment, found, fyers_id
+from services.monitoring.monitoring_environment import DATA, built, names, status, watching
+
+# ---- cycles
+
+
+async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> None:
+    """In trading hours: twelve quotes calls a minute for each account, and one history call for each candle."""
+    await watching(env, ALICE, BOB)
+    await env.clock.advance(7)
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(60)
+
+    made = env.broker.calls[reached:]
+    for user_id in (ALICE, BOB):
+        assert 12 <= sum(call.user_id == user_id and call.name == "quotes" for call in made) <= 13
+    assert status(env) is status(env, BOB) is WatchStatus.WATCHING
+    assert env.monitoring.state(ALICE).missed_cycles == 0
+
+
+async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -> None:
+    """One history call a second after the close, none before and none after it."""
+    await watching(env, ALICE)
+    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(60)
+
+    calls = [call for call in env.broker.calls[reached:] if call.name == "candles"]
+    assert [call.at for call in calls] == [OPENING + timedelta(minutes=35, seconds=1)]
+
+
+async def test_no_calls_are_made_outside_trading_hours(env: Environment) -> None:
+    """None from the last candle to the next market open; monitoring resumes then."""
+    await watching(env, ALICE)
+    await env.clock.advance_to(CLOSING + timedelta(seconds=10))
+    last = [call for call in env.broker.calls if call.name == "candles"][-1]
+    assert last.at == CLOSING + timedelta(seconds=1)
+    assert status(env) is WatchStatus.MARKET_CLOSED
+    assert env.monitoring.state(ALICE).is_running
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(3600)
+
+    assert len(env.broker.calls) == reached
+
+
+async def test_monitoring_resumes_at_the_next_market_open() -> None:
+    """The first cycle is within five seconds of it."""
+    env = await built(now=OPENING - timedelta(minutes=5)).with_sessions(ALICE)
+    await watching(env, ALICE)
+    assert status(env) is WatchStatus.MARKET_CLOSED
+    reached = len(env.broker.calls)
+
+    await env.clock.advance_to(OPENING + timedelta(seconds=6))
+
+    assert [call.name for call in env.broker.calls[reached:]][:1] == ["quotes"]
+    assert status(env) is WatchStatus.WATCHING
+
+
+async def test_cycles_of_one_account_never_overlap(env: Environment) -> None:
+    """Cycles that a slow one covers are skipped and counted."""
+    await watching(env, ALICE)
+    await env.clock.advance(10)
+    under_way, most = 0, 0
+
+    async def hang(call: Call) -> None:
+        nonlocal under_way, most
+        under_way += call.user_id == ALICE
+        most = max(most, under_way)
+        try:
+            await env.clock.sleep(17)
+        finally:
+            under_way -= call.user_id == ALICE
+
+    env.broker.before_answer = hang
+    await env.clock.advance(100)
+
+    assert most == 1
+    assert env.monitoring.state(ALICE).missed_cycles > 5
+
+
+async def test_a_hanging_account_delays_no_other(env: Environment) -> None:
+    """Bob's ticks do not change while Alice's calls hang; her cycle ends at its deadline."""
+    await watching(env, ALICE, BOB)
+    await env.clock.advance(10)
+    env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
+    env.broker.timeout_s = 1000
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(60)
+
+    made = env.broker.calls[reached:]
+    assert 12 <= sum(call.user_id == BOB and call.name == "quotes" for call in made) <= 13
+    assert 2 <= sum(call.user_id == ALICE for call in made) <= 3
+    assert status(env) is WatchStatus.FYERS_UNAVAILABLE
+    assert status(env, BOB) is WatchStatus.WATCHING
+
+
+async def test_an_error_of_one_account_affects_no_other(env: Environment) -> None:
+    """An unexpected exception fails one cycle, and the account's next one runs."""
+    await watching(env, ALICE, BOB)
+    await env.clock.advance(10)
+
+    async def breaks(call: Call) -> None:
+        if call.user_id == ALICE:
+            raise LookupError("broken broker")
+
+    env.broker.before_answer = breaks
+    await env.clock.advance(30)
+    assert (status(env), status(env, BOB)) == (WatchStatus.FYERS_UNAVAILABLE, WatchStatus.WATCHING)
+    env.broker.before_answer = None
+
+    await env.clock.advance(10)
+
+    assert status(env) is WatchStatus.WATCHING
+    assert found(env.signals(ALICE)) == found(env.signals(BOB))
+
+
+async def test_a_restarted_job_resumes_all_accounts(env: Environment) -> None:
+    """Cycles that the restart cancelled run again."""
+    await watching(env, ALICE)
+    await env.clock.advance(10)
+    env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
+    await env.clock.advance(6)
+    job = next(task for task in asyncio.all_tasks() if task.get_name() == f"cycle {ALICE}")
+    job.cancel()
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
+
+    await env.clock.advance(20)
+
+    assert status(env) is WatchStatus.WATCHING
+
+
+# ---- who is skipped, and why
+
+
+async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> None:
+    """The user reads what to do."""
+    await env.start()
+    assert status(env) is WatchStatus.NOT_WANTED
+    await env.monitoring.start(ALICE)
+    await env.clock.settle()
+    assert status(env) is WatchStatus.NO_WATCHES
+    await env.watch(ALICE)
+    await env.clock.settle()
+    assert status(env) is WatchStatus.WATCHING
+    await env.connections.sign_out(ALICE, actor=ALICE)
+    state = env.monitoring.state(ALICE)
+    assert (state.status, state.is_wanted, state.is_running) == (WatchStatus.NO_SESSION, True, False)
+    assert "log in to Fyers" in state.reason_text
+    assert status(env, CAROL) is WatchStatus.NOT_WANTED
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (AccountState.UNAVAILABLE, WatchStatus.FYERS_UNAVAILABLE),
+        (AccountState.RATE_LIMITED, WatchStatus.RATE_LIMITED),
+        (AccountState.REVOKED, WatchStatus.NO_SESSION),
+        (AccountState.EXPIRED, WatchStatus.NO_SESSION),
+    ],
+)
+async def test_failures_of_fyers_show_in_the_status(
+    env: Environment, state: AccountState, expected: WatchStatus
+) -> None:
+    """Outages and limits end by themselves; a disconnected session needs a login."""
+    await watching(env, ALICE)
+    await env.clock.advance(10)
+    env.broker.set_state(fyers_id(ALICE), state)
+    await env.clock.advance(6)
+    assert status(env) is expected
+    assert not env.monitoring.state(ALICE).is_running
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
+    if expected is WatchStatus.NO_SESSION:
+        await env.log_in(ALICE)
+
+    await env.clock.advance(6)
+
+    assert status(env) is WatchStatus.WATCHING
+
+
+async def test_a_session_under_verification_has_its_own_status(env: Environment) -> None:
+    """During verification no ordinary call is made."""
+    await watching(env, ALICE)
+    await env.clock.advance(10)
+    env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
+    env.broker.queue(fyers_id(ALICE), refusal(DATA))
+    await env.clock.advance(6)
+
+    assert status(env) is WatchStatus.CHECKING_LOGIN
+
+
+async def test_a_mass_refusal_is_shown_as_an_outage(env: Environment) -> None:
+    """A held session must not look as if its login were checked for ever."""
+    await env.with_sessions(CAROL)
+    await watching(env, ALICE, BOB, CAROL)
+    await env.clock.advance(10)
+    for user_id in (ALICE, BOB, CAROL):
+        env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
+
+    await env.clock.advance(30)
+
+    assert {status(env, user_id) for user_id in (ALICE, BOB, CAROL)} == {WatchStatus.FYERS_UNAVAILABLE}
+    assert env.connections.session_count() == 3
+
+
+async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:
+    """None until the next login, while other accounts continue."""
+    await watching(env, ALICE, BOB)
+    await env.clock.advance(10)
+    env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+    await env.clock.advance(6)
+    reached, others = len(names(env)), len(names(env, BOB))
+
+    await env.clock.advance(600)
+
+    assert len(names(env)) == reached
+    assert len(names(env, BOB)) > others + 100
+
+
+async def test_waiting_history_calls_are_dropped_at_a_disconnect(env: Environment) -> None:
+    """Twenty symbols are due and four are called at once; after the disconnect the rest is not."""
+    await env.start()
+    for number in range(20):
+        await env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ"))
+
+    async def end_it(call: Call) -> None:
+        if len(names(env)) == 4:
+            await env.connections.sign_out(ALICE, actor=ALICE)
+        await asyncio.sleep(0)
+
+    env.broker.before_answer = end_it
+    await env.monitoring.start(ALICE)
+    await env.clock.advance(30)
+
+    assert names(env) == ["candles"] * 4
+
+
+async def test_a_refused_symbol_affects_no_other(env: Environment) -> None:
+    """It is listed as refused and called again at the next candle only."""
+    unknown = Symbol("NSE:NOSUCH-EQ")
+    env.broker.unknown_symbols.add(unknown)
+    await watching(env, ALICE)
+    watch = await env.watch(ALICE, symbol=unknown)
+    await env.clock.advance(60)
+    assert env.monitoring.state(ALICE).refused_symbols == (unknown,)
+    assert status(env) is WatchStatus.WATCHING
+    assert sum(call.symbols == (unknown,) for call in env.broker.calls) == 1
+
+    await env.monitoring.remove_watch(ALICE, watch.id)
+
+    assert env.monitoring.state(ALICE).refused_symbols == ()
+
+
+async def test_a_candle_without_trades_is_retried_a_few_times(env: Environment) -> None:
+    """An instrument that seldom trades costs a few calls for each candle, with growing waits."""
+    quiet = Symbol("NSE:QUIET-EQ")
+    await env.start()
+    await env.watch(ALICE, symbol=quiet)
+    await env.monitoring.start(ALICE)
+    await env.clock.advance_to(OPENING + timedelta(minutes=35, seconds=0.5))
+    reached = len(env.broker.calls)
+
+    await env.clock.advance_to(OPENING + timedelta(minutes=40))
+
+    calls = [call for call in env.broker.calls[reached:] if call.name == "candles"]
+    assert len(calls) == len(RETRY_WAITS_S) + 1
+    assert status(env) is WatchStatus.WATCHING
