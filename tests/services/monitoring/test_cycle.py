@@ -142,7 +142,7 @@ async def test_a_restarted_job_resumes_all_accounts(env: Environment) -> None:
     assert status(env) is WatchStatus.WATCHING
 
 
-# ---- who is skipped, and why
+# ---- accounts without calls, and why
 
 
 async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> None:

@@ -1,8 +1,9 @@
 """Candles: reading them from untrusted rows, sorting them, and when each one closes.
 
-Intraday candles are counted from the market open: 60-minute candles open at 09:15, 10:15 and so on, and the last one, at
-15:15, is shortened by the close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers API v3 docs, history sample)
-and closes when the closing price of the day's last session is final, which is after its closing auction.
+Intraday candles are counted from the market open: 60-minute candles open at 09:15, 10:15 and so on, and the
+last one, at 15:15, is shortened by the close at 15:30. A daily candle is dated 00:00 UTC of its day (Fyers
+API v3 docs, history sample) and closes when the closing price of the day's last session is final, which is
+after its closing auction.
 
 Hours differ between segments: functions need the calendar of the symbol (`MarketCalendar.for_symbol`).
 """
@@ -68,8 +69,8 @@ class CandleDefect:
 def read_candle(values: object) -> Candle | CandleDefect:
     """Read ``[epoch seconds, open, high, low, close, volume]``, optionally followed by the open interest.
 
-    Accepts any JSON value. Text, booleans, NaN, infinities, zero and negative prices, impossible ranges and fractional
-    volumes are defects.
+    Accepts any JSON value. Text, booleans, NaN, infinities, zero and negative prices, impossible ranges and
+    fractional volumes are defects.
     """
     if not isinstance(values, (list, tuple)) or len(values) not in {6, 7}:
         return CandleDefect(DefectKind.SHAPE, "A candle must be a row of six or seven values.")
@@ -140,8 +141,8 @@ class Arranged:
 def arrange(rows: Iterable[object]) -> Arranged:
     """Read rows, sort the candles by opening and keep one for each.
 
-    An exact repetition is dropped. Of different rows with the same opening the last one counts, because a correction
-    comes later.
+    An exact repetition is dropped. Of different rows with the same opening the last one counts, because a
+    correction comes later.
     """
     candles: list[Candle] = []
     defects: list[CandleDefect] = []
@@ -188,8 +189,8 @@ def candle_opening(moment: datetime, resolution: Resolution, trading_session: Tr
 def closes_at(opened_at: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
     """Return when the candle that opened at `opened_at` is final.
 
-    That is one resolution later, and never after the session's close. A candle outside all known sessions has its full
-    length; a daily one of a day without known sessions ends at midnight IST.
+    That is one resolution later, and never after the session's close. A candle outside all known sessions has
+    its full length; a daily one of a day without known sessions ends at midnight IST.
     """
     if not resolution.is_intraday:
         day = ist_date(opened_at)

@@ -1,6 +1,7 @@
 """Symbols in Fyers' spelling, resolutions, and the instruments of the symbol masters.
 
-A `Symbol` or `Resolution` is always well formed; whether such an instrument is listed only the symbol master shows.
+A `Symbol` or `Resolution` is always well formed; whether such an instrument is listed only the symbol master
+shows.
 """
 
 import heapq
@@ -46,8 +47,8 @@ class Symbol:
     """Fyers' name for one instrument, such as ``NSE:SBIN-EQ``.
 
     Raises:
-        UnknownSymbol: the text is in none of Fyers' forms. It is not trimmed or capitalised, because one instrument in two
-            spellings would be watched twice.
+        UnknownSymbol: the text is in none of Fyers' forms. It is not trimmed or capitalised, because one
+            instrument in two spellings would be watched twice.
     """
 
     text: str
@@ -211,8 +212,9 @@ class Instrument:
     def search_rank(self, query: str) -> tuple[int, int, int, str] | None:
         """Return how well `query`, in capitals, matches; smaller is better and `None` means no match.
 
-        The order is: symbol or ISIN; name without its series; start of the name; start of a word of the description; part
-        of the name; part of the description. Cash comes before derivatives, and short names before long ones.
+        The order is: symbol or ISIN; name without its series; start of the name; start of a word of the
+        description; part of the name; part of the description. Cash comes before derivatives, and short names
+        before long ones.
         """
         text, described = self.symbol.text, self.description.upper()
         if not query or not (query in text or query in described or query == self.isin):

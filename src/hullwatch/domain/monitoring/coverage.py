@@ -1,17 +1,17 @@
 """Which trading minutes were monitored and which were blind, computed from the audit trail to the cycle.
 
 - Time between the ends of two consecutive good cycles is *watched*.
-- A *blind stretch* begins at the end of the last good cycle, at the market open, or at a known disconnect time,
-  whichever is latest. It ends at the end of the next good cycle. Its reason is that of the cycles in it; where the
-  reason changes, one stretch ends and the next begins.
-- A cycle is *missed* when it was due and had not begun a whole interval later. The time between the two good cycles
-  around it is blind.
-- After a crash, blindness begins at the last heartbeat (`HEARTBEAT_EVERY`). Everything up to it is stored. The error is
-  less than one usual cycle, or three if a cycle was hanging at the crash.
+- A *blind stretch* begins at the end of the last good cycle, at the market open, or at a known disconnect
+  time, whichever is latest. It ends at the end of the next good cycle. Its reason is that of the cycles in
+  it; where the reason changes, one stretch ends and the next begins.
+- A cycle is *missed* when it was due and had not begun a whole interval later. The time between the two good
+  cycles around it is blind.
+- After a crash, blindness begins at the last heartbeat (`HEARTBEAT_EVERY`). Everything up to it is stored.
+  The error is less than one usual cycle, or three if a cycle was hanging at the crash.
 - Time in which monitoring was not wanted, the watchlist was empty or nothing is known is neither.
 
-Nothing is stored for a cycle with the same status as the one before it. The newest moments, before the next cycle has
-ended, count as the last status.
+Nothing is stored for a cycle with the same status as the one before it. The newest moments, before the next
+cycle has ended, count as the last status.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -178,7 +178,10 @@ def downtimes(entries: Iterable[AuditEntry]) -> list[tuple[datetime, datetime]]:
 
 
 def known_disconnect_time(connection: Connection) -> datetime | None:
-    """Return when a session ended if that is known exactly: at its expiry, or by a person. A refusal only shows that it has ended."""
+    """Return when a session ended if that is known exactly: at its expiry, or by a person.
+
+    A refusal only shows that it has ended.
+    """
     if connection.has_session or connection.last_disconnect_at is None:
         return None
     match connection.reason:
@@ -196,8 +199,8 @@ def late_signals_by_stretch(
 ) -> tuple[list[list[Signal]], list[Signal]]:
     """Group late signals by the stretch that caused the delay; return the groups, and the signals without a cause.
 
-    A candle that closed where two stretches meet belongs to the earlier one. One that closed just before a stretch and
-    could be read only in it belongs to that stretch, as in `Gap.contains`.
+    A candle that closed where two stretches meet belongs to the earlier one. One that closed just before a
+    stretch and could be read only in it belongs to that stretch, as in `Gap.contains`.
     """
     parts: list[list[Signal]] = [[] for _ in stretches]
     rest: list[Signal] = []

@@ -28,9 +28,9 @@ class MonitoringHealth:
 def is_healthy(health: MonitoringHealth) -> bool:
     """Return whether monitoring works.
 
-    In trading hours the cycles of more than half of the expected accounts have to complete, and of at least one if any is
-    wanted. None may be overdue, since a cycle has a deadline. At other times only the loop has to run, so that nights
-    and holidays raise no alarm.
+    In trading hours the cycles of more than half of the expected accounts have to complete, and of at least
+    one if any is wanted. None may be overdue, since a cycle has a deadline. At other times only the loop has
+    to run, so that nights and holidays raise no alarm.
     """
     if health.stalled_for > MAX_STALL:
         return False

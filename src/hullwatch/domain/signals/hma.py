@@ -1,16 +1,17 @@
 """The Hull Moving Average, exact: one value at a time, for a whole list, and for the forming candle.
 
-HMA(n) = WMA(⌊√n⌋) of 2·WMA(⌊n/2⌋) - WMA(n), where WMA(m) weighs the newest close m, the one before m-1, down to 1 (Alan
-Hull, "Hull Moving Average", 2005). Half period and root are rounded down, as Hull, TradingView and TA-Lib do; programs that
-round them otherwise show other numbers.
+HMA(n) = WMA(⌊√n⌋) of 2·WMA(⌊n/2⌋) - WMA(n), where WMA(m) weighs the newest close m, the one before m-1, down
+to 1 (Alan Hull, "Hull Moving Average", 2005). Half period and root are rounded down, as Hull, TradingView and
+TA-Lib do; programs that round them otherwise show other numbers.
 
-Prices are decimals, so closes are kept as whole numbers of a small step: paise, or a finer tick. Every sum is a whole
-number and the average is a fraction with a fixed denominator. Nothing is rounded until a value is returned, so the state
-cannot drift, and a price can be compared with its average exactly. Both forms round the same fraction once, and so
-return the same floats.
+Prices are decimals, so closes are kept as whole numbers of a small step: paise, or a finer tick. Every sum is
+a whole number and the average is a fraction with a fixed denominator. Nothing is rounded until a value is
+returned, so the state cannot drift, and a price can be compared with its average exactly. Both forms round
+the same fraction once, and so return the same floats.
 
-A price between two steps makes the step smaller by powers of ten, permanently; the arithmetic stays exact and becomes
-a little slower. A float is read as the shortest decimal that denotes it, which is what the broker's answer contains.
+A price between two steps makes the step smaller by powers of ten, permanently; the arithmetic stays exact and
+becomes a little slower. A float is read as the shortest decimal that denotes it, which is what the broker's
+answer contains.
 """
 
 from collections.abc import Iterable, Sequence

@@ -46,8 +46,9 @@ class CandleFile:
 def read_candle_file(lines: Iterable[str]) -> CandleFile:
     """Read CSV lines with the header ``timestamp,open,high,low,close,volume``.
 
-    A timestamp is the opening, as ISO 8601 with an offset or as whole epoch seconds. Empty lines are skipped and lines are
-    sorted. Of several lines with the same opening the last one counts and the others are refused.
+    A timestamp is the opening, as ISO 8601 with an offset or as whole epoch seconds. Empty lines are skipped
+    and lines are sorted. Of several lines with the same opening the last one counts and the others are
+    refused.
 
     Raises:
         InvalidInput: the header is missing.
@@ -160,8 +161,8 @@ def replay(
 ) -> ReplayReport:
     """Run the live series of each rule over closed candles, oldest first.
 
-    As in live monitoring, a candle that is not newer than the last one is ignored. The calendar of the symbol's segment,
-    NSE's unless given, decides when a candle closed.
+    As in live monitoring, a candle that is not newer than the last one is ignored. The calendar of the
+    symbol's segment, NSE's unless given, decides when a candle closed.
 
     Raises:
         InvalidInput: the period, the tick size or a close is unusable.

@@ -1,10 +1,10 @@
 """The rules that make a closed candle a signal, and the series that applies one rule, live and in a replay.
 
-Crossing is defined as TradingView's ``ta.crossover`` and ``ta.crossunder`` (Pine Script v5 reference): strictly above the
-average now, and at or below it at the candle before; mirrored for below. The first candle with an average gives no
-crossing. Turn: the average moves strictly up after it last moved down, or the other way round; a candle that leaves
-the average unchanged keeps the direction. All comparisons use exact numbers (see `hma`), so a close exactly on its
-average is a tie.
+Crossing is defined as TradingView's ``ta.crossover`` and ``ta.crossunder`` (Pine Script v5 reference):
+strictly above the average now, and at or below it at the candle before; mirrored for below. The first candle
+with an average gives no crossing. Turn: the average moves strictly up after it last moved down, or the other
+way round; a candle that leaves the average unchanged keeps the direction. All comparisons use exact numbers
+(see `hma`), so a close exactly on its average is a tie.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LATE_AFTER: Final = timedelta(seconds=60)
 """A signal found longer than this after its candle closed is late."""
 
 CANDLE_READ_DELAY: Final = timedelta(seconds=1)
-"""Wait between a candle's close and the call for it, so that its last trades are in it. Our assumption: Fyers states no delay.
+"""Wait between a candle's close and the call for it, so that it has its last trades; our assumption.
 
 Short, because a signal waits for it. `services/market/hma.py` keeps a reading provisional for longer.
 """

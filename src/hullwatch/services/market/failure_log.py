@@ -12,7 +12,8 @@ MAX_FAILURES: Final = 10_000
 class FailureLog:
     """Remembers which failures have been logged.
 
-    The memory is bounded: beyond `max_failures` the oldest one is dropped, and is logged again when it occurs again.
+    The memory is bounded: beyond `max_failures` the oldest one is dropped, and is logged again when it occurs
+    again.
     """
 
     def __init__(

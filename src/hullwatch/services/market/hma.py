@@ -30,7 +30,8 @@ MAX_READINGS = 10_000
 PROVISIONAL_FOR = timedelta(seconds=2)
 """How long a reading is cached that may still change: a candle closed less than this ago or is missing.
 
-Longer than `CANDLE_READ_DELAY`: a reading is given for minutes afterwards, so a late trade matters more here than speed.
+Longer than `CANDLE_READ_DELAY`: a reading is given for minutes afterwards, so a late trade matters more here
+than speed.
 """
 
 

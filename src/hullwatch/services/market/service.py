@@ -1,7 +1,7 @@
 """Quotes, candles and market hours for one account at a time, through that account's own session.
 
-A failure of Fyers is a typed outcome beside an empty list; nothing is raised for it and it is not cached. Exchange data
-is never shared between accounts.
+A failure of Fyers is a typed outcome beside an empty list; nothing is raised for it and it is not cached.
+Exchange data is never shared between accounts.
 """
 
 from collections.abc import Sequence
@@ -133,7 +133,8 @@ class MarketService:
     ) -> CandlesAnswer:
         """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit requires.
 
-        A candle counts as closed if it closed before the request, since an earlier answer may lack its last trades.
+        A candle counts as closed if it closed before the request, since an earlier answer may lack its last
+        trades.
         """
         requested_at = self._clock.now()
         rows: list[Candle] = []

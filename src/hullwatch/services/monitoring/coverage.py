@@ -49,7 +49,7 @@ class WatchedDay:
     """How many signals were found in time."""
 
     def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
-        """Return the late signals of each stretch, and those that no stretch caused; each signal is in one of them."""
+        """Return the late signals of each stretch, and those that no stretch caused."""
         return late_signals_by_stretch(self.late, self.coverage.stretches)
 
 
@@ -120,7 +120,7 @@ class CoverageReader:
         return days
 
     async def of_all(self, day: date | None = None) -> tuple[date, list[AccountDay]]:
-        """Return all accounts' coverage of a day, most blind time first; by default today or the last trading day."""
+        """Return all accounts' coverage, most blind time first, by default of the latest trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
         begins_at, ends_at = day_bounds(day)
         await self._flush()

@@ -28,8 +28,8 @@ _NOTICES_PER_TRANSACTION: Final = 50
 class DailySummary:
     """Stores one notice a day for each user with a channel that carries daily summaries.
 
-    It checks every minute from five minutes after the last close until midnight in India, so that a server started in the
-    evening sends them too. The database makes sure that each notice is stored once.
+    It checks every minute from five minutes after the last close until midnight in India, so that a server
+    started in the evening sends them too. The database makes sure that each notice is stored once.
     """
 
     def __init__(

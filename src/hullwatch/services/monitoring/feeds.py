@@ -13,7 +13,8 @@ from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
 RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
 """Waits between calls for a candle that is due but missing; after the last wait it counts as one without trades.
 
-They grow, because a watchlist of instruments that seldom trade would otherwise use up the account's calls at every close.
+They grow, because a watchlist of instruments that seldom trade would otherwise use up the account's calls at
+every close.
 """
 AUCTION_RETRIES = 1
 """Retries for a candle that ended in the closing auction: most stocks have none then, every day."""

@@ -1,4 +1,4 @@
-"""What users and operators read of monitoring: an account's state, the rows of a watchlist, and the health of all cycles."""
+"""An account's monitoring state, the rows of its watchlist, and the health of all cycles."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ def monitoring_health(
 
 
 def _is_expected(connection: Connection, session: TradingSession | None) -> bool:
-    """Whether the account has a session or lost it since the market open; a user who had none before it is not counted."""
+    """Whether the account has a session, or lost it since the market open."""
     if connection.has_session or session is None:
         return connection.has_session
     return connection.last_disconnect_at is not None and connection.last_disconnect_at >= session.opens_at

@@ -1,7 +1,8 @@
 """Runs the cycles of all accounts when they are due.
 
 Each cycle is a task of its own with a deadline, so no account waits for another, and an account never has two
-cycles at once. An account without a broker session is not scheduled and makes no calls; its next login schedules it.
+cycles at once. An account without a broker session is not scheduled and makes no calls; its next login
+schedules it.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ class Scheduler:
         is_wanted: Callable[[str], bool],
         interval_s: float,
     ) -> None:
-        """`is_wanted` returns whether a user wants monitoring; `interval_s` is the time between cycles in trading hours."""
+        """`is_wanted` returns whether a user wants monitoring; cycles are `interval_s` apart in trading hours."""
         self._context = context
         self._clock = context.clock
         self._connections = connections
@@ -140,7 +141,7 @@ class Scheduler:
         ]
 
     def record_missed_cycles(self) -> None:
-        """Record which accounts have missed cycles by now, so that a server killed before their next one leaves a trace."""
+        """Record which accounts have missed cycles by now, in case the server is killed before their next one."""
         now = self._clock.now()
         for account in self.accounts.values():
             covered = self.status_log.covered_until(account, now)
@@ -208,7 +209,7 @@ class Scheduler:
         self._metrics.cycle(status.value, account.ended_s - began_s)
 
     def _prepare_gap(self, account: AccountState, now: datetime, now_s: float) -> datetime | None:
-        """Let the watcher know what is blind if this cycle is late or slow; return the tick after it, in trading hours."""
+        """Set what is blind if this cycle is late or slow; return the tick after it, in trading hours."""
         gap = account.watcher.gap
         gap.covered_until, gap.is_overrunning = self.status_log.covered_until(account, now), lambda: False
         if account.began_late and gap.covered_until is not None:

@@ -47,7 +47,8 @@ class ServerLifecycle:
         """Store a heartbeat; if the process was suspended since the last one, record that first.
 
         Raises:
-            StorageUnavailable: It was not stored; after a crash the blind stretch would begin at the one before.
+            StorageUnavailable: It was not stored; after a crash the blind stretch would begin at the one
+            before.
         """
         now, now_s = self._clock.now(), self._real_clock.monotonic()
         if self._last is not None:

@@ -46,7 +46,7 @@ class MonitoringService:
         interval_s: float = 5.0,
         histories_per_second: float = 150.0,
     ) -> None:
-        """After a start outside trading hours the first cycles fetch `histories_per_second` series, far below the global rate limit."""
+        """`histories_per_second` limits the first cycles after a start outside trading hours."""
         self._store = context.store
         self._histories_per_second = histories_per_second
         self._calendar = context.calendar
@@ -134,7 +134,7 @@ class MonitoringService:
         self._hub.publish(signal.user_id, SignalFired(signal))
 
     def session_changed(self, change: ConnectionChange) -> None:
-        """Run a cycle: after a login monitoring resumes, after a disconnect the cycle records it and schedules no other."""
+        """Run a cycle: it resumes monitoring after a login, and records a disconnect."""
         if self.is_wanted(change.after.user_id):
             self._scheduler.wake(change.after.user_id)
 

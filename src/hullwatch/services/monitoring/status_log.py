@@ -1,4 +1,4 @@
-"""Records each account's status changes: for its user, in the log, and in the audit trail from which coverage is read."""
+"""Records each account's status changes for its user, in the log and in the audit trail."""
 
 from datetime import datetime
 

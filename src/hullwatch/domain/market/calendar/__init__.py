@@ -1,4 +1,7 @@
-"""Trading days and hours of NSE and BSE, cash and equity derivatives. Times are shown in IST and stored in UTC."""
+"""Trading days and hours of NSE and BSE, cash and equity derivatives.
+
+Times are shown in IST and stored in UTC.
+"""
 
 from hullwatch.domain.market.calendar.calendar import (
     MarketCalendar,

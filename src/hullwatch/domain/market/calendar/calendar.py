@@ -18,7 +18,10 @@ from hullwatch.domain.market.instruments import Segment, Symbol
 SEGMENTS: Final = (Segment.CASH, Segment.EQUITY_DERIVATIVES)
 """The segments with known hours, the same on NSE and BSE."""
 WARN_BEFORE_END: Final = timedelta(days=60)
-"""The exchange publishes a year in the first half of the December before it. The operator needs time for an update or a file."""
+"""The exchange publishes a year in the first half of the December before it.
+
+The operator needs time for an update or a file.
+"""
 WARN_BEFORE_UNKNOWN: Final = timedelta(days=14)
 """Hours of a single session are published about a month ahead."""
 
@@ -49,8 +52,9 @@ class MarketStatus:
 
 @dataclass(frozen=True)
 class MarketCalendar:
-    """The trading days and hours of one segment. In years outside `known_years` every weekday counts as open, see `warnings`.
+    """The trading days and hours of one segment.
 
+    In years outside `known_years` every weekday counts as open, see `warnings`.
     Services hold the calendar of the cash market; `of` and `for_symbol` return those of the other segments.
     """
 

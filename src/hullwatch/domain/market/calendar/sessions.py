@@ -47,7 +47,10 @@ class ClosingAuction:
 
 @dataclass(frozen=True, slots=True)
 class TradingSession:
-    """Trading from `opens_at` to just before `closes_at`; both aware, UTC. Intraday candles are counted within it."""
+    """Trading from `opens_at` to just before `closes_at`; both aware, UTC.
+
+    Intraday candles are counted within it.
+    """
 
     opens_at: datetime
     closes_at: datetime

@@ -1,6 +1,7 @@
 """Reads tables of trading days from TOML text, refuses wrong ones, and builds a calendar from several.
 
-The two files of this package and the operator's own file have the same format, described at the top of ``sessions.toml``.
+The two files of this package and the operator's own file have the same format, described at the top of
+``sessions.toml``.
 """
 
 import tomllib
@@ -82,10 +83,10 @@ def read_table(text: str) -> DayTable:
 
 
 def calendar_from(tables: Iterable[DayTable]) -> MarketCalendar:
-    """Build the calendar of the cash market, with that of equity derivatives; a later table has precedence for its days.
+    """Build the calendar of the cash market, with that of derivatives; a later table has precedence.
 
-    A closed day of a later table removes the sessions of an earlier one. Within one table a day may have both, as a
-    holiday with a Muhurat session does.
+    A closed day of a later table removes the sessions of an earlier one. Within one table a day may have
+    both, as a holiday with a Muhurat session does.
     """
     ordered = tuple(tables)
     derivatives = _segment_calendar(ordered, Segment.EQUITY_DERIVATIVES, None)
