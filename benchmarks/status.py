@@ -182,8 +182,8 @@ def measure(rounds: int, callers: int, seconds: float) -> list[Figure]:
             of_status: list[Load] = []
             of_bare: list[Load] = []
             for number in range(rounds):
-                turns = ((status, of_status), (simple, of_bare))
-                for target, found in turns if number % 2 else reversed(turns):
+                pairs = ((status, of_status), (simple, of_bare))
+                for target, found in pairs if number % 2 else reversed(pairs):
                     found.append(target.load(callers, seconds))
         finally:
             process.terminate()

@@ -1,1 +1,1 @@
-"""What is true of the HTTP door; `web_house` builds it over fakes."""
+"""Tests of the web application."""

@@ -1,4 +1,4 @@
-"""A whole web for each test."""
+"""A web application for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from web.web_environment import WebEnvironment, make_supervisor
 
 @pytest.fixture
 async def env() -> AsyncIterator[WebEnvironment]:
-    """The web over fakes, without accounts."""
+    """The web application over fakes, without accounts."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
         yield WebEnvironment(supervisor, clock, WebConfig(heartbeat_s=30.0))

@@ -1,4 +1,4 @@
-"""A WebSocket client that speaks ASGI to the app in the same event loop: no port, no thread."""
+"""A WebSocket client that calls the ASGI app in the same event loop, without ports and threads."""
 
 import asyncio
 import json
@@ -23,12 +23,12 @@ class LiveSocket:
     def __init__(self) -> None:
         self.to_app: asyncio.Queue[dict] = asyncio.Queue()
         self.from_app: asyncio.Queue[dict] = asyncio.Queue()
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.is_reading = asyncio.Event()
+        self.is_reading.set()
 
     async def send(self, message: dict) -> None:
-        """Take a message of the app; while the gate is shut the reader is slow."""
-        await self.gate.wait()
+        """Take a message of the app; a slow reader clears `is_reading`."""
+        await self.is_reading.wait()
         self.from_app.put_nowait(message)
 
     async def receive(self) -> dict:
@@ -46,7 +46,7 @@ class LiveSocket:
         return message
 
     async def until_closed(self) -> tuple[int, int]:
-        """Read on until the server closes; return its code and the last number seen."""
+        """Receive until the server closes; return the code and the last sequence number."""
         last = 0
         while True:
             try:
@@ -56,7 +56,7 @@ class LiveSocket:
 
     @property
     def waiting(self) -> list[dict]:
-        """What came and was not received yet."""
+        """Messages that were sent and not received yet."""
         found = []
         while not self.from_app.empty():
             found.append(json.loads(self.from_app.get_nowait().get("text", "null")))
@@ -67,7 +67,7 @@ class LiveSocket:
 async def live(
     app: FastAPI, *, cookie: str | None = None, query: str = "", **headers: str
 ) -> AsyncIterator[LiveSocket]:
-    """Open the event socket; leaving the block leaves the socket and waits for the app to notice."""
+    """Open the event socket; the end of the block closes it and waits for the app."""
     given = {"host": "127.0.0.1:8000", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if cookie is not None:
         given["cookie"] = f"hullwatch_session={cookie}"
@@ -92,7 +92,7 @@ async def live(
     try:
         yield socket
     finally:
-        socket.gate.set()
+        socket.is_reading.set()
         socket.to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
         async with asyncio.timeout(ANSWER_LIMIT_S):
             await served

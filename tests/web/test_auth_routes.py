@@ -9,7 +9,7 @@ NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}
 
 
 async def test_registering_signs_in(env):
-    """Who registers is signed in; the first account is admin, and nothing secret is answered."""
+    """A registration signs the user in; the first account is an admin, and the answer contains no secret."""
     async with env.client() as client:
         answer = await client.post("/api/auth/register", json=NEW)
         me = await client.get("/api/auth/me")
@@ -37,7 +37,7 @@ async def test_login_cookie_is_kept_from_scripts_and_other_sites(env):
 
 
 async def test_wrong_password_is_a_problem_document(env):
-    """A wrong password and an unknown address are told in the same words, with status 401."""
+    """A wrong password and an unknown e-mail address get the same sentence with status 401."""
     await env.add_user("asha")
     async with env.client() as client:
         wrong = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": "guess guess"})
@@ -115,7 +115,7 @@ async def test_password_change_signs_other_browsers_out(env):
 
 
 async def test_name_is_changed(env):
-    """A user changes the own name."""
+    """The answer and the next request show the new name."""
     async with env.browser("asha") as client:
         answer = await client.patch("/api/auth/me", json={"fullName": "Asha R."})
         me = await client.get("/api/auth/me")
@@ -142,7 +142,7 @@ async def test_roles_and_invites_are_for_admins(env):
 
 
 async def test_admin_removes_an_account(env):
-    """A removed account is signed out at once; nobody removes the own one."""
+    """A removed account is signed out at once; nobody can remove their own account."""
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         user_id = (await trader.get("/api/auth/me")).json()["id"]
         admin_id = (await admin.get("/api/auth/me")).json()["id"]

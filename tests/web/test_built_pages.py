@@ -1,4 +1,4 @@
-"""How the built pages are served, from a folder that looks as a build leaves it."""
+"""The built pages, served from a folder like that of a build."""
 
 import gzip
 from pathlib import Path
@@ -36,7 +36,7 @@ async def client(folder: Path):
             yield client
 
 
-async def test_the_document_is_never_kept_and_allows_nothing_inline(client: httpx2.AsyncClient):
+async def test_the_document_is_not_cached_and_allows_nothing_inline(client: httpx2.AsyncClient):
     """The one document is asked for afresh, so that a new build is seen at once; its policy admits own files only."""
     page = await client.get("/")
 
@@ -50,8 +50,8 @@ async def test_the_document_is_never_kept_and_allows_nothing_inline(client: http
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-async def test_files_with_a_hash_are_kept_for_good_and_sent_small(client: httpx2.AsyncClient, encoding: str):
-    """Whoever takes gzip is sent it; the content is the same, and is never asked for again."""
+async def test_files_with_a_hash_are_cached_and_compressed(client: httpx2.AsyncClient, encoding: str):
+    """A browser that accepts gzip gets the compressed copy; the content is the same and is cached for good."""
     script = await client.get("/assets/index-abc.js", headers={"Accept-Encoding": encoding})
 
     assert script.content == SCRIPT
@@ -73,8 +73,8 @@ async def test_nothing_beside_the_assets_is_served(client: httpx2.AsyncClient, p
     assert "immutable" not in answer.headers.get("cache-control", "")
 
 
-async def test_a_package_without_pages_says_so(env, tmp_path: Path):
-    """Without a build the server runs, and its home page says plainly what is missing."""
+async def test_a_package_without_pages_has_a_plain_home_page(env, tmp_path: Path):
+    """The server runs without the built pages, and its home page names what is missing."""
     async with env.client() as client:
         page = await client.get("/")
 

@@ -1,4 +1,4 @@
-"""No secret slips: canaries planted everywhere appear in no answer, header, log line or traceback that they do not belong in."""
+"""No secret is exposed: recognisable secrets appear in no other answer, header, log line or traceback than in their own."""
 
 import logging
 import traceback
@@ -36,27 +36,27 @@ PIN = "739146"
 WRONG_PIN = "canary-wrong-pin"
 
 
-class Witness:
-    """Keeps everything that the outside gets to see, and who was meant to see which secret where."""
+class Recorder:
+    """Records all answers and pushed events."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[str, str]] = []
 
     async def note(self, response: httpx2.Response) -> None:
-        """Keep an answer with all its headers."""
+        """Record an answer with its headers."""
         await response.aread()
         request = f"{response.request.method} {response.request.url.path}"
         self.answers.append((request, f"{response.headers!r} {response.text}"))
 
-    def places_of(self, secret: str) -> list[str]:
-        """Where a secret was answered."""
+    def requests_with(self, secret: str) -> list[str]:
+        """Return the requests whose answer contains a secret."""
         return [request for request, text in self.answers if secret in text]
 
 
-async def walk(env, witness: Witness) -> dict[str, str]:
-    """Use everything once, well and badly; return the secrets that came into being on the way."""
+async def walk(env, recorder: Recorder) -> dict[str, str]:
+    """Use every part once correctly and once wrongly; return the secrets that were created."""
     secrets: dict[str, str] = {}
-    async with env.client(event_hooks={"response": [witness.note]}) as client:
+    async with env.client(event_hooks={"response": [recorder.note]}) as client:
         new = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha"}
         await client.post("/api/auth/register", json=new)
         await client.post("/api/auth/register", json=new)
@@ -84,22 +84,22 @@ async def walk(env, witness: Witness) -> dict[str, str]:
             await client.get(address)
         async with live(env.app, cookie=secrets["cookie"], query="after=0") as socket:
             await env.clock.settle()
-            witness.answers += [("WS /api/events", repr(message)) for message in socket.waiting]
+            recorder.answers += [("WS /api/events", repr(message)) for message in socket.waiting]
         await client.post("/api/fyers/disconnect")
         await client.post("/api/auth/logout")
     return secrets
 
 
 class Links:
-    """Makes one link."""
+    """Creates one link."""
 
     async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText:
-        """Return it."""
+        """Return the link."""
         return SecretText(LINK)
 
 
 async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
-    """Add channels of all kinds, well and badly; let one take its messages, one refuse them and one break over them."""
+    """Add valid and invalid channels of all kinds; one accepts its messages, one refuses them and one raises."""
     path = "/api/notifications/channels"
     env.outbox._links = Links()
     env.outbox.start_jobs(env.supervisor)
@@ -136,7 +136,7 @@ async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> 
 
 
 async def fyers(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
-    """Link, fail to link, and link again."""
+    """Log in to Fyers, fail to log in, and log in again."""
     secrets["state"] = httpx2.URL((await client.post("/api/fyers/connect")).json()["url"]).params["state"]
     secrets["nonce"] = client.cookies["hullwatch_link"]
     secrets["code"] = "canary-code-of-the-redirect"
@@ -163,7 +163,7 @@ async def fyers(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> Non
 
 
 async def login_link(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
-    """Make a login link, use it well and badly on another device, and after its end."""
+    """Create a login link, use it correctly and wrongly on another device, and after its expiry."""
     await client.delete("/api/fyers/app")  # it sends browsers elsewhere
     link = (await client.post("/api/fyers/link")).json()["url"].rpartition("#")[2]
     secrets["login link"] = link
@@ -186,13 +186,13 @@ async def login_link(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -
     await client.post(f"/api/admin/users/{link}/login-link")
 
 
-async def test_secrets_appear_only_where_they_are_handed_out(env, caplog, capsys):
-    """A secret is answered once, to whom it belongs, and is in no other answer and in no log."""
-    witness = Witness()
+async def test_secrets_appear_only_in_their_own_answers(env, caplog, capsys):
+    """A secret is answered once, to its user, and is in no other answer and in no log."""
+    recorder = Recorder()
     caplog.set_level(logging.DEBUG)
 
     with structlog.testing.capture_logs() as lines:
-        secrets = await walk(env, witness)
+        secrets = await walk(env, recorder)
 
     printed = capsys.readouterr()
     ours = [
@@ -217,20 +217,20 @@ async def test_secrets_appear_only_where_they_are_handed_out(env, caplog, capsys
         secrets["access token"],
         secrets["link code"],
     ):
-        assert witness.places_of(secret) == []
+        assert recorder.requests_with(secret) == []
     for secret in CHANNEL_SECRETS:
         assert secret not in logged
-        assert witness.places_of(secret) == []
-    assert witness.places_of(secrets["signing secret"]) == ["POST /api/notifications/channels"]
+        assert recorder.requests_with(secret) == []
+    assert recorder.requests_with(secrets["signing secret"]) == ["POST /api/notifications/channels"]
     assert secrets["signing secret"] not in logged
-    assert witness.places_of(secrets["cookie"]) == ["PUT /api/auth/password"]
-    assert witness.places_of(secrets["token"]) == ["POST /api/auth/tokens"]
-    assert witness.places_of(secrets["invite"]) == ["POST /api/admin/invites"]
-    assert set(witness.places_of(secrets["state"])) == {"POST /api/fyers/connect"}
-    assert set(witness.places_of(secrets["nonce"])) == {"POST /api/fyers/connect"}
-    assert witness.places_of(secrets["login link"]) == ["POST /api/fyers/link"]
-    assert set(witness.places_of(secrets["link state"])) == {"POST /api/reconnect/begin"}
-    assert set(witness.places_of(secrets["link nonce"])) == {
+    assert recorder.requests_with(secrets["cookie"]) == ["PUT /api/auth/password"]
+    assert recorder.requests_with(secrets["token"]) == ["POST /api/auth/tokens"]
+    assert recorder.requests_with(secrets["invite"]) == ["POST /api/admin/invites"]
+    assert set(recorder.requests_with(secrets["state"])) == {"POST /api/fyers/connect"}
+    assert set(recorder.requests_with(secrets["nonce"])) == {"POST /api/fyers/connect"}
+    assert recorder.requests_with(secrets["login link"]) == ["POST /api/fyers/link"]
+    assert set(recorder.requests_with(secrets["link state"])) == {"POST /api/reconnect/begin"}
+    assert set(recorder.requests_with(secrets["link nonce"])) == {
         "POST /api/reconnect/open",
         "POST /api/reconnect/begin",
     }
@@ -238,8 +238,8 @@ async def test_secrets_appear_only_where_they_are_handed_out(env, caplog, capsys
 
 
 async def test_stored_values_are_hashes_of_what_is_handed_out(env):
-    """The rows hold neither passwords nor the values of logins, tokens, states, nonces and invites."""
-    secrets = await walk(env, Witness())
+    """A copy of the database must not contain passwords or the values of logins, tokens, states, nonces and invites."""
+    secrets = await walk(env, Recorder())
 
     rows = repr(env.store.tables)
 
@@ -262,15 +262,15 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(env):
         assert secret not in rows
 
 
-@pytest.mark.parametrize("place", ["exchange_auth_code", "login_url"])
-async def test_exceptions_with_secrets_in_their_text_are_not_repeated(env, place):
-    """An exception whose text holds the auth code or the app's secret, deep in a chain, is answered and logged without it."""
+@pytest.mark.parametrize("method", ["exchange_auth_code", "login_url"])
+async def test_texts_of_exceptions_are_not_exposed(env, method):
+    """The text of an exception or of its causes can contain the auth code or the secret of the app."""
 
     def broken(app, value):
         given = value.reveal() if hasattr(value, "reveal") else value
         raise RuntimeError(given + app.secret.reveal()) from KeyError(given)
 
-    setattr(env.broker, place, broken)
+    setattr(env.broker, method, broken)
     async with env.browser("asha", role=Role.ADMIN) as client:
         with structlog.testing.capture_logs() as lines:
             connected = await client.post("/api/fyers/connect")

@@ -1,4 +1,4 @@
-"""Channels, tests and set-aside notices over HTTP; `hullwatch.web.api.channels`."""
+"""Channels, tests and dead letters over HTTP; `hullwatch.web.api.channels`."""
 
 import pytest
 from fakes.broker import AccountState
@@ -37,8 +37,8 @@ async def sending(env):
     return env
 
 
-async def test_the_list_says_what_can_be_chosen_and_added(env):
-    """Operators can choose more; mail is there where a mail server is."""
+async def test_the_list_has_what_can_be_chosen_and_added(env):
+    """Admins can choose more kinds; mail is listed only with a mail server."""
     env.channels.can_mail = False
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         for_admin = (await admin.get(CHANNELS)).json()
@@ -54,7 +54,7 @@ async def test_the_list_says_what_can_be_chosen_and_added(env):
 
 
 async def test_a_webhook_is_added_and_its_secret_is_answered_once(env):
-    """Its address never."""
+    """The address of the webhook is in no answer."""
     async with env.browser("asha") as client:
         added = await client.post(CHANNELS, json=HOOK)
         listed = await client.get(CHANNELS)
@@ -90,8 +90,8 @@ async def test_a_webhook_is_added_and_its_secret_is_answered_once(env):
         ({"kind": "pigeon"}, "kind"),
     ],
 )
-async def test_what_cannot_be_used_is_said_by_its_field(env, changes, field):
-    """Never with what was given."""
+async def test_invalid_values_are_refused_by_their_field(env, changes, field):
+    """The problem never quotes the value."""
     env.channels.refused.add("https://inside.example/")
     async with env.browser("asha") as client:
         answer = await client.post(CHANNELS, json=HOOK | changes)
@@ -102,7 +102,7 @@ async def test_what_cannot_be_used_is_said_by_its_field(env, changes, field):
 
 
 async def test_one_call_chooses_for_several_channels(env):
-    """All or nothing; others' channels are not found."""
+    """All changes or none are stored; channels of other users are not found."""
     async with env.browser("asha") as client, env.browser("biren") as other:
         first, second = await add(client), await add(client, label="second")
         foreign = await add(other)
@@ -125,7 +125,7 @@ async def test_one_call_chooses_for_several_channels(env):
 
 
 async def test_a_channel_is_renamed_and_removed_by_its_user(env):
-    """By nobody else."""
+    """Other users get a 404."""
     async with env.browser("asha") as client, env.browser("biren") as other:
         channel = await add(client)
         address = f"{CHANNELS}/{channel['id']}"
@@ -143,8 +143,8 @@ async def test_a_channel_is_renamed_and_removed_by_its_user(env):
     assert (removed.status_code, gone.status_code) == (204, 404)
 
 
-async def test_a_test_tells_how_it_went(sending):
-    """By the same list in which every notice's way is told."""
+async def test_a_test_appears_among_the_deliveries(sending):
+    """The list shows tests in the same way as all notices."""
     env = sending
     async with env.browser("asha") as client, env.browser("biren") as other:
         channel = await add(client)
@@ -168,7 +168,7 @@ async def test_a_test_tells_how_it_went(sending):
 
 
 async def test_tests_are_limited(env):
-    """With a word on when to come again."""
+    """The refusal has the time to wait."""
     async with env.browser("asha") as client:
         channel = await add(client)
         answers = [await client.post(f"{CHANNELS}/{channel['id']}/test") for _ in range(8)]
@@ -178,8 +178,8 @@ async def test_tests_are_limited(env):
     assert int(answers[-1].headers["Retry-After"]) > 0
 
 
-async def test_operators_see_what_was_set_aside_and_decide(sending):
-    """Whose it is, why and where to by its hint; they try it again or discard it; nobody else does."""
+async def test_admins_retry_or_discard_dead_letters(sending):
+    """They see the user, the error and the hint of the channel; traders cannot see them."""
     env = sending
     env.channels.behaviours[HOOK["address"]] = lambda _: Refused(
         "The server answered 410.", is_permanent=True
@@ -221,7 +221,7 @@ async def test_operators_see_what_was_set_aside_and_decide(sending):
 
 
 async def test_attempts_are_counted_by_channel_and_outcome(sending):
-    """In the number whose name is promised."""
+    """The name of the metric is part of the documented interface."""
     env = sending
     async with env.browser("asha") as client:
         channel = await add(client)

@@ -20,7 +20,7 @@ def at(minutes: float) -> datetime:
 
 
 async def a_day_with_a_gap(env, user_id: str) -> None:
-    """Have the trail say: watched from the opening, without a session from 60 to 90 minutes, signed out of it at 120."""
+    """Store status lines: watched from the market open, without a session from 60 to 90 minutes, signed out of it at 120."""
     lines = [(0, "watching"), (60, "no_session"), (90, "watching"), (120, "not_wanted")]
     late = [(10, True), (80, True), (90, True), (100, False)]
     async with env.store.begin() as work:
@@ -41,11 +41,11 @@ async def a_day_with_a_gap(env, user_id: str) -> None:
 
 
 async def me(client) -> str:
-    """Return the id of whoever is signed in."""
+    """Return the id of the signed-in user."""
     return (await client.get("/api/auth/me")).json()["id"]
 
 
-async def test_a_day_is_told_to_the_minute(env):
+async def test_a_day_has_its_minutes_and_stretches(env):
     """Sums, stretches with a sentence each, and the late signals of a stretch; 375 minutes of trading."""
     await env.clock.advance_to(at(600))
     async with env.browser("asha") as client:
@@ -75,8 +75,8 @@ async def test_a_day_is_told_to_the_minute(env):
     assert answer["sessions"] == [{"opensAt": "2026-11-23T03:45:00Z", "closesAt": "2026-11-23T10:00:00Z"}]
 
 
-async def test_days_are_told_newest_first(env):
-    """Trading days alone, up to the present one."""
+async def test_days_are_listed_newest_first(env):
+    """Only trading days up to the present one are listed."""
     await env.clock.advance_to(at(600))
     async with env.browser("asha") as client:
         await a_day_with_a_gap(env, await me(client))
@@ -99,7 +99,7 @@ async def test_days_are_told_newest_first(env):
     ],
 )
 async def test_more_than_a_month_is_refused(env, query):
-    """So are days the wrong way round, and no days."""
+    """Days in the wrong order and missing days are refused as well."""
     async with env.browser("asha") as client:
         answer = await client.get(f"/api/monitoring/coverage/days{query}")
 
@@ -107,7 +107,7 @@ async def test_more_than_a_month_is_refused(env, query):
 
 
 async def test_an_admin_sees_everybody_worst_first(env):
-    """With names, so that somebody can be called; others may not."""
+    """The names let an admin call the user; traders are refused."""
     await env.clock.advance_to(at(600))
     async with (
         env.browser("asha", role=Role.ADMIN) as admin,
@@ -126,7 +126,7 @@ async def test_an_admin_sees_everybody_worst_first(env):
 
 
 def test_reasons_on_the_wire_are_fixed():
-    """Programs read them."""
+    """Programs depend on these values."""
     assert {reason.value for reason in BlindReason} == {
         "starting",
         "no_session",

@@ -1,4 +1,4 @@
-"""What the pages ask for: the install's settings, the watchlist at a glance, charts, counts, progress, and whose page asks."""
+"""Routes of the pages: settings, the overview of the watchlist, charts, counts, progress, and the user of a page."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,39 +31,39 @@ def serve_morning(env):
     env.broker.serve_candles(Symbol.parse(SBIN), Resolution("5"), candles)
 
 
-async def test_settings_of_the_install_are_told_to_anyone(env):
-    """Before anybody is signed in the page knows how to register, which redirect address to enter, and what can be watched."""
+async def test_settings_of_the_install_need_no_login(env):
+    """The page needs them for the registration and for the set-up of the Fyers app."""
     async with env.client() as client:
-        told = (await client.get("/api/dashboard")).json()
+        answer = (await client.get("/api/dashboard")).json()
 
-    assert told["registration"] == "open"
-    assert told["callbackUrl"] == f"{BASE}/api/fyers/callback"
-    assert told["checkMinutes"] == 15
-    assert told["staleAfterSeconds"] == 15
-    assert {"1", "5", "1D"} <= set(told["resolutions"])
-    assert datetime.fromisoformat(told["now"]) == env.clock.now()
+    assert answer["registration"] == "open"
+    assert answer["callbackUrl"] == f"{BASE}/api/fyers/callback"
+    assert answer["checkMinutes"] == 15
+    assert answer["staleAfterSeconds"] == 15
+    assert {"1", "5", "1D"} <= set(answer["resolutions"])
+    assert datetime.fromisoformat(answer["now"]) == env.clock.now()
 
 
-async def test_glance_of_a_connected_watchlist(env):
-    """Each line comes with its quote and the moment of it; what is not known yet is null, never 0."""
+async def test_overview_of_a_connected_account(env):
+    """Each watch has its quote with its time; unknown values are null, never 0."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.serve_quotes([Quote(Symbol.parse(SBIN), 812.5)])
         body = {"symbol": SBIN, "resolution": "5", "period": 5, "rule": "cross"}
         await client.post("/api/monitoring/watches", json=body)
-        told = (await client.get("/api/monitoring/overview")).json()
+        answer = (await client.get("/api/monitoring/overview")).json()
 
-    (line,) = told["lines"]
+    (line,) = answer["lines"]
     assert line["watch"]["symbol"] == SBIN
     assert line["quote"]["ltp"] == 812.5
     assert datetime.fromisoformat(line["quotedAt"]) == env.clock.now()
     assert (line["hma"], line["lastSignal"]) == (None, None)
-    assert told["connection"]["state"] == "connected"
-    assert told["isBrokerOutage"] is False
+    assert answer["connection"]["state"] == "connected"
+    assert answer["isBrokerOutage"] is False
 
 
-async def test_glance_of_a_disconnected_account_makes_no_call(env):
-    """After the session's end the last quote stays, dated as it was, and Fyers is not asked."""
+async def test_overview_of_a_disconnected_account_makes_no_call(env):
+    """After the disconnect the last quote is shown with its old time."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.serve_quotes([Quote(Symbol.parse(SBIN), 812.5)])
@@ -73,10 +73,10 @@ async def test_glance_of_a_disconnected_account_makes_no_call(env):
         await client.post("/api/fyers/disconnect")
         calls = len(env.broker.calls)
         await env.clock.advance(600)
-        told = (await client.get("/api/monitoring/overview")).json()
+        answer = (await client.get("/api/monitoring/overview")).json()
 
-    assert told["connection"]["state"] == "disconnected"
-    assert told["lines"][0]["quotedAt"] == quoted_at
+    assert answer["connection"]["state"] == "disconnected"
+    assert answer["lines"][0]["quotedAt"] == quoted_at
     assert len(env.broker.calls) == calls
 
 
@@ -85,31 +85,31 @@ async def test_chart_has_candles_average_and_the_line_of_the_forming_candle(env)
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         serve_morning(env)
-        told = (await client.get(f"/api/market/chart?symbol={SBIN}&resolution=5&period=4")).json()
+        answer = (await client.get(f"/api/market/chart?symbol={SBIN}&resolution=5&period=4")).json()
         again = (await client.get(f"/api/market/chart?symbol={SBIN}&resolution=5&period=4")).json()
 
-    assert told["outcome"] == "ok"
-    assert [candle["hma"] is None for candle in told["candles"]][-5:] == [False] * 5
-    assert told["candles"][0]["openedAt"] < told["candles"][-1]["openedAt"]
-    assert datetime.fromisoformat(told["nextCloseAt"]) > env.clock.now()
-    line, forming = told["line"], told["forming"]
-    closes = [candle["close"] for candle in told["candles"]] + [forming["close"]]
+    assert answer["outcome"] == "ok"
+    assert [candle["hma"] is None for candle in answer["candles"]][-5:] == [False] * 5
+    assert answer["candles"][0]["openedAt"] < answer["candles"][-1]["openedAt"]
+    assert datetime.fromisoformat(answer["nextCloseAt"]) > env.clock.now()
+    line, forming = answer["line"], answer["forming"]
+    closes = [candle["close"] for candle in answer["candles"]] + [forming["close"]]
     expected = hull_moving_average(closes, 4)[-1]
     assert line["base"] + line["slope"] * forming["close"] == pytest.approx(expected, abs=1e-9)
-    assert told == again
+    assert answer == again
 
 
-async def test_chart_without_a_session_says_so(env):
+async def test_chart_without_a_session_is_disconnected(env):
     """Without a session the chart is empty and its outcome says why; an impossible period is refused."""
     async with env.browser("asha") as client:
-        told = (await client.get(f"/api/market/chart?symbol={SBIN}")).json()
+        answer = (await client.get(f"/api/market/chart?symbol={SBIN}")).json()
         refused = await client.get(f"/api/market/chart?symbol={SBIN}&period=1")
 
-    assert (told["outcome"], told["candles"], told["line"]) == ("disconnected", [], None)
+    assert (answer["outcome"], answer["candles"], answer["line"]) == ("disconnected", [], None)
     assert refused.status_code == 422
 
 
-async def test_page_of_somebody_else_is_refused(env):
+async def test_page_of_another_user_is_refused(env):
     """A page that names another user than the cookie's gets nothing, by header as by query; naming the right one changes nothing."""
     async with env.browser("asha") as client:
         me = (await client.get("/api/auth/me")).json()["id"]
@@ -125,7 +125,7 @@ async def test_page_of_somebody_else_is_refused(env):
 
 
 async def test_app_is_checked_without_a_login(env):
-    """A pair that Fyers knows is told from one that it does not."""
+    """Fyers accepts a right pair of app id and secret and refuses a wrong one."""
     async with env.browser("asha") as client:
         app = {
             "appId": "HULLWATCH-100",
@@ -139,8 +139,8 @@ async def test_app_is_checked_without_a_login(env):
     assert "canary" not in str(checked)
 
 
-async def test_operator_checks_one_account(env):
-    """A session that Fyers refuses twice is found over when an operator checks it; a trader may not check anybody."""
+async def test_admin_validates_one_account(env):
+    """The check of an admin disconnects a session that Fyers refuses twice; traders cannot check accounts."""
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("ravi") as ravi:
         await env.link(ravi, "XR001")
         ravis = (await ravi.get("/api/auth/me")).json()["id"]
@@ -154,31 +154,31 @@ async def test_operator_checks_one_account(env):
     assert forbidden.status_code == 403
 
 
-async def test_sweep_tells_operators_how_far_it_is(env):
-    """While all are checked the operators' topic hears of each step."""
+async def test_sweep_publishes_its_progress_to_admins(env):
+    """One event for each validated account."""
     async with env.browser("asha", role=Role.ADMIN) as admin:
         await env.link(admin, "XA001")
-        async with env.hub.subscribe(ADMINS) as told:
+        async with env.hub.subscribe(ADMINS) as published:
             await admin.post("/api/token-validation/validate-all")
-            steps = [(await anext(told)).message for _ in range(told.pending)]
+            steps = [(await anext(published)).message for _ in range(published.pending)]
 
     assert [(step.done, step.total) for step in steps if isinstance(step, SweepProgressed)] == [(1, 1)]
 
 
 async def test_broker_as_a_whole(env):
-    """An operator sees each circuit, and when it will be tried again."""
+    """Admins see each circuit breaker and the time of its next probe."""
     opened_at = datetime(2026, 11, 23, 4, tzinfo=UTC)
     env.circuits = [CircuitReport("circuit_open", CircuitState.OPEN, opened_at, 4.5)]
     async with env.browser("asha", role=Role.ADMIN) as admin:
-        told = (await admin.get("/api/admin/broker")).json()
+        answer = (await admin.get("/api/admin/broker")).json()
 
-    assert told["brokerOutage"] is None
-    (circuit,) = told["circuits"]
+    assert answer["brokerOutage"] is None
+    (circuit,) = answer["circuits"]
     assert (circuit["name"], circuit["state"], circuit["retryAfterSeconds"]) == ("circuit_open", "open", 4.5)
 
 
 async def test_calls_are_counted_by_account_and_day(env):
-    """Token health tells each account's calls and refusals of the day; the next day in IST begins with none."""
+    """Token health shows the calls and refusals of the day; the next day in IST starts with none."""
     async with env.browser("asha", role=Role.ADMIN) as admin:
         me = (await admin.get("/api/auth/me")).json()["id"]
         env.call_counts.note(me, "ok")

@@ -75,8 +75,8 @@ async def test_events_of_others_never_arrive(env):
         assert hers.waiting == []
 
 
-async def test_admin_hears_of_everybody_and_traders_do_not(env):
-    """Operators get others' connection changes under a type of their own that says whom it concerns."""
+async def test_admins_receive_events_of_all_users(env):
+    """The events have their own type and the id of the user; traders do not receive them."""
     async with (
         env.browser("asha", role=Role.ADMIN) as admin,
         env.browser("biren") as trader,
@@ -91,8 +91,8 @@ async def test_admin_hears_of_everybody_and_traders_do_not(env):
         assert event["data"]["state"] == "connected"
 
 
-async def test_everybody_hears_of_fyers_trouble(env):
-    """Fyers' own trouble is told to every open tab."""
+async def test_every_user_receives_a_broker_outage(env):
+    """An outage of Fyers concerns all users, so every open tab shows it."""
     async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
         env.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", env.clock.now()))
@@ -103,7 +103,7 @@ async def test_everybody_hears_of_fyers_trouble(env):
 
 @pytest.mark.parametrize("options", [{}, {"cookie": "made-up"}, {"authorization": "Bearer hw_made-up"}])
 async def test_without_login_it_closes_4401(env, options):
-    """Who is not signed in is told so by the code, after the socket was accepted."""
+    """Browsers show the close code only after the socket was accepted."""
     assert await code_of_refusal(env, **options) == 4401
 
 
@@ -121,7 +121,7 @@ async def test_foreign_host_is_closed_4403(env):
 
 
 async def test_own_page_and_program_are_served(env):
-    """Our own page comes with our origin; a program comes with a token and whatever origin."""
+    """A page sends the origin of this server; a program with an API token can send any."""
     async with env.browser("asha") as client:
         token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
         async with live(env.app, cookie=cookie_of(client), origin=BASE) as page:
@@ -131,7 +131,7 @@ async def test_own_page_and_program_are_served(env):
 
 
 async def test_missed_events_are_replayed(env):
-    """A reader that comes back with the last number it saw gets what came since, and nothing twice."""
+    """A reader that connects again with its last sequence number receives the later events once."""
     async with env.browser("asha") as client:
         user_id = await id_of(client)
         first = env.hub.publish(user_id, status_event(env, user_id, WatchStatus.STARTING))
@@ -145,8 +145,8 @@ async def test_missed_events_are_replayed(env):
 
 
 @pytest.mark.parametrize("after", ["999999999", "-5", "nonsense", "%00", "9" * 40, "\u0663"])
-async def test_reader_that_missed_too_much_is_told(env, after):
-    """A number that cannot be replayed from, nonsense included, is answered with 'missed', not with silence."""
+async def test_reader_that_missed_too_much_receives_missed(env, after):
+    """A sequence number that cannot be replayed, or is invalid, is answered with 'missed'."""
     async with env.browser("asha") as client:
         env.hub.publish(await id_of(client), status_event(env, await id_of(client)))
         async with live(env.app, cookie=cookie_of(client), query=f"after={after}") as socket:
@@ -158,7 +158,7 @@ async def test_slow_reader_loses_old_quotes_only(env):
     async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         user_id = await id_of(client)
         await socket.receive()
-        socket.gate.clear()
+        socket.is_reading.clear()
         for price in range(1, 1001):
             quotes = QuotesArrived(
                 user_id, (Quote(Symbol("NSE:SBIN-EQ"), float(price)),), {}, env.clock.now()
@@ -167,7 +167,7 @@ async def test_slow_reader_loses_old_quotes_only(env):
             if price % 100 == 0:
                 env.hub.publish(user_id, status_event(env, user_id))
                 await env.clock.settle()
-        socket.gate.set()
+        socket.is_reading.set()
         events = []
         while len([event for event in events if event["type"] == "monitoring"]) < 10:
             events.append(await socket.receive())
@@ -179,15 +179,15 @@ async def test_slow_reader_loses_old_quotes_only(env):
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
 
 
-async def test_overrun_reader_is_sent_away_to_come_back(env):
-    """A reader that lets too much pile up is closed with 1013; its return with the last number finds it missed."""
+async def test_too_slow_reader_is_closed_with_1013(env):
+    """When it connects again with its last sequence number, it receives 'missed'."""
     async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         user_id = await id_of(client)
         await socket.receive()
-        socket.gate.clear()
+        socket.is_reading.clear()
         for _ in range(600):
             env.hub.publish(user_id, status_event(env, user_id))
-        socket.gate.set()
+        socket.is_reading.set()
         code, last = await socket.until_closed()
         async with live(env.app, cookie=cookie_of(client), query=f"after={last}") as again:
             assert (await again.receive())["type"] == "missed"
@@ -197,21 +197,21 @@ async def test_overrun_reader_is_sent_away_to_come_back(env):
 
 @pytest.fixture
 async def hasty():
-    """A web whose silence lasts a moment only."""
+    """A web application that sends heartbeats after a moment."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
         yield WebEnvironment(supervisor, clock, WebConfig(heartbeat_s=0.01))
 
 
-async def test_silence_is_broken_by_heartbeats(hasty):
-    """In silence the server says that it lives, with the newest number."""
+async def test_heartbeats_are_sent_without_events(hasty):
+    """They show the reader that the socket still works."""
     async with hasty.browser("asha") as client, live(hasty.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
         assert (await socket.receive())["type"] == "heartbeat"
 
 
 async def test_logout_closes_open_sockets(hasty):
-    """A login that ends takes its open socket with it."""
+    """The next heartbeat checks the login."""
     async with hasty.browser("asha") as client, live(hasty.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
         await client.post("/api/auth/logout")
@@ -220,8 +220,8 @@ async def test_logout_closes_open_sockets(hasty):
     assert code == 4401
 
 
-async def test_demoted_admin_stops_hearing_of_others(hasty):
-    """A role that is taken away closes the socket that was opened with it."""
+async def test_demoted_admin_loses_the_socket(hasty):
+    """The socket was opened with the old role, so the server closes it."""
     async with (
         hasty.browser("asha", role=Role.ADMIN) as admin,
         hasty.browser("biren", role=Role.ADMIN) as other,
@@ -235,7 +235,7 @@ async def test_demoted_admin_stops_hearing_of_others(hasty):
 
 
 async def test_sockets_of_one_user_are_limited(env):
-    """One user opens at most twenty sockets; leaving one makes room."""
+    """One user can open twenty sockets; a closed one can be replaced."""
     async with env.browser("asha") as client:
         cookie = cookie_of(client)
         done = asyncio.Event()
@@ -256,8 +256,8 @@ async def test_sockets_of_one_user_are_limited(env):
     assert refused == 4429
 
 
-async def test_leaving_ends_the_subscription(env):
-    """A reader that leaves costs nothing afterwards."""
+async def test_closed_socket_ends_its_subscription(env):
+    """A closed socket must not use memory."""
     async with env.browser("asha") as client:
         async with live(env.app, cookie=cookie_of(client)) as socket:
             await socket.receive()
@@ -266,7 +266,7 @@ async def test_leaving_ends_the_subscription(env):
 
 
 async def test_stopping_server_closes_sockets(env):
-    """When the hub closes at the end of the server, sockets are closed as going away."""
+    """The hub closes at the end of the server, and sockets get the code 1001."""
     async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
         await socket.receive()
         env.hub.close()

@@ -49,8 +49,8 @@ async def test_nonce_cookie_goes_to_the_callback_only(env):
     assert {"HttpOnly", "SameSite=lax", "Path=/api/fyers/callback"} <= parts
 
 
-async def test_browser_that_was_signed_out_meanwhile_may_finish(env):
-    """A login of the browser that ended during the round trip does not spoil it."""
+async def test_browser_that_was_signed_out_can_complete_the_login(env):
+    """The nonce identifies the browser after its hullwatch login was ended."""
     async with env.browser("asha") as client:
         state = await begin(client)
         await client.post("/api/auth/logout")
@@ -59,11 +59,11 @@ async def test_browser_that_was_signed_out_meanwhile_may_finish(env):
     assert answer.status_code == 303
 
 
-async def test_strangers_browser_is_refused(env):
-    """An address with a state of somebody else is refused in a browser that did not begin it, signed in or not."""
+async def test_other_browser_is_refused(env):
+    """A redirect is refused in a browser that did not start the login, signed in or not."""
     async with env.browser("asha") as client, env.browser("biren") as other, env.client() as nobody:
-        for stranger in (other, nobody):
-            answer = await stranger.get("/api/fyers/callback", params=redirect(env, await begin(client)))
+        for browser in (other, nobody):
+            answer = await browser.get("/api/fyers/callback", params=redirect(env, await begin(client)))
             assert answer.status_code == 400
             assert answer.json()["type"] == "urn:hullwatch:problem:link-refused"
         status = await client.get("/api/fyers/status")
@@ -86,8 +86,8 @@ async def test_refused_callback_is_a_page_for_people(env, query):
     assert "<script" not in answer.text
 
 
-async def test_wrong_account_is_told_and_can_be_meant(env):
-    """Another Fyers id than before is refused with 409 unless the switch was announced."""
+async def test_wrong_account_is_refused_unless_switching(env):
+    """Another Fyers id is refused with 409 unless the user chose to switch."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         refused = await client.get("/api/fyers/callback", params=redirect(env, await begin(client), "XB002"))
@@ -111,8 +111,8 @@ async def test_pasted_code_connects(env):
     assert again.status_code == 400
 
 
-async def test_fyers_in_trouble_is_503(env):
-    """When Fyers cannot be reached for the exchange, the person is told so and may try again."""
+async def test_unavailable_fyers_is_503(env):
+    """The auth code could not be exchanged, so the user has to start again."""
 
     async def down(app, code):
         return Unavailable(BrokerService.LOGIN, cause="timeout", retry_after_s=7)
@@ -157,8 +157,8 @@ async def test_app_is_stored_and_read_without_its_secret(env):
     assert APP_SECRET not in server.text
 
 
-async def test_disconnect_answers_the_end(env):
-    """Disconnecting answers the connection as it is then, whatever Fyers does."""
+async def test_disconnect_answers_the_new_state(env):
+    """The answer does not depend on Fyers."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.HANGING)
@@ -169,8 +169,8 @@ async def test_disconnect_answers_the_end(env):
     assert "Log in to Fyers again" in answer["message"]
 
 
-async def test_expired_session_says_so(env):
-    """At 06:00 IST the session is over, and the sentence says when and why and what to do."""
+async def test_expired_session_has_a_sentence(env):
+    """After 06:00 IST the sentence has the time, the reason and the next step."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.connections.start_jobs()

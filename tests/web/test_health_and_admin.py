@@ -45,16 +45,16 @@ async def test_alive_and_ready(env):
 
 
 async def test_not_ready_without_database_or_job(env):
-    """A dead database or an ill essential job makes the server not ready, and alive all the same."""
+    """Without the database or an essential job the server is not ready, but alive."""
     async with env.client() as client:
         env.reports = [job(is_healthy=False)]
-        ill = await client.get("/readyz")
+        unhealthy = await client.get("/readyz")
         env.reports, env.store.is_down = [job()], True
-        dead = await client.get("/readyz")
+        down = await client.get("/readyz")
         alive = await client.get("/healthz")
 
-    assert (ill.status_code, ill.json()["status"]) == (503, "not_ready")
-    assert (dead.status_code, dead.json()["dependencies"][0]["isReady"]) == (503, False)
+    assert (unhealthy.status_code, unhealthy.json()["status"]) == (503, "not_ready")
+    assert (down.status_code, down.json()["dependencies"][0]["isReady"]) == (503, False)
     assert alive.status_code == 200
 
 
@@ -95,8 +95,8 @@ async def test_metrics_can_be_elsewhere():
             assert (await client.get("/metrics")).status_code == 404
 
 
-async def test_token_health_tells_of_everybody(env):
-    """An operator sees each account's state, why it is so, and what is watched; traders do not."""
+async def test_token_health_lists_all_accounts(env):
+    """An admin sees each account's state, why it is so, and what is watched; traders do not."""
     watch = {"symbol": "NSE:SBIN-EQ", "resolution": "5", "period": 55, "rule": "cross"}
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         await env.link(trader, "XB001")
@@ -118,7 +118,7 @@ async def test_token_health_tells_of_everybody(env):
 
 
 async def test_audit_trail_is_read_and_filtered(env):
-    """The trail is newest first, and can be narrowed to a user, a kind and a time."""
+    """The newest entry is first; filters are the user, the kind and the time."""
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         user_id = (await trader.get("/api/auth/me")).json()["id"]
         await env.clock.advance(60)
@@ -136,7 +136,7 @@ async def test_audit_trail_is_read_and_filtered(env):
 
 
 async def test_admin_disconnects_an_account(env):
-    """An operator ends a session; the user is told by whom; an unknown user is a 404."""
+    """The session shows that an admin disconnected it; an unknown user is a 404."""
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         await env.link(trader, "XB001")
         user_id = (await trader.get("/api/auth/me")).json()["id"]
@@ -151,7 +151,7 @@ async def test_admin_disconnects_an_account(env):
 
 
 async def test_jobs_are_shown_to_admins(env):
-    """An operator sees every job with the class of its last failure, never its text."""
+    """An admin sees every job with the class of its last failure, never its text."""
     env.reports = [job()]
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         shown = (await admin.get("/api/admin/jobs")).json()["jobs"]
@@ -163,8 +163,8 @@ async def test_jobs_are_shown_to_admins(env):
     assert refused.status_code == 403
 
 
-async def test_home_says_who_and_how(env):
-    """The plain home page tells a visitor to sign in, and a user how the connection stands, escaped."""
+async def test_home_shows_user_and_session(env):
+    """The plain home page asks a visitor to sign in; names are escaped."""
     async with env.client() as nobody, env.browser("asha") as client:
         await client.patch("/api/auth/me", json={"fullName": "<script>alert(1)</script>"})
         await env.link(client, "XA001")

@@ -29,8 +29,8 @@ async def wish(client) -> None:
     assert (await client.post("/api/monitoring/start")).status_code == 200
 
 
-async def test_the_own_line_says_why_and_what_to_do(env):
-    """Before a login; nobody else's is shown."""
+async def test_the_own_line_has_reason_and_action(env):
+    """The account needs a login; other accounts are not shown."""
     async with env.browser("asha") as asha:
         await wish(asha)
         answer = await asha.get("/api/monitoring/readiness")
@@ -52,16 +52,16 @@ async def test_the_own_line_says_why_and_what_to_do(env):
     }
 
 
-async def test_who_wants_nothing_has_a_line_too(env):
-    """Without a wish nothing is missed."""
+async def test_an_account_without_monitoring_has_a_line_too(env):
+    """Monitoring is not wanted, so nothing is missing."""
     async with env.browser("asha") as asha:
         answer = await asha.get("/api/monitoring/readiness")
 
     assert (answer.json()["result"], answer.json()["reason"]) == ("not_wanted", "not_wanted")
 
 
-async def test_the_operators_list_has_the_percentage_and_names(env):
-    """Only for admins; the worst first."""
+async def test_the_list_of_admins_has_percentage_and_names(env):
+    """The worst account is first; traders are refused."""
     async with (
         env.browser("asha") as asha,
         env.browser("boss", role=Role.ADMIN) as boss,
@@ -79,8 +79,8 @@ async def test_the_operators_list_has_the_percentage_and_names(env):
     assert account["reason"] == "never_connected"
 
 
-async def test_a_check_by_hand_is_taken_and_not_at_once_again(env):
-    """202, then 429 with the time to wait; others may not ask at all."""
+async def test_a_check_by_hand_cannot_be_repeated_at_once(env):
+    """202, then 429 with the time to wait; traders are refused."""
     async with env.browser("asha") as asha, env.browser("boss", role=Role.ADMIN) as boss:
         await wish(asha)
         refused = await asha.post("/api/admin/readiness/check")

@@ -1,4 +1,4 @@
-"""Login links over HTTP: what the page asks, what it is given, and who is refused; `hullwatch.web.api.reconnect` and `hullwatch.web.link_page`."""
+"""Login links over HTTP; `hullwatch.web.api.reconnect` and `hullwatch.web.link_page`."""
 
 import re
 
@@ -23,8 +23,8 @@ async def link(env) -> str:
         await client.post("/api/auth/logout")
     (user_id,) = env.store.tables.users
     address = await env.login_links.link_for(user_id)
-    place, _, value = address.reveal().partition("#")
-    assert place == f"{BASE}/reconnect"
+    page, _, value = address.reveal().partition("#")
+    assert page == f"{BASE}/reconnect"
     return value
 
 
@@ -64,7 +64,7 @@ def kind(answer: httpx2.Response) -> tuple[int, str]:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/reconnect", "/reconnect/done", "/reconnect.js", "/reconnect.css"])
 async def test_opening_the_page_changes_nothing(env, link, method, path):
-    """Whoever fetches it, with whatever behind the path, is given the same page and leaves no trace."""
+    """Mail scanners fetch links; every request gets the same page and stores nothing."""
     before = env.store.tables.copy()
     async with env.client() as client:
         plain = await client.request(method, path)
@@ -97,8 +97,8 @@ async def test_the_page_runs_under_the_strict_policy(env):
 # ---------------------------------------------------------------- the link
 
 
-async def test_looking_tells_whose_login_it_is_in_part(env, link):
-    """Who asked, when, why, until when; address and Fyers id are masked, and nothing is changed."""
+async def test_an_opened_link_shows_masked_details(env, link):
+    """E-mail address and Fyers id are masked, and opening changes nothing."""
     before = env.store.tables.copy()
     async with env.client() as client:
         answer = await ask(client, "open", link)
@@ -117,7 +117,7 @@ async def test_looking_tells_whose_login_it_is_in_part(env, link):
 
 
 async def test_a_phone_that_is_not_signed_in_connects(env, link):
-    """The whole way ends on a page of its own, which says until when, and signs nobody in to hullwatch."""
+    """The last page shows the expiry, and the browser is not signed in to hullwatch."""
     async with env.client() as client:
         await ask(client, "open", link)
         back = await come_back(env, client, await press(client, link))
@@ -133,8 +133,8 @@ async def test_a_phone_that_is_not_signed_in_connects(env, link):
     assert asha(env).has_session
 
 
-async def test_the_last_page_says_no_time_that_it_does_not_know(env):
-    """Without the cookie of a finished login, or with nonsense in it, it names no time and quotes nothing."""
+async def test_the_last_page_without_a_cookie_shows_no_time(env):
+    """An invalid cookie is not quoted."""
     async with env.client() as client:
         plain = await client.get("/reconnect/done")
         odd = await client.get("/reconnect/done", headers={"Cookie": "hullwatch_until=<b>2099"})
@@ -143,8 +143,8 @@ async def test_the_last_page_says_no_time_that_it_does_not_know(env):
     assert "You are connected." in plain.text
 
 
-async def test_who_is_signed_in_lands_on_the_dashboard(env, link):
-    """A browser in which the link's user is signed in goes on to the dashboard."""
+async def test_a_signed_in_browser_continues_to_the_dashboard(env, link):
+    """The user of the link is signed in there."""
     async with env.client() as client:
         login = {"email": "asha@b.in", "password": "correct horse battery"}
         await client.post("/api/auth/login", json=login)
@@ -166,8 +166,8 @@ async def test_a_failed_login_leads_back_to_the_link(env, link):
     assert right.status_code == 303
 
 
-async def test_a_used_link_is_over_everywhere(env, link):
-    """After the login nothing of it can be used again: not the link, not the way back, in no browser."""
+async def test_a_used_link_is_invalid_everywhere(env, link):
+    """After the login neither the link nor the redirect can be used again, in any browser."""
     async with env.client() as client, env.client() as other:
         state = await press(client, link)
         assert (await come_back(env, client, state)).status_code == 303
@@ -182,8 +182,8 @@ async def test_a_used_link_is_over_everywhere(env, link):
     assert asha(env).generation == generation
 
 
-async def test_another_browser_is_told_that_the_link_is_in_use(env, link):
-    """Once pressed in one browser, the other one can neither look nor press, nor finish what the first one began."""
+async def test_another_browser_sees_that_the_link_is_in_use(env, link):
+    """The other browser can neither open nor use the link, nor complete the login of the first."""
     async with env.client() as client, env.client() as other:
         state = await press(client, link)
         refused = [kind(await ask(other, what, link)) for what in ("open", "begin")]
@@ -195,7 +195,7 @@ async def test_another_browser_is_told_that_the_link_is_in_use(env, link):
 
 
 async def test_a_press_whose_answer_was_lost_can_be_repeated(env, link):
-    """The browser is given what it is known by when it looks, so that it is known again even if the answer to its press never came."""
+    """The browser gets its nonce when it opens the link, so a lost answer to the button does not lock it out."""
     async with env.client() as client:
         await ask(client, "open", link)
         known = client.cookies["hullwatch_reconnect"]
@@ -208,8 +208,8 @@ async def test_a_press_whose_answer_was_lost_can_be_repeated(env, link):
     assert back.status_code == 303
 
 
-async def test_somebody_else_who_is_signed_in_is_refused(env, link):
-    """With a sentence that says what to do, and the link stays free."""
+async def test_another_signed_in_user_is_refused(env, link):
+    """The sentence has the next step, and the link stays unused."""
     async with env.browser("biren") as foreign, env.client() as client:
         refused = await ask(foreign, "begin", link)
         assert await press(client, link)
@@ -218,8 +218,8 @@ async def test_somebody_else_who_is_signed_in_is_refused(env, link):
     assert "Sign out" in refused.json()["detail"]
 
 
-async def test_an_ended_link_and_an_unknown_one_answer_the_same(env, link):
-    """Neither says which it is; a new one is promised for both, and sent for one, to the user only."""
+async def test_expired_and_unknown_links_answer_the_same(env, link):
+    """The answers do not reveal which links existed; a new one is sent only for the expired link."""
     await env.clock.advance(3600)
     async with env.client() as client:
         answers = [
@@ -251,7 +251,7 @@ async def test_cookies_of_the_link_page_go_nowhere_else(env, link):
 
 
 async def test_a_foreign_page_cannot_press(env, link):
-    """What another site's page sends on its own is refused before it is looked at."""
+    """A request from a page of another website is refused before the link is read."""
     async with env.client(headers={"Origin": "https://evil.example"}) as client:
         answers = [await ask(client, what, link) for what in ("open", "begin", "again")]
 
@@ -260,7 +260,7 @@ async def test_a_foreign_page_cannot_press(env, link):
 
 
 async def test_guessing_is_locked_by_address(env):
-    """After thirty unknown links the address has to wait, and is told how long."""
+    """After thirty unknown links the address has to wait, and the refusal has the time."""
     async with env.client() as client:
         for number in range(30):
             assert (await ask(client, "open", f"guess-{number}")).status_code == 410
@@ -274,7 +274,7 @@ async def test_guessing_is_locked_by_address(env):
 
 
 async def test_users_make_links_for_their_phones(env):
-    """A link of one's own is shown once, with its end; without a linked account there is none."""
+    """The link is shown once with its expiry; without a linked account there is none."""
     async with env.browser("asha") as client:
         early = await client.post("/api/fyers/link")
         await env.link(client, FYERS)
@@ -289,8 +289,8 @@ async def test_users_make_links_for_their_phones(env):
     assert asha(env).has_session
 
 
-async def test_admins_ask_without_seeing_the_link(env, link):
-    """The user is told by a notice; the admin's answer holds no link; asking again at once is refused, and traders may not ask."""
+async def test_admins_request_a_login_without_seeing_the_link(env, link):
+    """The user gets a notice; the answer contains no link; a second request at once and traders are refused."""
     (user_id,) = env.store.tables.users
     path = f"/api/admin/users/{user_id}/login-link"
     async with env.browser("admin", role=Role.ADMIN) as admin, env.browser("biren") as trader:

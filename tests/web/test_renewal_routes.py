@@ -43,7 +43,7 @@ async def test_a_user_opts_in_logs_in_and_opts_out(env):
 @pytest.mark.parametrize(
     "body", [{"pin": "12"}, {"pin": "abcd"}, {"pin": 1234}, {"pin": None}, {}, {"pin": "1" * 65}]
 )
-async def test_what_is_no_pin_is_refused_by_name(env, body):
+async def test_an_invalid_pin_is_refused(env, body):
     """The field is named and nothing is kept."""
     async with env.browser("asha") as client:
         refused = await client.put(RENEWAL, json=body)
@@ -53,8 +53,8 @@ async def test_what_is_no_pin_is_refused_by_name(env, body):
     assert env.store.tables.renewals == {}
 
 
-async def test_where_it_is_not_offered_the_refusal_names_the_rule(env):
-    """403 with a sentence about SEBI's rule; reading says so too, and opting out is harmless."""
+async def test_a_server_without_renewals_names_the_rule(env):
+    """403 with a sentence about SEBI's rule; reading shows it too, and opting out changes nothing."""
     off = RenewalConsents(env.services.context, is_offered=False)
     object.__setattr__(env.services, "renewal_consents", off)
     async with env.browser("asha") as client:
@@ -68,7 +68,7 @@ async def test_where_it_is_not_offered_the_refusal_names_the_rule(env):
     assert out.status_code == 204
 
 
-async def test_nobody_asks_for_others(env):
+async def test_renewals_of_other_users_are_not_shown(env):
     """Without a login there is no answer, and one user's consent is not another's."""
     async with env.client() as nobody:
         statuses = [
@@ -87,7 +87,7 @@ async def test_nobody_asks_for_others(env):
 
 @pytest.mark.parametrize("outcome", RenewalOutcome)
 def test_every_outcome_has_a_sentence(outcome):
-    """Of its own."""
+    """No two outcomes share a sentence."""
     renewal = Renewal("asha", datetime.now(UTC), last_outcome=outcome)
 
     assert RenewalPayload.of(RenewalState(True, renewal)).message == OUTCOMES[outcome]

@@ -1,4 +1,4 @@
-"""What every request passes and every answer carries; `hullwatch.web.request_guard` and `hullwatch.web.errors`."""
+"""The request guard and the problem documents; `hullwatch.web.request_guard` and `hullwatch.web.errors`."""
 
 import httpx2
 import pytest
@@ -44,7 +44,7 @@ async def test_api_answers_are_not_stored(env):
     "host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:8000", "localhost.:8000"]
 )
 async def test_foreign_host_is_refused(env, host):
-    """A name that is not ours reaches nothing, not even the health answer."""
+    """DNS rebinding: a foreign name reaches no route, not even the health check."""
     async with env.client() as client:
         answer = await client.get("/healthz", headers={"Host": host})
 
@@ -61,7 +61,7 @@ async def test_own_hosts_are_served(env, host):
 
 
 async def test_public_name_is_served_securely():
-    """Under its https address the install knows its name, marks cookies Secure and asks for https from then on."""
+    """With an https address cookies are Secure, and browsers are asked to use https only."""
     clock = FakeClock()
     async with make_supervisor(clock) as supervisor:
         env = WebEnvironment(supervisor, clock, WebConfig(public_url="https://watch.example.in"))
@@ -103,7 +103,7 @@ async def test_changes_come_from_our_own_pages(env, headers, status):
 
 
 async def test_api_tokens_need_no_origin(env):
-    """A program with a bearer token is not asked where it comes from: no page can send that header for it."""
+    """No page of another website can send the header of a program."""
     async with env.browser("asha") as browser, env.client() as program:
         token = (await browser.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
         headers = {"Authorization": f"Bearer {token}", "Origin": "https://evil.example"}
@@ -142,7 +142,7 @@ DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b',"password":"x"}'
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
 async def test_malformed_bodies_are_the_senders_fault(env, body):
-    """Whatever stands in a body, the answer is a problem document with a status of 400 to 499."""
+    """Every invalid body gets a problem document with a status of 400 to 499."""
     answer = await post_raw(env, body)
 
     assert 400 <= answer.status_code < 500
@@ -163,8 +163,8 @@ async def test_only_json_is_read(env, content_type):
     assert "Content-Type: application/json" in answer.json()["detail"]
 
 
-async def test_complaints_name_fields_and_no_values(env):
-    """A value in the wrong place is not quoted back."""
+async def test_problems_name_fields_and_no_values(env):
+    """A password can be in the wrong field, so no value is quoted."""
     secret = "canary-" + "x" * 2000
     async with env.client() as client:
         answer = await client.post(
@@ -198,8 +198,8 @@ async def test_unknown_methods_are_problems(env):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_unforeseen_exception_says_nothing(env):
-    """An exception's text reaches neither the answer nor the log; its place does reach the log."""
+async def test_text_of_an_unexpected_exception_is_not_exposed(env):
+    """Neither the answer nor the log has the text; the log has the frames."""
 
     async def broken(user_id):
         raise LookupError("canary-in-the-exception")
@@ -216,7 +216,7 @@ async def test_unforeseen_exception_says_nothing(env):
     broke = next(line for line in lines if line["event"] == "request.failed")
     assert broke["error"] == "LookupError"
     assert broke["request_id"] == answer.headers["x-request-id"]
-    assert any("broken" in place for place in broke["at"])
+    assert any("broken" in frame for frame in broke["at"])
 
 
 async def test_request_log_names_routes_only(env):
@@ -236,8 +236,8 @@ async def test_request_log_names_routes_only(env):
     assert "canary" not in repr(lines)
 
 
-async def test_dead_database_is_503(env):
-    """While the database does not answer, calls that need it say so and when to come back."""
+async def test_unavailable_database_is_503(env):
+    """The answer has a time to retry; answers from memory still work."""
     async with env.browser("asha") as client:
         env.store.is_down = True
         answer = await client.get("/api/fyers/app")

@@ -32,7 +32,7 @@ EXAMPLES = 10
 """Per operation; forty operations take a few seconds."""
 
 
-def make_house() -> WebEnvironment:
+def make_environment() -> WebEnvironment:
     """Return a web with one admin."""
     clock = FakeClock()
     return WebEnvironment(make_supervisor(clock), clock, WebConfig(extra_hosts=frozenset({"testserver"})))
@@ -49,7 +49,7 @@ async def sign_in(env: WebEnvironment) -> str:
 @pytest.fixture(scope="module")
 def api() -> Any:
     """The document of a running web, and the headers of a signed-in admin."""
-    env = make_house()
+    env = make_environment()
     token = asyncio.run(sign_in(env))
     return schemathesis.openapi.from_asgi("/api/openapi.json", env.app), {"Authorization": f"Bearer {token}"}
 
@@ -103,12 +103,12 @@ OPEN = {
 async def test_every_other_operation_needs_a_login(env, operation):
     """An operation answers 401 to nobody and to a made-up token, or stands in the list of open ones, and says so."""
     method, path = operation
-    says_so = "security" in env.app.openapi()["paths"][path][method]
+    needs_login = "security" in env.app.openapi()["paths"][path][method]
     statuses = set()
     async with env.client() as client:
         for headers in ({}, {"Authorization": "Bearer hw_made-up"}, {"Cookie": "hullwatch_session=made-up"}):
             answer = await client.request(method, path.replace("{", "").replace("}", ""), headers=headers)
             statuses.add(answer.status_code)
 
-    assert says_so == (operation not in OPEN)
+    assert needs_login == (operation not in OPEN)
     assert (statuses == {401}) == (operation not in OPEN)

@@ -27,7 +27,7 @@ async def status_of(client: httpx2.AsyncClient) -> dict:
 
 
 async def test_status_without_a_session(env):
-    """Who never linked Fyers has no valid token, and Fyers is not asked."""
+    """An account that was never linked has no valid token and causes no call."""
     async with env.browser("asha") as client:
         status = await status_of(client)
 
@@ -41,8 +41,8 @@ async def test_status_without_a_session(env):
     assert not env.broker.calls
 
 
-async def test_status_asks_fyers_once_and_then_memory(env):
-    """The first status asks Fyers; the next ones are answered from memory and say so."""
+async def test_status_calls_fyers_once_and_then_uses_the_cache(env):
+    """`fromCache` shows which answers come from the cache."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         first, second = await status_of(client), await status_of(client)
@@ -55,7 +55,7 @@ async def test_status_asks_fyers_once_and_then_memory(env):
 
 
 async def test_status_of_a_revoked_token(env):
-    """A token that Fyers refuses twice is told as invalid, with reason and time."""
+    """A token that Fyers refuses twice is invalid, with reason and time."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.REVOKED)
@@ -66,8 +66,8 @@ async def test_status_of_a_revoked_token(env):
     assert status["lastDisconnectTime"] is not None
 
 
-async def test_status_in_trouble_is_unverified_and_still_valid(env):
-    """When Fyers cannot be asked the session goes on, honestly called unverified."""
+async def test_status_in_an_outage_is_unverified_and_valid(env):
+    """An outage of Fyers ends no session, so the status is valid but unverified."""
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.UNAVAILABLE)
@@ -78,7 +78,7 @@ async def test_status_in_trouble_is_unverified_and_still_valid(env):
 
 
 async def test_status_needs_a_login(env):
-    """Nobody's status is a problem document with 401."""
+    """Without a login the answer is a problem document with 401."""
     async with env.client() as client:
         answer = await client.get(STATUS)
         posted = await client.post(STATUS)
@@ -103,8 +103,8 @@ async def test_sweep_is_for_admins(env):
     }  # fmt: skip
 
 
-async def test_cache_is_shown_to_whom_it_concerns(env):
-    """An admin sees everybody's entries, a user the own one; no token is among them."""
+async def test_cache_entries_are_shown_to_admins_and_their_users(env):
+    """An admin sees all entries, a trader only one; no entry contains a token."""
     async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
         for client, fyers_id in ((admin, "XA001"), (trader, "XB001")):
             await env.link(client, fyers_id)
@@ -119,7 +119,7 @@ async def test_cache_is_shown_to_whom_it_concerns(env):
 
 
 async def test_market_status_comes_from_the_calendar(env):
-    """Whether the exchange trades is told without asking Fyers; Monday 09:30 IST is open."""
+    """No call to Fyers is needed; Monday 09:30 IST is open."""
     async with env.browser("asha") as client:
         status = (await client.get("/api/market/status")).json()
 
@@ -133,7 +133,7 @@ async def test_market_status_comes_from_the_calendar(env):
     assert not env.broker.calls
 
 
-async def test_market_status_tells_of_derivatives_too(env):
+async def test_market_status_includes_derivatives(env):
     """At 15:32 IST the cash market's auction is being matched while derivatives trade on until 15:40."""
     await env.clock.advance_to(datetime(2026, 11, 23, 10, 2, tzinfo=UTC))
     async with env.browser("asha") as client:
@@ -147,28 +147,30 @@ async def test_market_status_tells_of_derivatives_too(env):
     assert derivatives["session"]["kind"] == "regular"
 
 
-async def test_quotes_say_how_they_ended(env):
-    """Quotes carry an outcome: an empty list never stands for an error."""
+async def test_quotes_have_an_outcome(env):
+    """An empty list must never mean an error."""
     env.broker.serve_quotes([Quote(Symbol("NSE:M&M-EQ"), 3011.5)])
     async with env.browser("asha") as client:
-        dead = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ"})).json()
+        disconnected = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ"})).json()
         await env.link(client, "XA001")
-        alive = (await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ,NSE:SBIN-EQ"})).json()
+        connected = (
+            await client.get("/api/market/quotes", params={"symbols": "NSE:M&M-EQ,NSE:SBIN-EQ"})
+        ).json()
         bad = await client.get("/api/market/quotes", params={"symbols": "SBIN"})
 
-    assert (dead["outcome"], dead["quotes"], dead["connection"]["state"]) == (
+    assert (disconnected["outcome"], disconnected["quotes"], disconnected["connection"]["state"]) == (
         "disconnected",
         [],
         "never_connected",
     )
-    assert alive["outcome"] == "ok"
-    assert [(quote["symbol"], quote["ltp"]) for quote in alive["quotes"]] == [("NSE:M&M-EQ", 3011.5)]
+    assert connected["outcome"] == "ok"
+    assert [(quote["symbol"], quote["ltp"]) for quote in connected["quotes"]] == [("NSE:M&M-EQ", 3011.5)]
     assert bad.status_code == 422
     assert bad.json()["type"] == "urn:hullwatch:problem:unknown-symbol"
 
 
 async def test_hma_without_session_is_disconnected(env):
-    """Without a session there is no average, and the reason is told; the symbol's & travels encoded."""
+    """Without a session there is no average, and the answer has the reason; the & of the symbol is encoded."""
     async with env.browser("asha") as client:
         reading = (await client.get("/api/hma/NSE%3AM%26M-EQ?period=21&resolution=15")).json()
         default = (await client.get("/api/hma/NSE:SBIN-EQ")).json()
@@ -184,8 +186,8 @@ async def test_hma_without_session_is_disconnected(env):
     assert bad.status_code == 422
 
 
-async def test_watchlist_lives(env):
-    """A line is added, read, changed and removed; a second one of the same kind is refused."""
+async def test_watches_are_added_changed_and_removed(env):
+    """A second watch of the same kind is refused with 409."""
     body = {"symbol": "NSE:SBIN-EQ", "resolution": 5, "period": 55, "rule": "cross"}
     async with env.browser("asha") as client:
         added = await client.post("/api/monitoring/watches", json=body)
@@ -263,7 +265,7 @@ async def test_history_of_nothing_is_empty(env, address):
         "/api/hma/%00",
     ],
 )
-async def test_impossible_questions_are_422(env, address):
+async def test_invalid_parameters_are_422(env, address):
     """Moments out of range or without zone, empty lists and impossible numbers are the caller's mistake."""
     async with env.browser("asha") as client:
         answer = await client.get(address)
@@ -273,7 +275,7 @@ async def test_impossible_questions_are_422(env, address):
 
 
 async def test_notices_are_read_by_their_user(env):
-    """The end of a session leaves a notice for its user, who alone can mark it read."""
+    """A disconnect stores a notice, which only its user can mark as read."""
     async with env.browser("asha") as client, env.browser("biren") as other:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.REVOKED)

@@ -36,24 +36,26 @@ def test_every_event_has_a_shape():
     assert len({kind for kind, _ in EVENT_KINDS.values()}) == len(EVENT_KINDS)
 
 
-def connection(state: LoginState, reason: DisconnectReason | None, standing: VerificationState) -> Connection:
+def connection(
+    state: LoginState, reason: DisconnectReason | None, verification: VerificationState
+) -> Connection:
     """Return a connection in this state."""
     return Connection(
         "asha",
         state=state,
         reason=reason,
-        verification_state=standing,
+        verification_state=verification,
         expires_at=ENDS_AT,
         last_disconnect_at=ENDS_AT,
     )
 
 
 @pytest.mark.parametrize("state", LoginState)
-@pytest.mark.parametrize("standing", VerificationState)
+@pytest.mark.parametrize("verification", VerificationState)
 @pytest.mark.parametrize("reason", [None, *DisconnectReason])
-def test_every_connection_has_a_message(state, standing, reason):
+def test_every_connection_has_a_message(state, verification, reason):
     """Whatever the state, the person gets whole sentences, and every time is said to be IST."""
-    message = connection_message(connection(state, reason, standing))
+    message = connection_message(connection(state, reason, verification))
 
     assert message[0].isupper()
     assert message.endswith(".")
@@ -63,8 +65,8 @@ def test_every_connection_has_a_message(state, standing, reason):
         assert "Log in to Fyers" in message
 
 
-def test_late_noticed_expiry_tells_the_true_end():
-    """After a night in which the server was down, the session is said to have ended at its known end."""
+def test_expiry_noticed_late_has_its_real_time():
+    """After a night in which the server was down, the sentence has the time of the expiry."""
     noticed = replace(
         connection(LoginState.DISCONNECTED, DisconnectReason.EXPIRED, VerificationState.ASSUMED),
         last_disconnect_at=datetime(2026, 11, 24, 5, 0, tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""The web over the real services, and those over fakes: one process, no sockets, time by hand."""
+"""The web application with the real services over fakes: one process, no sockets, a fake clock."""
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -29,17 +29,17 @@ APP = FyersApp("HULLWATCH-100", AppSecret(APP_SECRET), f"{BASE}/api/fyers/callba
 
 
 class ReportingSupervisor(Supervisor):
-    """A supervisor that reports the jobs that a test wants, if it wants any."""
+    """A supervisor that reports the jobs that a test sets."""
 
     reports: Sequence[JobReport] | None = None
 
     def jobs(self) -> Sequence[JobReport]:
-        """Return the test's reports, or those of the real jobs."""
+        """Return the reports that the test set, or none."""
         return self.reports or ()
 
 
 class WebEnvironment:
-    """Everything behind the web."""
+    """The web application and everything that it uses."""
 
     def __init__(self, supervisor: ReportingSupervisor, clock: FakeClock, config: WebConfig) -> None:
         self.resources = fake_resources(
@@ -61,6 +61,7 @@ class WebEnvironment:
         self.login_links, self.outbox = services.login_links, services.outbox
         self.account_readiness = services.readiness
         self.app = create_web(services, config)
+        self._is_loaded = False
 
     @property
     def reports(self) -> Sequence[JobReport] | None:
@@ -81,17 +82,20 @@ class WebEnvironment:
         self.broker.circuit_reports = reports
 
     def client(self, **options) -> httpx2.AsyncClient:
-        """Return a browser of its own: with cookies, nobody signed in."""
+        """Return a new browser without a login."""
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=True)
         return httpx2.AsyncClient(transport=transport, base_url=BASE, **options)
 
     async def add_user(self, name: str, *, role: Role = Role.TRADER) -> User:
-        """Add an account."""
+        """Add an account; the first one also loads the connections, as the start of the server does."""
+        if not self._is_loaded:
+            self._is_loaded = True
+            await self.connections.load()
         return await self.accounts.add(f"{name}@b.in", PASSWORD, name.title(), role=role, actor="test")
 
     @asynccontextmanager
     async def browser(self, name: str, *, role: Role = Role.TRADER) -> AsyncIterator[httpx2.AsyncClient]:
-        """Add an account and give a browser signed in as it."""
+        """Add an account and yield a browser that is signed in as it."""
         await self.add_user(name, role=role)
         async with self.client() as client:
             login = {"email": f"{name}@b.in", "password": PASSWORD}
@@ -99,7 +103,7 @@ class WebEnvironment:
             yield client
 
     async def link(self, client: httpx2.AsyncClient, fyers_id: str) -> None:
-        """Link a Fyers account through the whole round trip."""
+        """Link a Fyers account by a complete login."""
         url = httpx2.URL((await client.post("/api/fyers/connect")).json()["url"])
         code = self.broker.issue_auth_code(fyers_id).reveal()
         query = {"s": "ok", "code": "200", "auth_code": code, "state": url.params["state"]}

@@ -39,8 +39,8 @@ def test_lock_doubles_up_to_its_longest():
     assert waits == [10, 20, 40, 60, 60]
 
 
-def test_asking_while_locked_does_not_lengthen_the_lock():
-    """A caller who asks too early neither pays for it nor is let in."""
+def test_attempts_during_a_lock_do_not_lengthen_it():
+    """An attempt that comes too early is refused and not counted."""
     throttle = per_email()
     for _ in range(3):
         throttle.begin("a@b.in", "10.0.0.1", 0)

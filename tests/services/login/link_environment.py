@@ -29,14 +29,14 @@ def fyers_id(user_id: str) -> str:
 def value_of(address: SecretText | None) -> str:
     """Return the part of a link behind the ``#``."""
     assert address is not None
-    place, _, value = address.reveal().partition("#")
-    assert place == f"{PUBLIC_URL}/reconnect"
+    page, _, value = address.reveal().partition("#")
+    assert page == f"{PUBLIC_URL}/reconnect"
     return value
 
 
 @dataclass
 class Phone:
-    """A browser: what it keeps to be known again, and who is signed in there."""
+    """A browser with its nonce and the user who is signed in there."""
 
     name: str
     user_id: str | None = None
@@ -49,7 +49,7 @@ class Phone:
 
 
 class LinkEnvironment:
-    """Login links and what they stand on; users are added with a session that `end` ends."""
+    """All services over fakes, with methods for login links."""
 
     def __init__(self, clock: FakeClock | None = None, *, server_app: FyersApp | None = APP) -> None:
         resources = fake_resources(
@@ -64,9 +64,13 @@ class LinkEnvironment:
         self.broker, self.hub = resources.broker, resources.context.hub
         self.connections, self.linking = services.connections, services.fyers_login
         self.links = services.login_links
+        self._is_loaded = False
 
     async def add_user(self, user_id: str, *, role: Role = Role.TRADER) -> None:
-        """Store a user without a Fyers account."""
+        """Store a user; the first one also loads the connections, as the start of the server does."""
+        if not self._is_loaded:
+            self._is_loaded = True
+            await self.connections.load()
         async with self.store.begin() as work:
             user = User(user_id, f"{user_id}@b.in", user_id.title(), role, self.clock.now())
             await work.users.add(user, "hash")
@@ -82,7 +86,7 @@ class LinkEnvironment:
         await self.connections.disconnect_by_admin(user_id, actor="admin")
 
     async def with_ended(self, *user_ids: str) -> "LinkEnvironment":
-        """Add users whose sessions are over."""
+        """Add users whose sessions are disconnected."""
         for user_id in user_ids:
             await self.add_user(user_id)
             await self.log_in(user_id)
@@ -90,27 +94,27 @@ class LinkEnvironment:
         return self
 
     async def link(self, user_id: str = "asha") -> str:
-        """Make a link for a notice and return its value."""
+        """Create a link for a notice and return its value."""
         return value_of(await self.links.link_for(user_id))
 
     async def open(self, value: str, phone: Phone):
-        """Look at a link."""
+        """Open a link."""
         return await self.links.open(value, browser_nonce=phone.nonce, address=HERE)
 
     async def press(self, value: str, phone: Phone) -> str:
-        """Press the button; return the state of the login that begins."""
+        """Press the button; return the state of the started login."""
         url = await self.links.begin(value, browser_nonce=phone.nonce, user_id=phone.user_id, address=HERE)
         state = parse_qs(urlsplit(url).query)["state"][0]
         phone.states.append(state)
         return state
 
     async def come_back(self, state: str, phone: Phone, fyers: str = fyers_id("asha")) -> Connection:
-        """Come back from Fyers' page, logged in there under a Fyers id."""
+        """Follow Fyers' redirect after a login with a Fyers id."""
         redirect = Redirect(state, self.broker.issue_auth_code(fyers).reveal())
         return await self.linking.callback(redirect, user_id=phone.user_id, browser_nonce=phone.nonce)
 
     def audit(self, prefix: str = "login_link.") -> list[AuditEntry]:
-        """Return lines of the audit trail, oldest first."""
+        """Return entries of the audit trail, oldest first."""
         return [entry for entry in self.store.tables.audit if entry.kind.startswith(prefix)]
 
     def notices(self, user_id: str) -> list[Notification]:

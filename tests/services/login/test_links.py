@@ -1,4 +1,4 @@
-"""Login links: who gets one, what looking and pressing do, and who is refused; `hullwatch.services.login.links` over fakes."""
+"""Login links; `hullwatch.services.login.links` over fakes."""
 
 import asyncio
 from datetime import timedelta
@@ -31,7 +31,7 @@ from services.login.link_environment import APP, HERE, LinkEnvironment, Phone, f
 
 @pytest.fixture
 async def env() -> LinkEnvironment:
-    """An environment whose two users' sessions are over."""
+    """An environment with two users whose sessions are disconnected."""
     return await LinkEnvironment().with_ended("asha", "biren")
 
 
@@ -66,8 +66,8 @@ async def test_a_session_that_lasts_needs_no_link(env):
     assert await env.links.link_for("asha") is not None
 
 
-async def test_nobody_else_has_a_link(env):
-    """Neither who never linked Fyers, nor who was removed, nor who never was."""
+async def test_users_without_an_account_have_no_link(env):
+    """A user who never linked Fyers, a removed user and an unknown one."""
     await env.add_user("chitra")
     async with env.store.begin() as work:
         await work.users.remove("biren")
@@ -84,7 +84,7 @@ async def test_nobody_else_has_a_link(env):
     ["https://elsewhere.example/api/fyers/callback", "https://watch.example/other", "https://x:99999/a"],
 )
 async def test_an_app_that_sends_browsers_elsewhere_has_no_link(env, address):
-    """Where Fyers would not lead back to this server, a link would be a dead end."""
+    """Fyers would redirect to another server, so a link would be useless."""
     await env.linking.put_app("asha", "OWNAPP1-100", "ownsecret", address)
 
     assert await env.links.link_for("asha") is None
@@ -92,7 +92,7 @@ async def test_an_app_that_sends_browsers_elsewhere_has_no_link(env, address):
         await env.links.own_link("asha")
 
 
-async def test_the_default_port_is_the_same_place(env):
+async def test_the_default_port_is_the_same_address(env):
     """An app's address that spells the port out leads here as well."""
     await env.linking.put_app(
         "asha", "OWNAPP1-100", "ownsecret", "https://watch.example:443/api/fyers/callback"
@@ -102,7 +102,7 @@ async def test_the_default_port_is_the_same_place(env):
 
 
 async def test_without_an_app_there_is_no_link():
-    """When neither the server nor the user has a Fyers app any more, no link is made, and the user is told why."""
+    """When neither the server nor the user has a Fyers app any more, no link is made, and the user gets the reason."""
     env = LinkEnvironment(server_app=None)
     await env.add_user("asha")
     await env.linking.put_app("asha", APP.app_id, "simulator-secret", APP.redirect_uri)
@@ -118,15 +118,15 @@ async def test_without_an_app_there_is_no_link():
 
 
 async def test_a_database_that_does_not_answer_makes_no_link(env):
-    """Whoever asks is told by the failure and may ask again."""
+    """The caller gets the failure and can try again."""
     env.store.is_down = True
 
     with pytest.raises(StorageUnavailable):
         await env.links.link_for("asha")
 
 
-async def test_users_may_have_a_link_whenever_they_want(env, phone):
-    """Also while the session lives; but no more than ten at a time, until some have ended."""
+async def test_users_can_create_links_at_any_time(env, phone):
+    """Also during a session, but at most ten unexpired ones."""
     await env.log_in("asha")
     made = [await env.links.own_link("asha") for _ in range(MOST_OPEN)]
     with pytest.raises(LimitReached):
@@ -143,8 +143,8 @@ async def test_users_may_have_a_link_whenever_they_want(env, phone):
 # ---------------------------------------------------------------- looking and pressing
 
 
-async def test_looking_says_what_it_is_about_and_changes_nothing(env, phone):
-    """Who asked, when, for whom and until when; however often, and whoever looks."""
+async def test_opening_a_link_shows_what_it_is_for_and_changes_nothing(env, phone):
+    """It can be opened any number of times and by anyone."""
     value = await env.link()
     before = env.store.tables.copy()
 
@@ -159,7 +159,7 @@ async def test_looking_says_what_it_is_about_and_changes_nothing(env, phone):
 
 
 async def test_the_button_leads_to_a_login_without_being_signed_in(env, phone):
-    """The whole way: pressed on a phone, logged in at Fyers, connected, by this user."""
+    """From the button on a phone over the login at Fyers to the connected account."""
     connection = await env.come_back(await env.press(await env.link(), phone), phone)
 
     assert connection.state is LoginState.CONNECTED
@@ -190,8 +190,8 @@ async def test_the_browser_that_pressed_may_press_again(env, phone):
     assert [entry.kind for entry in env.audit()].count("login_link.used") == 1
 
 
-async def test_another_browser_is_refused_once_it_is_taken(env, phone):
-    """Neither looking nor pressing works there, and the first one still may."""
+async def test_another_browser_is_refused_once_the_link_is_used(env, phone):
+    """It can neither open nor use the link; the first browser still can."""
     value, other = await env.link(), Phone("other")
     await env.press(value, phone)
 
@@ -205,7 +205,7 @@ async def test_another_browser_is_refused_once_it_is_taken(env, phone):
 
 
 async def test_of_two_browsers_at_the_same_moment_one_begins(env):
-    """The other one is told that the link is in use."""
+    """The other browser gets the refusal that the link is in use."""
     value = await env.link()
 
     results = await asyncio.gather(
@@ -216,7 +216,7 @@ async def test_of_two_browsers_at_the_same_moment_one_begins(env):
 
 
 async def test_a_link_is_void_after_a_login(env, phone):
-    """Whichever way the login came, by this link, by another one or from the dashboard."""
+    """By this link, by another link, or from the dashboard."""
     links = [await env.link() for _ in range(3)]
     await env.come_back(await env.press(links[0], phone), phone)
     for value in links:
@@ -249,8 +249,8 @@ async def test_two_logins_of_one_link_at_the_same_moment_connect_once(env, phone
     assert env.connections.connection("asha").generation == before + 1
 
 
-async def test_a_login_that_comes_while_the_links_code_is_exchanged_is_not_replaced(env, phone):
-    """The link was good when its browser came back, and is void once Fyers has answered: the login by hand stays."""
+async def test_a_login_during_the_exchange_of_the_code_is_not_replaced(env, phone):
+    """The link was valid at the redirect and is void after Fyers' answer, so the login by hand stays."""
     began_with = env.connections.connection("asha").generation
     await env.press(await env.link(), phone)
 
@@ -269,8 +269,8 @@ async def test_a_login_that_comes_while_the_links_code_is_exchanged_is_not_repla
     assert env.audit()[-1].reason == "void"
 
 
-async def test_a_link_ends(env, phone):
-    """At its end it can neither be looked at nor pressed, also by the browser that has it, and what it began is over too."""
+async def test_a_link_expires(env, phone):
+    """After its expiry no browser can open or use it, and its pending logins are void."""
     value = await env.link()
     await env.press(value, phone)
     await env.clock.advance((LIFETIME - timedelta(minutes=1)).total_seconds())
@@ -287,8 +287,8 @@ async def test_a_link_ends(env, phone):
     assert timedelta(minutes=1) < STATE_LIFETIME
 
 
-async def test_unknown_links_are_spoken_of_like_ended_ones(env, phone):
-    """Whoever tries values learns nothing, and leaves no line in the audit trail."""
+async def test_unknown_links_are_refused_like_expired_ones(env, phone):
+    """An attacker who guesses values gets no information and no entry in the audit trail."""
     value = await env.link()
     await env.clock.advance(LIFETIME.total_seconds())
     sentences = set()
@@ -302,8 +302,8 @@ async def test_unknown_links_are_spoken_of_like_ended_ones(env, phone):
     assert [entry.reason for entry in env.audit() if entry.reason] == ["expired"]
 
 
-async def test_somebody_else_who_is_signed_in_is_refused(env, phone):
-    """Before pressing, without taking the link; and after it, when somebody else has signed in meanwhile."""
+async def test_another_signed_in_user_is_refused(env, phone):
+    """Before the button is pressed the link stays unused; after it the login is refused."""
     value = await env.link()
     with pytest.raises(NotAllowed):
         await env.press(value, Phone("desk", "biren"))
@@ -321,8 +321,8 @@ async def test_somebody_else_who_is_signed_in_is_refused(env, phone):
     assert not env.connections.connection("biren").has_session
 
 
-async def test_the_way_back_belongs_to_the_browser_that_pressed(env, phone):
-    """Unlike a login begun from the dashboard, not even the user may finish it in another browser."""
+async def test_only_the_browser_that_pressed_can_complete_the_login(env, phone):
+    """A login from the dashboard can be completed by its user in any browser; a login by link cannot."""
     state = await env.press(await env.link(), phone)
 
     with pytest.raises(LinkRefused):
@@ -333,7 +333,7 @@ async def test_the_way_back_belongs_to_the_browser_that_pressed(env, phone):
 
 
 async def test_only_the_linked_fyers_account_is_taken(env, phone):
-    """Another Fyers id is refused, cannot be meant, and learns the right one in part only."""
+    """Another Fyers id is refused without an option to switch, and sees the right one masked."""
     state = await env.press(await env.link(), phone)
 
     with pytest.raises(WrongAccount) as refused:
@@ -359,8 +359,8 @@ async def test_pressing_without_an_app_leaves_the_link_free(env, phone):
 # ---------------------------------------------------------------- asking
 
 
-async def test_an_admin_asks_and_the_user_is_told(env, phone):
-    """A notice that leads to a login, pushed to open tabs; the link in it says which admin asked, and the admin sees none."""
+async def test_an_admin_requests_a_login_by_a_notice(env, phone):
+    """The link in the notice names the admin, who does not see the link."""
     await env.add_user("admin", role=Role.ADMIN)
     tab = env.hub.subscribe("asha")
 
@@ -379,8 +379,8 @@ async def test_an_admin_asks_and_the_user_is_told(env, phone):
     assert seen.requester.full_name == "Admin"
 
 
-async def test_an_admin_asks_only_where_it_makes_sense(env):
-    """Not for nobody, not without a linked account, and not while the session lasts."""
+async def test_an_admin_cannot_request_a_useless_login(env):
+    """The user is unknown, has no linked account, or has a session that lasts."""
     await env.add_user("chitra")
     await env.log_in("biren")
     with pytest.raises(NotFound):
@@ -392,8 +392,8 @@ async def test_an_admin_asks_only_where_it_makes_sense(env):
     assert env.audit("login_link.requested") == []
 
 
-async def test_nobody_is_asked_all_the_time(env):
-    """Once in ten minutes and five times a day, whoever asks."""
+async def test_login_requests_are_limited(env):
+    """Once in ten minutes and five times a day, for all requesters together."""
     value = await env.link()
     await env.clock.advance(LIFETIME.total_seconds())
     asked = []
@@ -411,8 +411,8 @@ async def test_nobody_is_asked_all_the_time(env):
     assert len(env.audit("login_link.requested")) == 6
 
 
-async def test_an_ended_link_asks_for_a_new_one_over_the_users_own_ways(env):
-    """Whoever opened it gets nothing; the user gets a notice that says so."""
+async def test_an_expired_link_sends_a_new_one_to_its_user(env):
+    """The person who opened it gets no link; the user gets a notice."""
     value = await env.link()
     await env.clock.advance(LIFETIME.total_seconds() * 3)
 
@@ -424,7 +424,7 @@ async def test_an_ended_link_asks_for_a_new_one_over_the_users_own_ways(env):
     assert len(env.notices("biren")) == 1  # its own, about the end of the session
 
 
-async def test_asking_again_is_silent_about_what_it_did(env):
+async def test_requests_for_a_new_link_answer_the_same(env):
     """An unknown link, one of a user who is connected, and one of a removed user do nothing, and answer the same."""
     asha, biren = await env.link("asha"), await env.link("biren")
     await env.log_in("asha")
@@ -441,8 +441,8 @@ async def test_asking_again_is_silent_about_what_it_did(env):
 # ---------------------------------------------------------------- limits
 
 
-async def test_guessing_is_locked_and_others_are_not(env, phone):
-    """Thirty unknown values from one address lock it; the same link is still good elsewhere."""
+async def test_guessing_locks_only_its_address(env, phone):
+    """Thirty unknown values from one address lock it; the same link still works elsewhere."""
     value = await env.link()
     for number in range(30):
         with pytest.raises(LoginLinkExpired):
@@ -459,7 +459,7 @@ async def test_a_crowd_behind_one_address_is_not_locked(env):
         assert await env.press(await env.link(), Phone(f"p{number}"))
 
 
-async def test_one_link_cannot_be_pressed_without_end(env, phone):
+async def test_uses_of_one_link_are_limited(env, phone):
     """After sixty uses it has to wait."""
     value = await env.link()
     for _ in range(60):
@@ -471,8 +471,8 @@ async def test_one_link_cannot_be_pressed_without_end(env, phone):
     assert await env.press(value, phone)
 
 
-async def test_old_links_are_forgotten(env):
-    """A week after its end a link is removed, and not before."""
+async def test_old_links_are_deleted(env):
+    """A link is deleted a week after its expiry, and not before."""
     await env.link()
     await env.clock.advance((LIFETIME + KEPT).total_seconds())
     await env.links.purge()

@@ -42,7 +42,7 @@ class Begun:
 
 
 class LoginLinksAgainstModel(RuleBasedStateMachine):
-    """Two users, three browsers, and whatever they do."""
+    """Two users and three browsers, with actions in any order."""
 
     links = Bundle("links")
     begun = Bundle("begun")
@@ -85,8 +85,8 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         return Minted(value, user_id, self.generation[user_id], self.now + LIFETIME)
 
     @rule(link=links, phone=phones)
-    def look(self, link: Minted, phone: str) -> None:
-        """Somebody, or some program, opens the link."""
+    def open(self, link: Minted, phone: str) -> None:
+        """A person or a program opens the link."""
         before = self.env.store.tables.copy()
         try:
             seen = self.run(self.env.open(link.value, self.phone[phone]))
@@ -134,7 +134,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
 
     @rule(login=begun)
     def come_back(self, login: Begun) -> None:
-        """Whoever pressed comes back from Fyers."""
+        """The browser that pressed returns from Fyers."""
         self._come_back(login, login.phone, login.link.user_id)
 
     @rule(login=begun, phone=phones, as_user=users)
@@ -175,7 +175,7 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
         self.phone[phone].user_id = user_id
 
     @rule(login=begun, user_id=users)
-    def sign_in_on_the_way(self, login: Begun, user_id: str) -> None:
+    def sign_in_during_login(self, login: Begun, user_id: str) -> None:
         """Somebody signs in to the browser that is away at Fyers, and comes back as the right customer of Fyers."""
         self.phone[login.phone].user_id = user_id
         self._come_back(login, login.phone, login.link.user_id)

@@ -1,4 +1,4 @@
-"""Linking a Fyers account; `hullwatch.services.login.oauth` over the real connections, a broker and a store in memory."""
+"""The login at Fyers; `hullwatch.services.login.oauth` over fakes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ NONCE = "nonce-of-the-beginning-browser"
 
 
 class Environment:
-    """The linking service and what it stands on."""
+    """All services over fakes, with methods for logins at Fyers."""
 
     def __init__(
         self, supervisor: Supervisor, clock: FakeClock, *, server_app: FyersApp | None = APP
@@ -88,6 +88,7 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 async def env(supervisor) -> Environment:
     """An environment with two users."""
     env = Environment(supervisor, FakeClock())
+    await env.connections.load()
     await env.add_user("asha")
     await env.add_user("biren")
     return env
@@ -171,7 +172,7 @@ async def test_beginning_browser_may_come_back_signed_out(env):
 
 @pytest.mark.parametrize("nonce", [None, "", "another"])
 async def test_another_browser_is_refused(env, nonce):
-    """A stranger's browser that was given the address cannot finish the login."""
+    """Another browser that got the address cannot complete the login."""
     state = await env.begin()
 
     with pytest.raises(LinkRefused):
@@ -185,7 +186,7 @@ async def test_same_user_may_finish_in_another_browser(env):
     assert connection.has_session
 
 
-async def test_error_of_fyers_is_said(env):
+async def test_error_of_fyers_is_reported(env):
     """When Fyers redirects with an error, the login is refused and its state is used up."""
     state = await env.begin()
 
@@ -251,7 +252,7 @@ def ownerless(env: Environment):
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "e30.bm90IGpzb24.x"])
 async def test_unreadable_token_is_refused(env, token):
-    """A token that is none is Fyers' failure, told in a sentence that does not quote it."""
+    """An unreadable token is a failure of Fyers; the sentence does not quote it."""
     env.broker.issue_token = lambda fyers_id: AccessToken(token)
 
     with pytest.raises(BrokerRefusal) as refused:
@@ -261,7 +262,7 @@ async def test_unreadable_token_is_refused(env, token):
     assert not env.connections.connection("asha").has_session
 
 
-async def test_dead_token_is_refused(env):
+async def test_expired_token_is_refused(env):
     """A token whose end has passed begins no session."""
     issue = env.broker.issue_token
     env.broker.issue_token = lambda fyers_id: issue(fyers_id, lifetime=timedelta(seconds=-1))
@@ -287,7 +288,7 @@ LOGIN = BrokerService.LOGIN
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, type) else value.__name__,
 )
-async def test_failed_exchange_is_said_and_changes_nothing(env, failure, kind):
+async def test_failed_exchange_is_reported_and_changes_nothing(env, failure, kind):
     """Whatever becomes of the exchange, the session before goes on, and the person gets one sentence."""
     await env.come_back(env.redirect(await env.begin()))
 
@@ -414,7 +415,7 @@ async def test_own_app_comes_before_the_servers(env):
 
 
 async def test_without_any_app_nothing_begins(supervisor):
-    """Where neither the user nor the server has a Fyers app, the person is told to store one."""
+    """Where neither the user nor the server has a Fyers app, the refusal asks the user to store one."""
     env = Environment(supervisor, FakeClock(), server_app=None)
     await env.add_user("asha")
 
@@ -451,9 +452,9 @@ async def test_unusable_app_is_refused(env, app_id, secret, address):
 async def test_an_app_is_checked_by_what_fyers_objects_to(env, answer, outcome):
     """Only an objection to the pair itself counts against it; where Fyers cannot be asked nothing is claimed."""
 
-    async def say(_app, _code):
+    async def answer_exchange(_app, _code):
         return answer
 
-    env.broker.exchange_auth_code = say
+    env.broker.exchange_auth_code = answer_exchange
 
     assert await env.linking.check_app("asha") is outcome

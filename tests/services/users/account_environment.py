@@ -11,7 +11,7 @@ HERE = "10.0.0.1"
 
 
 class AccountEnvironment:
-    """All services over fakes, with those of accounts at hand."""
+    """All services over fakes, with those of accounts as attributes."""
 
     def __init__(self, registration: Registration = Registration.OPEN) -> None:
         resources = fake_resources(options=ServiceOptions(registration=registration))
@@ -22,10 +22,10 @@ class AccountEnvironment:
         self.monitoring = services.monitoring
 
     async def register(self, email: str, *, address: str = HERE, invite: str | None = None):
-        """Register somebody."""
+        """Register a user."""
         return await self.accounts.register(email, PASSWORD, "A Name", address=address, invite=invite)
 
     @property
     def audit_kinds(self) -> list[str]:
-        """What the audit trail says, oldest first."""
+        """The kinds in the audit trail, oldest first."""
         return [entry.kind for entry in self.store.tables.audit]

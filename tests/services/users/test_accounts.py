@@ -160,7 +160,7 @@ async def test_two_admins_who_demote_each_other_leave_one(env):
 
 
 async def test_role_change_counts_at_once(env):
-    """A role that was taken away is gone with the next request, although logins are remembered for a while."""
+    """A role that was taken away is gone with the next request, although logins are cached for a while."""
     first, second = await env.register("a@b.in"), await env.register("b@b.in")
     await env.accounts.set_role(second.id, Role.ADMIN, actor=first.id)
     cookie = (await env.logins.open_browser(second)).value.reveal()
@@ -172,7 +172,7 @@ async def test_role_change_counts_at_once(env):
 
 
 async def test_removed_user_is_gone_everywhere(env):
-    """A removed user's logins end at once, and what is remembered of the user is dropped."""
+    """A removed user's logins end at once, and the services drop the user's state."""
     admin, user = await env.register("a@b.in"), await env.register("b@b.in")
     cookie = (await env.logins.open_browser(user)).value.reveal()
     _, token = await env.logins.add_token(user.id, "script")
@@ -190,8 +190,8 @@ async def test_removed_user_is_gone_everywhere(env):
         await env.accounts.get(user.id)
 
 
-async def test_user_removed_on_the_database_is_forgotten_here(env):
-    """A removal beside the running server ends what is remembered of that user, and of nobody else."""
+async def test_user_removed_by_another_process_is_dropped(env):
+    """The services drop the state of a user whom another process removed, and of no other user."""
     kept, removed = await env.register("a@b.in"), await env.register("b@b.in")
     cookie = (await env.logins.open_browser(removed)).value.reveal()
     await env.logins.authenticate(cookie=cookie)
@@ -225,7 +225,7 @@ async def test_password_change_ends_other_logins(env):
 
 
 async def test_password_change_needs_the_current_one(env):
-    """Whoever does not know the current password cannot change it, and cannot guess without end."""
+    """A wrong current password is refused, and guesses are limited."""
     user = await env.register("a@b.in")
 
     for _ in range(5):
@@ -246,8 +246,8 @@ async def test_rename_is_seen_at_once(env):
     assert (await env.logins.authenticate(cookie=cookie)).full_name == "New Name"
 
 
-async def test_dead_database_is_said(env):
-    """Without a database a registration is refused as such, and nothing is half done."""
+async def test_unavailable_database_is_reported(env):
+    """A failed registration stores nothing."""
     env.store.is_down = True
 
     with pytest.raises(StorageUnavailable):
@@ -255,7 +255,7 @@ async def test_dead_database_is_said(env):
 
 
 async def test_audit_holds_no_password(env):
-    """What the trail keeps of an account's life names no secret."""
+    """Admins read the audit trail, so it must not contain secrets."""
     user = await env.register("a@b.in")
     await env.accounts.change_password(user.id, PASSWORD, "another good one", address=HERE)
     _, token = await env.logins.add_token(user.id, "script")

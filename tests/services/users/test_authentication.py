@@ -1,4 +1,4 @@
-"""Being signed in; `hullwatch.services.users.authentication`."""
+"""Logins to hullwatch; `hullwatch.services.users.authentication`."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def cookie_of(env: AccountEnvironment) -> str:
     return (await env.logins.login("a@b.in", PASSWORD, address=HERE)).value.reveal()
 
 
-async def test_login_gives_a_value_that_says_who_asks(env):
+async def test_login_returns_a_value_that_identifies_the_user(env):
     """A browser's login is recognised, and only a hash of its value is stored."""
     cookie = await cookie_of(env)
 
@@ -40,7 +40,7 @@ async def test_login_gives_a_value_that_says_who_asks(env):
 
 
 async def test_unknown_email_costs_as_much_as_a_wrong_password(env):
-    """Whether an account exists can be told neither by the answer nor by the work done."""
+    """Neither the answer nor the duration reveals whether an account exists."""
     for email in ("a@b.in", "nobody@b.in", "no e-mail", "nul\x00@b.in", "half\ud800@b.in"):
         before = env.hasher.checks
         with pytest.raises(WrongCredentials) as refused:
@@ -50,7 +50,7 @@ async def test_unknown_email_costs_as_much_as_a_wrong_password(env):
 
 
 async def test_guessing_is_locked_even_with_the_right_password(env):
-    """After five wrong passwords no password is looked at until the lock ends."""
+    """After five wrong passwords no password is checked until the lock ends."""
     for _ in range(5):
         with pytest.raises(WrongCredentials):
             await env.logins.login("a@b.in", "wrong password", address=HERE)
@@ -65,7 +65,7 @@ async def test_guessing_is_locked_even_with_the_right_password(env):
 
 
 async def test_attempts_at_the_same_moment_are_limited_too(env):
-    """A hundred guesses at once are not all looked at."""
+    """Of a hundred guesses at once only five are checked."""
     results = await asyncio.gather(
         *(env.logins.login("a@b.in", f"guess {number}", address=HERE) for number in range(100)),
         return_exceptions=True,
@@ -88,7 +88,7 @@ async def test_outdated_hash_is_renewed_at_login(env):
 
 
 async def test_logout_counts_at_once(env):
-    """After a logout the value is not recognised, although it was remembered a moment ago."""
+    """After a logout the value is not recognised, although it was cached a moment ago."""
     cookie = await cookie_of(env)
     await env.logins.authenticate(cookie=cookie)
 
@@ -98,8 +98,8 @@ async def test_logout_counts_at_once(env):
         await env.logins.authenticate(cookie=cookie)
 
 
-async def test_logout_beats_a_lookup_under_way(env):
-    """A logout that happens while the database is being asked is not undone by its older answer."""
+async def test_logout_during_a_query_counts(env):
+    """The older result of the query must not get into the cache."""
     cookie = await cookie_of(env)
     begin, logins = env.store.begin, env.logins
 
@@ -142,8 +142,8 @@ async def test_login_ends_after_its_lifetime(env):
         await env.logins.authenticate(cookie=cookie)
 
 
-async def test_who_asks_is_answered_from_memory(env):
-    """Between two looks at the database, requests of a known login cost none, even while it is down."""
+async def test_known_logins_are_answered_from_the_cache(env):
+    """Requests with a cached login need no query, also while the database is unavailable."""
     cookie = await cookie_of(env)
     await env.logins.authenticate(cookie=cookie)
     env.store.is_down = True
@@ -154,8 +154,8 @@ async def test_who_asks_is_answered_from_memory(env):
 @pytest.mark.parametrize(
     "login", [{}, {"cookie": ""}, {"cookie": "x" * 200}, {"bearer": ""}, {"bearer": "hw_made-up"}]
 )
-async def test_nonsense_is_nobody(env, login):
-    """Missing, empty, oversized and made-up values are nobody's."""
+async def test_invalid_values_are_refused(env, login):
+    """Missing, empty, oversized and unknown values identify no user."""
     with pytest.raises(NotSignedIn):
         await env.logins.authenticate(**login)
 

@@ -1,4 +1,4 @@
-"""Password hashes; `hullwatch.services.users.passwords`. Settings are cheap here, since their strength is argon2's business."""
+"""Password hashes; `hullwatch.services.users.passwords`. The settings are cheap, since argon2 has its own tests."""
 
 import asyncio
 import threading
@@ -65,7 +65,7 @@ class Counting(PasswordHasher):
 
 
 async def test_few_at_once_and_the_queue_is_bounded():
-    """Two are hashed at once, a few wait, and who comes then is asked to come back."""
+    """Two are hashed at once, a few wait, and further ones are refused."""
     argon = Counting()
     hasher = ArgonHasher(argon, at_once=2, most_waiting=3)
     waiting = [asyncio.create_task(hasher.hash("correct horse")) for _ in range(5)]

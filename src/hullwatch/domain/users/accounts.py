@@ -1,4 +1,4 @@
-"""Who uses hullwatch, and the Fyers app that a user logs in through. Sessions with Fyers are in ``connection.py``."""
+"""Users of hullwatch, and the Fyers apps that they log in through."""
 
 import re
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _APP_ID = re.compile(r"[A-Z0-9]{4,32}-\d{3}")
 
 
 class Role(StrEnum):
-    """What a user may do."""
+    """The rights of a user."""
 
     TRADER = "trader"
-    """Sees and changes only what is the user's own."""
+    """Sees and changes only their own data."""
     ADMIN = "admin"
-    """A trader who also sees every account's token health and may disconnect accounts."""
+    """A trader who also sees the token health of every account and can disconnect accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A program's way in, without its value: that is shown once and stored only as a hash."""
+    """The login of a program, without its value, which is shown once and stored only as a hash."""
 
     id: str
     user_id: str
@@ -51,7 +51,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class FyersApp:
-    """A Fyers app: what the login page and the exchange of an auth code need."""
+    """A Fyers app, for the login page and the exchange of an auth code."""
 
     app_id: str
     secret: AppSecret
@@ -60,38 +60,38 @@ class FyersApp:
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login at Fyers that was begun here; its `state` is stored as a hash, is good once and not for long."""
+    """A login at Fyers that was started here; its `state` is stored as a hash and is valid once for a short time."""
 
     user_id: str
     app_id: str
     expires_at: datetime
     browser_hash: str
-    """Hash of the nonce that the browser that began it holds in a cookie."""
+    """Hash of the nonce in the cookie of the browser that started it."""
     may_switch_account: bool = False
-    """The user said that another Fyers id than the one linked before is meant."""
+    """Whether the user chose to link another Fyers id than before."""
     link_generation: int | None = None
-    """Of the login link that it was begun with: another login since then makes both void. `None` when it was begun by somebody signed in."""
+    """Generation of its login link: a later login makes both void. `None` if a signed-in user started it."""
 
     @property
     def is_by_link(self) -> bool:
-        """Whether it was begun with a login link, by a browser that need not be signed in here."""
+        """Whether it was started with a login link, in a browser without a login to hullwatch."""
         return self.link_generation is not None
 
 
 def read_email(text: str) -> str:
-    """Return the address in the one form it is stored and compared in.
+    """Return the address in the form in which it is stored and compared.
 
     Raises:
         InvalidInput: It is not an e-mail address.
     """
     email = text.strip().lower()
     if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
-        raise InvalidInput("That is not an e-mail address.", field="email")
+        raise InvalidInput("This is not an e-mail address.", field="email")
     return email
 
 
 def read_full_name(text: str) -> str:
-    """Return a person's name as it will be shown.
+    """Return a name in the form in which it is shown.
 
     Raises:
         InvalidInput: It is empty, too long or holds control characters.
@@ -103,10 +103,10 @@ def read_full_name(text: str) -> str:
 
 
 def check_password(password: str, *, email: str) -> None:
-    """Refuse a password that is too short, absurdly long, or the e-mail address itself.
+    """Refuse a password that is too short, too long, or the e-mail address itself.
 
     Raises:
-        InvalidInput: The password must not be used.
+        InvalidInput: The password is not allowed.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidInput(
@@ -117,17 +117,17 @@ def check_password(password: str, *, email: str) -> None:
 
 
 def read_fyers_app(app_id: str, secret: str, redirect_uri: str) -> FyersApp:
-    """Return a Fyers app from what a person typed.
+    """Return a Fyers app from the typed values.
 
     Raises:
-        InvalidInput: A part cannot be right; pasted white space around it is forgiven, since `requests`-like clients print a header with
-            a leading space in full and so leak the token.
+        InvalidInput: A value is invalid. White space around it is removed, since HTTP clients print a header with a leading space in
+            full and so expose the token.
     """
     app_id, secret, redirect_uri = app_id.strip(), secret.strip(), redirect_uri.strip()
     if not _APP_ID.fullmatch(app_id):
-        raise InvalidInput("A Fyers app id looks like ABCD1234XY-100, the suffix included.", field="appId")
+        raise InvalidInput("A Fyers app id looks like ABCD1234XY-100, with the suffix.", field="appId")
     if not 4 <= len(secret) <= 128 or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise InvalidInput("That cannot be a Fyers app secret.", field="secret")
+        raise InvalidInput("This is not a Fyers app secret.", field="secret")
     parts = urlsplit(redirect_uri)
     if (
         len(redirect_uri) > 512

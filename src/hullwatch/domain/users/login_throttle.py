@@ -1,8 +1,8 @@
-"""How often a login may be tried: growing locks for an e-mail address and for a network address. Checking passwords belongs to services.
+"""Limits for login attempts: growing locks for an e-mail address and for a network address.
 
-An attempt on an e-mail address counts as failed when it begins and is taken back when it succeeds, so that many attempts at the same
-moment cannot all slip in before the first has failed. A network address is charged only when an attempt has failed: a whole office may log
-in at once from one. A lock keeps nobody out who is signed in already. Time is any scale of seconds that never runs backwards.
+An attempt on an e-mail address counts as failed when it starts and is taken back when it succeeds, so that many attempts at the same moment
+cannot all pass before the first has failed. A network address counts only failed attempts, because a whole office can log in at once from one.
+A lock does not concern users who are signed in. Times are seconds of a monotonic clock.
 """
 
 import ipaddress
@@ -20,10 +20,10 @@ class ThrottlePolicy:
     first_lock_s: float
     longest_lock_s: float
     forgotten_after_s: float = 3600.0
-    """A key without attempts for this long starts anew."""
+    """A key without attempts for this long starts at zero."""
 
     def lock_s(self, attempts: int) -> float:
-        """Return how long the key is locked after so many failed attempts: it doubles with each."""
+        """Return the lock after this number of failed attempts; each attempt doubles it."""
         beyond = attempts - self.free_attempts
         if beyond < 0:
             return 0.0
@@ -34,7 +34,7 @@ PER_EMAIL: Final = ThrottlePolicy(free_attempts=5, first_lock_s=15.0, longest_lo
 PER_ADDRESS: Final = ThrottlePolicy(free_attempts=30, first_lock_s=15.0, longest_lock_s=900.0)
 """Looser than per e-mail: an office or a mobile network shares one address."""
 MOST_KEYS: Final = 10_000
-"""Keys remembered of each sort; about 2 MB. When full, the one that was quiet longest is forgotten."""
+"""Stored keys of each kind; about 2 MB. When full, the key with the oldest attempt is removed."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class _Record:
 
 
 class _Counter:
-    """Attempts of one sort of key, in bounded memory."""
+    """Attempts by key, in bounded memory."""
 
     def __init__(self, policy: ThrottlePolicy, most_keys: int) -> None:
         self._policy = policy
@@ -78,7 +78,7 @@ class _Counter:
 
 
 class LoginThrottle:
-    """Decides whether a login may be tried now; keeps no password and no outcome but counts."""
+    """Decides whether a login can be tried now; stores only counts."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class LoginThrottle:
         return wait_s
 
     def failed(self, address: str, now: float) -> None:
-        """Count a failed attempt of the network address; the e-mail address was charged when it began."""
+        """Count a failed attempt of the network address; the e-mail address was counted at the start."""
         self._addresses.count(network_of(address), now)
 
     def succeeded(self, email: str) -> None:
@@ -106,12 +106,12 @@ class LoginThrottle:
         self._emails.forget(email)
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """Return the number of stored keys."""
         return len(self._emails) + len(self._addresses)
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address, or the /64 that one IPv6 subscriber is given."""
+    """Return what counts as one caller: an IPv4 address, or the /64 network of one IPv6 subscriber."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
