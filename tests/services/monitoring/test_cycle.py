@@ -158,7 +158,7 @@ async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> No
     await env.connections.sign_out(ALICE, actor=ALICE)
     state = env.monitoring.state(ALICE)
     assert (state.status, state.is_wanted, state.is_running) == (WatchStatus.NO_SESSION, True, False)
-    assert "log in to Fyers" in state.reason_text
+    assert "Log in to Fyers" in state.reason_text
     assert status(env, CAROL) is WatchStatus.NOT_WANTED
 
 

@@ -84,7 +84,7 @@ async def test_it_is_stored_five_minutes_after_the_close() -> None:
 
     (notice,) = env.notices(ALICE, SUMMARY)
     counted = len(env.signals(ALICE))
-    signals = f"Signals: {counted} in time." if counted else "There was no signal."
+    signals = f"Signals: {counted} on time." if counted else "There was no signal."
     assert DUE <= notice.created_at <= DUE + timedelta(minutes=1)
     assert notice.incident_id == "day-2026-11-23"
     assert notice.title == "23 November: watched throughout"
