@@ -36,13 +36,9 @@ class WorkerLost(Exception):  # noqa: N818 - a fact, like every failure here
 
 
 class AppriseChannel:
-    """Sends through Apprise; close it after use.
+    """Sends through Apprise, in real time; close it after use.
 
-    Args:
-        guard: the addresses that may be connected to.
-        clock: real time.
-        processes: messages that can be under way at once.
-        limit_s: a process that works longer on a message is killed.
+    At most `processes` messages are under way at once. A process that works longer than `limit_s` is killed.
     """
 
     def __init__(

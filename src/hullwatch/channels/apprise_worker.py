@@ -45,19 +45,10 @@ class Rules:
         self.refused_private = False
         certificates = ssl.get_default_verify_paths()
         readable = (
-            sys.prefix,
-            sys.base_prefix,
-            str(Path(os.__file__).parent),
-            str(Path(hullwatch.__file__).parent),
-            certificates.cafile,
-            certificates.capath,
-            certificates.openssl_cafile,
-            certificates.openssl_capath,
-            "/etc/ssl",
-            "/usr/share/zoneinfo",
-            "/etc/mime.types",
-            "/dev/urandom",
-        )
+            sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), str(Path(hullwatch.__file__).parent),
+            certificates.cafile, certificates.capath, certificates.openssl_cafile, certificates.openssl_capath,
+            "/etc/ssl", "/usr/share/zoneinfo", "/etc/mime.types", "/dev/urandom",
+        )  # fmt: skip
         self._readable = tuple(os.path.realpath(path).rstrip("/") for path in readable if path)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -85,9 +76,8 @@ class Rules:
         if isinstance(path, int):
             return
         writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-        is_written = bool(set(str(mode or "")) & set("wax+")) or (
-            isinstance(flags, int) and bool(flags & writes)
-        )
+        has_flag = isinstance(flags, int) and bool(flags & writes)
+        is_written = has_flag or bool(set(str(mode or "")) & set("wax+"))
         real_path = os.path.realpath(os.fsdecode(path))
         if real_path == os.devnull:
             return
@@ -154,7 +144,6 @@ class Worker:
         return {"outcome": "failed", "status": self._status.status}
 
     def _service(self, address: str) -> Any:
-        """Return the service of an address, or the code of its refusal."""
         if address.partition(":")[0].lower() in ACTS_ON_MACHINE:
             return "forbidden"
         service = apprise.Apprise.instantiate(address, asset=self._asset)

@@ -24,12 +24,7 @@ class _Carrier(Protocol):
 class Carriers:
     """Satisfies `ChannelPort` with one adapter for each kind of channel; close it after use.
 
-    Args:
-        guard: the addresses that may be connected to.
-        clock: real time, since networks do not follow a faster clock.
-        server: the operator's mail server; None without one.
-        public_url: where hullwatch is reached.
-        version: of hullwatch.
+    The clock is real time, since networks do not follow a faster clock.
     """
 
     def __init__(

@@ -44,12 +44,7 @@ class SystemNames:
 
 
 class AddressGuard:
-    """Checks hosts and addresses.
-
-    Args:
-        allows_private: whether notices may also go to private networks.
-        resolve: looks up names; None uses the system.
-    """
+    """Checks hosts and addresses; `allows_private` also admits private networks."""
 
     def __init__(self, *, allows_private: bool = False, resolve: Resolve | None = None) -> None:
         self.allows_private = allows_private

@@ -48,14 +48,7 @@ class SmtpServer:
 
 
 class SmtpChannel:
-    """Sends e-mail; close it after use.
-
-    Args:
-        server: the mail server.
-        guard: the hosts to which users may have mail sent.
-        clock: real time.
-        public_url: the address of hullwatch, for the end of each mail.
-    """
+    """Sends e-mail, in real time, with hullwatch's address at the end of each mail; close it after use."""
 
     def __init__(self, server: SmtpServer, guard: AddressGuard, clock: Clock, *, public_url: str) -> None:
         self._server = server
@@ -108,14 +101,12 @@ class SmtpChannel:
             return False
 
     async def _connected(self) -> aiosmtplib.SMTP:
-        """Return a working connection, an idle one if possible."""
         while self._idle:
             client, idle_since_s = self._idle.pop()
             if client.is_connected and self._clock.monotonic() - idle_since_s < _IDLE_S:
                 with suppress(aiosmtplib.SMTPException, OSError):
-                    await (
-                        client.rset()
-                    )  # sent before the message, so that a broken connection is found without harm
+                    # Sent before the message, so that a broken connection is found without harm.
+                    await client.rset()
                     return client
             client.close()
         client = self._server.client()

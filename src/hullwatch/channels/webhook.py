@@ -37,19 +37,11 @@ _GONE: Final = 410
 _LATER: Final = frozenset({408, 409, 423, 425, 429})
 """Refusals that may be temporary (RFC 9110, 6585, 8470)."""
 _OF_MESSAGE: Final = frozenset({400, 413, 415, 422})
-_NOT_ENCRYPTED: Final = (
-    "A webhook's address has to begin with https://, since messages can hold a login link."
-)
+_NOT_ENCRYPTED: Final = "A webhook's address has to begin with https://: messages can hold a login link."
 
 
 class WebhookChannel:
-    """Sends to webhooks; close it after use.
-
-    Args:
-        guard: the addresses that may be connected to.
-        clock: real time, for signatures.
-        version: the version in the ``User-Agent``.
-    """
+    """Sends to webhooks, with real time in the signatures; close it after use."""
 
     def __init__(self, guard: AddressGuard, clock: Clock, *, version: str) -> None:
         self._guard = guard

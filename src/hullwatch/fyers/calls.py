@@ -224,7 +224,6 @@ class Caller:
             account.busy -= 1
 
     async def _take_slot(self, account: Account) -> bool:
-        """Wait for one of the account's slots, at most as long as for the pace."""
         if not account.slots.locked():
             return await account.slots.acquire()
         try:
@@ -272,7 +271,6 @@ class Caller:
     def _record_result(
         self, call: Call, source: Source, account: Account, reply: Reply | NoReply, permit: CallPermit
     ) -> BrokerResult[dict[str, object]]:
-        """Return the result, after the account and the circuits have recorded it."""
         now = self._clock.monotonic()
         if isinstance(reply, NoReply):
             is_fyers_down = reply.cause in _OUTAGE_CAUSES

@@ -116,40 +116,18 @@ class FyersClient:
 
     async def exchange_auth_code(self, app: FyersApp, auth_code: AuthCode) -> BrokerResult[FreshLogin]:
         """Exchange an auth code; never retried, since a code is valid once."""
-        proof = app_id_hash(app)
-        body = orjson.dumps(
-            {"grant_type": "authorization_code", "appIdHash": proof, "code": auth_code.reveal()}
+        answer = await self._log_in(
+            CallKind.EXCHANGE_AUTH_CODE, app, "authorization_code", {"code": auth_code.reveal()}
         )
-        call = Call(
-            CallKind.EXCHANGE_AUTH_CODE,
-            self._address(CallKind.EXCHANGE_AUTH_CODE),
-            body=body,
-            secrets=(proof, app.secret.reveal(), auth_code.reveal()),
-        )
-        return self._read(
-            call.kind, await self._calls.without_session(call, app.app_id), payloads.read_fresh_login
-        )
+        return self._read(CallKind.EXCHANGE_AUTH_CODE, answer, payloads.read_fresh_login)
 
     async def renew_access_token(
         self, app: FyersApp, refresh_token: RefreshToken, pin: Pin
     ) -> BrokerResult[AccessToken]:
         """Request a session with a refresh token and the PIN; never retried: wrong PINs lock an account."""
-        proof = app_id_hash(app)
-        body = {
-            "grant_type": "refresh_token",
-            "appIdHash": proof,
-            "refresh_token": refresh_token.reveal(),
-            "pin": pin.reveal(),
-        }
-        call = Call(
-            CallKind.RENEW_ACCESS_TOKEN,
-            self._address(CallKind.RENEW_ACCESS_TOKEN),
-            body=orjson.dumps(body),
-            secrets=(proof, app.secret.reveal(), refresh_token.reveal(), pin.reveal()),
-        )
-        return self._read(
-            call.kind, await self._calls.without_session(call, app.app_id), payloads.read_access_token
-        )
+        secrets = {"refresh_token": refresh_token.reveal(), "pin": pin.reveal()}
+        answer = await self._log_in(CallKind.RENEW_ACCESS_TOKEN, app, "refresh_token", secrets)
+        return self._read(CallKind.RENEW_ACCESS_TOKEN, answer, payloads.read_access_token)
 
     async def profile_id(self, credential: Credential) -> BrokerResult[str]:
         """Return the Fyers id that the token belongs to."""
@@ -233,6 +211,15 @@ class FyersClient:
             found.extend(master.value.instruments)
         return Answered(tuple(found))
 
+    async def _log_in(
+        self, kind: CallKind, app: FyersApp, grant_type: str, secrets: Mapping[str, str]
+    ) -> BrokerResult[dict[str, object]]:
+        proof = app_id_hash(app)
+        body = orjson.dumps({"grant_type": grant_type, "appIdHash": proof, **secrets})
+        hidden = (proof, app.secret.reveal(), *secrets.values())
+        call = Call(kind, self._address(kind), body=body, secrets=hidden)
+        return await self._calls.without_session(call, app.app_id)
+
     async def _call(
         self,
         kind: CallKind,
@@ -245,12 +232,8 @@ class FyersClient:
         call = Call(kind, self._address(kind), query or {}, body)
         result = await self._calls.with_session(call, credential)
         if isinstance(result, Unavailable) and result.cause == UNSENDABLE:
-            self._log_once(
-                "fyers.credential_not_sendable",
-                credential.user_id,
-                credential.generation,
-                userId=credential.user_id,
-            )
+            user_id = credential.user_id
+            self._log_once("fyers.credential_not_sendable", user_id, credential.generation, userId=user_id)
         return self._read(kind, result, read)
 
     def _address(self, kind: CallKind) -> str:
@@ -263,14 +246,8 @@ class FyersClient:
         try:
             return Answered(read(result.value))
         except payloads.Unreadable as problem:
-            self._log_once(
-                "fyers.reply_unreadable",
-                kind,
-                problem.shape,
-                path=kind.path,
-                expected=problem.expected,
-                shape=problem.shape,
-            )
+            shown = {"path": kind.path, "expected": problem.expected, "shape": problem.shape}
+            self._log_once("fyers.reply_unreadable", kind, problem.shape, **shown)
             return UnreadableReply(kind.service, cause="unreadable", http_status=200)
 
     def _log_once(self, event: str, *subject: Hashable, **fields: object) -> None:

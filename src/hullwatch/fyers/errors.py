@@ -111,12 +111,7 @@ _ANY = range(100, 600)
 _REQUEST_STATUSES = frozenset({200, *range(400, 500)} - {401, 403})
 """With 200, since -371 was reported under it. Without 401 (a login) and 403 (a permission)."""
 _CLIENT = range(400, 500)
-_TOKEN_SERVICES = (
-    BrokerService.PROFILE,
-    BrokerService.TRADING,
-    BrokerService.HISTORY,
-    BrokerService.DATA,
-)
+_TOKEN_SERVICES = (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.HISTORY, BrokerService.DATA)
 
 _REFUSED = Meaning(Kind.LOGIN, frozenset({401}))
 _LIMITED = Meaning(Kind.LIMIT, _ANY)
@@ -297,7 +292,6 @@ def _refusal(call: CallKind, reply: Reply, envelope: _Envelope) -> BrokerFailure
 
 
 def _meaning_with_status(call: CallKind, status: int, code: int) -> tuple[Kind, str]:
-    """Return the kind of an error and the cause for `Unavailable`."""
     meaning = meaning_of(call, code)
     if meaning is not None and status in meaning.statuses:
         return meaning.kind, meaning.cause
@@ -323,7 +317,6 @@ def _message(body: Mapping[str, object]) -> str:
 
 
 def _cause_of(reply: Reply) -> str:
-    """Return the cause for a reply that is not in Fyers' form."""
     status = reply.http_status
     if status == 403:
         return "cloudflare_blocked"

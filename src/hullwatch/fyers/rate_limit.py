@@ -107,10 +107,7 @@ class Pacer:
     ) -> float | WaitTooLong:
         """Reserve the next call and return the seconds until it, or `WaitTooLong`.
 
-        Args:
-            now: monotonic seconds.
-            moment: the same time as an aware moment, for the day that ends at midnight IST.
-            longest_wait_s: how long the caller may wait.
+        `now` is in monotonic seconds; `moment` is the same time for the day that ends at midnight IST.
         """
         today = moment.astimezone(IST).date()
         # A clock that is set back over midnight must not reset the count of the day.

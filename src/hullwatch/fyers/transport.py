@@ -151,13 +151,7 @@ class Transport:
                     return NoReply("too_large")
                 headers = response.headers
                 return Reply(response.status, body, headers.get("Content-Type", ""), _retry_after(headers))
-        except (
-            aiohttp.ClientError,
-            http_exceptions.HttpProcessingError,
-            TimeoutError,
-            OSError,
-            ValueError,
-        ) as error:
+        except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, ValueError) as error:
             return NoReply(translate(error))
 
     def _open(self) -> aiohttp.ClientSession:
@@ -215,8 +209,5 @@ def _retry_after(headers: Mapping[str, str]) -> str:
     if seconds:
         return seconds
     milliseconds = headers.get("X-Retry-After-Ms", "")
-    return (
-        str(int(milliseconds) / 1000)
-        if milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 12
-        else ""
-    )
+    is_number = milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 12
+    return str(int(milliseconds) / 1000) if is_number else ""

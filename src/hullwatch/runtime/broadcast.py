@@ -198,14 +198,10 @@ class Broadcast(Generic[T]):
     def publish(self, topic: Hashable, message: T, *, replaceable_key: Hashable | None = None) -> int:
         """Deliver the message to all followers of the topic and return its sequence number.
 
-        Args:
-            topic: the topic.
-            message: shared by all readers, so it must not change.
-            replaceable_key: for messages of which only the newest matters, such as the quote of one symbol. A
-                newer message of the same topic and key replaces an unread one, and a full queue drops such
-                messages first. A message without a key is never dropped silently: the reader is overrun.
-
-        After `close` nothing is published, since no reader is left.
+        All readers share the message, so it must not change. `replaceable_key` is for messages of which only
+        the newest matters, such as the quote of one symbol: a newer one of the same topic and key replaces an
+        unread one, and a full queue drops such messages first. A message without a key is never dropped
+        silently: the reader is overrun. After `close` nothing is published.
         """
         if self._closed:
             return self._sequence
@@ -223,10 +219,8 @@ class Broadcast(Generic[T]):
     def subscribe(self, *topics: Hashable, after: int | None = None) -> Subscription[T]:
         """Follow topics from this call on. Use it in `async with` or close it: an open one keeps filling.
 
-        Args:
-            topics: the topics.
-            after: the last sequence that the reader has seen. Later messages without a replaceable key are
-                replayed first. When some of them are gone, nothing is replayed and `missed` is set.
+        Messages without a replaceable key that are later than the sequence `after` are replayed first. When
+        some of them are gone, nothing is replayed and `missed` is set.
         """
         missed, replay = False, list[Delivery[T]]()
         if after is not None:

@@ -63,20 +63,10 @@ class SystemClock:
 
 
 class ScaledClock:
-    """Another party's time, running `speed` times faster than real time; speed 0 is a stopped clock.
-
-    Args:
-        speed: seconds of this clock in one real second.
-        starts_at: the aware moment this clock shows now.
-        real_monotonic: where real seconds come from.
-    """
+    """Another party's time, running `speed` times faster than real time; speed 0 is a stopped clock."""
 
     def __init__(
-        self,
-        *,
-        speed: float,
-        starts_at: datetime,
-        real_monotonic: Callable[[], float] = time.monotonic,
+        self, *, speed: float, starts_at: datetime, real_monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         _require_speed(speed)
         self._real = real_monotonic

@@ -123,10 +123,8 @@ def _redact_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return redact_fields(value, depth + 1)
     if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str):
-        return [
-            redact(value[0]),
-            _redact_field(value[0], value[1], depth + 1),
-        ]  # perhaps a header and its value
+        # It may be a header and its value.
+        return [redact(value[0]), _redact_field(value[0], value[1], depth + 1)]
     if isinstance(value, list | tuple | AbstractSet):
         return [redact_value(item, depth + 1) for item in value]
     if isinstance(value, BaseException):

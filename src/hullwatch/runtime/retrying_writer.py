@@ -36,14 +36,8 @@ class RetryingWriter(Generic[Item]):
     of the old item, read it with `queued(key)` and add the merged one. An item that is replaced while it is
     being written stays queued in its new form, so keyed items must be safe to write twice.
 
-    Args:
-        write: stores a batch of at least one item.
-        retry_on: the exception that means "try again later"; every other one is a defect. `run` raises it.
-        clock: measures `gather_s` and the backoff.
-        random: the source of the backoff's jitter.
-        max_batch: items in one call of `write`.
-        backoff: how long `run` waits after each failure in a row.
-        gather_s: how long `run` waits for further items before it writes. `flush` never waits.
+    After `retry_on`, `run` waits by `backoff` and tries again; every other exception is a defect, which `run`
+    raises. It waits `gather_s` seconds for further items before it writes. `flush` never waits.
     """
 
     def __init__(

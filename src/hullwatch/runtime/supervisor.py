@@ -42,13 +42,8 @@ class StopReport:
 class Supervisor:
     """Runs jobs until it is stopped, or until its `async with` block ends.
 
-    Args:
-        clock: measures intervals, backoff and stopping.
-        random: the source of jitter.
-        log: a structlog logger.
-        backoff: how long a failed job waits for its restart.
-        on_restart: called with the name of each long-running job that is restarted.
-        ran_well_after_s: after so many seconds a restarted job has recovered, and its backoff begins anew.
+    A failed job waits for its restart by `backoff`. A restarted one that ran for `ran_well_after_s` seconds
+    has recovered. `on_restart` is called with the name of each long-running job that is restarted.
     """
 
     def __init__(
@@ -180,10 +175,10 @@ class Supervisor:
                 try:
                     self._stop_report = await self._stop_all(self._clock.monotonic() + within_s)
                 finally:
-                    for (
-                        task
-                    ) in self._all_tasks():  # this call was cancelled, or they ignored their cancellation
-                        task.cancel()
+                    # Tasks are left if this call was cancelled, or if they ignored their cancellation.
+                    for job in self._jobs.values():
+                        for task in job.tasks:
+                            task.cancel()
             return self._stop_report
 
     async def _run_forever(self, job: Job, run: JobFunction) -> None:
@@ -309,9 +304,6 @@ class Supervisor:
         for job in finished[:-REMEMBERED_SIDE_TASKS]:
             del self._jobs[job.name]
 
-    def _all_tasks(self) -> list[asyncio.Task[None]]:
-        return [task for job in self._jobs.values() for task in job.tasks]
-
     async def _stop_all(self, deadline_s: float) -> StopReport:
         cancelled: list[str] = []
         ignored: list[str] = []
@@ -334,7 +326,6 @@ class Supervisor:
         return StopReport(tuple(cancelled), tuple(ignored))
 
     async def _wait(self, job: Job, seconds: float) -> None:
-        """Wait until a job's tasks have ended, at most for so many seconds."""
         with suppress(TimeoutError):
             async with clock_timeout(self._clock, seconds):
                 while job.tasks:

@@ -68,22 +68,15 @@ class RedisLimits:
 
 
 class _NoAnswer:
-    """Redis did not answer, or was not asked."""
+    """Redis did not answer, or was not called."""
 
 
 class RedisChecks:
-    """Satisfies `SharedChecks` with one Redis.
+    """Satisfies `SharedChecks` with one Redis, in real time.
 
     After failures no call is made for a few seconds; then one call tests whether Redis is back. Nothing is
-    connected before the first call.
-
-    Args:
-        url: Redis' address, which may hold a password.
-        salt: the installation's secret that keys are hashed with.
-        process: a name that no other process has.
-        good_for_s: seconds after which a confirmation is outdated.
-        clock: real time.
-        random: source of jitter.
+    connected before the first call. No other process has the name `process`, and a confirmation is valid for
+    `good_for_s`.
 
     Raises:
         ValueError: the address is not one of Redis', or has unknown options. It is not quoted.
@@ -174,7 +167,6 @@ class RedisChecks:
         return f"{_PREFIX}:{kind}:{digest}"
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T | _NoAnswer:
-        """Make one exchange as soon as a connection is free."""
         try:
             async with asyncio.timeout(self._limits.free_within_s):
                 await self._free.acquire()

@@ -118,11 +118,8 @@ async def market_status(broker: Broker, call: Call) -> Answer:
         is_open = moment(day, hours[0]) <= call.now < moment(day, hours[1])
         return "OPEN" if session is not None and is_open else "CLOSED"
 
-    equity, currency, commodity = (
-        equity_status(broker, call.now),
-        during(_CURRENCY_HOURS),
-        during(_COMMODITY_HOURS),
-    )
+    equity = equity_status(broker, call.now)
+    currency, commodity = during(_CURRENCY_HOURS), during(_COMMODITY_HOURS)
     is_open = session is not None and session[0] <= call.now < derivatives_close(day, session[1])
     derivatives = "OPEN" if is_open else "CLOSED"
     normal = (
@@ -145,12 +142,8 @@ async def option_chain(broker: Broker, call: Call) -> Answer:
     symbol = call.query.get("symbol", "").strip()
     instrument = broker.market.instruments.get(symbol)
     count = call.query.get("strikecount", "5") or "5"
-    if (
-        instrument is None
-        or not count.isascii()
-        or not count.isdecimal()
-        or not 1 <= int(count) <= MOST_STRIKES
-    ):
+    is_count = count.isascii() and count.isdecimal() and 1 <= int(count) <= MOST_STRIKES
+    if instrument is None or not is_count:
         return Refusal.DATA_INPUT.answer
     shot = broker.market.snapshot(symbol, int(call.now))
     expiries = _expiries(call.now)
@@ -166,12 +159,8 @@ async def option_chain(broker: Broker, call: Call) -> Answer:
     stem = f"NSE:{instrument.name}{to_date(day_of(expiries[0])).strftime('%y%b').upper()}"
     rows = [_option(stem, shot.ltp, strike, kind) for strike in strikes for kind in ("CE", "PE")]
     vix = {
-        "symbol": "NSE:INDIAVIX-INDEX",
-        "fyToken": "101000000026017",
-        "ltp": 14.2,
-        "ltpch": 0.0,
-        "ltpchp": 0.0,
-    }
+        "symbol": "NSE:INDIAVIX-INDEX", "fyToken": "101000000026017", "ltp": 14.2, "ltpch": 0.0, "ltpchp": 0.0,
+    }  # fmt: skip
     data = {
         "callOi": sum(row["oi"] for row in rows if row["option_type"] == "CE"),
         "putOi": sum(row["oi"] for row in rows if row["option_type"] == "PE"),
@@ -195,10 +184,8 @@ def _expiries(now: float) -> list[int]:
 
 def _option(stem: str, price: float, strike: float, kind: str) -> dict[str, Any]:
     inner = max(0.0, price - strike if kind == "CE" else strike - price)
-    ltp = (
-        round(max(0.05, inner + 0.012 * price * math.exp(-abs(strike - price) / (0.03 * price))) / 0.05)
-        * 0.05
-    )
+    time_value = 0.012 * price * math.exp(-abs(strike - price) / (0.03 * price))
+    ltp = round(max(0.05, inner + time_value) / 0.05) * 0.05
     chance = random_for(stem, strike, kind)
     interest = chance.randrange(1_000, 90_000)
     return {

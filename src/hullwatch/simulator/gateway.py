@@ -190,7 +190,6 @@ class Gateway:
 
 
 def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
-    """Return Cloudflare's answer instead of the broker's, if a fault requires one."""
     if fault is None:
         return None
     given = fault.given
@@ -214,7 +213,6 @@ def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
 
 
 def _corrupted(answer: Answer, fault: Fault) -> Answer:
-    """Return the true answer as a defect of the broker would send it."""
     if fault.kind is FaultKind.MALFORMED_JSON:
         return replace(answer, body=answer.body[: len(answer.body) // 2])
     if fault.kind is FaultKind.WRONG_TYPES:

@@ -87,7 +87,6 @@ async def _daily_candles(broker: Broker, query: _HistoryQuery, now: float) -> li
 
 
 def _read(call: Call) -> _HistoryQuery | Refusal:
-    """Read the query, or return Fyers' refusal."""
     query = call.query
     symbol = query.get("symbol", "").strip()
     resolution, date_format = query.get("resolution", ""), query.get("date_format", "0")

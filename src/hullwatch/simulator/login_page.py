@@ -36,7 +36,6 @@ def answer_login(broker: Broker, query: Mapping[str, str], now: float, *, wants_
 def _approve(
     broker: Broker, app: FyersApp, query: Mapping[str, str], now: float, *, wants_html: bool
 ) -> Answer:
-    """Redirect the named person with a code; show the page if no person is named."""
     fyers_id = query.get("fyersId")
     if fyers_id is None:
         return _page(broker, query, "", 200)
@@ -51,7 +50,6 @@ def _approve(
 
 
 def _redirect(uri: str, outcome: dict[str, str]) -> Answer:
-    """Redirect the browser and keep the query of the redirect address."""
     parts = urlsplit(uri)
     query = "&".join(filter(None, (parts.query, urlencode(outcome))))
     location = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))

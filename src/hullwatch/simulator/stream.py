@@ -90,7 +90,6 @@ class DataStream:
         return socket
 
     async def _beat(self, connection: _Connection) -> None:
-        """Send changes to a connection at each beat until the simulator stops."""
         with suppress(ConnectionError):
             while not self._stopping.is_set():
                 with suppress(TimeoutError):
@@ -145,7 +144,6 @@ class DataStream:
             await connection.socket.send_bytes(frames.auth_frame(accepted=True, ack_count=ACK_EVERY))
 
     async def _handle(self, connection: _Connection, frame: ClientFrame) -> None:
-        """Carry out a request of a logged-in client and confirm it."""
         if frame.type == FrameType.SUBSCRIBE:
             await self._subscribe(connection, frame)
             return
@@ -211,7 +209,6 @@ class DataStream:
 
 
 def _changed(subscription: _Subscription, values: tuple[int, ...], *, is_lite: bool) -> list[bytes]:
-    """Return the item with the changes since the last one."""
     if is_lite and not subscription.topic.name.startswith("dp"):
         if values[0] == subscription.sent[0]:
             return []

@@ -25,8 +25,6 @@ _TICKS = (5.0, 1.0, 0.5, 0.1, 0.05, 0.01)
 
 
 class _Series:
-    """One instrument's candles, grouped by day."""
-
     def __init__(self, instrument: Instrument, base_s: int, rows: Sequence[Row]) -> None:
         self.instrument = instrument
         self.base_s = base_s
@@ -137,7 +135,6 @@ def _read_file(path: Path, base_s: int) -> list[Row]:
 
 
 def _row(name: str, line: int, cells: list[str]) -> Row:
-    """Read one line, or refuse it with the reason."""
     try:
         stamp, *numbers = cells
         opens_at = datetime.fromisoformat(stamp)

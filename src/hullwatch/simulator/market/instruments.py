@@ -77,10 +77,7 @@ _LISTED: dict[str, tuple[str, int, str, Character]] = {
     "TCS": ("TATA CONSULTANCY SERV LT", 11536, "INE467B01029", Character(3080.0, 0.013, 2_700_000)),
     "WIPRO": ("WIPRO LTD", 3787, "INE075A01022", Character(245.0, 0.015, 9_000_000)),
 }
-_INDEX_CHARACTERS = {
-    "NIFTY50": Character(25_900.0, 0.008, 0),
-    "NIFTYBANK": Character(58_800.0, 0.009, 0),
-}
+_INDEX_CHARACTERS = {"NIFTY50": Character(25_900.0, 0.008, 0), "NIFTYBANK": Character(58_800.0, 0.009, 0)}
 SYNTHETIC_TICK = 0.05
 
 

@@ -5,9 +5,9 @@ weeks and months carry 00:00 UTC of their first date, as Fyers' do. Answers are 
 because thousands of accounts ask for the same ones in the same second.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -61,7 +61,7 @@ class Market:
         self.instruments: dict[str, Instrument] = source.instruments
         self._second = -1
         self._quotes: dict[str, bytes] = {}
-        self._pieces: OrderedDict[tuple[str, int, int], _Pieces] = OrderedDict()
+        self._closed_pieces = lru_cache(maxsize=_CACHED_PIECES)(self._make_pieces)
         self._running: dict[tuple[str, int], tuple[int, _Pieces]] = {}
 
     def snapshot(self, symbol: str, now: float) -> Snapshot:
@@ -120,13 +120,11 @@ class Market:
                 rows = trading_day.rows_until(second, self.instruments[symbol].tick)
                 kept = self._running[symbol, length_s] = (second, _as_pieces(_joined(rows, day, length_s)))
             return kept[1]
-        key = (symbol, day, length_s)
-        pieces = self._pieces.get(key)
-        if pieces is None:
-            pieces = self._pieces[key] = _as_pieces(_joined(trading_day.rows, day, length_s))
-            if len(self._pieces) > _CACHED_PIECES:
-                self._pieces.popitem(last=False)
-        return pieces
+        return self._closed_pieces(symbol, day, length_s)
+
+    def _make_pieces(self, symbol: str, day: int, length_s: int) -> _Pieces:
+        trading_day = self.source.day(symbol, day)
+        return _as_pieces(_joined(trading_day.rows if trading_day else (), day, length_s))
 
     def long_candles(self, daily: Sequence[Row], unit: str) -> list[Row]:
         """Put daily candles together by week (`W`, from Monday) or month (`M`)."""

@@ -8,19 +8,12 @@ open to the close.
 
 import math
 import random
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from hashlib import blake2b
 
-from hullwatch.simulator.market.calendar import (
-    CLOSE_S,
-    OPEN_S,
-    from_date,
-    is_trading_day,
-    moment,
-)
+from hullwatch.simulator.market.calendar import CLOSE_S, OPEN_S, from_date, is_trading_day, moment
 from hullwatch.simulator.market.candles import Row, TradingDay
 from hullwatch.simulator.market.instruments import Character, Instrument, synthetic_listing
 
@@ -73,8 +66,8 @@ class SyntheticMarket:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._listing = synthetic_listing()
-        self._days: OrderedDict[tuple[str, int], TradingDay] = OrderedDict()
-        self._closes: dict[tuple[str, int], float] = {}
+        self._made = lru_cache(maxsize=_CACHED_DAYS)(self._make)
+        self._close = lru_cache(maxsize=_CACHED_CLOSES)(self._find_close)
 
     @property
     def instruments(self) -> dict[str, Instrument]:
@@ -89,13 +82,7 @@ class SyntheticMarket:
         """Return a day of a listed symbol, or `None` on a weekend, a holiday or before history begins."""
         if day < FIRST_DAY or not is_trading_day(day):
             return None
-        key = (symbol, day)
-        made = self._days.get(key)
-        if made is None:
-            made = self._days[key] = self._make(symbol, day)
-            if len(self._days) > _CACHED_DAYS:
-                self._days.popitem(last=False)
-        return made
+        return self._made(symbol, day)
 
     def days(self, symbol: str, first: int, last: int) -> Sequence[int]:  # noqa: ARG002  one calendar for all
         """Return the trading days between two days, both included."""
@@ -112,18 +99,11 @@ class SyntheticMarket:
         """Return 09:15 and 15:30 of a trading day."""
         return (moment(day, OPEN_S), moment(day, CLOSE_S)) if is_trading_day(day) else None
 
-    def _close(self, symbol: str, day: int) -> float:
+    def _find_close(self, symbol: str, day: int) -> float:
         """Return the closing price of a day: part the market's change, part the instrument's own."""
-        key = (symbol, day)
-        price = self._closes.get(key)
-        if price is None:
-            instrument, character = self._listing[symbol]
-            noise = 0.6 * _wander(self._seed, "market", day) + 0.8 * _wander(self._seed, symbol, day)
-            price = _on_grid(character.price * math.exp(character.volatility * noise), instrument.tick)
-            if len(self._closes) >= _CACHED_CLOSES:
-                self._closes.clear()
-            self._closes[key] = price
-        return price
+        instrument, character = self._listing[symbol]
+        noise = 0.6 * _wander(self._seed, "market", day) + 0.8 * _wander(self._seed, symbol, day)
+        return _on_grid(character.price * math.exp(character.volatility * noise), instrument.tick)
 
     def _make(self, symbol: str, day: int) -> TradingDay:
         instrument, character = self._listing[symbol]
