@@ -1,4 +1,4 @@
-"""When a renewal may be tried, and what its outcomes mean; `hullwatch.domain.renewal.rules` and `renewal_outcomes`."""
+"""When an attempt to renew a session may be made; `hullwatch.domain.renewal`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -50,8 +50,8 @@ READY = Renewal(
 
 
 @given(st.floats(0, 1), st.integers(1, 40 * 3600))
-def test_a_try_is_due_within_the_session_and_never_in_its_first_half(place, lifetime_s):
-    """Whatever the lifetime and the place in the spread; for a session of a day it is ten to twenty-five minutes before the end."""
+def test_an_attempt_is_due_in_the_second_half_of_a_session(place, lifetime_s):
+    """For a session of a day it is due ten to twenty-five minutes before the expiry."""
     lifetime = timedelta(seconds=lifetime_s)
     session = replace(ALIVE, expires_at=NOW + lifetime)
 
@@ -63,7 +63,7 @@ def test_a_try_is_due_within_the_session_and_never_in_its_first_half(place, life
 
 
 def test_without_a_session_nothing_is_due():
-    """Neither before the first login nor after an end."""
+    """Neither before the first login nor after a disconnect."""
     assert due_at(Connection("asha"), 0.5) is None
     assert due_at(replace(ALIVE, state=LoginState.DISCONNECTED), 0.5) is None
 
@@ -81,19 +81,19 @@ def test_without_a_session_nothing_is_due():
         {"tried_generation": 3, "last_outcome": None},
     ],
 )
-def test_what_forbids_every_try(occasion, change):
-    """No good refresh token of this app, a PIN that is in question, or a try that this session has had."""
+def test_what_forbids_every_attempt(occasion, change):
+    """No valid refresh token of this app, a PIN in question, or an earlier attempt for this session."""
     assert may_try(READY, ALIVE, occasion, now=NOW)
     assert not may_try(replace(READY, **change), ALIVE, occasion, now=NOW)
 
 
-def test_a_refresh_token_that_does_not_say_when_it_ends_is_tried():
-    """Fyers knows."""
+def test_a_refresh_token_without_an_expiry_is_used():
+    """Only Fyers knows whether it is still valid."""
     assert may_try(replace(READY, refresh_token_expires_at=None), ALIVE, Occasion.BEFORE_EXPIRY, now=NOW)
 
 
-def test_only_at_the_end_a_try_follows_one_that_gained_nothing():
-    """At a refusal and before the end it is the only one."""
+def test_a_second_attempt_is_made_only_at_the_expiry():
+    """It follows an attempt whose session would have expired at the same time."""
     tried = replace(READY, tried_generation=3, last_outcome=RenewalOutcome.EXPIRES_NO_LATER)
 
     allowed = {occasion for occasion in Occasion if may_try(tried, ALIVE, occasion, now=NOW)}
@@ -102,7 +102,7 @@ def test_only_at_the_end_a_try_follows_one_that_gained_nothing():
 
 
 def test_a_renewed_session_that_is_refused_is_not_renewed():
-    """Only before and at its known end, since it was accepted until then."""
+    """Fyers accepted it until its expiry, so an attempt is made before the expiry and at it."""
     renewed = replace(ALIVE, generation=4)
 
     allowed = {occasion for occasion in Occasion if may_try(READY, renewed, occasion, now=NOW)}
@@ -110,8 +110,8 @@ def test_a_renewed_session_that_is_refused_is_not_renewed():
     assert allowed == {Occasion.BEFORE_EXPIRY, Occasion.AT_EXPIRY}
 
 
-def test_ends_that_a_person_wanted_are_no_occasion():
-    """Each trigger has its answer."""
+def test_disconnects_by_a_person_are_no_occasion():
+    """Each trigger has its row."""
     occasions = {trigger: occasion_of(trigger) for trigger in LoginTrigger}
 
     assert {trigger: occasion for trigger, occasion in occasions.items() if occasion} == {
@@ -122,7 +122,7 @@ def test_ends_that_a_person_wanted_are_no_occasion():
 
 @pytest.mark.parametrize("outcome", RenewalOutcome)
 def test_a_failure_belongs_to_its_session(outcome):
-    """Successes and beginnings are none, and another session's is not told of this one."""
+    """An outcome of another session, or a success, is not reported for this one."""
     tried = replace(READY, tried_generation=3, last_outcome=outcome)
 
     assert failure_in(tried, 3) is (outcome if outcome in FAILED else None)
@@ -146,12 +146,12 @@ def test_a_failure_belongs_to_its_session(outcome):
     ],
 )
 def test_every_failure_is_an_outcome(failure, outcome):
-    """What Fyers says no with is told apart; everything else is trouble."""
+    """Refusals by Fyers are distinguished; every other failure is an outage."""
     assert outcome_of(failure) is outcome
     assert set(REFUSALS.values()) < FAILED
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "a.e30.c", "a.eyJleHAiOiJub3cifQ.c"])
-def test_a_refresh_token_that_does_not_say_its_end_has_none(text):
-    """Whatever it is, nothing is raised."""
+def test_an_unreadable_refresh_token_has_no_expiry(text):
+    """No text raises an error."""
     assert refresh_token_expiry(RefreshToken(text)) is None

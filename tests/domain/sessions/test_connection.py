@@ -1,4 +1,4 @@
-"""The two state tables of an account and the rules for ending a session; `hullwatch.domain.sessions.connection`."""
+"""The state tables of a session and its rules; `hullwatch.domain.sessions.connection`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,15 +41,15 @@ SERVICES = (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.DATA)
 
 
 def logged_in(connection: Connection | None = None, *, at: datetime = NOW) -> Connection:
-    """Return what a login makes of a connection."""
+    """Return the connection after a login."""
     before = connection or Connection("usr_1")
     return rules.log_in(before, fyers_id="FA1", app_id="APP-100", expires_at=END, now=at, actor="usr_1").after
 
 
-def ended(
+def disconnected(
     connection: Connection, trigger: LoginTrigger, *refusals: LoginRefused, at: datetime = NOW
 ) -> Connection:
-    """Return what an end makes of a connection."""
+    """Return the connection after a disconnect."""
     evidence = Evidence("test", refusals=refusals)
     return rules.disconnect(connection, trigger, incident_id="inc_1", now=at, evidence=evidence).after
 
@@ -66,7 +66,7 @@ def refused(code: int, service: BrokerService = BrokerService.DATA) -> LoginRefu
 def test_each_state_and_trigger_is_in_the_table_or_impossible(
     table: dict, states: type[StrEnum], triggers: type[StrEnum]
 ) -> None:
-    """No pair is forgotten: it leads to a known state or raises, naming both."""
+    """A missing pair raises an error that names both."""
     for state, trigger in product(states, triggers):
         if (state, trigger) in table:
             assert move(table, state, trigger) in set(states)
@@ -76,7 +76,7 @@ def test_each_state_and_trigger_is_in_the_table_or_impossible(
 
 
 def test_every_state_can_be_reached_and_left() -> None:
-    """No state is out of reach, and none is a trap."""
+    """No state is unreachable, and none is final."""
     for table, states, start in (
         (LOGIN_TABLE, LoginState, LoginState.NEVER_CONNECTED),
         (VERIFICATION_TABLE, VerificationState, VerificationState.ASSUMED),
@@ -88,8 +88,8 @@ def test_every_state_can_be_reached_and_left() -> None:
         assert {before for (before, _), after in table.items() if before is not after} == set(states)
 
 
-def test_only_the_four_endings_end_a_session() -> None:
-    """Nothing that is merely doubt leads to disconnected."""
+def test_only_four_triggers_disconnect_a_session() -> None:
+    """An unverified session stays connected."""
     leading = {trigger for (_, trigger), after in LOGIN_TABLE.items() if after is LoginState.DISCONNECTED}
     assert leading == set(ENDINGS)
     for state in (LoginState.CONNECTED, LoginState.EXPIRING):
@@ -99,7 +99,7 @@ def test_only_the_four_endings_end_a_session() -> None:
 @given(st.lists(st.sampled_from(LoginTrigger), max_size=30))
 @settings(deadline=None)
 def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
-    """A session exists from a login to the first ending after it, whatever comes in between; generations only grow."""
+    """A session exists from a login to the first disconnect after it; generations only grow."""
     connection, exists, generation = Connection("usr_1"), False, 0
     for trigger in triggers:
         before = connection
@@ -109,7 +109,7 @@ def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
             elif trigger is LoginTrigger.NEARED_EXPIRY:
                 connection = rules.mark_expiring(connection, now=NOW).after
             else:
-                connection = ended(connection, trigger)
+                connection = disconnected(connection, trigger)
         except ImpossibleTransition:
             assert connection is before
             assert not exists or (
@@ -128,8 +128,8 @@ def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
 
 @given(st.lists(st.sampled_from([trigger for trigger in VerificationTrigger if trigger.value != "started"])))
 @settings(deadline=None)
-def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> None:
-    """A refusal blocks ordinary calls until it is cleared or released, and never ends the session."""
+def test_a_verification_state_follows_its_model(triggers: list[VerificationTrigger]) -> None:
+    """A refusal blocks ordinary calls until it is cleared or released, and never disconnects."""
     connection, blocked = logged_in(), False
     for trigger in triggers:
         try:
@@ -146,7 +146,7 @@ def test_a_standing_follows_its_model(triggers: list[VerificationTrigger]) -> No
 
 
 def test_a_late_answer_does_not_clear_a_refusal() -> None:
-    """A call that was under way when the refusal came neither clears nor condemns."""
+    """A call that was under way at the refusal changes nothing."""
     under_verification = rules.update_verification(logged_in(), VerificationTrigger.REFUSED, now=NOW)
 
     for trigger in (
@@ -160,8 +160,8 @@ def test_a_late_answer_does_not_clear_a_refusal() -> None:
         )
 
 
-def test_standing_that_says_nothing_new_is_the_same_value() -> None:
-    """A repeated trouble makes no new connection, so that nobody is told twice."""
+def test_a_repeated_outage_keeps_the_same_value() -> None:
+    """Without a new value no event is published."""
     unverified = rules.update_verification(logged_in(), VerificationTrigger.UNAVAILABLE, now=NOW)
 
     assert (
@@ -171,8 +171,8 @@ def test_standing_that_says_nothing_new_is_the_same_value() -> None:
 
 
 def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
-    """The repair can be told of the interruption that it ends; nothing else of the old session is left."""
-    down = ended(
+    """The notice of the recovery carries the incident; nothing else of the old session is kept."""
+    down = disconnected(
         rules.update_verification(logged_in(), VerificationTrigger.ANSWERED, now=NOW), LoginTrigger.SIGNED_OUT
     )
 
@@ -198,19 +198,19 @@ def test_a_login_begins_a_new_generation_and_keeps_the_incident() -> None:
         (LoginTrigger.REFUSAL_CONFIRMED, (-15, -16), END, DisconnectReason.EXPIRED),
     ],
 )
-def test_an_end_has_the_reason_that_fits(
+def test_a_confirmed_refusal_is_expired_or_rejected(
     trigger: LoginTrigger, codes: tuple[int, ...], at: datetime, reason: DisconnectReason
 ) -> None:
-    """A confirmed refusal is *expired* if Fyers says so or its known end has passed, else *rejected*."""
-    after = ended(logged_in(), trigger, *(refused(code) for code in codes), at=at)
+    """It is *expired* if Fyers says so or the expiry has passed."""
+    after = disconnected(logged_in(), trigger, *(refused(code) for code in codes), at=at)
 
     assert (after.state, after.reason) == (LoginState.DISCONNECTED, reason)
     assert (after.last_disconnect_at, after.incident_id) == (at, "inc_1")
 
 
-def test_every_ending_has_a_reason() -> None:
-    """No trigger that ends a session is without one."""
-    assert {ended(logged_in(), trigger).reason for trigger in ENDINGS} == {
+def test_every_disconnect_has_a_reason() -> None:
+    """This holds for each of the four triggers."""
+    assert {disconnected(logged_in(), trigger).reason for trigger in ENDINGS} == {
         DisconnectReason.EXPIRED,
         DisconnectReason.REJECTED,
         DisconnectReason.SIGNED_OUT,
@@ -222,12 +222,12 @@ def test_every_ending_has_a_reason() -> None:
 
 
 def credential() -> Credential:
-    """Return what calls of a fresh session need."""
+    """Return the credential of a new session."""
     return credential_of(logged_in(), AccessToken("secret.token.text"))
 
 
-def test_a_credential_ends_with_its_known_end() -> None:
-    """Nobody has to be asked: at that moment no call may be sent any more."""
+def test_a_credential_is_valid_until_its_expiry() -> None:
+    """From that moment no call may be sent, without asking Fyers."""
     held = credential()
 
     assert held.may_call(END - timedelta(microseconds=1))
@@ -236,7 +236,7 @@ def test_a_credential_ends_with_its_known_end() -> None:
 
 
 def test_a_closed_lease_closes_every_copy() -> None:
-    """Whoever holds the credential, also for the second look, may not call after the session ended."""
+    """A copy made for the verification is closed too."""
     held = credential()
     copies = (held, held.for_verification(), replace(held))
 
@@ -245,8 +245,8 @@ def test_a_closed_lease_closes_every_copy() -> None:
     assert not any(copy.may_call(NOW) for copy in copies)
 
 
-def test_in_doubt_only_the_second_look_may_ask() -> None:
-    """A refusal stops ordinary calls, those that wait for their turn included."""
+def test_under_verification_only_probes_may_be_sent() -> None:
+    """Calls that wait for their turn are stopped too."""
     held = credential()
 
     held.lease.is_under_verification = True
@@ -256,12 +256,12 @@ def test_in_doubt_only_the_second_look_may_ask() -> None:
 
 
 def test_a_credential_shows_no_secret() -> None:
-    """What is logged of it by accident holds no token."""
+    """An accidental log line contains no token."""
     assert "secret" not in repr(credential())
 
 
-def test_a_session_without_an_end_has_no_credential() -> None:
-    """What cannot be used is refused where it is made."""
+def test_a_session_without_an_expiry_has_no_credential() -> None:
+    """The error is raised where the credential is made."""
     with pytest.raises(ValueError, match="an expiry"):
         credential_of(Connection("usr_1"), AccessToken("x"))
 

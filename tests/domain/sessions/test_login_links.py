@@ -1,4 +1,4 @@
-"""What a login link is good for, and what of a person may be shown; `hullwatch.domain.sessions.login_links`."""
+"""The states of a login link; `hullwatch.domain.sessions.login_links`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,8 +43,8 @@ def link(browser_hash: str | None = None) -> LoginLink:
         (None, 2, "phone", 0 * MINUTE, LinkState.VOID),
     ],
 )
-def test_how_a_link_stands(taken_by, generation, browser, after, standing):
-    """Good for its generation, until its end, in the browser that took it or while none has."""
+def test_a_link_has_one_of_four_states(taken_by, generation, browser, after, standing):
+    """It can be used for its generation, until its expiry, in the first browser that opened it."""
     assert state_of(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is standing
 
 
@@ -72,13 +72,13 @@ def notice(incident_id: str | None) -> Notification:
     return Notification("n1", "asha", NotificationKind.NOT_READY, "t", "t", NOW, incident_id)
 
 
-def test_a_notice_says_who_asked_for_it():
-    """One that a person asked for names them; every other one is hullwatch's own."""
+def test_a_notice_names_its_requester():
+    """Notices that no person requested belong to hullwatch."""
     assert requester_of(notice(request_incident("ask_0a1b", "usr_9"))) == "usr_9"
     for other in (None, "", "inc_1", "ask", "ask.", "ask.x", "ask.x.", "day-2026-11-23", "readiness.2026.x"):
         assert requester_of(notice(other)) == BY_HULLWATCH
 
 
-def test_the_incident_of_an_asked_notice_fits_its_column():
+def test_the_incident_of_a_requested_notice_fits_its_column():
     """Ids have a prefix and twenty hexadecimal digits; the column takes 64 characters."""
     assert len(request_incident("ask_" + "0" * 20, "usr_" + "0" * 20)) <= 64

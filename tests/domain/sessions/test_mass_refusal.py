@@ -1,4 +1,4 @@
-"""Telling an ill broker from unlucky users; `hullwatch.domain.sessions.mass_refusal`."""
+"""The rule that detects a mass refusal; `hullwatch.domain.sessions.mass_refusal`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,25 +20,25 @@ def watch(*, refused: int, answered: int) -> RefusalStatistics:
     return seen
 
 
-def test_one_or_two_refusals_are_their_own() -> None:
-    """Too few to speak of the broker, even if nobody else was heard of."""
+def test_one_or_two_refusals_are_no_mass_refusal() -> None:
+    """This holds even without results of other accounts."""
     assert not watch(refused=MIN_REFUSED - 1, answered=0).is_mass(NOW)
 
 
-def test_all_refused_is_the_broker() -> None:
-    """Whoever was asked was refused."""
+def test_three_refusals_without_answers_are_a_mass_refusal() -> None:
+    """Every account with a result was refused."""
     assert watch(refused=MIN_REFUSED, answered=0).is_mass(NOW)
 
 
-def test_a_few_among_many_are_their_own() -> None:
-    """Three of a hundred are bad luck; a quarter of all is not."""
+def test_a_small_share_is_no_mass_refusal() -> None:
+    """Three of a hundred are a coincidence; a quarter of all accounts is not."""
     assert not watch(refused=3, answered=97).is_mass(NOW)
     assert watch(refused=25, answered=75).is_mass(NOW)
     assert not watch(refused=24, answered=76).is_mass(NOW)
 
 
 def test_the_same_account_counts_once() -> None:
-    """One account refused again and again is one account."""
+    """Repeated refusals of one account count as one."""
     seen = RefusalStatistics()
 
     for second in range(10):
@@ -47,8 +47,8 @@ def test_the_same_account_counts_once() -> None:
     assert seen.count(NOW) == 1
 
 
-def test_an_answer_takes_a_refusal_back() -> None:
-    """What a second look cleared speaks for the broker."""
+def test_an_answer_replaces_a_refusal() -> None:
+    """A cleared verification shows that Fyers answers."""
     seen = watch(refused=MIN_REFUSED, answered=0)
 
     seen.answered("refused-0", NOW)
@@ -57,8 +57,8 @@ def test_an_answer_takes_a_refusal_back() -> None:
     assert not seen.is_mass(NOW)
 
 
-def test_fresh_answers_are_witnesses() -> None:
-    """Enough accounts answered after a moment, and more than were refused, show that the broker is well; older words do not count."""
+def test_recent_answers_show_that_fyers_works() -> None:
+    """Enough accounts were answered after a moment, and more than were refused; earlier results do not count."""
     later = NOW + timedelta(seconds=1)
     seen = watch(refused=0, answered=100)
     assert not seen.is_answering_since(NOW, enough=12)
@@ -73,8 +73,8 @@ def test_fresh_answers_are_witnesses() -> None:
     assert not seen.is_answering_since(NOW, enough=12)
 
 
-def test_words_grow_old() -> None:
-    """Refusals that lie further apart than the window are each their own."""
+def test_results_leave_the_window() -> None:
+    """Refusals further apart than the window are counted separately."""
     seen = RefusalStatistics()
     for number in range(2 * MIN_REFUSED):
         now = NOW + number * (WINDOW / 2 + timedelta(seconds=1))
@@ -89,7 +89,7 @@ words = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 40))
 @given(words)
 @settings(deadline=None)
 def test_the_rule_follows_its_model(spoken: list[tuple[int, bool, int]]) -> None:
-    """Counts are those of a plain list of every account's latest word within the window."""
+    """The model is a plain list of every account's latest result within the window."""
     seen, latest, now = RefusalStatistics(), {}, NOW
     for account, is_refused, pause_s in spoken:
         now += timedelta(seconds=pause_s)

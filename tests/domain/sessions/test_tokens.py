@@ -1,4 +1,4 @@
-"""Reading a token's claims and its known end; `hullwatch.domain.sessions.tokens`."""
+"""Reading a token's claims and its expiry; `hullwatch.domain.sessions.tokens`."""
 
 import base64
 import json
@@ -31,15 +31,15 @@ def token(claims: object, *, padded: bool = False) -> AccessToken:
         (datetime(2026, 11, 23, 18, 31, tzinfo=UTC), END),  # past midnight in India
     ],
 )
-def test_the_daily_end_is_the_next_six_o_clock_in_india(moment: datetime, end: datetime) -> None:
+def test_the_daily_expiry_is_the_next_six_o_clock_in_india(moment: datetime, end: datetime) -> None:
     """A login at 03:00 IST lasts three hours, one at 06:00 a whole day."""
     assert next_daily_expiry(moment) == end
 
 
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds
 @settings(deadline=None)
-def test_the_daily_end_is_ahead_and_near(moment: datetime) -> None:
-    """It lies strictly after the moment and at most a day away, always at 00:30 UTC."""
+def test_the_daily_expiry_is_within_a_day(moment: datetime) -> None:
+    """It lies strictly after the moment, always at 00:30 UTC."""
     end = next_daily_expiry(moment)
 
     assert timedelta() < end - moment <= timedelta(days=1)
@@ -47,7 +47,7 @@ def test_the_daily_end_is_ahead_and_near(moment: datetime) -> None:
 
 
 def test_claims_are_read() -> None:
-    """End, issue and owner come from the token."""
+    """Expiry, issue and owner come from the token."""
     claims = read_claims(
         token({"exp": END.timestamp(), "iat": int(NOW.timestamp()), "fy_id": "FA00001"}), now=NOW
     )
@@ -62,7 +62,7 @@ def test_padding_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize("stated", [None, "soon", True, [], {}, 1e300, float("inf"), float("nan"), -1e18])
-def test_an_end_that_is_no_moment_falls_back_to_the_daily_rule(stated: object) -> None:
+def test_an_unusable_expiry_falls_back_to_the_daily_rule(stated: object) -> None:
     """A claim that cannot be a moment counts as absent."""
     claims = read_claims(token({"exp": stated}), now=NOW)
 
@@ -72,7 +72,7 @@ def test_an_end_that_is_no_moment_falls_back_to_the_daily_rule(stated: object) -
 
 @pytest.mark.parametrize("owner", [None, "", 7, ["FA1"]])
 def test_an_owner_that_is_no_text_counts_as_absent(owner: object) -> None:
-    """Whose the token is then has to be asked."""
+    """The profile is then read from Fyers."""
     assert read_claims(token({"fy_id": owner}), now=NOW).fyers_id is None
 
 
@@ -96,8 +96,8 @@ HIDDEN = "s3cr3t"
         "a.ü.c",
     ],
 )
-def test_what_is_no_jwt_is_refused_without_quoting_it(text: str) -> None:
-    """Neither the sentence nor what lies behind it gives the text away."""
+def test_a_text_that_is_no_jwt_is_refused_without_quoting_it(text: str) -> None:
+    """Neither the message nor its cause contains the text."""
     with pytest.raises(InvalidInput) as refusal:
         read_claims(AccessToken(text), now=NOW)
 
@@ -120,8 +120,8 @@ claims = st.dictionaries(st.sampled_from(["exp", "iat", "fy_id", "sub"]), json_v
     | (claims | json_values).map(lambda said: token(said).reveal())
 )
 @settings(deadline=None)
-def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever comes as a token is refused, or read into claims that can be used."""
+def test_every_text_is_refused_or_read(text: str) -> None:
+    """No other error is raised."""
     try:
         read = read_claims(AccessToken(text), now=NOW)
     except InvalidInput:
@@ -136,7 +136,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 @given(claims)
 @settings(deadline=None)
 def test_every_object_of_claims_is_read(said: dict[str, object]) -> None:
-    """Claims that cannot be used count as absent: a token with odd ones is still a token."""
+    """Claims that cannot be used count as absent."""
     stated = said.get("exp")
 
     read = read_claims(token(said), now=NOW)

@@ -1,4 +1,4 @@
-"""The env of ``building.py`` with an operator who offers renewals, and users who consent to them."""
+"""An environment with an operator who offers renewals and users who consent."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ EARLY = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
 
 
 async def renewing(*user_ids: str, **options) -> Environment:
-    """Return a running env whose broker takes refresh tokens and whose users have consented and logged in."""
+    """Return a running environment whose broker accepts refresh tokens and whose users have consented and logged in."""
     options = {"now": EARLY, **options}
     env = await Environment(options=ServiceOptions(offers_renewal=True), **options).start(
         with_monitoring=False
@@ -37,7 +37,7 @@ async def log_in_by_hand(
     lifetime: timedelta | None = None,
     token: RefreshToken | None = None,
 ) -> Connection:
-    """Log a user in as the round trip through Fyers does."""
+    """Log a user in as a login through Fyers does."""
     before = env.connections.connection(user_id).fyers_id
     connection = await env.log_in(user_id, lifetime=lifetime)
     token = token or env.broker.issue_refresh_token(fyers_id(user_id))
@@ -52,10 +52,10 @@ def end_of_day(env: Environment) -> datetime:
 
 
 def tries(env: Environment) -> list[Call]:
-    """Return the renewals that Fyers was asked for."""
+    """Return the requests for a renewal that reached Fyers."""
     return [call for call in env.broker.calls if call.name == "renew_access_token"]
 
 
 def lines(env: Environment, kind: str, user_id: str = ALICE) -> list[AuditEntry]:
-    """Return a user's lines of one kind, oldest first."""
+    """Return a user's audit entries of one kind, oldest first."""
     return [entry for entry in env.store.tables.audit if (entry.kind, entry.user_id) == (kind, user_id)]

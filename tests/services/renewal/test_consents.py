@@ -1,4 +1,4 @@
-"""Who wants sessions renewed, and what is kept for it; `hullwatch.services.renewal.consents`."""
+"""Consents to renewals; `hullwatch.services.renewal.consents`."""
 
 from datetime import timedelta
 
@@ -24,8 +24,8 @@ from services.renewal.renewal_environment import (
 )
 
 
-async def test_where_it_is_not_offered_nobody_can_consent_and_nothing_is_kept() -> None:
-    """The refusal names the rule; a login's refresh token goes nowhere, and nothing is ever tried."""
+async def test_without_an_offer_nothing_is_stored() -> None:
+    """The refusal names the rule; the refresh token of a login is dropped, and no attempt is made."""
     env = await Environment().start(with_monitoring=False)
     env.broker.takes_refresh_tokens = True
     await env.add_user(ALICE)
@@ -41,8 +41,8 @@ async def test_where_it_is_not_offered_nobody_can_consent_and_nothing_is_kept() 
     assert env.renewal_consents.state_of(ALICE).is_offered is False
 
 
-async def test_where_it_is_no_longer_offered_the_next_start_removes_the_secrets() -> None:
-    """With a line in the audit trail; nothing is tried from then on, and later starts have nothing to say."""
+async def test_a_withdrawn_offer_removes_the_secrets_at_the_start() -> None:
+    """The removal has an audit entry; later starts add none."""
     env = await renewing(ALICE, BOB)
 
     off = await env.kill()
@@ -64,7 +64,7 @@ async def test_where_it_is_no_longer_offered_the_next_start_removes_the_secrets(
     "text", ["", "123", "1234567", "12a4", " 1234", "1234\n", "१२३४", "-123", "1" * 5000]
 )
 async def test_a_pin_has_four_to_six_digits(text: str) -> None:
-    """Anything else is refused with a sentence that does not quote it."""
+    """The refusal of any other text does not contain it."""
     env = await renewing()
 
     with pytest.raises(InvalidInput) as caught:
@@ -75,7 +75,7 @@ async def test_a_pin_has_four_to_six_digits(text: str) -> None:
 
 
 async def test_without_a_fyers_app_there_is_nothing_to_renew() -> None:
-    """Neither an own one nor the server's."""
+    """Neither the user's own app nor the server's exists."""
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     await env.add_user(ALICE)
     consents = RenewalConsents(env.context, is_offered=True)
@@ -90,8 +90,8 @@ async def test_without_a_fyers_app_there_is_nothing_to_renew() -> None:
         await env.renewal_consents.opt_in("usr_nobody", "1234")
 
 
-async def test_a_consent_waits_for_the_next_login_and_is_withdrawn_whole() -> None:
-    """Before that there is no refresh token; after the withdrawal there is nothing, and one line says each."""
+async def test_a_consent_gets_its_refresh_token_from_the_next_login() -> None:
+    """After the withdrawal nothing is stored; consent and withdrawal each have an audit entry."""
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     await env.add_user(ALICE)
     await log_in_by_hand(env)
@@ -110,8 +110,8 @@ async def test_a_consent_waits_for_the_next_login_and_is_withdrawn_whole() -> No
     assert env.audit(ALICE, "renewal.") == ["renewal.opted_in", "renewal.removed"]
 
 
-async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_session() -> None:
-    """What the day's summary goes by: who has one is not sent to log in."""
+async def test_an_attempt_needs_a_consent_a_token_and_a_session() -> None:
+    """The daily summary uses this to decide whether a user has to log in."""
     env = await Environment(now=EARLY, options=ServiceOptions(offers_renewal=True)).start(
         with_monitoring=False
     )
@@ -138,8 +138,8 @@ async def test_a_renewal_is_in_prospect_only_with_a_consent_a_token_and_a_sessio
     assert not in_prospect()
 
 
-async def test_a_switch_to_another_fyers_account_ends_the_consent() -> None:
-    """The PIN was the other person's."""
+async def test_a_switch_to_another_fyers_account_removes_the_consent() -> None:
+    """The PIN belongs to the other account."""
     env = await renewing()
     connection = env.connections.connection(ALICE)
 
@@ -152,7 +152,7 @@ async def test_a_switch_to_another_fyers_account_ends_the_consent() -> None:
 
 
 async def test_a_login_counts_although_its_refresh_token_cannot_be_stored() -> None:
-    """The user is connected; only the renewal falls away."""
+    """The user is connected; only the renewal is lost."""
     env = await renewing()
     env.store.is_down = True
 
@@ -163,8 +163,8 @@ async def test_a_login_counts_although_its_refresh_token_cannot_be_stored() -> N
     assert env.renewal_consents.get(ALICE).has_refresh_token
 
 
-async def test_a_round_trip_through_fyers_brings_the_refresh_token() -> None:
-    """From the exchange of the auth code to the encrypted row, for who consented and for nobody else."""
+async def test_a_login_through_fyers_stores_the_refresh_token() -> None:
+    """It is stored for a user with a consent, and for no other user."""
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     for user_id in (ALICE, BOB):
         await env.add_user(user_id)
@@ -195,8 +195,8 @@ async def test_a_removed_user_is_forgotten() -> None:
     assert env.renewal_consents.list_all() == []
 
 
-async def test_a_consent_that_vanished_is_not_tried_with() -> None:
-    """A row that another process removed is seen at the try; nothing is asked, and it is not looked for again."""
+async def test_a_consent_removed_by_another_process_stops_the_attempt() -> None:
+    """No request is sent, and no further attempt is made."""
     env = await renewing()
     async with env.store.begin() as work:
         await work.renewals.remove(ALICE)

@@ -1,4 +1,4 @@
-"""Renewing sessions without their users; `hullwatch.services.renewal.service`."""
+"""Attempts to renew sessions; `hullwatch.services.renewal.service`."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,8 +36,8 @@ async def revoke(env: Environment, user_id: str = ALICE) -> None:
 # ---- before the known end
 
 
-async def test_a_session_is_renewed_before_its_end_and_nobody_is_told() -> None:
-    """A new generation begins while the old one lives; the audit trail has a quiet line, the users have no notice."""
+async def test_a_session_is_renewed_before_its_expiry_without_a_notice() -> None:
+    """The new generation begins while the old one is in use; the audit trail has an entry."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     end = end_of_day(env)
@@ -60,8 +60,8 @@ async def test_a_session_is_renewed_before_its_end_and_nobody_is_told() -> None:
     assert (line.reason, line.evidence["occasion"]) == ("renewed", "before_expiry")
 
 
-async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> None:
-    """Its lease is closed in the step in which the new one begins."""
+async def test_a_renewal_closes_the_lease_of_the_old_session() -> None:
+    """It is closed in the step in which the new session begins."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     old = env.credential(ALICE)
@@ -102,10 +102,10 @@ async def test_the_old_session_is_asked_nothing_more_once_it_is_renewed() -> Non
         ),
     ],
 )
-async def test_a_failed_renewal_is_an_ordinary_expiry_that_says_why(
+async def test_a_failed_renewal_is_named_in_the_notice_of_the_expiry(
     break_it: Callable[[Environment], object], outcome: RenewalOutcome, words: str
 ) -> None:
-    """One try; the session goes on to its known end, and the evidence and the notice name the reason."""
+    """One attempt is made; the session stays until its expiry, and the audit entry names the outcome."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     end = end_of_day(env)
@@ -132,8 +132,8 @@ async def test_a_failed_renewal_is_an_ordinary_expiry_that_says_why(
     assert line.reason == outcome.value
 
 
-async def test_fyers_taking_no_refresh_tokens_is_no_doubt_about_the_session() -> None:
-    """-16 at a renewal is not the -16 of a dead session: the standing does not move and no second look begins."""
+async def test_a_refused_renewal_starts_no_verification() -> None:
+    """Code -16 for a renewal is not the -16 for an expired session."""
     env = await renewing()
     env.broker.takes_refresh_tokens = False
     before = env.connections.connection(ALICE)
@@ -146,8 +146,8 @@ async def test_fyers_taking_no_refresh_tokens_is_no_doubt_about_the_session() ->
     assert [call.name for call in env.broker.calls] == ["renew_access_token"]
 
 
-async def test_a_renewed_session_that_cannot_be_checked_counts_and_is_unverified() -> None:
-    """Trouble is no refusal: the session begins, and is not called verified before Fyers has answered a call with it."""
+async def test_a_renewed_session_is_unverified_during_an_outage() -> None:
+    """An outage is no refusal, so the session begins."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     env.broker.queue(fyers_id(ALICE), Unavailable(BrokerService.DATA, cause="http_502"))
@@ -158,8 +158,8 @@ async def test_a_renewed_session_that_cannot_be_checked_counts_and_is_unverified
     assert (connection.generation, connection.verification_state) == (2, VerificationState.UNVERIFIED)
 
 
-async def test_one_false_refusal_does_not_spoil_a_renewal() -> None:
-    """Where another service accepts the new session, it is good."""
+async def test_one_false_refusal_does_not_stop_a_renewal() -> None:
+    """Another service accepts the new session."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     env.broker.queue(fyers_id(ALICE), refusal(BrokerService.DATA))
@@ -170,8 +170,8 @@ async def test_one_false_refusal_does_not_spoil_a_renewal() -> None:
     assert (connection.generation, connection.verification_state) == (2, VerificationState.VERIFIED)
 
 
-async def test_tries_do_not_come_in_one_burst() -> None:
-    """All sessions end at 06:00 IST; the tries before that are spread, and at no moment are there more than two a second."""
+async def test_attempts_are_spread_before_the_expiry() -> None:
+    """All sessions expire at 06:00 IST; at most two attempts start per second."""
     people = [f"usr_{number:03}" for number in range(60)]
     env = await renewing(*people)
     env.broker.takes_refresh_tokens = False
@@ -185,8 +185,8 @@ async def test_tries_do_not_come_in_one_burst() -> None:
     assert max(moments) < end_of_day(env) - LEAD + timedelta(minutes=1)
 
 
-async def test_a_short_session_is_not_renewed_without_end() -> None:
-    """Where renewed sessions last five minutes, each is renewed in its second half and not at once."""
+async def test_a_short_session_is_renewed_in_its_second_half() -> None:
+    """Renewing sessions of five minutes at once would never stop."""
     env = await renewing()
     env.broker.renewed_lifetime = timedelta(minutes=5)
     await log_in_by_hand(env, lifetime=timedelta(minutes=5))
@@ -197,8 +197,8 @@ async def test_a_short_session_is_not_renewed_without_end() -> None:
     assert env.connections.connection(ALICE).has_session
 
 
-async def test_what_monitoring_wants_does_not_matter_and_a_consent_does() -> None:
-    """Whoever has not consented is never renewed and has nothing stored, whatever a login brings."""
+async def test_a_user_without_a_consent_is_never_renewed() -> None:
+    """Nothing of the login is stored for a renewal."""
     env = await renewing(ALICE)
     await env.add_user(BOB)
     await log_in_by_hand(env, BOB)
@@ -214,8 +214,8 @@ async def test_what_monitoring_wants_does_not_matter_and_a_consent_does() -> Non
 # ---- sessions that all end at 06:00, whenever they began
 
 
-async def test_a_session_that_ends_no_later_is_not_taken_and_the_try_is_made_after_the_end() -> None:
-    """As Fyers' sessions end at the next 06:00 whenever they began, the one that is kept is asked for in the new day; its user hears nothing."""
+async def test_a_session_with_the_same_expiry_is_renewed_after_it() -> None:
+    """Fyers' sessions expire at 06:00 IST, so the useful one is requested afterwards; its user gets no notice."""
     env = await renewing()
     end = end_of_day(env)
 
@@ -238,8 +238,8 @@ async def test_a_session_that_ends_no_later_is_not_taken_and_the_try_is_made_aft
     assert line.evidence["renewal"] == "under_way"
 
 
-async def test_day_after_day_with_one_login_by_hand() -> None:
-    """Until the refresh token itself ends, here after two days; then the session simply expires, and its user is told once."""
+async def test_sessions_are_renewed_until_the_refresh_token_expires() -> None:
+    """Here that is after two days; then the session expires with one notice."""
     env = await renewing()
     await log_in_by_hand(env, token=env.broker.issue_refresh_token(fyers_id(ALICE), days=2))
 
@@ -251,8 +251,8 @@ async def test_day_after_day_with_one_login_by_hand() -> None:
     assert [call.at.hour for call in tries(env)] == [0, 0] * 2 + [0]
 
 
-async def test_a_failure_after_the_end_is_told_then() -> None:
-    """What worked before the end is refused after it: one notice, dated at the end, which says so."""
+async def test_a_failure_after_the_expiry_is_named_in_the_notice() -> None:
+    """The notice is dated at the expiry."""
     env = await renewing()
     end = end_of_day(env)
     await env.clock.advance_to(end)
@@ -266,8 +266,8 @@ async def test_a_failure_after_the_end_is_told_then() -> None:
     assert len(tries(env)) == 2
 
 
-async def test_many_ends_at_once_are_renewed_one_after_the_other() -> None:
-    """Nobody is forgotten, and Fyers is asked twice a second."""
+async def test_sessions_that_expire_together_are_renewed_one_by_one() -> None:
+    """Fyers gets two requests per second."""
     people = (ALICE, BOB, CAROL, DAVE)
     env = await renewing(*people)
     end = end_of_day(env)
@@ -279,8 +279,8 @@ async def test_many_ends_at_once_are_renewed_one_after_the_other() -> None:
     assert [later - earlier for earlier, later in pairwise(after)] == [timedelta(seconds=0.5)] * 3
 
 
-async def test_a_login_by_hand_right_after_the_end_makes_the_try_needless() -> None:
-    """Whoever is quicker than the try is connected, is told of no repair of what was never told, and Fyers is not asked."""
+async def test_a_login_after_the_expiry_stops_the_attempt() -> None:
+    """Neither the disconnect nor the recovery has a notice, and no request is sent."""
     env = await renewing()
     await env.clock.advance_to(end_of_day(env))
     asked = len(tries(env))
@@ -296,8 +296,8 @@ async def test_a_login_by_hand_right_after_the_end_makes_the_try_needless() -> N
 # ---- at a refusal
 
 
-async def test_a_session_that_fyers_ended_is_renewed_once_and_nobody_is_alarmed() -> None:
-    """It is over the moment that is certain; seconds later there is another, with both changes in the audit trail and no notice."""
+async def test_a_refused_session_is_renewed_once_without_a_notice() -> None:
+    """Both changes are in the audit trail."""
     env = await renewing()
     seen = []
     env.connections.subscribe(lambda change: seen.append((change.after.state, change.after.generation)))
@@ -312,8 +312,8 @@ async def test_a_session_that_fyers_ended_is_renewed_once_and_nobody_is_alarmed(
     assert len(tries(env)) == 1
 
 
-async def test_while_the_renewal_is_tried_the_account_makes_no_other_call() -> None:
-    """Memory leads: with the try under way there is no credential, and the state says so."""
+async def test_during_an_attempt_the_account_makes_no_other_call() -> None:
+    """The session is disconnected, so there is no credential."""
     env = await renewing()
     during = []
 
@@ -336,10 +336,10 @@ async def test_while_the_renewal_is_tried_the_account_makes_no_other_call() -> N
         (lambda env: env.broker._refresh_tokens.clear(), RenewalOutcome.BAD_REFRESH_TOKEN),
     ],
 )
-async def test_a_refused_renewal_ends_an_early_end_like_any_other(
+async def test_a_refused_renewal_leads_to_the_usual_notice(
     break_it: Callable[[Environment], object], outcome: RenewalOutcome
 ) -> None:
-    """One notice with both reasons; past the regular end there has been one try."""
+    """One notice names both reasons; past the expiry no second attempt is made."""
     env = await renewing()
     break_it(env)
 
@@ -357,8 +357,8 @@ async def test_a_refused_renewal_ends_an_early_end_like_any_other(
     assert (line.reason, line.incident_id) == (outcome.value, over.incident_id)
 
 
-async def test_trouble_at_the_refusal_uses_the_try_up() -> None:
-    """A Fyers that does not answer the renewal is asked no second time, and the user is told within the patience for it."""
+async def test_an_outage_during_the_attempt_uses_it_up() -> None:
+    """The notice is sent within the time limit of the request."""
     env = await renewing()
     began = env.clock.now()
 
@@ -379,8 +379,8 @@ async def test_trouble_at_the_refusal_uses_the_try_up() -> None:
     assert len(tries(env)) == 1
 
 
-async def test_a_renewed_session_that_is_refused_ends_without_another_try() -> None:
-    """Once per login by hand: what was renewed and is refused would be refused again."""
+async def test_a_refused_renewed_session_gets_no_second_attempt() -> None:
+    """One attempt is made per login, because Fyers would refuse the next session too."""
     env = await renewing()
     await revoke(env)
     assert env.connections.connection(ALICE).generation == 2
@@ -396,8 +396,8 @@ async def test_a_renewed_session_that_is_refused_ends_without_another_try() -> N
     assert env.connections.connection(ALICE).has_session
 
 
-async def test_a_try_that_failed_before_the_end_is_the_only_one_of_its_session() -> None:
-    """A refusal in the last minutes asks for no other."""
+async def test_a_failed_attempt_before_the_expiry_is_the_only_one() -> None:
+    """A refusal in the last minutes starts no second attempt."""
     env = await renewing()
     env.broker.takes_refresh_tokens = False
     await env.clock.advance_to(end_of_day(env) - LEAD)
@@ -411,8 +411,8 @@ async def test_a_try_that_failed_before_the_end_is_the_only_one_of_its_session()
     assert line.evidence["renewal"] == "refused_by_fyers"
 
 
-async def test_ends_that_a_person_wanted_are_not_undone() -> None:
-    """Neither a sign-out nor an admin's disconnecting is renewed, not even when a try is under way."""
+async def test_disconnects_by_a_person_are_not_renewed() -> None:
+    """This holds even for an attempt that is under way."""
     env = await renewing(ALICE, BOB)
     env.broker.renewed_lifetime = LONG
 
@@ -430,8 +430,8 @@ async def test_ends_that_a_person_wanted_are_not_undone() -> None:
     assert [notice.title for notice in env.notices(ALICE)] == ["You disconnected Fyers"]
 
 
-async def test_a_login_by_hand_during_a_try_wins() -> None:
-    """What the try brings is not used; nobody is told of an end that was over before it was told."""
+async def test_a_login_during_an_attempt_wins() -> None:
+    """The session of the attempt is dropped, and no notice is stored."""
     env = await renewing()
 
     async def log_in_meanwhile(call: Call) -> None:
@@ -449,8 +449,8 @@ async def test_a_login_by_hand_during_a_try_wins() -> None:
     assert env.notices(ALICE) == []
 
 
-async def test_a_try_under_way_at_the_known_end_decides_what_is_told() -> None:
-    """A slow answer that comes after the end renews the session all the same, and nobody is told of the seconds between."""
+async def test_an_attempt_under_way_at_the_expiry_delays_the_notice() -> None:
+    """A late answer still renews the session, so no notice is stored."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
     await log_in_by_hand(env, lifetime=timedelta(seconds=20))
@@ -473,8 +473,8 @@ async def test_a_try_under_way_at_the_known_end_decides_what_is_told() -> None:
 # ---- a wrong PIN, and keys that do not fit
 
 
-async def test_after_a_wrong_pin_nothing_is_tried_until_it_is_entered_again() -> None:
-    """Day after day the wrong PIN would lock the Fyers account; with the right one the next session is renewed."""
+async def test_after_a_wrong_pin_no_attempt_is_made() -> None:
+    """Wrong PINs lock a Fyers account; after a new PIN the next session is renewed."""
     env = await renewing()
     env.broker.pins[fyers_id(ALICE)] = "9999"
     for _ in range(3):
@@ -491,8 +491,8 @@ async def test_after_a_wrong_pin_nothing_is_tried_until_it_is_entered_again() ->
     assert {RenewalOutcome.WRONG_PIN, RenewalOutcome.UNKNOWN_REFUSAL} == NEEDS_PIN
 
 
-async def test_a_refresh_token_of_somebody_else_is_not_used() -> None:
-    """A session of another Fyers account than the linked one is not begun, and the token goes."""
+async def test_a_refresh_token_of_another_account_is_not_used() -> None:
+    """No session begins, and the token is removed."""
     env = await renewing()
     await log_in_by_hand(env, token=env.broker.issue_refresh_token("FSTRANGER"))
     env.broker.renewed_lifetime = LONG
@@ -505,8 +505,8 @@ async def test_a_refresh_token_of_somebody_else_is_not_used() -> None:
     assert ALICE not in env.store.tables.refresh_tokens
 
 
-async def test_a_login_that_brings_no_refresh_token_is_not_renewed() -> None:
-    """The one of an earlier login goes; nothing is asked for, and the session simply ends."""
+async def test_a_login_without_a_refresh_token_is_not_renewed() -> None:
+    """The token of the earlier login is removed, and the session expires."""
     env = await renewing()
     connection = await env.log_in(ALICE)
     await env.hook.logged_in(connection, FreshLogin(AccessToken("access")), linked_before=connection.fyers_id)
@@ -518,8 +518,8 @@ async def test_a_login_that_brings_no_refresh_token_is_not_renewed() -> None:
     assert "renew" not in notice.text
 
 
-async def test_our_own_pacing_is_no_reason_to_try_twice() -> None:
-    """A try that could not be sent has been used up; the next session has one of its own."""
+async def test_an_attempt_stopped_by_the_rate_limit_is_used_up() -> None:
+    """The next session has its own attempt."""
     env = await renewing()
 
     async def limited(*_: object) -> RateLimited:
@@ -535,8 +535,8 @@ async def test_our_own_pacing_is_no_reason_to_try_twice() -> None:
 # ---- crashes and a database that does not answer
 
 
-async def test_a_process_that_dies_while_it_tries_tells_at_the_next_start() -> None:
-    """The end was stored, its notice was kept back: the next process tells it, tries nothing, and tells it once."""
+async def test_a_crash_during_an_attempt_delays_the_notice_to_the_start() -> None:
+    """The next process makes no attempt and stores the notice once."""
     env = await renewing()
 
     async def die(call: Call) -> None:
@@ -560,8 +560,8 @@ async def test_a_process_that_dies_while_it_tries_tells_at_the_next_start() -> N
     assert len(tries(third)) == 1
 
 
-async def test_a_process_that_dies_after_the_try_was_noted_does_not_try_again() -> None:
-    """Nobody knows whether Fyers heard of it; the session goes on to its end."""
+async def test_a_stored_attempt_is_not_repeated_after_a_crash() -> None:
+    """Fyers may have got the request; the session stays until its expiry."""
     env = await renewing()
     end = end_of_day(env)
 
@@ -580,8 +580,8 @@ async def test_a_process_that_dies_after_the_try_was_noted_does_not_try_again() 
     assert "could not renew it" in notice.text
 
 
-async def test_an_end_while_the_server_was_down_is_tried_at_the_start() -> None:
-    """The session whose known end passed meanwhile is renewed then, and its user never hears of the gap."""
+async def test_a_session_that_expired_while_stopped_is_renewed_at_start() -> None:
+    """Its user gets no notice."""
     env = await renewing()
     end = end_of_day(env)
     again = await env.kill()
@@ -595,8 +595,8 @@ async def test_an_end_while_the_server_was_down_is_tried_at_the_start() -> None:
     assert again.notices(ALICE) == []
 
 
-async def test_an_orderly_stop_during_a_try_tells_what_is_known() -> None:
-    """The try is cut short and counts as failed; its notice is stored before the process ends."""
+async def test_a_stop_during_an_attempt_stores_the_notice() -> None:
+    """The attempt is cancelled and counts as failed."""
     env = await renewing()
 
     async def hang(call: Call) -> None:
@@ -612,8 +612,8 @@ async def test_an_orderly_stop_during_a_try_tells_what_is_known() -> None:
     assert "could not renew it" in notice.text
 
 
-async def test_with_the_database_down_nothing_is_tried_and_everything_is_told_later() -> None:
-    """A try that cannot be noted is not made: after a crash it could be made twice."""
+async def test_without_the_database_no_attempt_is_made() -> None:
+    """An attempt that is not stored could be made twice after a crash; the notice follows later."""
     env = await renewing()
     env.store.is_down = True
 
@@ -628,7 +628,7 @@ async def test_with_the_database_down_nothing_is_tried_and_everything_is_told_la
 
 
 async def test_a_session_that_could_not_be_stored_does_not_count() -> None:
-    """The old one goes on to its end, and the try has been used up."""
+    """The old session stays until its expiry, and the attempt is used up."""
     env = await renewing()
     env.broker.renewed_lifetime = LONG
 
@@ -647,7 +647,7 @@ async def test_a_session_that_could_not_be_stored_does_not_count() -> None:
 
 
 async def test_no_secret_is_logged_or_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither PIN nor refresh token is in anything that the services print or that a value shows of itself."""
+    """This covers the output of the services, `repr` and the audit trail."""
     env = await renewing()
     keys = (env.store.tables.pins[ALICE], env.store.tables.refresh_tokens[ALICE])
 

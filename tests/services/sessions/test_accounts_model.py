@@ -1,4 +1,4 @@
-"""The life of three accounts under everything that can happen to them: the real services against what must always hold."""
+"""Three accounts under random events: the real services are compared with a model."""
 
 import asyncio
 from collections import Counter
@@ -46,39 +46,39 @@ SIGNALS = {
     for symbol, candles in MARKETS.items()
     for rule in Rule
 }
-people = st.sampled_from(EVERYONE)
+users = st.sampled_from(EVERYONE)
 pauses = st.sampled_from([2, 31, 301, 900, 1800])
 
 
 @dataclass
-class Wanted:
-    """A stretch in which a user wanted monitoring."""
+class WantedPeriod:
+    """A period in which a user wanted monitoring."""
 
     began: datetime
     ended: datetime | None = None
 
 
 @dataclass
-class Life:
-    """What a model remembers of one account."""
+class AccountModel:
+    """The model of one account."""
 
     generation: int = 0
     revoked: set[int] = field(default_factory=set)
     """Generations that Fyers really ended."""
-    dead: dict[int, int] = field(default_factory=dict)
-    """Generation whose end is known → how many calls had been made by then."""
+    disconnected_at_call: dict[int, int] = field(default_factory=dict)
+    """Disconnected generation → how many calls had been made by then."""
     ends: int = 0
-    wanted: list[Wanted] = field(default_factory=list)
+    wanted: list[WantedPeriod] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
 
 
-class AccountLife(RuleBasedStateMachine):
-    """Logins, ends, trouble, outages, restarts and a moving market in any order."""
+class AccountMachine(RuleBasedStateMachine):
+    """Logins, disconnects, outages, restarts and a moving market in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.lives = {user_id: Life() for user_id in EVERYONE}
+        self.models = {user_id: AccountModel() for user_id in EVERYONE}
         self.announced: Counter[str] = Counter()
 
     def run(self, coroutine: Any) -> Any:
@@ -86,11 +86,11 @@ class AccountLife(RuleBasedStateMachine):
         return self.loop.run_until_complete(coroutine)
 
     @initialize()
-    def move_in(self) -> None:
-        """Three users, a market, all jobs; two of them watch already."""
-        self.run(self._move_in())
+    def set_up(self) -> None:
+        """Set up three users, a market and all jobs; two of the users watch already."""
+        self.run(self._set_up())
 
-    async def _move_in(self) -> None:
+    async def _set_up(self) -> None:
         self.env = Environment(options=ServiceOptions(monitor_interval_s=30))
         for symbol, candles in MARKETS.items():
             self.env.broker.serve_candles(symbol, FIVE, candles)
@@ -99,11 +99,11 @@ class AccountLife(RuleBasedStateMachine):
             await self.env.add_user(user_id)
         await self._begin()
         for user_id in (ALICE, BOB):
-            life = self.lives[user_id]
-            life.generation = (await self.env.log_in(user_id)).generation
+            model = self.models[user_id]
+            model.generation = (await self.env.log_in(user_id)).generation
             for which in Rule:
-                life.watches.append(await self.env.watch(user_id, rule=which))
-            life.wanted.append(Wanted(self.env.clock.now()))
+                model.watches.append(await self.env.watch(user_id, rule=which))
+            model.wanted.append(WantedPeriod(self.env.clock.now()))
             await self.env.monitoring.start(user_id)
 
     async def _begin(self) -> None:
@@ -112,28 +112,28 @@ class AccountLife(RuleBasedStateMachine):
         await self.env.start()
 
     def _see(self, change: ConnectionChange) -> None:
-        """Check each end as it happens."""
-        after, life = change.after, self.lives[change.after.user_id]
+        """Check each disconnect as it happens."""
+        after, model = change.after, self.models[change.after.user_id]
         if change.trigger is LoginTrigger.LOGGED_IN:
-            life.dead[change.before.generation] = len(self.env.broker.calls)
+            model.disconnected_at_call[change.before.generation] = len(self.env.broker.calls)
         if after.has_session:
             return
-        life.ends += 1
-        life.dead[after.generation] = len(self.env.broker.calls)
+        model.ends += 1
+        model.disconnected_at_call[after.generation] = len(self.env.broker.calls)
         if after.reason is DisconnectReason.REJECTED:
-            assert after.generation in life.revoked, "ended by something else than Fyers' own end"
+            assert after.generation in model.revoked, "disconnected although Fyers had not ended it"
         if after.reason is DisconnectReason.EXPIRED:
             assert after.expires_at == after.last_disconnect_at <= self.env.clock.now()
 
     # ---- what can happen
 
-    @rule(user_id=people, minutes=st.sampled_from([15, 120, 1200]))
+    @rule(user_id=users, minutes=st.sampled_from([15, 120, 1200]))
     def log_in(self, user_id: str, minutes: int) -> None:
         """Log in, for a short time or a long one."""
         with suppress(StorageUnavailable):
             connection = self.run(self.env.log_in(user_id, lifetime=timedelta(minutes=minutes)))
-            assert connection.generation > self.lives[user_id].generation
-            self.lives[user_id].generation = connection.generation
+            assert connection.generation > self.models[user_id].generation
+            self.models[user_id].generation = connection.generation
 
     @rule(seconds=pauses)
     def pass_some_time(self, seconds: int) -> None:
@@ -145,14 +145,14 @@ class AccountLife(RuleBasedStateMachine):
         """Let time pass."""
         self.run(self.env.clock.advance(seconds))
 
-    @rule(user_id=people)
-    def fyers_ends_the_session(self, user_id: str) -> None:
+    @rule(user_id=users)
+    def fyers_revokes_the_session(self, user_id: str) -> None:
         """Have Fyers refuse every token of the account that exists now."""
         generation = self.env.connections.connection(user_id).generation
-        self.lives[user_id].revoked.update(range(1, generation + 1))
+        self.models[user_id].revoked.update(range(1, generation + 1))
         self.env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def fyers_errs_once(self, user_id: str) -> None:
         """Have Fyers refuse one call for no reason."""
         queued = self.env.broker._accounts[fyers_id(user_id)].queued[BrokerService.DATA]
@@ -169,69 +169,69 @@ class AccountLife(RuleBasedStateMachine):
         """Have the database refuse everything, or nothing any more."""
         self.env.store.is_down = not self.env.store.is_down
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def sign_out(self, user_id: str) -> None:
         """Have the user disconnect."""
         self.run(self.env.connections.sign_out(user_id, actor=user_id))
         assert not self.env.connections.connection(user_id).has_session
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def admin_disconnects(self, user_id: str) -> None:
         """Have an operator disconnect the user."""
         self.run(self.env.connections.disconnect_by_admin(user_id, actor="usr_admin"))
         assert not self.env.connections.connection(user_id).has_session
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def validate(self, user_id: str) -> None:
-        """Ask whether the session is good."""
+        """Validate the session."""
         asking = self.loop.create_task(self.env.validation.validate_fyers_token(user_id, fresh=True))
         self.run(self.env.clock.advance(16))
         assert asking.done()
         asking.result()
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def start_monitoring(self, user_id: str) -> None:
-        """Want monitoring."""
-        life, now = self.lives[user_id], self.env.clock.now()
+        """Start monitoring."""
+        model, now = self.models[user_id], self.env.clock.now()
         with suppress(StorageUnavailable):
             self.run(self.env.monitoring.start(user_id))
-            if not life.wanted or life.wanted[-1].ended:
-                life.wanted.append(Wanted(now))
+            if not model.wanted or model.wanted[-1].ended:
+                model.wanted.append(WantedPeriod(now))
 
-    @rule(user_id=people)
+    @rule(user_id=users)
     def stop_monitoring(self, user_id: str) -> None:
-        """Want it no more."""
-        life, now = self.lives[user_id], self.env.clock.now()
+        """Stop monitoring."""
+        model, now = self.models[user_id], self.env.clock.now()
         with suppress(StorageUnavailable):
             self.run(self.env.monitoring.stop(user_id))
-            if life.wanted and not life.wanted[-1].ended:
-                life.wanted[-1].ended = now
+            if model.wanted and not model.wanted[-1].ended:
+                model.wanted[-1].ended = now
 
-    @rule(user_id=people, symbol=st.sampled_from([SBIN, INFY]), which=st.sampled_from(Rule))
+    @rule(user_id=users, symbol=st.sampled_from([SBIN, INFY]), which=st.sampled_from(Rule))
     def add_watch(self, user_id: str, symbol: Symbol, which: Rule) -> None:
         """Watch something more."""
         with suppress(StorageUnavailable, AlreadyExists):
             watch = self.run(self.env.watch(user_id, symbol=symbol, rule=which))
-            self.lives[user_id].watches.append(watch)
+            self.models[user_id].watches.append(watch)
 
     @rule()
-    def process_dies(self) -> None:
-        """Restart on what is stored; an end that was not stored is not known any more."""
-        self._hear()
+    def process_crashes(self) -> None:
+        """Restart on the stored data; a disconnect that was not stored is lost."""
+        self._read_events()
         self.env = self.run(self.env.kill())
-        for user_id, life in self.lives.items():
+        for user_id, model in self.models.items():
             stored = self.env.stored(user_id)
             if stored is not None and stored.has_session:
-                life.dead.pop(stored.generation, None)
+                model.disconnected_at_call.pop(stored.generation, None)
         self.run(self._begin())
 
     @rule()
-    def all_is_well_again(self) -> None:
-        """End all outages, log in whoever has to, and compare with what must have come of it."""
-        self.run(self._get_well())
+    def all_outages_end(self) -> None:
+        """End all outages, log in where necessary, and compare with the expected result."""
+        self.run(self._end_outages())
         self._compare()
 
-    async def _get_well(self) -> None:
+    async def _end_outages(self) -> None:
         self.env.broker.is_down = self.env.store.is_down = False
         for user_id in EVERYONE:
             self.env.broker.set_state(fyers_id(user_id), AccountState.ACTIVE)
@@ -243,114 +243,114 @@ class AccountLife(RuleBasedStateMachine):
                 minutes=5
             )
             if not connection.is_usable or ends_soon:
-                self.lives[user_id].generation = (await self.env.log_in(user_id)).generation
+                self.models[user_id].generation = (await self.env.log_in(user_id)).generation
         await self.env.clock.advance(121)
 
     def _compare(self) -> None:
         """Memory and database agree, and each signal that had to be found was found."""
-        for user_id, life in self.lives.items():
+        for user_id, model in self.models.items():
             connection, stored = self.env.connections.connection(user_id), self.env.stored(user_id)
             assert stored is not None
             for part in ("generation", "state", "reason", "expires_at", "incident_id", "last_disconnect_at"):
                 assert getattr(connection, part) == getattr(stored, part), part
-            assert self.env.monitoring.is_wanted(user_id) == bool(life.wanted and not life.wanted[-1].ended)
-            assert self._found(life) >= self._owed(life)
+            assert self.env.monitoring.is_wanted(user_id) == bool(model.wanted and not model.wanted[-1].ended)
+            assert self._found(model) >= self._owed(model)
 
     # ---- what must always hold
 
     @invariant()
     def generations_never_fall(self) -> None:
         """Neither in memory nor in the database, whatever happened."""
-        for user_id, life in self.lives.items():
+        for user_id, model in self.models.items():
             stored = self.env.stored(user_id)
-            assert self.env.connections.connection(user_id).generation >= life.generation
-            assert (stored.generation if stored else 0) >= life.generation
+            assert self.env.connections.connection(user_id).generation >= model.generation
+            assert (stored.generation if stored else 0) >= model.generation
 
     @invariant()
-    def a_dead_session_makes_no_call(self) -> None:
-        """Nothing was sent with a token after its end was known."""
+    def a_disconnected_session_makes_no_call(self) -> None:
+        """No call was sent with a token after its disconnect."""
         calls = self.env.broker.calls
-        for user_id, life in self.lives.items():
-            for generation, since in life.dead.items():
+        for user_id, model in self.models.items():
+            for generation, since in model.disconnected_at_call.items():
                 later = [call for call in calls[since:] if call.user_id == user_id]
                 assert all(call.generation != generation for call in later)
 
     @invariant()
-    def nothing_outlives_its_known_end(self) -> None:
-        """At that moment the session is over."""
+    def no_session_outlives_its_expiry(self) -> None:
+        """At the expiry the session is disconnected."""
         for connection in self.env.connections.connections():
             if connection.has_session:
                 assert connection.expires_at > self.env.clock.now()
 
     @invariant()
-    def each_incident_is_told_once(self) -> None:
-        """There is at most one notice of an end for each end, and each is announced at most once."""
-        self._hear()
-        for user_id, life in self.lives.items():
+    def each_incident_has_one_notice(self) -> None:
+        """Each disconnect has at most one notice, which is published at most once."""
+        self._read_events()
+        for user_id, model in self.models.items():
             notices = self.env.notices(user_id, NotificationKind.SESSION_DISCONNECTED)
-            assert len({notice.incident_id for notice in notices}) == len(notices) <= life.ends
+            assert len({notice.incident_id for notice in notices}) == len(notices) <= model.ends
         assert all(times == 1 for times in self.announced.values())
 
     @invariant()
-    def signals_are_the_replay_s(self) -> None:
+    def signals_equal_the_replay(self) -> None:
         """Each stored signal is one of a candle that closed while it was watched and wanted, once."""
-        for life in self.lives.values():
-            found = self._found(life)
+        for model in self.models.values():
+            found = self._found(model)
             assert all(times == 1 for times in found.values())
-            assert found <= self._possible(life)
+            assert found <= self._possible(model)
 
     # ---- the model
 
-    def _hear(self) -> None:
+    def _read_events(self) -> None:
         while (delivery := self.tabs._next()) is not None:
             if isinstance(delivery.message, NotificationStored):
                 self.announced[delivery.message.notification.id] += 1
 
-    def _found(self, life: Life) -> Counter[tuple[str, datetime]]:
-        own = {watch.id for watch in life.watches}
+    def _found(self, model: AccountModel) -> Counter[tuple[str, datetime]]:
+        own = {watch.id for watch in model.watches}
         signals = self.env.store.tables.signals.values()
         return Counter(
             (signal.watch_id, signal.candle_opened_at) for signal in signals if signal.watch_id in own
         )
 
-    def _possible(self, life: Life) -> Counter[tuple[str, datetime]]:
-        """What may have been found: candles that closed in any wanted stretch of a watch's life."""
+    def _possible(self, model: AccountModel) -> Counter[tuple[str, datetime]]:
+        """What may have been found: candles that closed in any wanted period of a watch's model."""
         now = self.env.clock.now()
         return Counter(
             (watch.id, opened_at)
-            for watch in life.watches
+            for watch in model.watches
             for opened_at, closed_at in SIGNALS[watch.symbol, watch.rule]
             if closed_at > watch.created_at
-            and any(stretch.began < closed_at <= (stretch.ended or now) for stretch in life.wanted)
+            and any(period.began < closed_at <= (period.ended or now) for period in model.wanted)
         )
 
-    def _owed(self, life: Life) -> Counter[tuple[str, datetime]]:
-        """What must have been found: candles of the present stretch that closed some seconds ago."""
-        if not life.wanted or life.wanted[-1].ended:
+    def _owed(self, model: AccountModel) -> Counter[tuple[str, datetime]]:
+        """What must have been found: candles of the present period that closed some seconds ago."""
+        if not model.wanted or model.wanted[-1].ended:
             return Counter()
-        since, until = life.wanted[-1].began, self.env.clock.now() - timedelta(seconds=61)
+        since, until = model.wanted[-1].began, self.env.clock.now() - timedelta(seconds=61)
         return Counter(
             (watch.id, opened_at)
-            for watch in life.watches
+            for watch in model.watches
             for opened_at, closed_at in SIGNALS[watch.symbol, watch.rule]
             if max(since, watch.created_at) < closed_at <= until
         )
 
     def teardown(self) -> None:
-        """Whatever happened, all is well in the end."""
+        """After all outages everything agrees."""
         try:
             if hasattr(self, "env"):
-                self.all_is_well_again()
-                self.each_incident_is_told_once()
-                self.a_dead_session_makes_no_call()
-                self.signals_are_the_replay_s()
+                self.all_outages_end()
+                self.each_incident_has_one_notice()
+                self.a_disconnected_session_makes_no_call()
+                self.signals_equal_the_replay()
                 self.run(self.env.kill())
         finally:
             self.loop.close()
 
 
-TestAccountLife = AccountLife.TestCase
-TestAccountLife.settings = settings(
+TestAccountMachine = AccountMachine.TestCase
+TestAccountMachine.settings = settings(
     max_examples=25,
     stateful_step_count=30,
     deadline=None,

@@ -1,4 +1,4 @@
-"""The warning before a session's known end; `hullwatch.services.sessions.service` with `hullwatch.services.sessions.expiry`."""
+"""The expiry warning; `hullwatch.services.sessions.expiry`."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -27,8 +27,8 @@ async def watched_until(end: str, *, now: str = "10:00") -> Environment:
     return env
 
 
-async def test_an_end_in_trading_hours_is_told_half_an_hour_before_to_who_is_watched() -> None:
-    """Once, with the end; not to somebody who wants nothing watched."""
+async def test_an_expiry_in_market_hours_is_announced_half_an_hour_before() -> None:
+    """Only a user who wants monitoring gets the warning, once."""
     env = await watched_until("11:20")
     await env.clock.advance_to(ist("10:49"))
     assert env.notices(ALICE, EXPIRING) == []
@@ -43,7 +43,7 @@ async def test_an_end_in_trading_hours_is_told_half_an_hour_before_to_who_is_wat
 
 
 async def test_change_and_notice_are_stored_together() -> None:
-    """Neither is there without the other, whatever the moment of a crash."""
+    """A crash at any moment leaves both or none."""
     env = await watched_until("11:20")
     found = []
 
@@ -59,8 +59,8 @@ async def test_change_and_notice_are_stored_together() -> None:
     assert all(is_near == is_told for is_near, is_told in found)
 
 
-async def test_the_end_after_the_close_and_the_daily_end_are_not_told() -> None:
-    """The one costs nothing, and before the other a new login would not help."""
+async def test_an_expiry_after_the_close_and_the_daily_one_have_no_warning() -> None:
+    """The first costs nothing, and before the daily expiry a new login would not help."""
     late = await watched_until("15:30")
     await late.clock.advance_to(ist("15:31"))
     assert late.notices(ALICE, EXPIRING) == []
@@ -71,8 +71,8 @@ async def test_the_end_after_the_close_and_the_daily_end_are_not_told() -> None:
     assert daily.connections.connection(ALICE).state is LoginState.DISCONNECTED
 
 
-async def test_an_end_that_came_near_while_the_server_was_down_is_told_at_the_start() -> None:
-    """The wish is known by then."""
+async def test_an_expiry_that_neared_while_stopped_is_announced_at_start() -> None:
+    """Whether monitoring is wanted is read from the database."""
     env = await watched_until("11:20")
     env = await env.kill()
     await env.clock.advance_to(ist("11:00"))
@@ -84,8 +84,8 @@ async def test_an_end_that_came_near_while_the_server_was_down_is_told_at_the_st
     assert env.notices(BOB, EXPIRING) == []
 
 
-async def test_a_restart_in_the_last_half_hour_tells_nothing_twice() -> None:
-    """That the end is near is stored."""
+async def test_a_restart_in_the_last_half_hour_repeats_no_warning() -> None:
+    """The state *expiring* is stored."""
     env = await watched_until("11:20")
     await env.clock.advance_to(ist("10:55"))
     env = await env.kill()

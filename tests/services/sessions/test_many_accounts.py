@@ -26,16 +26,16 @@ async def env() -> Environment:
     return built
 
 
-async def be_refused(env: Environment) -> None:
-    """Make a call of the one whose session was revoked, and let the second look begin to listen."""
+async def call_and_be_refused(env: Environment) -> None:
+    """Make a call with the revoked session, and let its verification begin."""
     credential = env.credential(ALICE)
     env.connections.record_result(credential, await env.broker.check_data(credential))
     await env.clock.settle()
 
 
-async def test_fresh_answers_spare_the_others_from_being_asked(env: Environment) -> None:
-    """Who is answered in that moment anyway shows that Fyers is well; nobody is asked, and the session ends."""
-    await be_refused(env)
+async def test_recent_answers_replace_the_probe_accounts(env: Environment) -> None:
+    """Ordinary calls that are answered show that Fyers works, so the session is disconnected."""
+    await call_and_be_refused(env)
     asked = len(env.broker.calls)
     await env.clock.advance(LISTEN_S / 2)
     for user_id in OTHERS:
@@ -47,20 +47,20 @@ async def test_fresh_answers_spare_the_others_from_being_asked(env: Environment)
     assert not env.connections.connection(ALICE).has_session
 
 
-async def test_in_silence_others_are_asked(env: Environment) -> None:
-    """Where nobody is heard of, what Fyers said before proves nothing: others are asked, and they are refused too."""
+async def test_without_recent_answers_other_accounts_are_probed(env: Environment) -> None:
+    """Earlier answers prove nothing, and the probe accounts are refused too."""
     for user_id in OTHERS:
         env.connections.record_result(env.credential(user_id), Answered(None))
         env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     await env.clock.advance(1)
-    await be_refused(env)
+    await call_and_be_refused(env)
 
     await env.clock.advance(LISTEN_S)
     await asyncio.sleep(0)
     await env.clock.advance(SETTLE_S)
 
-    doubted = [user_id for user_id in OTHERS if not env.connections.connection(user_id).is_usable]
-    assert doubted
+    unusable = [user_id for user_id in OTHERS if not env.connections.connection(user_id).is_usable]
+    assert unusable
     assert env.connections.connection(ALICE).verification_state in (
         VerificationState.UNDER_VERIFICATION,
         VerificationState.HELD,

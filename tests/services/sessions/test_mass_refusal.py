@@ -1,4 +1,4 @@
-"""Many accounts refused at once: verdicts are held, said so, and asked about slowly; `hullwatch.services.sessions.mass_refusal`."""
+"""Many accounts refused at once; `hullwatch.services.sessions.mass_refusal`."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ async def env() -> Environment:
 
 
 def set_all(env: Environment, state: AccountState, *user_ids: str) -> None:
-    """Treat these accounts, or all, so at Fyers."""
+    """Set the state of these accounts, or of all, at Fyers."""
     for user_id in user_ids or EVERYONE:
         env.broker.set_state(fyers_id(user_id), state)
 
@@ -40,34 +40,34 @@ async def ask(env: Environment, user_id: str) -> None:
         await env.clock.settle()
 
 
-def standings(env: Environment) -> set[VerificationState]:
-    """Return how sure we are of everybody's session."""
+def states(env: Environment) -> set[VerificationState]:
+    """Return the verification states of all sessions."""
     return {env.connections.connection(user_id).verification_state for user_id in EVERYONE}
 
 
-async def fall_ill(env: Environment) -> None:
-    """Have Fyers refuse everybody, and notice it."""
+async def begin_outage(env: Environment) -> None:
+    """Let Fyers refuse all accounts, and make the calls that show it."""
     set_all(env, AccountState.REVOKED)
     for user_id in EVERYONE:
         await ask(env, user_id)
     await env.clock.advance(5)
 
 
-async def test_a_mass_refusal_logs_nobody_out(env: Environment) -> None:
-    """All verdicts are held, no ordinary call is made, and the trouble is known."""
-    await fall_ill(env)
+async def test_a_mass_refusal_disconnects_no_session(env: Environment) -> None:
+    """All sessions are held, no ordinary call is made, and the outage is known."""
+    await begin_outage(env)
 
     assert env.connections.session_count() == 4
-    assert standings(env) == {VerificationState.HELD}
+    assert states(env) == {VerificationState.HELD}
     assert env.connections.broker_outage is not None
     assert all(env.connections.credential(user_id) is None for user_id in EVERYONE)
     assert all(env.notices(user_id) == [] for user_id in EVERYONE)
 
 
-async def test_the_first_to_be_asked_is_not_logged_out_because_others_are_not_asked_yet(
+async def test_the_first_refused_account_is_compared_with_others(
     env: Environment,
 ) -> None:
-    """At night only one account makes a call: others are asked before its session ends."""
+    """At night only one account makes calls, so others are probed before a decision."""
     set_all(env, AccountState.REVOKED)
 
     await ask(env, ALICE)
@@ -77,8 +77,8 @@ async def test_the_first_to_be_asked_is_not_logged_out_because_others_are_not_as
     assert env.connections.broker_outage is not None
 
 
-async def test_one_refused_among_many_is_logged_out_at_once(env: Environment) -> None:
-    """The others are asked, are fine, and nothing is held."""
+async def test_one_refused_among_many_is_disconnected_at_once(env: Environment) -> None:
+    """The probe accounts are answered, and no session is held."""
     set_all(env, AccountState.REVOKED, BOB)
 
     await ask(env, BOB)
@@ -89,8 +89,8 @@ async def test_one_refused_among_many_is_logged_out_at_once(env: Environment) ->
     assert len(env.notices(BOB)) == 1
 
 
-async def test_two_refused_among_many_are_logged_out(env: Environment) -> None:
-    """Two at the same time are two people's own affair; it takes a moment longer to be sure."""
+async def test_two_refused_among_many_are_disconnected(env: Environment) -> None:
+    """Two are fewer than a mass refusal; the decision takes two seconds longer."""
     set_all(env, AccountState.REVOKED, ALICE, BOB)
 
     await ask(env, ALICE)
@@ -101,8 +101,8 @@ async def test_two_refused_among_many_are_logged_out(env: Environment) -> None:
     assert env.connections.broker_outage is None
 
 
-async def test_a_hanging_witness_delays_a_verdict_by_seconds_only(env: Environment) -> None:
-    """Whoever cannot be asked proves nothing either way."""
+async def test_a_hanging_probe_account_delays_a_decision_by_seconds(env: Environment) -> None:
+    """A probe without an answer proves nothing."""
     set_all(env, AccountState.HANGING, BOB, CAROL, DAVE)
     set_all(env, AccountState.REVOKED, ALICE)
 
@@ -113,10 +113,10 @@ async def test_a_hanging_witness_delays_a_verdict_by_seconds_only(env: Environme
     assert env.connections.session_count() == 3
 
 
-async def test_the_trouble_is_told_once(env: Environment) -> None:
-    """One event to everybody, one line in the trail, one notice to each admin, none to users."""
+async def test_an_outage_is_reported_once(env: Environment) -> None:
+    """One event to all users, one audit entry, one notice to each admin, none to other users."""
     listener = env.hub.subscribe(EVERYBODY)
-    await fall_ill(env)
+    await begin_outage(env)
     set_all(env, AccountState.ACTIVE)
     await env.clock.advance(2 * PROBE_EVERY_S)
     listener.close()
@@ -134,9 +134,9 @@ async def test_the_trouble_is_told_once(env: Environment) -> None:
     ]
 
 
-async def test_held_sessions_are_asked_about_slowly(env: Environment) -> None:
-    """One account a minute, two calls each, however many are held."""
-    await fall_ill(env)
+async def test_held_sessions_are_probed_slowly(env: Environment) -> None:
+    """One account per minute with two calls, however many are held."""
+    await begin_outage(env)
     reached = len(env.broker.calls)
 
     await env.clock.advance(10 * PROBE_EVERY_S)
@@ -147,9 +147,9 @@ async def test_held_sessions_are_asked_about_slowly(env: Environment) -> None:
     assert len({call.user_id for call in slow}) == 4
 
 
-async def test_the_first_answer_frees_everybody(env: Environment) -> None:
-    """When one held session is accepted all go on, and whoever is refused then gets a second look of their own."""
-    await fall_ill(env)
+async def test_the_first_answer_releases_all_held_sessions(env: Environment) -> None:
+    """A session that is refused afterwards gets its own verification."""
+    await begin_outage(env)
     set_all(env, AccountState.ACTIVE)
     set_all(env, AccountState.REVOKED, DAVE)
     await env.clock.advance(3 * PROBE_EVERY_S)
@@ -163,9 +163,9 @@ async def test_the_first_answer_frees_everybody(env: Environment) -> None:
     assert env.connections.connection(DAVE).reason is DisconnectReason.REJECTED
 
 
-async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(env: Environment) -> None:
-    """Accepted fresh tokens beside refused old ones show that it was no illness: the others are told soon, one by one."""
-    await fall_ill(env)
+async def test_held_sessions_are_disconnected_once_new_logins_work(env: Environment) -> None:
+    """Fyers accepts new tokens and refuses old ones, so it ended the old sessions."""
+    await begin_outage(env)
     await env.log_in(ALICE)  # the new token is good, the old ones stay dead
     await ask(env, ALICE)
 
@@ -179,8 +179,8 @@ async def test_sessions_that_fyers_did_end_are_ended_once_new_logins_work(env: E
     assert env.connections.broker_outage is None
 
 
-async def test_the_last_one_held_is_judged_once_others_are_fine(env: Environment) -> None:
-    """A verdict is not held for the rest of the day when too few are left to speak of the broker."""
+async def test_the_last_held_session_is_decided_once_others_work(env: Environment) -> None:
+    """Too few are left for an outage, so the session is not held for the rest of the day."""
     set_all(env, AccountState.REVOKED, ALICE, BOB, CAROL)
     for user_id in EVERYONE:
         await ask(env, user_id)
@@ -199,9 +199,9 @@ async def test_the_last_one_held_is_judged_once_others_are_fine(env: Environment
     assert env.connections.connection(DAVE).is_usable
 
 
-async def test_people_can_log_in_during_the_trouble(env: Environment) -> None:
-    """A new login is used at once; if it is refused as well it is held, not ended."""
-    await fall_ill(env)
+async def test_users_can_log_in_during_an_outage(env: Environment) -> None:
+    """A new session is used at once; if it is refused too, it is held."""
+    await begin_outage(env)
     await env.log_in(BOB)
     assert env.connections.credential(BOB) is not None
 
@@ -213,11 +213,11 @@ async def test_people_can_log_in_during_the_trouble(env: Environment) -> None:
     assert env.connections.connection(BOB).generation == 2
 
 
-async def test_the_known_end_ends_a_held_session(env: Environment) -> None:
-    """Trouble does not prolong a session; with nobody held any more the trouble is over."""
+async def test_a_held_session_expires(env: Environment) -> None:
+    """An outage does not prolong a session; without held sessions the outage ends."""
     for user_id in EVERYONE:
         await env.log_in(user_id, lifetime=timedelta(minutes=10))
-    await fall_ill(env)
+    await begin_outage(env)
 
     await env.clock.advance(13 * 60)
 
@@ -226,9 +226,9 @@ async def test_the_known_end_ends_a_held_session(env: Environment) -> None:
 
 
 async def test_a_notice_that_could_not_be_stored_is_stored_later(env: Environment) -> None:
-    """With the database down everybody is told at once, and the operators' notice follows."""
+    """While the database is unavailable the event is published at once, and the operators' notice follows."""
     env.store.is_down = True
-    await fall_ill(env)
+    await begin_outage(env)
     assert env.connections.broker_outage is not None
     assert env.notices(ADMIN) == []
     env.store.is_down = False
@@ -238,7 +238,7 @@ async def test_a_notice_that_could_not_be_stored_is_stored_later(env: Environmen
     assert [notice.kind for notice in env.notices(ADMIN)] == [NotificationKind.BROKER_OUTAGE]
 
 
-def told(env: Environment) -> list[NotificationKind]:
+def admin_notices(env: Environment) -> list[NotificationKind]:
     """Return the kinds of the admin's notices, oldest first."""
     return [notice.kind for notice in env.notices(ADMIN)]
 
@@ -250,9 +250,9 @@ async def restarted(env: Environment, *, after_s: float = 0.0) -> Environment:
     return await env.start(with_monitoring=False)
 
 
-async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> None:
-    """Nothing is told twice, the first one refused is held, and the recovery is told."""
-    await fall_ill(env)
+async def test_a_restart_continues_the_same_outage(env: Environment) -> None:
+    """The start is not reported again, the first refused session is held, and the recovery is reported."""
+    await begin_outage(env)
     incident_id = env.connections.broker_outage.incident_id
     env = await restarted(env, after_s=30)
     await env.clock.advance(3 * PROBE_EVERY_S)
@@ -261,19 +261,19 @@ async def test_a_restart_in_the_middle_is_the_same_trouble(env: Environment) -> 
     for user_id in EVERYONE:
         await ask(env, user_id)
         await env.clock.advance(5)
-    assert standings(env) == {VerificationState.HELD}
-    assert told(env) == [NotificationKind.BROKER_OUTAGE]
+    assert states(env) == {VerificationState.HELD}
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE]
 
     set_all(env, AccountState.ACTIVE)
     await env.clock.advance(2 * PROBE_EVERY_S)
     assert env.connections.broker_outage is None
-    assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
     assert {notice.incident_id for notice in env.notices(ADMIN)} == {incident_id}
 
 
-async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over(env: Environment) -> None:
-    """As soon as a session from before it is accepted."""
-    await fall_ill(env)
+async def test_an_outage_that_ended_while_stopped_is_reported_as_ended(env: Environment) -> None:
+    """It ends as soon as a session from before it is accepted."""
+    await begin_outage(env)
     set_all(env, AccountState.ACTIVE)
     env = await restarted(env, after_s=600)
 
@@ -281,24 +281,24 @@ async def test_a_trouble_that_ended_while_the_server_was_down_is_told_to_be_over
     await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is None
-    assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
 
 
-async def test_a_trouble_of_sessions_that_are_gone_is_over(env: Environment) -> None:
-    """Those that Fyers refused ended overnight: whoever has logged in since has nothing to do with it."""
-    await fall_ill(env)
+async def test_an_outage_without_its_sessions_ends(env: Environment) -> None:
+    """The refused sessions expired overnight, and newer logins are not part of the outage."""
+    await begin_outage(env)
     env = await restarted(env, after_s=24 * 3600)
     await env.log_in(ALICE)
 
     await env.clock.advance(2 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is None
-    assert told(env)[-1] is NotificationKind.BROKER_RECOVERED
+    assert admin_notices(env)[-1] is NotificationKind.BROKER_RECOVERED
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["before the commit", "after the commit"])
-async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_kept: bool) -> None:
-    """Of the beginning and of the end alike."""
+async def test_a_crash_while_an_outage_is_stored_reports_it_once(env: Environment, *, is_kept: bool) -> None:
+    """This holds for its start and its end."""
 
     async def crash_at(step: str) -> Environment:
         """Kill the server around the commit that notes this step of the trouble."""
@@ -311,7 +311,7 @@ async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_ke
 
         env.store.before_commit, env.store.after_commit = (None, look) if is_kept else (look, None)
         if step == "broker.mass_refusal":
-            await fall_ill(env)
+            await begin_outage(env)
         else:
             set_all(env, AccountState.ACTIVE)
             await env.clock.advance(2 * PROBE_EVERY_S)
@@ -324,33 +324,33 @@ async def test_a_crash_while_it_is_told_tells_it_once(env: Environment, *, is_ke
     for user_id in EVERYONE:
         await ask(env, user_id)
     await env.clock.advance(5)
-    assert told(env) == [NotificationKind.BROKER_OUTAGE]
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE]
 
     env = await crash_at("broker.recovered")
     await ask(env, ALICE)
     await env.clock.advance(2 * PROBE_EVERY_S)
-    assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
 
 
-async def test_of_two_processes_one_tells(env: Environment) -> None:
-    """Both see Fyers refuse everybody; operators hear of it once, and once that it is over."""
+async def test_of_two_processes_one_notifies_the_operators(env: Environment) -> None:
+    """Both detect the outage; operators get one notice of its start and one of its end."""
     other = Environment(clock=env.clock, store=env.store, broker=env.broker, ids=env.new_id)
     await other.start(with_monitoring=False)
-    await fall_ill(env)
-    await fall_ill(other)
-    assert standings(other) == {VerificationState.HELD}
+    await begin_outage(env)
+    await begin_outage(other)
+    assert states(other) == {VerificationState.HELD}
     assert other.connections.broker_outage.incident_id == env.connections.broker_outage.incident_id
 
     set_all(env, AccountState.ACTIVE)
     await env.clock.advance(3 * PROBE_EVERY_S)
 
     assert env.connections.broker_outage is other.connections.broker_outage is None
-    assert told(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
+    assert admin_notices(env) == [NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED]
     assert env.audit(prefix="broker.") == ["broker.mass_refusal", "broker.recovered"]
 
 
-async def test_refusals_spread_over_hours_are_no_trouble(env: Environment) -> None:
-    """One after another, each far from the next, are each their own; the last of few has nobody to compare with."""
+async def test_refusals_spread_over_hours_are_no_outage(env: Environment) -> None:
+    """Each is decided alone; the last account has no probe accounts."""
     for user_id in EVERYONE:
         set_all(env, AccountState.REVOKED, user_id)
         await ask(env, user_id)
@@ -360,8 +360,8 @@ async def test_refusals_spread_over_hours_are_no_trouble(env: Environment) -> No
     assert env.connections.broker_outage is None
 
 
-async def test_a_doubt_that_was_long_undecided_counts_when_it_is_decided(env: Environment) -> None:
-    """Refusals whose second looks met an outage first are still seen as one when they come to a verdict together."""
+async def test_a_long_verification_counts_when_it_is_decided(env: Environment) -> None:
+    """Refusals whose verifications met an outage first are still seen together."""
     three = (ALICE, BOB, CAROL)
     await env.connections.sign_out(DAVE, actor=DAVE)
     for user_id in three:

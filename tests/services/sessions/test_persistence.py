@@ -1,4 +1,4 @@
-"""Ends and removals that one process stores and another, which holds the session in memory, has to notice."""
+"""Disconnects and removals that another process stores; `hullwatch.services.sessions.persistence`."""
 
 import pytest
 
@@ -17,15 +17,15 @@ async def env() -> Environment:
 
 
 async def disconnect(env: Environment, user_id: str = ALICE):
-    """End a session on the database itself, as another process does."""
+    """Disconnect a session in the database, as another process does."""
     other = Environment(clock=env.clock, store=env.store, broker=env.broker, ids=env.new_id)
     return await other.validation.mark_user_as_disconnected(
         user_id, DisconnectReason.BY_ADMIN, actor="command-line"
     )
 
 
-async def test_an_end_on_the_database_is_complete(env: Environment) -> None:
-    """The stored end has its reason, its audit line with whoever did it, one notice, and no token any more."""
+async def test_a_stored_disconnect_is_complete(env: Environment) -> None:
+    """It has its reason, an audit entry with the actor, one notice, and no token."""
     after = await disconnect(env)
 
     stored = env.stored(ALICE)
@@ -42,7 +42,7 @@ async def test_an_end_on_the_database_is_complete(env: Environment) -> None:
 
 
 async def test_without_a_session_nothing_happens(env: Environment) -> None:
-    """Ending twice, or for a user who never linked, stores nothing."""
+    """A second disconnect, or one for a user who never linked Fyers, stores nothing."""
     await disconnect(env)
     lines = len(env.store.tables.audit)
 
@@ -51,8 +51,8 @@ async def test_without_a_session_nothing_happens(env: Environment) -> None:
     assert len(env.store.tables.audit) == lines
 
 
-async def test_a_running_server_takes_the_end_over(env: Environment) -> None:
-    """Within seconds memory says what is stored, held credentials are void, nobody is told twice, and others go on."""
+async def test_a_running_server_applies_a_stored_disconnect(env: Environment) -> None:
+    """Within seconds memory equals the database, credentials are closed, and no second notice is stored."""
     credential = env.credential(ALICE)
     changes = []
     env.connections.subscribe(changes.append)
@@ -72,8 +72,8 @@ async def test_a_running_server_takes_the_end_over(env: Environment) -> None:
     assert len(env.store.tables.audit) == lines
 
 
-async def test_a_login_after_the_end_counts(env: Environment) -> None:
-    """A login that is made before the server has noticed the end begins a session that the old end does not touch."""
+async def test_a_login_after_a_stored_disconnect_stays(env: Environment) -> None:
+    """The login came before the server noticed the disconnect."""
     await disconnect(env)
     await env.log_in(ALICE)
 
@@ -84,8 +84,8 @@ async def test_a_login_after_the_end_counts(env: Environment) -> None:
     assert env.stored(ALICE).generation == 2
 
 
-async def test_what_the_server_observes_meanwhile_does_not_revive_the_session(env: Environment) -> None:
-    """An observation stored between the end and its take-over leaves the stored end as it is."""
+async def test_a_later_observation_does_not_undo_a_stored_disconnect(env: Environment) -> None:
+    """The observation is stored between the disconnect and its application."""
     await disconnect(env)
     credential = env.credential(ALICE)
     env.connections.record_result(credential, await env.broker.check_data(credential))

@@ -1,4 +1,4 @@
-"""From a refusal to a verdict, and every way a session begins and ends; `hullwatch.services.sessions.service`."""
+"""Logins, refusals and disconnects; `hullwatch.services.sessions.service`."""
 
 import asyncio
 from datetime import timedelta
@@ -42,21 +42,21 @@ async def env() -> Environment:
 
 
 async def ask(env: Environment, user_id: str = ALICE) -> None:
-    """Make an ordinary call and report what came of it."""
+    """Make an ordinary call and record its result."""
     credential = env.credential(user_id)
     env.connections.record_result(credential, await env.broker.check_data(credential))
 
 
 def asked(env: Environment, user_id: str = ALICE) -> list[str]:
-    """Return which calls reached Fyers for a user."""
+    """Return the calls of a user that reached Fyers."""
     return [call.name for call in env.broker.calls_of(user_id)]
 
 
 # ---- the known end
 
 
-async def test_a_session_ends_at_its_known_end_without_asking(env: Environment) -> None:
-    """At 06:00 IST it is over, dated at that moment, and nobody was asked."""
+async def test_a_session_is_disconnected_at_its_expiry_without_a_call(env: Environment) -> None:
+    """At 06:00 IST, and dated at that moment."""
     end = next_daily_expiry(env.clock.now())
 
     await env.clock.advance_to(end - timedelta(seconds=1))
@@ -75,8 +75,8 @@ async def test_a_session_ends_at_its_known_end_without_asking(env: Environment) 
     assert [notice.incident_id for notice in env.notices(ALICE, ENDED)] == [over.incident_id]
 
 
-async def test_a_session_is_called_expiring_before_its_end(env: Environment) -> None:
-    """Half an hour ahead the state says so, and calls go on."""
+async def test_a_session_is_expiring_half_an_hour_before_its_expiry(env: Environment) -> None:
+    """Calls go on."""
     end = next_daily_expiry(env.clock.now())
 
     await env.clock.advance_to(end - EXPIRING_BEFORE - timedelta(seconds=1))
@@ -88,8 +88,8 @@ async def test_a_session_is_called_expiring_before_its_end(env: Environment) -> 
     assert env.notices(ALICE) == []
 
 
-async def test_a_short_session_logged_in_later_ends_first(env: Environment) -> None:
-    """A login with a nearer end is noticed, although the job sleeps for a farther one."""
+async def test_a_short_session_that_began_later_expires_first(env: Environment) -> None:
+    """The job waits for a later expiry and has to be woken by the login."""
     await env.add_user(BOB)
     await env.log_in(BOB, lifetime=timedelta(minutes=5))
 
@@ -99,8 +99,8 @@ async def test_a_short_session_logged_in_later_ends_first(env: Environment) -> N
     assert env.connections.connection(ALICE).has_session
 
 
-async def test_many_sessions_end_in_the_same_moment_whatever_the_database_does(env: Environment) -> None:
-    """With the database down all of them are over at once; everything is stored when it answers, each notice once."""
+async def test_sessions_expire_together_while_the_database_is_down(env: Environment) -> None:
+    """Everything is stored when the database answers, with one notice each."""
     await env.with_sessions(BOB, CAROL, DAVE)
     env.store.is_down = True
 
@@ -116,10 +116,10 @@ async def test_many_sessions_end_in_the_same_moment_whatever_the_database_does(e
         assert env.audit(user_id, "connection.reached_expiry") == ["connection.reached_expiry"]
 
 
-async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_start(
+async def test_a_session_that_expired_while_stopped_is_disconnected_at_start(
     env: Environment,
 ) -> None:
-    """Its end is dated at the known end, not at the start."""
+    """The disconnect is dated at the expiry, not at the start."""
     end = next_daily_expiry(env.clock.now())
     again = await env.kill()
     await env.clock.advance_to(end + timedelta(hours=2))
@@ -139,10 +139,10 @@ async def test_a_session_whose_end_passed_while_the_server_was_down_is_over_at_s
     ("state", "reason"),
     [(AccountState.EXPIRED, DisconnectReason.EXPIRED), (AccountState.REVOKED, DisconnectReason.REJECTED)],
 )
-async def test_a_refusal_seen_twice_ends_the_session(
+async def test_a_refusal_by_two_services_disconnects_the_session(
     env: Environment, state: AccountState, reason: DisconnectReason
 ) -> None:
-    """Another service confirms it; the reason is the one that Fyers gives."""
+    """The reason is the one that Fyers gives."""
     env.broker.set_state(fyers_id(ALICE), state)
 
     await ask(env)
@@ -156,8 +156,8 @@ async def test_a_refusal_seen_twice_ends_the_session(
     assert notice.incident_id == over.incident_id
 
 
-async def test_one_refusal_is_no_verdict(env: Environment) -> None:
-    """An isolated false 401 is cleared by another service, with the same generation, and nobody is told."""
+async def test_one_refusal_disconnects_nothing(env: Environment) -> None:
+    """Another service clears an isolated false 401, in the same generation and without a notice."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
 
     await ask(env)
@@ -173,8 +173,8 @@ async def test_one_refusal_is_no_verdict(env: Environment) -> None:
     assert env.notices(ALICE) == []
 
 
-async def test_what_refuses_at_one_address_is_confirmed_at_another(env: Environment) -> None:
-    """History and market data live together: when both refuse although funds answers, nobody is logged out."""
+async def test_a_refusal_is_confirmed_at_another_address(env: Environment) -> None:
+    """History and market data share an address: when both refuse while funds answers, the session stays."""
     for service in (BrokerService.HISTORY, DATA):
         env.broker.always(fyers_id(ALICE), service, refusal(service))
     credential = env.credential(ALICE)
@@ -186,8 +186,8 @@ async def test_what_refuses_at_one_address_is_confirmed_at_another(env: Environm
     assert asked(env) == ["profile_id", "check_trading"]
 
 
-async def test_a_service_that_goes_on_refusing_is_asked_less_and_less(env: Environment) -> None:
-    """The first doubts are cleared at once; then the account rests, longer each time, and a new login ends the rest."""
+async def test_a_service_that_keeps_refusing_is_called_less_often(env: Environment) -> None:
+    """The first two refusals are cleared at once, then calls pause longer each time; a new login ends the pause."""
     env.broker.always(fyers_id(ALICE), DATA, refusal(DATA))
     for _ in range(2):
         await ask(env)
@@ -211,7 +211,7 @@ async def test_a_service_that_goes_on_refusing_is_asked_less_and_less(env: Envir
 
 
 async def test_a_profile_that_answers_proves_nothing(env: Environment) -> None:
-    """The session ends although /profile still says whose it is."""
+    """The session is disconnected although /profile still answers."""
     env.broker.always(fyers_id(ALICE), DATA, refusal(DATA))
     env.broker.always(fyers_id(ALICE), TRADING, refusal(TRADING))
 
@@ -222,8 +222,8 @@ async def test_a_profile_that_answers_proves_nothing(env: Environment) -> None:
     assert asked(env) == ["check_data", "profile_id", "check_trading"]
 
 
-async def test_a_refusal_amid_trouble_stays_a_doubt_until_somebody_answers(env: Environment) -> None:
-    """While nobody else can be asked no ordinary call is made and nothing ends; then the doubt is cleared."""
+async def test_a_refusal_during_an_outage_waits_for_an_answer(env: Environment) -> None:
+    """No ordinary call is made and the session stays; then an answer clears it."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     env.broker.queue(fyers_id(ALICE), Unavailable(PROFILE, cause="http_502"), times=2)
     env.broker.queue(fyers_id(ALICE), Unavailable(TRADING, cause="http_502"), times=2)
@@ -239,8 +239,8 @@ async def test_a_refusal_amid_trouble_stays_a_doubt_until_somebody_answers(env: 
     assert env.connections.credential(ALICE) is not None
 
 
-async def test_an_app_without_trading_permission_gets_out_of_doubt(env: Environment) -> None:
-    """Where the other service may not be asked, the first one's own answer clears its refusal."""
+async def test_an_app_without_trading_permission_is_cleared(env: Environment) -> None:
+    """The service that refused answers the next probe."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     env.broker.always(
         fyers_id(ALICE), TRADING, NotPermitted(TRADING, code=-403, http_status=403, message="no permission")
@@ -252,8 +252,8 @@ async def test_an_app_without_trading_permission_gets_out_of_doubt(env: Environm
     assert env.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
-async def test_a_second_look_heeds_the_wait_that_fyers_asks_for(env: Environment) -> None:
-    """Asked to wait five minutes, the second look does not ask again before."""
+async def test_a_verification_waits_as_long_as_fyers_asks(env: Environment) -> None:
+    """Here Fyers asks for five minutes."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     for service in (PROFILE, TRADING, DATA):
         env.broker.always(fyers_id(ALICE), service, None)
@@ -271,7 +271,7 @@ async def test_a_second_look_heeds_the_wait_that_fyers_asks_for(env: Environment
 
 
 async def test_two_refusals_at_once_are_one_incident(env: Environment) -> None:
-    """Calls of one session that are refused together bring one second look, one end and one notice."""
+    """Refused calls of one session start one verification and lead to one notice."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     all_sent = asyncio.Barrier(3)
 
@@ -288,8 +288,8 @@ async def test_two_refusals_at_once_are_one_incident(env: Environment) -> None:
     assert env.audit(ALICE, "connection.refusal_confirmed") == ["connection.refusal_confirmed"]
 
 
-async def test_an_old_session_s_refusal_never_touches_a_newer_one(env: Environment) -> None:
-    """A slow check of the old token that finishes after a new login is void."""
+async def test_a_refusal_of_an_old_session_does_not_change_a_newer_one(env: Environment) -> None:
+    """A slow call with the old token returns after the new login."""
     old = env.credential(ALICE)
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     result = await env.broker.check_data(old)
@@ -304,8 +304,8 @@ async def test_an_old_session_s_refusal_never_touches_a_newer_one(env: Environme
     assert env.notices(ALICE) == []
 
 
-async def test_an_old_session_s_answer_does_not_verify_a_newer_one(env: Environment) -> None:
-    """Good news about an old generation is void as well."""
+async def test_an_answer_to_an_old_session_does_not_verify_a_newer_one(env: Environment) -> None:
+    """Confirmations belong to their generation too."""
     old = env.credential(ALICE)
     await env.log_in(ALICE)
 
@@ -314,8 +314,8 @@ async def test_an_old_session_s_answer_does_not_verify_a_newer_one(env: Environm
     assert env.connections.connection(ALICE).verification_state is VerificationState.ASSUMED
 
 
-async def test_a_login_in_the_middle_of_a_second_look_wins(env: Environment) -> None:
-    """What the look then finds about the old token ends nothing, and the old token is not asked about any further."""
+async def test_a_login_during_a_verification_wins(env: Environment) -> None:
+    """The verification changes nothing, and the old token is not used for further probes."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
     async def log_in_meanwhile(call: Call) -> None:
@@ -333,8 +333,8 @@ async def test_a_login_in_the_middle_of_a_second_look_wins(env: Environment) -> 
     assert env.notices(ALICE) == []
 
 
-async def test_a_login_while_the_second_look_clears_the_old_session_is_left_alone(env: Environment) -> None:
-    """A doubt about the old token that ends well says nothing about the new one."""
+async def test_a_cleared_old_session_does_not_verify_a_new_login(env: Environment) -> None:
+    """The login came between the last probe and its answer."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
 
     async def log_in_meanwhile(call: Call) -> None:
@@ -351,8 +351,8 @@ async def test_a_login_while_the_second_look_clears_the_old_session_is_left_alon
     assert all(job.last_error is None for job in env.supervisor.jobs())
 
 
-async def test_the_known_end_in_the_middle_of_a_second_look_wins(env: Environment) -> None:
-    """The session ends once, as expired by its known end, and the second look goes no further."""
+async def test_the_expiry_during_a_verification_wins(env: Environment) -> None:
+    """The session is disconnected once, as expired, and the verification stops."""
     await env.add_user(BOB)
     await env.log_in(BOB, lifetime=timedelta(seconds=30))
     env.broker.queue(fyers_id(BOB), refusal(DATA))
@@ -368,7 +368,7 @@ async def test_the_known_end_in_the_middle_of_a_second_look_wins(env: Environmen
     assert all(call.at < over.last_disconnect_at for call in env.broker.calls_of(BOB))
 
 
-async def test_trouble_never_ends_a_session(env: Environment) -> None:
+async def test_an_outage_never_disconnects_a_session(env: Environment) -> None:
     """Outages, limits, refused requests and missing permissions say nothing about the login."""
     credential = env.credential(ALICE)
     failures = (
@@ -386,8 +386,8 @@ async def test_trouble_never_ends_a_session(env: Environment) -> None:
     assert asked(env) == []
 
 
-async def test_a_passing_trouble_does_not_shake_a_session_confirmed_lately(env: Environment) -> None:
-    """One failed quote within five minutes of a good answer changes nothing; later it does, and a good answer mends it."""
+async def test_a_recently_verified_session_stays_verified_in_an_outage(env: Environment) -> None:
+    """For five minutes one failed quote changes nothing; later it does, and the next answer verifies again."""
     credential = env.credential(ALICE)
     trouble = Unavailable(DATA, cause="timeout")
     env.connections.record_result(credential, Answered(None))
@@ -406,8 +406,8 @@ async def test_a_passing_trouble_does_not_shake_a_session_confirmed_lately(env: 
 
 
 @pytest.mark.parametrize("how", ["sign_out", "admin", "known_end", "refused", "relogin", "removed"])
-async def test_a_call_that_waited_for_its_turn_is_not_sent_after_the_end(env: Environment, how: str) -> None:
-    """Whoever took the credential before the end cannot use it any more, nor a second-look copy of it."""
+async def test_a_waiting_call_is_not_sent_after_the_disconnect(env: Environment, how: str) -> None:
+    """A credential taken before the disconnect is closed, and its copy for the verification too."""
     held = env.credential(ALICE)
     if how == "sign_out":
         await env.connections.sign_out(ALICE, actor=ALICE)
@@ -433,8 +433,8 @@ async def test_a_call_that_waited_for_its_turn_is_not_sent_after_the_end(env: En
     assert len(env.broker.unsent) == 4
 
 
-async def test_a_removed_user_s_second_look_stops(env: Environment) -> None:
-    """Nobody goes on looking at a session that is forgotten."""
+async def test_a_verification_of_a_removed_user_stops(env: Environment) -> None:
+    """Its job ends, and no connection is left."""
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
     env.connections.record_result(env.credential(ALICE), refusal(DATA))
     await env.connections.forget(ALICE)
@@ -448,8 +448,8 @@ async def test_a_removed_user_s_second_look_stops(env: Environment) -> None:
 # ---- people
 
 
-async def test_signing_out_ends_the_session_once(env: Environment) -> None:
-    """A second click finds nothing to do."""
+async def test_signing_out_disconnects_once(env: Environment) -> None:
+    """A second request changes nothing."""
     first = await env.connections.sign_out(ALICE, actor=ALICE)
     second = await env.connections.sign_out(ALICE, actor=ALICE)
 
@@ -458,14 +458,14 @@ async def test_signing_out_ends_the_session_once(env: Environment) -> None:
     assert env.audit(ALICE, "connection.signed_out") == ["connection.signed_out"]
 
 
-async def test_people_without_a_session_can_sign_out(env: Environment) -> None:
-    """Nothing happens to who never linked Fyers."""
+async def test_users_without_a_session_can_sign_out(env: Environment) -> None:
+    """Nothing changes for a user who never linked Fyers."""
     assert (await env.connections.sign_out(BOB, actor=BOB)).state is LoginState.NEVER_CONNECTED
     assert (await env.connections.disconnect_by_admin(BOB, actor=ALICE)).state is LoginState.NEVER_CONNECTED
 
 
-async def test_an_admin_s_disconnect_says_who(env: Environment) -> None:
-    """The audit trail names the operator, the notice says that it was one."""
+async def test_a_disconnect_by_an_admin_names_the_actor(env: Environment) -> None:
+    """The audit trail has the id, the notice says that it was an administrator."""
     after = await env.connections.disconnect_by_admin(ALICE, actor="usr_admin")
 
     assert after.reason is DisconnectReason.BY_ADMIN
@@ -473,8 +473,8 @@ async def test_an_admin_s_disconnect_says_who(env: Environment) -> None:
     assert "administrator" in env.notices(ALICE)[0].title.lower()
 
 
-async def test_a_login_after_an_end_is_told_with_the_incident_it_repairs(env: Environment) -> None:
-    """Both notices carry the same incident."""
+async def test_disconnect_and_recovery_share_their_incident(env: Environment) -> None:
+    """Both notices carry the same id."""
     over = await env.connections.sign_out(ALICE, actor=ALICE)
 
     renewed = await env.log_in(ALICE)
@@ -487,8 +487,8 @@ async def test_a_login_after_an_end_is_told_with_the_incident_it_repairs(env: En
     assert env.stored(ALICE) == renewed
 
 
-async def test_a_login_over_a_running_session_tells_nobody(env: Environment) -> None:
-    """Nothing was interrupted; the old token is used no more."""
+async def test_a_login_over_a_present_session_has_no_notice(env: Environment) -> None:
+    """Nothing was interrupted; the old token is no longer used."""
     old = env.credential(ALICE)
 
     await env.log_in(ALICE)
@@ -499,7 +499,7 @@ async def test_a_login_over_a_running_session_tells_nobody(env: Environment) -> 
 
 
 async def test_concurrent_logins_each_get_a_generation(env: Environment) -> None:
-    """Two callbacks at once are two logins, and the later one stays."""
+    """The later one of two callbacks stays."""
     await asyncio.gather(env.log_in(ALICE), env.log_in(ALICE), env.log_in(ALICE))
 
     assert env.connections.connection(ALICE).generation == 4
@@ -507,8 +507,8 @@ async def test_concurrent_logins_each_get_a_generation(env: Environment) -> None
     assert env.store.tables.tokens[ALICE][0] == 4
 
 
-async def test_a_login_that_cannot_be_stored_does_not_count(env: Environment) -> None:
-    """The old session goes on, and the next attempt succeeds."""
+async def test_a_login_that_cannot_be_stored_has_no_effect(env: Environment) -> None:
+    """The old session stays, and the next attempt succeeds."""
     env.store.is_down = True
     with pytest.raises(StorageUnavailable):
         await env.log_in(ALICE)
@@ -518,8 +518,8 @@ async def test_a_login_that_cannot_be_stored_does_not_count(env: Environment) ->
     assert (await env.log_in(ALICE)).generation == 2
 
 
-async def test_a_login_whose_acknowledgement_was_cut_off_does_not_bar_the_next(env: Environment) -> None:
-    """The database may be a generation ahead of memory; the next login goes beyond both."""
+async def test_a_cancelled_login_does_not_block_the_next_one(env: Environment) -> None:
+    """The database may be a generation ahead of memory; the next login is beyond both."""
 
     async def cut_off() -> None:
         env.store.after_commit = None
@@ -535,7 +535,7 @@ async def test_a_login_whose_acknowledgement_was_cut_off_does_not_bar_the_next(e
 
 
 async def test_a_removed_user_cannot_log_in(env: Environment) -> None:
-    """A round trip that ends after the account was removed leaves nothing behind."""
+    """A login that returns after the removal stores nothing."""
     async with env.store.begin() as work:
         await work.users.remove(ALICE)
         await work.commit()
@@ -547,8 +547,8 @@ async def test_a_removed_user_cannot_log_in(env: Environment) -> None:
 # ---- the database
 
 
-async def test_an_end_during_a_database_outage_counts_at_once_and_is_stored_later(env: Environment) -> None:
-    """The notice is stored and announced exactly once, when the database answers."""
+async def test_a_disconnect_takes_effect_while_the_database_is_down(env: Environment) -> None:
+    """Its notice is stored and published exactly once, when the database answers."""
     tab = env.hub.subscribe(ALICE)
     env.store.is_down = True
 
@@ -566,8 +566,8 @@ async def test_an_end_during_a_database_outage_counts_at_once_and_is_stored_late
     assert len(told) == len(env.notices(ALICE)) == 1
 
 
-async def test_an_end_that_could_not_be_stored_stays_in_the_trail_after_a_new_login(env: Environment) -> None:
-    """Logging in again as soon as the database answers loses neither the line nor the notice of the end."""
+async def test_a_new_login_keeps_the_unstored_disconnect(env: Environment) -> None:
+    """Its audit entry and its notice are stored after the login."""
     env.store.is_down = True
     over = await env.connections.sign_out(ALICE, actor=ALICE)
     env.store.is_down = False
@@ -581,8 +581,8 @@ async def test_an_end_that_could_not_be_stored_stays_in_the_trail_after_a_new_lo
     assert env.stored(ALICE).has_session
 
 
-async def test_an_end_while_a_login_is_being_stored_is_not_forgotten(env: Environment) -> None:
-    """The new session begins, and knows of the interruption that happened meanwhile."""
+async def test_a_disconnect_while_a_login_is_stored_is_kept(env: Environment) -> None:
+    """The new session begins and carries the incident."""
     ended = []
 
     async def end_meanwhile() -> None:
@@ -601,8 +601,8 @@ async def test_an_end_while_a_login_is_being_stored_is_not_forgotten(env: Enviro
     assert len(env.notices(ALICE, ENDED)) == 1
 
 
-async def test_a_caller_who_leaves_does_not_leave_the_end_unstored(env: Environment) -> None:
-    """A request that is cut off while its change is stored changes nothing about it."""
+async def test_a_cancelled_caller_does_not_stop_the_storing(env: Environment) -> None:
+    """The disconnect of a cancelled request is stored once."""
     leaving = asyncio.create_task(env.connections.sign_out(ALICE, actor=ALICE))
 
     async def leave() -> None:
@@ -618,8 +618,8 @@ async def test_a_caller_who_leaves_does_not_leave_the_end_unstored(env: Environm
     assert env.audit(ALICE, "connection.signed_out") == ["connection.signed_out"]
 
 
-async def test_changes_are_stored_once_even_if_several_wait_for_it(env: Environment) -> None:
-    """Ends of several accounts at once go together, each with one line and one notice."""
+async def test_concurrent_changes_are_stored_once(env: Environment) -> None:
+    """Each has one audit entry and one notice, in at most two transactions."""
     await env.with_sessions(BOB, CAROL)
     before = env.store.commits
 
@@ -629,8 +629,8 @@ async def test_changes_are_stored_once_even_if_several_wait_for_it(env: Environm
     assert env.audit(None, "connection.signed_out") == ["connection.signed_out"] * 3
 
 
-async def test_what_listeners_do_cannot_keep_an_end_from_being_stored(env: Environment) -> None:
-    """A listener that breaks is loud, and the end is stored nevertheless."""
+async def test_a_failing_listener_does_not_stop_the_storing(env: Environment) -> None:
+    """Its error is raised, and the disconnect is stored."""
 
     def breaks(change: ConnectionChange) -> None:
         raise LookupError("broken listener")
@@ -645,7 +645,7 @@ async def test_what_listeners_do_cannot_keep_an_end_from_being_stored(env: Envir
 
 
 async def test_confirmations_are_stored_in_one_transaction(env: Environment) -> None:
-    """When sessions were last confirmed is written once a minute, for all together."""
+    """They are written once a minute, for all sessions together."""
     await env.with_sessions(BOB)
     for user_id in (ALICE, BOB):
         env.connections.record_result(env.credential(user_id), Answered(None))
@@ -660,7 +660,7 @@ async def test_confirmations_are_stored_in_one_transaction(env: Environment) -> 
 
 
 async def test_confirmations_survive_a_database_outage(env: Environment) -> None:
-    """What could not be stored is stored at the next opportunity."""
+    """They are stored at the next opportunity."""
     env.connections.record_result(env.credential(ALICE), Answered(None))
     env.store.is_down = True
     with pytest.raises(StorageUnavailable):
@@ -676,7 +676,7 @@ async def test_confirmations_survive_a_database_outage(env: Environment) -> None
 
 
 async def test_a_restart_keeps_sessions_and_generations(env: Environment) -> None:
-    """The token is used again as before; how sure we were is asked anew."""
+    """The token is used as before, and the session has to be verified again."""
     env.connections.record_result(env.credential(ALICE), Answered(None))
     await env.connections.store_observations()
 
@@ -692,8 +692,8 @@ async def test_a_restart_keeps_sessions_and_generations(env: Environment) -> Non
     assert connection.last_validated_at is not None
 
 
-async def test_a_token_that_cannot_be_read_is_told_as_what_it_is(env: Environment) -> None:
-    """With a lost key the session ends at the start, with a sentence that blames nobody else."""
+async def test_an_unreadable_token_has_its_own_notice(env: Environment) -> None:
+    """With a lost key the session is disconnected at the start; the notice names the encryption key."""
     store = env.store.copied()
     store.tables.tokens.clear()
 
@@ -704,8 +704,8 @@ async def test_a_token_that_cannot_be_read_is_told_as_what_it_is(env: Environmen
     assert "encryption key" in notice.text
 
 
-async def test_an_end_stored_by_a_command_counts_in_a_running_server(env: Environment) -> None:
-    """Within seconds the session is over here too, without a second line or notice."""
+async def test_a_disconnect_by_a_command_reaches_a_running_server(env: Environment) -> None:
+    """Within seconds, without a second audit entry or notice."""
     held = env.credential(ALICE)
     command = Environment(clock=env.clock, store=env.store, broker=env.broker, ids=env.new_id)
     await command.validation.mark_user_as_disconnected(ALICE, DisconnectReason.BY_ADMIN, actor="usr_admin")
@@ -719,8 +719,8 @@ async def test_an_end_stored_by_a_command_counts_in_a_running_server(env: Enviro
     assert env.audit(ALICE, "connection.disconnected_by_admin") == ["connection.disconnected_by_admin"]
 
 
-async def test_a_user_removed_by_a_command_is_forgotten_by_a_running_server(env: Environment) -> None:
-    """Their session is used no more."""
+async def test_a_removal_by_a_command_reaches_a_running_server(env: Environment) -> None:
+    """The session is no longer used."""
     held = env.credential(ALICE)
     async with env.store.begin() as work:
         await work.users.remove(ALICE)
@@ -735,7 +735,7 @@ async def test_a_user_removed_by_a_command_is_forgotten_by_a_running_server(env:
 # ---- who is told
 
 
-async def test_everybody_who_listens_hears_of_each_change_once(env: Environment) -> None:
+async def test_every_listener_gets_each_change_once(env: Environment) -> None:
     """The user's tabs and the operators' pages get the same events, in order."""
     changes: list[ConnectionChange] = []
     env.connections.subscribe(changes.append)
@@ -765,8 +765,8 @@ async def test_everybody_who_listens_hears_of_each_change_once(env: Environment)
         ]
 
 
-async def test_settled_waits_for_the_second_look(env: Environment) -> None:
-    """Whoever asks in the middle of it gets the verdict."""
+async def test_a_caller_can_wait_for_the_verification(env: Environment) -> None:
+    """The caller gets the decision."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await ask(env)
 
@@ -775,8 +775,8 @@ async def test_settled_waits_for_the_second_look(env: Environment) -> None:
     assert settled.reason is DisconnectReason.REJECTED
 
 
-async def test_settled_does_not_wait_for_a_look_that_cannot_decide(env: Environment) -> None:
-    """After the first round without a verdict the doubt itself is the answer."""
+async def test_waiting_ends_after_the_first_round_of_probes(env: Environment) -> None:
+    """Without a decision the state *under verification* is returned."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     for service in (PROFILE, TRADING):
         env.broker.always(fyers_id(ALICE), service, Unavailable(service, cause="timeout"))
@@ -788,8 +788,8 @@ async def test_settled_does_not_wait_for_a_look_that_cannot_decide(env: Environm
     assert settled.verification_state is VerificationState.UNDER_VERIFICATION
 
 
-async def test_a_second_look_that_breaks_is_begun_anew(env: Environment) -> None:
-    """An unforeseen error does not leave the session in doubt for the rest of the day."""
+async def test_a_failed_verification_is_restarted(env: Environment) -> None:
+    """An unexpected error does not leave the session under verification for the rest of the day."""
 
     async def breaks(call: Call) -> None:
         env.broker.before_answer = None
@@ -806,7 +806,7 @@ async def test_a_second_look_that_breaks_is_begun_anew(env: Environment) -> None
     assert env.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
-async def test_no_secret_is_in_what_is_stored_or_told(env: Environment) -> None:
+async def test_stored_and_published_values_hold_no_secret(env: Environment) -> None:
     """Neither the audit trail nor notices nor events hold a token."""
     token = AccessToken(env.credential(ALICE).token.reveal())
     tab = env.hub.subscribe(ALICE, ADMINS)

@@ -1,4 +1,4 @@
-"""Several server processes ask Fyers once between them; `hullwatch.services.sessions.shared_validation`."""
+"""Validations shared by server processes; `hullwatch.services.sessions.shared_validation`."""
 
 import asyncio
 from datetime import timedelta
@@ -55,8 +55,8 @@ async def town() -> Town:
     return await Town().open()
 
 
-async def test_what_one_process_learned_the_other_need_not_ask(town: Town) -> None:
-    """The other answers from the keeper, and its connection reads as confirmed at that moment."""
+async def test_a_confirmation_is_shared_between_processes(town: Town) -> None:
+    """The other process returns it with its time and makes no call."""
     await town.one.validation.validate_fyers_token(ALICE)
     confirmed_at = town.clock.now()
     await town.clock.advance(100)
@@ -70,8 +70,8 @@ async def test_what_one_process_learned_the_other_need_not_ask(town: Town) -> No
     assert town.other.metrics.shared_checks == {"found": 1}
 
 
-async def test_a_confirmation_never_counts_longer_than_its_time(town: Town) -> None:
-    """Five minutes in all, however many processes it was handed through and kept in."""
+async def test_a_shared_confirmation_keeps_its_age(town: Town) -> None:
+    """It counts for five minutes in all, in however many processes it is cached."""
     await town.one.validation.validate_fyers_token(ALICE)
     await town.clock.advance(200)
     await town.other.validation.validate_fyers_token(ALICE)
@@ -85,8 +85,8 @@ async def test_a_confirmation_never_counts_longer_than_its_time(town: Town) -> N
     assert (again.from_cache, town.asked) == (False, 2)
 
 
-async def test_fresh_means_from_now_on(town: Town) -> None:
-    """A sweep does not take an earlier confirmation for an answer."""
+async def test_a_fresh_validation_ignores_earlier_confirmations(town: Town) -> None:
+    """A sweep needs a result of its own time."""
     await town.one.validation.validate_fyers_token(ALICE)
     await town.clock.advance(1)
 
@@ -95,8 +95,8 @@ async def test_fresh_means_from_now_on(town: Town) -> None:
     assert (found.verdict, found.from_cache, town.asked) == (VALID, False, 2)
 
 
-async def test_a_slow_question_about_an_old_session_confirms_nothing_of_it(town: Town) -> None:
-    """A login came while Fyers was being asked: what is known of the new session says nothing of the old one, here or elsewhere."""
+async def test_a_slow_call_with_an_old_session_confirms_nothing(town: Town) -> None:
+    """A login came during the call, here and in the other process."""
     old = town.one.connections.connection(ALICE).generation
     may_answer = asyncio.Event()
     town.broker.before_answer = lambda _: may_answer.wait()
@@ -115,8 +115,8 @@ async def test_a_slow_question_about_an_old_session_confirms_nothing_of_it(town:
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fresh: bool) -> None:
-    """Whoever asks while the other process is asking waits for its answer."""
+async def test_callers_in_two_processes_share_one_call(town: Town, *, fresh: bool) -> None:
+    """A caller waits for the call of the other process."""
     may_answer = asyncio.Event()
     town.broker.before_answer = lambda _: may_answer.wait()
     asking = [
@@ -133,8 +133,8 @@ async def test_many_askers_in_two_processes_are_one_question(town: Town, *, fres
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fresh: bool) -> None:
-    """Between looking in vain and taking the turn the other process may have confirmed and let go."""
+async def test_a_claim_released_with_a_confirmation_makes_no_call(town: Town, *, fresh: bool) -> None:
+    """The other process confirmed and released between our read and our claim."""
     door = town.other_door
     door.before_claim = lambda: town.one.validation.validate_fyers_token(ALICE)
 
@@ -144,8 +144,8 @@ async def test_a_turn_that_comes_free_by_an_answer_is_not_used(town: Town, *, fr
     assert town.memory.claims == {}
 
 
-async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town) -> None:
-    """A look that drags on lets nobody past who would then ask again what is being asked."""
+async def test_many_tabs_make_one_call_with_a_slow_shared_store(town: Town) -> None:
+    """A slow read lets no second caller start a call."""
     looked = []
 
     async def drags_on(user_id: str) -> None:
@@ -160,8 +160,8 @@ async def test_many_tabs_look_and_ask_once_however_slow_the_keeper_is(town: Town
     assert (town.asked, len(looked)) == (1, 2)  # before and after taking the turn
 
 
-async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: Town) -> None:
-    """After a few seconds the other asks for itself; nothing of the dead one's turn is left in the end."""
+async def test_a_crashed_process_delays_the_other_by_seconds(town: Town) -> None:
+    """After that the other process calls Fyers, and the claim has expired."""
     town.broker.before_answer = lambda _: asyncio.Event().wait()
     dying = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
     await town.clock.settle()
@@ -177,8 +177,8 @@ async def test_a_process_that_dies_while_it_asks_holds_nobody_up_for_long(town: 
     await asyncio.wait([dying])
 
 
-async def test_one_that_is_cancelled_lets_go_of_its_turn(town: Town) -> None:
-    """A closed tab costs the others nothing."""
+async def test_a_cancelled_caller_releases_its_claim(town: Town) -> None:
+    """A closed tab delays no other caller."""
     town.broker.before_answer = lambda _: asyncio.Event().wait()
     leaving = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
     await town.clock.settle()
@@ -190,8 +190,8 @@ async def test_one_that_is_cancelled_lets_go_of_its_turn(town: Town) -> None:
     assert town.memory.claims == {}
 
 
-async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
-    """Only confirmations are shared: an outage that one process saw says nothing to the other."""
+async def test_an_outage_is_not_shared(town: Town) -> None:
+    """Only confirmations are shared, so the other process makes its own call."""
     town.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     assert (await town.one.validation.validate_fyers_token(ALICE)).verdict is UNVERIFIED
     town.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
@@ -200,8 +200,8 @@ async def test_trouble_of_one_is_asked_about_by_the_other(town: Town) -> None:
     assert town.asked == 2
 
 
-async def test_a_confirmation_elsewhere_clears_no_doubt(town: Town) -> None:
-    """Here Fyers has refused: this process looks a second time, whatever another one heard."""
+async def test_a_shared_confirmation_clears_no_verification(town: Town) -> None:
+    """This process was refused, so it verifies the session itself."""
     await town.one.validation.validate_fyers_token(ALICE)
     credential = town.other.credential(ALICE)
     town.broker.before_answer = lambda _: asyncio.Event().wait()
@@ -212,8 +212,8 @@ async def test_a_confirmation_elsewhere_clears_no_doubt(town: Town) -> None:
     assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
 
 
-async def test_it_says_nothing_about_another_login(town: Town) -> None:
-    """A new session is asked about, and an old confirmation moves nothing back."""
+async def test_a_shared_confirmation_counts_for_its_login_only(town: Town) -> None:
+    """An old confirmation moves no time back."""
     await town.one.validation.validate_fyers_token(ALICE)
     await town.one.log_in(ALICE)
 
@@ -224,16 +224,16 @@ async def test_it_says_nothing_about_another_login(town: Town) -> None:
     assert town.one.connections.connection(ALICE).last_validated_at == known_at
 
 
-async def test_clearing_the_cache_clears_it_for_everybody(town: Town) -> None:
-    """The next question goes to Fyers, in whichever process it is asked."""
+async def test_clearing_the_cache_clears_it_in_all_processes(town: Town) -> None:
+    """The next validation in any process calls Fyers."""
     await town.one.validation.validate_fyers_token(ALICE)
     await town.one.validation.clear_user_cache(ALICE)
 
     assert not (await town.other.validation.validate_fyers_token(ALICE)).from_cache
 
 
-async def test_the_numbers_say_how_sharing_stands(town: Town) -> None:
-    """Used and answering, used and silent, not used."""
+async def test_the_statistics_show_the_state_of_sharing(town: Town) -> None:
+    """Used and answering, used and unavailable, not used."""
     assert town.one.validation.get_cache_stats().shared.is_answering
     town.memory.is_down = True
     assert not town.one.validation.get_cache_stats().shared.is_answering
@@ -248,8 +248,8 @@ _STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(steps=_STEPS)
-async def test_whatever_the_keeper_does_a_live_session_is_never_invalid(steps: list[str]) -> None:
-    """Silence, loss and return in any order: the verdicts are those of a process that is alone, or a confirmation that was really given."""
+async def test_a_failing_shared_store_never_makes_a_session_invalid(steps: list[str]) -> None:
+    """Results are those of a single process, or confirmations that were really given."""
     town = await Town().open()
     confirmed_s = None
     is_well = True

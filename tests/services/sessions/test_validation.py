@@ -1,4 +1,4 @@
-"""Asking Fyers whether sessions are good, gently and for everybody; `hullwatch.services.sessions.validation`."""
+"""Validations on demand and in sweeps; `hullwatch.services.sessions.validation`."""
 
 import asyncio
 from datetime import timedelta
@@ -24,22 +24,22 @@ async def env() -> Environment:
 
 
 async def verdict(env: Environment, user_id: str = ALICE, *, fresh: bool = False) -> ValidationVerdict:
-    """Return what validating says."""
+    """Return the result of a validation."""
     return (await env.validation.validate_fyers_token(user_id, fresh=fresh)).verdict
 
 
 # ---- one account
 
 
-async def test_a_good_session_costs_one_light_call(env: Environment) -> None:
-    """The call is one that the data service checks the token for, never /profile, which proves nothing."""
+async def test_a_valid_session_costs_one_light_call(env: Environment) -> None:
+    """The data service checks the token; /profile would prove nothing."""
     assert await verdict(env) is VALID
     assert [call.name for call in env.broker.calls] == ["check_data"]
     assert env.connections.connection(ALICE).is_verified
 
 
-async def test_nobody_is_asked_about_a_session_that_is_over(env: Environment) -> None:
-    """Never linked or signed out: the answer is known, and no call is made."""
+async def test_a_disconnected_session_costs_no_call(env: Environment) -> None:
+    """It was never linked or signed out."""
     await env.connections.sign_out(ALICE, actor=ALICE)
 
     assert await verdict(env, ALICE) is INVALID
@@ -48,10 +48,10 @@ async def test_nobody_is_asked_about_a_session_that_is_over(env: Environment) ->
 
 
 @pytest.mark.parametrize("state", [AccountState.EXPIRED, AccountState.REVOKED])
-async def test_a_refused_session_is_invalid_once_it_is_seen_twice(
+async def test_a_refused_session_is_invalid_after_the_verification(
     env: Environment, state: AccountState
 ) -> None:
-    """The answer waits for the second look."""
+    """The validation waits for the decision."""
     env.broker.set_state(fyers_id(ALICE), state)
 
     validation = await env.validation.validate_fyers_token(ALICE)
@@ -60,16 +60,16 @@ async def test_a_refused_session_is_invalid_once_it_is_seen_twice(
     assert [call.name for call in env.broker.calls] == ["check_data", "profile_id"]
 
 
-async def test_a_false_refusal_is_valid_after_the_second_look(env: Environment) -> None:
-    """The other service's answer is a confirmation."""
+async def test_a_false_refusal_is_valid_after_the_verification(env: Environment) -> None:
+    """The answer of the other service is a confirmation."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
 
     assert await verdict(env) is VALID
 
 
 @pytest.mark.parametrize("state", [AccountState.UNAVAILABLE, AccountState.RATE_LIMITED])
-async def test_trouble_is_unverified_and_not_kept(env: Environment, state: AccountState) -> None:
-    """Outages and limits are no answer: the session goes on, and the next question goes to Fyers again."""
+async def test_an_outage_is_unverified_and_not_cached(env: Environment, state: AccountState) -> None:
+    """The session stays, and the next validation calls Fyers again."""
     env.broker.set_state(fyers_id(ALICE), state)
 
     assert await verdict(env) is UNVERIFIED
@@ -82,8 +82,8 @@ async def test_trouble_is_unverified_and_not_kept(env: Environment, state: Accou
     assert await verdict(env) is VALID
 
 
-async def test_a_confirmation_of_long_ago_does_not_make_a_silent_fyers_valid(env: Environment) -> None:
-    """An account that was confirmed before and now hangs is unverified, and that is not kept as valid."""
+async def test_an_old_confirmation_does_not_count_during_an_outage(env: Environment) -> None:
+    """An account that was confirmed before and now hangs is unverified."""
     await verdict(env)
     await env.clock.advance(301)
 
@@ -99,8 +99,8 @@ async def test_a_confirmation_of_long_ago_does_not_make_a_silent_fyers_valid(env
     assert env.validation.get_cache_stats().size == 0
 
 
-async def test_a_permission_that_is_missing_is_no_confirmation(env: Environment) -> None:
-    """An answer that says nothing about the token leaves the verdict open, whatever was known before."""
+async def test_a_missing_permission_is_no_confirmation(env: Environment) -> None:
+    """Such an answer says nothing about the token."""
     await verdict(env)
     await env.clock.advance(1)
     failure = NotPermitted(DATA, code=-403, http_status=403, message="no permission")
@@ -110,8 +110,8 @@ async def test_a_permission_that_is_missing_is_no_confirmation(env: Environment)
     assert env.connections.connection(ALICE).has_session
 
 
-async def test_a_session_in_doubt_is_not_asked_about_by_ordinary_calls(env: Environment) -> None:
-    """While the second look cannot decide, validating waits for its first result and says that it is open."""
+async def test_a_session_under_verification_gets_no_ordinary_call(env: Environment) -> None:
+    """The validation waits for the first round of probes and returns unverified."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     for service in (PROFILE, TRADING):
         env.broker.always(fyers_id(ALICE), service, Unavailable(service, cause="timeout"))
@@ -126,8 +126,8 @@ async def test_a_session_in_doubt_is_not_asked_about_by_ordinary_calls(env: Envi
 # ---- the cache
 
 
-async def test_a_result_is_kept_for_five_minutes(env: Environment) -> None:
-    """Within them nobody is asked, after them Fyers is."""
+async def test_a_confirmation_is_cached_for_five_minutes(env: Environment) -> None:
+    """After that Fyers is called again."""
     await verdict(env)
     await env.clock.advance(299)
     kept = await env.validation.validate_fyers_token(ALICE)
@@ -141,7 +141,7 @@ async def test_a_result_is_kept_for_five_minutes(env: Environment) -> None:
 
 
 async def test_fresh_skips_the_cache(env: Environment) -> None:
-    """Who wants to know now gets to know, and what was found is kept for the others."""
+    """Its result is cached for other callers."""
     await verdict(env)
     await env.clock.advance(200)
     await verdict(env, fresh=True)
@@ -151,8 +151,8 @@ async def test_fresh_skips_the_cache(env: Environment) -> None:
     assert len(env.broker.calls) == 2
 
 
-async def test_callers_at_once_share_one_call(env: Environment) -> None:
-    """A hundred open tabs ask once."""
+async def test_concurrent_callers_share_one_call(env: Environment) -> None:
+    """A hundred open tabs make one call."""
     validations = await asyncio.gather(
         *(env.validation.validate_fyers_token(ALICE, fresh=number % 2 == 0) for number in range(100))
     )
@@ -161,8 +161,8 @@ async def test_callers_at_once_share_one_call(env: Environment) -> None:
     assert len(env.broker.calls) == 1
 
 
-async def test_a_caller_who_leaves_does_not_end_the_call_of_the_others(env: Environment) -> None:
-    """A closed tab is not everybody's."""
+async def test_a_cancelled_caller_does_not_cancel_the_shared_call(env: Environment) -> None:
+    """A closed tab has no effect on the other callers."""
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
     leaving, staying = (asyncio.create_task(env.validation.validate_fyers_token(ALICE)) for _ in range(2))
     await env.clock.settle()
@@ -174,8 +174,8 @@ async def test_a_caller_who_leaves_does_not_end_the_call_of_the_others(env: Envi
     assert len(env.broker.calls) == 1
 
 
-async def test_a_new_login_never_meets_an_old_result(env: Environment) -> None:
-    """Results are cleared at once on reconnecting: the new session is asked about."""
+async def test_a_new_login_gets_no_old_result(env: Environment) -> None:
+    """The cached result is cleared at the login."""
     await verdict(env)
     await env.log_in(ALICE)
 
@@ -185,8 +185,8 @@ async def test_a_new_login_never_meets_an_old_result(env: Environment) -> None:
     assert [call.generation for call in env.broker.calls] == [1, 2]
 
 
-async def test_an_end_clears_the_result(env: Environment) -> None:
-    """A session that is over is not listed as valid, and its status is known without asking."""
+async def test_a_disconnect_clears_the_cached_result(env: Environment) -> None:
+    """The status of a disconnected session needs no call."""
     await verdict(env)
 
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -197,8 +197,8 @@ async def test_an_end_clears_the_result(env: Environment) -> None:
     assert status.verdict is INVALID
 
 
-async def test_a_slow_answer_about_the_old_token_says_nothing_about_the_new_one(env: Environment) -> None:
-    """The check that began before a login neither ends nor confirms the session that began meanwhile."""
+async def test_a_slow_answer_to_an_old_token_says_nothing_of_the_new_one(env: Environment) -> None:
+    """The call began before the login."""
     for answer in (AccountState.REVOKED, AccountState.ACTIVE):
         release = asyncio.Event()
         env.broker.before_answer = lambda call, gate=release: gate.wait()
@@ -217,8 +217,8 @@ async def test_a_slow_answer_about_the_old_token_says_nothing_about_the_new_one(
         env.broker.before_answer = None
 
 
-async def test_the_cache_counts_for_each_user(env: Environment) -> None:
-    """A user sees own numbers only; everybody's are for operators. Nothing of a token is in them."""
+async def test_the_cache_counts_per_user(env: Environment) -> None:
+    """Operators see the counts of all users, without tokens."""
     await env.with_sessions(BOB)
     await verdict(env, ALICE)
     await verdict(env, ALICE)
@@ -234,7 +234,7 @@ async def test_the_cache_counts_for_each_user(env: Environment) -> None:
 
 
 async def test_a_user_can_clear_the_own_result(env: Environment) -> None:
-    """The next question goes to Fyers; other users' results stay."""
+    """Results of other users stay."""
     await env.with_sessions(BOB)
     await verdict(env, ALICE)
     await verdict(env, BOB)
@@ -265,8 +265,8 @@ async def sweep(env: Environment, *, within_s: float = 60) -> ValidationTotals:
     return sweeping.result()
 
 
-async def test_a_sweep_counts_everybody_once(env: Environment) -> None:
-    """Good, dead, silent and broken accounts each land in their own total."""
+async def test_a_sweep_counts_each_account_once(env: Environment) -> None:
+    """Valid, invalid, hanging and failing accounts have their own totals."""
     names = await crowd(env)
     env.broker.set_state(fyers_id(names[0]), AccountState.REVOKED)
     env.broker.set_state(fyers_id(names[1]), AccountState.UNAVAILABLE)
@@ -283,8 +283,8 @@ async def test_a_sweep_counts_everybody_once(env: Environment) -> None:
     assert not env.connections.connection(names[0]).has_session
 
 
-async def test_one_hanging_account_delays_nobody(env: Environment) -> None:
-    """All others are validated before its time limit, and the sweep ends soon after that limit."""
+async def test_a_hanging_account_delays_no_other(env: Environment) -> None:
+    """The sweep ends soon after the time limit of one account."""
     names = await crowd(env)
     env.broker.set_state(fyers_id(names[5]), AccountState.HANGING)
     done: dict[str, float] = {}
@@ -304,7 +304,7 @@ async def test_one_hanging_account_delays_nobody(env: Environment) -> None:
 
 
 async def test_a_sweep_is_spread(env: Environment) -> None:
-    """Calls of many accounts do not start in the same moment, nor in the order of a list."""
+    """Calls start at different moments, in a random order."""
     names = await crowd(env, 160)
 
     await sweep(env)
@@ -317,7 +317,7 @@ async def test_a_sweep_is_spread(env: Environment) -> None:
 
 
 async def test_sweeps_run_at_the_start_and_every_half_hour() -> None:
-    """Sessions that are over are left alone."""
+    """Disconnected sessions are skipped."""
     env = await Environment().start(with_monitoring=False, with_sweeps=True)
     await env.with_sessions(ALICE, BOB)
     await env.connections.sign_out(BOB, actor=BOB)
@@ -331,8 +331,8 @@ async def test_sweeps_run_at_the_start_and_every_half_hour() -> None:
     assert not any(call.at >= next_daily_expiry(call.at) for call in env.broker.calls)
 
 
-async def test_progress_that_breaks_is_counted_and_harms_nobody(env: Environment) -> None:
-    """A listener's error is its own account's error."""
+async def test_a_failing_progress_listener_is_counted_as_an_error(env: Environment) -> None:
+    """The other accounts are validated."""
     await env.with_sessions(BOB)
 
     def breaks(validation: object) -> None:
@@ -347,8 +347,8 @@ async def test_progress_that_breaks_is_counted_and_harms_nobody(env: Environment
 # ---- ending by hand
 
 
-async def test_people_end_sessions_only_for_reasons_of_their_own(env: Environment) -> None:
-    """Signed out and by admin can be claimed, expired and rejected cannot."""
+async def test_a_person_can_only_sign_out_or_disconnect_as_admin(env: Environment) -> None:
+    """Only Fyers or the clock can expire or reject a session."""
     for reason in (DisconnectReason.EXPIRED, DisconnectReason.REJECTED):
         with pytest.raises(InvalidInput):
             await env.validation.mark_user_as_disconnected(ALICE, reason, actor=ALICE)
@@ -364,7 +364,7 @@ async def test_people_end_sessions_only_for_reasons_of_their_own(env: Environmen
 
 
 async def test_answers_of_other_calls_do_not_fill_the_cache(env: Environment) -> None:
-    """Only a validation is kept as one; what a quote confirmed shows in the connection."""
+    """A quote confirms the connection, but it is no validation."""
     env.connections.record_result(env.credential(ALICE), Answered(None))
 
     assert env.validation.status_from_cache(ALICE) is None
