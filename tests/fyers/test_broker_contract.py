@@ -91,7 +91,7 @@ async def test_every_service_refuses_an_invalid_session(world, name, state):
     assert isinstance(answer, LoginRefused)
     assert answer.service is SERVICES[name]
     assert answer.http_status == 401
-    assert answer.says_expired is (name == "profile_id" and state is AccountState.EXPIRED)
+    assert answer.is_expired is (name == "profile_id" and state is AccountState.EXPIRED)
 
 
 @pytest.mark.parametrize(

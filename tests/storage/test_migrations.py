@@ -8,7 +8,7 @@ from sqlalchemy import inspect, text
 
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.coverage import STATUS_KIND, BlindReason, coverage, downtimes, status_changes
-from hullwatch.domain.notifications.channels import ClaimWish
+from hullwatch.domain.notifications.channels import ClaimLimits
 from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, MASS_REFUSAL
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
@@ -111,7 +111,7 @@ async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
         incidents = {one.subject: one for one in await work.incidents.all_open()}
         again = notification("again", incident_id="i1", kind=NotificationKind.SESSION_DISCONNECTED)
         assert not await work.notifications.add(again)
-        wish = ClaimWish(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
+        wish = ClaimLimits(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
         (claimed,) = await work.outbox.claim(wish, now=after(60), until=after(61))
         assert await work.audit.last_heartbeat() == after(26)
     assert [one.kind for one in reversed(notices)] == list(NotificationKind)

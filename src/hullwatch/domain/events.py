@@ -23,7 +23,7 @@ EVERYBODY: Final = "everybody"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChanged:
-    """An account's connection object reads differently now."""
+    """An account's connection object changed."""
 
     user_id: str
     before: LoginState
@@ -37,13 +37,13 @@ class QuotesArrived:
     user_id: str
     quotes: tuple[Quote, ...]
     previews: Mapping[str, float]
-    """Watch id → preview of its HMA at the quote's price; never the source of a signal."""
+    """Watch id → preview of its HMA at the quote's price, which never gives a signal."""
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class CandleClosed:
-    """A closed candle was judged for an account."""
+    """A closed candle was evaluated for an account."""
 
     user_id: str
     symbol: Symbol
@@ -53,21 +53,21 @@ class CandleClosed:
 
 @dataclass(frozen=True, slots=True)
 class SignalFired:
-    """A signal was stored; each one is announced exactly once."""
+    """A signal was stored; published exactly once."""
 
     signal: Signal
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationStored:
-    """A notification waits for its user."""
+    """A notification was stored."""
 
     notification: Notification
 
 
 @dataclass(frozen=True, slots=True)
 class WatchStatusChanged:
-    """What monitoring does for an account changed."""
+    """The monitoring status of an account changed."""
 
     user_id: str
     status: WatchStatus
@@ -76,7 +76,7 @@ class WatchStatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class BrokerOutageChanged:
-    """Many accounts were refused at once, or that is over: Fyers' trouble, told to everybody."""
+    """A mass refusal began or ended; published to all users."""
 
     is_ongoing: bool
     incident_id: str
@@ -85,7 +85,7 @@ class BrokerOutageChanged:
 
 @dataclass(frozen=True, slots=True)
 class SweepProgressed:
-    """A validation of many accounts got on; told to operators."""
+    """The progress of a validation of many accounts; published to admins."""
 
     done: int
     total: int
@@ -94,7 +94,7 @@ class SweepProgressed:
 
 @dataclass(frozen=True, slots=True)
 class ReadinessChanged:
-    """Whether an account is ready for the opening, or why not, reads differently now."""
+    """The readiness of an account, or its reason, changed."""
 
     user_id: str
     result: ReadinessResult
@@ -104,7 +104,7 @@ class ReadinessChanged:
 
 @dataclass(frozen=True, slots=True)
 class ReadinessChecked:
-    """Everybody's readiness was checked; told to operators."""
+    """The readiness of all accounts was checked; published to admins."""
 
     total: int
     ready: int

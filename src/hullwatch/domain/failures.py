@@ -1,27 +1,24 @@
-"""What can go wrong, as a closed family named by what to do next.
+"""Failures of calls to Fyers, and refusals of requests to hullwatch; each class is named by what to do next.
 
-Two families live here, because two different parties have to act on them.
-
-**Broker failures** are *values*: the answer that a call to Fyers turned into. They are returned, never raised, so that no
-caller can forget them::
+**Broker failures** are *values*. They are returned, never raised, so that no caller can forget them::
 
     BrokerFailure
-    ├── LoginRefused      Fyers says this access token is not good   → take a second look, then stop asking for this account
-    ├── SessionDisconnected       we did not ask: the session is known dead  → skip, invite a login
-    ├── RateLimited       Fyers asked us to wait                     → wait `retry_after_s`, change nothing about the login
-    ├── Unavailable       no verdict: silence, HTML, 5xx, nonsense   → wait with jitter, change nothing about the login
-    ├── UnreadableReply   a well-meant answer that we cannot read    → as unavailable, and loud: our bug or their change
-    ├── RequestRefused    Fyers understood and says no to this call  → tell the user, do not repeat
-    └── NotPermitted      the app or the plan lacks the permission   → tell the user, do not repeat
+    ├── LoginRefused        Fyers refused the access token           → verify it, then stop calling for this account
+    ├── SessionDisconnected no call: the session is disconnected     → skip, invite a login
+    ├── RateLimited         Fyers asked us to wait                   → wait `retry_after_s`, change nothing about the login
+    ├── Unavailable         no response, HTML, 5xx, nonsense         → wait with jitter, change nothing about the login
+    ├── UnreadableReply     an answer that we cannot read            → as unavailable, and log an error
+    ├── RequestRefused      Fyers refused this call                  → show the user, do not repeat
+    └── NotPermitted        the app lacks the permission             → show the user, do not repeat
 
-**Refusals** are *exceptions*: hullwatch itself says no to a person. They know no HTTP status; ``web/errors.py`` has that table::
+**Refusals** are *exceptions*: hullwatch refuses a request. ``web/errors.py`` has the table of their HTTP status::
 
     Refusal
     ├── InvalidInput ── UnknownSymbol
     ├── NotSignedIn, WrongCredentials, TooManyAttempts, NotAllowed
     ├── NotFound, AlreadyExists, LimitReached
     ├── LinkRefused ── WrongAccount       the OAuth round trip came back wrong
-    ├── BrokerRefusal                     Fyers' failure, told to the person who waits for it
+    ├── BrokerRefusal                     Fyers failed while a user waits
     └── StorageUnavailable                the database did not answer; nothing was changed
 """
 
@@ -34,7 +31,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Outcome(StrEnum):
-    """How a call for data ended; stands on every data answer, so that an empty list never means an error."""
+    """The outcome of a call for data; part of every data answer, so that an empty list never means an error."""
 
     OK = "ok"
     NO_DATA = "no_data"
@@ -46,7 +43,7 @@ class Outcome(StrEnum):
 
 
 class BrokerService(StrEnum):
-    """The part of Fyers that gave an answer; each part checks logins on its own and can err on its own."""
+    """The part of Fyers that answered; each part checks access tokens itself and can be wrong alone."""
 
     PROFILE = "profile"
     """``/profile``: may answer although every other part refuses (recorded run of a Fyers developer)."""
@@ -64,7 +61,7 @@ class BrokerService(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T_co]):
-    """Fyers answered the call; `value` is what it said, in the domain's words."""
+    """Fyers answered the call; `value` is the answer as a domain value."""
 
     value: T_co
 
@@ -77,13 +74,13 @@ class BrokerFailure:
 
     @property
     def outcome(self) -> Outcome:
-        """The word for this failure on a data answer."""
+        """The outcome on a data answer."""
         return Outcome.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRefused(BrokerFailure):
-    """Fyers' own clear answer that the access token is not good; a verdict only once it is seen twice."""
+    """Fyers refused the access token; only a verified refusal disconnects the session."""
 
     code: int
     """Fyers' own code, e.g. -8, -15, -16, -17."""
@@ -91,23 +88,23 @@ class LoginRefused(BrokerFailure):
     path: str
 
     @property
-    def says_expired(self) -> bool:
-        """Whether Fyers named the token's age as the cause: only ``/profile`` does, with code -8 (observed SDK logs)."""
+    def is_expired(self) -> bool:
+        """Whether Fyers reported an expired token: only ``/profile`` does, with code -8 (observed SDK logs)."""
         return self.code == -8
 
     @property
     def outcome(self) -> Outcome:
-        """One refusal is doubt; the connection decides whether it ends the session."""
+        """A refusal has to be verified before the session counts as disconnected."""
         return Outcome.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDisconnected(BrokerFailure):
-    """The call was not sent, because the session ended or is in doubt; Fyers heard nothing."""
+    """The call was not sent, because the session is disconnected or under verification."""
 
     @property
     def outcome(self) -> Outcome:
-        """A session that is over gives no data."""
+        """A disconnected session gives no data."""
         return Outcome.DISCONNECTED
 
 
@@ -119,13 +116,13 @@ class RateLimited(BrokerFailure):
 
     @property
     def outcome(self) -> Outcome:
-        """A wait is not an error of the login."""
+        """A wait changes nothing about the session."""
         return Outcome.RATE_LIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable(BrokerFailure):
-    """Fyers could not be reached or did not speak Fyers; says nothing about the login."""
+    """Fyers could not be reached or gave no answer of its API; the session is unaffected."""
 
     cause: str
     """A short stable word: ``timeout``, ``connection``, ``http_502``, ``not_fyers``, ``circuit_open``, …; never a body."""
@@ -135,17 +132,17 @@ class Unavailable(BrokerFailure):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableReply(Unavailable):
-    """Fyers said ok in a shape that we do not know: our bug or their change, to be logged loudly."""
+    """Fyers answered ok in an unknown shape: a defect here or a change there, logged as an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused(BrokerFailure):
-    """Fyers understood the call and says no to it: a bad symbol, a bad range."""
+    """Fyers understood the call and refused it: a bad symbol, a bad range."""
 
     code: int
     http_status: int
     message: str
-    """Fyers' sentence, shortened; for people, never for decisions."""
+    """Fyers' sentence, shortened: for people, never for decisions."""
 
     @property
     def outcome(self) -> Outcome:
@@ -155,7 +152,7 @@ class RequestRefused(BrokerFailure):
 
 @dataclass(frozen=True, slots=True)
 class NotPermitted(BrokerFailure):
-    """The Fyers app or plan lacks the permission; the login itself is good."""
+    """The Fyers app or plan lacks the permission; the session itself is valid."""
 
     code: int
     http_status: int
@@ -171,12 +168,12 @@ BrokerResult: TypeAlias = Answered[T] | BrokerFailure
 """What every call to the broker returns: an answer, or exactly one failure of the family."""
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is a fact told to a person, not an error of the program
-    """Hullwatch says no; the text is one sentence that a person understands and that holds no secret."""
+class Refusal(Exception):  # noqa: N818 - a refusal is a fact that a user reads, not an error of the program
+    """Hullwatch refuses a request; the text is one sentence for people and holds no secret."""
 
 
 class InvalidInput(Refusal):
-    """What was given cannot be used; `field` names it where there is one."""
+    """The input cannot be used; `field` names it where there is one."""
 
     def __init__(self, sentence: str, *, field: str | None = None) -> None:
         super().__init__(sentence)
@@ -192,7 +189,7 @@ class NotSignedIn(Refusal):
 
 
 class WrongCredentials(Refusal):
-    """E-mail and password do not fit; does not say which."""
+    """Wrong e-mail or password; the text does not say which."""
 
 
 class TooManyAttempts(Refusal):
@@ -204,25 +201,25 @@ class TooManyAttempts(Refusal):
 
 
 class NotAllowed(Refusal):
-    """The caller is known but may not do this."""
+    """The caller lacks the role."""
 
 
 class NotFound(Refusal):
-    """Nothing of that name belongs to the caller."""
+    """The caller owns nothing with this id."""
 
 
 class AlreadyExists(Refusal):
-    """It is there already."""
+    """Something with this name exists already."""
 
 
 class LimitReached(Refusal):
-    """One more would be too many."""
+    """The caller has reached a limit."""
 
 
 class LinkRefused(Refusal):
-    """The login round trip to Fyers came back wrong: unknown, used, expired or foreign `state`, or a refused auth code.
+    """Fyers' redirect cannot be used: unknown, used, expired or foreign `state`, or a refused auth code.
 
-    `reason` is a word for the audit trail.
+    `reason` is stored in the audit trail.
     """
 
     def __init__(self, sentence: str, *, reason: str = "refused") -> None:
@@ -231,7 +228,7 @@ class LinkRefused(Refusal):
 
 
 class WrongAccount(LinkRefused):
-    """The login belongs to another Fyers id than the one linked before; nothing was changed. `may_switch` says whether that can be meant."""
+    """The login belongs to another Fyers id than the linked one; `may_switch` says whether the user may want that."""
 
     def __init__(self, sentence: str, *, may_switch: bool = True) -> None:
         super().__init__(sentence, reason="wrong_account")
@@ -247,7 +244,7 @@ class LoginLinkTaken(Refusal):
 
 
 class BrokerRefusal(Refusal):
-    """A failure of Fyers that a person waits for, such as at the exchange of an auth code."""
+    """Fyers failed while a user waits, as at the exchange of an auth code."""
 
     def __init__(self, sentence: str, failure: BrokerFailure) -> None:
         super().__init__(sentence)
@@ -255,4 +252,4 @@ class BrokerRefusal(Refusal):
 
 
 class StorageUnavailable(Refusal):
-    """The database did not answer in time; nothing was changed and the same call may be made again."""
+    """The database did not respond in time; nothing was changed, and the call can be repeated."""

@@ -1,4 +1,4 @@
-"""A text that must not slip: masked wherever it is shown, read only by a visible call. Ciphers belong in storage."""
+"""Secret texts: masked wherever they are shown, and read only by a visible call."""
 
 import hmac
 
@@ -12,7 +12,7 @@ class SecretText:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself; each call site is a place to look at in a review."""
+        """Return the secret itself; a review checks each call of this."""
         return self._value
 
     def __repr__(self) -> str:
@@ -26,7 +26,7 @@ class SecretText:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretText):
             return NotImplemented
-        # Half characters pass too: the error about one would quote the whole secret.
+        # Surrogates are encoded too: the error about one would quote the whole secret.
         return hmac.compare_digest(
             self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass")
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.channels import (
-    ClaimWish,
+    ClaimLimits,
     choosable_kinds,
     read_apprise_address,
     read_kinds,
@@ -176,7 +176,7 @@ def test_a_pick_keeps_to_its_limits(lines, limit, unproven_limit, per_channel, r
     """In all, on channels that may hang, and on each channel with the deliveries that run there."""
     proven = dict(lines)
     due = [(f"{number}", channel, proven[channel]) for number, (channel, _) in enumerate(lines)]
-    wish = ClaimWish(frozenset(ChannelKind), limit, unproven_limit, per_channel, running)
+    wish = ClaimLimits(frozenset(ChannelKind), limit, unproven_limit, per_channel, running)
 
     picked = wish.picked(due)
 

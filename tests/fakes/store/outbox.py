@@ -10,7 +10,7 @@ from hullwatch.domain.failures import NotFound
 from hullwatch.domain.notifications.channels import (
     ChannelHealth,
     Claimed,
-    ClaimWish,
+    ClaimLimits,
     DeadLetter,
     Delivery,
     DeliveryResult,
@@ -31,7 +31,7 @@ class Outbox(Repository):
         """Return whether a delivery is due."""
         return any(self._is_due(one, now) for one in self.tables.deliveries.values())
 
-    async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
+    async def claim(self, wish: ClaimLimits, *, now: datetime, until: datetime) -> list[Claimed]:
         """Claim due deliveries, alternating between channels."""
         positions: dict[str, int] = {}
         due = []

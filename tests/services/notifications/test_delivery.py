@@ -26,8 +26,8 @@ from hullwatch.domain.notifications.notifications import (
 )
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role
-from hullwatch.services.notifications.delivery import CLAIM, KEPT_OTHERS, KEPT_SENT, POLL_S, PURGE_AT_ONCE
-from hullwatch.services.notifications.retry_policy import LONGEST, MOST_REFUSALS, TOLD_AFTER
+from hullwatch.services.notifications.delivery import CLAIM, KEEP_OTHERS, KEEP_SENT, POLL_S, PURGE_BATCH
+from hullwatch.services.notifications.retry_policy import MAX_AGE, MAX_REFUSALS, NOTIFY_AFTER
 from services.environment import ALICE, BOB, Environment
 
 ENDED, SIGNAL, TEST = NotificationKind.SESSION_DISCONNECTED, NotificationKind.SIGNAL, NotificationKind.TEST
@@ -192,7 +192,7 @@ async def test_a_hanging_channel_is_given_up_in_time_and_asked_ever_less(env: En
     await wait(env, timedelta(hours=1), 5.0)
 
     assert 5 < len(env.carriers.attempts) < 25
-    assert health(env, "hook").last_error == "It did not answer in time."
+    assert health(env, "hook").last_error == "It did not respond in time."
     assert set(states(env).values()) == {DeliveryState.WAITING}
 
 
@@ -221,7 +221,7 @@ async def test_a_refused_message_is_set_aside_and_holds_nobody_up(env: Environme
     await wait(env, timedelta(minutes=5))
 
     assert states(env)["n1.hook"] is DeliveryState.FAILED_PERMANENTLY
-    assert len([one for _, one in env.carriers.attempts if one.id == "n1.hook"]) == MOST_REFUSALS
+    assert len([one for _, one in env.carriers.attempts if one.id == "n1.hook"]) == MAX_REFUSALS
     [told] = env.notices(ADMIN)
     assert (told.kind, "422" in told.text) == (NotificationKind.DELIVERY_FAILED, True)
     assert env.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
@@ -246,7 +246,7 @@ async def test_a_message_nobody_takes_for_a_day_is_set_aside(env: Environment) -
     env.carriers.behaviours["hook"] = lambda _: BAD
     await tell(env, "n1")
 
-    await wait(env, LONGEST + timedelta(hours=1), 300.0)
+    await wait(env, MAX_AGE + timedelta(hours=1), 300.0)
 
     assert states(env) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY}
     async with env.store.begin(read_only=True) as work:
@@ -261,9 +261,9 @@ async def test_a_user_is_told_once_of_a_channel_that_fails_for_long_and_once_of_
     async with env.hub.subscribe(ALICE) as pushed:
         env.carriers.behaviours["hook"] = lambda _: BAD
         await tell(env, "n1", "n2")
-        await wait(env, TOLD_AFTER / 2)
+        await wait(env, NOTIFY_AFTER / 2)
         assert env.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
-        await wait(env, TOLD_AFTER * 2)
+        await wait(env, NOTIFY_AFTER * 2)
         [failing] = env.notices(ALICE, NotificationKind.CHANNEL_FAILING)
         del env.carriers.behaviours["hook"]
         await wait(env, timedelta(hours=1))
@@ -416,21 +416,21 @@ async def test_what_is_old_is_removed() -> None:
     await env.add_user(ALICE)
     await add_channel(env, "hook")
     await env.start(with_monitoring=False, with_outbox=True)
-    await tell(env, *(f"n{number}" for number in range(PURGE_AT_ONCE + 20)))
+    await tell(env, *(f"n{number}" for number in range(PURGE_BATCH + 20)))
     await wait(env, timedelta(minutes=1), 1.0)
     assert set(states(env).values()) == {DeliveryState.SENT}
     for notice in env.notices(ALICE):
         await env.notifications.mark_read(ALICE, notice.id)
     old = await env.kill()
 
-    await old.clock.advance((KEPT_SENT - timedelta(minutes=2)).total_seconds())
+    await old.clock.advance((KEEP_SENT - timedelta(minutes=2)).total_seconds())
     await old.outbox.purge()
-    assert len(states(old)) == PURGE_AT_ONCE + 20
+    assert len(states(old)) == PURGE_BATCH + 20
     await old.clock.advance(120)
     await old.outbox.purge()
     assert states(old) == {}
     assert old.notices(ALICE)
 
-    await old.clock.advance((KEPT_OTHERS - KEPT_SENT).total_seconds())
+    await old.clock.advance((KEEP_OTHERS - KEEP_SENT).total_seconds())
     await old.outbox.purge()
     assert old.notices(ALICE) == []

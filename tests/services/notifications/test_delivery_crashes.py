@@ -22,7 +22,7 @@ from hullwatch.domain.notifications.notifications import (
     Notification,
     NotificationKind,
 )
-from hullwatch.services.notifications.concurrency import WAYS
+from hullwatch.services.notifications.concurrency import LIMITS
 from hullwatch.services.notifications.delivery import CLAIM
 from services.environment import ALICE, Environment, HookedStore
 
@@ -39,7 +39,9 @@ def kind_of(name: str) -> ChannelKind:
     return ChannelKind.EMAIL if name == "mail" else ChannelKind.WEBHOOK
 
 
-MOST_UNDER_WAY = sum(way.per_channel for name in CHANNELS for way in WAYS if kind_of(name) in way.kinds)
+MOST_UNDER_WAY = sum(
+    limit.per_channel for name in CHANNELS for limit in LIMITS if kind_of(name) in limit.kinds
+)
 """Sendings that can be under way, or have ended without being stored, in one moment."""
 
 

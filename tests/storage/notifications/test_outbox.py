@@ -10,7 +10,7 @@ from hullwatch.domain.failures import NotFound
 from hullwatch.domain.notifications.channels import (
     Channel,
     ChannelHealth,
-    ClaimWish,
+    ClaimLimits,
     DeliveryResult,
     Destination,
 )
@@ -31,9 +31,9 @@ EVERY = frozenset(NotificationKind)
 UNTIL = after(2)
 
 
-def wish(**changes) -> ClaimWish:
+def wish(**changes) -> ClaimLimits:
     """Return the wish of a server without deliveries under way."""
-    return replace(ClaimWish(ALL, limit=100, unproven_limit=100, per_channel=4, running={}), **changes)
+    return replace(ClaimLimits(ALL, limit=100, unproven_limit=100, per_channel=4, running={}), **changes)
 
 
 def result(delivery_id: str = "n1.c1", state=DeliveryState.SENT, **changes) -> DeliveryResult:

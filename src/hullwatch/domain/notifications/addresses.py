@@ -1,7 +1,4 @@
-"""Which network addresses are public: the rule that keeps users from reaching, through this server, what only this server can reach.
-
-Pure: an address in, a verdict out. Who resolves names and who holds connections to the verdict is in ``channels/``.
-"""
+"""Which network addresses are public, so that no channel of a user can reach the private network of this server."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -30,7 +27,7 @@ _ISATAP: Final = (0x00005EFE, 0x02005EFE)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether an address belongs to the public internet, looking through addresses that stand for others."""
+    """Return whether an address is public; of an address that embeds others, all of them must be."""
     inner = _embedded(address)
     if inner:
         return all(map(is_public, inner))
@@ -47,7 +44,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def is_public_text(text: str) -> bool:
-    """Tell the same of an address as the system writes it; what is no address is not public."""
+    """Return the same for a text; a text that is no address is not public."""
     try:
         return is_public(ip_address(text.partition("%")[0]))
     except ValueError:
@@ -55,7 +52,7 @@ def is_public_text(text: str) -> bool:
 
 
 def as_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a host's text is, in brackets or not; None for a name."""
+    """Return the address in a host part, in brackets or not; `None` for a name."""
     try:
         return ip_address(host.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:

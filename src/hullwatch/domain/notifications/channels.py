@@ -1,7 +1,4 @@
-"""Ways that notices travel beyond the page: where they lead, what travels, how a sending ended, and reading what a person typed.
-
-What a notice says is in ``notifications.py``, when it is sent in ``services/notifications``, how in ``channels/``.
-"""
+"""Channels of users, their deliveries and messages, and the reading of typed addresses."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,7 +21,7 @@ from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME, Role, read_email
 
 MOST_CHANNELS: Final = 10
-"""A user's; each may be written to whenever something happens."""
+"""Of one user: each event may send a message to all of them."""
 LONGEST_ADDRESS: Final = 2_000
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,31})://\S+", re.IGNORECASE)
@@ -34,47 +31,47 @@ _SLACK_PATH: Final = re.compile(r"/services/([A-Za-z0-9]{1,32})/([A-Za-z0-9]{1,3
 
 
 class ChannelAddress(SecretText):
-    """Where a channel leads; such addresses hold passwords, keys and bot tokens."""
+    """The address of a channel, which may hold a password, key or bot token."""
 
     __slots__ = ()
 
 
 class SigningSecret(SecretText):
-    """What a webhook's messages are signed with."""
+    """Signs the messages of a webhook."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelHealth:
-    """How a channel has done lately."""
+    """The last attempts on a channel."""
 
     last_sent_at: datetime | None = None
     failures: int = 0
     """Failures in a row."""
     failing_since: datetime | None = None
-    """When the first of them was."""
+    """When the first of them happened."""
     last_error: str | None = None
     """One of our own sentences, never the receiver's."""
     paused_until: datetime | None = None
-    """Nothing is tried before that."""
+    """There is no attempt before that."""
 
     @property
     def is_proven(self) -> bool:
-        """Whether the last attempt on it succeeded; any other may hang."""
+        """Whether the last attempt succeeded; any other channel may hang."""
         return not self.failures and self.last_sent_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A user's channel, without where it leads."""
+    """A user's channel, without its address."""
 
     id: str
     user_id: str
     kind: ChannelKind
     label: str
     hint: str
-    """What may be shown of the address."""
+    """The part of the address that may be shown."""
     kinds: frozenset[NotificationKind]
     """The kinds of notices that it carries."""
     is_on: bool
@@ -84,7 +81,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a channel leads, for whoever sends."""
+    """The address of a channel, for sending."""
 
     kind: ChannelKind
     address: ChannelAddress
@@ -121,7 +118,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this server has taken on; nobody else does until the claim runs out."""
+    """A delivery that this server claimed; no other server sends it until the claim expires."""
 
     id: str
     attempts: int
@@ -132,11 +129,11 @@ class Claimed:
     channel_label: str
     health: ChannelHealth
     destination: Destination | None
-    """None when its stored address cannot be opened any more."""
+    """`None` if its stored address cannot be decrypted."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimWish:
+class ClaimLimits:
     """Which deliveries a server can take on at once."""
 
     kinds: frozenset[ChannelKind]

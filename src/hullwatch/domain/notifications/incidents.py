@@ -1,7 +1,4 @@
-"""What is wrong with the server and was told to its operators, or may have to be: one incident a subject, kept until it is over.
-
-Where they are kept is storage's business; what is said about them stands in ``services/notifications/operators.py``.
-"""
+"""Incidents of the server that operators are notified of: one for each subject, stored until it has ended."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,26 +9,26 @@ MASS_REFUSAL: Final = "mass refusal"
 BROKER_UNAVAILABLE: Final = "broker unavailable"
 """Fyers serves hardly any account."""
 CALENDAR: Final = "calendar"
-"""Days that come are not known."""
+"""Coming trading days are not known."""
 _JOB: Final = "job "
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that is wrong. It outlives the process that noticed it, so that its recovery is told by whichever process sees it."""
+    """A failure that outlives the process that noticed it, so that any process can notify operators of the recovery."""
 
     subject: str
-    """What it is about; there is at most one open incident about each."""
+    """At most one incident is open for each."""
     id: str
     began_at: datetime
     bad_at: datetime
-    """When it was last seen to be wrong."""
+    """When the failure was last seen."""
     notified_at: datetime | None = None
-    """When operators were told; `None` while it may be no more than a blip."""
+    """When operators were notified; `None` while it may be a single failure."""
 
 
 def job_subject(job: str) -> str:
-    """Return what an incident of this job is filed under."""
+    """Return the subject of this job's incidents."""
     return _JOB + job
 
 

@@ -1,4 +1,4 @@
-"""What users are told: a signal or account notice addressed to one user, and the ways it travels. Sending belongs to services and adapters."""
+"""Notices addressed to one user, and the kinds of channels they are sent on."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +12,11 @@ class NotificationKind(StrEnum):
     SESSION_EXPIRING = "session_expiring"
     """The session will end before the market closes."""
     SESSION_DISCONNECTED = "session_disconnected"
-    """The session is over and watching has stopped."""
+    """The session is disconnected and monitoring has stopped."""
     CONNECTED_AGAIN = "login_renewed"
     """The recovery of a session that had ended."""
     NOT_READY = "not_ready"
-    """Before the bell something is missing that only the user can put right."""
+    """Before the market opens something is missing that only the user can change."""
     NOW_READY = "now_ready"
     """The recovery of that."""
     SIGNAL = "signal"
@@ -26,19 +26,19 @@ class NotificationKind(StrEnum):
     BROKER_OUTAGE = "broker_outage"
     """For operators: Fyers refuses many logins at once, or does not serve this server."""
     BROKER_RECOVERED = "broker_recovered"
-    """For operators: that is over."""
+    """For operators: the outage or mass refusal has ended."""
     JOB_RESTARTING = "job_restarting"
-    """For operators: a job of the server keeps dying and is started again."""
+    """For operators: a job of the server keeps failing and is restarted."""
     JOB_RECOVERED = "job_recovered"
-    """For operators: it runs well again."""
+    """For operators: the job works again."""
     CALENDAR_ENDING = "calendar_ending"
     """For operators: the table of trading days runs out."""
     CALENDAR_KNOWN = "calendar_known"
-    """For operators: it no longer does."""
+    """For operators: the trading days are known again."""
     DELIVERY_FAILED = "delivery_failed"
-    """For operators: a notice could not be delivered and was set aside."""
+    """For operators: a notice failed permanently."""
     CHANNEL_FAILING = "channel_failing"
-    """A channel of the user's has not worked for long; told in the page, since it is the page that still works."""
+    """A channel of the user has failed for long; shown in the page, which still works."""
     CHANNEL_RECOVERED = "channel_recovered"
     """The recovery of that."""
     TEST = "test"
@@ -65,7 +65,7 @@ PAGE_ONLY: Final = frozenset(
         NotificationKind.CHANNEL_RECOVERED,
     }
 )
-"""Kinds that speak of channels and travel on none: a failure to deliver must not breed further ones."""
+"""Kinds about channels, which are sent on none: a failed delivery must not cause further ones."""
 
 LEADS_TO_LOGIN: Final = frozenset(
     {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_DISCONNECTED, NotificationKind.NOT_READY}
@@ -74,23 +74,23 @@ LEADS_TO_LOGIN: Final = frozenset(
 
 
 class BrokerOutageNotice(StrEnum):
-    """Why Fyers serves hardly anybody."""
+    """Why Fyers serves hardly any account."""
 
     NO_RESPONSE = "no_response"
-    """It does not answer, or not usefully."""
+    """It gives no response, or no usable one."""
     RATE_LIMITED = "rate_limited"
     """It asks most accounts to wait."""
     ADDRESS_BLOCKED = "address_blocked"
-    """Its edge turns this server's address away, whomever a call is for."""
+    """Cloudflare blocks the address of this server for all accounts."""
 
 
 class ChannelKind(StrEnum):
-    """A way that notices travel beyond the page."""
+    """Where notices are sent, beyond the page."""
 
     EMAIL = "email"
     """Through the operator's SMTP server."""
     WEBHOOK = "webhook"
-    """A signed POST to an address of the user's."""
+    """A signed POST to a URL of the user."""
     TELEGRAM = "telegram"
     SLACK = "slack"
     APPRISE = "apprise"
@@ -98,14 +98,14 @@ class ChannelKind(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """How one notice fares on one channel."""
+    """The state of one notice on one channel."""
 
     WAITING = "waiting"
-    """Not delivered yet; it is tried when it is due."""
+    """Not delivered yet; the next attempt is due at a set time."""
     SENT = "sent"
-    """The receiver has taken it."""
+    """The receiver accepted it."""
     FAILED_PERMANENTLY = "failed"
-    """It cannot be delivered; an admin decides what becomes of it."""
+    """It cannot be delivered; an admin can retry or discard it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""When readiness is checked: fixed times before the first opening of an exchange day. What a check finds is in `readiness`.
+"""When readiness is checked: fixed times before the market first opens on an exchange day.
 
-Times are given for the ordinary opening at 09:15 IST and mean so long before the bell: on a day that opens at another hour, such as that of the
-Muhurat hour, the checks keep their distance to the opening.
+The times are given for the usual market open at 09:15 IST. On a day with another market open, such as the Muhurat session, the checks
+keep their distance to it.
 """
 
 import re
@@ -14,7 +14,7 @@ from hullwatch.domain.market.calendar import MarketCalendar, ist_date
 from hullwatch.domain.market.calendar.sessions import REGULAR_OPEN
 
 EARLIEST: Final = time(6, 0)
-"""IST. Fyers ends the sessions of the day before then: an earlier check could only find what is about to end."""
+"""IST. The sessions of the day before expire then, so an earlier check would find nothing of use."""
 MOST_CHECKS: Final = 12
 _TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _SEARCH_DAYS: Final = 400

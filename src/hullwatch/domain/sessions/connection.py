@@ -268,7 +268,7 @@ def disconnect(
     """
     if trigger is LoginTrigger.REFUSAL_CONFIRMED:
         is_past = connection.expires_at is not None and now >= connection.expires_at
-        is_expired = is_past or any(refusal.says_expired for refusal in evidence.refusals)
+        is_expired = is_past or any(refusal.is_expired for refusal in evidence.refusals)
         reason = DisconnectReason.EXPIRED if is_expired else DisconnectReason.REJECTED
     else:
         reason = _REASONS[trigger]

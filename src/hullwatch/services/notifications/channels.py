@@ -1,4 +1,4 @@
-"""ChannelService: where a user's notices travel beyond the page, tests of it, and what operators do about what could not be delivered."""
+"""Channels of users, tests of them, and the dead letters that operators retry or discard."""
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ from hullwatch.services.ports import ChannelPort
 from hullwatch.services.texts.channels import compose_test
 
 MOST_AT_ONCE: Final = 6
-"""Tests and new channels of one user within `WINDOW_S`: each reaches out to where the user says."""
+"""Tests and new channels of one user within `WINDOW_S`: each sends to an address that the user chose."""
 WINDOW_S: Final = 60.0
 _MOST_USERS: Final = 10_000
 _NO_CHANNEL: Final = "You have no such channel."
-_NO_DELIVERY: Final = "No such notice was set aside."
+_NO_DELIVERY: Final = "There is no such undelivered notice."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class NewChannel:
     chat: str = field(default="", repr=False)
 
     def read(self) -> tuple[ChannelAddress, str]:
-        """Return where it leads and what may be shown of that.
+        """Return the address, and the part of it that may be shown.
 
         Raises:
             InvalidInput: It cannot be used.
@@ -73,7 +73,7 @@ class NewChannel:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a user wants of a channel; None leaves it as it is."""
+    """A user's choice for a channel; `None` leaves a part as it is."""
 
     label: str | None = None
     kinds: frozenset[NotificationKind] | None = None
@@ -81,15 +81,7 @@ class Choice:
 
 
 class ChannelService:
-    """Channels of one user at a time; and for callers whose admin role was checked, what was set aside.
-
-    Args:
-        store: The database.
-        channels: The ways beyond the page.
-        clock: The present.
-        new_id: Makes ids.
-        new_secret: Makes what messages are signed with.
-    """
+    """Channels of one user at a time; and the dead letters, for callers whose admin role was checked."""
 
     def __init__(self, context: Context, *, channels: ChannelPort) -> None:
         self._store = context.store
@@ -97,7 +89,7 @@ class ChannelService:
         self._clock = context.clock
         self._new_id = context.new_id
         self._new_secret = context.new_secret
-        self._reaching_out: OrderedDict[str, deque[float]] = OrderedDict()
+        self._recent_calls: OrderedDict[str, deque[float]] = OrderedDict()
         self._log = structlog.get_logger(component="NotificationService")
 
     def kinds_for(self, user: User) -> tuple[NotificationKind, ...]:
@@ -118,14 +110,14 @@ class ChannelService:
 
         Raises:
             InvalidInput: A part of it cannot be used, or it leads to a private network.
-            LimitReached: The user has as many as anybody may have.
-            TooManyAttempts: The user has reached out too often lately.
+            LimitReached: The user has the largest number of channels.
+            TooManyAttempts: The user has done this too often in the last minute.
         """
         label, kinds = read_label(new.label), read_kinds(new.kinds, user.role)
         address, hint = new.read()
         secret = SigningSecret(self._new_secret()) if new.kind is ChannelKind.WEBHOOK else None
         destination = Destination(new.kind, address, secret)
-        self._may_reach_out(user.id)
+        self._limit_calls(user.id)
         await self._channels.check(destination)
         now = self._clock.now()
         channel = Channel(
@@ -134,7 +126,7 @@ class ChannelService:
         async with self._store.begin() as work:
             await work.channels.lock(user.id)
             if len(await work.channels.of_user(user.id)) >= MOST_CHANNELS:
-                raise LimitReached(f"Nobody has more than {MOST_CHANNELS} channels: remove one first.")
+                raise LimitReached(f"You can have up to {MOST_CHANNELS} channels. Remove one first.")
             await work.channels.add(channel, destination)
             await work.audit.add([_entry(now, channel, "channel.added")])
             await work.commit()
@@ -158,7 +150,7 @@ class ChannelService:
         return await self.of_user(user.id)
 
     async def remove(self, user_id: str, channel_id: str) -> None:
-        """Remove a channel and whatever waits for it.
+        """Remove a channel and its waiting deliveries.
 
         Raises:
             NotFound: The user has no such channel.
@@ -171,17 +163,17 @@ class ChannelService:
             await work.commit()
 
     async def test(self, user_id: str, channel_id: str) -> str:
-        """Put a test into the outbox, so that it travels as any notice does, and return the id of its delivery.
+        """Put a test into the outbox, where it is sent like any notice, and return the id of its delivery.
 
         Raises:
             NotFound: The user has no such channel.
-            TooManyAttempts: The user has reached out too often lately.
+            TooManyAttempts: The user has done this too often in the last minute.
         """
         async with self._store.begin() as work:
             channel = await work.channels.get(user_id, channel_id)
             if channel is None:
                 raise NotFound(_NO_CHANNEL)
-            self._may_reach_out(user_id)
+            self._limit_calls(user_id)
             notification = compose_test(channel, now=self._clock.now(), new_id=self._new_id)
             await work.notifications.add(notification)
             await work.outbox.add(notification, channel_id)
@@ -189,19 +181,19 @@ class ChannelService:
         return f"{notification.id}.{channel_id}"
 
     async def deliveries(self, user_id: str, *, limit: int = 50) -> list[Delivery]:
-        """Return how a user's notices fared on their channels, newest first."""
+        """Return a user's deliveries, newest first."""
         async with self._store.begin(read_only=True) as work:
             return await work.outbox.of_user(user_id, limit=limit)
 
     # ---- for operators
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        """Return everybody's notices that could not be delivered, newest first."""
+        """Return the dead letters of all users, newest first."""
         async with self._store.begin(read_only=True) as work:
             return await work.outbox.dead_letters(limit=limit)
 
     async def retry(self, delivery_id: str, *, actor: str) -> None:
-        """Try a notice again that was set aside, as if it were new.
+        """Retry a dead letter as if it were new.
 
         Raises:
             NotFound: There is none.
@@ -214,7 +206,7 @@ class ChannelService:
             await work.commit()
 
     async def discard(self, delivery_id: str, *, actor: str) -> None:
-        """Give up a notice that was set aside.
+        """Discard a dead letter.
 
         Raises:
             NotFound: There is none.
@@ -226,25 +218,26 @@ class ChannelService:
             await work.audit.add([_decided(now, "notice.discarded", actor, delivery_id)])
             await work.commit()
 
-    def _may_reach_out(self, user_id: str) -> None:
+    def _limit_calls(self, user_id: str) -> None:
         now_s = self._clock.monotonic()
-        lately = self._reaching_out.setdefault(user_id, deque())
-        self._reaching_out.move_to_end(user_id)
+        lately = self._recent_calls.setdefault(user_id, deque())
+        self._recent_calls.move_to_end(user_id)
         while lately and now_s - lately[0] >= WINDOW_S:
             lately.popleft()
         if len(lately) >= MOST_AT_ONCE:
             raise TooManyAttempts(
-                "That was often enough for now; wait a minute.", retry_after_s=WINDOW_S - (now_s - lately[0])
+                "Too many tests and new channels. Wait a minute.",
+                retry_after_s=WINDOW_S - (now_s - lately[0]),
             )
         lately.append(now_s)
-        while len(self._reaching_out) > _MOST_USERS:
-            self._reaching_out.popitem(last=False)
+        while len(self._recent_calls) > _MOST_USERS:
+            self._recent_calls.popitem(last=False)
 
 
 def _changed(channel: Channel, choice: Choice, user: User) -> Channel:
     kinds = channel.kinds if choice.kinds is None else choice.kinds
     if choice.kinds is not None:
-        # What somebody chose as an admin may stay chosen: no such notice is addressed to anybody else.
+        # A former admin may keep the kinds for admins: such notices are addressed to admins alone.
         read_kinds(choice.kinds - channel.kinds, user.role)
     return replace(
         channel,

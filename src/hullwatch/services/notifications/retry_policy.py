@@ -1,4 +1,4 @@
-"""What follows from how a sending ended: is it over, when is it tried again, how does its channel stand. Pure; acting on it is ``outbox``'s."""
+"""What follows from an attempt to send: whether and when it is repeated, and the health of its channel."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,22 +17,22 @@ from hullwatch.domain.notifications.channels import (
 from hullwatch.domain.notifications.notifications import DeliveryState, NotificationKind
 from hullwatch.runtime.backoff import Backoff
 
-AGAIN: Final = Backoff(first_s=2.0, factor=2.0, max_s=1800.0, jitter=0.3)
-LONGEST: Final = timedelta(hours=24)
-"""A notice that could not be delivered for so long tells nobody anything any more."""
-LONGEST_ASKED_S: Final = 6 * 3600.0
-"""No receiver's wish to be asked later counts for more."""
-MOST_REFUSALS: Final = 3
-MOST_BESIDE_OTHERS: Final = 8
-"""Attempts at a message whose channel has taken others meanwhile: it is the message then."""
-MOST_OF_A_TEST: Final = 3
-TOLD_AFTER: Final = timedelta(hours=1)
-"""A channel that has not worked for so long is told to its user."""
+RETRY: Final = Backoff(first_s=2.0, factor=2.0, max_s=1800.0, jitter=0.3)
+MAX_AGE: Final = timedelta(hours=24)
+"""A notice that could not be delivered for so long is of no use any more."""
+MAX_REQUESTED_S: Final = 6 * 3600.0
+"""The longest pause that a receiver can request."""
+MAX_REFUSALS: Final = 3
+MAX_WHILE_OTHERS_SUCCEED: Final = 8
+"""Attempts at a message while its channel accepts others: then the message is the cause."""
+MAX_OF_A_TEST: Final = 3
+NOTIFY_AFTER: Final = timedelta(hours=1)
+"""The user is notified of a channel that has failed for so long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is to be stored and told of one attempt."""
+class RetryDecision:
+    """The result of one attempt, and the health of its channel before and after."""
 
     claimed: Claimed
     before: ChannelHealth
@@ -41,51 +41,51 @@ class Verdict:
 
     @property
     def is_dead_letter(self) -> bool:
-        """Whether an operator has to look at it; a failed test concerns only the one who asked for it."""
+        """Whether operators are notified; a failed test concerns its user alone."""
         is_test = self.claimed.notification.kind is NotificationKind.TEST
         return self.result.state is DeliveryState.FAILED_PERMANENTLY and not is_test
 
     @property
-    def is_told_to_user(self) -> bool:
-        """Whether the channel has failed so long, or so surely, that its user should know."""
+    def notifies_user(self) -> bool:
+        """Whether the channel has failed for so long, or permanently, that its user is notified."""
         since = self.after.failing_since
-        return since is not None and (self.is_dead_letter or self.result.at - since >= TOLD_AFTER)
+        return since is not None and (self.is_dead_letter or self.result.at - since >= NOTIFY_AFTER)
 
     @property
     def is_recovery(self) -> bool:
-        """Whether a channel that had failed works again."""
+        """Whether a failing channel works again."""
         return self.before.failing_since is not None and self.after.failing_since is None
 
 
-def judge(
+def decide(
     claimed: Claimed, health: ChannelHealth, outcome: SendOutcome, *, now: datetime, random: Random
-) -> Verdict:
-    """Return what follows from the outcome of one attempt, its channel standing as `health` says."""
+) -> RetryDecision:
+    """Return what follows from the outcome of one attempt on a channel with this health."""
     match outcome:
         case Sent():
             result = DeliveryResult(claimed.id, DeliveryState.SENT, now, now)
-            return Verdict(claimed, health, ChannelHealth(last_sent_at=now), result)
+            return RetryDecision(claimed, health, ChannelHealth(last_sent_at=now), result)
         case TryLater(why, retry_after_s):
-            after, asked_s = _failed(health, why, retry_after_s, now, random), retry_after_s
-            is_over = _is_given_up(claimed, health, now)
+            after, requested_s = _failed(health, why, retry_after_s, now, random), retry_after_s
+            is_final = _is_given_up(claimed, health, now)
         case Refused(why, is_permanent, is_of_message):
             after = health if is_of_message else _failed(health, why, None, now, random)
-            is_over, asked_s = is_permanent or claimed.attempts + 1 >= MOST_REFUSALS, None
-    state = DeliveryState.FAILED_PERMANENTLY if is_over else DeliveryState.WAITING
-    due_at = now + _pause(claimed.attempts + 1, asked_s, random)
-    return Verdict(claimed, health, after, DeliveryResult(claimed.id, state, now, due_at, why))
+            is_final, requested_s = is_permanent or claimed.attempts + 1 >= MAX_REFUSALS, None
+    state = DeliveryState.FAILED_PERMANENTLY if is_final else DeliveryState.WAITING
+    due_at = now + _pause(claimed.attempts + 1, requested_s, random)
+    return RetryDecision(claimed, health, after, DeliveryResult(claimed.id, state, now, due_at, why))
 
 
 def _is_given_up(claimed: Claimed, health: ChannelHealth, now: datetime) -> bool:
     attempts = claimed.attempts + 1
     if claimed.notification.kind is NotificationKind.TEST:
-        return attempts >= MOST_OF_A_TEST
-    others_pass = health.last_sent_at is not None and health.last_sent_at > claimed.created_at
-    return now - claimed.created_at >= LONGEST or (others_pass and attempts >= MOST_BESIDE_OTHERS)
+        return attempts >= MAX_OF_A_TEST
+    others_succeed = health.last_sent_at is not None and health.last_sent_at > claimed.created_at
+    return now - claimed.created_at >= MAX_AGE or (others_succeed and attempts >= MAX_WHILE_OTHERS_SUCCEED)
 
 
 def _failed(
-    health: ChannelHealth, why: str, asked_s: float | None, now: datetime, random: Random
+    health: ChannelHealth, why: str, requested_s: float | None, now: datetime, random: Random
 ) -> ChannelHealth:
     failures = health.failures + 1
     return replace(
@@ -93,10 +93,10 @@ def _failed(
         failures=failures,
         failing_since=health.failing_since or now,
         last_error=why,
-        paused_until=now + _pause(failures, asked_s, random),
+        paused_until=now + _pause(failures, requested_s, random),
     )
 
 
-def _pause(attempts: int, asked_s: float | None, random: Random) -> timedelta:
-    own_s = AGAIN.delay(attempts, random)
-    return timedelta(seconds=max(own_s, min(asked_s or 0.0, LONGEST_ASKED_S)))
+def _pause(attempts: int, requested_s: float | None, random: Random) -> timedelta:
+    own_s = RETRY.delay(attempts, random)
+    return timedelta(seconds=max(own_s, min(requested_s or 0.0, MAX_REQUESTED_S)))

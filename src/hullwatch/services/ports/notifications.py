@@ -8,7 +8,7 @@ from hullwatch.domain.notifications.channels import (
     Channel,
     ChannelHealth,
     Claimed,
-    ClaimWish,
+    ClaimLimits,
     DeadLetter,
     Delivery,
     DeliveryResult,
@@ -84,7 +84,7 @@ class OutboxRepository(Protocol):
         """Return whether a delivery is due."""
         ...
 
-    async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
+    async def claim(self, wish: ClaimLimits, *, now: datetime, until: datetime) -> list[Claimed]:
         """Claim due deliveries, alternating between channels; no other server gets them before `until`."""
         ...
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, f
 from hullwatch.domain.notifications.channels import (
     ChannelHealth,
     Claimed,
-    ClaimWish,
+    ClaimLimits,
     DeadLetter,
     Delivery,
     DeliveryResult,
@@ -48,7 +48,7 @@ class Outbox:
         """Return whether a delivery is due."""
         return await self._transaction.row(_joined(DeliveryRow.id).where(_is_due(now)).limit(1)) is not None
 
-    async def claim(self, wish: ClaimWish, *, now: datetime, until: datetime) -> list[Claimed]:
+    async def claim(self, wish: ClaimLimits, *, now: datetime, until: datetime) -> list[Claimed]:
         """Claim due deliveries, alternating between channels; no other server gets them before `until`."""
         if wish.limit <= 0:
             return []
@@ -177,7 +177,7 @@ class Outbox:
         return removed
 
     async def _due(
-        self, wish: ClaimWish, now: datetime, *, proven: bool, limit: int
+        self, wish: ClaimLimits, now: datetime, *, proven: bool, limit: int
     ) -> list[tuple[str, str, bool]]:
         """Return delivery id, channel id and `proven` of due deliveries, the first of each channel first."""
         works = and_(ChannelRow.failures == 0, ChannelRow.last_sent_at.is_not(None))
