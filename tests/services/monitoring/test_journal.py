@@ -135,7 +135,7 @@ async def test_a_signal_is_queued_once_for_each_channel_of_its_kind(scenario: Jo
     assert (first.kind, first.title) == (NotificationKind.SIGNAL, "NSE:SBIN-EQ crossed above its average")
     assert (first.created_at, first.read_at) == (signal(2).detected_at, signal(2).detected_at)
     assert second.title.startswith("Late: ")
-    assert "only at" in second.text
+    assert "found late" in second.text
     assert scenario.store.commits == 4
 
 
