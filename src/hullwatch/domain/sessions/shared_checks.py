@@ -1,6 +1,6 @@
 """What server processes share about a session: when Fyers confirmed it. A refusal is never shared.
 
-Each process sees a refusal itself, twice. The database tells the others when that ends a session.
+Each process verifies a refusal itself. The others read a disconnect from the database.
 """
 
 from dataclasses import dataclass
