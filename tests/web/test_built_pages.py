@@ -80,4 +80,4 @@ async def test_a_package_without_pages_has_a_plain_home_page(env, tmp_path: Path
 
     assert built_pages(tmp_path) is None
     assert page.status_code == 200
-    assert "the dashboard is not part of this build" in page.text
+    assert "This build does not contain the dashboard" in page.text
