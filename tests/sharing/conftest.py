@@ -36,7 +36,7 @@ class RedisClients:
     def open(
         self, process: str, *, good_for_s: float = 300.0, clock=None, url: str = "", **limits
     ) -> RedisChecks:
-        """Return a client of this Redis or of another address. Only tests of a hanging Redis set short limits."""
+        """Return a client of this Redis or of another address; only a few tests set short limits."""
         limits = {"answer_within_s": ANSWER_LIMIT_S, "free_within_s": ANSWER_LIMIT_S, **limits}
         checks = RedisChecks(
             SecretText(url or self.server.url),
