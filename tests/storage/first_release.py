@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[dict[str, Any], ...]] = {
     "incidents": tuple(
         {"subject": subject, "id": f"inc-{number}", "began_at": NOW, "bad_at": after(1), "told_at": after(2) if number else None}
         for number, subject in enumerate(
-            ("calendar", "job outbox", Was("broker silence", "broker unavailable"), Was("broker refusals", "mass refusal"))
+            ("calendar", "job outbox", Was("job dead-mans-switch", "job heartbeat-ping"), Was("broker silence", "broker unavailable"), Was("broker refusals", "mass refusal"))
         )
     ),
     "installation": (

@@ -16,7 +16,7 @@ from hullwatch.services.operations.broker_alerts import (
     WELL_FOR,
     BrokerAlerts,
     BrokerSigns,
-    silence_in,
+    outage_in,
 )
 from services.environment import ALICE, BOB, FIVE, SBIN, Environment, candles_of, fyers_id, quote
 
@@ -31,7 +31,7 @@ def circuit(name: str, state: CircuitState) -> CircuitReport:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "silence"),
+    ("statuses", "outage"),
     [
         ({}, None),
         ({WatchStatus.WATCHING: 3}, None),
@@ -44,32 +44,32 @@ def circuit(name: str, state: CircuitState) -> CircuitReport:
         ({WatchStatus.RATE_LIMITED: 1, WatchStatus.WATCHING: 1}, None),
     ],
 )
-def test_most_accounts_decide(statuses: dict[WatchStatus, int], silence: BrokerOutageNotice | None) -> None:
+def test_most_accounts_decide(statuses: dict[WatchStatus, int], outage: BrokerOutageNotice | None) -> None:
     """One account's trouble among many is its own; those without a session say nothing of Fyers."""
-    assert silence_in(replace(QUIET, statuses=statuses)) is silence
+    assert outage_in(replace(QUIET, statuses=statuses)) is outage
 
 
 @pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])
 @pytest.mark.parametrize(
-    ("name", "silence"),
+    ("name", "outage"),
     [
         ("circuit_open", BrokerOutageNotice.NO_RESPONSE),
         ("cloudflare_blocked", BrokerOutageNotice.ADDRESS_BLOCKED),
     ],
 )
 def test_calls_held_back_for_all_decide_too(
-    name: str, silence: BrokerOutageNotice, state: CircuitState
+    name: str, outage: BrokerOutageNotice, state: CircuitState
 ) -> None:
     """Before the bell nobody is watched yet, and calls are made all the same."""
-    assert silence_in(replace(QUIET, circuits=(circuit(name, state),))) is silence
-    assert silence_in(replace(QUIET, circuits=(circuit(name, CircuitState.CLOSED),))) is None
+    assert outage_in(replace(QUIET, circuits=(circuit(name, state),))) is outage
+    assert outage_in(replace(QUIET, circuits=(circuit(name, CircuitState.CLOSED),))) is None
 
 
 def test_a_mass_refusal_is_told_of_elsewhere() -> None:
     """Its held sessions are blind as well."""
     signs = replace(QUIET, statuses={WatchStatus.FYERS_UNAVAILABLE: 4})
-    assert silence_in(signs) is BrokerOutageNotice.NO_RESPONSE
-    assert silence_in(replace(signs, is_mass_refusal=True)) is None
+    assert outage_in(signs) is BrokerOutageNotice.NO_RESPONSE
+    assert outage_in(replace(signs, is_mass_refusal=True)) is None
 
 
 class Watch:
@@ -188,7 +188,7 @@ async def test_silence_alone_ends_no_outage(watch: Watch) -> None:
     await watch.go_on(timedelta(minutes=4))
     for user_id in (ALICE, BOB):
         await watch.env.monitoring.stop(user_id)
-    assert silence_in(watch.signs()) is None
+    assert outage_in(watch.signs()) is None
     await watch.go_on(timedelta(minutes=10))
     assert watch.told() == [TROUBLE]
 

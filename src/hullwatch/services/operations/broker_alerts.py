@@ -1,6 +1,6 @@
-"""Tells operators that Fyers does not serve this server: that it does not answer, makes most accounts wait, or turns the server away; and when it does again.
+"""Notifies operators when Fyers does not respond, rate-limits most accounts or blocks this server, and of the recovery.
 
-A mass refusal of sessions is another trouble, with verdicts to hold back; it is told of in ``outages.py``, and while it lasts nothing is told here.
+A mass refusal of sessions has its own notice, and while it lasts there is none from here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,25 +20,25 @@ from hullwatch.services.texts.operations import compose_broker_available, compos
 
 LOOK_EVERY_S: Final = 10.0
 TOLD_AFTER: Final = timedelta(minutes=2)
-"""Fyers has hiccups every day; one that lasts longer is worth waking somebody, and it is less than one 5-minute candle."""
+"""Short failures happen every day; this is less than one 5-minute candle."""
 WELL_FOR: Final = timedelta(minutes=1)
-"""It is over when Fyers has been well for this long."""
+"""The outage has ended when Fyers has responded for this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSigns:
-    """What is seen of Fyers at one moment."""
+    """What this server knows of Fyers at one moment."""
 
     circuits: Sequence[CircuitReport]
     statuses: Mapping[WatchStatus, int]
-    """How many accounts that want monitoring stand so."""
+    """How many accounts that want monitoring have each status."""
     answered_at: datetime | None
     """When Fyers last answered a call of any session."""
     is_mass_refusal: bool
 
 
-def silence_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
-    """Return what keeps Fyers from serving most accounts, if anything does."""
+def outage_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
+    """Return the outage that keeps Fyers from serving most accounts, if there is one."""
     if signs.is_mass_refusal:
         return None
     held_back = {one.name for one in signs.circuits if one.state is not CircuitState.CLOSED}
@@ -53,15 +53,7 @@ def silence_in(signs: BrokerSigns) -> BrokerOutageNotice | None:
 
 
 class BrokerAlerts:
-    """Watches Fyers on behalf of the operators.
-
-    Args:
-        store: The database, which keeps what is open.
-        clock: The time that notices live in.
-        hub: Where notices are announced.
-        new_id: Makes ids.
-        signs: What is seen of Fyers now.
-    """
+    """Watches Fyers for the operators; `signs` returns what this server knows of Fyers now."""
 
     def __init__(self, context: Context, *, signs: Callable[[], BrokerSigns]) -> None:
         self._store = context.store
@@ -69,38 +61,38 @@ class BrokerAlerts:
         self._hub = context.hub
         self._new_id = context.new_id
         self._signs = signs
-        self._silent_since: datetime | None = None
+        self._outage_since: datetime | None = None
 
     def start_job(self, supervisor: Supervisor) -> None:
-        """Begin to look."""
-        supervisor.every("broker-notices", LOOK_EVERY_S, self.look, essential=False)
+        """Begin to check."""
+        supervisor.every("broker-alerts", LOOK_EVERY_S, self.look, essential=False)
 
     async def look(self) -> None:
-        """Tell what is new.
+        """Notify operators of an outage or a recovery.
 
         Raises:
-            StorageUnavailable: The database did not answer; what was not stored is told at a later look.
+            StorageUnavailable: The database did not answer; the next check notifies instead.
         """
         signs, now = self._signs(), self._clock.now()
-        silence = silence_in(signs)
-        self._silent_since = None if silence is None else self._silent_since or now
+        outage = outage_in(signs)
+        self._outage_since = None if outage is None else self._outage_since or now
         async with self._store.begin(read_only=True) as work:
             incident = await work.incidents.get(BROKER_UNAVAILABLE)
-        if silence is None:
+        if outage is None:
             if incident is not None and _is_over(incident, signs, now):
-                await self._tell_of_end(incident, now)
+                await self._notify_recovery(incident, now)
         elif incident is not None:
-            await self._note_silence(now)
-        elif now - (since := self._silent_since or now) >= TOLD_AFTER:
-            await self._tell_of_silence(silence, signs, since, now)
+            await self._note_outage(now)
+        elif now - (since := self._outage_since or now) >= TOLD_AFTER:
+            await self._notify_outage(outage, signs, since, now)
 
-    async def _note_silence(self, now: datetime) -> None:
+    async def _note_outage(self, now: datetime) -> None:
         async with self._store.begin() as work:
             await work.incidents.note_bad(BROKER_UNAVAILABLE, at=now)
             await work.commit()
 
-    async def _tell_of_silence(
-        self, silence: BrokerOutageNotice, signs: BrokerSigns, since: datetime, now: datetime
+    async def _notify_outage(
+        self, outage: BrokerOutageNotice, signs: BrokerSigns, since: datetime, now: datetime
     ) -> None:
         blind = sum(
             signs.statuses.get(one, 0) for one in (WatchStatus.FYERS_UNAVAILABLE, WatchStatus.RATE_LIMITED)
@@ -110,11 +102,11 @@ class BrokerAlerts:
         async with self._store.begin() as work:
             if (await work.incidents.begin(incident)).id != incident.id:
                 return  # another process was first
-            told = await add_for_admins(
+            new = await add_for_admins(
                 work,
                 lambda user_id: compose_broker_unavailable(
                     user_id,
-                    outage=silence,
+                    outage=outage,
                     blind=blind,
                     served=served,
                     incident=incident,
@@ -122,15 +114,15 @@ class BrokerAlerts:
                     new_id=self._new_id,
                 ),
             )
-            await work.audit.add([_line(now, "broker.unavailable", silence.value, incident)])
+            await work.audit.add([_line(now, "broker.unavailable", outage.value, incident)])
             await work.commit()
-        publish_notices(self._hub, *told)
+        publish_notices(self._hub, *new)
 
-    async def _tell_of_end(self, incident: Incident, now: datetime) -> None:
+    async def _notify_recovery(self, incident: Incident, now: datetime) -> None:
         async with self._store.begin() as work:
             if not await work.incidents.end(incident.id):
                 return  # another process was first
-            told = await add_for_admins(
+            new = await add_for_admins(
                 work,
                 lambda user_id: compose_broker_available(
                     user_id, incident=incident, now=now, new_id=self._new_id
@@ -138,11 +130,11 @@ class BrokerAlerts:
             )
             await work.audit.add([_line(now, "broker.available", None, incident)])
             await work.commit()
-        publish_notices(self._hub, *told)
+        publish_notices(self._hub, *new)
 
 
 def _is_over(incident: Incident, signs: BrokerSigns, now: datetime) -> bool:
-    """Whether Fyers has really answered since it was last seen silent: where nobody asks, as after the close, that it is not refused is no news."""
+    """Whether Fyers has answered since the outage was last seen; without calls, as after the close, it stays open."""
     has_answered = signs.answered_at is not None and signs.answered_at > incident.bad_at
     return has_answered and now - incident.bad_at >= WELL_FOR
 

@@ -1,6 +1,6 @@
-"""The dead man's switch: an outgoing ping while monitoring works, so that somebody outside misses it when it stops.
+"""Pings an outside URL while monitoring works, so that a service there raises the alarm when the pings stop.
 
-What counts as working is the domain's rule (``domain/monitoring/health.py``). Nothing in here can disturb monitoring, and a ping that fails is only logged.
+A ping that fails is only logged and disturbs no monitoring.
 """
 
 from collections.abc import Callable
@@ -11,40 +11,40 @@ import structlog
 from hullwatch.domain.monitoring.health import MonitoringHealth, PingAccepted, PingFailed, is_healthy
 from hullwatch.runtime.supervisor import Supervisor
 
-JOB: Final = "dead-mans-switch"
+JOB: Final = "heartbeat-ping"
 
 
 class PingPort(Protocol):
     """Where pings go."""
 
     async def ping(self) -> PingAccepted | PingFailed:
-        """Send one; never raises for anything that the network does."""
+        """Send one; no failure of the network raises."""
         ...
 
 
 class HeartbeatPing:
-    """Pings as long as monitoring lives."""
+    """Pings while monitoring is healthy."""
 
     def __init__(self, *, health: Callable[[], MonitoringHealth], port: PingPort) -> None:
         self._health = health
         self._port = port
-        self._is_silent = False
-        self._failed_by: str | None = None
+        self._is_paused = False
+        self._failure: str | None = None
         self._log = structlog.get_logger(component="MonitoringService")
 
     def start_job(self, supervisor: Supervisor, every_s: float) -> None:
-        """Begin to ping; the first one is due after one interval, by when there is something to say."""
+        """Begin to ping after one interval, when monitoring has had time to start."""
         supervisor.every(JOB, every_s, self.beat, at_start=False, essential=False)
 
     async def beat(self) -> None:
-        """Ping, if monitoring lives."""
+        """Ping if monitoring is healthy."""
         health = self._health()
-        is_silent, was_silent = not is_healthy(health), self._is_silent
-        self._is_silent = is_silent
-        if is_silent:
-            if not was_silent:
+        is_paused, was_paused = not is_healthy(health), self._is_paused
+        self._is_paused = is_paused
+        if is_paused:
+            if not was_paused:
                 self._log.warning(
-                    "heartbeat_ping.silent",
+                    "heartbeat_ping.paused",
                     wanted=health.wanted,
                     expected=health.expected,
                     completed=health.completed,
@@ -52,15 +52,15 @@ class HeartbeatPing:
                     stalled_for_s=round(health.stalled_for.total_seconds()),
                 )
             return
-        if was_silent:
-            self._log.info("heartbeat_ping.pings_again")
+        if was_paused:
+            self._log.info("heartbeat_ping.resumed")
         self._note(await self._port.ping())
 
     def _note(self, outcome: PingAccepted | PingFailed) -> None:
-        """Log a ping that fails when it begins to, and when it arrives again."""
+        """Log when pings begin to fail, and when they recover."""
         cause = outcome.cause if isinstance(outcome, PingFailed) else None
-        if cause is not None and cause != self._failed_by:
-            self._log.warning("heartbeat_ping.not_taken", cause=cause)
-        elif cause is None and self._failed_by is not None:
-            self._log.info("heartbeat_ping.taken_again")
-        self._failed_by = cause
+        if cause is not None and cause != self._failure:
+            self._log.warning("heartbeat_ping.failed", cause=cause)
+        elif cause is None and self._failure is not None:
+            self._log.info("heartbeat_ping.recovered")
+        self._failure = cause

@@ -1,10 +1,7 @@
-"""Tells operators about the server itself: a job that keeps failing or is stuck, a calendar that runs out, and that either is over.
+"""Notifies operators of a job that keeps failing or is stuck, of missing trading days, and of the end of either.
 
-What is wrong is an incident in the database, changed in the transaction that tells of it. So it is told once and its recovery once, by whichever
-process sees it, whatever is restarted or killed in between; and a database that does not answer delays a notice and loses none.
-
-Nobody is called for a blip. A job that died once and runs again is in the log, the metrics and ``/readyz``; what makes it an incident stands in
-``docs/decisions/0019-when-the-heartbeat-is-sent.md``.
+Each failure is an incident in the database, changed in the transaction that stores its notice. So operators get one notice of it and
+one of its recovery, whichever process is restarted in between. A single failure is only logged; decision 0021 has the rules.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,20 +26,20 @@ from hullwatch.services.texts.operations import (
 
 LOOK_EVERY_S: Final = 10.0
 AGAIN_WITHIN: Final = timedelta(hours=1)
-"""A job that dies a second time within this is told of; one that does not had a blip."""
+"""A second failure within this time notifies operators."""
 BACK_WITHIN: Final = timedelta(minutes=2)
-"""A job that has failed and is not back after this is told of; the pause before a restart is a minute at most."""
+"""A job that failed and does not run after this time notifies operators; a restart follows within a minute."""
 STUCK_AFTER: Final = timedelta(minutes=5)
-"""Since its last good run: a job that is due every few seconds is late on any busy machine, and that is nobody's business yet."""
+"""Since its last success: on a busy machine every job is late at times."""
 LATE_FOR: Final = timedelta(minutes=1)
-"""So long a job has to be seen late before that is told: after a machine's sleep every job is late once."""
+"""How long a job has to be late: after the sleep of a machine every job is late once."""
 WELL_FOR: Final = timedelta(minutes=10)
-"""A job has recovered when it has been seen well for this long: one that dies every few minutes is one incident."""
+"""A job has recovered when it has worked for this long; repeated failures are one incident."""
 CALENDAR_EVERY: Final = timedelta(hours=6)
 
 
 class JobAlerts:
-    """Watches jobs and calendar on behalf of the operators."""
+    """Watches jobs and calendar for the operators."""
 
     def __init__(self, context: Context, *, jobs: Callable[[], Sequence[JobReport]]) -> None:
         self._store = context.store
@@ -52,21 +49,21 @@ class JobAlerts:
         self._calendar = context.calendar
         self._jobs = jobs
         self._since: datetime | None = None
-        """When this process first looked: what it has not seen well for a while is not known to be."""
+        """When this process first checked; before that it knows of no job that works."""
         self._bad_since: dict[str, datetime] = {}
         self._failures: dict[str, int] = {}
-        """How many failures of each job have been judged."""
+        """How many failures of each job were counted."""
         self._calendar_seen_at: datetime | None = None
 
     def start_job(self, supervisor: Supervisor) -> None:
-        """Begin to look."""
-        supervisor.every("operator-notices", LOOK_EVERY_S, self.look, essential=False)
+        """Begin to check."""
+        supervisor.every("job-alerts", LOOK_EVERY_S, self.look, essential=False)
 
     async def look(self) -> None:
-        """Tell what is new about jobs, and now and then about the calendar.
+        """Notify operators of changes of the jobs, and every few hours of the calendar.
 
         Raises:
-            StorageUnavailable: The database did not answer; what was not stored is told at a later look.
+            StorageUnavailable: The database did not answer; the next check notifies instead.
         """
         now = self._clock.now()
         self._since = self._since or now
@@ -74,7 +71,7 @@ class JobAlerts:
             async with self._store.begin(read_only=True) as work:
                 incidents = {incident.subject: incident for incident in await work.incidents.all_open()}
         except StorageUnavailable:
-            # It explains why others are late, and ends for them all at once.
+            # An unavailable database makes other jobs late, so their times start again.
             self._bad_since.clear()
             raise
         jobs = [job for job in self._jobs() if job.kind is not JobKind.ONCE]
@@ -103,22 +100,24 @@ class JobAlerts:
             await self._judge(job, incident, now)
         self._failures[job.name] = job.failures
 
-    async def _judge(self, job: JobReport, blip: Incident | None, now: datetime) -> None:
-        """Tell of a job of which operators know nothing, if that is more than a blip; a first death is only written down."""
-        deaths = self._deaths(job)
-        died_at = job.last_failure_at or now
-        # The death that was written down may be met again: by a look whose end was not heard of.
-        is_repeated = deaths > 1 or (deaths == 1 and blip is not None and died_at > blip.bad_at)
+    async def _judge(self, job: JobReport, first_failure: Incident | None, now: datetime) -> None:
+        """Notify operators of a job that keeps failing; a first failure is only stored."""
+        failures = self._new_failures(job)
+        failed_at = job.last_failure_at or now
+        # A check that was interrupted after its commit meets the stored failure again.
+        is_repeated = failures > 1 or (
+            failures == 1 and first_failure is not None and failed_at > first_failure.bad_at
+        )
         if is_repeated or self._lasts(job, now):
-            await self._tell_of_trouble(job, now)
-        elif deaths and blip is None:
+            await self._notify_failing(job, now)
+        elif failures and first_failure is None:
             async with self._store.begin() as work:
-                incident = Incident(job_subject(job.name), self._new_id("inc"), died_at, died_at)
+                incident = Incident(job_subject(job.name), self._new_id("inc"), failed_at, failed_at)
                 await work.incidents.begin(incident)
                 await work.commit()
 
-    def _deaths(self, job: JobReport) -> int:
-        """Return how often a job that should run for ever has ended since it was last judged; a run of a periodic one may fail."""
+    def _new_failures(self, job: JobReport) -> int:
+        """Return the new failures of a job that runs without end; a single run of a periodic job may fail."""
         return job.failures - self._failures.get(job.name, 0) if job.kind is JobKind.LONG_RUNNING else 0
 
     def _lasts(self, job: JobReport, now: datetime) -> bool:
@@ -130,7 +129,7 @@ class JobAlerts:
         since = job.last_success_at or job.last_started_at
         return now - bad_since >= LATE_FOR and (since is None or now - since >= STUCK_AFTER)
 
-    async def _tell_of_trouble(self, job: JobReport, now: datetime) -> None:
+    async def _notify_failing(self, job: JobReport, now: datetime) -> None:
         async with self._store.begin() as work:
             subject = job_subject(job.name)
             began_at = self._bad_since.get(job.name, job.last_failure_at or now)
@@ -149,14 +148,14 @@ class JobAlerts:
                     new_id=self._new_id,
                 )
 
-            told = await add_for_admins(work, compose)
+            new = await add_for_admins(work, compose)
             await work.audit.add([_line(now, "job.restarting", job.name, incident.id)])
             await work.commit()
-        publish_notices(self._hub, *told)
+        publish_notices(self._hub, *new)
 
     async def _follow(self, job: JobReport, incident: Incident, now: datetime, *, is_down: bool) -> None:
-        """Wait for the recovery of a job that was told of."""
-        if is_down or self._deaths(job):
+        """Wait for the recovery of a job that operators were notified of."""
+        if is_down or self._new_failures(job):
             async with self._store.begin() as work:
                 await work.incidents.note_bad(incident.subject, at=now)
                 await work.commit()
@@ -170,7 +169,7 @@ class JobAlerts:
             )
 
     async def _forget_if_gone(self, incident: Incident, now: datetime) -> None:
-        """End what is open about a job that no process runs any more: a setting was changed while it was in trouble."""
+        """Close the incident of a job that no process runs any more, because a setting was changed."""
         job = job_of(incident.subject)
         if job is None or now - max(incident.bad_at, self._since or now) <= AGAIN_WITHIN:
             return
@@ -186,7 +185,7 @@ class JobAlerts:
         )
 
     async def _drop(self, incident: Incident) -> None:
-        """Forget what was no more than a blip."""
+        """Close the incident of a single failure."""
         async with self._store.begin() as work:
             await work.incidents.end(incident.id)
             await work.commit()
@@ -194,10 +193,10 @@ class JobAlerts:
     # ---- the calendar
 
     async def _look_at_calendar(self, incident: Incident | None, now: datetime) -> None:
-        """Tell each warning once to each admin, those included who became one later; and once that there is none any more."""
+        """Notify each admin once of each warning, and once when there is none any more."""
         warnings = self._calendar.warnings(now)
         if warnings:
-            await self._tell_warnings(warnings, now)
+            await self._notify_warnings(warnings, now)
         elif incident is not None:
             await self._end(
                 incident,
@@ -207,8 +206,8 @@ class JobAlerts:
                 _line(now, "calendar.known", None, incident.id),
             )
 
-    async def _tell_warnings(self, warnings: Sequence[str], now: datetime) -> None:
-        told: list[Notification] = []
+    async def _notify_warnings(self, warnings: Sequence[str], now: datetime) -> None:
+        stored: list[Notification] = []
         async with self._store.begin() as work:
             incident = await work.incidents.begin(Incident(CALENDAR, self._new_id("inc"), now, now, now))
             for warning in warnings:
@@ -218,25 +217,25 @@ class JobAlerts:
 
                 if new := await add_for_admins(work, compose):
                     await work.audit.add([_line(now, "calendar.ending", warning, incident.id)])
-                    told += new
+                    stored += new
             await work.commit()
-        publish_notices(self._hub, *told)
+        publish_notices(self._hub, *stored)
 
-    # ---- telling
+    # ---- the end of an incident
 
     async def _end(self, incident: Incident, compose: Compose, line: AuditEntry) -> None:
-        """End an incident and tell every admin so, unless another process was first."""
+        """End an incident and notify every admin, unless another process was first."""
         async with self._store.begin() as work:
             if not await work.incidents.end(incident.id):
                 return
-            told = await add_for_admins(work, compose)
+            new = await add_for_admins(work, compose)
             await work.audit.add([line])
             await work.commit()
-        publish_notices(self._hub, *told)
+        publish_notices(self._hub, *new)
 
 
 def _is_down(job: JobReport) -> bool:
-    """Whether a job does not do at this moment what it is there for."""
+    """Whether a job is not working at this moment."""
     return not job.is_healthy or job.state in (JobState.BACKING_OFF, JobState.STOPPED)
 
 

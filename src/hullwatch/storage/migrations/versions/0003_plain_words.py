@@ -48,7 +48,19 @@ NEW_NOTIFICATION_KINDS = {
     "broker_trouble": "broker_outage",
     "delivery_set_aside": "delivery_failed",
 }
-NEW_SUBJECTS = {"broker silence": "broker unavailable", "broker refusals": "mass refusal"}
+NEW_JOBS = {
+    "session-ends": "session-expiry",
+    "stored-ends": "stored-disconnects",
+    "second-look-care": "verification-restart",
+    "dead-mans-switch": "heartbeat-ping",
+    "operator-notices": "job-alerts",
+    "broker-notices": "broker-alerts",
+}
+NEW_SUBJECTS = {
+    "broker silence": "broker unavailable",
+    "broker refusals": "mass refusal",
+    **{f"job {old}": f"job {new}" for old, new in NEW_JOBS.items()},
+}
 NEW_AUDIT_KINDS = {
     "connection.neared_end": "connection.neared_expiry",
     "connection.reached_end": "connection.reached_expiry",
