@@ -1,4 +1,4 @@
-"""What users choose of channels, and what operators do about set-aside notices; `hullwatch.services.notifications.channels`."""
+"""Tests the channels of users, and retrying and discarding notices that failed permanently."""
 
 import asyncio
 from dataclasses import replace
@@ -18,7 +18,7 @@ HOOK = NewChannel(
 
 
 def user(user_id: str = ALICE, role: Role = Role.TRADER) -> User:
-    """Return who asks."""
+    """Return the caller."""
     return User(user_id, f"{user_id}@x.in", user_id, role, Environment().clock.now())
 
 
@@ -32,7 +32,7 @@ async def env() -> Environment:
 
 
 async def test_a_webhook_gets_a_secret_that_is_shown_once(env: Environment) -> None:
-    """Stored beside its address, and nowhere to be read again."""
+    """No later answer and no audit entry contains the secret or the address."""
     channel, secret = await env.channels.add(user(), HOOK)
 
     assert len(secret.reveal()) > 30
@@ -59,8 +59,8 @@ async def test_a_webhook_gets_a_secret_that_is_shown_once(env: Environment) -> N
     ],
     ids=lambda value: value.kind.value if isinstance(value, NewChannel) else "",
 )
-async def test_each_kind_is_read_in_its_own_way(env: Environment, new: NewChannel, address: str) -> None:
-    """And signs nothing."""
+async def test_each_kind_has_its_form_of_address(env: Environment, new: NewChannel, address: str) -> None:
+    """Only a webhook has a signing secret."""
     channel, secret = await env.channels.add(user(), new)
 
     assert secret is None
@@ -68,8 +68,8 @@ async def test_each_kind_is_read_in_its_own_way(env: Environment, new: NewChanne
     assert env.carriers.checked[0].address.reveal() == address
 
 
-async def test_an_address_that_leads_inside_is_not_stored(env: Environment) -> None:
-    """Its user reads why."""
+async def test_an_internal_address_is_not_stored(env: Environment) -> None:
+    """The error gives the reason."""
     env.carriers.refused.add("https://x.in/canary")
 
     with pytest.raises(InvalidInput, match="private"):
@@ -77,8 +77,8 @@ async def test_an_address_that_leads_inside_is_not_stored(env: Environment) -> N
     assert await env.channels.of_user(ALICE) == []
 
 
-async def test_mail_is_offered_where_there_is_a_mail_server(env: Environment) -> None:
-    """Elsewhere it cannot be added."""
+async def test_mail_needs_a_mail_server(env: Environment) -> None:
+    """Without one, a mail channel is neither offered nor accepted."""
     assert set(env.channels.available()) == set(ChannelKind)
     env.carriers.can_mail = False
 
@@ -87,8 +87,8 @@ async def test_mail_is_offered_where_there_is_a_mail_server(env: Environment) ->
         await env.channels.add(user(), NewChannel(ChannelKind.EMAIL, "mail", frozenset(), "a@b.in"))
 
 
-async def test_nobody_has_more_than_a_few_channels(env: Environment) -> None:
-    """Not even by asking many times at once."""
+async def test_the_number_of_channels_is_limited(env: Environment) -> None:
+    """Parallel requests cannot pass the limit."""
 
     async def add() -> bool:
         try:
@@ -105,17 +105,17 @@ async def test_nobody_has_more_than_a_few_channels(env: Environment) -> None:
     assert added == len(await env.channels.of_user(ALICE)) == MOST_CHANNELS
 
 
-async def test_choices_are_made_together_or_not_at_all(env: Environment) -> None:
-    """One that is not one's own, or cannot be chosen, undoes the others."""
+async def test_choices_are_stored_together_or_not_at_all(env: Environment) -> None:
+    """A channel of another user, or a kind that the user may not choose, cancels all choices."""
     mine, _ = await env.channels.add(user(), HOOK)
-    his, _ = await env.channels.add(user(BOB), HOOK)
+    other, _ = await env.channels.add(user(BOB), HOOK)
     off = Choice(kinds=frozenset({NotificationKind.SIGNAL}), is_on=False)
 
     with pytest.raises(NotFound):
-        await env.channels.choose(user(), {mine.id: off, his.id: off})
-    operators = Choice(kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
+        await env.channels.choose(user(), {mine.id: off, other.id: off})
+    for_admins = Choice(kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
     with pytest.raises(InvalidInput):
-        await env.channels.choose(user(), {mine.id: operators})
+        await env.channels.choose(user(), {mine.id: for_admins})
     assert await env.channels.of_user(ALICE) == [mine]
 
     [changed] = await env.channels.choose(user(), {mine.id: off})
@@ -124,8 +124,8 @@ async def test_choices_are_made_together_or_not_at_all(env: Environment) -> None
     assert renamed == replace(changed, label="new name")
 
 
-async def test_what_an_admin_chose_stays_chosen(env: Environment) -> None:
-    """Somebody who is no admin any more can still save the page; such notices are addressed to admins alone."""
+async def test_a_former_admin_keeps_the_chosen_kinds(env: Environment) -> None:
+    """The page can still be saved. Notices of these kinds are addressed to admins only."""
     admins = replace(HOOK, kinds=frozenset({NotificationKind.BROKER_OUTAGE}))
     channel, _ = await env.channels.add(user(role=Role.ADMIN), admins)
 
@@ -133,8 +133,8 @@ async def test_what_an_admin_chose_stays_chosen(env: Environment) -> None:
     assert kept == channel
 
 
-async def test_tests_are_limited_and_ones_own(env: Environment) -> None:
-    """Whoever presses the button all the time does not make this server write to others all the time."""
+async def test_test_notices_are_limited_to_own_channels(env: Environment) -> None:
+    """A rate limit protects the receivers from a user who presses the button again and again."""
     channel, _ = await env.channels.add(user(), HOOK)
     with pytest.raises(NotFound):
         await env.channels.test(BOB, channel.id)
@@ -148,8 +148,8 @@ async def test_tests_are_limited_and_ones_own(env: Environment) -> None:
     await env.channels.test(ALICE, channel.id)
 
 
-async def test_operators_retry_and_discard(env: Environment) -> None:
-    """What they decided stands in the audit trail; a notice that is not set aside is not theirs to touch."""
+async def test_admins_retry_and_discard(env: Environment) -> None:
+    """The audit trail has both decisions. Only a notice that failed permanently can be decided on."""
     channel, _ = await env.channels.add(user(), HOOK)
     env.carriers.behaviours["https://x.in/canary"] = lambda _: Refused("gone", is_permanent=True)
     await env.start(with_monitoring=False, with_outbox=True)

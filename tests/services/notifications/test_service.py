@@ -1,4 +1,4 @@
-"""Sentences for people and where they wait to be read; `hullwatch.services.notifications`."""
+"""Tests the texts of notices and the list of a user's notices."""
 
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ from services.environment import ALICE, BOB, Environment
 
 NOW = datetime(2026, 11, 23, 8, 35, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
-ENDINGS = {
+TRIGGERS = {
     DisconnectReason.EXPIRED: LoginTrigger.REACHED_EXPIRY,
     DisconnectReason.REJECTED: LoginTrigger.REFUSAL_CONFIRMED,
     DisconnectReason.SIGNED_OUT: LoginTrigger.SIGNED_OUT,
@@ -39,38 +39,38 @@ def new_id(prefix: str) -> str:
 
 
 def login() -> ConnectionChange:
-    """Return a first login."""
+    """Return the first login of an account."""
     return rules.log_in(
         Connection(ALICE), fyers_id="FA1", app_id="APP", expires_at=LATER, now=NOW, actor=ALICE
     )
 
 
-def end(reason: DisconnectReason, kind: str = "test") -> ConnectionChange:
-    """Return an end for this reason."""
+def disconnect(reason: DisconnectReason, kind: str = "test") -> ConnectionChange:
+    """Return a disconnect for this reason."""
     refusals = (LoginRefused(BrokerService.DATA, -15, 401, "/quotes"),)
     evidence = Evidence(kind, refusals=refusals if reason is DisconnectReason.REJECTED else ())
-    return rules.disconnect(login().after, ENDINGS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
+    return rules.disconnect(login().after, TRIGGERS[reason], incident_id="inc_1", now=NOW, evidence=evidence)
 
 
-def test_people_in_india_read_indian_time() -> None:
-    """05:30 ahead of UTC, and named."""
+def test_times_are_shown_in_ist() -> None:
+    """IST is 5:30 hours ahead of UTC, and the text names it."""
     assert in_ist(NOW) == "23 Nov 2026, 14:05 IST"
 
 
 @pytest.mark.parametrize("reason", [DisconnectReason.EXPIRED, DisconnectReason.REJECTED])
-def test_an_addition_stands_between_cause_and_advice(reason: DisconnectReason) -> None:
-    """An optional feature adds one sentence; title and incident stay."""
-    plain = compose_session_disconnected(end(reason), new_id=new_id)
-    longer = compose_session_disconnected(end(reason), new_id=new_id, addition="It was {tried}.")
+def test_an_addition_is_between_cause_and_advice(reason: DisconnectReason) -> None:
+    """An optional feature adds one sentence. Title and incident stay the same."""
+    plain = compose_session_disconnected(disconnect(reason), new_id=new_id)
+    longer = compose_session_disconnected(disconnect(reason), new_id=new_id, addition="It was {tried}.")
 
     cause, advice = longer.text.split(" It was {tried}. ")
     assert f"{cause} {advice}" == plain.text
     assert (longer.title, longer.incident_id) == (plain.title, plain.incident_id)
 
 
-def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:
-    """When, why, and what to do now."""
-    notices = [compose_session_disconnected(end(reason), new_id=new_id) for reason in DisconnectReason]
+def test_each_disconnect_reason_has_its_own_text() -> None:
+    """Each text gives the time, the cause and the next action."""
+    notices = [compose_session_disconnected(disconnect(reason), new_id=new_id) for reason in DisconnectReason]
 
     assert len({notice.title for notice in notices}) == len(DisconnectReason)
     for notice in notices:
@@ -80,28 +80,30 @@ def test_each_reason_has_a_sentence_of_its_own_and_a_way_on() -> None:
         assert (notice.kind, notice.incident_id) == (NotificationKind.SESSION_DISCONNECTED, "inc_1")
 
 
-def test_a_token_that_could_not_be_read_blames_nobody() -> None:
-    """A lost key is not told as if the user had signed out."""
-    lost = compose_session_disconnected(end(DisconnectReason.SIGNED_OUT, "unreadable_token"), new_id=new_id)
-    left = compose_session_disconnected(end(DisconnectReason.SIGNED_OUT), new_id=new_id)
+def test_an_unreadable_token_has_its_own_text() -> None:
+    """The cause is a lost key, and the user did not sign out."""
+    lost = compose_session_disconnected(
+        disconnect(DisconnectReason.SIGNED_OUT, "unreadable_token"), new_id=new_id
+    )
+    signed_out = compose_session_disconnected(disconnect(DisconnectReason.SIGNED_OUT), new_id=new_id)
 
-    assert lost.title != left.title
+    assert lost.title != signed_out.title
     assert "key" in lost.text
 
 
-def test_only_an_end_is_told_as_one() -> None:
-    """A login has no such notice."""
+def test_only_a_disconnect_has_a_disconnect_notice() -> None:
+    """A login raises an error instead."""
     with pytest.raises(ValueError, match="a connected session"):
         compose_session_disconnected(login(), new_id=new_id)
 
 
-def test_a_renewed_login_says_until_when() -> None:
-    """The known end is an upper bound."""
+def test_a_new_login_notice_has_the_expiry() -> None:
+    """The expiry is an upper bound, since Fyers may refuse the token earlier."""
     assert f"until {in_ist(LATER)}." in compose_connected_again(login(), new_id=new_id).text
 
 
-def test_operators_read_of_beginning_and_end() -> None:
-    """Two kinds, so that one incident can have both."""
+def test_an_outage_and_its_recovery_have_different_kinds() -> None:
+    """One incident can have one notice of each kind."""
     kinds = {
         compose_broker_outage(ALICE, incident_id="inc_1", is_over=is_over, now=NOW, new_id=new_id).kind
         for is_over in (False, True)
@@ -110,8 +112,8 @@ def test_operators_read_of_beginning_and_end() -> None:
     assert kinds == {NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED}
 
 
-def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:
-    """An admin, or somebody with an old link; both lead to a login, in notices of their own."""
+def test_a_requested_login_notice_names_the_requester_and_the_time() -> None:
+    """The requester is an admin or the holder of an old link."""
     by_admin, by_link = (
         compose_login_asked(ALICE, incident_id="ask.1.x", is_by_admin=is_by_admin, now=NOW, new_id=new_id)
         for is_by_admin in (True, False)
@@ -125,8 +127,8 @@ def test_a_login_that_is_asked_for_says_by_whom_and_when() -> None:
         assert notice.incident_id == "ask.1.x"
 
 
-async def test_notices_are_the_user_s_own() -> None:
-    """Others neither see nor mark them; reading one keeps it in the list."""
+async def test_notices_are_private_to_their_user() -> None:
+    """Another user can neither read nor mark them. A read notice stays in the list."""
     env = await Environment().with_sessions(ALICE, BOB)
     await env.connections.sign_out(ALICE, actor=ALICE)
     [notice] = await env.notifications.of_user(ALICE)
