@@ -61,11 +61,12 @@ test-browser: $(VENV)/.dev ## the tests in a real browser
 	@tests/provision.sh browser
 	@$(BIN)/pytest tests/browser $(ARGS) || { [ $$? -eq 5 ] && [ -n '$(ARGS)' ]; }
 
-check: $(VENV)/.dev ## format, lint, types, layers; the pages too
+check: $(VENV)/.dev ## format, lint, types, layers, words; the pages too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/tools/plain_words.py
 	$(BIN)/python ui/build_pages.py --check
 
 format: $(VENV)/.dev ## format and fix what can be fixed
