@@ -16,8 +16,8 @@ from hullwatch.services.sessions.validation import (
     SWEEP_PER_SECOND,
     TokenValidationService,
     Validation,
+    ValidationResult,
     ValidationTotals,
-    ValidationVerdict,
 )
 
 TARGET_ACCOUNTS = 2_000
@@ -66,7 +66,7 @@ async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
     on_time = [
         user_id
         for user_id in healthy
-        if late[user_id] <= ALLOWED_LATE_S and validations[user_id][1].verdict is ValidationVerdict.VALID
+        if late[user_id] <= ALLOWED_LATE_S and validations[user_id][1].result is ValidationResult.VALID
     ]
     allowed_s = count / SWEEP_PER_SECOND
     figures = [

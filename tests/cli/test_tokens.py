@@ -52,7 +52,7 @@ def test_sessions_are_validated_with_fyers(command: Command, home: Path, simulat
     assert good["results"] | {"durationMs": 0} == {
         "total": 1, "valid": 1, "invalid": 0, "unverified": 0, "errors": 0, "durationMs": 0,
     }  # fmt: skip
-    assert [(row["email"], row["verdict"]) for row in revoked["accounts"]] == [
+    assert [(row["email"], row["result"]) for row in revoked["accounts"]] == [
         ("asha@example.com", "invalid"),
         ("new@example.com", "invalid"),
     ]

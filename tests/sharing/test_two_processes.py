@@ -9,7 +9,7 @@ from limits import ANSWER_LIMIT_S
 from services.environment import ALICE, BOB, CAROL, OPENING, Environment
 
 from hullwatch.runtime.clock import SystemClock
-from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
+from hullwatch.services.sessions.validation import TokenValidationService, ValidationResult
 from sharing.conftest import RedisClients
 from sharing.redis_process import RedisProcess
 
@@ -41,7 +41,7 @@ async def processes(clients: RedisClients) -> list[Process]:
     return [Process("one", first, clients), Process("other", second, clients)]
 
 
-async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[ValidationVerdict]:
+async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[ValidationResult]:
     """Validate all three accounts in both processes, ten times each, at once; return the results."""
     found = await asyncio.gather(
         *(
@@ -51,12 +51,12 @@ async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[
             for _ in range(10)
         )
     )
-    return {validation.verdict for validation in found}
+    return {validation.result for validation in found}
 
 
 async def test_sixty_validations_make_three_calls(processes: list[Process]) -> None:
     """One call for each account, from whichever process comes first."""
-    assert await validate_all(processes) == {ValidationVerdict.VALID}
+    assert await validate_all(processes) == {ValidationResult.VALID}
 
     assert len(processes[0].env.broker.calls) == 3
 
@@ -66,7 +66,7 @@ async def test_a_failing_redis_costs_calls_and_nothing_else(
 ) -> None:
     """All accounts stay valid and connected, and sharing resumes by itself."""
     env = processes[0].env
-    assert await validate_all(processes) == {ValidationVerdict.VALID}
+    assert await validate_all(processes) == {ValidationResult.VALID}
 
     for fail, repair in (
         (redis_server.kill, redis_server.start),
@@ -76,8 +76,8 @@ async def test_a_failing_redis_costs_calls_and_nothing_else(
         validating = asyncio.create_task(validate_all(processes, fresh=True))
         await asyncio.sleep(0)
         fail()
-        assert await validating == {ValidationVerdict.VALID}
-        assert await validate_all(processes, fresh=True) == {ValidationVerdict.VALID}
+        assert await validating == {ValidationResult.VALID}
+        assert await validate_all(processes, fresh=True) == {ValidationResult.VALID}
         repair()
         async with asyncio.timeout(ANSWER_LIMIT_S):
             while not all([await process.shared.ping() for process in processes]):  # noqa: ASYNC110 - a process outside has no event
@@ -90,7 +90,7 @@ async def test_a_failing_redis_costs_calls_and_nothing_else(
     for process in processes:
         for user_id in EVERYBODY:
             await process.validation.clear_user_cache(user_id)
-    assert await validate_all(processes) == {ValidationVerdict.VALID}
+    assert await validate_all(processes) == {ValidationResult.VALID}
     assert len(env.broker.calls) == before + 3
     assert all(
         process.env.connections.connection(user_id).is_verified

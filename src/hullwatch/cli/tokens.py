@@ -79,7 +79,7 @@ def _print(users: list[User], found: "dict[str, Validation]", totals: "Validatio
         connection = validation.connection
         reason = connection.reason.value if connection.reason else "-"
         at = connection.expires_at if connection.has_session else connection.last_disconnect_at
-        rows.append((user.email, validation.verdict.value, connection.state.value, reason, time_cell(at)))
+        rows.append((user.email, validation.result.value, connection.state.value, reason, time_cell(at)))
     print_table(("E-mail", "Session", "State", "Reason", "Disconnected / expires"), rows)
     print_line(
         f"{totals.total} account{'' if totals.total == 1 else 's'}: {totals.valid} valid, "
@@ -95,7 +95,7 @@ def _as_json(users: list[User], found: "dict[str, Validation]", totals: "Validat
             {
                 "userId": user.id,
                 "email": user.email,
-                "verdict": validation.verdict.value if validation else "error",
+                "result": validation.result.value if validation else "error",
                 "checkedAt": iso(validation.checked_at) if validation else None,
                 "connection": connection_json(validation.connection) if validation else None,
             }

@@ -123,7 +123,7 @@ def test_a_login_state_follows_its_model(triggers: list[LoginTrigger]) -> None:
         assert connection.has_session is exists
         assert connection.generation == generation
         assert (connection.reason is None) is exists
-        assert connection.is_usable is exists  # a move of the login table leaves no doubt behind
+        assert connection.is_usable is exists  # a change of the login state ends a verification
 
 
 @given(st.lists(st.sampled_from([trigger for trigger in VerificationTrigger if trigger.value != "started"])))

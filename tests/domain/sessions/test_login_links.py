@@ -28,7 +28,7 @@ def link(browser_hash: str | None = None) -> LoginLink:
 
 
 @pytest.mark.parametrize(
-    ("taken_by", "generation", "browser", "after", "standing"),
+    ("taken_by", "generation", "browser", "after", "state"),
     [
         (None, 3, None, 0 * MINUTE, LinkState.GOOD),
         (None, 3, "phone", 0 * MINUTE, LinkState.GOOD),
@@ -43,9 +43,9 @@ def link(browser_hash: str | None = None) -> LoginLink:
         (None, 2, "phone", 0 * MINUTE, LinkState.VOID),
     ],
 )
-def test_a_link_has_one_of_four_states(taken_by, generation, browser, after, standing):
+def test_a_link_has_one_of_four_states(taken_by, generation, browser, after, state):
     """It can be used for its generation, until its expiry, in the first browser that opened it."""
-    assert state_of(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is standing
+    assert state_of(link(taken_by), generation=generation, browser_hash=browser, now=NOW + after) is state
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 
 
 def watch(*, refused: int, answered: int) -> RefusalStatistics:
-    """Return a watch that heard of so many accounts just now."""
+    """Return a watch that recent of so many accounts just now."""
     seen = RefusalStatistics()
     for number in range(answered):
         seen.answered(f"fine-{number}", NOW)
@@ -95,6 +95,6 @@ def test_the_rule_follows_its_model(spoken: list[tuple[int, bool, int]]) -> None
         now += timedelta(seconds=pause_s)
         (seen.refused if is_refused else seen.answered)(account, now)
         latest[account] = (now, is_refused)
-        heard = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW]
-        assert seen.count(now) == sum(heard)
-        assert seen.is_mass(now) == (sum(heard) >= MIN_REFUSED and sum(heard) >= MIN_SHARE * len(heard))
+        recent = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW]
+        assert seen.count(now) == sum(recent)
+        assert seen.is_mass(now) == (sum(recent) >= MIN_REFUSED and sum(recent) >= MIN_SHARE * len(recent))

@@ -117,7 +117,7 @@ claims = st.dictionaries(st.sampled_from(["exp", "iat", "fy_id", "sub"]), json_v
 @given(
     st.text(max_size=200)
     | st.text(max_size=200).map("a.{}.c".format)
-    | (claims | json_values).map(lambda said: token(said).reveal())
+    | (claims | json_values).map(lambda message: token(message).reveal())
 )
 @settings(deadline=None)
 def test_every_text_is_refused_or_read(text: str) -> None:
@@ -135,11 +135,11 @@ def test_every_text_is_refused_or_read(text: str) -> None:
 
 @given(claims)
 @settings(deadline=None)
-def test_every_object_of_claims_is_read(said: dict[str, object]) -> None:
+def test_every_object_of_claims_is_read(message: dict[str, object]) -> None:
     """Claims that cannot be used count as absent."""
-    stated = said.get("exp")
+    stated = message.get("exp")
 
-    read = read_claims(token(said), now=NOW)
+    read = read_claims(token(message), now=NOW)
 
     if not isinstance(stated, int | float) or isinstance(stated, bool):
         assert (read.has_stated_expiry, read.expires_at) == (False, END)

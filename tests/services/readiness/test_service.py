@@ -512,7 +512,7 @@ async def test_a_database_that_does_not_answer_delays_only_the_telling() -> None
 
 
 async def test_the_audit_trail_has_totals_for_each_check_and_a_line_for_each_change() -> None:
-    """Three checks, and one line a user for the verdict that did not change."""
+    """Three checks, and one line a user for the result that did not change."""
     env = await morning(ALICE, without=(BOB,))
 
     await env.clock.advance_to(ist("09:10"))

@@ -184,10 +184,10 @@ class AccountMachine(RuleBasedStateMachine):
     @rule(user_id=users)
     def validate(self, user_id: str) -> None:
         """Validate the session."""
-        asking = self.loop.create_task(self.env.validation.validate_fyers_token(user_id, fresh=True))
+        request = self.loop.create_task(self.env.validation.validate_fyers_token(user_id, fresh=True))
         self.run(self.env.clock.advance(16))
-        assert asking.done()
-        asking.result()
+        assert request.done()
+        request.result()
 
     @rule(user_id=users)
     def start_monitoring(self, user_id: str) -> None:

@@ -47,16 +47,16 @@ async def test_change_and_notice_are_stored_together() -> None:
     env = await watched_until("11:20")
     found = []
 
-    async def look() -> None:
+    async def record() -> None:
         stored = env.stored(ALICE)
         assert stored is not None
         found.append((stored.state is LoginState.EXPIRING, bool(env.notices(ALICE, EXPIRING))))
 
-    env.store.after_commit = look
+    env.store.after_commit = record
     await env.clock.advance_to(ist("10:51"))
 
     assert (True, True) in found
-    assert all(is_near == is_told for is_near, is_told in found)
+    assert all(is_near == is_notified for is_near, is_notified in found)
 
 
 async def test_an_expiry_after_the_close_and_the_daily_one_have_no_warning() -> None:

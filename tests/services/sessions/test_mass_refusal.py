@@ -121,12 +121,12 @@ async def test_an_outage_is_reported_once(env: Environment) -> None:
     await env.clock.advance(2 * PROBE_EVERY_S)
     listener.close()
 
-    told = [delivery.message async for delivery in listener]
-    assert [(event.is_ongoing, type(event)) for event in told] == [
+    events = [delivery.message async for delivery in listener]
+    assert [(event.is_ongoing, type(event)) for event in events] == [
         (True, BrokerOutageChanged),
         (False, BrokerOutageChanged),
     ]
-    assert told[0].incident_id == told[1].incident_id
+    assert events[0].incident_id == events[1].incident_id
     assert env.audit(None, "broker.") == ["broker.mass_refusal", "broker.recovered"]
     assert [notice.kind for notice in env.notices(ADMIN)] == [
         NotificationKind.BROKER_OUTAGE,
@@ -166,7 +166,7 @@ async def test_the_first_answer_releases_all_held_sessions(env: Environment) -> 
 async def test_held_sessions_are_disconnected_once_new_logins_work(env: Environment) -> None:
     """Fyers accepts new tokens and refuses old ones, so it ended the old sessions."""
     await begin_outage(env)
-    await env.log_in(ALICE)  # the new token is good, the old ones stay dead
+    await env.log_in(ALICE)  # the new token is good, the old ones stay refused
     await ask(env, ALICE)
 
     await env.clock.advance(2 * PROBE_EVERY_S)
@@ -301,15 +301,17 @@ async def test_a_crash_while_an_outage_is_stored_reports_it_once(env: Environmen
     """This holds for its start and its end."""
 
     async def crash_at(step: str) -> Environment:
-        """Kill the server around the commit that notes this step of the trouble."""
+        """Kill the server around the commit that stores this step of the outage."""
         seen: list[FakeStore] = []
 
-        async def look() -> None:
+        async def copy_store() -> None:
             is_noted = step in env.audit(prefix="broker.")
             if is_noted is is_kept:
                 seen.append(env.store.copied())
 
-        env.store.before_commit, env.store.after_commit = (None, look) if is_kept else (look, None)
+        env.store.before_commit, env.store.after_commit = (
+            (None, copy_store) if is_kept else (copy_store, None)
+        )
         if step == "broker.mass_refusal":
             await begin_outage(env)
         else:

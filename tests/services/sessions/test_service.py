@@ -52,7 +52,7 @@ def asked(env: Environment, user_id: str = ALICE) -> list[str]:
     return [call.name for call in env.broker.calls_of(user_id)]
 
 
-# ---- the known end
+# ---- expiry
 
 
 async def test_a_session_is_disconnected_at_its_expiry_without_a_call(env: Environment) -> None:
@@ -252,7 +252,7 @@ async def test_an_app_without_trading_permission_is_cleared(env: Environment) ->
     assert env.connections.connection(ALICE).verification_state is VerificationState.VERIFIED
 
 
-async def test_a_verification_waits_as_long_as_fyers_asks(env: Environment) -> None:
+async def test_a_verification_waits_for_the_time_that_fyers_names(env: Environment) -> None:
     """Here Fyers asks for five minutes."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
     for service in (PROFILE, TRADING, DATA):
@@ -389,23 +389,23 @@ async def test_an_outage_never_disconnects_a_session(env: Environment) -> None:
 async def test_a_recently_verified_session_stays_verified_in_an_outage(env: Environment) -> None:
     """For five minutes one failed quote changes nothing; later it does, and the next answer verifies again."""
     credential = env.credential(ALICE)
-    trouble = Unavailable(DATA, cause="timeout")
+    outage = Unavailable(DATA, cause="timeout")
     env.connections.record_result(credential, Answered(None))
 
-    env.connections.record_result(credential, trouble)
+    env.connections.record_result(credential, outage)
     assert env.connections.connection(ALICE).is_verified
     await env.clock.advance(301)
-    env.connections.record_result(credential, trouble)
+    env.connections.record_result(credential, outage)
     assert env.connections.connection(ALICE).verification_state is VerificationState.UNVERIFIED
     env.connections.record_result(credential, Answered(None))
 
     assert env.connections.connection(ALICE).is_verified
 
 
-# ---- a dead session makes no call
+# ---- a disconnected session makes no call
 
 
-@pytest.mark.parametrize("how", ["sign_out", "admin", "known_end", "refused", "relogin", "removed"])
+@pytest.mark.parametrize("how", ["sign_out", "admin", "expiry", "refused", "relogin", "removed"])
 async def test_a_waiting_call_is_not_sent_after_the_disconnect(env: Environment, how: str) -> None:
     """A credential taken before the disconnect is closed, and its copy for the verification too."""
     held = env.credential(ALICE)
@@ -413,7 +413,7 @@ async def test_a_waiting_call_is_not_sent_after_the_disconnect(env: Environment,
         await env.connections.sign_out(ALICE, actor=ALICE)
     elif how == "admin":
         await env.connections.disconnect_by_admin(ALICE, actor="usr_admin")
-    elif how == "known_end":
+    elif how == "expiry":
         await env.clock.advance_to(next_daily_expiry(env.clock.now()))
     elif how == "relogin":
         await env.log_in(ALICE)
@@ -562,8 +562,8 @@ async def test_a_disconnect_takes_effect_while_the_database_is_down(env: Environ
     assert env.stored(ALICE) == over
     assert env.store.tables.tokens == {}
     tab.close()
-    told = [delivery.message async for delivery in tab if isinstance(delivery.message, NotificationStored)]
-    assert len(told) == len(env.notices(ALICE)) == 1
+    events = [delivery.message async for delivery in tab if isinstance(delivery.message, NotificationStored)]
+    assert len(events) == len(env.notices(ALICE)) == 1
 
 
 async def test_a_new_login_keeps_the_unstored_disconnect(env: Environment) -> None:
@@ -732,7 +732,7 @@ async def test_a_removal_by_a_command_reaches_a_running_server(env: Environment)
     assert env.connections.connections() == ()
 
 
-# ---- who is told
+# ---- who is notified
 
 
 async def test_every_listener_gets_each_change_once(env: Environment) -> None:
@@ -815,6 +815,6 @@ async def test_stored_and_published_values_hold_no_secret(env: Environment) -> N
     await env.clock.settle()
     tab.close()
 
-    told = repr([delivery.message async for delivery in tab])
+    events = repr([delivery.message async for delivery in tab])
     stored = repr((env.store.tables.audit, env.store.tables.notifications))
-    assert token.reveal() not in told + stored
+    assert token.reveal() not in events + stored

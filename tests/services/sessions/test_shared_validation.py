@@ -14,14 +14,14 @@ from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.sessions.shared_checks import Confirmed, Unconfirmed
 from hullwatch.services.sessions.shared_validation import LONGEST_WAIT_S
-from hullwatch.services.sessions.validation import ValidationVerdict
+from hullwatch.services.sessions.validation import ValidationResult
 from services.environment import ALICE, OPENING, Environment, fyers_id
 
-VALID, INVALID, UNVERIFIED = ValidationVerdict.VALID, ValidationVerdict.INVALID, ValidationVerdict.UNVERIFIED
+VALID, INVALID, UNVERIFIED = ValidationResult.VALID, ValidationResult.INVALID, ValidationResult.UNVERIFIED
 
 
-class Town:
-    """Two processes on one database, one Fyers and one keeper of confirmations."""
+class TwoServers:
+    """Two processes on one database, one Fyers and one store of confirmations."""
 
     def __init__(self) -> None:
         self.clock = FakeClock(OPENING + timedelta(minutes=30))
@@ -31,7 +31,7 @@ class Town:
         self.other_door = FakeSharedChecks(self.memory, "other")
         self.other: Environment
 
-    async def open(self) -> "Town":
+    async def open(self) -> "TwoServers":
         """Start both; Alice has a session that both know."""
         await (await self.one.start(with_monitoring=False)).with_sessions(ALICE)
         self.other = Environment(
@@ -44,204 +44,210 @@ class Town:
         return self
 
     @property
-    def asked(self) -> int:
-        """How often Fyers was asked whether the session is good."""
+    def calls(self) -> int:
+        """How many calls Fyers got that check the session."""
         return sum(call.name == "check_data" for call in self.broker.calls)
 
 
 @pytest.fixture
-async def town() -> Town:
+async def servers() -> TwoServers:
     """Two processes."""
-    return await Town().open()
+    return await TwoServers().open()
 
 
-async def test_a_confirmation_is_shared_between_processes(town: Town) -> None:
+async def test_a_confirmation_is_shared_between_processes(servers: TwoServers) -> None:
     """The other process returns it with its time and makes no call."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    confirmed_at = town.clock.now()
-    await town.clock.advance(100)
+    await servers.one.validation.validate_fyers_token(ALICE)
+    confirmed_at = servers.clock.now()
+    await servers.clock.advance(100)
 
-    found = await town.other.validation.validate_fyers_token(ALICE)
+    found = await servers.other.validation.validate_fyers_token(ALICE)
 
-    assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
+    assert (found.result, found.from_cache, servers.calls) == (VALID, True, 1)
     assert found.checked_at == confirmed_at
-    assert town.other.connections.connection(ALICE).is_verified
-    assert town.other.connections.connection(ALICE).last_validated_at == confirmed_at
-    assert town.other.metrics.shared_checks == {"found": 1}
+    assert servers.other.connections.connection(ALICE).is_verified
+    assert servers.other.connections.connection(ALICE).last_validated_at == confirmed_at
+    assert servers.other.metrics.shared_checks == {"found": 1}
 
 
-async def test_a_shared_confirmation_keeps_its_age(town: Town) -> None:
+async def test_a_shared_confirmation_keeps_its_age(servers: TwoServers) -> None:
     """It counts for five minutes in all, in however many processes it is cached."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    await town.clock.advance(200)
-    await town.other.validation.validate_fyers_token(ALICE)
-    await town.clock.advance(99)
-    assert town.other.validation.status_from_cache(ALICE) is not None
-    await town.clock.advance(1)
-    assert town.other.validation.status_from_cache(ALICE) is None
+    await servers.one.validation.validate_fyers_token(ALICE)
+    await servers.clock.advance(200)
+    await servers.other.validation.validate_fyers_token(ALICE)
+    await servers.clock.advance(99)
+    assert servers.other.validation.status_from_cache(ALICE) is not None
+    await servers.clock.advance(1)
+    assert servers.other.validation.status_from_cache(ALICE) is None
 
-    again = await town.other.validation.validate_fyers_token(ALICE)
+    again = await servers.other.validation.validate_fyers_token(ALICE)
 
-    assert (again.from_cache, town.asked) == (False, 2)
+    assert (again.from_cache, servers.calls) == (False, 2)
 
 
-async def test_a_fresh_validation_ignores_earlier_confirmations(town: Town) -> None:
+async def test_a_fresh_validation_ignores_earlier_confirmations(servers: TwoServers) -> None:
     """A sweep needs a result of its own time."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    await town.clock.advance(1)
+    await servers.one.validation.validate_fyers_token(ALICE)
+    await servers.clock.advance(1)
 
-    found = await town.other.validation.validate_fyers_token(ALICE, fresh=True)
+    found = await servers.other.validation.validate_fyers_token(ALICE, fresh=True)
 
-    assert (found.verdict, found.from_cache, town.asked) == (VALID, False, 2)
+    assert (found.result, found.from_cache, servers.calls) == (VALID, False, 2)
 
 
-async def test_a_slow_call_with_an_old_session_confirms_nothing(town: Town) -> None:
+async def test_a_slow_call_with_an_old_session_confirms_nothing(servers: TwoServers) -> None:
     """A login came during the call, here and in the other process."""
-    old = town.one.connections.connection(ALICE).generation
+    old = servers.one.connections.connection(ALICE).generation
     may_answer = asyncio.Event()
-    town.broker.before_answer = lambda _: may_answer.wait()
-    slow = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE, fresh=True))
-    await town.clock.settle()
-    town.broker.before_answer = None
-    await town.one.log_in(ALICE)
-    new = await town.one.validation.validate_fyers_token(ALICE, fresh=True)
+    servers.broker.before_answer = lambda _: may_answer.wait()
+    slow = asyncio.create_task(servers.one.validation.validate_fyers_token(ALICE, fresh=True))
+    await servers.clock.settle()
+    servers.broker.before_answer = None
+    await servers.one.log_in(ALICE)
+    new = await servers.one.validation.validate_fyers_token(ALICE, fresh=True)
 
     may_answer.set()
     await slow
 
-    assert (new.verdict, new.connection.generation) == (VALID, old + 1)
-    assert isinstance(await town.other_door.confirmation(ALICE, old + 1), Confirmed)
-    assert await town.other_door.confirmation(ALICE, old) == Unconfirmed()
+    assert (new.result, new.connection.generation) == (VALID, old + 1)
+    assert isinstance(await servers.other_door.confirmation(ALICE, old + 1), Confirmed)
+    assert await servers.other_door.confirmation(ALICE, old) == Unconfirmed()
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_callers_in_two_processes_share_one_call(town: Town, *, fresh: bool) -> None:
+async def test_callers_in_two_processes_share_one_call(servers: TwoServers, *, fresh: bool) -> None:
     """A caller waits for the call of the other process."""
     may_answer = asyncio.Event()
-    town.broker.before_answer = lambda _: may_answer.wait()
-    asking = [
+    servers.broker.before_answer = lambda _: may_answer.wait()
+    requests = [
         asyncio.create_task(env.validation.validate_fyers_token(ALICE, fresh=fresh))
-        for env in (town.one, town.other)
+        for env in (servers.one, servers.other)
         for _ in range(50)
     ]
-    await town.clock.advance(0.5)
+    await servers.clock.advance(0.5)
     may_answer.set()
-    await town.clock.advance(0.5)
+    await servers.clock.advance(0.5)
 
-    assert {(await one).verdict for one in asking} == {VALID}
-    assert town.asked == 1
+    assert {(await one).result for one in requests} == {VALID}
+    assert servers.calls == 1
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_a_claim_released_with_a_confirmation_makes_no_call(town: Town, *, fresh: bool) -> None:
+async def test_a_claim_released_with_a_confirmation_makes_no_call(
+    servers: TwoServers, *, fresh: bool
+) -> None:
     """The other process confirmed and released between our read and our claim."""
-    door = town.other_door
-    door.before_claim = lambda: town.one.validation.validate_fyers_token(ALICE)
+    door = servers.other_door
+    door.before_claim = lambda: servers.one.validation.validate_fyers_token(ALICE)
 
-    found = await town.other.validation.validate_fyers_token(ALICE, fresh=fresh)
+    found = await servers.other.validation.validate_fyers_token(ALICE, fresh=fresh)
 
-    assert (found.verdict, found.from_cache, town.asked) == (VALID, True, 1)
-    assert town.memory.claims == {}
+    assert (found.result, found.from_cache, servers.calls) == (VALID, True, 1)
+    assert servers.memory.claims == {}
 
 
-async def test_many_tabs_make_one_call_with_a_slow_shared_store(town: Town) -> None:
+async def test_many_tabs_make_one_call_with_a_slow_shared_store(servers: TwoServers) -> None:
     """A slow read lets no second caller start a call."""
-    looked = []
+    reads = []
 
     async def drags_on(user_id: str) -> None:
-        looked.append(user_id)
-        await town.clock.sleep(len(looked))
+        reads.append(user_id)
+        await servers.clock.sleep(len(reads))
 
-    town.other_door.before_confirmation = drags_on
-    tabs = [asyncio.create_task(town.other.validation.validate_fyers_token(ALICE)) for _ in range(20)]
-    await town.clock.advance(30)
+    servers.other_door.before_confirmation = drags_on
+    tabs = [asyncio.create_task(servers.other.validation.validate_fyers_token(ALICE)) for _ in range(20)]
+    await servers.clock.advance(30)
 
-    assert {(await tab).verdict for tab in tabs} == {VALID}
-    assert (town.asked, len(looked)) == (1, 2)  # before and after taking the turn
+    assert {(await tab).result for tab in tabs} == {VALID}
+    assert (servers.calls, len(reads)) == (1, 2)  # before and after the claim
 
 
-async def test_a_crashed_process_delays_the_other_by_seconds(town: Town) -> None:
+async def test_a_crashed_process_delays_the_other_by_seconds(servers: TwoServers) -> None:
     """After that the other process calls Fyers, and the claim has expired."""
-    town.broker.before_answer = lambda _: asyncio.Event().wait()
-    dying = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
-    await town.clock.settle()
-    town.memory.claims[ALICE, 1] = ("one", town.clock.monotonic() + 20)
-    town.broker.before_answer = None
-    waiting = asyncio.create_task(town.other.validation.validate_fyers_token(ALICE))
+    servers.broker.before_answer = lambda _: asyncio.Event().wait()
+    dying = asyncio.create_task(servers.one.validation.validate_fyers_token(ALICE))
+    await servers.clock.settle()
+    servers.memory.claims[ALICE, 1] = ("one", servers.clock.monotonic() + 20)
+    servers.broker.before_answer = None
+    waiting = asyncio.create_task(servers.other.validation.validate_fyers_token(ALICE))
 
-    await town.clock.advance(LONGEST_WAIT_S + 1)
+    await servers.clock.advance(LONGEST_WAIT_S + 1)
 
-    assert (await waiting).verdict is VALID
-    assert town.asked == 2
+    assert (await waiting).result is VALID
+    assert servers.calls == 2
     dying.cancel()
     await asyncio.wait([dying])
 
 
-async def test_a_cancelled_caller_releases_its_claim(town: Town) -> None:
+async def test_a_cancelled_caller_releases_its_claim(servers: TwoServers) -> None:
     """A closed tab delays no other caller."""
-    town.broker.before_answer = lambda _: asyncio.Event().wait()
-    leaving = asyncio.create_task(town.one.validation.validate_fyers_token(ALICE))
-    await town.clock.settle()
+    servers.broker.before_answer = lambda _: asyncio.Event().wait()
+    leaving = asyncio.create_task(servers.one.validation.validate_fyers_token(ALICE))
+    await servers.clock.settle()
     leaving.cancel()
-    await town.clock.settle()
-    town.broker.before_answer = None
+    await servers.clock.settle()
+    servers.broker.before_answer = None
 
-    assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
-    assert town.memory.claims == {}
+    assert (await servers.other.validation.validate_fyers_token(ALICE)).result is VALID
+    assert servers.memory.claims == {}
 
 
-async def test_an_outage_is_not_shared(town: Town) -> None:
+async def test_an_outage_is_not_shared(servers: TwoServers) -> None:
     """Only confirmations are shared, so the other process makes its own call."""
-    town.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
-    assert (await town.one.validation.validate_fyers_token(ALICE)).verdict is UNVERIFIED
-    town.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
+    servers.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
+    assert (await servers.one.validation.validate_fyers_token(ALICE)).result is UNVERIFIED
+    servers.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
-    assert (await town.other.validation.validate_fyers_token(ALICE)).verdict is VALID
-    assert town.asked == 2
+    assert (await servers.other.validation.validate_fyers_token(ALICE)).result is VALID
+    assert servers.calls == 2
 
 
-async def test_a_shared_confirmation_clears_no_verification(town: Town) -> None:
+async def test_a_shared_confirmation_clears_no_verification(servers: TwoServers) -> None:
     """This process was refused, so it verifies the session itself."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    credential = town.other.credential(ALICE)
-    town.broker.before_answer = lambda _: asyncio.Event().wait()
-    town.other.connections.record_result(credential, refusal(BrokerService.DATA))
-    assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
+    await servers.one.validation.validate_fyers_token(ALICE)
+    credential = servers.other.credential(ALICE)
+    servers.broker.before_answer = lambda _: asyncio.Event().wait()
+    servers.other.connections.record_result(credential, refusal(BrokerService.DATA))
+    assert (
+        servers.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
+    )
 
-    assert not town.other.connections.record_confirmation(ALICE, 1, at=town.clock.now())
-    assert town.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
+    assert not servers.other.connections.record_confirmation(ALICE, 1, at=servers.clock.now())
+    assert (
+        servers.other.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
+    )
 
 
-async def test_a_shared_confirmation_counts_for_its_login_only(town: Town) -> None:
+async def test_a_shared_confirmation_counts_for_its_login_only(servers: TwoServers) -> None:
     """An old confirmation moves no time back."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    await town.one.log_in(ALICE)
+    await servers.one.validation.validate_fyers_token(ALICE)
+    await servers.one.log_in(ALICE)
 
-    assert not town.one.connections.record_confirmation(ALICE, 1, at=town.clock.now())
-    assert not (await town.one.validation.validate_fyers_token(ALICE)).from_cache
-    known_at = town.one.connections.connection(ALICE).last_validated_at
-    assert town.one.connections.record_confirmation(ALICE, 2, at=known_at - timedelta(seconds=9))
-    assert town.one.connections.connection(ALICE).last_validated_at == known_at
+    assert not servers.one.connections.record_confirmation(ALICE, 1, at=servers.clock.now())
+    assert not (await servers.one.validation.validate_fyers_token(ALICE)).from_cache
+    known_at = servers.one.connections.connection(ALICE).last_validated_at
+    assert servers.one.connections.record_confirmation(ALICE, 2, at=known_at - timedelta(seconds=9))
+    assert servers.one.connections.connection(ALICE).last_validated_at == known_at
 
 
-async def test_clearing_the_cache_clears_it_in_all_processes(town: Town) -> None:
+async def test_clearing_the_cache_clears_it_in_all_processes(servers: TwoServers) -> None:
     """The next validation in any process calls Fyers."""
-    await town.one.validation.validate_fyers_token(ALICE)
-    await town.one.validation.clear_user_cache(ALICE)
+    await servers.one.validation.validate_fyers_token(ALICE)
+    await servers.one.validation.clear_user_cache(ALICE)
 
-    assert not (await town.other.validation.validate_fyers_token(ALICE)).from_cache
+    assert not (await servers.other.validation.validate_fyers_token(ALICE)).from_cache
 
 
-async def test_the_statistics_show_the_state_of_sharing(town: Town) -> None:
+async def test_the_statistics_show_the_state_of_sharing(servers: TwoServers) -> None:
     """Used and answering, used and unavailable, not used."""
-    assert town.one.validation.get_cache_stats().shared.is_answering
-    town.memory.is_down = True
-    assert not town.one.validation.get_cache_stats().shared.is_answering
+    assert servers.one.validation.get_cache_stats().shared.is_answering
+    servers.memory.is_down = True
+    assert not servers.one.validation.get_cache_stats().shared.is_answering
     assert not Environment().validation.get_cache_stats().shared.is_used
 
 
 _STEPS = st.lists(
-    st.sampled_from(["ask one", "ask other", "down", "up", "trouble", "well", "later", "forget all"]),
+    st.sampled_from(["ask one", "ask other", "down", "up", "outage", "working", "later", "forget all"]),
     max_size=25,
 )
 
@@ -250,31 +256,31 @@ _STEPS = st.lists(
 @given(steps=_STEPS)
 async def test_a_failing_shared_store_never_makes_a_session_invalid(steps: list[str]) -> None:
     """Results are those of a single process, or confirmations that were really given."""
-    town = await Town().open()
+    servers = await TwoServers().open()
     confirmed_s = None
     is_well = True
     for step in steps:
         match step:
             case "ask one" | "ask other":
-                env = town.one if step == "ask one" else town.other
-                before = town.asked
+                env = servers.one if step == "ask one" else servers.other
+                before = servers.calls
                 found = await env.validation.validate_fyers_token(ALICE)
-                assert found.verdict in (VALID, UNVERIFIED)
-                if town.asked > before:
-                    assert found.verdict is (VALID if is_well else UNVERIFIED)
-                    confirmed_s = town.clock.monotonic() if is_well else confirmed_s
+                assert found.result in (VALID, UNVERIFIED)
+                if servers.calls > before:
+                    assert found.result is (VALID if is_well else UNVERIFIED)
+                    confirmed_s = servers.clock.monotonic() if is_well else confirmed_s
                 else:
-                    assert town.clock.monotonic() - confirmed_s < 300
+                    assert servers.clock.monotonic() - confirmed_s < 300
                 assert env.connections.connection(ALICE).has_session
             case "down" | "up":
-                town.memory.is_down = step == "down"
-            case "trouble" | "well":
-                is_well = step == "well"
-                town.broker.set_state(
+                servers.memory.is_down = step == "down"
+            case "outage" | "working":
+                is_well = step == "working"
+                servers.broker.set_state(
                     fyers_id(ALICE), AccountState.ACTIVE if is_well else AccountState.UNAVAILABLE
                 )
             case "later":
-                await town.clock.advance(130)
+                await servers.clock.advance(130)
             case _:
-                town.memory.confirmations.clear()
-                town.memory.claims.clear()
+                servers.memory.confirmations.clear()
+                servers.memory.claims.clear()

@@ -9,10 +9,10 @@ from fakes.broker import AccountState, Call, refusal
 from hullwatch.domain.failures import Answered, BrokerService, InvalidInput, NotPermitted, Unavailable
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.sessions.tokens import next_daily_expiry
-from hullwatch.services.sessions.validation import ValidationTotals, ValidationVerdict
+from hullwatch.services.sessions.validation import ValidationResult, ValidationTotals
 from services.environment import ALICE, BOB, Environment, fyers_id
 
-VALID, INVALID, UNVERIFIED = ValidationVerdict.VALID, ValidationVerdict.INVALID, ValidationVerdict.UNVERIFIED
+VALID, INVALID, UNVERIFIED = ValidationResult.VALID, ValidationResult.INVALID, ValidationResult.UNVERIFIED
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
 
 
@@ -23,9 +23,9 @@ async def env() -> Environment:
     return await built.with_sessions(ALICE)
 
 
-async def verdict(env: Environment, user_id: str = ALICE, *, fresh: bool = False) -> ValidationVerdict:
+async def result(env: Environment, user_id: str = ALICE, *, fresh: bool = False) -> ValidationResult:
     """Return the result of a validation."""
-    return (await env.validation.validate_fyers_token(user_id, fresh=fresh)).verdict
+    return (await env.validation.validate_fyers_token(user_id, fresh=fresh)).result
 
 
 # ---- one account
@@ -33,7 +33,7 @@ async def verdict(env: Environment, user_id: str = ALICE, *, fresh: bool = False
 
 async def test_a_valid_session_costs_one_light_call(env: Environment) -> None:
     """The data service checks the token; /profile would prove nothing."""
-    assert await verdict(env) is VALID
+    assert await result(env) is VALID
     assert [call.name for call in env.broker.calls] == ["check_data"]
     assert env.connections.connection(ALICE).is_verified
 
@@ -42,8 +42,8 @@ async def test_a_disconnected_session_costs_no_call(env: Environment) -> None:
     """It was never linked or signed out."""
     await env.connections.sign_out(ALICE, actor=ALICE)
 
-    assert await verdict(env, ALICE) is INVALID
-    assert await verdict(env, BOB, fresh=True) is INVALID
+    assert await result(env, ALICE) is INVALID
+    assert await result(env, BOB, fresh=True) is INVALID
     assert env.broker.calls == []
 
 
@@ -56,7 +56,7 @@ async def test_a_refused_session_is_invalid_after_the_verification(
 
     validation = await env.validation.validate_fyers_token(ALICE)
 
-    assert (validation.verdict, validation.connection.state) == (INVALID, LoginState.DISCONNECTED)
+    assert (validation.result, validation.connection.state) == (INVALID, LoginState.DISCONNECTED)
     assert [call.name for call in env.broker.calls] == ["check_data", "profile_id"]
 
 
@@ -64,7 +64,7 @@ async def test_a_false_refusal_is_valid_after_the_verification(env: Environment)
     """The answer of the other service is a confirmation."""
     env.broker.queue(fyers_id(ALICE), refusal(DATA))
 
-    assert await verdict(env) is VALID
+    assert await result(env) is VALID
 
 
 @pytest.mark.parametrize("state", [AccountState.UNAVAILABLE, AccountState.RATE_LIMITED])
@@ -72,41 +72,41 @@ async def test_an_outage_is_unverified_and_not_cached(env: Environment, state: A
     """The session stays, and the next validation calls Fyers again."""
     env.broker.set_state(fyers_id(ALICE), state)
 
-    assert await verdict(env) is UNVERIFIED
-    assert await verdict(env) is UNVERIFIED
+    assert await result(env) is UNVERIFIED
+    assert await result(env) is UNVERIFIED
 
     assert len(env.broker.calls) == 2
     assert env.validation.get_cache_stats().size == 0
     assert env.connections.connection(ALICE).has_session
     env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
-    assert await verdict(env) is VALID
+    assert await result(env) is VALID
 
 
 async def test_an_old_confirmation_does_not_count_during_an_outage(env: Environment) -> None:
     """An account that was confirmed before and now hangs is unverified."""
-    await verdict(env)
+    await result(env)
     await env.clock.advance(301)
 
     async def hang(call: Call) -> None:
         await env.clock.sleep(3600)
 
     env.broker.before_answer = hang
-    asking = asyncio.create_task(env.validation.validate_fyers_token(ALICE))
+    request = asyncio.create_task(env.validation.validate_fyers_token(ALICE))
     await env.clock.advance(16)
 
-    assert asking.done()
-    assert (await asking).verdict is UNVERIFIED
+    assert request.done()
+    assert (await request).result is UNVERIFIED
     assert env.validation.get_cache_stats().size == 0
 
 
 async def test_a_missing_permission_is_no_confirmation(env: Environment) -> None:
     """Such an answer says nothing about the token."""
-    await verdict(env)
+    await result(env)
     await env.clock.advance(1)
     failure = NotPermitted(DATA, code=-403, http_status=403, message="no permission")
     env.broker.always(fyers_id(ALICE), DATA, failure)
 
-    assert await verdict(env, fresh=True) is UNVERIFIED
+    assert await result(env, fresh=True) is UNVERIFIED
     assert env.connections.connection(ALICE).has_session
 
 
@@ -116,10 +116,10 @@ async def test_a_session_under_verification_gets_no_ordinary_call(env: Environme
     for service in (PROFILE, TRADING):
         env.broker.always(fyers_id(ALICE), service, Unavailable(service, cause="timeout"))
     env.broker.queue(fyers_id(ALICE), Unavailable(DATA, cause="timeout"))
-    assert await verdict(env) is UNVERIFIED
+    assert await result(env) is UNVERIFIED
     reached = len(env.broker.calls)
 
-    assert await verdict(env, fresh=True) is UNVERIFIED
+    assert await result(env, fresh=True) is UNVERIFIED
     assert len(env.broker.calls) == reached
 
 
@@ -128,10 +128,10 @@ async def test_a_session_under_verification_gets_no_ordinary_call(env: Environme
 
 async def test_a_confirmation_is_cached_for_five_minutes(env: Environment) -> None:
     """After that Fyers is called again."""
-    await verdict(env)
+    await result(env)
     await env.clock.advance(299)
     kept = await env.validation.validate_fyers_token(ALICE)
-    assert (kept.verdict, kept.from_cache, len(env.broker.calls)) == (VALID, True, 1)
+    assert (kept.result, kept.from_cache, len(env.broker.calls)) == (VALID, True, 1)
     assert kept.checked_at == env.clock.now() - timedelta(seconds=299)
     await env.clock.advance(1)
 
@@ -142,9 +142,9 @@ async def test_a_confirmation_is_cached_for_five_minutes(env: Environment) -> No
 
 async def test_fresh_skips_the_cache(env: Environment) -> None:
     """Its result is cached for other callers."""
-    await verdict(env)
+    await result(env)
     await env.clock.advance(200)
-    await verdict(env, fresh=True)
+    await result(env, fresh=True)
     await env.clock.advance(200)
 
     assert (await env.validation.validate_fyers_token(ALICE)).from_cache
@@ -157,7 +157,7 @@ async def test_concurrent_callers_share_one_call(env: Environment) -> None:
         *(env.validation.validate_fyers_token(ALICE, fresh=number % 2 == 0) for number in range(100))
     )
 
-    assert {validation.verdict for validation in validations} == {VALID}
+    assert {validation.result for validation in validations} == {VALID}
     assert len(env.broker.calls) == 1
 
 
@@ -170,38 +170,38 @@ async def test_a_cancelled_caller_does_not_cancel_the_shared_call(env: Environme
     leaving.cancel()
     await env.clock.advance(11)
 
-    assert (await staying).verdict is UNVERIFIED
+    assert (await staying).result is UNVERIFIED
     assert len(env.broker.calls) == 1
 
 
 async def test_a_new_login_gets_no_old_result(env: Environment) -> None:
     """The cached result is cleared at the login."""
-    await verdict(env)
+    await result(env)
     await env.log_in(ALICE)
 
     assert env.validation.get_cache_stats().size == 0
     assert env.validation.status_from_cache(ALICE) is None
-    assert await verdict(env) is VALID
+    assert await result(env) is VALID
     assert [call.generation for call in env.broker.calls] == [1, 2]
 
 
 async def test_a_disconnect_clears_the_cached_result(env: Environment) -> None:
     """The status of a disconnected session needs no call."""
-    await verdict(env)
+    await result(env)
 
     await env.connections.sign_out(ALICE, actor=ALICE)
 
     assert env.validation.get_cache_stats().entries == ()
     status = env.validation.status_from_cache(ALICE)
     assert status is not None
-    assert status.verdict is INVALID
+    assert status.result is INVALID
 
 
-async def test_a_slow_answer_to_an_old_token_says_nothing_of_the_new_one(env: Environment) -> None:
+async def test_a_slow_answer_to_an_old_token_does_not_affect_the_new_one(env: Environment) -> None:
     """The call began before the login."""
     for answer in (AccountState.REVOKED, AccountState.ACTIVE):
         release = asyncio.Event()
-        env.broker.before_answer = lambda call, gate=release: gate.wait()
+        env.broker.before_answer = lambda call, released=release: released.wait()
         env.broker.set_state(fyers_id(ALICE), answer)
         slow = asyncio.create_task(env.validation.validate_fyers_token(ALICE, fresh=True))
         await env.clock.settle()
@@ -210,7 +210,7 @@ async def test_a_slow_answer_to_an_old_token_says_nothing_of_the_new_one(env: En
         late = await slow
         await env.clock.settle()
 
-        assert late.verdict is UNVERIFIED
+        assert late.result is UNVERIFIED
         assert late.connection.generation == env.connections.connection(ALICE).generation
         assert env.connections.connection(ALICE).is_usable
         assert env.validation.get_cache_stats().size == 0
@@ -220,9 +220,9 @@ async def test_a_slow_answer_to_an_old_token_says_nothing_of_the_new_one(env: En
 async def test_the_cache_counts_per_user(env: Environment) -> None:
     """Operators see the counts of all users, without tokens."""
     await env.with_sessions(BOB)
-    await verdict(env, ALICE)
-    await verdict(env, ALICE)
-    await verdict(env, BOB)
+    await result(env, ALICE)
+    await result(env, ALICE)
+    await result(env, BOB)
     await env.clock.advance(10)
 
     own, all_of_them = env.validation.get_cache_stats(ALICE), env.validation.get_cache_stats()
@@ -236,8 +236,8 @@ async def test_the_cache_counts_per_user(env: Environment) -> None:
 async def test_a_user_can_clear_the_own_result(env: Environment) -> None:
     """Results of other users stay."""
     await env.with_sessions(BOB)
-    await verdict(env, ALICE)
-    await verdict(env, BOB)
+    await result(env, ALICE)
+    await result(env, BOB)
 
     await env.validation.clear_user_cache(ALICE)
 

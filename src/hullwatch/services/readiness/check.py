@@ -14,7 +14,7 @@ from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.context import Context
 from hullwatch.services.monitoring.cycle import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.monitoring.service import MonitoringService
-from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationVerdict
+from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationResult
 
 WARM_SHARE: Final = 0.5
 """Of the global rate limit, for loading history; validations and all other calls share the rest."""
@@ -53,7 +53,7 @@ class ReadinessCheck:
         warming: dict[str, asyncio.Task[None]] = {}
 
         def validated(validation: Validation) -> None:
-            if validation.verdict is ValidationVerdict.VALID:
+            if validation.result is ValidationResult.VALID:
                 user_id = validation.user_id
                 warming[user_id] = asyncio.create_task(self._warm(user_id, slots), name=f"warm {user_id}")
 

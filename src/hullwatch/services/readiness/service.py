@@ -32,7 +32,7 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.readiness.check import ReadinessCheck
 from hullwatch.services.readiness.notices import ReadinessNotices
 from hullwatch.services.sessions.service import ConnectionService
-from hullwatch.services.sessions.validation import TokenValidationService, ValidationVerdict
+from hullwatch.services.sessions.validation import TokenValidationService, ValidationResult
 from hullwatch.services.texts.readiness import ReadinessLine, describe_readiness
 
 MAX_CHECK_S: Final = 1800.0
@@ -352,7 +352,7 @@ class ReadinessService:
     async def _check_login(self, user_id: str) -> None:
         """Check one account that has just logged in."""
         validation = await self._validation.validate_fyers_token(user_id, fresh=True)
-        if validation.verdict is ValidationVerdict.VALID:
+        if validation.result is ValidationResult.VALID:
             await self._monitoring.warm(user_id)
         now = self._clock.now()
         self._checked_at[user_id] = now

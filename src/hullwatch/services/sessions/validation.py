@@ -29,7 +29,7 @@ DEADLINE_S = 15.0
 """For one account's validation, including its verification."""
 
 
-class ValidationVerdict(StrEnum):
+class ValidationResult(StrEnum):
     """The result of a validation."""
 
     VALID = "valid"
@@ -45,7 +45,7 @@ class Validation:
     """One account's validation."""
 
     user_id: str
-    verdict: ValidationVerdict
+    result: ValidationResult
     connection: Connection
     checked_at: datetime
     from_cache: bool
@@ -153,7 +153,7 @@ class TokenValidationService:
         # A confirmation of another process was some seconds old when it was put here.
         if checked_at is None or self._clock.now() - checked_at >= self._cache_for:
             return None
-        return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
+        return Validation(user_id, ValidationResult.VALID, connection, checked_at, from_cache=True)
 
     async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
         """Return whether the account's session is valid; concurrent callers share one call, `fresh` skips the cache."""
@@ -185,11 +185,11 @@ class TokenValidationService:
             if shared is not None:
                 return shared
             validation = await self._call_fyers(key[0])
-            is_valid = validation.verdict is ValidationVerdict.VALID
+            is_valid = validation.result is ValidationResult.VALID
             is_confirmed = is_valid and validation.connection.generation == key[1]
         finally:
             await self._shared.record_result(*key, is_confirmed=is_confirmed)
-        self._metrics.validation(validation.verdict.value)
+        self._metrics.validation(validation.result.value)
         return validation
 
     async def _call_fyers(self, user_id: str) -> Validation:
@@ -215,7 +215,7 @@ class TokenValidationService:
             return None
         self._cache.put(key, checked_at)
         connection = self._connections.connection(user_id)
-        return Validation(user_id, ValidationVerdict.VALID, connection, checked_at, from_cache=True)
+        return Validation(user_id, ValidationResult.VALID, connection, checked_at, from_cache=True)
 
     def _result(self, connection: Connection, began_at: datetime) -> Validation:
         """Return the validation; only a confirmation since `began_at` makes a session valid and is cached."""
@@ -225,12 +225,12 @@ class TokenValidationService:
         validated_at = connection.last_validated_at
         if connection.is_verified and validated_at is not None and validated_at >= began_at:
             self._cache.put((connection.user_id, connection.generation), now)
-            return Validation(connection.user_id, ValidationVerdict.VALID, connection, now, from_cache=False)
-        return Validation(connection.user_id, ValidationVerdict.UNVERIFIED, connection, now, from_cache=False)
+            return Validation(connection.user_id, ValidationResult.VALID, connection, now, from_cache=False)
+        return Validation(connection.user_id, ValidationResult.UNVERIFIED, connection, now, from_cache=False)
 
     def _invalid(self, connection: Connection) -> Validation:
         return Validation(
-            connection.user_id, ValidationVerdict.INVALID, connection, self._clock.now(), from_cache=False
+            connection.user_id, ValidationResult.INVALID, connection, self._clock.now(), from_cache=False
         )
 
     async def mark_user_as_disconnected(
@@ -293,19 +293,19 @@ class TokenValidationService:
     def _totals(
         self, order: list[str], results: list[Validation | BaseException], *, duration_ms: int
     ) -> ValidationTotals:
-        counts = dict.fromkeys(ValidationVerdict, 0)
+        counts = dict.fromkeys(ValidationResult, 0)
         errors = 0
         for user_id, result in zip(order, results, strict=True):
             if isinstance(result, Validation):
-                counts[result.verdict] += 1
+                counts[result.result] += 1
             else:
                 errors += 1
                 self._log.error("validation.failed", user_id=user_id, error=type(result).__name__)
         return ValidationTotals(
             total=len(order),
-            valid=counts[ValidationVerdict.VALID],
-            invalid=counts[ValidationVerdict.INVALID],
-            unverified=counts[ValidationVerdict.UNVERIFIED],
+            valid=counts[ValidationResult.VALID],
+            invalid=counts[ValidationResult.INVALID],
+            unverified=counts[ValidationResult.UNVERIFIED],
             errors=errors,
             duration_ms=duration_ms,
         )

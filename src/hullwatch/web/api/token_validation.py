@@ -11,7 +11,7 @@ from hullwatch.domain.events import ADMINS, SweepProgressed
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.services import Services
-from hullwatch.services.sessions.validation import Validation, ValidationVerdict
+from hullwatch.services.sessions.validation import Validation, ValidationResult
 from hullwatch.services.texts.connection import connection_message
 from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
@@ -47,7 +47,7 @@ class TokenStatus(Payload):
             **renamed_fields(connection),
             message=connection_message(connection),
             success=True,
-            is_valid=has_session and validation.verdict is not ValidationVerdict.INVALID,
+            is_valid=has_session and validation.result is not ValidationResult.INVALID,
             has_token=has_session,
             is_connected=has_session,
             from_cache=validation.from_cache,
