@@ -12,7 +12,7 @@ from hullwatch.domain.notifications.notifications import BrokerOutageNotice, Not
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from hullwatch.services.operations.broker_alerts import (
-    TOLD_AFTER,
+    NOTIFY_AFTER,
     WELL_FOR,
     BrokerAlerts,
     BrokerSigns,
@@ -94,7 +94,7 @@ class Watch:
     async def go_on(self, length: timedelta) -> None:
         """Let time pass, looking as the job does."""
         for _ in range(int(length.total_seconds() // 10)):
-            await self.notices.look()
+            await self.notices.check()
             await self.env.clock.advance(10)
 
     def set_all(self, state: AccountState) -> None:
@@ -129,7 +129,7 @@ async def watch() -> AsyncIterator[Watch]:
 async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
     """To the admin, after two minutes, with how many are blind; nobody is logged out by it."""
     watch.set_all(AccountState.UNAVAILABLE)
-    await watch.go_on(TOLD_AFTER)
+    await watch.go_on(NOTIFY_AFTER)
     assert watch.told() == []
     await watch.go_on(timedelta(minutes=20))
     assert watch.told() == [TROUBLE]
@@ -150,7 +150,7 @@ async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
     """Nor are several, each shorter than what is told."""
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
-        await watch.go_on(TOLD_AFTER - timedelta(seconds=20))
+        await watch.go_on(NOTIFY_AFTER - timedelta(seconds=20))
         watch.set_all(AccountState.ACTIVE)
         await watch.go_on(timedelta(minutes=3))
 
@@ -161,7 +161,7 @@ async def test_a_flickering_outage_is_one(watch: Watch) -> None:
     """It is over when Fyers has been well for a minute, not at its first answer."""
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
-        await watch.go_on(TOLD_AFTER + timedelta(minutes=1))
+        await watch.go_on(NOTIFY_AFTER + timedelta(minutes=1))
         watch.set_all(AccountState.ACTIVE)
         await watch.go_on(WELL_FOR - timedelta(seconds=30))
 

@@ -71,7 +71,7 @@ class Watch:
         """Look at these jobs, ten seconds apart, so many times or through a span."""
         self.jobs = jobs or self.jobs
         for _ in range(times if span is None else int(span / timedelta(seconds=10)) + 1):
-            await self.notices.look()
+            await self.notices.check()
             await self.env.clock.advance(10)
 
 
@@ -285,7 +285,7 @@ async def test_a_crash_at_any_commit_loses_nothing_and_repeats_nothing(
                 deaths += 1
                 it.jobs = (it.died(deaths),)
             try:
-                await it.notices.look()
+                await it.notices.check()
             except Crashed:
                 deaths = 0
                 it.restart(it.env.store.copied())
@@ -306,14 +306,14 @@ async def test_another_process_on_the_same_database_tells_nothing_twice(watch: W
 
     for number in range(3, 10):
         watch.jobs = (watch.died(number),)
-        await first.look()
+        await first.check()
         await watch.look(WELL, times=18)
     assert watch.told() == [RESTARTING]
 
     watch.jobs = first_jobs
-    await first.look()
+    await first.check()
     await watch.look(WELL, span=WELL_FOR)
-    await first.look()
+    await first.check()
     assert watch.told() == [RESTARTING, RECOVERED]
 
 
@@ -335,7 +335,7 @@ async def test_a_database_that_does_not_answer_delays_a_notice(watch: Watch) -> 
     watch.jobs = (watch.died(2),)
     watch.env.store.is_down = True
     with pytest.raises(StorageUnavailable):
-        await watch.notices.look()
+        await watch.notices.check()
     watch.env.store.is_down = False
 
     await watch.look(times=2)

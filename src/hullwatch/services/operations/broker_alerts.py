@@ -18,8 +18,8 @@ from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import add_for_admins, publish_notices
 from hullwatch.services.texts.operations import compose_broker_available, compose_broker_unavailable
 
-LOOK_EVERY_S: Final = 10.0
-TOLD_AFTER: Final = timedelta(minutes=2)
+CHECK_EVERY_S: Final = 10.0
+NOTIFY_AFTER: Final = timedelta(minutes=2)
 """Short failures happen every day; this is less than one 5-minute candle."""
 WELL_FOR: Final = timedelta(minutes=1)
 """The outage has ended when Fyers has responded for this long."""
@@ -65,9 +65,9 @@ class BrokerAlerts:
 
     def start_job(self, supervisor: Supervisor) -> None:
         """Begin to check."""
-        supervisor.every("broker-alerts", LOOK_EVERY_S, self.look, essential=False)
+        supervisor.every("broker-alerts", CHECK_EVERY_S, self.check, essential=False)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Notify operators of an outage or a recovery.
 
         Raises:
@@ -83,7 +83,7 @@ class BrokerAlerts:
                 await self._notify_recovery(incident, now)
         elif incident is not None:
             await self._note_outage(now)
-        elif now - (since := self._outage_since or now) >= TOLD_AFTER:
+        elif now - (since := self._outage_since or now) >= NOTIFY_AFTER:
             await self._notify_outage(outage, signs, since, now)
 
     async def _note_outage(self, now: datetime) -> None:

@@ -24,7 +24,7 @@ from hullwatch.services.texts.operations import (
     compose_job_removed,
 )
 
-LOOK_EVERY_S: Final = 10.0
+CHECK_EVERY_S: Final = 10.0
 AGAIN_WITHIN: Final = timedelta(hours=1)
 """A second failure within this time notifies operators."""
 BACK_WITHIN: Final = timedelta(minutes=2)
@@ -57,9 +57,9 @@ class JobAlerts:
 
     def start_job(self, supervisor: Supervisor) -> None:
         """Begin to check."""
-        supervisor.every("job-alerts", LOOK_EVERY_S, self.look, essential=False)
+        supervisor.every("job-alerts", CHECK_EVERY_S, self.check, essential=False)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Notify operators of changes of the jobs, and every few hours of the calendar.
 
         Raises:
@@ -76,16 +76,16 @@ class JobAlerts:
             raise
         jobs = [job for job in self._jobs() if job.kind is not JobKind.ONCE]
         for job in jobs:
-            await self._look_at(job, incidents.pop(job_subject(job.name), None), now)
+            await self._check_job(job, incidents.pop(job_subject(job.name), None), now)
         if self._calendar_seen_at is None or now - self._calendar_seen_at >= CALENDAR_EVERY:
-            await self._look_at_calendar(incidents.get(CALENDAR), now)
+            await self._check_calendar(incidents.get(CALENDAR), now)
             self._calendar_seen_at = now
         for incident in incidents.values():
             await self._forget_if_gone(incident, now)
 
     # ---- jobs
 
-    async def _look_at(self, job: JobReport, incident: Incident | None, now: datetime) -> None:
+    async def _check_job(self, job: JobReport, incident: Incident | None, now: datetime) -> None:
         is_down = _is_down(job)
         if is_down:
             self._bad_since.setdefault(job.name, now)
@@ -192,7 +192,7 @@ class JobAlerts:
 
     # ---- the calendar
 
-    async def _look_at_calendar(self, incident: Incident | None, now: datetime) -> None:
+    async def _check_calendar(self, incident: Incident | None, now: datetime) -> None:
         """Notify each admin once of each warning, and once when there is none any more."""
         warnings = self._calendar.warnings(now)
         if warnings:
