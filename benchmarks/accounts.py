@@ -69,7 +69,9 @@ def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Set
 
 
 @asynccontextmanager
-async def benchmark_house(broker: BrokerProcess, clock: Clock | None = None) -> AsyncIterator[Application]:
+async def benchmark_application(
+    broker: BrokerProcess, clock: Clock | None = None
+) -> AsyncIterator[Application]:
     """Open an application with an empty SQLite database in its own folder; it logs to a file."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
         configure_logging(level="info", stream=log)

@@ -79,10 +79,10 @@ async def broker_process(
 
 async def for_each(items: Sequence[T], work: Callable[[T], Awaitable[Any]]) -> list[Any]:
     """Call a function for all items, some concurrently; return the results in order."""
-    places = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(item: T) -> Any:
-        async with places:
+        async with slots:
             return await work(item)
 
     return await asyncio.gather(*(one(item) for item in items))

@@ -17,7 +17,14 @@ from datetime import timedelta
 
 import psutil
 
-from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, link_accounts, log_in_again
+from benchmarks.accounts import (
+    SYMBOLS,
+    Account,
+    Watchlist,
+    benchmark_application,
+    link_accounts,
+    log_in_again,
+)
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, print_report, spread
 from hullwatch.app import Application
@@ -126,7 +133,7 @@ async def watched(count: int, interval_s: float) -> AsyncIterator[MonitoredAppli
     async with broker_process(starts_at=starts_at) as broker:
         answer = await broker.control("GET", "/clock")
         clock = ShiftedClock(starts_at.fromisoformat(answer["now"]))
-        async with benchmark_house(broker, clock) as application:
+        async with benchmark_application(broker, clock) as application:
             accounts = await link_accounts(application, broker, count, Watchlist(resolution=RESOLUTION))
             await application.services.connections.load()
             application.services.connections.start_jobs()

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.accounts import SYMBOLS, Account, benchmark_house, link_accounts
+from benchmarks.accounts import SYMBOLS, Account, benchmark_application, link_accounts
 from benchmarks.broker_process import broker_process
 from benchmarks.report import Figure, percentile, print_report
 from hullwatch.app import Application
@@ -58,7 +58,7 @@ async def measure(tabs: int) -> list[Figure]:
     """Return the figures for this many tabs."""
     async with broker_process(starts_at=TRADING) as broker:
         clock = ScaledClock(speed=1.0, starts_at=TRADING)
-        async with benchmark_house(broker, clock) as application:
+        async with benchmark_application(broker, clock) as application:
             accounts = await link_accounts(application, broker, -(-tabs // TABS_EACH))
             await application.start()
             for account in accounts:
@@ -164,11 +164,11 @@ async def _event_to_pixel(application: Application, page: Any, accounts: list[Ac
     for number in range(ROUNDS):
         price = 2000 + number
         # Everybody's event is in the same second, the real tab's in the middle of them.
-        for place, account in enumerate([*accounts[1:], accounts[0]]):
+        for index, account in enumerate([*accounts[1:], accounts[0]]):
             if account is accounts[0]:
                 published[f"{price:,.2f}"] = time.time() * 1000
             _publish(application, account.user_id, float(price))
-            if place % 10 == 9:
+            if index % 10 == 9:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(1)
     seen = await page.evaluate("() => window.seen")

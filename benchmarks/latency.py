@@ -9,7 +9,7 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-from benchmarks.accounts import SYMBOLS, Watchlist, benchmark_house, link_accounts
+from benchmarks.accounts import SYMBOLS, Watchlist, benchmark_application, link_accounts
 from benchmarks.broker_process import broker_process, trading_moment
 from benchmarks.report import Figure, percentile, print_report, spread
 from hullwatch.app import Application
@@ -33,7 +33,7 @@ class Delays:
     """Seconds of market time from each candle's close to its evaluation and to its stored and published signal."""
 
     def __init__(self, application: Application, user_ids: list[str], since: datetime) -> None:
-        self._house = application
+        self._application = application
         self._since = since
         self.evaluated: list[float] = []
         self.signalled: list[float] = []
@@ -43,7 +43,7 @@ class Delays:
         """Record published events until cancelled."""
         async with self._subscription as deliveries:
             async for delivery in deliveries:
-                now = self._house.clock.now()
+                now = self._application.clock.now()
                 match delivery.message:
                     case CandleClosed(candle=candle):
                         self._note(self.evaluated, candle.opened_at + CANDLE, now)
@@ -66,7 +66,7 @@ async def measure(accounts: int, closes: int, speed: float) -> list[Figure]:
     watchlist = Watchlist(resolution=RESOLUTION, period=PERIOD, rules=(Rule.CROSS, Rule.TURN))
     async with broker_process(starts_at=starts_at, speed=0.0) as broker:
         clock = ScaledClock(speed=0.0, starts_at=starts_at)
-        async with benchmark_house(broker, clock) as application:
+        async with benchmark_application(broker, clock) as application:
             linked = await link_accounts(application, broker, accounts, watchlist)
             await broker.control("POST", "/clock", {"speed": speed})
             answer = await broker.control("GET", "/clock")

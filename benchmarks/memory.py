@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks.accounts import benchmark_house, link_accounts, settings_for
+from benchmarks.accounts import benchmark_application, link_accounts, settings_for
 from benchmarks.broker_process import READY_WITHIN_S, BrokerProcess, broker_process
 from benchmarks.report import Figure, print_report
 from hullwatch.app import open_application
@@ -136,7 +136,7 @@ async def _sample(server: psutil.Process) -> Rest:
 
 async def _traced_kb(broker: BrokerProcess, count: int) -> float:
     """Return the memory allocated for each account by loading and validating it."""
-    async with benchmark_house(broker) as application:
+    async with benchmark_application(broker) as application:
         await link_accounts(application, broker, count)
         gc.collect()
         tracemalloc.start()

@@ -160,7 +160,7 @@ class Round:
         async with self.browser() as previewer:
             for method, path in (("GET", "/reconnect"), ("HEAD", "/reconnect"), ("GET", "/reconnect.js")):
                 self.note("prefetch", await previewer.fetch(method, path), is_accepted=False)
-            status, answer = await previewer.call("look", link)
+            status, answer = await previewer.call("open", link)
             self.note("prefetch", status, is_accepted=status != 200 or "url" in answer)
         async with self.browser() as person:  # still good, in another browser
             await person.press(link)
@@ -178,10 +178,10 @@ class Round:
 
     async def foreign_user(self, number: int) -> None:
         """Press the button or open the callback in a browser of another user."""
-        account, stranger = self.accounts[number], self.accounts[number - 1]
+        account, other_user = self.accounts[number], self.accounts[number - 1]
         link = await self.link(account)
         async with self.application.services.context.store.begin(read_only=True) as work:
-            user = await work.users.get(stranger.user_id)
+            user = await work.users.get(other_user.user_id)
         if user is None:
             raise LookupError("a stored user is not there")
         cookie = (await self.application.services.authentication.open_browser(user)).value.reveal()
@@ -217,7 +217,7 @@ class Round:
                 if number in backs:
                     status, _ = await people[number].come_back(backs[number])
                     self.note("expired", status, is_accepted=status == 303)
-                for what in ("look", "begin"):
+                for what in ("open", "begin"):
                     status, answer = await people[number].call(what, links[number])
                     self.note("expired", status, is_accepted=status == 200 or "url" in answer)
 
@@ -232,7 +232,7 @@ class Round:
         before = self.application.services.connections.connection(account.user_id).generation
         async with self.browser() as person, self.browser() as other:
             began = time.perf_counter()
-            await person.call("look", link)
+            await person.call("open", link)
             back = await person.log_in_at_fyers(await person.press(link), account.fyers_id)
             status, leads_to = await person.come_back(back)
             self.taps_s.append(time.perf_counter() - began)

@@ -9,11 +9,11 @@ import aiohttp
 async def main(url: str, count: int, tokens: list[str]) -> None:
     """Open and read until ended."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        places = asyncio.Semaphore(20)
+        slots = asyncio.Semaphore(20)
 
         async def open_one(number: int) -> aiohttp.ClientWebSocketResponse:
             headers = {"Authorization": f"Bearer {tokens[number % len(tokens)]}"}
-            async with places:
+            async with slots:
                 socket = await http.ws_connect(f"{url}/api/events", headers=headers)
                 await socket.receive()  # the greeting
                 return socket

@@ -22,13 +22,13 @@ TARGET_NOTICES = 10_000
 EACH_USER = 20
 AT_ONCE = 50
 """Notices in one transaction, as at a candle's close."""
-LOOK_S = 0.25
+READ_EVERY_S = 0.25
 LONGEST_S = 900.0
 SIGNAL = NotificationKind.SIGNAL
 
 
 @asynccontextmanager
-async def sending_house(receivers: Receivers, database_url: str) -> AsyncIterator[Application]:
+async def sending_application(receivers: Receivers, database_url: str) -> AsyncIterator[Application]:
     """Open an application whose outbox reaches the receivers only."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, (Path(folder) / "log").open("w") as log:
         configure_logging(level="error", stream=log)
@@ -120,15 +120,15 @@ async def all_sent(application: Application, expected: int) -> None:
             if line.startswith("hullwatch_notifications_total")
         ]
         counts = {name: float(value) for name, _, value in lines}
-        if sum(counts.get(sent.format(way), 0.0) for way in ("email", "webhook")) >= expected:
+        if sum(counts.get(sent.format(channel), 0.0) for channel in ("email", "webhook")) >= expected:
             return
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(READ_EVERY_S)
 
 
 async def measure(count: int, database_url: str) -> list[Figure]:
     """Store and send the notices, and compare the received messages with them."""
     async with receivers_process() as receivers:
-        async with sending_house(receivers, database_url) as application:
+        async with sending_application(receivers, database_url) as application:
             users = await add_users(application, max(1, count // EACH_USER), receivers.webhook_port)
             application.services.outbox.start_jobs(application.services.supervisor)
             cpu, began = time.process_time(), time.monotonic()

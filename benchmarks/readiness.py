@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Self
 
-from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_house, link_accounts
+from benchmarks.accounts import SYMBOLS, Account, Watchlist, benchmark_application, link_accounts
 from benchmarks.broker_process import BrokerProcess, ShiftedClock, broker_process, for_each, trading_moment
 from benchmarks.report import Figure, percentile, print_report
 from hullwatch.app import Application
@@ -71,7 +71,7 @@ async def cold_application(
     async with broker_process(starts_at=starts_at) as broker:
         answer = await broker.control("GET", "/clock")
         clock = ShiftedClock(starts_at.fromisoformat(answer["now"]))
-        async with benchmark_house(broker, clock) as application:
+        async with benchmark_application(broker, clock) as application:
             accounts = await link_accounts(application, broker, count, Watchlist())
             disconnected = accounts[:: round(1 / DISCONNECTED_SHARE)]
             await application.services.connections.load()
@@ -129,7 +129,7 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
             accounts, lambda account: broker.control("GET", f"/calls?fyersId={account.fyers_id}")
         )
         by_account = dict(zip(accounts, reports, strict=True))
-        looking = time.process_time()
+        cpu_before = time.process_time()
         states = Counter(
             one.readiness.result for one in (await application.services.readiness.overview()).accounts
         )
@@ -137,7 +137,7 @@ async def observe(count: int, *, is_whole_server: bool) -> Seen:
             ready_s=ready_s,
             notified_s=notified_s,
             cpu_s=cpu_s,
-            overview_s=time.process_time() - looking,
+            overview_s=time.process_time() - cpu_before,
             ready=states[ReadinessResult.READY],
             disconnected=len(disconnected),
             disconnected_calls=sum(by_account[account]["total"] for account in disconnected),

@@ -34,15 +34,15 @@ class Ledger:
         self.attempts: Counter[str] = Counter()
         self._random = Random(seed)
 
-    def fate(self, way: str) -> str | None:
+    def fate(self, channel: str) -> str | None:
         """Return how this attempt fails, or `None`."""
-        self.attempts[way] += 1
+        self.attempts[channel] += 1
         if self._random.random() >= FAILING:
             return None
         kind = self._random.choices(KINDS, WEIGHTS)[0]
-        if way == "mail" and kind == "hang":
+        if channel == "mail" and kind == "hang":
             kind = "refused"
-        self.failures[f"{way} {kind}"] += 1
+        self.failures[f"{channel} {kind}"] += 1
         return kind
 
     def take(self, message_id: str, *, is_answered: bool) -> None:

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from benchmarks.accounts import benchmark_house, link_accounts
+from benchmarks.accounts import benchmark_application, link_accounts
 from benchmarks.broker_process import broker_process
 from benchmarks.report import Figure, print_report
 from hullwatch.cli.runner import run
@@ -58,7 +58,7 @@ async def serve_both() -> None:
     from hullwatch.web.dependencies import LOGIN_COOKIE  # noqa: PLC0415
 
     bare_app = Starlette(routes=[Route(BARE_PATH, bare)])
-    async with broker_process() as broker, benchmark_house(broker) as application:
+    async with broker_process() as broker, benchmark_application(broker) as application:
         (account,) = await link_accounts(application, broker, 1)
         await application.start()
         async with application.services.context.store.begin(read_only=True) as work:

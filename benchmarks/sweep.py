@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from random import Random
 
-from benchmarks.accounts import Account, benchmark_house, link_accounts
+from benchmarks.accounts import Account, benchmark_application, link_accounts
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
 from benchmarks.report import Figure, print_report, spread
 from hullwatch.app import Application
@@ -45,7 +45,7 @@ class SlotClock(SystemClock):
 
 async def measure(count: int) -> tuple[list[Figure], ValidationTotals]:
     """Return the figures of one sweep, and its totals from the service."""
-    async with broker_process() as broker, benchmark_house(broker) as application:
+    async with broker_process() as broker, benchmark_application(broker) as application:
         accounts = await link_accounts(application, broker, count)
         await application.services.connections.load()
         application.services.connections.start_jobs()
