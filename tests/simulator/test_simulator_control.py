@@ -116,6 +116,7 @@ async def test_a_fault_may_answer_a_json_object(simulator):
         ({"kind": "address_ban"}, 429, "<!DOCTYPE html>"),
         ({"kind": "rate_limit"}, 429, '{"message":"request limit reached"'),
         ({"kind": "rate_limit", "contentType": "text/html"}, 429, "<!DOCTYPE html>"),
+        ({"kind": "rate_limit", "body": "<html></html>"}, 429, "<!DOCTYPE html>"),
         ({"kind": "empty_body"}, 200, ""),
         ({"kind": "auth_error"}, 401, '{"message":"Please provide valid token"'),
         ({"kind": "auth_error_all"}, 401, '{"message":"Please provide valid token"'),

@@ -112,10 +112,20 @@ class FaultInput(ControlInput):
 
     def http_error(self) -> Answer:
         """Return the answer that it describes."""
-        body = b"" if self.body is None else orjson.dumps(self.body)
-        if isinstance(self.body, str):
-            body = self.body.encode()
-        return Answer(body, self.status or 500, self.content_type or _guessed_type(body))
+        return Answer(_encoded(self.body), self.status or 500, self.answer_type or _guessed_type(b""))
+
+    @property
+    def answer_type(self) -> str | None:
+        """The content type that was given, or that the given body seems to have."""
+        if self.content_type is not None or self.body is None:
+            return self.content_type
+        return _guessed_type(_encoded(self.body))
+
+
+def _encoded(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else orjson.dumps(body)
 
 
 def _guessed_type(body: bytes) -> str:

@@ -202,7 +202,7 @@ def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
         case FaultKind.ADDRESS_BAN:
             answer = rate_limit_page(given.status or 429)
         case FaultKind.RATE_LIMIT:
-            as_page = (given.content_type or "").startswith("text/html")
+            as_page = (given.answer_type or "").startswith("text/html")
             answer = rate_limit_page() if as_page else refuse_for_limit(family)
         case FaultKind.EMPTY_BODY:
             answer = Answer(b"", given.status or 200)
