@@ -13,35 +13,14 @@ depends_on = None
 VERIFICATION_STATES = ("assumed", "verified", "unverified", "under_verification", "held")
 DELIVERY_STATES = ("waiting", "sent", "failed")
 NOTIFICATION_KINDS = (
-    "session_expiring",
-    "session_disconnected",
-    "login_renewed",
-    "not_ready",
-    "now_ready",
-    "signal",
-    "daily_summary",
-    "broker_outage",
-    "broker_recovered",
-    "job_restarting",
-    "job_recovered",
-    "calendar_ending",
-    "calendar_known",
-    "delivery_failed",
-    "channel_failing",
-    "channel_recovered",
-    "test",
-)
+    "session_expiring", "session_disconnected", "login_renewed", "not_ready", "now_ready", "signal",
+    "daily_summary", "broker_outage", "broker_recovered", "job_restarting", "job_recovered",
+    "calendar_ending", "calendar_known", "delivery_failed", "channel_failing", "channel_recovered", "test",
+)  # fmt: skip
 RENEWAL_OUTCOMES = (
-    "under_way",
-    "renewed",
-    "expires_no_later",
-    "refused_by_fyers",
-    "wrong_pin",
-    "bad_refresh_token",
-    "unknown_refusal",
-    "not_accepted",
-    "unavailable",
-)
+    "under_way", "renewed", "expires_no_later", "refused_by_fyers", "wrong_pin", "bad_refresh_token",
+    "unknown_refusal", "not_accepted", "unavailable",
+)  # fmt: skip
 
 NEW_NOTIFICATION_KINDS = {
     "session_ended": "session_disconnected",
