@@ -1,4 +1,4 @@
-"""The outbox's sender: every notice once, whatever its channel and the database do; `hullwatch.services.notifications.delivery`."""
+"""Tests that the outbox sends every notice once, also when a channel or the database fails."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,25 +36,25 @@ ADMIN = "usr_admin"
 
 
 class Links:
-    """Makes links that can be told apart; None for whom none makes sense."""
+    """Makes a different link at each call, and none for users with a broker session."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.users: list[str] = []
         self.has_session: set[str] = set()
         self.is_down = False
 
     async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
-        """Return a link."""
+        """Return a link with the number of the call."""
         if self.is_down:
             raise StorageUnavailable("down")
-        self.asked.append(user_id)
-        return None if user_id in self.has_session else SecretText(f"https://h.in/#canary-{len(self.asked)}")
+        self.users.append(user_id)
+        return None if user_id in self.has_session else SecretText(f"https://h.in/#canary-{len(self.users)}")
 
 
 async def add_channel(
     env: Environment, name: str, user_id: str = ALICE, *, kind=ChannelKind.WEBHOOK, kinds=(ENDED, SIGNAL)
 ) -> None:
-    """Store a channel that leads to an address of its own name."""
+    """Store a channel whose address is its name."""
     channel = Channel(
         name,
         user_id,
@@ -70,8 +70,8 @@ async def add_channel(
         await work.commit()
 
 
-async def tell(env: Environment, *names: str, user_id: str = ALICE, kind=ENDED, incident_id=None) -> None:
-    """Store notices."""
+async def store(env: Environment, *names: str, user_id: str = ALICE, kind=ENDED, incident_id=None) -> None:
+    """Store one notice for each name."""
     async with env.store.begin() as work:
         for name in names:
             notice = Notification(
@@ -82,17 +82,17 @@ async def tell(env: Environment, *names: str, user_id: str = ALICE, kind=ENDED, 
 
 
 def states(env: Environment) -> dict[str, DeliveryState]:
-    """Return how every delivery stands."""
+    """Return the state of each delivery by its id."""
     return {one.id: one.state for one in env.store.tables.deliveries.values()}
 
 
 def health(env: Environment, name: str):
-    """Return how a channel does."""
+    """Return the stored health of a channel."""
     return env.store.tables.channels[name].health
 
 
 async def wait(env: Environment, until: timedelta, step_s: float = 60.0) -> None:
-    """Let time pass in steps: sends and database take turns within each."""
+    """Let time pass in steps, so that sending and storing happen in each of them."""
     ends_at = env.clock.now() + until
     while env.clock.now() < ends_at:
         await env.clock.advance(min(step_s, (ends_at - env.clock.now()).total_seconds()))
@@ -100,7 +100,7 @@ async def wait(env: Environment, until: timedelta, step_s: float = 60.0) -> None
 
 @pytest.fixture
 async def env() -> AsyncIterator[Environment]:
-    """Two users and an admin; the first has a webhook; the outbox runs."""
+    """Two users and an admin. The first user has a webhook, and the outbox runs."""
     made = Environment(links=Links())
     for user_id in (ALICE, BOB):
         await made.add_user(user_id)
@@ -112,8 +112,8 @@ async def env() -> AsyncIterator[Environment]:
 
 
 async def test_a_notice_is_sent_at_once_and_once(env: Environment) -> None:
-    """Whoever stores it wakes the outbox; nothing waits for the next look."""
-    await tell(env, "n1")
+    """Storing a notice wakes the outbox before its next poll."""
+    await store(env, "n1")
     await env.clock.settle()
 
     assert env.carriers.ids("hook") == ["n1.hook"]
@@ -124,10 +124,10 @@ async def test_a_notice_is_sent_at_once_and_once(env: Environment) -> None:
     assert env.metrics.notifications == {("webhook", "sent"): 1}
 
 
-async def test_what_another_process_put_in_is_found_at_the_next_look(env: Environment) -> None:
-    """Nobody wakes this one."""
+async def test_a_notice_of_another_process_is_sent_at_the_next_poll(env: Environment) -> None:
+    """The other process cannot wake this outbox."""
     env.store.on_deliveries(lambda: None)
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
     assert env.carriers.attempts == []
 
@@ -136,21 +136,21 @@ async def test_what_another_process_put_in_is_found_at_the_next_look(env: Enviro
     assert env.carriers.ids("hook") == ["n1.hook"]
 
 
-async def test_every_channel_that_carries_it_gets_it_under_an_id_of_its_own(env: Environment) -> None:
-    """By which its receiver knows a repetition."""
+async def test_each_channel_gets_the_notice_with_its_own_id(env: Environment) -> None:
+    """A receiver recognizes a repeated message by this id."""
     await add_channel(env, "mail", kind=ChannelKind.EMAIL)
     await add_channel(env, "slack", kind=ChannelKind.SLACK, kinds=(SIGNAL,))
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
 
     assert sorted(message.id for _, message in env.carriers.arrived) == ["n1.hook", "n1.mail"]
 
 
-async def test_a_failure_is_tried_again_under_the_same_id(env: Environment) -> None:
-    """With growing pauses, until it goes."""
+async def test_a_failed_message_is_retried_with_the_same_id(env: Environment) -> None:
+    """The pauses grow until the message is sent."""
     answers = iter([BAD, BAD, BAD])
     env.carriers.behaviours["hook"] = lambda _: next(answers, Sent())
-    await tell(env, "n1")
+    await store(env, "n1")
 
     await wait(env, timedelta(minutes=1), 1.0)
 
@@ -160,32 +160,32 @@ async def test_a_failure_is_tried_again_under_the_same_id(env: Environment) -> N
     assert env.metrics.notifications == {("webhook", "later"): 3, ("webhook", "sent"): 1}
 
 
-async def test_a_dead_channel_delays_no_other(env: Environment) -> None:
-    """Those that hang use up their own room only, however many they are; mail has room of its own."""
+async def test_a_hanging_channel_delays_no_other(env: Environment) -> None:
+    """Unproven channels have a limit of their own, and so has mail."""
     for number in range(100):
-        await add_channel(env, f"dead{number}", BOB)
-        env.carriers.behaviours[f"dead{number}"] = hang
+        await add_channel(env, f"hanging{number}", BOB)
+        env.carriers.behaviours[f"hanging{number}"] = hang
     for number in range(4):
         await add_channel(env, f"stuck{number}", BOB, kind=ChannelKind.APPRISE)
         env.carriers.behaviours[f"stuck{number}"] = hang
     await add_channel(env, "mail", kind=ChannelKind.EMAIL)
     await add_channel(env, "chat", kind=ChannelKind.TELEGRAM)
-    await tell(env, "first")
+    await store(env, "first")
     await env.clock.settle()
-    await tell(env, "b1", "b2", user_id=BOB)
+    await store(env, "b1", "b2", user_id=BOB)
     await env.clock.settle()
     assert len(env.carriers.attempts) > 60
 
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
 
     assert {"n1.hook", "n1.mail", "n1.chat"} <= {message.id for _, message in env.carriers.arrived}
 
 
-async def test_a_hanging_channel_is_given_up_in_time_and_asked_ever_less(env: Environment) -> None:
-    """One attempt at a time, however much waits for it."""
+async def test_a_hanging_channel_is_tried_less_and_less(env: Environment) -> None:
+    """Each attempt has a timeout, and only one message is tried at a time."""
     env.carriers.behaviours["hook"] = hang
-    await tell(env, *(f"n{number}" for number in range(20)))
+    await store(env, *(f"n{number}" for number in range(20)))
     await env.clock.settle()
     assert len(env.carriers.attempts) == 1
 
@@ -196,11 +196,11 @@ async def test_a_hanging_channel_is_given_up_in_time_and_asked_ever_less(env: En
     assert set(states(env).values()) == {DeliveryState.WAITING}
 
 
-async def test_an_outage_is_caught_up_with(env: Environment) -> None:
-    """Nothing is lost and nothing doubled; probing tries another message each time, so that one bad one does not stand in the way."""
+async def test_all_messages_are_sent_once_after_an_outage(env: Environment) -> None:
+    """Each attempt uses another message, so that one bad message cannot block the channel."""
     env.carriers.behaviours["hook"] = lambda _: BAD
     names = [f"n{number:02}" for number in range(30)]
-    await tell(env, *names)
+    await store(env, *names)
     await wait(env, timedelta(hours=2))
     assert len({message.id for _, message in env.carriers.attempts}) > 5
     del env.carriers.behaviours["hook"]
@@ -210,11 +210,11 @@ async def test_an_outage_is_caught_up_with(env: Environment) -> None:
     assert sorted(env.carriers.ids("hook")) == [f"{name}.hook" for name in names]
 
 
-async def test_a_refused_message_is_set_aside_and_holds_nobody_up(env: Environment) -> None:
-    """Its admins are told in the page; the others go on at once."""
+async def test_a_refused_message_blocks_no_other(env: Environment) -> None:
+    """It fails permanently after a few attempts, and the admins get one notice on the page."""
     refused = Refused("The server answered 422.", is_of_message=True)
     env.carriers.behaviours["hook"] = lambda message: refused if message.id == "n1.hook" else Sent()
-    await tell(env, "n1", "n2", "n3")
+    await store(env, "n1", "n2", "n3")
     await env.clock.advance(1)
     assert sorted(env.carriers.ids("hook")) == ["n2.hook", "n3.hook"]
 
@@ -222,17 +222,17 @@ async def test_a_refused_message_is_set_aside_and_holds_nobody_up(env: Environme
 
     assert states(env)["n1.hook"] is DeliveryState.FAILED_PERMANENTLY
     assert len([one for _, one in env.carriers.attempts if one.id == "n1.hook"]) == MAX_REFUSALS
-    [told] = env.notices(ADMIN)
-    assert (told.kind, "422" in told.text) == (NotificationKind.DELIVERY_FAILED, True)
+    [notice] = env.notices(ADMIN)
+    assert (notice.kind, "422" in notice.text) == (NotificationKind.DELIVERY_FAILED, True)
     assert env.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
 
 
-async def test_a_failing_channel_tells_its_admin_once_and_breeds_no_further_notices(env: Environment) -> None:
-    """However many of its messages are set aside, and although the admin's own channel carries everything and is dead too."""
+async def test_admins_are_notified_once_per_failing_channel(env: Environment) -> None:
+    """The admin's own channel fails too. Its failure must not produce further notices."""
     await add_channel(env, "admins", ADMIN, kinds=tuple(NotificationKind))
     for name in ("hook", "admins"):
         env.carriers.behaviours[name] = lambda _: Refused("The server answered 410.", is_permanent=True)
-    await tell(env, *(f"n{number}" for number in range(5)))
+    await store(env, *(f"n{number}" for number in range(5)))
 
     await wait(env, timedelta(hours=2))
 
@@ -241,26 +241,24 @@ async def test_a_failing_channel_tells_its_admin_once_and_breeds_no_further_noti
     assert [one.id for one in env.store.tables.deliveries.values() if "admins" in one.id] == []
 
 
-async def test_a_message_nobody_takes_for_a_day_is_set_aside(env: Environment) -> None:
-    """Later it would tell nobody anything."""
+async def test_a_message_fails_permanently_after_a_day(env: Environment) -> None:
+    """An older notice is of no use to its user."""
     env.carriers.behaviours["hook"] = lambda _: BAD
-    await tell(env, "n1")
+    await store(env, "n1")
 
     await wait(env, MAX_AGE + timedelta(hours=1), 300.0)
 
     assert states(env) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY}
     async with env.store.begin(read_only=True) as work:
-        [aside] = await work.outbox.dead_letters()
-    assert aside.delivery.last_error == BAD.why
+        [dead_letter] = await work.outbox.dead_letters()
+    assert dead_letter.delivery.last_error == BAD.why
 
 
-async def test_a_user_is_told_once_of_a_channel_that_fails_for_long_and_once_of_its_recovery(
-    env: Environment,
-) -> None:
-    """In the page, by a pushed notice; a hiccup is not told."""
+async def test_users_get_one_notice_per_channel_failure_and_recovery(env: Environment) -> None:
+    """The page gets both at once. A short failure produces no notice."""
     async with env.hub.subscribe(ALICE) as pushed:
         env.carriers.behaviours["hook"] = lambda _: BAD
-        await tell(env, "n1", "n2")
+        await store(env, "n1", "n2")
         await wait(env, NOTIFY_AFTER / 2)
         assert env.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
         await wait(env, NOTIFY_AFTER * 2)
@@ -269,33 +267,33 @@ async def test_a_user_is_told_once_of_a_channel_that_fails_for_long_and_once_of_
         await wait(env, timedelta(hours=1))
         [recovered] = env.notices(ALICE, NotificationKind.CHANNEL_RECOVERED)
 
-        heard = []
+        received = []
         async for delivery in pushed:
-            heard.append(delivery.message)
-            if len(heard) == 2:
+            received.append(delivery.message)
+            if len(received) == 2:
                 break
-    assert heard == [NotificationStored(failing), NotificationStored(recovered)]
+    assert received == [NotificationStored(failing), NotificationStored(recovered)]
     assert failing.incident_id == recovered.incident_id
     assert BAD.why in failing.text
 
     env.carriers.behaviours["hook"] = lambda _: BAD
-    await tell(env, "n3")
+    await store(env, "n3")
     await wait(env, timedelta(minutes=2))
     del env.carriers.behaviours["hook"]
     await wait(env, timedelta(minutes=10))
     assert len(env.notices(ALICE, NotificationKind.CHANNEL_RECOVERED)) == 1
 
 
-async def test_an_adapter_that_breaks_breaks_nothing_else(env: Environment) -> None:
-    """Its message is set aside like any poison; the outbox lives, and its log holds no address."""
+async def test_an_adapter_error_stops_no_other_channel(env: Environment) -> None:
+    """The message fails permanently, the outbox keeps running, and no address is stored."""
 
     def broken(message):
         raise ValueError("https://canary.in/hook?key=canary")
 
     await add_channel(env, "other", BOB)
     env.carriers.behaviours["hook"] = broken
-    await tell(env, "n1")
-    await tell(env, "n2", user_id=BOB)
+    await store(env, "n1")
+    await store(env, "n2", user_id=BOB)
     await wait(env, timedelta(minutes=5))
 
     assert states(env) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY, "n2.other": DeliveryState.SENT}
@@ -303,15 +301,15 @@ async def test_an_adapter_that_breaks_breaks_nothing_else(env: Environment) -> N
     assert "canary" not in repr(env.store.tables.deliveries)
 
 
-async def test_a_database_that_is_down_loses_and_repeats_nothing(env: Environment) -> None:
-    """What was sent meanwhile is stored when it answers, not sent again."""
+async def test_a_database_outage_loses_and_repeats_no_message(env: Environment) -> None:
+    """The result of a message sent during the outage is stored after it."""
 
-    async def take_and_fall(message):
+    async def accept_and_lose_the_database(message):
         env.store.is_down = True
         return Sent()
 
-    env.carriers.behaviours["hook"] = take_and_fall
-    await tell(env, "n1")
+    env.carriers.behaviours["hook"] = accept_and_lose_the_database
+    await store(env, "n1")
     await wait(env, CLAIM * 2)
     assert states(env) == {"n1.hook": DeliveryState.WAITING}
 
@@ -323,10 +321,10 @@ async def test_a_database_that_is_down_loses_and_repeats_nothing(env: Environmen
     assert env.carriers.ids("hook") == ["n1.hook"]
 
 
-async def test_a_channel_whose_address_cannot_be_read_says_what_to_do(env: Environment) -> None:
-    """A lost key is not tried a hundred times."""
+async def test_an_unreadable_address_has_an_error_with_advice(env: Environment) -> None:
+    """A retry cannot succeed without the key, so none is made."""
     del env.store.tables.destinations["hook"]
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
 
     assert states(env) == {"n1.hook": DeliveryState.FAILED_PERMANENTLY}
@@ -334,18 +332,18 @@ async def test_a_channel_whose_address_cannot_be_read_says_what_to_do(env: Envir
     assert env.carriers.attempts == []
 
 
-async def test_messages_that_lead_to_a_login_carry_a_fresh_link(env: Environment) -> None:
-    """Made for each attempt, where one makes sense, and stored nowhere."""
+async def test_messages_that_lead_to_a_login_contain_a_new_link(env: Environment) -> None:
+    """Each attempt has a new link, and no link is stored."""
     answers = iter([BAD])
     env.carriers.behaviours["hook"] = lambda _: next(answers, Sent())
-    await tell(env, "n1")
-    await tell(env, "s1", kind=SIGNAL)
+    await store(env, "n1")
+    await store(env, "s1", kind=SIGNAL)
     await wait(env, timedelta(minutes=1), 1.0)
     env.links.has_session.add(ALICE)
-    await tell(env, "n2")
+    await store(env, "n2")
     await env.clock.settle()
     env.links.is_down = True
-    await tell(env, "n3")
+    await store(env, "n3")
     await env.clock.settle()
 
     links = {message.id: message.login_link for _, message in env.carriers.arrived}
@@ -355,10 +353,10 @@ async def test_messages_that_lead_to_a_login_carry_a_fresh_link(env: Environment
     assert "canary" not in repr(env.carriers.arrived)
 
 
-async def test_a_test_goes_out_on_a_paused_channel_and_tells_how_it_went(env: Environment) -> None:
-    """It takes the way of every notice; three failures are an answer."""
+async def test_a_test_notice_is_sent_on_a_paused_channel(env: Environment) -> None:
+    """It uses the outbox like every notice, and three failures are its result."""
     env.carriers.behaviours["hook"] = lambda _: BAD
-    await tell(env, "n1")
+    await store(env, "n1")
     await wait(env, timedelta(minutes=30))
     tried = len(env.carriers.attempts)
 
@@ -375,31 +373,31 @@ async def test_a_test_goes_out_on_a_paused_channel_and_tells_how_it_went(env: En
     ]
 
 
-async def test_stopping_in_order_sees_through_what_is_under_way(env: Environment) -> None:
-    """And stores it, so that the next start does not send it again; nothing new is begun."""
-    gate = asyncio.Event()
+async def test_a_stop_waits_for_the_messages_under_way(env: Environment) -> None:
+    """Their results are stored, so that the next start does not repeat them. No new message is sent."""
+    finish = asyncio.Event()
 
     async def slow(_):
-        await gate.wait()
+        await finish.wait()
         return Sent()
 
     env.carriers.behaviours["hook"] = slow
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
     stopping = asyncio.create_task(env.supervisor.stop(5))
     await env.clock.settle()
-    await tell(env, "n2")
-    gate.set()
+    await store(env, "n2")
+    finish.set()
     await asyncio.wait_for(stopping, ANSWER_LIMIT_S)
 
     assert states(env) == {"n1.hook": DeliveryState.SENT, "n2.hook": DeliveryState.WAITING}
     assert [message.id for _, message in env.carriers.attempts] == ["n1.hook"]
 
 
-async def test_a_channel_that_is_removed_or_turned_off_is_left_alone(env: Environment) -> None:
-    """Even in the middle of an attempt; what ends after that is no error."""
+async def test_a_channel_may_be_removed_during_an_attempt(env: Environment) -> None:
+    """The result of this attempt has no row any more, and that is no error."""
     env.carriers.behaviours["hook"] = hang
-    await tell(env, "n1")
+    await store(env, "n1")
     await env.clock.settle()
     await env.channels.remove(ALICE, "hook")
 
@@ -410,13 +408,13 @@ async def test_a_channel_that_is_removed_or_turned_off_is_left_alone(env: Enviro
     assert env.supervisor.is_healthy("outbox")
 
 
-async def test_what_is_old_is_removed() -> None:
-    """Sent deliveries after a month, notices that were read after three; many of them too."""
+async def test_old_rows_are_removed() -> None:
+    """Sent deliveries are kept for 30 days and read notices for 90. More than one batch is removed."""
     env = Environment()
     await env.add_user(ALICE)
     await add_channel(env, "hook")
     await env.start(with_monitoring=False, with_outbox=True)
-    await tell(env, *(f"n{number}" for number in range(PURGE_BATCH + 20)))
+    await store(env, *(f"n{number}" for number in range(PURGE_BATCH + 20)))
     await wait(env, timedelta(minutes=1), 1.0)
     assert set(states(env).values()) == {DeliveryState.SENT}
     for notice in env.notices(ALICE):

@@ -1,4 +1,7 @@
-"""A process that dies between any two steps of sending: nothing lost, and twice only what was not stored yet, under the same id."""
+"""Tests a crash between any two steps of sending.
+
+No message is lost. A message is sent twice only if its result was not stored, and then with the same id.
+"""
 
 import asyncio
 from collections import Counter
@@ -22,76 +25,69 @@ from hullwatch.domain.notifications.notifications import (
     Notification,
     NotificationKind,
 )
-from hullwatch.services.notifications.concurrency import LIMITS
 from hullwatch.services.notifications.delivery import CLAIM
 from services.environment import ALICE, Environment, HookedStore
 
 NOTICES, CHANNELS = 3, ("hook1", "hook2", "mail")
 UNDER_WAY = 4 + 4 + 2
-"""What two webhooks and a mailbox may have under way at once."""
+"""The largest number of messages under way on two webhooks and a mailbox."""
 ENDED = NotificationKind.SESSION_DISCONNECTED
 PARTS = 4
-"""So that several processes share the work."""
+"""Several test processes can share the crash points."""
 
 
 def kind_of(name: str) -> ChannelKind:
-    """Return what sort of channel this is."""
+    """Return the kind of the channel with this name."""
     return ChannelKind.EMAIL if name == "mail" else ChannelKind.WEBHOOK
 
 
-MOST_UNDER_WAY = sum(
-    limit.per_channel for name in CHANNELS for limit in LIMITS if kind_of(name) in limit.kinds
-)
-"""Sendings that can be under way, or have ended without being stored, in one moment."""
-
-
 class Crash:
-    """Ends the process before or after a commit, or between a receiver's taking a message and its answer."""
+    """Stops the process before or after a commit, or before a receiver answers."""
 
     def __init__(self, at_point: int) -> None:
         self.at_point = at_point
         self.stored: HookedStore | None = None
         self.answers_lost = 0
         self._points = count()
-        self._house: Environment | None = None
+        self._env: Environment | None = None
 
-    def lie_in_wait(self, env: Environment) -> None:
-        """Let this environment's receivers be points, and its commits once it has started."""
-        self._house = env
+    def watch_receivers(self, env: Environment) -> None:
+        """Count each message that a receiver of this environment accepts as a crash point."""
+        self._env = env
         for name in CHANNELS:
-            env.carriers.behaviours[name] = self._take
+            env.carriers.behaviours[name] = self._accept
 
     def count_commits(self) -> None:
-        """Let commits be points too; those of a start that is under way would keep it from its end."""
-        assert self._house is not None
-        self._house.store.before_commit = self._house.store.after_commit = self._at_point
+        """Count commits as crash points too. A crash during the start would block the start for ever."""
+        assert self._env is not None
+        self._env.store.before_commit = self._env.store.after_commit = self._at_point
 
     @property
     def points(self) -> int:
-        """How many points were passed."""
+        """The number of crash points that were passed."""
         return next(self._points)
 
-    async def _take(self, message: Message) -> SendOutcome:
-        assert self._house is not None
-        attempts = sum(one.id == message.id for _, one in self._house.carriers.attempts)
+    async def _accept(self, message: Message) -> SendOutcome:
+        assert self._env is not None
+        attempts = sum(one.id == message.id for _, one in self._env.carriers.attempts)
         if message.id.startswith("n2.") and attempts == 1:
             return TryLater("The server answered 503.")
         name = message.id.partition(".")[2]
-        self._house.carriers.arrived.append((name, message))
+        self._env.carriers.arrived.append((name, message))
         await self._at_point()
-        # The fake notes what is answered; here it was taken before the answer, as receivers do.
-        self._house.carriers.arrived.remove((name, message))
+        # The fake adds the message again after the answer. A real receiver stores it before the answer.
+        self._env.carriers.arrived.remove((name, message))
         return Sent()
 
     async def _at_point(self) -> None:
         if next(self._points) == self.at_point:
-            assert self._house is not None
-            self.stored = self._house.store.copied()
+            assert self._env is not None
+            self.stored = self._env.store.copied()
             await asyncio.get_running_loop().create_future()
 
 
-async def live_through(crash: Crash) -> Environment:
-    """Store notices, one after the other, and let the outbox send them through a crash and a restart."""
+async def run_scenario(crash: Crash) -> Environment:
+    """Store the notices one by one. The outbox sends them before and after a crash."""
     env = Environment()
     await env.add_user(ALICE)
     async with env.store.begin() as work:
@@ -102,11 +98,11 @@ async def live_through(crash: Crash) -> Environment:
             )
             await work.channels.add(channel, Destination(kind, ChannelAddress(name)))
         await work.commit()
-    crash.lie_in_wait(env)
+    crash.watch_receivers(env)
     await env.start(with_monitoring=False, with_outbox=True)
     crash.count_commits()
     for number in range(NOTICES):
-        while not (await tell(env, crash, f"n{number}")):
+        while not (await store_notice(env, crash, f"n{number}")):
             env = await restart(env, crash)
         if crash.stored is not None:
             env = await restart(env, crash)
@@ -118,8 +114,8 @@ async def live_through(crash: Crash) -> Environment:
     return env
 
 
-async def tell(env: Environment, crash: Crash, name: str) -> bool:
-    """Store a notice; False when the process died over it before it was stored."""
+async def store_notice(env: Environment, crash: Crash, name: str) -> bool:
+    """Store a notice. Return False if the process crashed before the notice was stored."""
 
     async def store() -> None:
         async with env.store.begin() as work:
@@ -137,45 +133,45 @@ async def tell(env: Environment, crash: Crash, name: str) -> bool:
 
 
 async def restart(env: Environment, crash: Crash) -> Environment:
-    """Build a new process on what is stored; receivers remember what they took."""
+    """Start a new process on the stored data. The receivers keep the messages that they accepted."""
     assert crash.stored is not None
     stored, crash.stored = crash.stored, None
-    reborn = await env.kill(stored)
-    crash.lie_in_wait(reborn)
-    await reborn.start(with_monitoring=False, with_outbox=True)
+    restarted = await env.kill(stored)
+    crash.watch_receivers(restarted)
+    await restarted.start(with_monitoring=False, with_outbox=True)
     crash.count_commits()
-    return reborn
+    return restarted
 
 
-async def judge(env: Environment) -> Counter[str]:
-    """See that all arrived and all is stored; return how often each did."""
+async def check_and_count(env: Environment) -> Counter[str]:
+    """Check that every message arrived and is stored as sent. Return how often each arrived."""
     arrived = Counter(message.id for _, message in env.carriers.arrived)
-    wanted = {f"n{number}.{name}" for number in range(NOTICES) for name in CHANNELS}
-    assert set(arrived) == wanted
+    expected = {f"n{number}.{name}" for number in range(NOTICES) for name in CHANNELS}
+    assert set(arrived) == expected
     assert {one.state for one in env.store.tables.deliveries.values()} == {DeliveryState.SENT}
-    assert {one.id for one in env.store.tables.deliveries.values()} == wanted
+    assert {one.id for one in env.store.tables.deliveries.values()} == expected
     await env.kill()
     return arrived
 
 
 async def test_without_a_crash_each_arrives_once() -> None:
-    """Nobody dies, and one receiver answers 503 once."""
-    assert set((await judge(await live_through(Crash(-1)))).values()) == {1}
+    """One receiver answers 503 once, and the message is retried."""
+    assert set((await check_and_count(await run_scenario(Crash(-1)))).values()) == {1}
 
 
-async def points_of_the_story() -> int:
-    """Return at how many points the story can be cut."""
+async def count_points() -> int:
+    """Return the number of crash points of the scenario."""
     crash = Crash(-1)
-    await (await live_through(crash)).kill()
+    await (await run_scenario(crash)).kill()
     return crash.points
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_a_crash_at_any_point_loses_nothing(part: int) -> None:
-    """What is repeated was taken by its receiver before its outcome was stored; never more than what was under way then."""
-    points = await points_of_the_story()
+    """At most the messages that were under way at the crash arrive twice."""
+    points = await count_points()
     assert points > 30
     for point in range(part, points, PARTS):
-        arrived = await judge(await live_through(Crash(point)))
+        arrived = await check_and_count(await run_scenario(Crash(point)))
         assert max(arrived.values()) <= 2
         assert sum(arrived.values()) - len(arrived) <= UNDER_WAY
