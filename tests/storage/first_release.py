@@ -1,4 +1,4 @@
-"""One row of every kind as hullwatch 0.1.0 stored it, and what becomes of each value in the present version."""
+"""One row of every kind as 0.1.0 stored it, and each value after the upgrade."""
 
 import json
 from contextlib import suppress

@@ -107,7 +107,7 @@ def test_keys_and_ciphers_do_not_show_keys():
 
 
 def test_a_running_cipher_follows_its_key_file(tmp_path):
-    """It reads the key file again by itself: it decrypts and encrypts with the new key and drops the old one."""
+    """It reads the key file again: it encrypts with the new key and drops the old one."""
     file = load_keys("", tmp_path)
     running = Cipher(file)
     (old,) = file.read()
@@ -179,7 +179,7 @@ async def test_a_refused_login_does_not_show_its_token(database):
 
 
 async def test_a_secret_moved_to_another_row_is_not_used(database):
-    """Ciphertext swapped between users, or kept for a later generation, counts as no token; the others are still read."""
+    """Ciphertext swapped between users counts as no token; the others are still read."""
     store = database.open()
     await add_users(store, "asha", "ravi", "mala")
     async with store.begin() as work:

@@ -212,7 +212,7 @@ async def test_an_interrupted_rotation_leaves_no_key_behind(installation, key_fi
 
 
 async def test_logins_during_a_rotation_are_not_lost(installation, key_file):
-    """A server that stores tokens at every step of a rotation, the last one included, finds all of them afterwards."""
+    """A server stores tokens at every step of a rotation and finds all of them afterwards."""
     running = installation.open()
     step, generation = asyncio.Event(), 1
 
@@ -316,7 +316,7 @@ async def test_two_rotations_do_not_run_at_once(installation, key_file):
 
 
 async def test_keys_from_a_setting_are_rotated_by_hand_and_command(installation, key_file):
-    """With one key the error says what to do. With two, every secret is encrypted with the first, and the report names the last step."""
+    """One key: the error says what to do. Two: all use the first, and the report names the last step."""
     (old,) = key_file.read()
     new = EncryptionKey.make()
 

@@ -76,7 +76,7 @@ async def upgraded(first_release, cipher) -> AsyncIterator[Store]:
 
 
 async def test_every_row_and_secret_of_0_1_0_is_kept(first_release, cipher):
-    """Only the words and names in the list of the upgrade differ; secrets open with the texts they were bound to."""
+    """Only the listed words and names differ; secrets open with the texts they were bound to."""
     await upgrade(first_release)
 
     async with opened(first_release, read_only=True) as connection:
@@ -103,7 +103,7 @@ async def test_sessions_and_secrets_are_read_after_the_upgrade(upgraded):
 
 
 async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
-    """The channel still carries every kind that its user chose, and a notice of the incident is not stored a second time."""
+    """The channel carries every chosen kind; a notice of the incident is not stored twice."""
     async with upgraded.begin() as work:
         notices = await work.notifications.of_user("asha")
         (channel,) = await work.channels.of_user("asha")

@@ -1,4 +1,4 @@
-"""Units of work: kept or undone as a whole, one writer after another, whatever is cancelled, locked or down."""
+"""Units of work: kept or undone as a whole, whatever is cancelled, locked or down."""
 
 import asyncio
 import contextlib
@@ -332,7 +332,7 @@ async def test_a_read_only_unit_of_work_cannot_write(database):
 
 
 async def test_signals_of_many_users_need_few_statements(database):
-    """A cycle's batch of a thousand signals and a thousand advances stays one transaction and works on both databases."""
+    """A thousand signals and a thousand advances stay one transaction on both databases."""
     store = database.open()
     await add_users(store, "asha")
     async with store.begin() as work:

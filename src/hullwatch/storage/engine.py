@@ -28,7 +28,7 @@ T = TypeVar("T")
 LIMIT_S: Final = 10.0
 """How long one statement, one wait for a connection, or one commit may take."""
 SQLITE_LOCK_WAIT_S: Final = 5.0
-"""How long SQLite waits for the lock of another process; below `LIMIT_S`, so that SQLite's own error is reported."""
+"""How long SQLite waits for another process; below `LIMIT_S`, so that its own error is reported."""
 READ_ONLY: Final = "hullwatch_read_only"
 """Name of the execution option of a connection that only reads."""
 WITHOUT_FOREIGN_KEYS: Final = "hullwatch_without_foreign_keys"

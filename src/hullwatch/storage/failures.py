@@ -1,4 +1,4 @@
-"""Failures of the installation, which end a start or a command with one sentence, and the safe form of drivers' errors."""
+"""Failures of the installation, and the safe form of drivers' errors."""
 
 
 class StorageProblem(Exception):  # noqa: N818 - a fact about the installation
@@ -14,7 +14,7 @@ class KeysUnusable(StorageProblem):
 
 
 class Undecryptable(Exception):  # noqa: N818 - a fact about one stored secret
-    """A stored secret fits no key, was changed, or was moved from another row; the text holds no part of it."""
+    """A stored secret fits no key, was changed or moved; the text holds no part of it."""
 
 
 class DatabaseFault(Exception):  # noqa: N818 - the safe part of a driver's error

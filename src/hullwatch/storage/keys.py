@@ -204,7 +204,7 @@ class KeyFile:
 
 
 def load_keys(encryption_keys: str | SecretText, data_dir: Path) -> FixedKeys | KeyFile:
-    """Return the keys of the setting, or, when it is empty, those of the key file in `data_dir`, which is created if missing.
+    """Return the keys of the setting, or else those of the key file in `data_dir`, created if missing.
 
     Raises:
         KeysUnusable: Setting or file hold no usable keys.

@@ -33,7 +33,7 @@ _FROM_SETTING = (
 )
 
 _MOST_ROUNDS = 10
-"""A login between a rewrite and its check costs one round. This many in a row mean another server with an old key file."""
+"""A login during a rewrite costs one round; this many mean a server with an old key file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RotationReport:
 async def rotate(
     url: str, keys: FixedKeys | KeyFile, *, progress: Callable[[str], None] = lambda _: None
 ) -> RotationReport:
-    """Add a new key, encrypt every stored secret with it and remove the old one; may be interrupted and run again.
+    """Add a key, encrypt every secret with it and remove the old one; may be interrupted and repeated.
 
     Args:
         url: The database; it must have the schema of this version.
@@ -168,7 +168,7 @@ async def _survey(connection: AsyncConnection, cipher: Cipher) -> _Survey:
 
 @asynccontextmanager
 async def _encryption_locked(url: str) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction during which no secret can be stored: it holds the write lock of SQLite or the key lock on PostgreSQL."""
+    """Open a transaction during which no other process can store a secret."""
     async with opened(url) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(KEYS_LOCK, BigInteger))))
@@ -177,7 +177,7 @@ async def _encryption_locked(url: str) -> AsyncIterator[AsyncConnection]:
 
 @contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
-    """Lock a folder of keys, so that one rotation runs at a time; the system releases the lock with the process."""
+    """Allow one rotation at a time; the system releases the lock with the process."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:

@@ -13,13 +13,13 @@ R = TypeVar("R", bound=Base)
 
 
 def value_of(cls: type[V], row: object, **others: object) -> V:
-    """Return a domain value with the fields of a row; `others` are the fields that the row does not have in this form."""
+    """Return a domain value with the fields of a row; `others` replace or add fields."""
     dataclass: Any = cls
     return cls(**{name: others[name] if name in others else getattr(row, name) for name in _names(dataclass)})
 
 
 def row_of(cls: type[R], value: object, **others: object) -> R:
-    """Return a row with the fields of a domain value; `others` are the columns that the value does not have in this form."""
+    """Return a row with the fields of a domain value; `others` replace or add columns."""
     shared = {
         name: getattr(value, name)
         for name in table_of(cls).columns.keys()  # noqa: SIM118 - not a mapping

@@ -145,7 +145,7 @@ class Store:
             ) from None
 
     async def sharing_salt(self) -> SecretText:
-        """Return the salt of the hashed names that processes of this installation share; the first caller creates it.
+        """Return the salt of the hashed names that processes share; the first caller creates it.
 
         Raises:
             KeysUnusable: It was encrypted with another key.

@@ -18,7 +18,7 @@ Values = Sequence[dict[str, Any]]
 REGISTRATION_LOCK = 0x68756C6C_0001
 KEYS_LOCK = 0x68756C6C_0002
 UPGRADE_LOCK = 0x68756C6C_0003
-"""PostgreSQL advisory locks; the upper half spells the product, so that they do not collide with locks of other programs."""
+"""PostgreSQL advisory locks; the upper half spells the product and keeps them apart from others."""
 
 # Rows that are read again in a transaction include the changes of its bulk statements.
 _OPTIONS = {"populate_existing": True, "synchronize_session": False}
@@ -87,7 +87,7 @@ class Transaction:
         return self.insert(type(row)).from_select(list(values), of_user)
 
     async def lock(self, number: int, *, shared: bool = False) -> None:
-        """Hold a lock until the transaction ends. On SQLite a writing transaction already holds the only lock."""
+        """Hold a lock until the transaction ends; on SQLite a writer holds the only lock already."""
         if self.is_postgresql:
             take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
             await self.execute(select(take(literal(number, BigInteger))))

@@ -13,7 +13,7 @@ STATUS = "monitoring.status"
 
 
 async def test_lines_of_a_kind_come_whole_and_in_order(store):
-    """Of one user or of all, of exactly that kind; lines of one moment in the order in which they were appended."""
+    """Of one user or of all, of exactly that kind, in the order in which they were appended."""
     lines = [
         audit_entry(number, kind=STATUS, to_state=f"s{number}", user_id=user_id)
         for number, user_id in enumerate(["asha", "ravi", "asha"])
@@ -78,7 +78,7 @@ async def test_the_latest_line_before_a_moment(store):
 
 
 async def test_signals_are_counted_in_time_and_late(store):
-    """Only candles that opened in the period and only the given users count; users without signals are left out."""
+    """Only the period and the given users count; users without signals are left out."""
     await add_users(store, "asha", "ravi", "meena")
     async with store.begin() as work:
         await work.watches.add(watch())
@@ -105,7 +105,7 @@ async def test_signals_are_counted_in_time_and_late(store):
 
 
 async def test_counting_signals_reads_the_day_of_these_users_alone(database):
-    """The plan goes through the index by user and moment, however many signals there are of others and of other days."""
+    """The plan uses the index by user and moment, whatever other users and days have."""
     store = database.open()
     users = [f"u{number}" for number in range(20)]
     await add_users(store, *users)

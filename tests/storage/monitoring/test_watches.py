@@ -1,4 +1,4 @@
-"""Watchlists, wishes, signals, notifications and the audit trail, the same in memory, on SQLite and on PostgreSQL."""
+"""Watchlists, wishes, signals, notices and audit trail, in memory, on SQLite and on PostgreSQL."""
 
 import asyncio
 from dataclasses import replace

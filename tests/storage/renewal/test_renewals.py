@@ -145,7 +145,7 @@ async def test_a_removed_user_s_consent_goes_and_none_is_stored(renewals):
 
 
 async def test_the_secrets_are_encrypted_and_bound_to_their_row(database, caplog):
-    """The database shows neither; in another row they cannot be decrypted, and the log entry does not show them."""
+    """The database and the log show neither, and in another row they cannot be decrypted."""
     store = database.open()
     await add_users(store, "asha", "biren")
     async with store.begin() as work:

@@ -108,7 +108,7 @@ async def test_a_disconnected_session_is_not_restored(work):
 
 
 async def test_what_was_observed_is_stored_for_present_sessions_only(work):
-    """Verification state, validation and incident change; a disconnected or replaced session is left as it is."""
+    """Verification state, validation and incident change; a disconnected or replaced session does not."""
     await work.connections.save_login(connected("asha"), TOKEN)
     await work.connections.save_login(connected("ravi", generation=2), TOKEN)
     seen = {

@@ -214,7 +214,7 @@ async def test_a_login_needs_a_user(store):
     "name", ["a\x00b", "half \ud800 pair", "x" * 1_000_000], ids=["nul", "surrogate", "huge"]
 )
 async def test_text_that_no_database_takes_is_refused(store, name):
-    """On all databases alike and before anything is sent, so that the input is called wrong and not the database."""
+    """Before anything is sent, so that the input is refused and the database is not blamed."""
     async with store.begin() as work:
         with pytest.raises(InvalidInput):
             await work.users.add(user(full_name=name), "hash")

@@ -1,4 +1,4 @@
-"""Invites, each account's latest audit line, and who becomes admin: the same in memory, on SQLite and on PostgreSQL."""
+"""Invites, latest audit lines and the first admin, in memory, on SQLite and on PostgreSQL."""
 
 import asyncio
 from dataclasses import replace

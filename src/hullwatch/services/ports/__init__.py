@@ -1,4 +1,4 @@
-"""What the services need from outside, as Protocols, by subject. Adapters in ``fyers/``, ``storage/``, ``channels/`` and ``sharing/`` fit them by shape.
+"""What the services need from outside, as Protocols, by subject.
 
 What only one service needs stands beside that service.
 """

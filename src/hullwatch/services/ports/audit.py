@@ -27,13 +27,13 @@ class AuditRepository(Protocol):
     async def latest_by_user(
         self, *, kind_prefix: str, before: datetime | None = None
     ) -> dict[str, AuditEntry]:
-        """Return user id → the newest entry of a kind with this prefix, before a moment if one is given, in one statement."""
+        """Return user id → the newest entry of a kind with this prefix, in one statement."""
         ...
 
     async def lines(
         self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
     ) -> list[AuditEntry]:
-        """Return all entries of exactly this kind from [since, before), of one user or of all, oldest first."""
+        """Return all entries of exactly this kind in [since, before), oldest first."""
         ...
 
     async def server_lines(self, *, since: datetime) -> list[AuditEntry]:

@@ -15,7 +15,7 @@ class MetricsPort(Protocol):
         ...
 
     def readiness(self, *, total: int, ready: int) -> None:
-        """Set how many accounts are expected to be monitored, and how many are ready or, after the market opens, monitored."""
+        """Set how many accounts should be monitored, and how many are ready or monitored."""
         ...
 
     def validation(self, outcome: str) -> None:
@@ -27,7 +27,7 @@ class MetricsPort(Protocol):
         ...
 
     def shared_check(self, outcome: str) -> None:
-        """Count a query for another process' confirmation: ``found``, ``awaited``, ``absent`` or ``not_answering``."""
+        """Count a shared check: ``found``, ``awaited``, ``absent`` or ``not_answering``."""
         ...
 
     def cycle(self, outcome: str, seconds: float) -> None:

@@ -29,7 +29,7 @@ class WatchRepository(Protocol):
     async def wish(self, user_id: str) -> MonitoringWish | None: ...
     async def put_wish(self, wish: MonitoringWish) -> None: ...
     async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
-        """Store signals and return those that were not stored before: one per watch, candle, rule and resolution."""
+        """Store signals and return the new ones: one per watch, candle, rule and resolution."""
         ...
 
     async def signals(
@@ -47,7 +47,7 @@ class WatchRepository(Protocol):
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
     ) -> dict[str, tuple[int, int]]:
-        """Return user id → number of signals in time and late whose candle opened in [since, before), in one statement; users without are left out."""
+        """Return user id → signals in time and late whose candle opened in [since, before)."""
         ...
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:

@@ -21,7 +21,7 @@ from hullwatch.domain.secrets import SecretText
 
 
 class NotificationRepository(Protocol):
-    """Stored notifications. Storing one creates a delivery for each channel of its user that delivers its kind."""
+    """Stored notifications. Storing one creates a delivery for each channel that delivers its kind."""
 
     async def add(self, notification: Notification) -> bool:
         """Store a notice; False when the user's incident has one of this kind."""
@@ -65,7 +65,7 @@ class ChannelRepository(Protocol):
         ...
 
     async def update(self, channel: Channel) -> None:
-        """Store the label, the kinds and whether the channel is on; turning it off removes its waiting deliveries."""
+        """Store label, kinds and whether it is on; turning it off removes its waiting deliveries."""
         ...
 
     async def remove(self, user_id: str, channel_id: str) -> bool:
@@ -89,7 +89,7 @@ class OutboxRepository(Protocol):
         ...
 
     async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
-        """Store the results of attempts, and channel id → health; rows that were removed meanwhile are skipped."""
+        """Store results of attempts, and channel id → health; removed rows are skipped."""
         ...
 
     async def of_user(self, user_id: str, *, limit: int = 50) -> list[Delivery]:
@@ -109,7 +109,7 @@ class OutboxRepository(Protocol):
         ...
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
-        """Remove old deliveries, and old notices that were read and are not waiting: at most `limit` of each; return how many."""
+        """Remove at most `limit` old deliveries and `limit` old notices that were read; return how many."""
         ...
 
 
@@ -140,7 +140,7 @@ class LinkMaker(Protocol):
     """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
 
     async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
-        """Return the address of a new link, or `None` when none makes sense: the session lives on, nothing is linked, the user is gone.
+        """Return the address of a new link; None with a live session, no account or a removed user.
 
         Raises:
             StorageUnavailable: none was made.

@@ -29,7 +29,7 @@ class RenewalRepository(Protocol):
         generation: int,
         expires_at: datetime | None,
     ) -> bool:
-        """Store the refresh token of a login in place of the last one; False when the user has not opted in."""
+        """Replace the refresh token by that of a login; False when the user has not opted in."""
         ...
 
     async def drop_token(self, user_id: str, *, generation: int | None) -> None:

@@ -17,7 +17,7 @@ class DisconnectAddition:
     sentence: str = ""
     """Added to the user's notice."""
     delays_notice: bool = False
-    """The feature calls `ConnectionService.notify_disconnected` later, or a new session makes the notice needless."""
+    """The feature calls `notify_disconnected` later, unless a new session makes the notice needless."""
 
 
 class SessionHook(Protocol):
@@ -40,5 +40,5 @@ class SessionHook(Protocol):
         ...
 
     def expiry_note(self, connection: Connection) -> str:
-        """Return a sentence about what the feature does at the session's expiry; empty when it does nothing."""
+        """Return what the feature does at the session's expiry, as a sentence; may be empty."""
         ...

@@ -11,25 +11,25 @@ from hullwatch.domain.users.accounts import FyersApp, PendingLogin
 
 
 class ConnectionRepository(Protocol):
-    """Connections, their access tokens and Fyers apps; tokens and secrets are encrypted and bound to their row."""
+    """Connections, access tokens and Fyers apps; secrets are encrypted and bound to their row."""
 
     async def get(self, user_id: str) -> Connection | None: ...
     async def list_all(self) -> list[Connection]: ...
     async def save(self, connection: Connection) -> bool:
-        """Store a connection; False when a newer generation is stored. A connection without a session loses its token."""
+        """Store a connection; False when a newer generation is stored. Without a session it loses its token."""
         ...
 
     async def save_observed(self, connections: Sequence[Connection]) -> None:
-        """Store the verification results of many sessions in one call; a session that was disconnected or replaced meanwhile is left as it is."""
+        """Store verification results in one call; a session disconnected or replaced meanwhile is not changed."""
         ...
 
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
-        """Store a new generation with its token; False when that generation or a newer one is stored already."""
+        """Store a new generation with its token; False when it or a newer one is stored already."""
         ...
 
     async def token(self, user_id: str, generation: int) -> AccessToken | None: ...
     async def tokens(self) -> dict[str, tuple[int, AccessToken]]:
-        """Return user id → (generation, token) of all stored tokens; one that cannot be decrypted is left out."""
+        """Return user id → (generation, token); a token that cannot be decrypted is left out."""
         ...
 
     async def app(self, user_id: str) -> FyersApp | None: ...
@@ -50,7 +50,7 @@ class LoginLinkRepository(Protocol):
 
     async def get(self, value_hash: str) -> LoginLink | None: ...
     async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
-        """Bind a link to this browser; None when it is unknown, has expired, or another browser has used it."""
+        """Bind a link to this browser; None when it is unknown, expired or used by another browser."""
         ...
 
     async def count_open(self, user_id: str, *, requested_by: str, now: datetime) -> int:

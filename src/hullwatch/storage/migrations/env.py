@@ -7,7 +7,7 @@ from hullwatch.storage.models import Base
 
 
 def run(connection: Connection) -> None:
-    """Run the migrations. SQLite cannot change most constraints in place, so a changed table is copied there."""
+    """Run the migrations. On SQLite a changed table is copied, since constraints cannot be changed."""
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()

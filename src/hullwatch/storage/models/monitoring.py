@@ -42,7 +42,7 @@ class MonitoringWishRow(Base):
 
 
 class SignalRow(Base):
-    """A signal. It stays when its watch is removed, so there is no foreign key to the watch. The primary key prevents duplicates."""
+    """A signal. It has no foreign key to its watch, because it stays when the watch is removed."""
 
     __tablename__ = "signals"
     __table_args__ = (

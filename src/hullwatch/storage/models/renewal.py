@@ -24,7 +24,7 @@ class RenewalRow(Base):
     refresh_token: Mapped[str | None] = mapped_column(PlainText(LONGEST_CIPHERTEXT), repr=False, default=None)
     refresh_token_expires_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     tried_generation: Mapped[int | None] = mapped_column(default=None)
-    """The generation of the last try; it is stored before the try is made, so that a crash does not repeat it."""
+    """The generation of the last try, stored before the try, so that a crash does not repeat it."""
     last_tried_at: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     last_outcome: Mapped[RenewalOutcome | None] = mapped_column(
         word_of(RenewalOutcome, "last_outcome"), default=None

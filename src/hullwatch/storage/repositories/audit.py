@@ -38,7 +38,7 @@ class Audit:
         before: datetime | None = None,
         limit: int = 200,
     ) -> list[AuditEntry]:
-        """Return entries from [since, before), newest first; of lines of the same moment the one appended last comes first."""
+        """Return entries in [since, before), newest first; at the same moment the last appended is first."""
         query = select(AuditEventRow)
         if user_id is not None:
             query = query.where(AuditEventRow.user_id == user_id)
@@ -55,7 +55,7 @@ class Audit:
     async def lines(
         self, kind: str, *, since: datetime, before: datetime, user_id: str | None = None
     ) -> list[AuditEntry]:
-        """Return all entries of exactly this kind from [since, before), of one user or of all, in the order in which they were appended."""
+        """Return all entries of exactly this kind in [since, before), in the order they were appended."""
         table = table_of(AuditEventRow).c
         # Columns, not row objects: the row objects of two thousand accounts block the event loop for a second.
         query = select(

@@ -109,7 +109,7 @@ class Watches:
         )
 
     async def add_signals(self, signals: Sequence[Signal]) -> list[Signal]:
-        """Store signals and return those that were not stored before, in the order given: one per watch, candle, rule and resolution.
+        """Store signals and return the new ones in the given order: one per watch, candle, rule and resolution.
 
         Signals of users who have been removed meanwhile are skipped.
         """
@@ -158,7 +158,7 @@ class Watches:
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
     ) -> dict[str, tuple[int, int]]:
-        """Return user id → how many of these users' signals whose candle opened in [since, before) came in time, and how many late."""
+        """Return user id → signals in time and late whose candle opened in [since, before)."""
         late = func.sum(case((SignalRow.is_late, 1), else_=0))
         query = (
             select(SignalRow.user_id, func.count(), late)

@@ -65,7 +65,7 @@ class Channels:
         )
 
     async def update(self, channel: Channel) -> None:
-        """Store the label, the kinds and whether the channel is on; turning it off removes its waiting deliveries."""
+        """Store label, kinds and whether it is on; turning it off removes its waiting deliveries."""
         changed = await self._transaction.execute(
             update(ChannelRow)
             .where(ChannelRow.id == channel.id, ChannelRow.user_id == channel.user_id)

@@ -23,7 +23,7 @@ class Notifications:
         self._transaction = transaction
 
     async def add(self, notification: Notification) -> bool:
-        """Store a notice with its deliveries; False when the user's incident has one of this kind, or the user has been removed."""
+        """Store a notice with its deliveries; False when the incident has one, or the user is removed."""
         insert = self._transaction.insert_for_user(
             row_of(NotificationRow, notification), notification.user_id
         )

@@ -59,7 +59,7 @@ class Outbox:
         return await self._take(picked, now, until) if picked else []
 
     async def finish(self, results: Sequence[DeliveryResult], healths: Mapping[str, ChannelHealth]) -> None:
-        """Store the results of attempts, and channel id → health; rows that were removed meanwhile are skipped."""
+        """Store results of attempts, and channel id → health; removed rows are skipped."""
         delivery, channel = table_of(DeliveryRow), table_of(ChannelRow)
         ended = (
             update(delivery)
@@ -158,7 +158,7 @@ class Outbox:
         return done.first() is not None
 
     async def purge(self, *, sent_before: datetime, others_before: datetime, limit: int) -> int:
-        """Remove old deliveries, and old notices that were read and are not waiting: at most `limit` of each; return how many."""
+        """Remove at most `limit` old deliveries and `limit` old notices that were read; return how many."""
         done_with = or_(
             and_(DeliveryRow.state == DeliveryState.SENT, DeliveryRow.ended_at < sent_before),
             and_(DeliveryRow.state == DeliveryState.FAILED_PERMANENTLY, DeliveryRow.ended_at < others_before),
@@ -237,7 +237,7 @@ def _joined(*what: Any) -> Select[Any]:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Whether a delivery may be tried: a test at any time, everything else while its channel is on and not paused."""
+    """Whether a delivery may be tried: a test always, others while the channel is on and not paused."""
     is_open = and_(ChannelRow.is_on, or_(ChannelRow.paused_until.is_(None), ChannelRow.paused_until <= now))
     return and_(
         DeliveryRow.state == DeliveryState.WAITING,

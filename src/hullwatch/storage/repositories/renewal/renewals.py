@@ -64,7 +64,7 @@ class Renewals:
         generation: int,
         expires_at: datetime | None,
     ) -> bool:
-        """Store the refresh token of a login in place of the last one; False when the user has not opted in."""
+        """Replace the refresh token by that of a login; False when the user has not opted in."""
         if token is None:
             return await self._change(user_id, **_NO_TOKEN)
         await self._transaction.lock(KEYS_LOCK, shared=True)

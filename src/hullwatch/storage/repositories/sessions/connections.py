@@ -1,4 +1,4 @@
-"""Connections, access tokens, Fyers apps and pending logins. Tokens and app secrets are encrypted and bound to their row."""
+"""Connections, Fyers apps and pending logins. Secrets are encrypted and bound to their row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +42,7 @@ class Connections:
         ]
 
     async def save(self, connection: Connection) -> bool:
-        """Store a connection; False when a newer generation is stored, or this one was disconnected meanwhile.
+        """Store a connection; False when a newer generation is stored, or this one was disconnected.
 
         A connection without a session loses its token. False also when the user has been removed.
         """
@@ -79,7 +79,7 @@ class Connections:
         await self._transaction.execute_many(observe, values)
 
     async def save_login(self, connection: Connection, token: AccessToken) -> bool:
-        """Store a new generation with its token; False when that generation or a newer one is stored already."""
+        """Store a new generation with its token; False when it or a newer one is stored already."""
         await self._transaction.lock(KEYS_LOCK, shared=True)
         row_identity = token_identity(connection.user_id, connection.generation)
         row = row_of(
@@ -98,7 +98,7 @@ class Connections:
         return None if sealed is None else self._open_token(sealed, user_id, generation)
 
     async def tokens(self) -> dict[str, tuple[int, AccessToken]]:
-        """Return user id → (generation, token) of all stored tokens; one that cannot be decrypted is left out."""
+        """Return user id → (generation, token); a token that cannot be decrypted is left out."""
         found = await self._transaction.execute(
             select(_STORED.user_id, _STORED.generation, _STORED.access_token).where(
                 _STORED.access_token.is_not(None)

@@ -30,7 +30,7 @@ class LoginLinks:
         return None if row is None else value_of(LoginLink, row)
 
     async def use(self, value_hash: str, *, browser_hash: str, now: datetime) -> LoginLink | None:
-        """Bind a link to this browser; one statement, so that of two browsers at the same moment one gets it."""
+        """Bind a link to this browser. One statement, so that one of two browsers gets it."""
         table = table_of(LoginLinkRow)
         taken = await self._transaction.execute(
             update(table)

@@ -55,7 +55,7 @@ class Logins:
         await self._transaction.execute(self._transaction.insert_row(row))
 
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
-        """Remove an invite; False unless it existed and had not expired. One statement, so that it is used once."""
+        """Remove an invite; False unless it was valid. One statement, so that it is used once."""
         done = await self._transaction.execute(
             delete(InviteRow).where(InviteRow.value_hash == value_hash).returning(InviteRow.expires_at)
         )
