@@ -1,4 +1,4 @@
-"""When readiness is checked; `hullwatch.domain.readiness.check_times`."""
+"""Tests when readiness is checked."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -27,12 +27,12 @@ CALENDAR = (
 
 
 def ist(text: str, day: date = MONDAY) -> datetime:
-    """Return a time of a day, IST, as the house keeps it."""
+    """Return a time of a day in IST, as UTC."""
     return datetime.combine(day, time.fromisoformat(text), IST).astimezone(UTC)
 
 
 def test_an_ordinary_day_has_its_three_checks() -> None:
-    """At the times that are set, the last one marked."""
+    """The times are those of the setting, and the last check is marked."""
     checks = TIMES.on(MONDAY, CALENDAR)
 
     assert [check.at for check in checks] == [ist("08:30"), ist("08:45"), ist("09:00")]
@@ -41,20 +41,20 @@ def test_an_ordinary_day_has_its_three_checks() -> None:
 
 
 def test_no_check_on_a_day_without_trading() -> None:
-    """Neither on a Saturday nor on a holiday."""
+    """A Saturday and a holiday have none."""
     assert TIMES.on(SATURDAY, CALENDAR) == ()
     assert TIMES.on(date(2026, 11, 24), CALENDAR) == ()
 
 
 def test_a_special_opening_keeps_the_distance() -> None:
-    """Muhurat at 18:00 on a Sunday: 45, 30 and 15 minutes before."""
+    """Muhurat opens at 18:00 on a Sunday, so the checks are 45, 30 and 15 minutes before."""
     checks = TIMES.on(DIWALI, CALENDAR)
 
     assert [check.at for check in checks] == [ist(each, DIWALI) for each in ("17:15", "17:30", "17:45")]
 
 
 def test_a_day_with_two_sessions_is_checked_before_the_first() -> None:
-    """What was ready for the first is watched over by the cycles."""
+    """The monitoring cycles notice what changes between the sessions."""
     drill = CALENDAR.with_sessions(
         SATURDAY,
         trading_session(SATURDAY, time(9, 15), time(10)),
@@ -75,15 +75,15 @@ def test_a_day_with_two_sessions_is_checked_before_the_first() -> None:
         ("12:00", None),
     ],
 )
-def test_the_check_to_make_up_for_is_the_latest_whose_opening_is_ahead(now: str, due: str | None) -> None:
-    """Two that were missed are one check; after the bell there is nothing to make up for."""
+def test_the_latest_missed_check_is_due_until_the_market_opens(now: str, due: str | None) -> None:
+    """Two missed checks are made up for by one, and none after the market open."""
     check = TIMES.due(ist(now), CALENDAR)
 
     assert (check.at if check else None) == (ist(due) if due else None)
 
 
 def test_after_fridays_last_check_comes_mondays_first() -> None:
-    """Beyond the week-end."""
+    """The weekend has no checks."""
     assert TIMES.next_after(ist("09:00", date(2026, 11, 20)), CALENDAR).at == ist("08:30")
 
 
@@ -103,13 +103,13 @@ def test_after_fridays_last_check_comes_mondays_first() -> None:
     ],
 )
 def test_unusable_times_are_refused_in_a_sentence(text: str) -> None:
-    """Wrong form, repetitions, times outside of the morning, too many."""
+    """They have a wrong form, repeat a time, are outside of the morning or are too many."""
     with pytest.raises(InvalidInput, match=r"\.$"):
         read_check_times(text)
 
 
 def test_the_order_and_spaces_do_not_matter() -> None:
-    """They are put in order."""
+    """The user may write the times in any order."""
     assert read_check_times(" 09:00, 08:30 ,08:45") == TIMES
 
 
@@ -117,8 +117,8 @@ def test_the_order_and_spaces_do_not_matter() -> None:
     st.integers(0, 1000 * 24 * 60).map(lambda minutes: YEARS_FROM + timedelta(minutes=minutes)),
     st.sets(st.times(time(6), time(9, 14)).map(lambda at: at.strftime("%H:%M")), min_size=1, max_size=4),
 )
-def test_the_next_check_is_ahead_on_an_exchange_day_and_none_lies_between(moment, texts) -> None:
-    """Whatever the moment and the times, in years with all their special days."""
+def test_the_next_check_is_the_first_one_ahead(moment, texts) -> None:
+    """This is true for every moment and setting, and on the special days of several years."""
     calendar, times = nse_calendar(), read_check_times(",".join(texts))
 
     following = times.next_after(moment, calendar)
