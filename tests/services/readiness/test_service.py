@@ -1,4 +1,4 @@
-"""Before the bell: who is ready, who is told, and what it costs; `hullwatch.services.readiness.service`."""
+"""Tests the readiness checks, their notices and their calls to Fyers."""
 
 import asyncio
 from collections import Counter
@@ -42,12 +42,12 @@ PERIOD = 55
 
 
 def ist(text: str, day: date = MONDAY) -> datetime:
-    """Return a time of a day, IST, as the environment keeps it."""
+    """Return a time of a day in IST, as UTC."""
     return datetime.combine(day, time.fromisoformat(text), IST).astimezone(UTC)
 
 
-def built(*, now: datetime | None = None, **arguments) -> Environment:
-    """Return an environment at 07:00 IST of a Monday; Fyers knows the market."""
+def environment(*, now: datetime | None = None, **arguments) -> Environment:
+    """Return an environment at 07:00 IST of a Monday, with candles and quotes at Fyers."""
     env = Environment(now=now or ist("07:00"), **arguments)
     env.broker.serve_candles(SBIN, FIVE, MARKET)
     env.broker.serve_candles(INFY, FIVE, candles_of(seed=2, days=2, days_before=4))
@@ -56,8 +56,8 @@ def built(*, now: datetime | None = None, **arguments) -> Environment:
 
 
 async def morning(*with_session: str, without: tuple[str, ...] = (), **arguments) -> Environment:
-    """Let these users want SBIN watched, some of them with a session, and begin the day."""
-    env = await built(**arguments).with_sessions(*with_session)
+    """Start monitoring of SBIN for these users, some of them without a session."""
+    env = await environment(**arguments).with_sessions(*with_session)
     for user_id in without:
         await env.add_user(user_id)
     await env.start(with_readiness=True)
@@ -69,37 +69,37 @@ async def morning(*with_session: str, without: tuple[str, ...] = (), **arguments
 
 
 def result(env: Environment, user_id: str = ALICE) -> tuple[ReadinessResult, Obstacle | None]:
-    """Return how a user stands now."""
+    """Return the readiness result of a user and its reason."""
     readiness = env.readiness.of(user_id).readiness
     return readiness.result, readiness.reason
 
 
-def titles(env: Environment, user_id: str) -> list[tuple[NotificationKind, str | None]]:
-    """Return kinds and incidents of what a user was told about readiness, oldest first."""
-    told = [notice for notice in env.notices(user_id) if notice.kind in (NOT_READY, NOW_READY)]
+def notices(env: Environment, user_id: str) -> list[tuple[NotificationKind, str | None]]:
+    """Return kinds and incidents of a user's readiness notices, oldest first."""
+    sent = [notice for notice in env.notices(user_id) if notice.kind in (NOT_READY, NOW_READY)]
     return [
-        (notice.kind, notice.incident_id) for notice in sorted(told, key=lambda notice: notice.created_at)
+        (notice.kind, notice.incident_id) for notice in sorted(sent, key=lambda notice: notice.created_at)
     ]
 
 
 def checks(env: Environment) -> list[datetime]:
-    """Return when checks were told of in the audit trail."""
+    """Return the times of the checks in the audit trail."""
     return [entry.at for entry in env.store.tables.audit if entry.kind == "readiness.checked"]
 
 
-def asked(env: Environment, user_id: str, name: str, since: int = 0) -> int:
+def call_count(env: Environment, user_id: str, name: str, since: int = 0) -> int:
     """Count the calls of one kind made for a user."""
     return sum(call.user_id == user_id and call.name == name for call in env.broker.calls[since:])
 
 
-# ---- when
+# ---- times of the checks
 
 
 async def test_an_exchange_day_has_its_three_checks() -> None:
-    """At 08:30, 08:45 and 09:00 IST, each asking Fyers about every session once."""
+    """Each of them validates every session at Fyers once."""
     env = await morning(ALICE)
     await env.clock.advance_to(ist("08:29"))
-    reached = len(env.broker.calls)
+    calls_before = len(env.broker.calls)
 
     await env.clock.advance_to(ist("09:14"))
 
@@ -108,12 +108,12 @@ async def test_an_exchange_day_has_its_three_checks() -> None:
         ist("08:45"),
         ist("09:00"),
     ]
-    assert asked(env, ALICE, "check_data", reached) == 3
+    assert call_count(env, ALICE, "check_data", calls_before) == 3
     assert result(env) == (ReadinessResult.READY, None)
 
 
-async def test_holidays_and_week_ends_have_none() -> None:
-    """From Friday's close to Monday no check is made; the line says when the next one is."""
+async def test_holidays_and_weekends_have_no_check() -> None:
+    """The readiness line shows when the next check is."""
     friday = date(2026, 11, 20)
     holiday = CALENDAR.with_sessions(MONDAY)
     env = await morning(ALICE, now=ist("16:00", friday), calendar=holiday)
@@ -127,7 +127,7 @@ async def test_holidays_and_week_ends_have_none() -> None:
 
 
 async def test_before_a_muhurat_hour_the_checks_keep_their_distance() -> None:
-    """A Sunday that trades from 18:00: 17:15, 17:30 and 17:45."""
+    """On a Sunday that trades from 18:00 they are at 17:15, 17:30 and 17:45."""
     sunday = date(2026, 11, 8)
     muhurat = CALENDAR.with_sessions(sunday, trading_session(sunday, time(18), time(19), SessionKind.MUHURAT))
     env = await morning(ALICE, now=ist("10:00", sunday), calendar=muhurat)
@@ -140,8 +140,8 @@ async def test_before_a_muhurat_hour_the_checks_keep_their_distance() -> None:
     assert result(env)[0] in (ReadinessResult.WATCHING, ReadinessResult.NOT_WATCHING)
 
 
-async def test_a_server_that_starts_in_between_makes_up_for_what_it_missed() -> None:
-    """Down from 08:20 to 08:50: one check at once, and the last one in time; everything is warm before the bell."""
+async def test_missed_checks_are_made_up_for_by_one_at_the_start() -> None:
+    """The server is down from 08:20 to 08:50, and the last check is still at 09:00."""
     env = await morning(ALICE, without=(BOB,))
     await env.clock.advance_to(ist("08:20"))
     env = await env.kill()
@@ -153,14 +153,14 @@ async def test_a_server_that_starts_in_between_makes_up_for_what_it_missed() -> 
 
     assert len(checks(env)) == 1
     assert result(env) == (ReadinessResult.READY, None)
-    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert notices(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
     await env.clock.advance_to(ist("09:14"))
     assert len(checks(env)) == 2
-    assert titles(env, BOB)[1:] == [(NOT_READY, "ready-2026-11-23-last")]
+    assert notices(env, BOB)[1:] == [(NOT_READY, "ready-2026-11-23-last")]
 
 
-async def test_a_check_whose_opening_has_passed_is_not_made_up_for() -> None:
-    """A server that comes up at 09:20 has cycles to run, no checks."""
+async def test_no_check_is_made_up_for_after_the_market_open() -> None:
+    """A server that starts at 09:20 runs monitoring cycles only."""
     env = await morning(ALICE, now=ist("09:20"))
 
     await env.clock.advance(60)
@@ -169,11 +169,11 @@ async def test_a_check_whose_opening_has_passed_is_not_made_up_for() -> None:
     assert result(env) == (ReadinessResult.WATCHING, None)
 
 
-# ---- what for
+# ---- history and sessions
 
 
-async def test_after_a_restart_history_is_loaded_and_the_first_candle_is_judged_with_a_warm_average() -> None:
-    """What the restart forgot is there again at the bell, and the signals of the first candles are those of a replay."""
+async def test_after_a_restart_the_first_candle_has_a_warm_average() -> None:
+    """The check loads the history again, so the first signals are those of a replay."""
     env = await morning(ALICE, now=ist("22:00", date(2026, 11, 22)))
     env = await env.kill()
     await env.clock.advance_to(ist("07:00"))
@@ -191,8 +191,8 @@ async def test_after_a_restart_history_is_loaded_and_the_first_candle_is_judged_
     assert not any(signal.is_late for signal in own)
 
 
-async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_closes() -> None:
-    """At 09:10 the last check has gone by: the login itself is the occasion, and the repair is told once."""
+async def test_a_login_at_0910_is_warm_before_the_first_candle_closes() -> None:
+    """The last check was at 09:00, so the login starts a check of this account, with one notice."""
     env = await morning(BOB, without=(ALICE,))
     await env.clock.advance_to(ist("09:10"))
     assert result(env) == (ReadinessResult.NOT_READY, Obstacle.NEVER_CONNECTED)
@@ -203,7 +203,7 @@ async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_c
 
     assert result(env) == (ReadinessResult.READY, None)
     assert env.readiness.of(ALICE).checked_at >= ist("09:10")
-    assert titles(env, ALICE) == [
+    assert notices(env, ALICE) == [
         (NOT_READY, "ready-2026-11-23"),
         (NOT_READY, "ready-2026-11-23-last"),
         (NOW_READY, "ready-2026-11-23-last"),
@@ -211,36 +211,36 @@ async def test_a_login_shortly_before_the_bell_is_warm_before_the_first_candle_c
     await env.clock.advance_to(ist("09:16"))
     assert result(env) == (ReadinessResult.WATCHING, None)
     await env.clock.advance_to(ist("09:25"))
-    assert len(titles(env, ALICE)) == 3
+    assert len(notices(env, ALICE)) == 3
 
 
-async def test_dead_sessions_make_no_call_at_all() -> None:
-    """Neither validated nor warmed, at any check."""
+async def test_a_signed_out_account_makes_no_call() -> None:
+    """No check validates it or loads its history."""
     env = await morning(ALICE, BOB)
     await env.clock.settle()
     env.broker.set_state(fyers_id(BOB), AccountState.ACTIVE)
     await env.connections.sign_out(BOB, actor=BOB)
-    reached = len(env.broker.calls)
+    calls_before = len(env.broker.calls)
 
     await env.clock.advance_to(ist("09:30"))
 
-    assert not any(call.user_id == BOB for call in env.broker.calls[reached:])
+    assert not any(call.user_id == BOB for call in env.broker.calls[calls_before:])
     assert result(env, BOB) == (ReadinessResult.NOT_WATCHING, Obstacle.SIGNED_OUT)
 
 
-async def test_what_is_warm_is_not_fetched_again() -> None:
-    """The later checks ask about the session and for no history."""
+async def test_loaded_history_is_not_fetched_again() -> None:
+    """The later checks validate the session only."""
     env = await morning(ALICE)
     await env.clock.advance_to(ist("08:31"))
-    reached = len(env.broker.calls)
+    calls_before = len(env.broker.calls)
 
     await env.clock.advance_to(ist("09:14"))
 
-    assert asked(env, ALICE, "candles", reached) == 0
+    assert call_count(env, ALICE, "candles", calls_before) == 0
 
 
-async def test_a_rejected_session_is_found_at_the_check_and_its_user_is_told() -> None:
-    """Revoked in the night: the check's validation ends it, and the same check calls its user to act."""
+async def test_a_check_finds_a_rejected_session_and_notifies_its_user() -> None:
+    """The validation of the check disconnects it, and the same check sends the notice."""
     env = await morning(ALICE, BOB)
     await env.clock.advance_to(ist("08:29"))
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -248,15 +248,15 @@ async def test_a_rejected_session_is_found_at_the_check_and_its_user_is_told() -
     await env.clock.advance_to(ist("08:31"))
 
     assert result(env) == (ReadinessResult.NOT_READY, Obstacle.REJECTED)
-    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    assert notices(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
     assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
-# ---- doubt
+# ---- outages and errors
 
 
-async def test_an_outage_is_nobodys_fault_and_over_when_it_is_over() -> None:
-    """Nobody is called ready while Fyers cannot be asked, and nobody is called to act; afterwards it comes right by itself."""
+async def test_an_outage_sends_no_notice_and_needs_no_login_afterwards() -> None:
+    """No account is ready while Fyers is unavailable, and all are ready after it without an action."""
     env = await morning(ALICE, BOB)
     await env.clock.advance_to(ist("08:29"))
     env.broker.is_down = True
@@ -269,11 +269,11 @@ async def test_an_outage_is_nobodys_fault_and_over_when_it_is_over() -> None:
     env.broker.is_down = False
     await env.clock.advance_to(ist("09:14"))
     assert result(env) == result(env, BOB) == (ReadinessResult.READY, None)
-    assert titles(env, ALICE) == titles(env, BOB) == []
+    assert notices(env, ALICE) == notices(env, BOB) == []
 
 
-async def test_one_hanging_account_delays_and_ends_nobody() -> None:
-    """The others are ready as soon as they would be without it, and the check itself comes to its end."""
+async def test_one_hanging_account_delays_no_other_account() -> None:
+    """The check ends at its deadline, and the hanging account gets no notice."""
     env = await morning(ALICE, BOB, CAROL)
     await env.clock.advance_to(ist("08:29"))
     env.broker.set_state(fyers_id(CAROL), AccountState.HANGING)
@@ -283,11 +283,11 @@ async def test_one_hanging_account_delays_and_ends_nobody() -> None:
     assert len(checks(env)) == 1
     assert result(env) == result(env, BOB) == (ReadinessResult.READY, None)
     assert result(env, CAROL) == (ReadinessResult.NOT_READY, Obstacle.FYERS_UNAVAILABLE)
-    assert titles(env, CAROL) == []
+    assert notices(env, CAROL) == []
 
 
-async def test_history_that_hangs_for_one_is_waited_for_by_nobody_else() -> None:
-    """After its deadline its place is free; its own cycles go on trying."""
+async def test_hanging_history_of_one_account_delays_no_other_account() -> None:
+    """Its slot is free after the deadline, and its own cycles load the history later."""
     env = await morning(ALICE, without=(BOB,))
 
     async def hang(call: Call) -> None:
@@ -307,8 +307,8 @@ async def test_history_that_hangs_for_one_is_waited_for_by_nobody_else() -> None
     assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
-async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
-    """Rate-limited at 08:30: said as that, no notice, and its own rhythm warms it before the bell."""
+async def test_a_rate_limited_account_is_warm_later() -> None:
+    """It gets no notice, and its own retries load the history before the market opens."""
     env = await morning(ALICE)
     env = await env.kill()
     env.broker.set_state(fyers_id(ALICE), AccountState.RATE_LIMITED)
@@ -322,11 +322,11 @@ async def test_an_account_that_is_told_to_wait_is_warm_later() -> None:
     await env.clock.advance_to(ist("09:14"))
 
     assert result(env) == (ReadinessResult.READY, None)
-    assert titles(env, ALICE) == []
+    assert notices(env, ALICE) == []
 
 
-async def test_an_error_of_our_own_in_one_account_ends_nobodys_check() -> None:
-    """Whatever breaks while one is asked after, the others are asked after."""
+async def test_a_bug_in_one_account_stops_no_other_check() -> None:
+    """The exception is raised in the validation of its session."""
     env = await morning(ALICE, BOB)
     await env.clock.advance_to(ist("08:29"))
 
@@ -341,46 +341,46 @@ async def test_an_error_of_our_own_in_one_account_ends_nobodys_check() -> None:
     assert result(env, BOB) == (ReadinessResult.READY, None)
 
 
-# ---- who is told
+# ---- notices
 
 
-async def test_each_incident_is_told_once_and_the_last_check_urgently() -> None:
-    """Not ready at all three checks: once at the first, once more at the last, and nothing of it again after a restart."""
+async def test_an_incident_has_one_notice_and_an_urgent_one() -> None:
+    """The first check sends the notice, the last check the urgent one, and a restart sends none again."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("08:50"))
-    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    assert notices(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
 
     await env.clock.advance_to(ist("09:05"))
     env = await env.kill()
     await env.start(with_readiness=True)
     await env.clock.advance(30)
 
-    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOT_READY, "ready-2026-11-23-last")]
+    assert notices(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOT_READY, "ready-2026-11-23-last")]
     urgent = env.notices(ALICE, NOT_READY)[-1]
     assert urgent.title == "Urgent: not ready, and the market opens at 09:15 IST"
     assert "no Fyers account is connected" in urgent.text
     assert "Log in to Fyers." in urgent.text
 
 
-async def test_who_has_no_session_is_told_before_the_others_are_asked_after() -> None:
-    """A check that waits for slow answers keeps nobody waiting who has to act."""
+async def test_notices_without_a_session_do_not_wait_for_fyers() -> None:
+    """The check still waits for the hanging account when the notice is sent."""
     env = await morning(ALICE, without=(BOB,))
     await env.clock.advance_to(ist("08:29"))
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
 
     await env.clock.advance_to(ist("08:30") + timedelta(seconds=1))
 
-    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert notices(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
     assert checks(env) == []
 
 
-async def test_the_next_day_is_told_anew() -> None:
-    """Each exchange day is an incident of its own."""
+async def test_the_next_day_has_its_own_notices() -> None:
+    """Each exchange day has its own incident."""
     env = await morning(without=(ALICE,))
 
     await env.clock.advance_to(ist("09:14", date(2026, 11, 24)))
 
-    assert [incident for _, incident in titles(env, ALICE)] == [
+    assert [incident for _, incident in notices(env, ALICE)] == [
         "ready-2026-11-23",
         "ready-2026-11-23-last",
         "ready-2026-11-24",
@@ -388,8 +388,8 @@ async def test_the_next_day_is_told_anew() -> None:
     ]
 
 
-async def test_a_repair_after_the_bell_is_told_too() -> None:
-    """Whoever was told *not ready* hears that watching goes on, however late."""
+async def test_a_login_after_the_market_open_sends_a_notice_too() -> None:
+    """Each notice of an account that is not ready is followed by its recovery, at any time of the day."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("10:02"))
     assert result(env) == (ReadinessResult.NOT_WATCHING, Obstacle.NEVER_CONNECTED)
@@ -402,8 +402,8 @@ async def test_a_repair_after_the_bell_is_told_too() -> None:
     assert notice.title == "Your watchlist is being watched"
 
 
-async def test_a_restart_between_the_notice_and_its_recovery_loses_neither() -> None:
-    """Who was told before is known from the database."""
+async def test_a_restart_before_the_recovery_loses_no_notice() -> None:
+    """The sent notices are read from the database."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("08:32"))
     env = await env.kill()
@@ -413,11 +413,11 @@ async def test_a_restart_between_the_notice_and_its_recovery_loses_neither() -> 
     await env.log_in(ALICE)
     await env.clock.advance(30)
 
-    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOW_READY, "ready-2026-11-23")]
+    assert notices(env, ALICE) == [(NOT_READY, "ready-2026-11-23"), (NOW_READY, "ready-2026-11-23")]
 
 
-async def test_ready_lost_and_ready_once_more() -> None:
-    """Repaired after the first check, lost before the last: the urgent notice has a recovery of its own."""
+async def test_an_urgent_notice_has_its_own_recovery() -> None:
+    """The session is replaced after the first check, and the user signs out before the last."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("08:32"))
     await env.log_in(ALICE)
@@ -427,7 +427,7 @@ async def test_ready_lost_and_ready_once_more() -> None:
     await env.log_in(ALICE)
     await env.clock.advance_to(ist("09:10"))
 
-    assert titles(env, ALICE) == [
+    assert notices(env, ALICE) == [
         (NOT_READY, "ready-2026-11-23"),
         (NOW_READY, "ready-2026-11-23"),
         (NOT_READY, "ready-2026-11-23-last"),
@@ -435,20 +435,20 @@ async def test_ready_lost_and_ready_once_more() -> None:
     ]
 
 
-async def test_who_gives_monitoring_up_is_left_in_peace() -> None:
-    """No recovery is told to somebody who wants nothing any more, and no urgent notice."""
+async def test_after_monitoring_is_stopped_no_notice_is_sent() -> None:
+    """Neither the recovery nor the urgent notice is sent."""
     env = await morning(without=(ALICE,))
     await env.clock.advance_to(ist("08:32"))
 
     await env.monitoring.stop(ALICE)
     await env.clock.advance_to(ist("09:10"))
 
-    assert titles(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
+    assert notices(env, ALICE) == [(NOT_READY, "ready-2026-11-23")]
     assert result(env) == (ReadinessResult.NOT_WANTED, Obstacle.NOT_WANTED)
 
 
-async def test_a_missing_permission_is_the_users_to_give() -> None:
-    """Fyers answers, and says no to this app: told, with what to do."""
+async def test_a_missing_permission_sends_a_notice_with_the_action() -> None:
+    """Only the user can give the app its permissions at Fyers."""
     env = await morning(without=(ALICE,))
     env.broker.queue(
         fyers_id(ALICE),
@@ -464,8 +464,8 @@ async def test_a_missing_permission_is_the_users_to_give() -> None:
     assert "permissions for quotes and historical data" in notice.text
 
 
-async def test_a_symbol_that_fyers_refuses_is_a_yes_but() -> None:
-    """The other line is warm: ready, with a word about the one."""
+async def test_a_refused_symbol_is_a_warning() -> None:
+    """The account is ready with its other watch, and the readiness line names the symbol."""
     env = await morning(ALICE)
     unknown = Symbol("NSE:GONE-EQ")
     env.broker.unknown_symbols.add(unknown)
@@ -475,11 +475,11 @@ async def test_a_symbol_that_fyers_refuses_is_a_yes_but() -> None:
 
     assert result(env) == (ReadinessResult.READY, Obstacle.SYMBOL_REFUSED)
     assert "NSE:GONE-EQ" in env.readiness.of(ALICE).line.line
-    assert titles(env, ALICE) == []
+    assert notices(env, ALICE) == []
 
 
-async def test_a_young_instrument_is_a_yes_but() -> None:
-    """Three candles make no average; nobody can do anything about it."""
+async def test_a_young_instrument_is_a_warning() -> None:
+    """Three candles are too few for an average, and the user cannot change that."""
     env = await morning(ALICE)
     young = Symbol("NSE:YOUNG-EQ")
     env.broker.serve_candles(
@@ -490,29 +490,29 @@ async def test_a_young_instrument_is_a_yes_but() -> None:
     await env.clock.advance_to(ist("08:40"))
 
     assert result(env) == (ReadinessResult.READY, Obstacle.TOO_YOUNG)
-    assert titles(env, ALICE) == []
+    assert notices(env, ALICE) == []
 
 
-async def test_a_database_that_does_not_answer_delays_only_the_telling() -> None:
-    """The check is made in time and once; the notices come when the database does."""
+async def test_a_database_outage_delays_only_the_notices() -> None:
+    """The check is made once and in time, and the notices are sent when the database is available."""
     env = await morning(ALICE, without=(BOB,))
     await env.clock.advance_to(ist("08:29"))
     env.store.is_down = True
     await env.clock.advance_to(ist("08:36"))
-    assert asked(env, ALICE, "check_data") >= 1
-    made = asked(env, ALICE, "check_data")
-    assert titles(env, BOB) == []
+    assert call_count(env, ALICE, "check_data") >= 1
+    made = call_count(env, ALICE, "check_data")
+    assert notices(env, BOB) == []
 
     env.store.is_down = False
     await env.clock.advance(60)
 
-    assert titles(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
-    assert asked(env, ALICE, "check_data") == made
+    assert notices(env, BOB) == [(NOT_READY, "ready-2026-11-23")]
+    assert call_count(env, ALICE, "check_data") == made
     assert len(checks(env)) == 1
 
 
-async def test_the_audit_trail_has_totals_for_each_check_and_a_line_for_each_change() -> None:
-    """Three checks, and one line a user for the result that did not change."""
+async def test_the_audit_trail_has_totals_and_changes() -> None:
+    """Each of three checks has its totals, and an unchanged result has one entry."""
     env = await morning(ALICE, without=(BOB,))
 
     await env.clock.advance_to(ist("09:10"))
@@ -524,20 +524,20 @@ async def test_the_audit_trail_has_totals_for_each_check_and_a_line_for_each_cha
         (2, 1, 1, True),
     ]
     assert env.audit(ALICE, "readiness.") == ["readiness.ready"]
-    # The urgent notice leaves its line as well, with its incident.
+    # The urgent notice has an entry as well, with its incident.
     assert env.audit(BOB, "readiness.") == ["readiness.not_ready"] * 2
 
 
-# ---- pushed
+# ---- server-sent events
 
 
 async def queued(tab: Subscription[Event]) -> list[Event]:
-    """Return everything that waits for a tab."""
+    """Return the events that wait for a tab."""
     return [(await anext(tab)).message for _ in range(tab.pending)]
 
 
-async def test_changes_are_pushed_once_to_their_user_and_the_end_of_a_check_to_operators() -> None:
-    """An open tab hears when the line reads differently, not at every check."""
+async def test_changes_are_pushed_to_the_user_and_checks_to_admins() -> None:
+    """The user gets one event for a changed result, and none for a check that changes nothing."""
     env = await morning(ALICE)
     own, admins = env.hub.subscribe(ALICE), env.hub.subscribe(ADMINS)
 
@@ -552,8 +552,8 @@ async def test_changes_are_pushed_once_to_their_user_and_the_end_of_a_check_to_o
 # ---- the overview
 
 
-async def test_the_overview_counts_those_who_are_to_be_watched() -> None:
-    """Two of three ready is 66.6 per cent, rounded down; who wants nothing is not counted; the worst comes first."""
+async def test_the_overview_counts_accounts_with_monitoring_on() -> None:
+    """Two of three are 66.6 per cent, rounded down, and accounts that are not ready come first."""
     env = await morning(ALICE, BOB, without=(CAROL,))
     await env.add_user("usr_dave")
     await env.watch("usr_dave")
@@ -571,33 +571,33 @@ async def test_the_overview_counts_those_who_are_to_be_watched() -> None:
     assert await env.readiness.count() == (0, 0)
 
 
-async def test_an_operator_may_check_now_but_not_again_and_again() -> None:
-    """It warms and finds out, and calls nobody to act; a second one within a minute is refused."""
+async def test_an_admin_can_start_one_check_a_minute() -> None:
+    """It loads history and validates sessions, and sends no notice."""
     env = await morning(ALICE, without=(BOB,))
     await env.clock.advance(1)
-    reached = len(env.broker.calls)
+    calls_before = len(env.broker.calls)
 
     env.readiness.start_check()
     await env.clock.advance(1)
 
-    assert asked(env, ALICE, "check_data", reached) == 1
+    assert call_count(env, ALICE, "check_data", calls_before) == 1
     assert len(checks(env)) == 1
-    assert titles(env, BOB) == []
+    assert notices(env, BOB) == []
     with pytest.raises(TooManyAttempts):
         env.readiness.start_check()
     await env.clock.advance(MANUAL_CHECK_EVERY_S)
     env.readiness.start_check()
 
 
-# ---- the pacing
+# ---- pace of the calls
 
 MANY = [f"usr_{number:03d}" for number in range(80)]
 SYMBOLS = [Symbol(f"NSE:S{number}-EQ") for number in range(6)]
 
 
-async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> None:
-    """Eighty accounts with six cold lines: fifty at a time, one call of each, five a second; all warm in the end, nothing asked twice."""
-    before = built(now=ist("08:20"))
+async def test_many_cold_accounts_are_warmed_at_a_limited_pace() -> None:
+    """Fifty accounts at once make one call each, at most five a second, and no call twice."""
+    before = environment(now=ist("08:20"))
     for symbol in SYMBOLS:
         before.broker.serve_candles(symbol, FIVE, MARKET)
     await before.with_sessions(*MANY)
@@ -608,11 +608,11 @@ async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> No
     env = await before.kill()
     await env.connections.load()
     env.connections.start_jobs()
-    await env.monitoring.load()  # its cycles do not run: all that is fetched is fetched by the check
+    await env.monitoring.load()  # its cycles do not run, so the check makes all calls
     under_way: Counter[str | None] = Counter()
     most_of_one = accounts_at_once = 0
 
-    async def take_a_while(call: Call) -> None:
+    async def answer_slowly(call: Call) -> None:
         nonlocal most_of_one, accounts_at_once
         if call.name == "candles":
             under_way[call.user_id] += 1
@@ -621,7 +621,7 @@ async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> No
             await env.clock.sleep(0.05)
             under_way[call.user_id] -= 1
 
-    env.broker.before_answer = take_a_while
+    env.broker.before_answer = answer_slowly
 
     checking = asyncio.create_task(env.readiness.check())
     await env.clock.advance(10)
@@ -638,8 +638,8 @@ async def test_many_cold_accounts_are_asked_spread_and_each_history_once() -> No
         assert all(later - earlier >= timedelta(seconds=0.2) for earlier, later in pairwise(sent))
 
 
-def test_warming_takes_half_of_the_machines_gate() -> None:
-    """So many accounts at once, each at its own pace, that the other half is left for what else goes on."""
+def test_warming_uses_half_of_the_global_rate_limit() -> None:
+    """The other half is left for monitoring and requests."""
     assert warming_at_once(calls_per_second=8, calls_per_second_total=500) == 50
     assert warming_at_once(calls_per_second=8, calls_per_second_total=10) == 1
     assert warming_at_once(calls_per_second=2, calls_per_second_total=500) == 125
