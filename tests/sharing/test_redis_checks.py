@@ -1,4 +1,4 @@
-"""A failing Redis raises no error and delays nothing; what is stored there identifies no user."""
+"""Tests that a failing Redis raises no error and that its data identifies no user."""
 
 import asyncio
 from contextlib import suppress
@@ -46,8 +46,8 @@ async def test_a_killed_redis_is_not_called_until_it_answers_again(
     assert checks.report().is_answering
 
 
-async def test_a_hanging_redis_delays_nobody(clients: RedisClients, redis_server: RedisProcess) -> None:
-    """Connections stay open without an answer: each call times out, and later calls do not wait at all."""
+async def test_a_hanging_redis_delays_no_call(clients: RedisClients, redis_server: RedisProcess) -> None:
+    """Its connections stay open without an answer. A call times out, and later calls do not wait."""
     checks = clients.open("a", answer_within_s=2)
     await checks.confirm("asha", 1)
     redis_server.freeze()
@@ -82,7 +82,7 @@ async def test_a_failure_is_logged_once_for_many_calls(
 
 
 async def test_too_many_own_calls_are_not_a_failed_redis(clients: RedisClients) -> None:
-    """A call without a free connection goes to Fyers; Redis still counts as available."""
+    """A call without a free connection goes to Fyers, and Redis still counts as available."""
     checks = clients.open("a", most_connections=1, free_within_s=0)
 
     answers = await asyncio.gather(*(checks.confirmation("asha", 1) for _ in range(50)))
@@ -256,7 +256,7 @@ _PIECES = (
 )
 @given(reply=st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join), hangs_up=st.booleans())
 async def test_no_reply_raises_an_error(clients: RedisClients, reply: bytes, *, hangs_up: bool) -> None:
-    """Error replies, other protocols and impossible replies count as no answer; a real Redis recovers."""
+    """Error replies, other protocols and impossible replies count as no answer."""
 
     async def reply_anything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):  # the client may close first

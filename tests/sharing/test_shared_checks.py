@@ -1,4 +1,4 @@
-"""The contract of `SharedChecks`, for the fake in memory and for a real Redis."""
+"""Tests the contract of `SharedChecks` with the fake in memory and with a real Redis."""
 
 import asyncio
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def pair(request, clock) -> Pair:
 
 
 async def test_another_process_reads_a_confirmation(pair: Pair) -> None:
-    """It has an age and counts for exactly that user and generation."""
+    """It has an age and is valid for that user and generation only."""
     assert await pair.other.confirmation("asha", 1) == Unconfirmed()
 
     await pair.one.confirm("asha", 1)
@@ -69,8 +69,8 @@ async def test_a_confirmation_expires(pair: Pair) -> None:
     assert await pair.short_lived.confirmation("asha", 1) == Unconfirmed()
 
 
-async def test_a_forgotten_confirmation_is_gone_for_every_process(pair: Pair) -> None:
-    """Forgetting twice changes nothing."""
+async def test_a_removed_confirmation_is_removed_for_all_processes(pair: Pair) -> None:
+    """Removing it twice changes nothing."""
     await pair.one.confirm("asha", 1)
 
     await pair.other.forget("asha", 1)
@@ -80,7 +80,7 @@ async def test_a_forgotten_confirmation_is_gone_for_every_process(pair: Pair) ->
 
 
 async def test_one_process_at_a_time_has_the_claim(pair: Pair) -> None:
-    """An own claim can be repeated and released; the claim of another process cannot be released."""
+    """A process can repeat and release its own claim, and cannot release another one."""
     assert await pair.one.claim("asha", 1) is Claim.OURS
     assert await pair.one.claim("asha", 1) is Claim.OURS
     assert await pair.other.claim("asha", 1) is Claim.OTHERS

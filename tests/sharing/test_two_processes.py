@@ -1,4 +1,4 @@
-"""Two processes validate over one real Redis that is killed, stopped and started again."""
+"""Tests two processes that share validations in a Redis that fails and recovers."""
 
 import asyncio
 from datetime import timedelta
@@ -55,15 +55,13 @@ async def validate_all(processes: list[Process], *, fresh: bool = False) -> set[
 
 
 async def test_sixty_validations_make_three_calls(processes: list[Process]) -> None:
-    """One call for each account, from whichever process comes first."""
+    """The first process makes the call of an account, and the other one reads its result."""
     assert await validate_all(processes) == {ValidationResult.VALID}
 
     assert len(processes[0].env.broker.calls) == 3
 
 
-async def test_a_failing_redis_costs_calls_and_nothing_else(
-    processes: list[Process], redis_server: RedisProcess
-) -> None:
+async def test_a_failing_redis_costs_only_calls(processes: list[Process], redis_server: RedisProcess) -> None:
     """All accounts stay valid and connected, and sharing resumes by itself."""
     env = processes[0].env
     assert await validate_all(processes) == {ValidationResult.VALID}

@@ -1,4 +1,4 @@
-"""Reading candle files and replaying them."""
+"""Tests reading candle files and replaying them."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,7 +20,7 @@ GOOD = "2026-11-20T09:15:00+05:30,100.0,102.0,99.0,101.0,500"
 
 
 def read(*lines: str) -> CandleFile:
-    """Read the average."""
+    """Return what is read from these lines after a header."""
     return read_candle_file([HEADER + "\n", *(line + "\n" for line in lines)])
 
 
@@ -44,7 +44,7 @@ def test_a_file_of_candles_is_read():
 
 
 def test_byte_order_mark_quotes_and_windows_lines_are_read():
-    """As spreadsheets write them."""
+    """Spreadsheets write files in this form."""
     quoted = ",".join(f'"{cell}"' for cell in GOOD.split(","))
     found = read_candle_file(["\ufeff" + HEADER.title() + "\r\n", quoted + "\r\n"])
 
@@ -62,7 +62,7 @@ def test_a_file_without_the_header_is_refused(lines):
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "named_part"),
     [
         ("2026-11-20T09:20:00,1,1,1,1,1", "timestamp"),
         ("20-11-2026 09:20,1,1,1,1,1", "timestamp"),
@@ -88,14 +88,14 @@ def test_a_file_without_the_header_is_refused(lines):
         ("\x00,\x00", "columns"),
     ],
 )
-def test_an_unusable_line_is_refused_by_number(line, says):
-    """Each with its line number and the mistake; the lines around it are used."""
+def test_an_unusable_line_is_refused_by_number(line, named_part):
+    """The refusal names the mistake, and the lines around it are used."""
     found = read(GOOD, line, "2026-11-20T09:25:00+05:30,1,1,1,1,1")
 
     assert len(found.candles) == 2
     (refused,) = found.refused
     assert refused.line == 3
-    assert says in refused.sentence
+    assert named_part in refused.sentence
     assert len(refused.sentence) < 120
 
 
@@ -120,7 +120,7 @@ def test_any_text_is_read_or_refused(lines):
 
 
 def test_a_replay_equals_the_live_series():
-    """Candle by candle."""
+    """Signals and averages are compared candle by candle."""
     candles = wave(300)
     report = replay(candles, SBIN, 9, FIVE)
 
@@ -138,7 +138,7 @@ def test_a_replay_equals_the_live_series():
 
 
 def test_one_rule_can_be_requested():
-    """It gives its part of the signals of both."""
+    """The result is the part of this rule in a replay of both rules."""
     candles = wave(200)
     both = replay(candles, SBIN, 9, FIVE).signals
 
@@ -149,7 +149,7 @@ def test_one_rule_can_be_requested():
 
 
 def test_replaying_twice_or_with_repetitions_gives_the_same():
-    """Repeated and old candles are ignored."""
+    """Repeated and old candles add neither a signal nor a row."""
     candles = wave(120)
     doubled = [c for candle in candles for c in (candle, candle)] + candles[:5]
 
@@ -173,7 +173,7 @@ def test_a_signal_is_dated_by_its_candles_close():
 
 
 def test_notes_list_what_does_not_match():
-    """Too few candles, a finer resolution than requested, and candles outside trading hours."""
+    """They name too few candles, a finer resolution than requested, and candles outside trading hours."""
     few = replay(wave(5), SBIN, 9, FIVE).notes
     fine = replay(wave(60), SBIN, 9, Resolution("60")).notes
     night = replay(wave(150), SBIN, 9, FIVE).notes

@@ -1,4 +1,4 @@
-"""Crossings and turns, and the series that finds them."""
+"""Tests crossings, turns and the series that finds them."""
 
 import copy
 import math
@@ -55,7 +55,7 @@ def exact_averages(closes: list[float], period: int) -> list[Fraction | None]:
 @PROPERTY
 @given(lively, periods)
 def test_crossings_are_those_of_the_definition(closes, period):
-    """Up: strictly above now, at or below at the candle before; down mirrored; nothing on the first average."""
+    """Up means strictly above now and at or below before. Down is the opposite."""
     averages, expected = exact_averages(closes, period), []
     prices = [Fraction(repr(close)) for close in closes]
     for i, now in enumerate(averages):
@@ -75,7 +75,7 @@ def test_crossings_are_those_of_the_definition(closes, period):
 @PROPERTY
 @given(lively, periods)
 def test_turns_are_those_of_the_definition(closes, period):
-    """A turn is a strict movement against the last strict movement, however long the average stood still between."""
+    """The average may keep its value for any time between two opposite movements."""
     averages, expected, moved = exact_averages(closes, period), [], None
     for i, now in enumerate(averages):
         before = averages[i - 1] if i else None
@@ -92,7 +92,7 @@ def test_turns_are_those_of_the_definition(closes, period):
 @PROPERTY
 @given(lively, periods)
 def test_turns_alternate(closes, period):
-    """No two turns in a row point the same way."""
+    """Two consecutive turns have opposite directions."""
     turns = [found for found in directions(closes, period, Rule.TURN) if found]
 
     assert all(earlier is not later for earlier, later in pairwise(turns))
@@ -118,7 +118,7 @@ def test_a_rise_after_a_tie_is_a_crossing():
 
 
 def test_the_first_average_gives_no_crossing():
-    """Not even a jump on its candle."""
+    """A jump on its candle gives none either."""
     for last in (200.0, 50.0):
         assert directions([*[100.0] * (warm_up(9) - 1), last], 9, Rule.CROSS) == [None] * warm_up(9)
 
@@ -138,7 +138,7 @@ def test_a_peak_is_one_turn_down():
 
 
 def test_a_plateau_keeps_the_direction():
-    """The average overshoots a rise and returns to the plateau: a later fall is no turn, a rise is one."""
+    """The average overshoots the rise and turns down. Only a later rise is a turn."""
     plateau = [100.0 + i for i in range(15)] + [114.0] * 30
     settled = directions(plateau, 4, Rule.TURN)
 
@@ -178,7 +178,7 @@ def test_the_feed_status_names_what_happened_to_a_candle():
 
 
 def test_an_accepted_candle_returns_the_average():
-    """The same as the series' and as the batch form's value."""
+    """It is the value of the series and of `hull_moving_average`."""
     closes = [100.0 + i % 5 for i in range(20)]
     series = WatchSeries(4, Rule.TURN)
 
@@ -189,10 +189,10 @@ def test_an_accepted_candle_returns_the_average():
     assert series.feed(candle(0, 1.0)) == FeedResult(FeedStatus.OUT_OF_ORDER, None, None)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
+@pytest.mark.parametrize("invalid_close", [math.nan, math.inf, 0.0, -1.0])
 @pytest.mark.parametrize("rule", list(Rule))
-def test_a_refused_close_leaves_the_series_unchanged(rule, bad):
-    """The candle may come again with a good close."""
+def test_a_refused_close_leaves_the_series_unchanged(rule, invalid_close):
+    """The same candle is accepted later with a valid close."""
     closes = [100.0, 101.0, 99.0, 102.0, 98.0, 103.0, 97.0]
     series, untouched = WatchSeries(4, rule), WatchSeries(4, rule)
     for number, close in enumerate(closes):
@@ -200,7 +200,7 @@ def test_a_refused_close_leaves_the_series_unchanged(rule, bad):
         untouched.feed(candle(number, close))
 
     with pytest.raises(InvalidInput):
-        series.feed(replace(candle(7, 1.0), close=bad))
+        series.feed(replace(candle(7, 1.0), close=invalid_close))
 
     assert series.last_opened_at == untouched.last_opened_at
     for number, close in enumerate([104.0, 96.0, 105.0], start=7):
@@ -238,7 +238,7 @@ def test_a_signal_is_late_after_a_minute(delay, late):
 
 
 def test_a_series_is_small():
-    """A series of period 55, full of distinct closes, stays below 6 kB."""
+    """With period 55 and distinct closes it is below 6 kB."""
     closes = [1_000 + (i * 7_919 % 4_001) / 100 for i in range(130)]
     tracemalloc.start()
     try:
