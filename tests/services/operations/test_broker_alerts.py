@@ -1,4 +1,4 @@
-"""What operators are told when Fyers does not serve this server; `hullwatch.services.operations.broker_alerts`."""
+"""Tests the notices to admins about an outage of Fyers."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -21,12 +21,12 @@ from hullwatch.services.operations.broker_alerts import (
 from services.environment import ALICE, BOB, FIVE, SBIN, Environment, candles_of, fyers_id, quote
 
 ADMIN = "usr_admin"
-TROUBLE, RECOVERED = NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED
+OUTAGE, RECOVERED = NotificationKind.BROKER_OUTAGE, NotificationKind.BROKER_RECOVERED
 QUIET = BrokerSigns((), {}, None, is_mass_refusal=False)
 
 
 def circuit(name: str, state: CircuitState) -> CircuitReport:
-    """Return a circuit's report."""
+    """Return the report of a circuit in this state."""
     return CircuitReport(name, state, None, 0.0)
 
 
@@ -45,7 +45,7 @@ def circuit(name: str, state: CircuitState) -> CircuitReport:
     ],
 )
 def test_most_accounts_decide(statuses: dict[WatchStatus, int], outage: BrokerOutageNotice | None) -> None:
-    """One account's trouble among many is its own; those without a session say nothing of Fyers."""
+    """A failure of few accounts is no outage. Accounts without a session do not count."""
     assert outage_in(replace(QUIET, statuses=statuses)) is outage
 
 
@@ -57,52 +57,52 @@ def test_most_accounts_decide(statuses: dict[WatchStatus, int], outage: BrokerOu
         ("cloudflare_blocked", BrokerOutageNotice.ADDRESS_BLOCKED),
     ],
 )
-def test_calls_held_back_for_all_decide_too(
+def test_a_circuit_that_stops_all_calls_is_an_outage(
     name: str, outage: BrokerOutageNotice, state: CircuitState
 ) -> None:
-    """Before the bell nobody is watched yet, and calls are made all the same."""
+    """Before the market opens no account is watched, but calls to Fyers are made."""
     assert outage_in(replace(QUIET, circuits=(circuit(name, state),))) is outage
     assert outage_in(replace(QUIET, circuits=(circuit(name, CircuitState.CLOSED),))) is None
 
 
-def test_a_mass_refusal_is_told_of_elsewhere() -> None:
-    """Its held sessions are blind as well."""
+def test_a_mass_refusal_is_no_outage() -> None:
+    """It has its own notice, although its held sessions are blind as well."""
     signs = replace(QUIET, statuses={WatchStatus.FYERS_UNAVAILABLE: 4})
     assert outage_in(signs) is BrokerOutageNotice.NO_RESPONSE
     assert outage_in(replace(signs, is_mass_refusal=True)) is None
 
 
 class Watch:
-    """Two watched accounts in trading hours, and the service looking every ten seconds."""
+    """Two watched accounts in trading hours. The service checks Fyers every ten seconds."""
 
     def __init__(self) -> None:
         self.env = Environment()
-        self.notices = self.service()
+        self.alerts = self.service()
 
     def service(self) -> BrokerAlerts:
-        """Return a service as a new process would have it."""
+        """Return a service without memory, as after a restart."""
         return BrokerAlerts(self.env.context, signs=self.signs)
 
     def signs(self) -> BrokerSigns:
-        """Return what is seen of Fyers."""
+        """Return the present signs of an outage."""
         connections = self.env.connections
         answered = [one.last_validated_at for one in connections.connections() if one.last_validated_at]
         return BrokerSigns(
             (), self.env.monitoring.statuses(), max(answered, default=None), is_mass_refusal=False
         )
 
-    async def go_on(self, length: timedelta) -> None:
-        """Let time pass, looking as the job does."""
+    async def run_for(self, length: timedelta) -> None:
+        """Let time pass with a check every ten seconds."""
         for _ in range(int(length.total_seconds() // 10)):
-            await self.notices.check()
+            await self.alerts.check()
             await self.env.clock.advance(10)
 
     def set_all(self, state: AccountState) -> None:
-        """Treat both accounts so at Fyers."""
+        """Set the state of both accounts at Fyers."""
         for user_id in (ALICE, BOB):
             self.env.broker.set_state(fyers_id(user_id), state)
 
-    def told(self) -> list[NotificationKind]:
+    def notified(self) -> list[NotificationKind]:
         """Return the kinds of the admin's notices, oldest first."""
         return [notice.kind for notice in self.env.notices(ADMIN)]
 
@@ -126,82 +126,82 @@ async def watch() -> AsyncIterator[Watch]:
     await env.supervisor.stop(0)
 
 
-async def test_an_outage_is_told_once_and_so_is_its_end(watch: Watch) -> None:
-    """To the admin, after two minutes, with how many are blind; nobody is logged out by it."""
+async def test_an_outage_and_its_recovery_have_one_notice_each(watch: Watch) -> None:
+    """The first is sent after two minutes with the number of blind accounts. No session is disconnected."""
     watch.set_all(AccountState.UNAVAILABLE)
-    await watch.go_on(NOTIFY_AFTER)
-    assert watch.told() == []
-    await watch.go_on(timedelta(minutes=20))
-    assert watch.told() == [TROUBLE]
+    await watch.run_for(NOTIFY_AFTER)
+    assert watch.notified() == []
+    await watch.run_for(timedelta(minutes=20))
+    assert watch.notified() == [OUTAGE]
 
     watch.set_all(AccountState.ACTIVE)
-    await watch.go_on(timedelta(minutes=5))
+    await watch.run_for(timedelta(minutes=5))
 
-    assert watch.told() == [TROUBLE, RECOVERED]
-    begun, over = watch.env.notices(ADMIN)
-    assert begun.incident_id == over.incident_id is not None
-    assert "is not responding" in begun.title
-    assert "2 of 2 accounts" in begun.text
+    assert watch.notified() == [OUTAGE, RECOVERED]
+    outage, recovery = watch.env.notices(ADMIN)
+    assert outage.incident_id == recovery.incident_id is not None
+    assert "is not responding" in outage.title
+    assert "2 of 2 accounts" in outage.text
     assert watch.env.audit(prefix="broker.") == ["broker.unavailable", "broker.available"]
     assert watch.env.connections.session_count() == 2
 
 
-async def test_a_hiccup_is_nobody_s_business(watch: Watch) -> None:
-    """Nor are several, each shorter than what is told."""
+async def test_a_short_outage_has_no_notice(watch: Watch) -> None:
+    """Several short outages are not added up."""
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
-        await watch.go_on(NOTIFY_AFTER - timedelta(seconds=20))
+        await watch.run_for(NOTIFY_AFTER - timedelta(seconds=20))
         watch.set_all(AccountState.ACTIVE)
-        await watch.go_on(timedelta(minutes=3))
+        await watch.run_for(timedelta(minutes=3))
 
-    assert watch.told() == []
+    assert watch.notified() == []
 
 
-async def test_a_flickering_outage_is_one(watch: Watch) -> None:
-    """It is over when Fyers has been well for a minute, not at its first answer."""
+async def test_an_outage_with_short_recoveries_is_one_incident(watch: Watch) -> None:
+    """Fyers has recovered after it responds for a minute. One answer is not enough."""
     for _ in range(4):
         watch.set_all(AccountState.UNAVAILABLE)
-        await watch.go_on(NOTIFY_AFTER + timedelta(minutes=1))
+        await watch.run_for(NOTIFY_AFTER + timedelta(minutes=1))
         watch.set_all(AccountState.ACTIVE)
-        await watch.go_on(WELL_FOR - timedelta(seconds=30))
+        await watch.run_for(WELL_FOR - timedelta(seconds=30))
 
-    assert watch.told() == [TROUBLE]
+    assert watch.notified() == [OUTAGE]
 
 
-async def test_a_restart_goes_on_with_an_outage(watch: Watch) -> None:
-    """It is not told again, and its end is."""
+async def test_an_outage_continues_after_a_restart(watch: Watch) -> None:
+    """Only the recovery has a further notice."""
     watch.set_all(AccountState.UNAVAILABLE)
-    await watch.go_on(timedelta(minutes=4))
-    watch.notices = watch.service()
-    await watch.go_on(timedelta(minutes=4))
-    assert watch.told() == [TROUBLE]
+    await watch.run_for(timedelta(minutes=4))
+    watch.alerts = watch.service()
+    await watch.run_for(timedelta(minutes=4))
+    assert watch.notified() == [OUTAGE]
 
-    watch.notices = watch.service()
+    watch.alerts = watch.service()
     watch.set_all(AccountState.ACTIVE)
-    await watch.go_on(timedelta(minutes=5))
-    assert watch.told() == [TROUBLE, RECOVERED]
+    await watch.run_for(timedelta(minutes=5))
+    assert watch.notified() == [OUTAGE, RECOVERED]
 
 
-async def test_silence_alone_ends_no_outage(watch: Watch) -> None:
-    """Where nobody is to be watched nobody asks, and that proves nothing; an answer does."""
+async def test_an_outage_does_not_end_without_an_answer(watch: Watch) -> None:
+    """While no account is monitored, no call is made, and no failure is seen."""
     watch.set_all(AccountState.UNAVAILABLE)
-    await watch.go_on(timedelta(minutes=4))
+    await watch.run_for(timedelta(minutes=4))
     for user_id in (ALICE, BOB):
         await watch.env.monitoring.stop(user_id)
     assert outage_in(watch.signs()) is None
-    await watch.go_on(timedelta(minutes=10))
-    assert watch.told() == [TROUBLE]
+    await watch.run_for(timedelta(minutes=10))
+    assert watch.notified() == [OUTAGE]
 
     watch.set_all(AccountState.ACTIVE)
     await watch.env.validation.validate_fyers_token(ALICE, fresh=True)
-    await watch.go_on(timedelta(minutes=3))
-    assert watch.told() == [TROUBLE, RECOVERED]
+    await watch.run_for(timedelta(minutes=3))
+    assert watch.notified() == [OUTAGE, RECOVERED]
 
 
-async def test_its_cause_is_told(watch: Watch) -> None:
-    """Being turned away at the edge, and being made to wait, are named and say what may be done."""
+async def test_a_rate_limit_is_named_as_the_cause(watch: Watch) -> None:
+    """The text gives the usual reason, so that the admin can act."""
     watch.set_all(AccountState.RATE_LIMITED)
-    await watch.go_on(timedelta(minutes=4))
+    await watch.run_for(timedelta(minutes=4))
 
     (notice,) = watch.env.notices(ADMIN)
     assert "wait" in notice.title
