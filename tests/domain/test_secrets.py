@@ -14,7 +14,7 @@ KINDS = (SecretText, AccessToken, AppSecret, AuthCode, RefreshToken, Pin)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_way_of_showing_it_gives_it_away(kind: type[SecretText]) -> None:
+def test_no_representation_shows_the_secret(kind: type[SecretText]) -> None:
     """Text, representation, formats, containers and log records show stars."""
     secret = kind(PLAIN)
     record = logging.LogRecord("x", logging.INFO, "x", 1, "token %s %r", (secret, secret), None)
@@ -56,6 +56,6 @@ def test_equal_texts_are_equal_secrets() -> None:
 
 
 def test_an_empty_secret_is_false() -> None:
-    """A missing secret is told from one that is there."""
+    """An optional secret can be tested like an optional text."""
     assert not SecretText("")
     assert SecretText("x")

@@ -1,1 +1,1 @@
-"""What is true of the services; `building` and `account_house` build them over fakes."""
+"""The services over fakes; `environment` builds them with `build_services`."""

@@ -1,1 +1,1 @@
-"""What is true whatever the wire: values and rules. No input or output, no present time, no waiting."""
+"""Values and rules. No input or output, no current time, no waiting."""

@@ -1,1 +1,1 @@
-"""The only room that knows Fyers' addresses, codes and payloads."""
+"""The only package that knows Fyers' addresses, codes and payloads."""

@@ -1,1 +1,1 @@
-"""The verbs: what hullwatch does, told in terms of the domain and of ports to the outside."""
+"""What hullwatch does, by subject; it reaches databases, Fyers and channels through the ports."""

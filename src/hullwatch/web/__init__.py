@@ -1,1 +1,1 @@
-"""The HTTP door: routes, push channel, and the one table from failure to status."""
+"""HTTP routes, the event socket, and the one table from failure to status."""

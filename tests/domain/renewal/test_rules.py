@@ -50,12 +50,12 @@ READY = Renewal(
 
 
 @given(st.floats(0, 1), st.integers(1, 40 * 3600))
-def test_an_attempt_is_due_in_the_second_half_of_a_session(place, lifetime_s):
+def test_an_attempt_is_due_in_the_second_half_of_a_session(part, lifetime_s):
     """For a session of a day it is due ten to twenty-five minutes before the expiry."""
     lifetime = timedelta(seconds=lifetime_s)
     session = replace(ALIVE, expires_at=NOW + lifetime)
 
-    due = due_at(session, place)
+    due = due_at(session, part)
 
     assert NOW + lifetime / 2 <= due < NOW + lifetime
     if lifetime > 2 * (LEAD + SPREAD):

@@ -95,8 +95,8 @@ async def test_a_consent_gets_its_refresh_token_from_the_next_login() -> None:
     env = await Environment(options=ServiceOptions(offers_renewal=True)).start(with_monitoring=False)
     await env.add_user(ALICE)
     await log_in_by_hand(env)
-    standing = await env.renewal_consents.opt_in(ALICE, "123456")
-    assert not standing.renewal.has_refresh_token
+    state = await env.renewal_consents.opt_in(ALICE, "123456")
+    assert not state.renewal.has_refresh_token
 
     await log_in_by_hand(env)
     kept = env.renewal_consents.get(ALICE)

@@ -33,7 +33,7 @@ async def revoke(env: Environment, user_id: str = ALICE) -> None:
     await env.clock.settle()
 
 
-# ---- before the known end
+# ---- before the expiry
 
 
 async def test_a_session_is_renewed_before_its_expiry_without_a_notice() -> None:
@@ -317,11 +317,11 @@ async def test_during_an_attempt_the_account_makes_no_other_call() -> None:
     env = await renewing()
     during = []
 
-    async def look(call: Call) -> None:
+    async def record_state(call: Call) -> None:
         if call.name == "renew_access_token":
             during.append((env.connections.connection(ALICE).state, env.connections.credential(ALICE)))
 
-    env.broker.before_answer = look
+    env.broker.before_answer = record_state
     await revoke(env)
 
     assert during == [(LoginState.DISCONNECTED, None)]

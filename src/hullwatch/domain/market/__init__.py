@@ -1,1 +1,1 @@
-"""Market."""
+"""Instruments, candles and quotes."""

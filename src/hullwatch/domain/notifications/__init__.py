@@ -1,1 +1,1 @@
-"""Notifications."""
+"""Notices, the channels that carry them, and incidents that are reported once."""

@@ -1,1 +1,1 @@
-"""Renewal."""
+"""Rules of the optional renewal of sessions; off by default."""

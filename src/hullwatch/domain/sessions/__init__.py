@@ -1,1 +1,1 @@
-"""Sessions."""
+"""Broker sessions: their states, tokens, verification and login links."""

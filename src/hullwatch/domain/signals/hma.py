@@ -90,14 +90,14 @@ def _decimal(price: object) -> Decimal:
     raise InvalidInput("A price has to be a finite number above 0.", field="close")
 
 
-def _places(value: Decimal) -> int:
+def _decimals(value: Decimal) -> int:
     """Return the number of decimals."""
     exponent = value.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def _power_of_ten(places: int) -> int:
-    return int(10**places)
+def _power_of_ten(decimals: int) -> int:
+    return int(10**decimals)
 
 
 def _steps(price: Decimal, scale: int) -> int | Fraction:
@@ -123,7 +123,7 @@ def _in_whole_steps(closes: Iterable[float]) -> tuple[list[int], int]:
     if all(in_paise):
         return in_paise, 100
     exact = [_decimal(close) for close in given]
-    scale = _power_of_ten(max((_places(value) for value in exact), default=0))
+    scale = _power_of_ten(max((_decimals(value) for value in exact), default=0))
     return [int(_steps(value, scale)) for value in exact], scale
 
 
@@ -140,7 +140,7 @@ class HullMovingAverage:
 
     # With x the newest close in steps, S(m) the sum of the last m closes before it, and a, b the weights of both averages in
     # raw = 2·WMA(h) - WMA(n):   raw' = raw + (a·h - b·n)·x - drag,   where drag = a·S(h) - b·S(n).
-    # The outer average follows the same pattern with raw in place of x: numerator' = numerator + √n·raw' - raw sum.
+    # The outer average follows the same pattern with raw in index of x: numerator' = numerator + √n·raw' - raw sum.
     __slots__ = (
         "_before",
         "_closes",
@@ -173,7 +173,7 @@ class HullMovingAverage:
     def __init__(self, period: int, tick_size: Decimal | float = PAISA) -> None:
         self._period = _checked_period(period)
         self._half, self._root, self._warm_up = self._period // 2, isqrt(self._period), warm_up(period)
-        places = max(_places(PAISA), _places(_checked_tick(tick_size)))
+        decimals = max(_decimals(PAISA), _decimals(_checked_tick(tick_size)))
         slow, fast = self._period * (self._period + 1) // 2, self._half * (self._half + 1) // 2
         common = lcm(slow, fast)
         # raw is kept as a whole number over `common`, the average as one over `_denominator`
@@ -181,7 +181,7 @@ class HullMovingAverage:
         self._pull = self._fast_weight * self._half - self._slow_weight * self._period
         self._newcomer = self._fast_weight - self._slow_weight
         self._span = common * (self._root * (self._root + 1) // 2)
-        self._set_scale(_power_of_ten(places))
+        self._set_scale(_power_of_ten(decimals))
         self._closes, self._raws = [0] * self._period, [0] * self._root
         self._raw = self._drag = self._raw_sum = self._numerator = self._before = 0
         self.count, self.value = 0, None
@@ -221,23 +221,23 @@ class HullMovingAverage:
         ):
             units = self._refine(_decimal(close))
         period, count, closes = self._period, self.count, self._closes
-        place = count % period
+        index = count % period
         self._raw = raw = self._raw + self._pull * units - self._drag
         self._drag += (
             self._newcomer * units
-            - self._fast_weight * closes[place - self._half]
-            + self._slow_weight * closes[place]
+            - self._fast_weight * closes[index - self._half]
+            + self._slow_weight * closes[index]
         )
-        closes[place] = units
+        closes[index] = units
         self.count = count = count + 1
         if count < period:
             return None
         raws, root, before = self._raws, self._root, self._numerator
-        place = count % root
+        index = count % root
         self._before = before
         self._numerator = numerator = before + root * raw - self._raw_sum
-        self._raw_sum += raw - raws[place]
-        raws[place] = raw
+        self._raw_sum += raw - raws[index]
+        raws[index] = raw
         if count < self._warm_up:
             return None
         self.value = value = numerator / self._denominator
@@ -278,7 +278,7 @@ class HullMovingAverage:
 
     def _refine(self, close: Decimal) -> int:
         """Return `close` in whole steps, after making the step small enough."""
-        scale = _power_of_ten(_places(close))
+        scale = _power_of_ten(_decimals(close))
         if scale > self._scale:
             factor = scale // self._scale
             self._set_scale(scale)
@@ -298,7 +298,7 @@ def _checked_tick(tick_size: object) -> Decimal:
         isinstance(tick_size, Decimal)
         and tick_size.is_finite()
         and tick_size > 0
-        and _places(tick_size) <= 12
+        and _decimals(tick_size) <= 12
     ):
         return tick_size
     raise InvalidInput("The tick size has to be a number above 0 with at most 12 decimals.", field="tickSize")

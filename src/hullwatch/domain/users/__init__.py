@@ -1,1 +1,1 @@
-"""Users."""
+"""Users, their roles and apps, and the throttling of login attempts."""

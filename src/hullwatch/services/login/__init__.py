@@ -1,1 +1,1 @@
-"""Login."""
+"""Logins at Fyers: the redirect, users' own apps, and one-tap login links."""

@@ -1,1 +1,1 @@
-"""Monitoring."""
+"""Watchlists and the cycles that read candles and find signals."""

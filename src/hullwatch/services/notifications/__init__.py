@@ -1,1 +1,1 @@
-"""Notifications."""
+"""Stores notices and delivers them over users' channels."""

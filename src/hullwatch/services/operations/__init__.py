@@ -1,1 +1,1 @@
-"""Operations."""
+"""What operators see and are alerted to."""

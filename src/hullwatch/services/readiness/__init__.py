@@ -1,1 +1,1 @@
-"""Readiness."""
+"""Checks before the market opens, and the notices about them."""

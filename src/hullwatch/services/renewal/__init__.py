@@ -1,1 +1,1 @@
-"""Renewal."""
+"""The optional renewal of sessions; plugs in at the session hook."""

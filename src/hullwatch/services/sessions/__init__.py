@@ -1,1 +1,1 @@
-"""Sessions."""
+"""Decides about broker sessions: validation, verification, expiry and mass refusals."""

@@ -1,1 +1,1 @@
-"""Users."""
+"""Accounts, passwords and logins of people."""

@@ -1,1 +1,1 @@
-"""The steps from one form of the database to the next, run by ``storage/upgrade.py``."""
+"""The steps from one version of the schema to the next."""

@@ -101,10 +101,10 @@ class MarketCalendar:
         if found is None:
             if len(self._days) >= _CACHED_DAYS:
                 self._days.clear()
-            found = self._days[day] = self._look_up(day)
+            found = self._days[day] = self._sessions_on(day)
         return found
 
-    def _look_up(self, day: date) -> tuple[TradingSession, ...]:
+    def _sessions_on(self, day: date) -> tuple[TradingSession, ...]:
         special = self.special_sessions.get(day)
         if special is not None:
             return special
