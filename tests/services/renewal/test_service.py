@@ -350,7 +350,7 @@ async def test_a_refused_renewal_leads_to_the_usual_notice(
     assert (over.reason, over.generation) == (DisconnectReason.REJECTED, 1)
     [notice] = env.notices(ALICE)
     assert (notice.kind, notice.incident_id) == (ENDED, over.incident_id)
-    assert "twice" in notice.text
+    assert "ended your session early" in notice.text
     assert "renew" in notice.text
     assert len(tries(env)) == 1
     [line] = lines(env, "renewal.tried")

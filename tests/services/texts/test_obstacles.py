@@ -38,7 +38,7 @@ def test_every_text_is_whole_sentences(obstacle: Obstacle) -> None:
         assert not set("{}") & set(sentence)
 
 
-@pytest.mark.parametrize("obstacle", set(Obstacle) - FOR_USER - {Obstacle.MARKET_CLOSED})
+@pytest.mark.parametrize("obstacle", sorted(set(Obstacle) - FOR_USER - {Obstacle.MARKET_CLOSED}))
 def test_a_user_who_cannot_act_reads_that(obstacle: Obstacle) -> None:
     """Nobody looks for a setting that does not exist."""
     assert OBSTACLE_TEXTS[obstacle].action.startswith("You do not need to do anything")
