@@ -1,4 +1,4 @@
-"""The present Hull Moving Average of an instrument for one account."""
+"""Tests the present Hull Moving Average of an instrument for one account."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -35,9 +35,9 @@ MARKET = candles_of(days_before=4)
 @pytest.fixture
 async def env() -> Environment:
     """Alice has a session, it is 09:47 on a Monday, and Fyers has five days of candles."""
-    built = await Environment(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
-    built.broker.serve_candles(SBIN, FIVE, MARKET)
-    return await built.with_sessions(ALICE)
+    env = await Environment(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
+    env.broker.serve_candles(SBIN, FIVE, MARKET)
+    return await env.with_sessions(ALICE)
 
 
 async def read(env: Environment, user_id: str = ALICE, *, period: int = 55) -> HmaReading:
@@ -76,7 +76,7 @@ async def test_below_the_warm_up_there_is_no_value(env: Environment) -> None:
 
 async def test_an_instrument_that_skips_candles_still_has_an_average(env: Environment) -> None:
     """With every third candle missing, enough history is fetched."""
-    traded = [candle for place, candle in enumerate(MARKET) if place % 3]
+    traded = [candle for index, candle in enumerate(MARKET) if index % 3]
     env.broker.candles_by_key[SBIN, FIVE] = list(traded)
 
     reading = await read(env)
@@ -97,7 +97,7 @@ async def test_an_instrument_without_candles_has_no_average(env: Environment) ->
 
 
 async def test_a_disconnected_account_reads_so_without_a_call(env: Environment) -> None:
-    """Never linked, signed out or refused: no exception, no call and no value."""
+    """The cases are an account that was never linked, signed out or refused."""
     assert (await read(env, BOB)).status is HmaStatus.DISCONNECTED
     await read(env)
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -111,7 +111,7 @@ async def test_a_disconnected_account_reads_so_without_a_call(env: Environment) 
 
 
 async def test_a_refused_session_is_unavailable_then_disconnected(env: Environment) -> None:
-    """During verification it is unavailable; it never has a value."""
+    """It is unavailable during verification, and never has a value."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
     first = await read(env)
@@ -144,7 +144,7 @@ async def test_a_failure_has_no_value_and_is_not_cached(env: Environment, failur
 
 
 async def test_a_reading_is_cached_until_the_next_close(env: Environment) -> None:
-    """One call for each candle; after the close the new candle is used."""
+    """Each candle costs one call, and the reading after a close uses the new candle."""
     first = await read(env)
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
     assert await read(env) == first
@@ -204,7 +204,7 @@ async def test_a_candle_that_has_just_closed_is_fetched_again(env: Environment) 
 
 
 async def test_a_period_that_no_average_has_is_refused(env: Environment) -> None:
-    """Also for a disconnected account, since the request itself is wrong."""
+    """A disconnected account gets the same error, because the request itself is wrong."""
     for user_id in (ALICE, BOB):
         with pytest.raises(InvalidInput):
             await read(env, user_id, period=1)
@@ -230,14 +230,14 @@ async def test_the_preview_is_the_average_with_the_forming_candle(env: Environme
 
 @pytest.mark.parametrize("ltp", [None, 0.0, -1.0, float("nan")])
 async def test_without_a_price_there_is_no_preview(env: Environment, ltp: float | None) -> None:
-    """Zero, NaN and absurd prices give none."""
+    """The prices are zero, NaN or far too large."""
     env.broker.serve_quotes([quote(SBIN, ltp)])
 
     assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
 
 
 async def test_without_a_forming_candle_there_is_no_preview(env: Environment) -> None:
-    """Outside trading hours, below the warm-up and without a session."""
+    """The cases are closed hours, a missing warm-up and a missing session."""
     env.broker.serve_quotes([quote(SBIN, 100.0)])
     assert await env.hma.preview(BOB, SBIN, period=55, resolution=FIVE) is None
     assert await env.hma.preview(ALICE, SBIN, period=1000, resolution=FIVE) is None
@@ -246,7 +246,7 @@ async def test_without_a_forming_candle_there_is_no_preview(env: Environment) ->
     assert await env.hma.preview(ALICE, SBIN, period=55, resolution=FIVE) is None
 
 
-# ---- bad candles
+# ---- defective candles
 
 blemishes = st.lists(
     st.tuples(st.integers(0, 200), st.sampled_from(["gap", "twice", "swap", "zero", "nan", "negative"])),
@@ -257,10 +257,10 @@ blemishes = st.lists(
 @given(blemishes)
 @settings(deadline=None, max_examples=30)
 def test_defective_candles_never_enter_the_average(marks: list[tuple[int, str]]) -> None:
-    """Gaps, repetitions, disorder, zeros and NaN: it is the average of the usable candles, or there is none."""
+    """The defects are gaps, repetitions, disorder, zeros and NaN."""
     candles = [candle for candle in MARKET if candle.opened_at < OPENING + timedelta(minutes=30)]
-    for place, kind in marks:
-        at = place % (len(candles) - 1)
+    for index, kind in marks:
+        at = index % (len(candles) - 1)
         candle = candles[at]
         if kind == "gap":
             del candles[at]
@@ -269,8 +269,8 @@ def test_defective_candles_never_enter_the_average(marks: list[tuple[int, str]])
         elif kind == "swap":
             candles[at], candles[at + 1] = candles[at + 1], candle
         else:
-            bad = {"zero": 0.0, "nan": float("nan"), "negative": -1.0}[kind]
-            candles[at] = Candle(candle.opened_at, 1.0, 1.0, 1.0, bad, 1)
+            invalid_close = {"zero": 0.0, "nan": float("nan"), "negative": -1.0}[kind]
+            candles[at] = Candle(candle.opened_at, 1.0, 1.0, 1.0, invalid_close, 1)
 
     reading = asyncio.run(_read_once(candles))
 
@@ -297,7 +297,7 @@ def _candle_at(opened_at: datetime) -> Candle:
     return next(candle for candle in MARKET if candle.opened_at == opened_at)
 
 
-# ---- how far back
+# ---- start of the history
 
 moments = st.integers(0, 14 * 24 * 60).map(
     lambda minutes: datetime(MONDAY.year, MONDAY.month, MONDAY.day, tzinfo=UTC) + timedelta(minutes=minutes)

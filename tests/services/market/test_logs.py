@@ -1,4 +1,4 @@
-"""Log lines of MarketService and HMAService, as contract section 6 promises them."""
+"""Tests the log lines of MarketService and HMAService."""
 
 from datetime import timedelta
 
@@ -16,10 +16,10 @@ HISTORY = BrokerService.HISTORY
 @pytest.fixture
 async def env() -> Environment:
     """Alice and Bob have sessions, and Fyers has five days of candles."""
-    built = await Environment(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
-    built.broker.serve_candles(SBIN, FIVE, candles_of(days_before=4))
-    built.broker.serve_quotes([quote(SBIN)])
-    return await built.with_sessions(ALICE, BOB)
+    env = await Environment(now=OPENING + timedelta(minutes=32)).start(with_monitoring=False)
+    env.broker.serve_candles(SBIN, FIVE, candles_of(days_before=4))
+    env.broker.serve_quotes([quote(SBIN)])
+    return await env.with_sessions(ALICE, BOB)
 
 
 async def fetch_candles(env: Environment, user_id: str = ALICE) -> Outcome:
@@ -30,7 +30,7 @@ async def fetch_candles(env: Environment, user_id: str = ALICE) -> Outcome:
 
 
 async def read_average(env: Environment, user_id: str = ALICE, *, period: int = 55) -> None:
-    """Read the average; a minute later the cached reading has expired if it was not complete."""
+    """Read the average and wait until an incomplete cached reading has expired."""
     await env.hma.hma(user_id, SBIN, period=period, resolution=FIVE)
 
 
@@ -44,7 +44,7 @@ def events(logs: list[dict], component: str) -> list[tuple[str, str]]:
     return [(line["event"], line["user_id"]) for line in lines(logs, component)]
 
 
-async def test_an_unavailable_average_is_logged_once_each_way(env: Environment) -> None:
+async def test_an_unavailable_average_is_logged_at_each_change(env: Environment) -> None:
     """Three failures in a row are one line, and so are two readings after the recovery."""
     with capture_logs() as logs:
         env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
@@ -61,7 +61,7 @@ async def test_an_unavailable_average_is_logged_once_each_way(env: Environment) 
 
 
 async def test_an_average_that_was_never_unavailable_is_not_logged(env: Environment) -> None:
-    """Ordinary readings leave no line."""
+    """Only a change adds a line."""
     with capture_logs() as logs:
         await read_average(env)
 
@@ -69,7 +69,7 @@ async def test_an_average_that_was_never_unavailable_is_not_logged(env: Environm
 
 
 async def test_averages_of_users_and_periods_are_logged_apart(env: Environment) -> None:
-    """The recovery of one average says nothing about another."""
+    """The recovery of one average is not that of another."""
     env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     with capture_logs() as logs:
         await read_average(env, period=55)
@@ -92,7 +92,7 @@ async def test_another_cause_of_an_unavailable_average_is_logged(env: Environmen
     assert [line["cause"] for line in lines(logs, "HMAService")] == ["unavailable", "disconnected"]
 
 
-async def test_a_refused_symbol_is_logged_once_each_way(env: Environment) -> None:
+async def test_a_refused_symbol_is_logged_at_each_change(env: Environment) -> None:
     """Monitoring calls for a refused symbol again at every candle."""
     env.broker.unknown_symbols = {SBIN}
     with capture_logs() as logs:
@@ -104,8 +104,8 @@ async def test_a_refused_symbol_is_logged_once_each_way(env: Environment) -> Non
     assert {line["symbol"] for line in lines(logs, "MarketService")} == {SBIN.text}
 
 
-async def test_a_refused_token_is_logged_once_each_way(env: Environment) -> None:
-    """The line names the call and Fyers' code; the recovery comes with the first answer after the login."""
+async def test_a_refused_token_is_logged_at_each_change(env: Environment) -> None:
+    """The line has the call and Fyers' code. The first result after the login is the recovery."""
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     token = env.credential(ALICE).token.reveal()
     with capture_logs() as logs:
@@ -126,7 +126,7 @@ async def test_a_refused_token_is_logged_once_each_way(env: Environment) -> None
 
 
 async def test_an_outage_is_no_refusal_of_the_token(env: Environment) -> None:
-    """An unavailable Fyers says nothing about the token or the symbol."""
+    """During an outage Fyers neither accepts nor refuses a token or a symbol."""
     env.broker.set_state(fyers_id(ALICE), AccountState.UNAVAILABLE)
     with capture_logs() as logs:
         await fetch_candles(env)
@@ -135,7 +135,7 @@ async def test_an_outage_is_no_refusal_of_the_token(env: Environment) -> None:
 
 
 async def test_an_answer_to_an_older_token_is_not_logged(env: Environment) -> None:
-    """A refusal that arrives after the next login says nothing about the new token."""
+    """A refusal that arrives after the next login belongs to the old token."""
 
     async def log_in_again(call: object) -> None:
         env.broker.before_answer = None
@@ -150,7 +150,7 @@ async def test_an_answer_to_an_older_token_is_not_logged(env: Environment) -> No
 
 
 def test_the_memory_of_failures_is_bounded() -> None:
-    """Beyond the limit the oldest failure is dropped, and is logged again when it occurs again."""
+    """The oldest failure is dropped, and is logged again when it occurs again."""
     with capture_logs() as logs:
         failures = FailureLog(
             "MarketService", failed="symbol.refused", recovered="symbol.accepted", max_failures=3

@@ -1,4 +1,4 @@
-"""Accounts that watch shares, derivatives, or both: each in the hours of its own segment."""
+"""Tests that each symbol is watched in the hours of its segment."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ DAILY = Resolution("1D")
 
 
 def candles_of_segment(symbol: Symbol) -> list[Candle]:
-    """Return 5-minute candles of three trading days in the symbol's hours; closes go up and down in waves."""
+    """Return 5-minute candles of three trading days in the symbol's hours, with closes in waves."""
     calendar = CALENDAR.for_symbol(symbol)
     moment, candles = OPENING - timedelta(days=5), []
     while moment < OPENING + timedelta(days=1):
@@ -35,7 +35,7 @@ def candles_of_segment(symbol: Symbol) -> list[Candle]:
     return candles
 
 
-def built(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> Environment:
+def environment(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> Environment:
     """Return an environment on the exchange's calendar, on a Monday at 15:09:30 IST by default."""
     env = Environment(calendar=CALENDAR, now=now, **arguments)
     for symbol in (SBIN, FUTURE):
@@ -45,7 +45,7 @@ def built(now=CLOSING - timedelta(minutes=20, seconds=30), **arguments) -> Envir
 
 
 async def watching(env: Environment, user_id: str, *symbols: Symbol) -> None:
-    """Have a user watch these."""
+    """Add watches of these symbols and start monitoring."""
     for symbol in symbols:
         await env.watch(user_id, symbol=symbol)
     await env.monitoring.start(user_id)
@@ -62,8 +62,8 @@ def requested(env: Environment, user_id: str, symbol: Symbol, since) -> list[str
 
 
 async def test_an_account_is_monitored_while_any_segment_trades() -> None:
-    """Shares alone end at 15:30; with a future monitoring continues until 15:40."""
-    env = await built().with_sessions(ALICE, BOB)
+    """Shares alone are monitored until 15:30, and with a future until 15:40."""
+    env = await environment().with_sessions(ALICE, BOB)
     await env.start()
     await watching(env, ALICE, SBIN)
     await watching(env, BOB, SBIN, FUTURE)
@@ -88,7 +88,7 @@ async def test_an_account_is_monitored_while_any_segment_trades() -> None:
 
 async def test_a_share_added_to_a_future_keeps_its_own_hours() -> None:
     """Each symbol's last candle closes with its own segment."""
-    env = await built().with_sessions(ALICE)
+    env = await environment().with_sessions(ALICE)
     await env.start()
     await watching(env, ALICE, FUTURE)
     await env.clock.advance_to(LAST_CLOSE - timedelta(seconds=1))
@@ -103,8 +103,8 @@ async def test_a_share_added_to_a_future_keeps_its_own_hours() -> None:
 
 
 async def test_signals_of_the_last_candles_of_a_future_are_found_in_time() -> None:
-    """Those that close at 15:35 and 15:40 are not late."""
-    env = await built().with_sessions(ALICE)
+    """The last candles close at 15:35 and 15:40, and their signals are not late."""
+    env = await environment().with_sessions(ALICE)
     await env.start()
     await env.watch(ALICE, symbol=FUTURE, rule=Rule.TURN)
     await watching(env, ALICE, FUTURE)
@@ -122,14 +122,12 @@ async def test_signals_of_the_last_candles_of_a_future_are_found_in_time() -> No
 
 
 async def test_a_daily_candle_is_read_after_the_closing_auction() -> None:
-    """A second after 15:35, because at 15:30 the closing price may still change."""
-    env = await built().with_sessions(ALICE)
+    """It is read a second after 15:35, because the closing price can change until then."""
+    env = await environment().with_sessions(ALICE)
     await env.start()
     await env.monitoring.add_watch(ALICE, symbol=SBIN, resolution=DAILY, period=4, rule=Rule.CROSS)
     await env.monitoring.start(ALICE)
-    await env.clock.advance(
-        120
-    )  # by then the candle of the last trading day, which is not there, is given up
+    await env.clock.advance(120)  # by then the missing candle of the last trading day is not retried any more
     since = env.clock.now()
 
     await env.clock.advance_to(CLOSING + timedelta(minutes=5, seconds=3))
@@ -138,8 +136,8 @@ async def test_a_daily_candle_is_read_after_the_closing_auction() -> None:
 
 
 async def test_candles_missing_in_the_auction_are_retried_once() -> None:
-    """A share costs two calls at 15:20 and at 15:25; the candle of the auction is found at 15:30."""
-    env = built()
+    """A share costs two calls at 15:20 and at 15:25, and its candle is found at 15:30."""
+    env = environment()
     traded = [
         candle
         for candle in candles_of_segment(SBIN)
@@ -163,8 +161,8 @@ async def test_candles_missing_in_the_auction_are_retried_once() -> None:
 
 
 async def test_readings_charts_and_candles_follow_the_segment() -> None:
-    """At 15:36 the future's candle of 15:35 is forming, and its average is that after 15:35; the share's day is over."""
-    env = await built(now=CLOSING + timedelta(minutes=6)).with_sessions(ALICE)
+    """At 15:36 the future has a forming candle, and the share has none."""
+    env = await environment(now=CLOSING + timedelta(minutes=6)).with_sessions(ALICE)
 
     for symbol, last_close, has_forming in (
         (SBIN, CLOSING, False),
@@ -183,7 +181,7 @@ async def test_readings_charts_and_candles_follow_the_segment() -> None:
 
 async def test_market_status_by_segment() -> None:
     """At 15:36 the cash market is closed and derivatives trade."""
-    env = built(now=CLOSING + timedelta(minutes=6))
+    env = environment(now=CLOSING + timedelta(minutes=6))
 
     assert not env.market.market_status().is_open
     derivatives = env.market.market_status(Segment.EQUITY_DERIVATIVES)
@@ -192,8 +190,8 @@ async def test_market_status_by_segment() -> None:
 
 
 async def test_segments_with_unknown_hours_are_refused() -> None:
-    """Commodities and currencies; contracts on shares and indices are accepted."""
-    env = await built().with_sessions(ALICE)
+    """They are commodities and currencies. Contracts on shares and indices are accepted."""
+    env = await environment().with_sessions(ALICE)
     await env.start()
     for text in ("MCX:GOLD26DECFUT", "NSE:USDINR26DECFUT"):
         with pytest.raises(InvalidInput):

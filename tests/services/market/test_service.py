@@ -1,4 +1,4 @@
-"""Quotes, candles and market hours for one account at a time."""
+"""Tests quotes, candles and market hours of one account."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -39,10 +39,10 @@ DAY = Resolution("1D")
 @pytest.fixture
 async def env() -> Environment:
     """Alice has a session; Fyers quotes two symbols and has three days of candles."""
-    built = await Environment().start(with_monitoring=False)
-    built.broker.serve_quotes([quote(SBIN, 812.5), quote(INFY, 1500.0)])
-    built.broker.serve_candles(SBIN, FIVE, candles_of())
-    return await built.with_sessions(ALICE)
+    env = await Environment().start(with_monitoring=False)
+    env.broker.serve_quotes([quote(SBIN, 812.5), quote(INFY, 1500.0)])
+    env.broker.serve_candles(SBIN, FIVE, candles_of())
+    return await env.with_sessions(ALICE)
 
 
 def symbols(count: int) -> list[Symbol]:
@@ -60,7 +60,7 @@ async def candles(env: Environment, user_id: str = ALICE, *, days: int = 1, reso
 
 
 async def test_quotes_come_in_batches_of_fyers_limit(env: Environment) -> None:
-    """A hundred and twenty symbols are three calls, and each symbol is in exactly one of them."""
+    """120 symbols are three calls, and each symbol is in exactly one of them."""
     wanted = symbols(120)
     env.broker.serve_quotes([quote(symbol) for symbol in wanted])
 
@@ -73,7 +73,7 @@ async def test_quotes_come_in_batches_of_fyers_limit(env: Environment) -> None:
 
 
 async def test_a_repeated_symbol_is_quoted_once(env: Environment) -> None:
-    """Repetitions cost no call."""
+    """A repetition costs no further call."""
     answer = await env.market.quotes(ALICE, [SBIN, SBIN])
 
     assert [found.symbol for found in answer.quotes] == [SBIN]
@@ -152,7 +152,7 @@ async def test_a_failure_is_a_typed_outcome_with_an_empty_list(
 
 
 async def test_a_failure_in_a_later_batch_fails_the_answer(env: Environment) -> None:
-    """Half of a list is never returned."""
+    """An incomplete list is never returned."""
     wanted = symbols(100)
     env.broker.serve_quotes([quote(symbol) for symbol in wanted])
 
@@ -168,7 +168,7 @@ async def test_a_failure_in_a_later_batch_fails_the_answer(env: Environment) -> 
 
 
 async def test_results_are_reported_to_the_connection(env: Environment) -> None:
-    """A quote verifies the session; a refusal starts verification and stops further calls."""
+    """A quote verifies the session. A refusal starts verification and stops further calls."""
     await env.market.quotes(ALICE, [SBIN])
     assert env.connections.connection(ALICE).is_verified
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -183,7 +183,7 @@ async def test_results_are_reported_to_the_connection(env: Environment) -> None:
 
 
 async def test_waiting_batches_are_dropped_at_a_disconnect(env: Environment) -> None:
-    """A session that ends during the first of three batches sends no second one."""
+    """A session that is disconnected during the first of three batches sends no second one."""
 
     async def sign_out(call: Call) -> None:
         await env.connections.sign_out(ALICE, actor=ALICE)
@@ -226,9 +226,9 @@ async def test_a_candle_that_closed_during_the_call_is_forming(env: Environment)
         await env.clock.sleep(3)
 
     env.broker.before_answer = answer_late
-    asking = asyncio.create_task(candles(env))
+    query = asyncio.create_task(candles(env))
     await env.clock.advance(5)
-    answer = await asking
+    answer = await query
 
     assert answer.candles[-1].opened_at == OPENING + timedelta(minutes=25)
     assert answer.forming is not None
@@ -238,7 +238,7 @@ async def test_a_candle_that_closed_during_the_call_is_forming(env: Environment)
     ("resolution", "days", "calls"), [(FIVE, 99, 1), (FIVE, 100, 2), (FIVE, 250, 3), (DAY, 1000, 3)]
 )
 async def test_long_ranges_are_paged(env: Environment, resolution: Resolution, days: int, calls: int) -> None:
-    """Each call respects Fyers' range limit; together they cover the range without gap or overlap."""
+    """Each call is within Fyers' range limit, and the calls cover the range without gap or overlap."""
     await candles(env, days=days, resolution=resolution)
 
     spans = [(call.start, call.end) for call in env.broker.calls]
@@ -284,7 +284,7 @@ async def test_a_symbol_without_trades_has_no_data(env: Environment) -> None:
 
 @pytest.mark.parametrize("close", [float("nan"), 0.0, -5.0, float("inf"), 1e12])
 async def test_a_close_that_is_no_price_is_left_out(env: Environment, close: float) -> None:
-    """No adapter can bring NaN or zero into an average."""
+    """NaN or zero from an adapter never reaches an average."""
     bad = Candle(OPENING + timedelta(minutes=5), 1, 1, 1, close, 1)
     env.broker.candles_by_key[SBIN, FIVE] = [bad, *candles_of(days_before=1, days=0)]
 
@@ -307,7 +307,7 @@ async def test_without_a_session_no_call_is_made(env: Environment) -> None:
 
 
 async def test_market_hours_come_from_the_calendar(env: Environment) -> None:
-    """Without a call to Fyers."""
+    """No call to Fyers is made."""
     assert env.market.market_status().is_open
     await env.clock.advance_to(datetime(2026, 11, 23, 10, 0, tzinfo=UTC))
     status = env.market.market_status()

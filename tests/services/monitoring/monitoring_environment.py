@@ -9,7 +9,7 @@ MARKET = candles_of(days=2)
 DATA, TRADING = BrokerService.DATA, BrokerService.TRADING
 
 
-def built(**arguments) -> Environment:
+def environment(**arguments) -> Environment:
     """Return an environment whose market moves."""
     env = Environment(**arguments)
     env.broker.serve_candles(SBIN, FIVE, MARKET)

@@ -1,4 +1,4 @@
-"""Coverage and late signals over the real services, one interruption at a time."""
+"""Tests coverage and late signals of the real services, one interruption at a time."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
@@ -42,7 +42,7 @@ BEFORE = timedelta(seconds=12)
 SECOND = timedelta(seconds=1)
 
 
-def built(**arguments) -> Environment:
+def environment(**arguments) -> Environment:
     """Return an environment whose market moves."""
     env = Environment(**arguments)
     env.broker.serve_candles(SBIN, FIVE, MARKET)
@@ -52,7 +52,7 @@ def built(**arguments) -> Environment:
 
 async def watching(*user_ids: str, now: datetime = TURN_AT - timedelta(minutes=2)) -> Environment:
     """Return an environment in which these users watch SBIN."""
-    env = await built(now=now).with_sessions(*user_ids)
+    env = await environment(now=now).with_sessions(*user_ids)
     await env.start()
     for user_id in user_ids:
         await env.watch(user_id, rule=Rule.TURN)
@@ -124,7 +124,7 @@ async def killed(env: Environment) -> Environment:
 
 
 async def stalled(env: Environment) -> Environment:
-    """Let the process do nothing for a while."""
+    """Stop the process for a while without ending it."""
     await env.clock.stall(30)
     return env
 
@@ -181,7 +181,7 @@ async def test_a_signal_in_a_blind_stretch_is_always_late(
 
 
 async def test_a_candle_missed_by_the_first_good_cycle_is_late() -> None:
-    """The cycle that ended the gap began before the candle closed; the next one finds the signal."""
+    """The first good cycle began before the candle closed, and the next one finds the signal."""
     env = await watching(ALICE)
     await env.clock.advance_to(TURN_AT - BEFORE)
     env.broker.is_down = True
@@ -250,7 +250,7 @@ async def test_a_candle_that_closed_during_the_last_good_cycle_is_late() -> None
 
 
 async def test_a_candle_that_closed_between_two_sessions_is_late() -> None:
-    """A second between sign-out and login is enough: no notification could have been sent in it."""
+    """A second between sign-out and login is enough, because no notification could be sent in it."""
     env = await watching(ALICE, now=TURN_AT - timedelta(minutes=2, seconds=2.5))
     await env.clock.advance_to(TURN_AT - timedelta(seconds=0.4))
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -276,7 +276,7 @@ async def test_a_signal_after_the_recovery_is_not_late() -> None:
 
 
 async def test_a_signal_stored_after_a_database_outage_is_late() -> None:
-    """It was found in time, but it reached nobody for two minutes."""
+    """It was found in time and could not be sent for two minutes."""
     env = await watching(ALICE)
     await env.clock.advance_to(TURN_AT - BEFORE)
     env.store.is_down = True
@@ -319,8 +319,8 @@ async def test_blindness_begins_at_the_expiry_of_a_session() -> None:
     ]
 
 
-async def test_a_session_that_ended_at_night_is_blind_from_the_market_open() -> None:
-    """Neither the night nor the time to the first cycle counts differently."""
+async def test_an_expiry_at_night_is_blind_from_the_market_open() -> None:
+    """The night does not count, and the time to the first cycle is not watched."""
     env = await watching(ALICE, now=OPENING - timedelta(hours=5))
     await env.clock.advance_to(OPENING + timedelta(minutes=10))
     await env.log_in(ALICE)
@@ -330,7 +330,7 @@ async def test_a_session_that_ended_at_night_is_blind_from_the_market_open() -> 
 
 
 async def test_an_ordinary_day_is_watched_from_open_to_close() -> None:
-    """All 375 minutes, with three audit entries for the whole day."""
+    """All 375 minutes are watched, and the day has three audit entries."""
     env = await watching(ALICE, now=OPENING - timedelta(minutes=5))
     await env.clock.advance_to(CLOSING + timedelta(minutes=5))
     day = await env.monitoring.coverage(ALICE)

@@ -1,4 +1,4 @@
-"""Watched and blind time held against an independent model of cycles, over the real services; `services/monitoring/coverage.py`."""
+"""Compares watched and blind time with an independent model of the cycles."""
 
 import asyncio
 from collections import Counter
@@ -32,7 +32,7 @@ INTERVAL = timedelta(seconds=5)
 GOOD = {WatchStatus.WATCHING.value, WatchStatus.MARKET_CLOSED.value}
 
 
-def built(**arguments) -> Environment:
+def environment(**arguments) -> Environment:
     """Return an environment whose market moves."""
     env = Environment(**arguments)
     env.broker.serve_candles(SBIN, FIVE, MARKET)
@@ -94,7 +94,7 @@ class CycleRecorder(FakeMetrics):
 
 
 class Model:
-    """Splits the time at the ends of cycles and gives each part one state, without the audit trail."""
+    """Splits the time at the cycles and assigns one state to each part, without the audit trail."""
 
     def __init__(self, disconnect_times: list[datetime]) -> None:
         self.disconnect_times = disconnect_times
@@ -106,7 +106,7 @@ class Model:
         self.phase = 0.0
 
     def take(self, event: Cycle | Moment) -> None:
-        """Give the time since the event before its state."""
+        """Assign a state to the time since the previous event."""
         if isinstance(event, Moment):
             self._cut(event.at, self.carried)
             self.last = self.carried = event.what
@@ -180,7 +180,7 @@ class AccountScenario:
     """One account over the real services, step by step."""
 
     def __init__(self, began_at: datetime) -> None:
-        self.env = built(now=began_at)
+        self.env = environment(now=began_at)
         self.clock = self.env.clock
         self.recorder = CycleRecorder(self.clock)
         self.disconnect_times: list[datetime] = []
@@ -252,7 +252,7 @@ class AccountScenario:
         await self.clock.advance(length)
 
     async def stall(self, length: float) -> None:
-        """Let the process do nothing for a while."""
+        """Stop the process for a while without ending it."""
         await self.clock.stall(length)
 
     async def start(self, length: float) -> None:
@@ -329,7 +329,7 @@ async def run_steps(
 def test_coverage_equals_an_independent_model_of_the_cycles(
     began_at: datetime, steps: list[tuple[str, float]]
 ) -> None:
-    """Watched and blind time by reason agree to the microsecond, for any sequence of steps."""
+    """They agree to the microsecond for each reason and any sequence of steps."""
     _, product, model = asyncio.run(run_steps(began_at, steps))
 
     assert product == model, steps

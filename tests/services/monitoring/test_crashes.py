@@ -1,4 +1,4 @@
-"""A crash at any point: each signal and each disconnect notice exists exactly once."""
+"""Tests that a crash at any point loses and repeats no signal and no notice."""
 
 import asyncio
 from datetime import timedelta
@@ -27,7 +27,7 @@ REVOKED_AFTER, LOGIN_AFTER, ENDS_AFTER = timedelta(minutes=3), timedelta(minutes
 
 
 class Crash:
-    """Ends the process at one of the points at which it waits for somebody else."""
+    """Ends the process at one of the points at which it waits for Fyers or the database."""
 
     def __init__(self, at_point: int) -> None:
         self.at_point = at_point
@@ -108,7 +108,7 @@ async def check(env: Environment) -> None:
 
 
 async def test_the_scenario_without_a_crash() -> None:
-    """Without a crash the signals are those of the replay."""
+    """It shows that the scenario itself is right."""
     await check(await run_through(Crash(-1)))
 
 
@@ -121,7 +121,7 @@ async def points_of_the_scenario() -> int:
 
 @pytest.mark.parametrize("part", range(4))
 async def test_a_crash_at_any_point_loses_and_repeats_nothing(part: int) -> None:
-    """Before, during and after a commit, and during a call to Fyers: signals and notices exist exactly once."""
+    """The points are before, during and after a commit, and during a call to Fyers."""
     points = await points_of_the_scenario()
     assert points > 30
     for point in range(part, points, 4):

@@ -8,13 +8,13 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
 from services.environment import ALICE, BOB, CAROL, CLOSING, OPENING, Environment, found, fyers_id
-from services.monitoring.monitoring_environment import DATA, built, names, status, watching
+from services.monitoring.monitoring_environment import DATA, environment, names, status, watching
 
 # ---- cycles
 
 
 async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> None:
-    """In trading hours: twelve quotes calls a minute for each account, and one history call for each candle."""
+    """An account makes twelve quotes calls a minute and one history call for each candle."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(7)
     reached = len(env.broker.calls)
@@ -29,7 +29,7 @@ async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> 
 
 
 async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -> None:
-    """One history call a second after the close, none before and none after it."""
+    """The one history call is a second after the close."""
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
     reached = len(env.broker.calls)
@@ -41,7 +41,7 @@ async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -
 
 
 async def test_no_calls_are_made_outside_trading_hours(env: Environment) -> None:
-    """None from the last candle to the next market open; monitoring resumes then."""
+    """There are none from the last candle to the next market open."""
     await watching(env, ALICE)
     await env.clock.advance_to(CLOSING + timedelta(seconds=10))
     last = [call for call in env.broker.calls if call.name == "candles"][-1]
@@ -57,7 +57,7 @@ async def test_no_calls_are_made_outside_trading_hours(env: Environment) -> None
 
 async def test_monitoring_resumes_at_the_next_market_open() -> None:
     """The first cycle is within five seconds of it."""
-    env = await built(now=OPENING - timedelta(minutes=5)).with_sessions(ALICE)
+    env = await environment(now=OPENING - timedelta(minutes=5)).with_sessions(ALICE)
     await watching(env, ALICE)
     assert status(env) is WatchStatus.MARKET_CLOSED
     reached = len(env.broker.calls)
@@ -91,7 +91,7 @@ async def test_cycles_of_one_account_never_overlap(env: Environment) -> None:
 
 
 async def test_a_hanging_account_delays_no_other(env: Environment) -> None:
-    """Bob's ticks do not change while Alice's calls hang; her cycle ends at its deadline."""
+    """Bob's ticks do not change, and Alice's cycle ends at its deadline."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.HANGING)
@@ -142,7 +142,7 @@ async def test_a_restarted_job_resumes_all_accounts(env: Environment) -> None:
     assert status(env) is WatchStatus.WATCHING
 
 
-# ---- accounts without calls, and why
+# ---- accounts without calls
 
 
 async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> None:
@@ -174,7 +174,7 @@ async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> No
 async def test_failures_of_fyers_show_in_the_status(
     env: Environment, state: AccountState, expected: WatchStatus
 ) -> None:
-    """Outages and limits end by themselves; a disconnected session needs a login."""
+    """Outages and limits need no action, and a disconnected session needs a login."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), state)
@@ -202,7 +202,7 @@ async def test_a_session_under_verification_has_its_own_status(env: Environment)
 
 
 async def test_a_mass_refusal_is_shown_as_an_outage(env: Environment) -> None:
-    """A held session must not look as if its login were checked for ever."""
+    """A held session is not shown as a login under verification."""
     await env.with_sessions(CAROL)
     await watching(env, ALICE, BOB, CAROL)
     await env.clock.advance(10)
@@ -216,7 +216,7 @@ async def test_a_mass_refusal_is_shown_as_an_outage(env: Environment) -> None:
 
 
 async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:
-    """None until the next login, while other accounts continue."""
+    """Other accounts continue, and its calls resume after the next login."""
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
@@ -230,7 +230,7 @@ async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:
 
 
 async def test_waiting_history_calls_are_dropped_at_a_disconnect(env: Environment) -> None:
-    """Twenty symbols are due and four are called at once; after the disconnect the rest is not."""
+    """Of twenty due symbols four are called at once, and the rest is not called."""
     await env.start()
     for number in range(20):
         await env.watch(ALICE, symbol=Symbol(f"NSE:STOCK{number}-EQ"))

@@ -1,4 +1,4 @@
-"""The daily summary: who gets it, when, once, and what it says."""
+"""Tests recipients, time and text of the daily summary."""
 
 from datetime import timedelta
 
@@ -49,20 +49,20 @@ def summary_of(env: Environment) -> DailySummary:
     )
 
 
-def want(env: Environment, *user_ids: str) -> None:
-    """Let these have a channel that carries the summary."""
+def add_channels(env: Environment, *user_ids: str) -> None:
+    """Add a channel for the summary to each of these users."""
     for user_id in user_ids:
         one = channel(f"c-{user_id}", user_id, kinds=frozenset({SUMMARY}))
         env.store.tables.channels[one.id] = one
 
 
-async def evening(*wanting: str) -> Environment:
-    """Return an environment at the close of a day of whose last ten minutes Alice and Bob watched, and these want a summary."""
+async def evening(*recipients: str) -> Environment:
+    """Return an environment at the close. Alice and Bob were monitored for the last ten minutes."""
     env = Environment(now=CLOSING - timedelta(minutes=10))
     env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
     env.broker.serve_quotes([quote(SBIN)])
     await env.with_sessions(ALICE, BOB)
-    want(env, *wanting)
+    add_channels(env, *recipients)
     await env.start()
     for user_id in (ALICE, BOB):
         await env.watch(user_id, rule=Rule.TURN)
@@ -72,7 +72,7 @@ async def evening(*wanting: str) -> Environment:
 
 
 async def test_it_is_stored_five_minutes_after_the_close() -> None:
-    """Once, for each user with a channel for it, and pushed to open pages."""
+    """Each user with a channel gets one, and open pages receive it."""
     env = await evening(ALICE)
     summary_of(env).start_jobs(env.supervisor)
     tab = env.hub.subscribe(ALICE)
@@ -113,16 +113,16 @@ async def test_a_server_started_in_the_evening_sends_it_once() -> None:
 
 
 async def test_a_channel_added_in_the_evening_gets_the_day() -> None:
-    """Until midnight in India; on the next day it gets only that day."""
+    """This is possible until midnight in India. Later it gets the next day only."""
     env = await evening()
     service = summary_of(env)
     await env.clock.advance_to(DUE)
     await service.publish_if_due()
-    want(env, BOB)
+    add_channels(env, BOB)
     await service.publish_if_due()
     assert len(env.notices(BOB, SUMMARY)) == 1
 
-    want(env, ALICE, BOB)
+    add_channels(env, ALICE, BOB)
     await env.clock.advance_to(DUE + timedelta(hours=10))
     await service.publish_if_due()
 
@@ -132,7 +132,7 @@ async def test_a_channel_added_in_the_evening_gets_the_day() -> None:
 async def test_a_day_without_trading_has_no_summary() -> None:
     """A Sunday has no market close."""
     env = await evening(ALICE)
-    await env.stop()  # a week of cycles would show nothing more
+    await env.stop()  # a week of cycles would prove nothing more
     await env.clock.advance_to(CLOSING + timedelta(days=6, hours=1))
     await summary_of(env).publish_if_due()
     assert env.notices(ALICE, SUMMARY) == []
@@ -164,7 +164,7 @@ async def test_it_lists_blind_time_late_signals_and_refusals() -> None:
     env.broker.serve_quotes([quote(SBIN)])
     env.broker.unknown_symbols.add(INFY)
     await env.with_sessions(ALICE)
-    want(env, ALICE)
+    add_channels(env, ALICE)
     await env.start()
     for symbol in (SBIN, INFY):
         await env.watch(ALICE, symbol=symbol, rule=Rule.TURN)
@@ -192,7 +192,7 @@ async def test_it_lists_blind_time_late_signals_and_refusals() -> None:
 
 
 async def last_sentences(env: Environment, user_id: str = ALICE) -> str:
-    """Let the summary be stored; return its text after the signals."""
+    """Wait until the summary is stored and return its text after the signals."""
     await env.clock.advance_to(max(DUE, env.clock.now()))
     await summary_of(env).publish_if_due()
     text = env.notices(user_id, SUMMARY)[-1].text
@@ -200,7 +200,7 @@ async def last_sentences(env: Environment, user_id: str = ALICE) -> str:
 
 
 async def test_a_session_that_expires_before_the_open_needs_a_login() -> None:
-    """After the expiry: a login in the evening would expire at six in the morning too."""
+    """A login in the evening would expire at 06:00 too."""
     assert await last_sentences(await evening(ALICE)) == ENDS_AT_SIX
 
 
@@ -229,10 +229,10 @@ async def test_a_session_that_lasts_beyond_the_open_needs_nothing() -> None:
 
 
 async def test_the_next_market_open_may_be_days_away() -> None:
-    """Over a weekend and a holiday the login is needed on the next trading day."""
+    """After a weekend and a holiday the login is needed on the next trading day."""
     env = Environment(now=CLOSING, calendar=MarketCalendar(closures={MONDAY + timedelta(days=1): "Gurpurb"}))
     await env.with_sessions(ALICE)
-    want(env, ALICE)
+    add_channels(env, ALICE)
     await env.start()
     await env.watch(ALICE)
     await env.monitoring.start(ALICE)
@@ -276,7 +276,7 @@ async def test_the_outlook_contains_the_note_of_an_optional_feature() -> None:
 
 
 async def test_no_login_is_requested_without_monitoring() -> None:
-    """Monitoring is stopped, or the watchlist is empty."""
+    """The cases are stopped monitoring and an empty watchlist."""
     env = await evening(ALICE)
     await env.monitoring.stop(ALICE)
 
@@ -333,7 +333,7 @@ def test_watched_and_blind_add_up_to_the_second() -> None:
 
 
 def test_a_day_without_monitoring_has_no_percentage() -> None:
-    """There is nothing to divide by."""
+    """Watched and blind time are zero, so there is no divisor."""
     assert text_of([], watched=0) == (
         "Monitoring was off in trading hours, or your watchlist was empty. There was no signal. "
         "Nothing will be watched on the next trading day, so you do not need to log in."

@@ -95,7 +95,7 @@ async def test_a_signal_that_is_saved_again_is_published_once(scenario: JournalS
 
 
 async def test_signals_and_progress_are_stored_together(scenario: JournalScenario) -> None:
-    """Progress without its signal would lose the signal for ever."""
+    """Progress that is stored without its signal would lose the signal."""
     scenario.store.is_down = True
     with pytest.raises(StorageUnavailable):
         await scenario.save([signal(1)], {"wch_1": NOW + FIVE_MINUTES})
@@ -111,7 +111,7 @@ async def test_signals_and_progress_are_stored_together(scenario: JournalScenari
 
 
 async def test_a_signal_is_queued_once_for_each_channel_of_its_kind(scenario: JournalScenario) -> None:
-    """In the same commit. Without such a channel there is no notice, since the page shows the signal itself."""
+    """They share a commit. Without a channel there is no notice, because the page shows the signal."""
     await scenario.save([signal(1)], {})
     assert scenario.store.tables.notifications == {}
     async with scenario.store.begin() as work:
@@ -155,7 +155,7 @@ def test_each_rule_and_direction_has_its_own_title() -> None:
 
 
 async def test_progress_never_moves_back(scenario: JournalScenario) -> None:
-    """Of two results in one commit the later moment counts, in either order."""
+    """The later one of two results in one commit counts, in either order."""
     await asyncio.gather(
         scenario.save([], {"wch_1": NOW + 2 * FIVE_MINUTES}),
         scenario.save([], {"wch_1": NOW + FIVE_MINUTES}),
@@ -164,8 +164,8 @@ async def test_progress_never_moves_back(scenario: JournalScenario) -> None:
     assert scenario.store.tables.watches["wch_1"].evaluated_through == NOW + 2 * FIVE_MINUTES
 
 
-async def test_a_failed_commit_fails_for_all_who_share_it(scenario: JournalScenario) -> None:
-    """No account takes its signals for stored."""
+async def test_a_failed_commit_fails_for_all_accounts_in_it(scenario: JournalScenario) -> None:
+    """No account counts its signals as stored."""
     scenario.store.is_down = True
 
     results = await asyncio.gather(
@@ -236,7 +236,7 @@ async def test_results_added_during_a_commit_go_into_the_next(scenario: JournalS
 
 
 async def test_results_that_waited_for_the_database_are_late(scenario: JournalScenario) -> None:
-    """A signal found in time, but stored more than a minute after its close, reaches its user late."""
+    """A signal is late when it is stored more than a minute after its close."""
     found = signal(1)
     scenario.store.is_down = True
     with pytest.raises(StorageUnavailable):
@@ -260,7 +260,7 @@ async def test_a_removed_account_leaves_nothing_queued(scenario: JournalScenario
 
 
 async def test_the_job_stores_entries_and_retries_them(scenario: JournalScenario) -> None:
-    """Nothing is written while nothing is queued; what an outage refused is stored after it."""
+    """Nothing is written for an empty queue. Entries refused by an outage are stored after it."""
     clock, beats = scenario.clock, []
     running = asyncio.create_task(scenario.journal.run(lambda: beats.append(clock.now())))
     await clock.advance(60)

@@ -69,7 +69,7 @@ TestScheduleAgainstModel.settings = settings(max_examples=50, stateful_step_coun
 
 
 async def test_accounts_stay_spread_after_a_common_candle_close() -> None:
-    """At a candle's close all accounts call in the same second; afterwards each returns to its own ticks."""
+    """At a candle's close all accounts call in the same second, and then each returns to its own ticks."""
     env = await Environment().start()
     env.broker.serve_candles(SBIN, FIVE, candles_of(days=2))
     env.broker.serve_quotes([quote(SBIN)])

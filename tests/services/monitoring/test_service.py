@@ -1,4 +1,4 @@
-"""Starting and stopping, watchlists, and what open pages receive."""
+"""Tests starting, stopping, watchlists and the events of open pages."""
 
 import asyncio
 from datetime import timedelta
@@ -31,7 +31,7 @@ from services.monitoring.monitoring_environment import names, status, watching
 
 
 async def test_monitoring_stays_wanted_through_disconnects(env: Environment) -> None:
-    """It survives an expired session and two restarts."""
+    """It stays on after an expired session and two restarts."""
     await watching(env, ALICE)
     await env.connections.sign_out(ALICE, actor=ALICE)
     for _ in range(2):
@@ -63,7 +63,7 @@ async def test_a_stop_ends_the_calls_and_survives_a_restart(env: Environment) ->
 
 
 async def test_starting_or_stopping_twice_changes_nothing(env: Environment) -> None:
-    """A second click does not begin the evaluation anew."""
+    """A second click does not restart the evaluation."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     before = env.store.tables.watches.copy()
@@ -106,7 +106,7 @@ async def test_a_watchlist_belongs_to_its_user(env: Environment) -> None:
 
 
 async def test_a_watch_cannot_be_added_twice(env: Environment) -> None:
-    """Nor can another be changed into it; another rule is another watch."""
+    """No other watch can be changed into it. Another rule is another watch."""
     await env.start()
     await env.watch(ALICE)
     other = await env.watch(ALICE, rule=Rule.TURN)
@@ -131,7 +131,7 @@ async def test_concurrent_additions_respect_the_limit(env: Environment) -> None:
 
 
 async def test_unsupported_watches_are_refused(env: Environment) -> None:
-    """A period that no average has, and a segment with unknown hours."""
+    """The period is out of range, or the segment has unknown hours."""
     await env.start()
     watch = await env.watch(ALICE)
     with pytest.raises(InvalidInput):
@@ -175,7 +175,7 @@ async def test_a_removed_user_leaves_no_state(env: Environment) -> None:
     assert len(env.broker.calls) == reached
 
 
-# ---- what open pages receive
+# ---- events of open pages
 
 
 async def test_open_pages_get_quotes_with_previews(env: Environment) -> None:
@@ -210,7 +210,7 @@ async def test_a_quote_that_is_no_price_has_no_preview(env: Environment) -> None
 
 
 async def test_each_status_change_is_recorded_once(env: Environment) -> None:
-    """In order, for open pages and in the audit trail."""
+    """Open pages and the audit trail get the changes in order."""
     tab = env.hub.subscribe(ALICE)
     await watching(env, ALICE)
     await env.clock.advance(10)
@@ -257,7 +257,7 @@ async def test_a_closed_candle_is_published_once(env: Environment) -> None:
 
 
 async def test_a_day_s_minutes_are_watched_or_blind(env: Environment) -> None:
-    """An hour without a session is blind with its reason; the time before the start is neither."""
+    """An hour without a session is blind. The time before the start is neither."""
     await watching(env, ALICE)
     await env.clock.advance(1800)
     await env.connections.sign_out(ALICE, actor=ALICE)
@@ -273,7 +273,7 @@ async def test_a_day_s_minutes_are_watched_or_blind(env: Environment) -> None:
 
 
 async def test_a_crash_in_trading_hours_shows_as_blind(env: Environment) -> None:
-    """From the last heartbeat to the start of the next process."""
+    """It lasts from the last heartbeat to the start of the next process."""
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(hours=1))
     env = await env.kill()

@@ -24,7 +24,7 @@ from services.monitoring.monitoring_environment import MARKET, watching
 
 
 async def test_signals_equal_a_replay_of_the_closed_candles(env: Environment) -> None:
-    """For both rules until the close; each is found right after its candle has closed."""
+    """Each signal of both rules is found right after its candle has closed."""
     await watching(env, ALICE, rule=Rule.CROSS)
     await watching_also(env, BOB, rule=Rule.TURN)
     began = env.clock.now()
@@ -49,7 +49,7 @@ async def watching_also(env: Environment, user_id: str, *, rule: Rule) -> None:
 
 
 async def test_a_forming_candle_gives_no_signal(env: Environment) -> None:
-    """A crossing that is gone at the close never was one."""
+    """A crossing counts only if it exists at the close."""
     index = next(i for i, candle in enumerate(MARKET) if candle.opened_at == OPENING + timedelta(minutes=30))
     final = MARKET[index]
     served = env.broker.candles_by_key[SBIN, FIVE]
@@ -60,7 +60,7 @@ async def test_a_forming_candle_gives_no_signal(env: Environment) -> None:
     for minute, price in ((31, 400.0), (32, 1.0), (33, 400.0)):
         await env.clock.advance_to(OPENING + timedelta(minutes=minute, seconds=20))
         served[index] = Candle(final.opened_at, price, price, price, price, 1)
-        await env.monitoring.stop(ALICE)  # a fresh start fetches anew, the forming candle included
+        await env.monitoring.stop(ALICE)  # a new start fetches the candles again, with the forming one
         await env.monitoring.start(ALICE)
         await env.clock.settle()
     served[index] = final
@@ -93,7 +93,7 @@ async def test_signals_of_a_disconnect_are_found_late(env: Environment) -> None:
 
 
 async def test_signals_of_an_outage_are_found_after_it(env: Environment) -> None:
-    """An hour of error pages loses none."""
+    """Fyers returns error pages for an hour."""
     await watching(env, ALICE)
     began = env.clock.now()
     await env.clock.advance_to(OPENING + timedelta(hours=1))
@@ -147,7 +147,7 @@ async def test_a_new_watch_gives_no_signal_for_the_past(env: Environment) -> Non
 
 
 async def test_a_watch_added_during_a_fetch_misses_nothing(env: Environment) -> None:
-    """The fetch covers only the older watch; the new one gets its own warm-up."""
+    """The fetch covers only the older watch, and the new one gets its own warm-up."""
     await watching(env, ALICE)
     added = []
 
@@ -166,10 +166,10 @@ async def test_a_watch_added_during_a_fetch_misses_nothing(env: Environment) -> 
 
 
 async def test_a_candle_is_not_read_in_the_second_of_its_close(env: Environment) -> None:
-    """Its last trades may be missing; the next cycle reads it."""
+    """Its last trades may be missing, so the next cycle reads it."""
     served = env.broker.candles_by_key[SBIN, FIVE]
     index = next(
-        place for place, candle in enumerate(served) if candle.opened_at == OPENING + timedelta(minutes=30)
+        number for number, candle in enumerate(served) if candle.opened_at == OPENING + timedelta(minutes=30)
     )
     final = served[index]
     served[index] = Candle(final.opened_at, 100, 400, 100, 400.0, 1)
@@ -185,7 +185,7 @@ async def test_a_candle_is_not_read_in_the_second_of_its_close(env: Environment)
 
 
 async def test_a_candle_that_arrives_late_is_evaluated_in_order(env: Environment) -> None:
-    """It was given up, and comes together with the next one."""
+    """It is not retried any more and arrives together with the next one."""
     served = env.broker.candles_by_key[SBIN, FIVE]
     late = next(candle for candle in MARKET if candle.opened_at == OPENING + timedelta(minutes=40))
     await watching(env, ALICE)
@@ -220,7 +220,7 @@ async def test_a_database_outage_loses_and_repeats_no_signal(env: Environment) -
 
 @pytest.mark.parametrize("then", ["sign_out", "stop", "market_closes"])
 async def test_unsaved_signals_are_stored_without_further_cycles(env: Environment, then: str) -> None:
-    """Also after a disconnect, a stop and the market close."""
+    """The cases are a disconnect, a stop and the market close."""
     await watching(env, ALICE)
     began = env.clock.now()
     if then == "market_closes":
@@ -265,7 +265,7 @@ async def test_a_deadline_during_a_commit_loses_no_signal(env: Environment) -> N
 
 
 async def test_signals_are_read_newest_first_and_by_symbol(env: Environment) -> None:
-    """Only the user's own, within the requested range."""
+    """The list has only the user's own signals in the requested range."""
     await watching(env, ALICE, BOB)
     await env.watch(ALICE, symbol=INFY)
     await env.clock.advance_to(CLOSING)
