@@ -1,4 +1,4 @@
-"""Reading and ordering candles, and knowing when one is closed."""
+"""Tests reading, ordering and closing of candles."""
 
 import csv
 import math
@@ -36,19 +36,19 @@ PROPERTY = settings(deadline=None)
 
 
 def ist(*parts: int) -> datetime:
-    """Return a moment given in Indian time."""
+    """Return a moment in Indian time."""
     return datetime(*parts, tzinfo=IST)
 
 
 def candle(opened_at: datetime, close: float = 100.0) -> Candle:
-    """Return a candle that does not move."""
+    """Return a candle with one price."""
     return Candle(opened_at, close, close, close, close, 1)
 
 
-def with_value(place: int, value: object) -> list[object]:
+def with_value(column: int, value: object) -> list[object]:
     """Return the good row with one value changed."""
     row: list[object] = list(GOOD)
-    row[place] = value
+    row[column] = value
     return row
 
 
@@ -61,15 +61,15 @@ def test_a_row_becomes_a_candle():
 
 
 def test_open_interest_and_tuples_are_accepted():
-    """The seventh value, the open interest, is ignored; a tuple is read like a list."""
+    """The seventh value, the open interest, is ignored, and a tuple is read like a list."""
     assert read_candle([*GOOD, 77]) == read_candle(tuple(GOOD)) == read_candle(GOOD)
 
 
 @pytest.mark.parametrize(
     "row", [None, 5, "abcdef", b"abcdef", {}, {1: 2}, [], [1], GOOD[:5], [*GOOD, 1, 2], set(GOOD)]
 )
-def test_what_is_no_row_is_a_defect_of_shape(row):
-    """Anything but a row of six or seven values."""
+def test_a_row_of_another_form_is_a_defect_of_shape(row):
+    """A row has six or seven values."""
     assert read_candle(row).kind is DefectKind.SHAPE
 
 
@@ -91,11 +91,11 @@ def test_what_is_no_row_is_a_defect_of_shape(row):
     ],
 )
 def test_impossible_times_are_defects(epoch):
-    """Outside this century, in milliseconds, fractional, or no number."""
+    """They are outside this century, in milliseconds, fractional or not numbers."""
     assert read_candle(with_value(0, epoch)).kind is DefectKind.TIME
 
 
-@pytest.mark.parametrize("place", [1, 2, 3, 4])
+@pytest.mark.parametrize("column", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "price",
     [
@@ -117,17 +117,17 @@ def test_impossible_times_are_defects(epoch):
         Decimal(100),
     ],
 )
-def test_impossible_prices_are_defects(place, price):
-    """Text, booleans, NaN, infinity, zero, negative and absurd numbers."""
-    assert read_candle(with_value(place, price)).kind is DefectKind.PRICE
+def test_impossible_prices_are_defects(column, price):
+    """They are text, booleans, NaN, infinity, zero, negative or far too large."""
+    assert read_candle(with_value(column, price)).kind is DefectKind.PRICE
 
 
 @pytest.mark.parametrize(
-    ("place", "price"), [(2, 99.0), (3, 103.0), (1, 102.55), (1, 99.0), (4, 102.55), (4, 99.04)]
+    ("column", "price"), [(2, 99.0), (3, 103.0), (1, 102.55), (1, 99.0), (4, 102.55), (4, 99.04)]
 )
-def test_contradicting_prices_are_defects(place, price):
-    """A high below the low, or an open or close outside them."""
-    assert read_candle(with_value(place, price)).kind is DefectKind.RANGE
+def test_contradicting_prices_are_defects(column, price):
+    """The high is below the low, or the open or close is outside of both."""
+    assert read_candle(with_value(column, price)).kind is DefectKind.RANGE
 
 
 @pytest.mark.parametrize("volume", [None, True, "5", -1, 0.5, math.nan, math.inf, 2**63, 10**400])
@@ -223,14 +223,14 @@ def test_overlapping_answers_are_joined():
     ],
 )
 def test_a_candle_ends_no_later_than_its_session(code, opened, closes):
-    """The last candle of a day is shortened by the close; one outside the session has its full length."""
+    """The close shortens the last candle of a day. A candle outside the session has its full length."""
     closed_at = closes_at(ist(2026, 11, 20, *opened), Resolution(code), CALENDAR)
 
     assert closed_at == ist(2026, 11, 20, *closes)
 
 
 def test_a_daily_candle_closes_with_the_days_last_session():
-    """Dated 00:00 UTC, it closes at 15:30 IST, after the second session of a drill, or at midnight of an unknown day."""
+    """On a drill it closes after the second session, and on an unknown day at midnight."""
     assert closes_at(datetime(2026, 7, 31, tzinfo=UTC), DAY, CALENDAR) == ist(2026, 7, 31, 15, 30)
     assert closes_at(datetime(2024, 3, 2, tzinfo=UTC), DAY, CALENDAR) == ist(2024, 3, 2, 12, 30)
     assert closes_at(datetime(2024, 11, 1, tzinfo=UTC), DAY, CALENDAR) == ist(2024, 11, 1, 19, 0)
@@ -263,7 +263,7 @@ def test_a_daily_candle_opens_at_midnight_utc():
 
 
 def test_a_daily_candle_waits_for_the_closing_auction():
-    """Since August 2026 the cash market's closing price is final at 15:35; before that moment the candle is forming."""
+    """Since August 2026 the closing price of the cash market is final at 15:35."""
     today = candle(datetime(2026, 11, 20, tzinfo=UTC))
 
     assert closes_at(today.opened_at, DAY, CALENDAR) == ist(2026, 11, 20, 15, 35)
@@ -292,7 +292,7 @@ def test_candles_from_the_future_are_left_out():
 
 
 def test_the_short_last_hour_is_closed_at_the_close():
-    """At 15:30 the hour that opened at 15:15 is final, and on a day without an auction the daily candle with it."""
+    """The hour opened at 15:15. Without an auction the daily candle closes with it at 15:30."""
     last_hour, today = candle(ist(2026, 7, 31, 15, 15)), candle(datetime(2026, 7, 31, tzinfo=UTC))
 
     assert split_closed([last_hour], HOUR, ist(2026, 7, 31, 15, 30), CALENDAR) == ((last_hour,), None)
@@ -318,7 +318,7 @@ def test_the_short_last_hour_is_closed_at_the_close():
     ],
 )
 def test_the_next_close_skips_closed_markets(code, moment, expected):
-    """Across nights, weekends, holidays, drills and the Muhurat session."""
+    """The cases are nights, weekends, holidays, drills and the Muhurat session."""
     assert next_close_after(moment, Resolution(code), CALENDAR) == expected
 
 
@@ -334,7 +334,7 @@ def test_the_next_close_skips_closed_markets(code, moment, expected):
     ],
 )
 def test_the_last_close_skips_closed_markets(code, moment, expected):
-    """Backwards across the same gaps; a drill's day closes only with its second session."""
+    """The day of a drill closes only with its second session."""
     assert last_close_at_or_before(moment, Resolution(code), CALENDAR) == expected
 
 
@@ -388,7 +388,7 @@ def test_counts_of_closes_add_up(start, first, second, resolution):
 
 
 def test_a_reversed_span_has_no_closes():
-    """It counts 0 and not a negative number."""
+    """The count is 0 and not negative."""
     assert closes_between(ist(2026, 11, 20, 12), ist(2026, 11, 20, 10), FIVE, CALENDAR) == 0
 
 
@@ -405,7 +405,7 @@ def test_a_day_has_75_five_minute_candles():
 
 
 def test_a_day_of_derivatives_has_77_five_minute_candles():
-    """Since August 2026 the last ones open at 15:30 and 15:35, as files of futures show; before that a day was as long as the cash market's."""
+    """Since August 2026 the last two open at 15:30 and 15:35, as files of futures show."""
     derivatives = CALENDAR.for_symbol(Symbol("NSE:NIFTY26NOVFUT"))
 
     def count(code: str, *day: int) -> int:
@@ -418,7 +418,7 @@ def test_a_day_of_derivatives_has_77_five_minute_candles():
 
 
 def test_real_candles_are_exactly_those_expected(market_data):
-    """Real 5-minute files of a month read without a defect, and hold every candle that the calendar expects."""
+    """The files of a month have no defect and every candle that the calendar expects."""
     files = sorted((market_data / "5min").glob("*.csv"))
     assert files
     for path in files:

@@ -1,4 +1,4 @@
-"""Symbols, resolutions and the symbol search."""
+"""Tests symbols, resolutions and the symbol search."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -82,13 +82,13 @@ def test_every_form_of_the_documents_round_trips(text):
     ],
 )
 def test_a_symbols_form_gives_its_segment(text, segment):
-    """Shares and indices are cash; contracts are derivatives, currencies or, at MCX, commodities."""
+    """Shares and indices are cash. Contracts are derivatives, currencies or commodities (MCX)."""
     assert Symbol(text).segment is segment
 
 
 @pytest.mark.parametrize("text", FORMS)
 def test_every_form_has_a_segment(text):
-    """No symbol is without one, and every future and option is outside the cash market."""
+    """Every future and option is outside the cash market."""
     is_contract = text.endswith(("FUT", "CE", "PE"))
 
     assert (Symbol(text).segment is not Segment.CASH) == is_contract
@@ -108,7 +108,7 @@ def test_malformed_symbols_are_refused_with_a_short_text(text):
 
 
 @pytest.mark.parametrize("value", [None, 5, 5.0, b"NSE:SBIN-EQ", ["NSE:SBIN-EQ"], {}, True])
-def test_what_is_not_text_is_no_symbol(value):
+def test_a_value_that_is_not_text_is_refused(value):
     """Any other JSON value is refused like a wrong symbol."""
     with pytest.raises(UnknownSymbol):
         Symbol.parse(value)
@@ -131,7 +131,7 @@ def test_symbols_round_trip(text):
 
 
 def test_refusals_suggest_the_likely_spelling():
-    """For a missing series and for lower case."""
+    """The cases are a missing series and lower case."""
     with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
         Symbol.parse("NSE:SBIN")
     with pytest.raises(UnknownSymbol, match=r"Did you mean NSE:SBIN-EQ\?"):
@@ -139,7 +139,7 @@ def test_refusals_suggest_the_likely_spelling():
 
 
 def test_symbols_sort_by_text():
-    """Symbols have the order of their text."""
+    """The whole text counts, with the exchange in front of the name."""
     texts = sorted(FORMS)
 
     assert [symbol.text for symbol in sorted(map(Symbol, FORMS))] == texts
@@ -199,7 +199,7 @@ def test_all_resolutions_are_listed_shortest_first():
     ],
 )
 def test_other_resolutions_are_refused(text):
-    """Seconds, weeks, months and nonsense are refused, naming the field and not echoing the input at length."""
+    """The error names the field, and repeats at most a short part of the input."""
     with pytest.raises(InvalidInput) as refusal:
         Resolution.parse(text)
 
@@ -232,13 +232,13 @@ def found(query: str, limit: int = 20) -> list[str]:
 
 
 def test_the_exact_name_is_found_first():
-    """Then names that begin with it; contracts come last."""
+    """Names that begin with the query follow, and contracts are last."""
     assert found("sbin") == ["BSE:SBIN-A", "NSE:SBIN-EQ", "NSE:SBIN26NOVFUT"]
     assert found("NSE:SBIN-EQ") == ["NSE:SBIN-EQ"]
 
 
 def test_descriptions_isins_and_odd_characters_are_found():
-    """By words of the description, by ISIN, and by names with an ampersand."""
+    """A query may be a word of the description, an ISIN or a name with an ampersand."""
     assert found("state bank") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
     assert found("INE062A01020") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
     assert found("m&m") == ["NSE:M&M-EQ"]
@@ -252,6 +252,6 @@ def test_search_is_bounded():
 
 
 def test_the_default_tick_size_is_a_paisa():
-    """For instruments whose master has none."""
+    """It is used when the symbol master has none."""
     assert LISTED[0].tick_size == Decimal("0.01")
     assert LISTED[5].is_index

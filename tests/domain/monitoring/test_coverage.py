@@ -1,4 +1,4 @@
-"""Watched and blind minutes of a day."""
+"""Tests watched and blind minutes of a day."""
 
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
@@ -35,7 +35,7 @@ Down = list[tuple[datetime, datetime]]
 
 
 def at(hour: int, minute: int = 0) -> datetime:
-    """Return a moment of the day by the Indian clock."""
+    """Return a moment of the day in Indian time."""
     return datetime.combine(DAY, time(hour, minute), IST)
 
 
@@ -67,7 +67,7 @@ def test_a_gap_is_blind_with_its_reason() -> None:
 
 
 def test_adjacent_stretches_with_one_reason_are_joined() -> None:
-    """A repeated status is one interruption; another reason is a new one."""
+    """A repeated status is one interruption, and another reason is a new one."""
     day = covered(
         (at(10), WatchStatus.NO_SESSION),
         (at(11), WatchStatus.NO_SESSION),
@@ -195,7 +195,7 @@ def test_a_change_never_counts_from_before_the_previous_one() -> None:
 
 
 def test_a_start_entry_dates_the_downtime() -> None:
-    """A resume entry does too; after an orderly stop the start entry does."""
+    """A resume entry does the same, and a start entry also after an orderly stop."""
     lines = [
         entry_of(at(9), "server.started"),
         entry_of(at(11), "server.started", since=at(10)),
@@ -220,7 +220,7 @@ def test_a_start_entry_dates_the_downtime() -> None:
 def test_a_disconnect_time_is_known_or_not(
     reason: DisconnectReason, expires_at: datetime, expected: datetime | None
 ) -> None:
-    """A refusal shows that a session has ended, not when."""
+    """A refusal does not contain the time of the disconnect."""
     connection = Connection(
         "usr", LoginState.DISCONNECTED, reason=reason, expires_at=expires_at, last_disconnect_at=at(11)
     )
@@ -275,12 +275,12 @@ def late_signal(closed_at: datetime, number: int = 0) -> Signal:
 
 
 def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
-    """Return a stretch."""
+    """Return a blind stretch."""
     return BlindStretch(began_at, ended_at, SERVER_DOWN)
 
 
 @pytest.mark.parametrize(
-    ("closed_at", "place"),
+    ("closed_at", "stretch_number"),
     [
         (at(10) - CANDLE_READ_DELAY, None),
         (at(10) - CANDLE_READ_DELAY / 2, 0),
@@ -292,14 +292,16 @@ def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
     ],
     ids=["readable before", "readable only in it", "beginning", "where two meet", "second", "end", "after"],
 )
-def test_a_late_signal_belongs_to_the_stretch_that_delayed_it(closed_at: datetime, place: int | None) -> None:
-    """Its candle closed in it, or so shortly before that no earlier cycle could read it."""
+def test_a_late_signal_belongs_to_the_stretch_that_delayed_it(
+    closed_at: datetime, stretch_number: int | None
+) -> None:
+    """The candle closed in the stretch, or too shortly before it to be read by an earlier cycle."""
     signal = late_signal(closed_at)
 
     parts, rest = late_signals_by_stretch([signal], [blind(at(10), at(10, 5)), blind(at(10, 5), at(10, 10))])
 
-    assert parts == [[signal] if place == number else [] for number in range(2)]
-    assert rest == ([signal] if place is None else [])
+    assert parts == [[signal] if stretch_number == number else [] for number in range(2)]
+    assert rest == ([signal] if stretch_number is None else [])
 
 
 tenths = st.integers(0, 400).map(lambda number: at(10) + timedelta(seconds=number / 10))
@@ -313,7 +315,7 @@ tenths = st.integers(0, 400).map(lambda number: at(10) + timedelta(seconds=numbe
 def test_each_late_signal_is_in_exactly_one_group(
     edges: list[datetime], closes: list[datetime], *, touching: bool
 ) -> None:
-    """In order, and without a stretch only if none could have delayed it."""
+    """A signal is without a stretch only if no stretch could have delayed it."""
     stretches = [blind(*pair) for pair in list(pairwise(edges))[:: 1 if touching else 2]]
     late = [late_signal(closed_at, number) for number, closed_at in enumerate(closes)]
 

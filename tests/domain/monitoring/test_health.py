@@ -1,4 +1,4 @@
-"""When monitoring is healthy."""
+"""Tests when monitoring is healthy."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ NOTHING = timedelta()
 def health(
     *, stalled_for=NOTHING, is_trading=True, wanted=0, expected=None, completed=0, overdue=0
 ) -> MonitoringHealth:
-    """Return health; all wanted accounts are expected unless given otherwise."""
+    """Return health in which all wanted accounts are expected by default."""
     return MonitoringHealth(
         stalled_for, is_trading, wanted, wanted if expected is None else expected, completed, overdue
     )
@@ -50,7 +50,7 @@ def health(
     ],
 )
 def test_most_cycles_must_complete(found: MonitoringHealth, *, expected: bool) -> None:
-    """In trading hours: more than half of the expected ones, at least one, and none overdue."""
+    """In trading hours more than half of the expected ones complete, and none is overdue."""
     assert is_healthy(found) is expected
 
 
@@ -70,7 +70,7 @@ def test_a_stalled_loop_is_unhealthy(is_trading, wanted, expected, completed, ov
 
 @given(wanted=st.integers(1, 9), data=st.data())
 def test_in_trading_hours_a_cycle_must_complete(wanted: int, data) -> None:
-    """Even if no account is expected, at least one completed cycle is required."""
+    """One completed cycle is required even if no account is expected."""
     expected = data.draw(st.integers(0, wanted))
 
     assert not is_healthy(health(wanted=wanted, expected=expected, completed=0))

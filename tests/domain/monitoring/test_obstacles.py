@@ -1,4 +1,4 @@
-"""Every view of why an account is not monitored leads to one enum."""
+"""Tests that every reason for not monitoring belongs to one obstacle."""
 
 from hullwatch.domain.failures import Outcome
 from hullwatch.domain.monitoring.coverage import BlindReason
@@ -43,5 +43,5 @@ def test_only_an_outcome_about_the_account_changes_its_status() -> None:
 
 
 def test_every_outcome_without_candles_has_an_hma_status() -> None:
-    """A reading without a value says why."""
+    """A reading without a value contains its reason."""
     assert {obstacle for obstacle in OF_OUTCOME.values() if obstacle} < set(HMA_STATUS_OF)

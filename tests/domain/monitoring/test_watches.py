@@ -1,4 +1,4 @@
-"""What a user wants watched and what monitoring says of it."""
+"""Tests watches and their status."""
 
 from hullwatch.domain.monitoring.watches import MAX_WATCHES, WatchStatus
 
@@ -11,7 +11,7 @@ HARMLESS = {
 
 
 def test_a_status_is_blind_if_wanted_trading_is_missed() -> None:
-    """Not while cycles complete, the market is closed or nothing is wanted."""
+    """It is not blind while cycles complete, the market is closed or nothing is wanted."""
     assert {status for status in WatchStatus if not status.is_blind} == HARMLESS
 
 

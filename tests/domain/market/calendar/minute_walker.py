@@ -1,4 +1,4 @@
-"""Prints the calendar's answer for every minute, from a process that has a time zone of its own.
+"""Prints the calendar's answer for every minute, from a process with its own time zone.
 
 `test_every_minute` runs it. Each minute is given as a moment of that zone, as the clock of a server there would give it.
 """

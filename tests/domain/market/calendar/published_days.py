@@ -1,4 +1,4 @@
-"""The trading days of NSE and BSE as the exchanges published them, written down for the tests alone.
+"""The trading days of NSE and BSE as the exchanges published them, for the tests alone.
 
 Sources: NSE's yearly circulars on trading holidays of the capital market segment (for 2025 NSE/CMTR/65587 of 2024-12-13; for 2026 NSE/CMTR/71775 of 2025-12-12; those of derivatives, NSE/FAOP/71777,
 and BSE's, 20251212-8, name the same days) and the single ones that changed them (2024-01-22, 2024-05-20, 2024-11-20; 2026-01-15 by NSE/CMTR/72260); the

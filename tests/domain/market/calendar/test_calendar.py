@@ -30,7 +30,7 @@ moments = st.datetimes(datetime(2024, 1, 10), datetime(2026, 12, 20), timezones=
 
 
 def ist(*parts: int) -> datetime:
-    """Return a moment given in Indian time."""
+    """Return a moment in Indian time."""
     return datetime(*parts, tzinfo=IST)
 
 
@@ -186,8 +186,8 @@ def test_status_is_consistent(moment):
     assert (status.next_close_at < status.next_open_at) == status.is_open
 
 
-def test_a_day_whose_hours_are_unknown_says_so():
-    """The hours of Muhurat trading in 2026 are unknown: the day counts as closed, with a warning two weeks before."""
+def test_a_day_with_unknown_hours_has_a_warning():
+    """The day of Muhurat trading in 2026 counts as closed, with a warning two weeks before."""
     day = date(2026, 11, 8)
 
     def warned(*moment: int) -> bool:
@@ -203,7 +203,7 @@ def test_a_day_whose_hours_are_unknown_says_so():
 
 
 def test_an_unknown_year_counts_weekdays_as_open_and_warns():
-    """2027 is unknown: every weekday counts as open, and a warning from 60 days before says what to do."""
+    """The warning for 2027 begins 60 days before and contains what to do."""
     assert CALENDAR.covers_until == date(2026, 12, 31)
     assert CALENDAR.is_trading_day(date(2027, 1, 26))
     assert not CALENDAR.is_trading_day(date(2027, 1, 24))
@@ -229,7 +229,7 @@ def test_a_gap_between_known_years_ends_what_is_covered():
 
 
 def test_derivatives_trade_the_same_days_and_close_later():
-    """Until July 2026 both segments have the same hours; from 3 August on derivatives trade until 15:40."""
+    """From 3 August 2026 on they trade until 15:40, and before that until 15:30."""
     day = date(2024, 1, 1)
     while day.year < 2027:
         cash, derivatives = CALENDAR.sessions_on(day), DERIVATIVES.sessions_on(day)
@@ -283,18 +283,18 @@ def test_the_phases_of_a_day_with_a_closing_auction():
     ]
 
 
-def test_status_says_when_it_changes_next():
+def test_status_contains_its_next_change():
     """A page that reads the status again at this moment never shows an old phase."""
-    turns, moment = [], ist(2026, 11, 20, 8)
-    while len(turns) < 6:
+    changes, moment = [], ist(2026, 11, 20, 8)
+    while len(changes) < 6:
         moment = CALENDAR.status(moment).changes_at
-        turns.append(f"{moment.astimezone(IST):%d %H:%M}")
+        changes.append(f"{moment.astimezone(IST):%d %H:%M}")
 
-    assert turns == ["20 09:15", "20 15:15", "20 15:30", "20 15:35", "23 09:15", "23 15:15"]
+    assert changes == ["20 09:15", "20 15:15", "20 15:30", "20 15:35", "23 09:15", "23 15:15"]
 
 
 def test_a_replaced_day_is_replaced_in_both_segments():
-    """A day that is closed, or has new hours, has them for derivatives too."""
+    """Derivatives get a closed day or new hours as well."""
     day = date(2026, 11, 20)
     hour = trading_session(day, time(18, 0), time(19, 0), SessionKind.MUHURAT)
 
@@ -331,7 +331,7 @@ def test_sessions_can_be_replaced_for_one_day():
 
 
 def test_impossible_sessions_are_refused():
-    """One that closes before it opens, spans two days or overlaps another."""
+    """Such a session closes before it opens, spans two days or overlaps another one."""
     day = date(2026, 11, 9)
     with pytest.raises(ValueError):
         trading_session(day, time(10, 0), time(10, 0))
@@ -348,7 +348,7 @@ def test_impossible_sessions_are_refused():
 
 
 def test_a_whole_day_may_trade():
-    """A session may run from midnight to midnight, as a market for tests does."""
+    """A market for tests has a session from midnight to midnight."""
     session = TradingSession(ist(2026, 11, 9), ist(2026, 11, 10))
     calendar = CALENDAR.with_sessions(date(2026, 11, 9), session)
 
@@ -362,7 +362,7 @@ def test_a_naive_moment_is_refused():
 
 
 def test_the_lookup_cache_is_bounded():
-    """Very many queries of days keep the memory bounded and the answers right."""
+    """Queries of very many days do not fill the memory, and the answers stay right."""
     calendar = MarketCalendar()
     for i in range(9_000):
         calendar.sessions_on(date(2000, 1, 1) + timedelta(days=i))

@@ -1,4 +1,4 @@
-"""The format of tables of trading days, and how several tables make one calendar."""
+"""Tests the format of tables of trading days and the calendar of several tables."""
 
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -55,7 +55,7 @@ def spelled(text: str, day: date, segment: Segment = CASH) -> list[str]:
 
 
 def test_an_operators_year_is_known_at_once():
-    """A year from the operator's own file has its holidays, its special hours by segment, and no warning any more."""
+    """It has its holidays and its special hours by segment, and the warning is gone."""
     calendar = calendar_with(read_table(YEAR_2027))
 
     assert calendar.covers_until == date(2027, 12, 31)
@@ -98,7 +98,7 @@ def test_the_missing_muhurat_hour_can_be_added():
 
 
 def test_the_later_table_has_precedence():
-    """An added closure removes packaged sessions of its day; an added session reopens a packaged closure."""
+    """An added closure removes packaged sessions, and an added session reopens a packaged closure."""
     cancelled = '[closures]\n2026-02-01 = "Budget moved"\n2026-11-30 = "By-election"\n'
     reopened = (
         "[[session]]\nday = 2026-12-25\nopens = '09:15'\ncloses = '15:30'\nkind = 'regular'\nsource = 'x'\n"
@@ -112,7 +112,7 @@ def test_the_later_table_has_precedence():
 
 
 def test_regular_hours_can_change_from_a_day_on():
-    """New regular hours hold from their day on, in the segments they name, and can bring an auction."""
+    """New hours are valid in the named segments from their day on, and can add an auction."""
     text = """
         [[hours]]
         since = 2026-12-01
@@ -130,7 +130,7 @@ def test_regular_hours_can_change_from_a_day_on():
 
 
 def test_an_empty_table_changes_nothing():
-    """An empty file changes nothing."""
+    """A calendar with it has the same days as without it."""
     assert calendar_with(read_table("# nothing yet\n")) == nse_calendar()
 
 
@@ -178,7 +178,7 @@ SESSION = "[[session]]\nday = 2027-02-06\nopens = '09:15'\ncloses = '10:00'\nkin
         ("[[unknown]]\nday = 2027-10-29\nwhat = 3\n", ("unknown 1", "what")),
     ],
 )
-def test_an_invalid_table_is_refused_with_its_place(text, words):
+def test_an_invalid_table_is_refused_by_its_entry(text, words):
     """The error is one line that names the entry and the mistake."""
     with pytest.raises(TableRefused) as refused:
         read_table(text)

@@ -1,4 +1,4 @@
-"""The trading days agree with the library that they are generated from, and with the lists of the exchanges."""
+"""Tests that the trading days agree with their library and with the lists of the exchanges."""
 
 import importlib.util
 from datetime import date, timedelta
@@ -64,6 +64,6 @@ def test_weekends_trade_exactly_on_the_published_days():
 
 
 def test_regular_hours_change_on_the_published_day():
-    """The hours of a Friday and the following Monday, at the turn of July to August 2026."""
+    """The last Friday of July 2026 has the old hours, and the next Monday has the new ones."""
     assert CALENDAR.sessions_on(AUCTION_SINCE)[0].auction is not None
     assert CALENDAR.sessions_on(AUCTION_SINCE - timedelta(days=3))[0].auction is None
