@@ -25,7 +25,6 @@ from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule, Signal
 from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.services.notifications.delivery import Outbox
-from hullwatch.services.ports import LinkMaker
 
 MONDAY = date(2026, 11, 23)
 OPENING = datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
@@ -90,7 +89,7 @@ class Environment:
         ids: Callable[[str], str] | None = None,
         calendar: MarketCalendar = CALENDAR,
         options: ServiceOptions | None = None,
-        links: LinkMaker | None = None,
+        links=None,
         **ports,
     ) -> None:
         self.options = options or ServiceOptions()
@@ -118,7 +117,9 @@ class Environment:
         self.context = resources.context
         self.services = build_services(resources)
         if links is not None:
-            outbox = Outbox(resources.context, channels=self.carriers, metrics=self.metrics, links=links)
+            outbox = Outbox(
+                resources.context, channels=self.carriers, metrics=self.metrics, make_link=links.link_for
+            )
             self.services = replace(self.services, outbox=outbox)
 
     def __getattr__(self, name: str):

@@ -101,7 +101,7 @@ class Links:
 async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
     """Add valid and invalid channels of all kinds; one accepts its messages, one refuses them and one raises."""
     path = "/api/notifications/channels"
-    env.outbox._links = Links()
+    env.outbox._make_link = Links().link_for
     env.outbox.start_jobs(env.supervisor)
     kinds = ["session_disconnected", "signal"]
 

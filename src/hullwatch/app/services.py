@@ -123,7 +123,9 @@ def build_services(resources: Resources) -> Services:
         readiness=readiness,
         notifications=NotificationService(context),
         channels=ChannelService(context, channels=resources.channels),
-        outbox=Outbox(context, channels=resources.channels, metrics=resources.metrics, links=login_links),
+        outbox=Outbox(
+            context, channels=resources.channels, metrics=resources.metrics, make_link=login_links.link_for
+        ),
         daily_summary=DailySummary(context, monitoring=monitoring, connections=connections, hook=hook),
         job_alerts=JobAlerts(context, jobs=resources.supervisor.jobs),
         broker_alerts=_broker_alerts(resources, connections, monitoring),

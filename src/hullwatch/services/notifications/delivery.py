@@ -5,7 +5,7 @@ between the sending and its commit, or a lost answer, it is sent again, and the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -20,6 +20,7 @@ from hullwatch.domain.notifications.notifications import (
     Notification,
     NotificationKind,
 )
+from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.sessions.login_links import requester_of
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.clock import clock_timeout
@@ -30,7 +31,7 @@ from hullwatch.services.context import Context
 from hullwatch.services.notifications.concurrency import ConcurrencyLimits
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.notifications.retry_policy import RetryDecision, decide
-from hullwatch.services.ports import ChannelPort, LinkMaker, UnitOfWork
+from hullwatch.services.ports import ChannelPort, UnitOfWork
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.texts.channels import (
     channel_incident,
@@ -55,6 +56,9 @@ _UNREADABLE: Final = Refused(
 )
 _TOO_LONG: Final = TryLater("It did not respond in time.")
 
+MakeLink = Callable[..., Awaitable[SecretText | None]]
+"""`LoginLinkService.link_for`, given by the composition root: an import of it would make a cycle of packages."""
+
 
 class Outbox:
     """Sends the notices in the outbox, as the job ``outbox``.
@@ -63,7 +67,7 @@ class Outbox:
         context: Time, randomness, the database and the event hub.
         channels: Sends messages beyond the page.
         metrics: Counts every attempt.
-        links: Makes the links for messages that lead to a login; `None` sends them without.
+        make_link: Makes the links for messages that lead to a login; `None` sends them without.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class Outbox:
         *,
         channels: ChannelPort,
         metrics: MetricsPort,
-        links: LinkMaker | None = None,
+        make_link: MakeLink | None = None,
     ) -> None:
         self._store = context.store
         self._channels = channels
@@ -82,7 +86,7 @@ class Outbox:
         self._hub = context.hub
         self._metrics = metrics
         self._new_id = context.new_id
-        self._links = links
+        self._make_link = make_link
         self._limits = ConcurrencyLimits()
         self._sends: set[asyncio.Task[SendOutcome]] = set()
         self._results = RetryingWriter(
@@ -226,10 +230,10 @@ class Outbox:
     async def _message(self, claimed: Claimed) -> Message:
         """Return the message, with a new link for each attempt; the value of a link is stored nowhere."""
         link = None
-        if self._links is not None and claimed.notification.kind in LEADS_TO_LOGIN:
+        if self._make_link is not None and claimed.notification.kind in LEADS_TO_LOGIN:
             try:
                 requested_by = requester_of(claimed.notification)
-                link = await self._links.link_for(claimed.notification.user_id, requested_by=requested_by)
+                link = await self._make_link(claimed.notification.user_id, requested_by=requested_by)
             except StorageUnavailable:
                 link = None  # a notice without a link is better than none
         return Message(claimed.id, claimed.notification, link)

@@ -17,7 +17,6 @@ from hullwatch.domain.notifications.channels import (
     SendOutcome,
 )
 from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
-from hullwatch.domain.secrets import SecretText
 
 
 class NotificationRepository(Protocol):
@@ -133,16 +132,4 @@ class ChannelPort(Protocol):
 
     def limit_s(self, kind: ChannelKind) -> float:
         """Return the time limit of one send, in seconds."""
-        ...
-
-
-class LinkMaker(Protocol):
-    """Makes the login links that notices carry; satisfied by `LoginLinkService`."""
-
-    async def link_for(self, user_id: str, *, requested_by: str = "hullwatch") -> SecretText | None:
-        """Return the address of a new link; None with a live session, no account or a removed user.
-
-        Raises:
-            StorageUnavailable: none was made.
-        """
         ...
