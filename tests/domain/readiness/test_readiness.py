@@ -1,4 +1,4 @@
-"""Readiness before the market opens and in trading hours."""
+"""Tests readiness before the market opens and in trading hours."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -122,11 +122,11 @@ def test_the_obstacle_to_remove_first_is_the_reason() -> None:
     """A login comes before a permission, and a permission before a symbol."""
     refused = with_lines(Obstacle.SYMBOL_REFUSED, Obstacle.SYMBOL_REFUSED)
     forbidden = with_lines(Obstacle.SYMBOL_REFUSED, Obstacle.NOT_PERMITTED)
-    ending = replace(forbidden, expires_at=ist("09:00"))
+    expiring = replace(forbidden, expires_at=ist("09:00"))
 
     assert found(refused) == (ReadinessResult.NOT_READY, Obstacle.ALL_REFUSED)
     assert found(forbidden) == (ReadinessResult.NOT_READY, Obstacle.NOT_PERMITTED)
-    assert found(ending) == (ReadinessResult.NOT_READY, Obstacle.EXPIRES_BEFORE_OPEN)
+    assert found(expiring) == (ReadinessResult.NOT_READY, Obstacle.EXPIRES_BEFORE_OPEN)
     assert found(replace(refused, expires_at=ist("09:00"))) == (
         ReadinessResult.NOT_READY,
         Obstacle.EXPIRES_BEFORE_OPEN,
@@ -268,11 +268,11 @@ def test_every_outcome_of_a_fetch_leads_to_an_obstacle(
     assert (state is None) == (has_average and is_current)
 
 
-# ---- totality
+# ---- all cases
 
 
 def test_rules_and_statuses_give_only_obstacles_that_a_page_can_show() -> None:
-    """Readiness is a projection: the obstacles left out occur in other views alone."""
+    """The other obstacles occur only in other views."""
     rules = (*readiness.USER_OBSTACLES, *readiness.DELAYS, *readiness.WARNINGS)
     statuses = {readiness.status_obstacle(status) for status in WatchStatus}
     elsewhere = {
@@ -311,7 +311,7 @@ HOURS = st.sampled_from([BEFORE, WITHIN, AFTER])
 
 @given(FACTS, HOURS)
 def test_every_account_has_one_result_that_fits_the_phase(facts: Facts, hours: MarketHours) -> None:
-    """Nothing is good without a session, and nothing is bad without a reason."""
+    """A good result needs a session, and a bad one needs a reason."""
     one = assess(facts, hours)
 
     if one.result.is_good:
@@ -347,13 +347,13 @@ def test_an_unverified_session_never_becomes_the_users_task(
     facts: Facts, hours: MarketHours, other: VerificationState
 ) -> None:
     """The user gets no other task than with a verified session."""
-    sure, unsure = (
+    verified, unverified = (
         assess(replace(facts, verification_state=state), hours)
         for state in (VerificationState.VERIFIED, other)
     )
 
-    if unsure.is_for_user:
-        assert sure.is_for_user
+    if unverified.is_for_user:
+        assert verified.is_for_user
 
 
 # ---- the warning before an expiry
@@ -372,7 +372,7 @@ def test_an_unverified_session_never_becomes_the_users_task(
 def test_an_expiry_is_worth_a_warning_if_a_login_would_help(
     now: str, expiry: str, *, is_warned: bool
 ) -> None:
-    """The daily expiry is not: a session from a login before it expires with it."""
+    """The daily expiry has no warning, because a session from a login before it expires too."""
     next_expires_at = next_daily_expiry(ist(now))
 
     assert expires_early(ist(expiry), CALENDAR, next_expires_at=next_expires_at) is is_warned

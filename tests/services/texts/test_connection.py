@@ -1,4 +1,4 @@
-"""The message about a connection."""
+"""Tests the message about a connection."""
 
 from datetime import UTC, datetime, timedelta
 

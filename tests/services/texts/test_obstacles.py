@@ -1,4 +1,4 @@
-"""The one table of texts about why an account is not monitored."""
+"""Tests the texts about why an account is not monitored."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_every_obstacle_has_texts_of_its_own() -> None:
 
 @pytest.mark.parametrize("obstacle", Obstacle)
 def test_every_text_is_whole_sentences(obstacle: Obstacle) -> None:
-    """A clause fits after *because*; sentences begin and end as sentences do, with every part filled in."""
+    """The clause fits after *because*, and no placeholder is left."""
     text = OBSTACLE_TEXTS[obstacle].fill(at="at 09:15 IST", when="now", symbols="NSE:SBIN-EQ")
 
     assert not text.because.endswith(".")
@@ -40,12 +40,12 @@ def test_every_text_is_whole_sentences(obstacle: Obstacle) -> None:
 
 @pytest.mark.parametrize("obstacle", sorted(set(Obstacle) - FOR_USER - {Obstacle.MARKET_CLOSED}))
 def test_a_user_who_cannot_act_reads_that(obstacle: Obstacle) -> None:
-    """Nobody looks for a setting that does not exist."""
+    """Without this text the user would search for a setting."""
     assert OBSTACLE_TEXTS[obstacle].action.startswith("You do not need to do anything")
 
 
 def test_every_status_and_blind_reason_has_its_sentence() -> None:
-    """Both are views of an obstacle; only the status of a watched account has none."""
+    """Only the status of a watched account has no obstacle."""
     statuses = [describe_status(status) for status in WatchStatus]
     assert len(set(statuses)) == len(WatchStatus)
     assert describe_status(WatchStatus.WATCHING) == "Your watchlist is being watched."
@@ -56,6 +56,6 @@ def test_every_status_and_blind_reason_has_its_sentence() -> None:
 
 
 def test_missing_candles_are_counted() -> None:
-    """One candle is not several."""
+    """The singular and the plural have different words."""
     assert candles_needed(1, 55) == "HMA(55) needs 1 more closed candle."
     assert candles_needed(61, 55) == "HMA(55) needs 61 more closed candles."

@@ -1,4 +1,4 @@
-"""The readiness line and the notices about readiness."""
+"""Tests the readiness line and the notices about readiness."""
 
 from datetime import UTC, date, datetime, time
 
@@ -73,7 +73,7 @@ def test_every_line_is_made_of_whole_sentences(result: ReadinessResult, reason: 
 
 
 def test_lines_without_a_reason() -> None:
-    """One for each result that needs none."""
+    """Ready, watched and closed need no reason."""
     assert line(readiness(ReadinessResult.READY)) == (
         "Ready for the market open at 09:15 IST: Fyers confirmed your session, and all symbols have enough history."
     )
@@ -84,7 +84,7 @@ def test_lines_without_a_reason() -> None:
 
 
 def test_lines_with_a_reason() -> None:
-    """Each says the result, the reason and what to do."""
+    """Each line has the result, the reason and the action."""
     expired = readiness(ReadinessResult.NOT_READY, Obstacle.EXPIRED, session_end_at=ist("06:00"))
     assert line(expired) == (
         "Not ready for the market open at 09:15 IST, because your Fyers session expired at 06:00 IST. Log in to Fyers again."
@@ -105,7 +105,7 @@ def test_lines_with_a_reason() -> None:
 
 
 def test_the_login_waits_for_the_daily_expiry() -> None:
-    """A session from a login before it would expire with it; any other expiry is not waited for."""
+    """A session from a login before the daily expiry would expire with it."""
     daily = readiness(ReadinessResult.NOT_READY, Obstacle.EXPIRES_BEFORE_OPEN, session_end_at=ist("06:00"))
     other = readiness(ReadinessResult.NOT_READY, Obstacle.EXPIRES_BEFORE_OPEN, session_end_at=ist("09:05"))
 
@@ -114,7 +114,7 @@ def test_the_login_waits_for_the_daily_expiry() -> None:
 
 
 def test_at_most_three_symbols_are_named() -> None:
-    """The rest is a number."""
+    """The other symbols are counted."""
     refused = [
         line(readiness(ReadinessResult.READY, Obstacle.SYMBOL_REFUSED, symbols=SYMBOLS[:count]))
         for count in (1, 2, 5)

@@ -1,4 +1,4 @@
-"""The one form of a time."""
+"""Tests how texts show times."""
 
 from datetime import UTC, date, datetime
 
