@@ -14,12 +14,12 @@ from hullwatch.cli.server import listen_on
 BEFORE_MARKET_OPEN = (
     r"2 of 3 are ready for the market open",
     r"not ready: .*Fyers session",
-    r"webhook notice: Your Fyers session ends at .* \[with login link\]",
+    r"webhook notice: Your Fyers session expires at .* \[with login link\]",
     r"disconnected from Fyers \(expired\)",
-    r"webhook notice: Your Fyers session has expired \[with login link\]",
+    r"webhook notice: Your Fyers session expired \[with login link\]",
     r"Fyers received 0 calls for this account while it was disconnected",
     r"opens the login link from hullwatch",
-    r"webhook notice: You are ready now",
+    r"webhook notice: Ready again",
     r"3 of 3 are ready for the market open",
 )
 MARKET_OPENS = "— the market opens —"
@@ -64,5 +64,5 @@ async def test_the_morning_of_the_demo(tmp_path: Path) -> None:
     for expected in BEFORE_MARKET_OPEN:
         assert re.search(expected, printed), f"{expected}\n{printed}"
     # The login is printed before its result.
-    renewed = printed.rindex("connected to Fyers until", 0, printed.index("You are ready now"))
+    renewed = printed.rindex("connected to Fyers until", 0, printed.index("Ready again"))
     assert printed.index("opens the login link") < renewed, printed

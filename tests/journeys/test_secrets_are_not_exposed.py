@@ -160,7 +160,7 @@ class SecretScenario:
         assert await self.request("GET", redirect) == 303
         session = self.environment.simulator.broker.accounts.newest_session(self.asha.fyers_id)
         self.record("access token", session.token)
-        for what, status in (("look", 410), ("begin", 410), ("again", 202)):
+        for what, status in (("open", 410), ("begin", 410), ("again", 202)):
             assert await self.request("POST", f"/api/reconnect/{what}", {"link": link}) == status
         assert await self.request("POST", f"/api/admin/users/{link}/login-link") == 404
         assert await self.request("GET", f"/reconnect/{link}?link={link}") == 404

@@ -13,6 +13,8 @@ from hullwatch.storage.failures import DatabaseUnusable
 from hullwatch.storage.opening import opened
 from hullwatch.storage.transaction import UPGRADE_LOCK
 
+UPGRADE_LOCK_WAIT_S: Final = 120.0
+"""How long a server waits while another one upgrades the same SQLite file: several may start together."""
 _TOO_OLD: Final = frozenset({"0001"})
 """Revisions from which 0.1.0 can upgrade and this version cannot."""
 
@@ -23,7 +25,7 @@ async def upgrade(url: str) -> None:
     Raises:
         DatabaseUnusable: It cannot be opened, is damaged, is not hullwatch's, or comes from a newer version.
     """
-    async with opened(url, foreign_keys=False) as connection:
+    async with opened(url, foreign_keys=False, lock_wait_s=UPGRADE_LOCK_WAIT_S) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(UPGRADE_LOCK, BigInteger))))
         await connection.run_sync(_run_migrations)
