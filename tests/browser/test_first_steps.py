@@ -29,7 +29,7 @@ def test_a_new_user_reaches_the_first_watched_symbol(environment: BrowserEnviron
     tab.get_by_label("Secret ID").fill("not-the-secret")
     expect(tab.get_by_text(f"{environment.url}/api/fyers/callback", exact=True)).to_be_visible()
     tab.get_by_role("button", name="Save and check").click()
-    expect(tab.get_by_role("alert")).to_contain_text("does not accept this app id together with this secret")
+    expect(tab.get_by_role("alert")).to_contain_text("refuses this app id and secret")
     findings += accessibility_findings(tab)
     tab.get_by_label("Secret ID").fill(APP["secret"])
     tab.get_by_role("button", name="Save and check").click()

@@ -196,6 +196,6 @@ def test_users_create_links_and_admins_request_logins(new_users: BrowserUsers):
     asha.call("POST", "/api/fyers/disconnect")
     tab.goto(f"{admin.environment.url}/#/health")
     tab.get_by_role("button", name="Ask to log in: Asha").click()
-    expect(tab.get_by_text("Asha is asked")).to_be_visible()
+    expect(tab.get_by_text("Asha gets a login link")).to_be_visible()
     notices = asha.call("GET", "/api/notifications")["notifications"]
     assert notices[0]["title"] == "An administrator asks you to log in to Fyers"

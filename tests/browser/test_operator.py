@@ -53,8 +53,8 @@ def test_an_admin_checks_and_disconnects_accounts(
     tab.get_by_role("dialog").get_by_role("button", name="Disconnect").click()
     expect(line).to_contain_text("by admin")
     expect(his.get_by_role("dialog")).to_contain_text("An administrator disconnected your Fyers session")
-    line.get_by_role("button", name="Change the role of Ravi").click()
-    tab.get_by_role("button", name="Change role").click()
+    line.get_by_role("button", name="Change role: Ravi").click()
+    tab.get_by_role("button", name="Change role", exact=True).click()
     expect(line.locator(".tag")).to_have_text("admin")
 
     tab.get_by_role("link", name="Audit trail").click()

@@ -30,7 +30,7 @@ def test_a_user_switches_renewal_on_and_off(renewing: BrowserUsers):
     asha = renewing.trader("Asha")
     tab = asha.open("/#/fyers")
     panel = tab.get_by_role("region", name="Automatic renewal", exact=True)
-    expect(panel).to_contain_text("you log in to Fyers by yourself")
+    expect(panel).to_contain_text("Log in to Fyers yourself when a session expires")
     panel.get_by_text("Turn on automatic renewal").click()
     expect(panel).to_contain_text("could open a Fyers session in your name")
     findings = accessibility_findings(tab)
@@ -39,12 +39,12 @@ def test_a_user_switches_renewal_on_and_off(renewing: BrowserUsers):
     panel.get_by_role("button", name="Renew my sessions").click()
     expect(panel).to_contain_text("Log in to Fyers once more")
     asha.connect()
-    expect(panel).to_contain_text("Your session is renewed once before it ends")
+    expect(panel).to_contain_text("Your session is renewed once before it expires")
     expect(panel).to_contain_text("valid until")
     findings += accessibility_findings(tab)
     seen = readable_by_scripts(tab)
     panel.get_by_role("button", name="Stop renewal and delete PIN and token").click()
-    expect(panel).to_contain_text("you log in to Fyers by yourself")
+    expect(panel).to_contain_text("Log in to Fyers yourself when a session expires")
 
     assert findings == []
     assert renewing.page_errors == []

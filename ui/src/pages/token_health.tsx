@@ -87,7 +87,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (action: "disconnect
         {isConnected && <Action class="small" label={`Check ${one.fullName} now`} run={async () => { await call("post", "/api/token-validation/validate/{user_id}", { path: { user_id: one.userId } }); onDone(); }}>Check</Action>}
         {isConnected && <button type="button" class="small" aria-label={`Disconnect ${one.fullName}`} onClick={() => onAct("disconnect")}>Disconnect</button>}
         {one.fyersId && one.state !== "connected" && <LinkButton one={one} />}
-        <button type="button" class="small" aria-label={`Change the role of ${one.fullName}`} onClick={() => onAct("role")}>Change role</button>
+        <button type="button" class="small" aria-label={`Change role: ${one.fullName}`} onClick={() => onAct("role")}>Change role</button>
       </td>
     </tr>
   );
