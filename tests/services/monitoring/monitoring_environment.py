@@ -1,5 +1,7 @@
 """An environment whose market moves, for the tests of monitoring."""
 
+from datetime import datetime
+
 from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.signals import Rule
@@ -36,3 +38,9 @@ def status(env: Environment, user_id: str = ALICE) -> WatchStatus:
 def names(env: Environment, user_id: str = ALICE) -> list[str]:
     """Return the names of the calls of a user."""
     return [call.name for call in env.broker.calls_of(user_id)]
+
+
+async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
+    """Return today's blind stretches."""
+    day = await env.monitoring.coverage(user_id)
+    return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]

@@ -21,15 +21,13 @@ from services.environment import (
     FIVE,
     MONDAY,
     OPENING,
-    SBIN,
     Environment,
-    candles_of,
     expected_signals,
     fyers_id,
-    quote,
 )
+from services.monitoring.monitoring_environment import MARKET, environment, stretches
+from services.monitoring.monitoring_environment import watching as start_watching
 
-MARKET = candles_of(days=2)
 FRIDAY = date(2026, 11, 20)
 TURN_AT = next(
     opened_at + FIVE.length
@@ -42,29 +40,10 @@ BEFORE = timedelta(seconds=12)
 SECOND = timedelta(seconds=1)
 
 
-def environment(**arguments) -> Environment:
-    """Return an environment whose market moves."""
-    env = Environment(**arguments)
-    env.broker.serve_candles(SBIN, FIVE, MARKET)
-    env.broker.serve_quotes([quote(SBIN)])
-    return env
-
-
 async def watching(*user_ids: str, now: datetime = TURN_AT - timedelta(minutes=2)) -> Environment:
     """Return an environment in which these users watch SBIN."""
     env = await environment(now=now).with_sessions(*user_ids)
-    await env.start()
-    for user_id in user_ids:
-        await env.watch(user_id, rule=Rule.TURN)
-        await env.monitoring.start(user_id)
-    await env.clock.settle()
-    return env
-
-
-async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
-    """Return today's blind stretches."""
-    day = await env.monitoring.coverage(user_id)
-    return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]
+    return await start_watching(env, *user_ids, rule=Rule.TURN)
 
 
 # ---- signals in blind stretches

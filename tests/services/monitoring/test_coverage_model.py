@@ -20,41 +20,20 @@ from services.environment import (
     FIVE,
     MONDAY,
     OPENING,
-    SBIN,
     Environment,
-    candles_of,
     fyers_id,
-    quote,
 )
+from services.monitoring.monitoring_environment import environment
+from services.monitoring.monitoring_environment import watching as start_watching
 
-MARKET = candles_of(days=2)
 INTERVAL = timedelta(seconds=5)
 GOOD = {WatchStatus.WATCHING.value, WatchStatus.MARKET_CLOSED.value}
-
-
-def environment(**arguments) -> Environment:
-    """Return an environment whose market moves."""
-    env = Environment(**arguments)
-    env.broker.serve_candles(SBIN, FIVE, MARKET)
-    env.broker.serve_quotes([quote(SBIN)])
-    return env
 
 
 async def watching(env: Environment, *user_ids: str) -> Environment:
     """Start the jobs and have these users watch SBIN."""
     await env.with_sessions(*user_ids)
-    await env.start()
-    for user_id in user_ids:
-        await env.watch(user_id, rule=Rule.TURN)
-        await env.monitoring.start(user_id)
-    await env.clock.settle()
-    return env
-
-
-async def stretches(env: Environment, user_id: str = ALICE) -> list[tuple[str, datetime, datetime]]:
-    """Return today's blind stretches."""
-    day = await env.monitoring.coverage(user_id)
-    return [(one.reason.value, one.began_at, one.ended_at) for one in day.stretches]
+    return await start_watching(env, *user_ids, rule=Rule.TURN)
 
 
 # ---- a model of cycles
