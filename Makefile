@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 PIP := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet
+# A test starts many processes; with stored bytecode none of them compiles the packages again.
+export PYTHONDONTWRITEBYTECODE :=
 PAGES := $(shell find ui -path ui/node_modules -prune -o -type f -not -name schema.d.ts -print 2>/dev/null)
 
 .PHONY: help install dev demo serve test test-unit test-browser check format bench calendar lock clean
