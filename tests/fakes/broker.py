@@ -103,6 +103,8 @@ class FakeBroker:
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
         self.listed: list[Instrument] = []
         self.unknown_symbols: set[Symbol] = set()
+        self.symbol_failures: dict[Symbol, BrokerFailure] = {}
+        """Symbol → the answer to every call of the failure's service that names it."""
         self._accounts: dict[str, _Account] = defaultdict(_Account)
         self.takes_refresh_tokens = False
         self.renewed_lifetime: timedelta | None = None
@@ -266,6 +268,7 @@ class FakeBroker:
         """Return the served quotes among `symbols`."""
         assert 0 < len(symbols) <= self.quotes_per_call
         failure = await self._call("quotes", BrokerService.DATA, credential, symbols=tuple(symbols))
+        failure = failure or self._symbol_failure(BrokerService.DATA, symbols)
         known = (self.quotes_by_symbol.get(symbol) for symbol in dict.fromkeys(symbols))
         return failure or Answered(tuple(quote for quote in known if quote is not None))
 
@@ -283,6 +286,7 @@ class FakeBroker:
         failure = await self._call(
             "candles", BrokerService.HISTORY, credential, symbols=(symbol,), start=start, end=end
         )
+        failure = failure or self._symbol_failure(BrokerService.HISTORY, [symbol])
         if failure is not None:
             return failure
         if symbol in self.unknown_symbols:
@@ -291,6 +295,13 @@ class FakeBroker:
             )
         served = self.candles_by_key.get((symbol, resolution), [])
         return Answered(arrange_candles(candle for candle in served if start <= candle.opened_at <= end))
+
+    async def check_symbol(
+        self, credential: Credential, service: BrokerService, symbol: Symbol
+    ) -> BrokerResult[None]:
+        """Answer unless the account, the service or the symbol fails."""
+        failure = await self._call("check_symbol", service, credential, symbols=(symbol,))
+        return failure or self._symbol_failure(service, [symbol]) or Answered(None)
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
         """Revoke the token."""
@@ -326,6 +337,10 @@ class FakeBroker:
         self._accounts[credential.fyers_id].seen.add(credential.token.reveal())
         await self._record(call)
         return await self._failure(service, credential)
+
+    def _symbol_failure(self, service: BrokerService, symbols: Iterable[Symbol]) -> BrokerFailure | None:
+        failures = (self.symbol_failures.get(symbol) for symbol in symbols)
+        return next((one for one in failures if one is not None and one.service is service), None)
 
     async def _record(self, call: Call) -> None:
         self.calls.append(call)

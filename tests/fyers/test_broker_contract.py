@@ -73,6 +73,8 @@ async def test_answers_are_domain_values(world):
     candles = (await call(world, "candles", asha)).value.candles
 
     assert await world.broker.profile_id(asha) == Answered("XA00001")
+    for service in (BrokerService.HISTORY, BrokerService.DATA):
+        assert await world.broker.check_symbol(asha, service, SBIN) == Answered(None)
     assert [quote.symbol for quote in quotes] == [SBIN]
     assert quotes[0].ltp > 0
     assert len(candles) > 1

@@ -528,6 +528,51 @@ async def test_an_outage_stops_calls_until_a_probe_succeeds(server, client, cloc
     assert ours == ["fyers.calls_stopped", "fyers.calls_resumed"]
 
 
+async def fetch_candles(client, credential):
+    """Fetch an hour of candles."""
+    end = datetime(2026, 11, 23, 5, tzinfo=UTC)
+    return await client.candles(credential, SBIN, Resolution("5"), start=end - timedelta(hours=1), end=end)
+
+
+@pytest.mark.parametrize("page", [cloudflare_page(502), ScriptedReply(500, {"s": "error", "code": -99})])
+async def test_one_symbol_on_many_watchlists_stops_no_calls(server, client, clock, page):
+    """The failure may concern the symbol alone, however many accounts see it."""
+    accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
+    server.always("/data/history", page)
+    server.always("/data/quotes", page)
+    for _ in range(3):
+        for account in accounts:
+            assert (await fetch_candles(client, account)).http_status == page.status
+            assert (await client.quotes(account, [SBIN])).http_status == page.status
+        await clock.advance(UNANSWERED_FOR_S)
+
+    assert all(report.opened_at is None for report in client.circuits())
+
+
+async def test_failed_index_checks_stop_calls(server, client, clock):
+    """During an outage the calls about an index fail too."""
+    accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
+    server.always("/data/history", cloudflare_page(502))
+    for account in accounts:
+        await client.check_symbol(account, BrokerService.HISTORY, SBIN)
+    await clock.advance(UNANSWERED_FOR_S)
+    await client.check_symbol(accounts[0], BrokerService.HISTORY, SBIN)
+
+    assert (await fetch_candles(client, accounts[1])).cause == "circuit_open"
+
+
+async def test_a_forbidden_page_for_a_symbol_blocks_nothing(server, client):
+    """A rule of Cloudflare may concern the characters of one symbol."""
+    accounts = [make_credential(f"user{n}", f"XU{n:05}") for n in range(4)]
+    server.always("/data/history", cloudflare_page(403))
+    server.always("/data/marketStatus", ScriptedReply(body=STATUS))
+    for account in accounts:
+        await fetch_candles(client, account)
+
+        assert await client.check_data(account) == Answered(None)
+    assert all(report.opened_at is None for report in client.circuits())
+
+
 async def test_half_of_the_accounts_failing_stops_no_calls(server, client, clock):
     """Failures in a row by chance are no outage while others are answered."""
     failing = [make_credential(f"user{n}", f"XU{n:05}") for n in range(6)]

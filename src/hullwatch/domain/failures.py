@@ -42,6 +42,17 @@ class Outcome(StrEnum):
     NOT_PERMITTED = "not_permitted"
 
 
+class FailureScope(StrEnum):
+    """What a failed call about one symbol concerns."""
+
+    SYMBOL = "symbol"
+    """The symbol alone; other calls of the account are answered."""
+    ACCOUNT = "account"
+    """All calls of the account to this service."""
+    SERVICE = "service"
+    """The service for all accounts."""
+
+
 class BrokerService(StrEnum):
     """The part of Fyers that answered; each part checks access tokens itself and can be wrong alone."""
 

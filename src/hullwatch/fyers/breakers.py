@@ -1,4 +1,8 @@
-"""Stops the calls of all accounts when Fyers is down or when Cloudflare blocks this server's address."""
+"""Stops the calls of all accounts when Fyers is down or when Cloudflare blocks this server's address.
+
+Failures of calls that name symbols are not reported here: one symbol on many watchlists would stop all calls.
+During an outage the checks of an index fail as well, and they count.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass

@@ -73,6 +73,8 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets in the body; a reply that repeats one of them is not kept."""
+    may_concern_symbol: bool = False
+    """Whether its failure may concern only the symbols that it names; such a failure counts for no circuit."""
 
     @property
     def address(self) -> str:
@@ -273,19 +275,21 @@ class Caller:
     ) -> BrokerResult[dict[str, object]]:
         now = self._clock.monotonic()
         if isinstance(reply, NoReply):
-            is_fyers_down = reply.cause in _OUTAGE_CAUSES
+            is_fyers_down = reply.cause in _OUTAGE_CAUSES and not call.may_concern_symbol
             permit.settle(source, fyers=False if is_fyers_down else None, cloudflare=None)
             return Unavailable(call.kind.service, reply.cause)
         result = classify(call.kind, reply)
         wait_s = retry_after_s(reply)
-        if is_cloudflare_block(reply):
+        if is_cloudflare_block(reply) and not (call.may_concern_symbol and reply.http_status == 403):
+            # A 429 page is a rate limit, whatever the call names; a 403 page can be a rule about one address.
             permit.settle(source, fyers=None, cloudflare=False)
             return _with_wait(result, account.pause.record_block(now, self._random, wait_s))
         if isinstance(result, RateLimited):
             permit.settle(source, fyers=True, cloudflare=True)
             return _with_wait(result, account.pause.record_limit(now, self._clock.now(), wait_s))
         if isinstance(result, Unavailable) and not _is_fyers_answer(result):
-            permit.settle(source, fyers=False if _is_outage(result) else None, cloudflare=None)
+            is_fyers_down = _is_outage(result) and not call.may_concern_symbol
+            permit.settle(source, fyers=False if is_fyers_down else None, cloudflare=None)
             return result
         permit.settle(source, fyers=True, cloudflare=True)
         account.pause.record_answer()

@@ -10,7 +10,13 @@ from typing import Final, Self, TypeVar
 import orjson
 import structlog
 
-from hullwatch.domain.failures import Answered, BrokerResult, Unavailable, UnreadableReply
+from hullwatch.domain.failures import (
+    Answered,
+    BrokerResult,
+    BrokerService,
+    Unavailable,
+    UnreadableReply,
+)
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
@@ -34,6 +40,8 @@ NSE_MASTER: Final = "NSE_CM.csv"
 MASTERS: Final = (NSE_MASTER, "BSE_CM.csv")
 LARGEST_MASTER: Final = 64 * 2**20
 MASTER_TIMEOUT_S: Final = 60.0
+CHECKED_HISTORY: Final = timedelta(days=10)
+"""Longer than any run of holidays, so that the answer has candles."""
 _MOST_LOGGED: Final = 500
 
 T = TypeVar("T")
@@ -78,6 +86,7 @@ class FyersClient:
             Host.DATA: addresses.data.rstrip("/"),
             Host.PUBLIC: addresses.public.rstrip("/"),
         }
+        self._clock = clock
         self._log = structlog.get_logger(component="FyersClient")
         self._logged: set[Hashable] = set()
         self._transport = Transport(time_limits or TimeLimits())
@@ -158,7 +167,7 @@ class FyersClient:
             return payloads.read_quotes(body, symbols).quotes
 
         query = {"symbols": ",".join(symbol.text for symbol in symbols)}
-        return await self._call(CallKind.QUOTES, credential, read, query)
+        return await self._call(CallKind.QUOTES, credential, read, query, may_concern_symbol=True)
 
     async def candles(
         self,
@@ -174,15 +183,33 @@ class FyersClient:
         def read(body: Mapping[str, object]) -> Arranged:
             return payloads.read_history(body, start=start, end=end)
 
-        query: dict[str, str | int] = {
-            "symbol": symbol.text,
-            "resolution": resolution.code,
-            "date_format": 0,  # epoch seconds; the other form has whole days only
-            "range_from": int(start.timestamp()),
-            "range_to": int(end.timestamp()),
-            "cont_flag": 1,
-        }
-        return await self._call(CallKind.HISTORY, credential, read, query)
+        query = _history_query(symbol, resolution, start, end)
+        return await self._call(CallKind.HISTORY, credential, read, query, may_concern_symbol=True)
+
+    async def check_symbol(
+        self, credential: Credential, service: BrokerService, symbol: Symbol
+    ) -> BrokerResult[None]:
+        """Request a few daily candles or a quote of a symbol that Fyers always serves.
+
+        Raises:
+            ValueError: Calls to this service name no symbol.
+        """
+        if service is BrokerService.HISTORY:
+            end = self._clock.now()
+            start = end - CHECKED_HISTORY
+
+            def read_candles(body: Mapping[str, object]) -> None:
+                payloads.read_history(body, start=start, end=end)
+
+            query = _history_query(symbol, Resolution("1D"), start, end)
+            return await self._call(CallKind.HISTORY, credential, read_candles, query)
+        if service is not BrokerService.DATA:
+            raise ValueError(f"calls to {service.value} name no symbol")
+
+        def read_quotes(body: Mapping[str, object]) -> None:
+            payloads.read_quotes(body, [symbol])
+
+        return await self._call(CallKind.QUOTES, credential, read_quotes, {"symbols": symbol.text})
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
         """End this app's session at Fyers; like the Python SDK, with the body ``null``."""
@@ -228,8 +255,9 @@ class FyersClient:
         query: Mapping[str, str | int] | None = None,
         *,
         body: bytes | None = None,
+        may_concern_symbol: bool = False,
     ) -> BrokerResult[T]:
-        call = Call(kind, self._address(kind), query or {}, body)
+        call = Call(kind, self._address(kind), query or {}, body, may_concern_symbol=may_concern_symbol)
         result = await self._calls.with_session(call, credential)
         if isinstance(result, Unavailable) and result.cause == UNSENDABLE:
             user_id = credential.user_id
@@ -258,3 +286,16 @@ class FyersClient:
             self._logged.clear()
         self._logged.add((event, *subject))
         self._log.error(event, **fields)
+
+
+def _history_query(
+    symbol: Symbol, resolution: Resolution, start: datetime, end: datetime
+) -> dict[str, str | int]:
+    return {
+        "symbol": symbol.text,
+        "resolution": resolution.code,
+        "date_format": 0,  # epoch seconds; the other form has whole days only
+        "range_from": int(start.timestamp()),
+        "range_to": int(end.timestamp()),
+        "cont_flag": 1,
+    }

@@ -14,6 +14,8 @@ from hullwatch.domain.failures import (
     Answered,
     BrokerFailure,
     BrokerResult,
+    BrokerService,
+    FailureScope,
     LoginRefused,
     Outcome,
     RequestRefused,
@@ -27,6 +29,7 @@ from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
 from hullwatch.services.market.failure_log import FailureLog
+from hullwatch.services.market.failure_scope import FailureScopes
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.sessions.service import ConnectionService
 
@@ -47,6 +50,8 @@ class QuotesAnswer:
     outcome: Outcome
     quotes: tuple[Quote, ...]
     connection: Connection
+    scope: FailureScope | None = None
+    """What the failure concerns; `None` if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class CandlesAnswer:
     candles: tuple[Candle, ...]
     forming: Candle | None
     connection: Connection
+    scope: FailureScope | None = None
+    """What the failure concerns; `None` if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class MarketService:
     def __init__(self, context: Context, *, connections: ConnectionService, broker: BrokerPort) -> None:
         self._connections = connections
         self._broker = broker
+        self._scopes = FailureScopes(context, connections=connections, broker=broker)
         self._calendar = context.calendar
         self._clock = context.clock
         self._quotes: TtlCache[tuple[str, int, Symbol], Quote] = TtlCache(
@@ -122,7 +130,10 @@ class MarketService:
             result = await self._broker.quotes(credential, batch)
             self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
             if not isinstance(result, Answered):
-                return QuotesAnswer(self._outcome(user_id, result), (), self._connections.connection(user_id))
+                scope = await self._scopes.scope_of(user_id, result, *batch)
+                connection = self._connections.connection(user_id)
+                return QuotesAnswer(self._outcome(user_id, result), (), connection, scope)
+            self._scopes.record_answer(user_id, BrokerService.DATA, *batch)
             quotes.extend(result.value)
             for quote in result.value:
                 self._quotes.put((user_id, credential.generation, quote.symbol), quote)
@@ -143,11 +154,14 @@ class MarketService:
             until = min(end, start + span - _MOMENT)
             credential = self._connections.credential(user_id)
             if credential is None:
-                return self._no_candles(user_id, self._outcome_without_session(user_id))
+                outcome = self._outcome_without_session(user_id)
+                return self._no_candles(user_id, outcome, FailureScope.ACCOUNT)
             result = await self._broker.candles(credential, symbol, resolution, start=start, end=until)
             self._record_result(credential, result, symbol, resolution)
             if not isinstance(result, Answered):
-                return self._no_candles(user_id, self._outcome(user_id, result))
+                scope = await self._scopes.scope_of(user_id, result, symbol)
+                return self._no_candles(user_id, self._outcome(user_id, result), scope)
+            self._scopes.record_answer(user_id, BrokerService.HISTORY, symbol)
             rows.extend(self._usable(symbol, result.value))
             start = until + _MOMENT
         calendar = self._calendar.for_symbol(symbol)
@@ -211,10 +225,11 @@ class MarketService:
         return QuotesAnswer(outcome, tuple(quotes), self._connections.connection(user_id))
 
     def _without_session(self, user_id: str) -> QuotesAnswer:
-        return QuotesAnswer(self._outcome_without_session(user_id), (), self._connections.connection(user_id))
+        outcome = self._outcome_without_session(user_id)
+        return QuotesAnswer(outcome, (), self._connections.connection(user_id), FailureScope.ACCOUNT)
 
-    def _no_candles(self, user_id: str, outcome: Outcome) -> CandlesAnswer:
-        return CandlesAnswer(outcome, (), None, self._connections.connection(user_id))
+    def _no_candles(self, user_id: str, outcome: Outcome, scope: FailureScope) -> CandlesAnswer:
+        return CandlesAnswer(outcome, (), None, self._connections.connection(user_id), scope)
 
     def _outcome_without_session(self, user_id: str) -> Outcome:
         # A session under verification is only unavailable.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hullwatch.domain.failures import BrokerResult
+from hullwatch.domain.failures import BrokerResult, BrokerService
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
@@ -67,6 +67,16 @@ class BrokerPort(Protocol):
         end: datetime,
     ) -> BrokerResult[Arranged]:
         """Return candles that open in [start, end], the forming one included, within `history_span`."""
+        ...
+
+    async def check_symbol(
+        self, credential: Credential, service: BrokerService, symbol: Symbol
+    ) -> BrokerResult[None]:
+        """Make the lightest history or quotes call about a symbol that Fyers always serves.
+
+        Its failure counts as one of the service. Failures of other calls about symbols do not count, since they
+        may concern the symbol alone.
+        """
         ...
 
     async def sign_out(self, credential: Credential) -> BrokerResult[None]:
