@@ -253,6 +253,45 @@ def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) ->
     assert named in str(found)
 
 
+SIMULATOR = {
+    "HULLWATCH_FYERS_BASE_URL": "http://127.0.0.1:8765/api/v3",
+    "HULLWATCH_FYERS_DATA_URL": "http://127.0.0.1:8765/data",
+}
+CLOCK = {"HULLWATCH_CLOCK_URL": "http://127.0.0.1:8765/simulator/clock"}
+
+
+def test_a_simulator_serves_everything_at_one_address() -> None:
+    """The symbol masters and the data stream follow the data address, unless they are set."""
+    found = reading(**SIMULATOR, **CLOCK)
+    other = reading(**SIMULATOR, HULLWATCH_FYERS_PUBLIC_URL="http://localhost:9")
+
+    assert isinstance(found, Settings)
+    assert isinstance(other, Settings)
+    assert found.fyers_public_url == "http://127.0.0.1:8765"
+    assert found.fyers_stream_url == "ws://127.0.0.1:8765/hsm/v1-5/prod"
+    assert other.fyers_public_url == "http://localhost:9"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict.fromkeys(SIMULATOR, ""),
+        {"HULLWATCH_FYERS_BASE_URL": ""},
+        {"HULLWATCH_FYERS_DATA_URL": "https://api-t1.fyers.in/data"},
+        {"HULLWATCH_FYERS_STREAM_URL": "wss://socket.fyers.in/hsm/v1-5/prod"},
+        {"HULLWATCH_FYERS_PUBLIC_URL": "https://public.fyers.in"},
+        {"HULLWATCH_CLOCK_URL": "http://clock.example/clock"},
+        {"HULLWATCH_CLOCK_URL": "127.0.0.1:8765"},
+    ],
+)
+def test_a_simulated_time_is_for_a_simulator_alone(changes: dict[str, str]) -> None:
+    """With real Fyers at another time, sessions would expire and candles close at wrong moments."""
+    refused = reading(**{**SIMULATOR, **CLOCK, **changes})
+
+    assert isinstance(refused, SettingsRefused)
+    assert str(refused).startswith("HULLWATCH_CLOCK_URL ")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
 def test_this_machine_alone_is_safe(host: str) -> None:
     """On a loopback address http and open registration are allowed."""

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     fyers_calls_per_second_total: PositiveInt = 500
     fyers_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
     fyers_connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 3
+    clock_url: str = ""
+    """The clock of a simulator, which the server follows; empty: this machine's time."""
 
     registration: Literal["", "open", "invite", "closed"] = ""
     """Empty: open while the server listens on loopback only, otherwise by invitation."""
@@ -100,13 +102,34 @@ class Settings(BaseSettings):
     hma_period: Annotated[int, Field(ge=2, le=1000)] = 55
     hma_resolution: str = "5"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_simulator(cls, data: Any) -> Any:
+        """Use a simulator for all services if market data come from one: it has them at one address."""
+        if not isinstance(data, dict) or not isinstance(data.get("fyers_data_url"), str):
+            return data
+        try:
+            url = urlsplit(data["fyers_data_url"])
+            is_simulator = url.scheme in ("http", "https") and _is_loopback(url.hostname or "")
+        except ValueError:
+            return data  # its own check refuses it
+        if not is_simulator:
+            return data
+        services = {
+            "fyers_public_url": f"{url.scheme}://{url.netloc}",
+            "fyers_stream_url": f"{url.scheme.replace('http', 'ws')}://{url.netloc}/hsm/v1-5/prod",
+        }
+        return {**services, **data}
+
     @field_validator("public_url", "fyers_base_url", "fyers_data_url", "fyers_public_url")
     @classmethod
     def _is_http(cls, text: str) -> str:
-        url = AnyUrl(text)
-        if url.scheme not in ("http", "https") or url.username or url.password or url.query or url.fragment:
-            raise ValueError("it must be an http or https address without user, query or fragment")
-        return text.rstrip("/")
+        return _http_address(text)
+
+    @field_validator("clock_url")
+    @classmethod
+    def _is_clock(cls, text: str) -> str:
+        return _http_address(text) if text else text
 
     @field_validator("ping_url")
     @classmethod
@@ -224,6 +247,8 @@ class Settings(BaseSettings):
                 raise _UnsafeSettingError(
                     name, f"is above Fyers' own limit of {most}: exceeding it blocks accounts for the day"
                 )
+        if self.clock_url:
+            self._check_clock()
         parts = (self.fyers_app_id, self.fyers_secret_key.get_secret_value(), self.fyers_redirect_uri)
         if any(parts) and not all(parts):
             raise _UnsafeSettingError(
@@ -231,6 +256,16 @@ class Settings(BaseSettings):
                 "needs FYERS_SECRET_KEY and FYERS_REDIRECT_URI: set all three or none",
             )
         return self
+
+    def _check_clock(self) -> None:
+        if not _is_loopback(urlsplit(self.clock_url).hostname or ""):
+            raise _UnsafeSettingError("clock_url", "must be an address of this machine")
+        for name in ("fyers_base_url", "fyers_data_url", "fyers_stream_url", "fyers_public_url"):
+            if not _is_loopback(urlsplit(getattr(self, name)).hostname or ""):
+                raise _UnsafeSettingError(
+                    "clock_url",
+                    f"is for a simulator on this machine, but HULLWATCH_{name.upper()} is another address",
+                )
 
     def checked_for_serving(self) -> Self:
         """Return these settings if it is safe to serve with them.
@@ -311,6 +346,13 @@ def read_address(text: str) -> tuple[str, int] | None:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) <= 65535:
         return None
     return host.strip("[]"), int(port)
+
+
+def _http_address(text: str) -> str:
+    url = AnyUrl(text)
+    if url.scheme not in ("http", "https") or url.username or url.password or url.query or url.fragment:
+        raise ValueError("it must be an http or https address without user, query or fragment")
+    return text.rstrip("/")
 
 
 def _is_redis_address(text: str) -> bool:

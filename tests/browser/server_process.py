@@ -60,7 +60,7 @@ async def main(port: int, data_dir: Path, simulator_url: str) -> None:
             async with open_application(settings, clock=clock) as application:
                 await application.start()
                 await serve_application(
-                    application, application.web(application.web_config()), sock, within_s=5 * max(speed, 1)
+                    application, application.web(application.web_config()), sock, within_s=5
                 )
             time_task.cancel()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from limits import ANSWER_LIMIT_S
 from typer.testing import Result
 
@@ -89,6 +90,21 @@ def test_a_busy_port_is_reported(start: Callable[..., Program], home: Path) -> N
     assert server.process.returncode == 1
     assert server.err.startswith("hullwatch: Cannot listen on 127.0.0.1:")
     assert len(server.err.splitlines()) == 1
+    assert not (home / "data").exists()
+
+
+def test_a_clock_that_does_not_respond_stops_the_start(
+    command: Callable[..., Result], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1 with a sentence, before the data folder exists."""
+    for name, path in (("FYERS_BASE_URL", "/api/v3"), ("FYERS_DATA_URL", "/data"), ("CLOCK_URL", "/clock")):
+        monkeypatch.setenv(f"HULLWATCH_{name}", NOWHERE + path)
+
+    result = command("serve", "--port", "0")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert f"HULLWATCH_CLOCK_URL cannot be used: nothing answers there ({NOWHERE}/clock)" in result.stderr
     assert not (home / "data").exists()
 
 

@@ -12,10 +12,11 @@ import structlog
 
 from hullwatch.runtime.logs import configure_logging
 
-for module in ("broker", "browser", "environment", "trading_day"):
+for module in ("broker", "browser", "environment", "served", "trading_day"):
     pytest.register_assert_rewrite(f"journeys.{module}")
 
 from journeys.environment import Environment, open_environment  # noqa: E402 - after the registration above
+from journeys.served import Served, open_served  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,12 @@ def no_pauses() -> Iterator[None]:
 def start_environment(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Environment]]:
     """Return a function that opens an environment in this test's data folder."""
     return partial(open_environment, tmp_path / "data")
+
+
+@pytest.fixture
+def start_served(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Served]]:
+    """Return a function that starts a simulator and `hullwatch serve` at its time, in this test's folder."""
+    return partial(open_served, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A server process that journeys start, kill and start again with the same data."""
+"""`hullwatch serve` as a process that journeys start, kill and start again with the same data."""
 
 import asyncio
 import os
@@ -7,20 +7,17 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 from limits import PROCESS_LIMIT_S
 
-SIMULATED_TIME = (str(Path(__file__).with_name("simulated_time_server.py")),)
-SERVE = ("-m", "hullwatch", "serve")
-
 
 class ServerProcess:
     """One server at a fixed address; its output goes to a file."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, simulator_url: str, **settings: str) -> None:
-        self._arguments = arguments
+    def __init__(self, folder: Path, simulator_url: str, **settings: str) -> None:
         self._folder = folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -58,7 +55,7 @@ class ServerProcess:
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self._folder / "server.log").open("ab") as log:
             return subprocess.Popen(
-                (sys.executable, *self._arguments),
+                (sys.executable, "-m", "hullwatch", "serve"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -66,6 +63,13 @@ class ServerProcess:
                 env=self._environment,
                 start_new_session=True,
             )
+
+    async def time(self) -> datetime:
+        """Return the server's time as `/readyz` shows it; the server keeps a simulator's time."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self.url}/readyz") as response:
+            dependencies = (await response.json())["dependencies"]
+        (clock,) = [one for one in dependencies if one["name"] == "clock"]
+        return datetime.fromisoformat(clock["detail"].split(" time is ")[1].split(". ")[0].rstrip("."))
 
     def kill(self) -> None:
         """Kill the server with SIGKILL."""

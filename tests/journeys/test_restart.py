@@ -17,7 +17,7 @@ from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
 from journeys.environment import ORDINARY_MONDAY, Environment, until
-from journeys.process import SERVE, SIMULATED_TIME, ServerProcess
+from journeys.process import ServerProcess
 
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ")
 PERIODS = (2, 3, 5, 9)
@@ -91,12 +91,13 @@ async def test_a_session_that_expired_while_the_server_was_down(start_environmen
 
 @asynccontextmanager
 async def killable_server(
-    arguments: tuple[str, ...], folder: Path, config: SimulatorConfig
+    folder: Path, config: SimulatorConfig
 ) -> AsyncIterator[tuple[ServerProcess, SimulatedBroker, Browser]]:
-    """Start a simulator and a real server process, and connect a user."""
+    """Start a simulator and a server process at its time, and connect a user."""
     async with SimulatorServer(config) as simulator:
         broker = SimulatedBroker(simulator.base_url)
-        server = ServerProcess(arguments, folder, simulator.base_url)
+        clock_url = f"{simulator.base_url}/simulator/clock"
+        server = ServerProcess(folder, simulator.base_url, HULLWATCH_CLOCK_URL=clock_url)
         asha = Browser(server.url, "Asha", "FY00001", SYMBOLS)
         try:
             await server.start()
@@ -113,7 +114,7 @@ async def killable_server(
 async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
     """Killed while it evaluates a candle, it loses no watch and no session, and stores every signal once."""
     config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
-    async with killable_server(SIMULATED_TIME, tmp_path, config) as (server, broker, asha):
+    async with killable_server(tmp_path, config) as (server, broker, asha):
         acknowledged = await add_all_watches(asha)
         close = datetime.fromisoformat("2026-11-23T10:10:01+05:30")
         for crash in ("at once", "during the request", "during storage"):
@@ -168,7 +169,7 @@ async def _advance_to(broker: SimulatedBroker, moment: datetime) -> None:
 
 async def test_kill_9_of_the_served_product(tmp_path: Path) -> None:
     """`hullwatch serve`, killed while watches are added, keeps them, the session and the start."""
-    async with killable_server(SERVE, tmp_path, SimulatorConfig(port=0)) as (server, _, asha):
+    async with killable_server(tmp_path, SimulatorConfig(port=0)) as (server, _, asha):
         await asha.call("POST", "/api/monitoring/start")
         acknowledged: list[str] = []
         adding = asyncio.create_task(add_until_killed(asha, acknowledged))

@@ -14,7 +14,7 @@ from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
 from journeys.browser import Browser
 from journeys.environment import until
-from journeys.process import SERVE, ServerProcess
+from journeys.process import ServerProcess
 
 __all__ = ["redis_server"]
 
@@ -77,7 +77,7 @@ async def two_servers(folder: Path, redis_url: str) -> AsyncIterator[Pair]:
         for name in ("one", "other"):
             (folder / name).mkdir()
             shared = {"HULLWATCH_DATA_DIR": str(folder / "data"), "HULLWATCH_REDIS_URL": redis_url}
-            servers.append(ServerProcess(SERVE, folder / name, simulator.base_url, **shared))
+            servers.append(ServerProcess(folder / name, simulator.base_url, **shared))
             stack.callback(servers[-1].kill)
         one, other = (Browser(server.url, "Asha", "FY00001") for server in servers)
         stack.push_async_callback(one.close)

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from fakes.broker import AccountState
 from fakes.clock import FakeClock
 
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
+from hullwatch.services.operations.server_health import ServerHealth
 from hullwatch.web.config import WebConfig
 from web.web_environment import WebEnvironment, make_supervisor
 
@@ -42,6 +44,17 @@ async def test_alive_and_ready(env):
     assert ready.json()["dependencies"] == [
         {"name": "database", "isReady": True, "detail": "", "isEssential": True}
     ]
+
+
+@pytest.mark.parametrize("responds", [True, False])
+async def test_readiness_shows_the_simulators_clock(env, responds):
+    """The server goes on without it; the detail has the server's time."""
+    health = ServerHealth(env.services.context, shared=None, clock_responds=lambda: responds)
+
+    found = {one.name: one for one in await health.check()}
+
+    assert (found["clock"].is_ready, found["clock"].is_essential) == (responds, False)
+    assert env.services.context.clock.now().isoformat() in found["clock"].detail
 
 
 async def test_not_ready_without_database_or_job(env):

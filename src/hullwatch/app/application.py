@@ -69,7 +69,7 @@ class Application:
         )
 
     async def stop(self, within_s: float) -> None:
-        """Stop all jobs in order, within so many seconds of the services' clock, and store their last observations."""
+        """Stop all jobs in order, within so many real seconds, and store their last observations."""
         await self.services.supervisor.stop(within_s)
         try:
             await self.services.connections.store_observations()

@@ -1,7 +1,7 @@
 """Opens the adapters that the services need, and closes them in reverse order."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import structlog
 
 from hullwatch import __version__
 from hullwatch.app.calendar_file import read_calendar
+from hullwatch.app.followed_clock import FollowedClock, following_clock
 from hullwatch.app.options import ServiceOptions
 from hullwatch.channels.carriers import Carriers
 from hullwatch.channels.guard import AddressGuard
@@ -59,6 +60,8 @@ class Resources:
     """The Fyers app that all users share, if there is one."""
     shared: SharedChecks | None = None
     ping: PingPort | None = None
+    clock_responds: Callable[[], bool] | None = None
+    """Whether the clock that is followed responds, if one is."""
 
 
 def new_id(prefix: str) -> str:
@@ -82,9 +85,12 @@ async def open_resources(
         DatabaseUnusable: The database cannot be used.
         KeysUnusable: The encryption keys cannot be used.
     """
-    clock, random = clock or SystemClock(), random or SystemRandom()
+    random = random or SystemRandom()
     calendar = calendar or read_calendar(settings)
     async with AsyncExitStack() as stack:
+        if clock is None:
+            clock = await _clock(stack, settings)
+        followed = clock if isinstance(clock, FollowedClock) else None
         store = await _store(stack, settings)
         # After a restart a reader sends a smaller number, so the server reports that it missed events.
         hub: Broadcast[Event] = Broadcast(first_sequence=int(clock.real.now().timestamp() * 1_000_000))
@@ -104,7 +110,14 @@ async def open_resources(
             server_app=server_app(settings),
             shared=await _shared_checks(stack, settings, store, clock.real, random),
             ping=HttpPing(SecretText(ping_url)) if ping_url else None,
+            clock_responds=(lambda: followed.is_responding) if followed else None,
         )
+
+
+async def _clock(stack: AsyncExitStack, settings: Settings) -> Clock:
+    if settings.clock_url:
+        return await stack.enter_async_context(following_clock(settings.clock_url))
+    return SystemClock()
 
 
 async def _store(stack: AsyncExitStack, settings: Settings) -> Store:

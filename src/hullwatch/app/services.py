@@ -132,7 +132,7 @@ def build_services(resources: Resources) -> Services:
         heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)
         if resources.ping
         else None,
-        server_health=ServerHealth(context, shared=resources.shared),
+        server_health=ServerHealth(context, shared=resources.shared, clock_responds=resources.clock_responds),
     )
 
 

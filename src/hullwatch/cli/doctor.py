@@ -220,6 +220,8 @@ async def _fyers(settings: "Settings") -> tuple[Finding, ...]:
     except (aiohttp.ClientError, OSError, ValueError):
         why = f"{address} cannot be reached: check the network, and that the address is right."
         return (Finding("Fyers", False, why), _clock_unknown())
+    if settings.clock_url:
+        return (_reachability(address, status), await _followed_clock(settings.clock_url))
     return (_reachability(address, status), _clock(date, sent_at, answered_at))
 
 
@@ -234,6 +236,17 @@ def _reachability(address: str, status: int) -> Finding:
     if status >= 500:
         return Finding("Fyers", False, f"{address} answers {status}: Fyers is failing. Try again later.")
     return Finding("Fyers", True, f"{address} answers.")
+
+
+async def _followed_clock(url: str) -> Finding:
+    from hullwatch.app.followed_clock import following_clock
+    from hullwatch.settings import SettingsRefused
+
+    try:
+        async with following_clock(url) as clock:
+            return Finding("Clock", True, f"is the simulator's, {clock.now().isoformat(timespec='seconds')}.")
+    except SettingsRefused as refusal:
+        return Finding("Clock", False, str(refusal))
 
 
 def _clock_unknown() -> Finding:

@@ -112,7 +112,7 @@ async def serve_application(
         sock: Already listening; it is closed.
         ready: Called with the address as soon as requests are answered.
         signals: The caller's, if it receives signals already.
-        within_s: Time for jobs to end, in seconds of the application's clock.
+        within_s: Real seconds for jobs to end.
     """
     reduce_garbage_collection()
     server = _Server(_config(web))

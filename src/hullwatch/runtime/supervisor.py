@@ -164,7 +164,7 @@ class Supervisor:
         return all(job.is_healthy(now_s) for job in self._jobs.values() if job.is_essential)
 
     async def stop(self, within_s: float = 10.0) -> StopReport:
-        """Stop all jobs, the newest first. Each may use the time that is left, and is cancelled after it.
+        """Stop all jobs, the newest first. Each may use the real time that is left, and is cancelled after it.
 
         Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the
         same report.
@@ -173,7 +173,7 @@ class Supervisor:
         async with self._stop_lock:
             if self._stop_report is None:
                 try:
-                    self._stop_report = await self._stop_all(self._clock.monotonic() + within_s)
+                    self._stop_report = await self._stop_all(self._clock.real.monotonic() + within_s)
                 finally:
                     # Tasks are left if this call was cancelled, or if they ignored their cancellation.
                     for job in self._jobs.values():
@@ -312,7 +312,7 @@ class Supervisor:
                 continue
             job.stop_requested.set()
             if job.stops_itself and not job.is_idle:
-                await self._wait(job, deadline_s - self._clock.monotonic())
+                await self._wait(job, deadline_s - self._clock.real.monotonic())
                 if job.tasks:
                     cancelled.append(job.name)
             for task in job.tasks:
@@ -327,7 +327,7 @@ class Supervisor:
 
     async def _wait(self, job: Job, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with clock_timeout(self._clock, seconds):
+            async with clock_timeout(self._clock.real, seconds):
                 while job.tasks:
                     await asyncio.wait(job.tasks)
                     await asyncio.sleep(0)  # lets `finished` remove them from the job

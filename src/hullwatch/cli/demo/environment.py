@@ -1,21 +1,20 @@
 """Starts the simulator and opens the application against it, on a clock that follows the simulator's."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from hullwatch.app import Application, open_application
+from hullwatch.app.followed_clock import FollowedClock, following_clock
 from hullwatch.cli.demo.users import DemoFailed, DemoUser, request
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.sessions.tokens import IST
-from hullwatch.runtime.clock import ScaledClock
 from hullwatch.settings import Settings, read_settings
 from hullwatch.simulator.config import SimulatorConfig
 from hullwatch.simulator.server import SimulatorServer
@@ -23,8 +22,6 @@ from hullwatch.simulator.server import SimulatorServer
 SIMULATOR_PORT = 8765
 STARTS_BEFORE_OPEN = timedelta(minutes=51)
 """Time for an expiry warning, three readiness checks and a login by link before the market opens."""
-SYNCHRONISE_EVERY_S = 0.5
-"""Real seconds; between two readings both clocks run at the same speed."""
 _SYMBOL_COLUMN = 9
 """Of Fyers' symbol master, which has no header (Fyers API v3 docs, symbol master)."""
 
@@ -65,11 +62,6 @@ class Simulator:
         """Make a control call and return its answer."""
         return await request(self._http, method, f"{self.base_url}/simulator{path}", body)
 
-    async def clock(self) -> tuple[datetime, float]:
-        """Return the simulated time and its speed."""
-        answer = await self.call("GET", "/clock")
-        return datetime.fromisoformat(answer["now"]).astimezone(UTC), float(answer["speed"])
-
     async def add_account(self, user: DemoUser, lifetime: timedelta | None = None) -> None:
         """Add a user's Fyers account, or change how long its next sessions last; `None`: until 06:00 IST."""
         body: dict[str, Any] = {"fyersId": user.fyers_id, "name": user.full_name}
@@ -101,19 +93,19 @@ class DemoEnvironment:
 
     simulator: Simulator
     application: Application
-    clock: ScaledClock
+    clock: FollowedClock
 
     async def set_speed(self, speed: float) -> None:
         """Let the simulator's time and the application's run at another speed."""
         await self.simulator.call("POST", "/clock", {"speed": speed})
-        self.clock.synchronise(*await self.simulator.clock())
+        await self.clock.read()
 
     async def skip_to(self, moment: datetime) -> None:
         """Move both clocks forward to a time."""
         seconds = (moment - self.clock.now()).total_seconds()
         if seconds > 0:
             await self.simulator.call("POST", "/clock", {"advanceSeconds": seconds})
-            self.clock.synchronise(*await self.simulator.clock())
+            await self.clock.read()
 
 
 @asynccontextmanager
@@ -134,16 +126,10 @@ async def open_environment(options: DemoOptions, data_dir: Path) -> AsyncIterato
     async with SimulatorServer(config) as server:
         simulator = Simulator(server.base_url)
         try:
-            clock = ScaledClock(speed=0.0, starts_at=(await simulator.clock())[0])
-            following = asyncio.create_task(_follow(simulator, clock), name="follow the simulator's clock")
-            try:
+            async with following_clock(f"{server.base_url}/simulator/clock") as clock:
                 settings = _settings(options, data_dir, server.base_url)
                 async with open_application(settings, clock=clock) as application:
                     yield DemoEnvironment(simulator, application, clock)
-            finally:
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
         finally:
             await simulator.close()
 
@@ -183,10 +169,3 @@ def _settings(options: DemoOptions, data_dir: Path, simulator_url: str) -> Setti
         fyers_data_url=f"{simulator_url}/data",
         fyers_public_url=simulator_url,
     )
-
-
-async def _follow(simulator: Simulator, clock: ScaledClock) -> None:
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError, DemoFailed):  # the clock runs on without a reading
-            clock.synchronise(*await simulator.clock())
-        await asyncio.sleep(SYNCHRONISE_EVERY_S)

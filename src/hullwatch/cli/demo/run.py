@@ -46,7 +46,6 @@ async def run_demo(options: DemoOptions, *, printer: Printer | None = None) -> N
                 application.web(application.web_config()),
                 sock,
                 ready=lambda _: is_ready.set(),
-                within_s=10 * max(options.speed, 1),
             ),
             name="server",
         )

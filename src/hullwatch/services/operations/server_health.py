@@ -1,5 +1,6 @@
 """Whether the services that hullwatch itself depends on answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hullwatch.domain.failures import StorageUnavailable
@@ -19,21 +20,42 @@ class DependencyHealth:
 
 
 class ServerHealth:
-    """Checks the database and, where it is used, Redis."""
+    """Checks the database and, where they are used, Redis and the simulator's clock."""
 
-    def __init__(self, context: Context, *, shared: SharedChecks | None) -> None:
-        self._store = context.store
+    def __init__(
+        self,
+        context: Context,
+        *,
+        shared: SharedChecks | None,
+        clock_responds: Callable[[], bool] | None = None,
+    ) -> None:
+        self._context = context
         self._shared = shared
+        self._clock_responds = clock_responds
 
     async def check(self) -> tuple[DependencyHealth, ...]:
         """Return the state of each dependency."""
+        found = [await self._database()]
+        if self._shared is not None:
+            is_ready = await self._shared.ping()
+            detail = (
+                "" if is_ready else "Redis does not respond. Each process validates on its own meanwhile."
+            )
+            found.append(DependencyHealth("redis", is_ready=is_ready, detail=detail, is_essential=False))
+        if self._clock_responds is not None:
+            found.append(self._clock(is_ready=self._clock_responds()))
+        return tuple(found)
+
+    async def _database(self) -> DependencyHealth:
         try:
-            await self._store.ping()
-            database = DependencyHealth("database", is_ready=True)
+            await self._context.store.ping()
         except StorageUnavailable:
-            database = DependencyHealth("database", is_ready=False, detail="The database does not respond.")
-        if self._shared is None:
-            return (database,)
-        is_ready = await self._shared.ping()
-        detail = "" if is_ready else "Redis does not respond. Each process validates on its own meanwhile."
-        return (database, DependencyHealth("redis", is_ready=is_ready, detail=detail, is_essential=False))
+            return DependencyHealth("database", is_ready=False, detail="The database does not respond.")
+        return DependencyHealth("database", is_ready=True)
+
+    def _clock(self, *, is_ready: bool) -> DependencyHealth:
+        """Return the state of the simulator's clock, with the server's time, so that a test can wait for it."""
+        detail = f"The server's time is {self._context.clock.now().isoformat()}."
+        if not is_ready:
+            detail = f"The simulator's clock does not respond. {detail} It goes on at the last speed."
+        return DependencyHealth("clock", is_ready=is_ready, detail=detail, is_essential=False)
