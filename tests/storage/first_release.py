@@ -20,6 +20,12 @@ RENAMED_COLUMNS = {
     ("login_links", "taken_at"): "used_at",
     ("renewals", "refresh_token_ends_at"): "refresh_token_expires_at",
 }
+NEW_COLUMNS = {
+    "signals": {"revision": 1, "withdrawn_at": None, "withdrawn_reason": None, "history_changed_at": None},
+    "watches": {"signals_from": after(5)},
+}
+"""Values that the upgrade gives to the rows of 0.1.0."""
+NEW_ROWS = {"channel_kinds": ({"channel_id": "c1", "kind": "signals_corrected"},)}
 RENAMED_TABLES = {"signs_of_life": "heartbeats"}
 
 
@@ -225,7 +231,11 @@ def expected_rows() -> dict[str, list[dict[str, Any]]]:
     """Return the same rows as the present version holds them."""
     return {
         RENAMED_TABLES.get(name, name): sorted(
-            ({RENAMED_COLUMNS.get((name, column), column): _new(value) for column, value in row.items()} for row in rows),
+            (
+                *({RENAMED_COLUMNS.get((name, column), column): _new(value) for column, value in row.items()}
+                  | NEW_COLUMNS.get(name, {}) for row in rows),
+                *NEW_ROWS.get(name, ()),
+            ),
             key=_order,
         )
         for name, rows in ROWS.items()

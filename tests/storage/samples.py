@@ -57,6 +57,7 @@ def watch(watch_id: str = "w1", user_id: str = "asha", **changes) -> Watch:
         rule=Rule.CROSS,
         created_at=NOW,
         evaluated_through=NOW,
+        signals_from=NOW,
     )
     return replace(whole, **changes)
 

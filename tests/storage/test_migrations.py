@@ -114,7 +114,10 @@ async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
         wish = ClaimLimits(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
         (claimed,) = await work.outbox.claim(wish, now=after(60), until=after(61))
         assert await work.audit.last_heartbeat() == after(26)
-    assert [one.kind for one in reversed(notices)] == list(NotificationKind)
+    new_kinds = {NotificationKind.SIGNALS_CORRECTED}
+    assert [one.kind for one in reversed(notices)] == [
+        kind for kind in NotificationKind if kind not in new_kinds
+    ]
     assert channel.kinds == frozenset(NotificationKind)
     assert dead_letter.delivery.state is DeliveryState.FAILED_PERMANENTLY
     assert incidents[BROKER_UNAVAILABLE].notified_at == incidents[MASS_REFUSAL].notified_at == after(2)
@@ -144,6 +147,7 @@ async def test_coverage_reads_the_status_log_of_0_1_0(upgraded):
         "UPDATE channel_kinds SET kind = 'nonsense'",
         "UPDATE deliveries SET state = 'set_aside'",
         "UPDATE renewals SET last_outcome = 'ends_no_later'",
+        "UPDATE signals SET withdrawn_reason = 'nonsense'",
     ],
 )
 async def test_unknown_words_are_refused_after_the_upgrade(upgraded, first_release, change):

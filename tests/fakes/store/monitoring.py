@@ -59,6 +59,13 @@ class Watches(Repository):
             if watch is not None and watch.evaluated_through < moment:
                 self.tables.watches[watch_id] = replace(watch, evaluated_through=moment)
 
+    async def evaluate_from(self, user_id: str, moment: datetime) -> None:
+        """Let only later candles give signals."""
+        for watch in await self.of_user(user_id):
+            self.tables.watches[watch.id] = kept(
+                replace(watch, evaluated_through=max(watch.evaluated_through, moment), signals_from=moment)
+            )
+
     async def wishes(self) -> list[MonitoringWish]:
         """Return all wishes."""
         return [self.tables.wishes[user_id] for user_id in sorted(self.tables.wishes)]
@@ -77,11 +84,30 @@ class Watches(Repository):
         """Store those that are new and return them."""
         new = []
         for signal in map(kept, signals):
-            key = (signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code)
+            key = _key(signal)
             if signal.user_id in self.tables.users and key not in self.tables.signals:
                 self.tables.signals[key] = signal
                 new.append(signal)
         return new
+
+    async def signals_to_correct(self, since: Mapping[str, datetime]) -> list[Signal]:
+        """Return each watch's signals of candles that closed after its moment."""
+        found = [
+            signal
+            for signal in self.tables.signals.values()
+            if signal.watch_id in since and signal.candle_closed_at > since[signal.watch_id]
+        ]
+        return sorted(found, key=lambda signal: (signal.watch_id, signal.candle_opened_at, signal.rule))
+
+    async def correct_signals(self, signals: Sequence[Signal]) -> None:
+        """Store the corrected values of stored signals."""
+        for signal in map(kept, signals):
+            key = _key(signal)
+            if key in self.tables.signals:
+                stored = self.tables.signals[key]
+                self.tables.signals[key] = replace(
+                    signal, detected_at=stored.detected_at, is_late=stored.is_late
+                )
 
     async def signals(
         self,
@@ -126,3 +152,7 @@ class Watches(Repository):
             for other in self.tables.watches.values()
             if other.id != watch.id
         )
+
+
+def _key(signal: Signal) -> tuple[str, datetime, str, str]:
+    return signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code

@@ -1,6 +1,6 @@
 """Notifications, and the channels that carry them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -38,6 +38,23 @@ class Notifications(Repository):
     async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
         """Store those that some channel of their user carries; return those that were not stored before."""
         return [one for one in notifications if self._carriers(one) and await self.add(one)]
+
+    async def retract(self, ids: Collection[str]) -> set[str]:
+        """Cancel unsent deliveries, remove notices that reached no channel, and return the others."""
+        stored = {one for one in ids if one in self.tables.notifications}
+        own = [one for one in self.tables.deliveries.values() if one.notification_id in stored]
+        touched = {
+            one.notification_id
+            for one in own
+            if one.state is not DeliveryState.WAITING or one.attempts or one.claimed_until
+        }
+        untouched = {one.notification_id for one in own} - touched
+        for one in own:
+            if one.state is not DeliveryState.SENT:
+                del self.tables.deliveries[one.id]
+        for notification_id in untouched:
+            del self.tables.notifications[notification_id]
+        return stored - untouched
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether the user has had a notice of this kind about the incident."""

@@ -70,7 +70,7 @@ async def scenario() -> JournalScenario:
     made = JournalScenario()
     async with made.store.begin() as work:
         await work.users.add(User(ALICE, "alice@example.com", "Alice", Role.TRADER, NOW), "hash")
-        await work.watches.add(Watch("wch_1", ALICE, SBIN, FIVE, PERIOD, Rule.CROSS, NOW, NOW))
+        await work.watches.add(Watch("wch_1", ALICE, SBIN, FIVE, PERIOD, Rule.CROSS, NOW, NOW, NOW))
         await work.commit()
     made.store.commits = 0
     return made

@@ -26,7 +26,9 @@ class Watch:
     rule: Rule
     created_at: datetime
     evaluated_through: datetime
-    """Candles that closed up to this moment have been evaluated; only later ones can give a signal."""
+    """Candles that closed up to this moment have been evaluated; only later ones can give a new signal."""
+    signals_from: datetime
+    """When the watch was added, last changed or last started: a correction adds no signal of an earlier close."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class NotificationKind(StrEnum):
     """The recovery of that."""
     SIGNAL = "signal"
     """A signal on the user's watchlist."""
+    SIGNALS_CORRECTED = "signals_corrected"
+    """Signals that the user was notified of were withdrawn or changed, because Fyers changed its history."""
     DAILY_SUMMARY = "daily_summary"
     """After the close: minutes watched and blind, and the day's signals."""
     BROKER_OUTAGE = "broker_outage"

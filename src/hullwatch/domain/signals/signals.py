@@ -43,6 +43,19 @@ class Direction(StrEnum):
     DOWN = "down"
 
 
+class HistoryChange(StrEnum):
+    """How Fyers changed its history of a symbol after hullwatch had used it."""
+
+    CANDLE_CORRECTED = "candle_corrected"
+    """A candle has another close."""
+    CANDLE_ADDED = "candle_added"
+    """A candle arrived after its successors."""
+    CANDLE_REMOVED = "candle_removed"
+    RESCALED = "rescaled"
+    """All earlier closes changed by one factor, as after a split, a bonus or a roll-over."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A dated fact about one instrument and resolution, found for one watch; prices in INR, moments aware, UTC."""
@@ -60,6 +73,14 @@ class Signal:
     hma: float
     detected_at: datetime
     is_late: bool
+    """Found late; a correction of a signal that was found in time does not make it late."""
+    revision: int = 1
+    """Grows when the signal is withdrawn, reinstated, or gets another direction or other prices."""
+    withdrawn_at: datetime | None = None
+    """When a correction withdrew the signal; `None` while it holds."""
+    withdrawn_reason: HistoryChange | None = None
+    history_changed_at: datetime | None = None
+    """When Fyers' history was found to differ from this signal, which is too old to be withdrawn."""
 
 
 def is_late(candle_closed_at: datetime, detected_at: datetime) -> bool:

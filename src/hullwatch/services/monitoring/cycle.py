@@ -105,12 +105,11 @@ class Watcher:
         if all(other.symbol != watch.symbol for other in self.watches.values()):
             self.refused.discard(watch.symbol)
 
-    def evaluate_from(self, moment: datetime) -> dict[str, datetime]:
-        """Let only candles that close after `moment` give signals; return watch id → moment for the database."""
+    def evaluate_from(self, moment: datetime) -> None:
+        """Let only candles that close after `moment` give new signals."""
         for watch in self.watches.values():
-            if watch.evaluated_through < moment:
-                self.watches[watch.id] = replace(watch, evaluated_through=moment)
-        return {watch.id: watch.evaluated_through for watch in self.watches.values()}
+            through = max(watch.evaluated_through, moment)
+            self.watches[watch.id] = replace(watch, evaluated_through=through, signals_from=moment)
 
     def series(self, watch_id: str) -> WatchSeries | None:
         """Return a watch's live series, or `None` before the first candle."""

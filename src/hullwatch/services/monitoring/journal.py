@@ -1,13 +1,14 @@
 """Stores what monitoring produces, for many accounts in one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.signals.corrections import Recomputation
 from hullwatch.domain.signals.signals import Rule, Signal, is_late
 from hullwatch.runtime.retrying_writer import RetryingWriter
 from hullwatch.services.context import Context
@@ -28,13 +29,15 @@ class _Results:
     signals: Mapping[_SignalKey, Signal]
     evaluated_through: Mapping[str, datetime]
     """Watch id → close of the last candle that was evaluated."""
+    recomputed: Mapping[str, Recomputation] = field(default_factory=dict)
+    """Watch id → the signals on fresh history; stored ones are corrected after `signals` were stored."""
 
     def with_more(self, signals: Iterable[Signal], evaluated_through: Mapping[str, datetime]) -> "_Results":
         progress = dict(self.evaluated_through)
         for watch_id, moment in evaluated_through.items():
             progress[watch_id] = max(moment, progress.get(watch_id, moment))
         added = {(one.watch_id, one.candle_opened_at, one.rule, one.resolution): one for one in signals}
-        return _Results({**self.signals, **added}, progress)
+        return replace(self, signals={**self.signals, **added}, evaluated_through=progress)
 
 
 class Journal:
@@ -68,6 +71,19 @@ class Journal:
         queued = self._writer.queued(user_id)
         before = queued if isinstance(queued, _Results) else _Results({}, {})
         self._writer.add(before.with_more(signals, evaluated_through), key=user_id)
+
+    def add_corrections(self, user_id: str, recomputed: Iterable[Recomputation]) -> None:
+        """Queue what an account's watches give on changed history; the stored signals are made to agree with it.
+
+        The stored signals are read and compared in the transaction that stores the corrections, so a call
+        that is repeated, or repeated after a crash, changes nothing the second time. All recomputations that are
+        queued for an account at one time are one correction, with one notice. A newer recomputation of a watch
+        replaces a queued one. Await `flush` or `try_flush` to have the corrections stored.
+        """
+        queued = self._writer.queued(user_id)
+        before = queued if isinstance(queued, _Results) else _Results({}, {})
+        newer = {one.watch_id: one for one in recomputed}
+        self._writer.add(replace(before, recomputed={**before.recomputed, **newer}), key=user_id)
 
     def has_unsaved(self, user_id: str) -> bool:
         """Whether results of the account are not stored yet."""

@@ -152,10 +152,8 @@ class MonitoringService:
             if not self.is_wanted(user_id):
                 now = self._clock.now()
                 await account.watcher.save_unsaved()
-                await self._put_wish(
-                    MonitoringWish(user_id, is_wanted=True, changed_at=now),
-                    account.watcher.evaluate_from(now),
-                )
+                await self._put_wish(MonitoringWish(user_id, is_wanted=True, changed_at=now))
+                account.watcher.evaluate_from(now)
                 self._scheduler.status_log.set_status(account, WatchStatus.STARTING)
                 self._scheduler.wake(user_id)
         return self.state(user_id)
@@ -167,15 +165,15 @@ class MonitoringService:
             if self.is_wanted(user_id):
                 await account.watcher.save_unsaved()
                 wish = MonitoringWish(user_id, is_wanted=False, changed_at=self._clock.now())
-                await self._put_wish(wish, {})
+                await self._put_wish(wish)
                 self._scheduler.status_log.set_status(account, WatchStatus.NOT_WANTED)
         return self.state(user_id)
 
-    async def _put_wish(self, wish: MonitoringWish, evaluated_through: dict[str, datetime]) -> None:
+    async def _put_wish(self, wish: MonitoringWish) -> None:
         async with self._store.begin() as work:
             await work.watches.put_wish(wish)
-            if evaluated_through:
-                await work.watches.advance(evaluated_through)
+            if wish.is_wanted:
+                await work.watches.evaluate_from(wish.user_id, wish.changed_at)
             await work.commit()
         self._wishes[wish.user_id] = wish
 
@@ -242,7 +240,15 @@ class MonitoringService:
                 )
             now = self._clock.now()
             watch = Watch(
-                self._new_id("wch"), user_id, symbol, resolution, period, rule, now, evaluated_through=now
+                id=self._new_id("wch"),
+                user_id=user_id,
+                symbol=symbol,
+                resolution=resolution,
+                period=period,
+                rule=rule,
+                created_at=now,
+                evaluated_through=now,
+                signals_from=now,
             )
             async with self._store.begin() as work:
                 await work.watches.add(watch)
@@ -266,13 +272,14 @@ class MonitoringService:
             InvalidInput: An HMA cannot have this period.
             AlreadyExists: The watchlist has that already.
         """
-        watch = self._own_watch(user_id, watch_id)
+        watch, now = self._own_watch(user_id, watch_id), self._clock.now()
         changed = replace(
             watch,
             resolution=resolution or watch.resolution,
             period=watch.period if period is None else period,
             rule=rule or watch.rule,
-            evaluated_through=self._clock.now(),
+            evaluated_through=now,
+            signals_from=now,
         )
         warm_up(changed.period)
         async with self._store.begin() as work:

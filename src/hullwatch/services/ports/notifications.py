@@ -1,6 +1,6 @@
 """Storage and delivery of notices: notifications, channels, the outbox, and the adapters that send."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +28,13 @@ class NotificationRepository(Protocol):
 
     async def add_carried(self, notifications: Sequence[Notification]) -> list[Notification]:
         """Store the notices that a channel of their user delivers, and return those that are new."""
+        ...
+
+    async def retract(self, ids: Collection[str]) -> set[str]:
+        """Cancel the unsent deliveries of these notices; return the ids that reached or may have reached a channel.
+
+        A notice that reached no channel is removed with its deliveries.
+        """
         ...
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:

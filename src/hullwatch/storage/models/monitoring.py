@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule
 from hullwatch.storage.columns import PlainText, ResolutionText, SymbolText, UtcMoment, word_of
 from hullwatch.storage.models.base import LONGEST_ID, Base, owner
 
@@ -29,6 +29,7 @@ class WatchRow(Base):
     rule: Mapped[Rule] = mapped_column(word_of(Rule, "rule"))
     created_at: Mapped[datetime] = mapped_column(UtcMoment)
     evaluated_through: Mapped[datetime] = mapped_column(UtcMoment)
+    signals_from: Mapped[datetime] = mapped_column(UtcMoment)
 
 
 class MonitoringWishRow(Base):
@@ -64,3 +65,7 @@ class SignalRow(Base):
     hma: Mapped[float]
     detected_at: Mapped[datetime] = mapped_column(UtcMoment)
     is_late: Mapped[bool]
+    revision: Mapped[int]
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    withdrawn_reason: Mapped[HistoryChange | None] = mapped_column(word_of(HistoryChange, "withdrawn_reason"))
+    history_changed_at: Mapped[datetime | None] = mapped_column(UtcMoment)

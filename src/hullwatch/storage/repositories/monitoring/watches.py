@@ -13,6 +13,17 @@ from hullwatch.storage.models import MonitoringWishRow, SignalRow, UserRow, Watc
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction
 
+_CORRECTED = (
+    "direction",
+    "close",
+    "hma",
+    "revision",
+    "withdrawn_at",
+    "withdrawn_reason",
+    "history_changed_at",
+)
+"""What a correction can change in a stored signal."""
+_WATCHES_PER_QUERY = 500
 _TAKEN = "This symbol is watched already with the same resolution, period and rule."
 
 
@@ -89,6 +100,16 @@ class Watches:
         ]
         await self._transaction.execute_many(forward, values)
 
+    async def evaluate_from(self, user_id: str, moment: datetime) -> None:
+        """Let a user's watches give signals only for candles that close after `moment`."""
+        own = select(WatchRow).where(WatchRow.user_id == user_id).order_by(WatchRow.id)
+        # Locked in the order of ids, as `advance` does it, so that the two cannot deadlock.
+        watches = await self._transaction.rows(own.with_for_update(key_share=True))
+        await self.advance(dict.fromkeys((watch.id for watch in watches), moment))
+        await self._transaction.execute(
+            update(WatchRow).where(WatchRow.user_id == user_id).values(signals_from=moment)
+        )
+
     async def wishes(self) -> list[MonitoringWish]:
         """Return all wishes."""
         query = select(MonitoringWishRow).order_by(MonitoringWishRow.user_id)
@@ -134,6 +155,36 @@ class Watches:
             for watch_id, opened_at, rule, resolution in done
         }
         return [signal for key, signal in wanted.items() if key in stored]
+
+    async def signals_to_correct(self, since: Mapping[str, datetime]) -> list[Signal]:
+        """Return each watch's signals of candles that closed after its moment, locked until the commit."""
+        watch_ids, found = sorted(since), list[Signal]()
+        for start in range(0, len(watch_ids), _WATCHES_PER_QUERY):
+            some = watch_ids[start : start + _WATCHES_PER_QUERY]
+            query = select(SignalRow).where(
+                SignalRow.watch_id.in_(some),
+                SignalRow.candle_closed_at > min(since[watch_id] for watch_id in some),
+            )
+            query = query.order_by(SignalRow.watch_id, SignalRow.candle_opened_at, SignalRow.rule)
+            rows = await self._transaction.rows(query.with_for_update(key_share=True))
+            found += [value_of(Signal, row) for row in rows if row.candle_closed_at > since[row.watch_id]]
+        return found
+
+    async def correct_signals(self, signals: Sequence[Signal]) -> None:
+        """Store the corrected values of stored signals; removed ones are skipped."""
+        table = table_of(SignalRow)
+        key = [column.key for column in table.primary_key]
+        change = (
+            update(table)
+            .where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
+            .values({name: bindparam(f"new_{name}") for name in _CORRECTED})
+        )
+        values = [
+            {f"of_{name}": getattr(one, name) for name in key}
+            | {f"new_{name}": getattr(one, name) for name in _CORRECTED}
+            for one in signals
+        ]
+        await self._transaction.execute_many(change, values)
 
     async def signals(
         self,

@@ -1,9 +1,10 @@
 """Stored notifications, and the deliveries that are created with them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, literal, null, select, update
+from sqlalchemy import delete, func, literal, null, select, update
 
 from hullwatch.domain.notifications.notifications import (
     PAGE_ONLY,
@@ -14,6 +15,8 @@ from hullwatch.domain.notifications.notifications import (
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, NotificationRow
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction
+
+_IDS_PER_QUERY: Final = 1000
 
 
 class Notifications:
@@ -61,6 +64,32 @@ class Notifications:
         if stored:
             await self._fan_out(sorted(stored))
         return [one for one in notifications if one.id in stored]
+
+    async def retract(self, ids: Collection[str]) -> set[str]:
+        """Cancel the unsent deliveries of these notices; return the ids that reached or may have reached a channel.
+
+        A notice that reached no channel is removed with its deliveries. A delivery that was claimed or tried once
+        may have reached its receiver although no success was recorded.
+        """
+        stored, untouched = set[str](), set[str]()
+        for some in _batches(ids):
+            found = await self._transaction.execute(
+                select(NotificationRow.id).where(NotificationRow.id.in_(some))
+            )
+            stored |= {row.id for row in found}
+            # Locked in the order of ids, as `Outbox.finish` does it, so that the two cannot deadlock.
+            query = select(DeliveryRow).where(DeliveryRow.notification_id.in_(some)).order_by(DeliveryRow.id)
+            deliveries = await self._transaction.rows(query.with_for_update())
+            untouched |= {one.notification_id for one in deliveries}
+            untouched -= {one.notification_id for one in deliveries if _may_have_been_sent(one)}
+            await self._transaction.execute(
+                delete(DeliveryRow).where(
+                    DeliveryRow.notification_id.in_(some), DeliveryRow.state != DeliveryState.SENT
+                )
+            )
+        for some in _batches(untouched):
+            await self._transaction.execute(delete(NotificationRow).where(NotificationRow.id.in_(some)))
+        return stored - untouched
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether a notice of this kind about the incident is stored for the user."""
@@ -137,3 +166,12 @@ class Notifications:
         done = await self._transaction.execute(insert.on_conflict_do_nothing())
         if done.rowcount:
             self._transaction.has_deliveries = True
+
+
+def _may_have_been_sent(delivery: DeliveryRow) -> bool:
+    return delivery.state is not DeliveryState.WAITING or bool(delivery.attempts or delivery.claimed_until)
+
+
+def _batches(ids: Collection[str]) -> Iterator[list[str]]:
+    ordered = sorted(ids)
+    return (ordered[start : start + _IDS_PER_QUERY] for start in range(0, len(ordered), _IDS_PER_QUERY))
