@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from hullwatch.domain.events import CandleClosed, QuotesArrived
-from hullwatch.domain.failures import Outcome
+from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, session_under_way
 from hullwatch.domain.market.candles import MAX_PRICE, Candle, closes_at, history_start
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus, status_after
 from hullwatch.domain.readiness.readiness import Line, line_state
 from hullwatch.domain.sessions.connection import VerificationState
@@ -27,13 +30,10 @@ from hullwatch.domain.signals.signals import (
 from hullwatch.services.context import Context
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.feeds import FeedKey, Feeds, Gap
+from hullwatch.services.monitoring.history_round import HistoryRound
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.sessions.service import ConnectionService
 
-CONCURRENT_HISTORY_CALLS = 4
-"""Of one account in trading hours."""
-OFF_HOURS_CALL_INTERVAL_S = 0.2
-"""Between two history calls of an account outside trading hours: Fyers refuses calls that arrive in bursts."""
 FOLLOW_UP = timedelta(minutes=2)
 """After the market close, while the last candles are fetched as urgently as in trading hours."""
 WARM_UP_SPARE = 20
@@ -51,11 +51,11 @@ class Watcher:
         "_hub",
         "_journal",
         "_market",
+        "_random",
         "_series",
         "gap",
         "quoted_at",
         "quotes",
-        "refused",
         "user_id",
         "watches",
     )
@@ -73,14 +73,13 @@ class Watcher:
         self._calendar = context.calendar
         self._clock = context.clock
         self._hub = context.hub
+        self._random = context.random
         self._connections = connections
         self._market = market
         self._journal = journal
         self.watches: dict[str, Watch] = {}
         self._series: dict[str, WatchSeries] = {}
         self._feeds = Feeds(context.calendar)
-        self.refused: set[Symbol] = set()
-        """Symbols that Fyers refuses, until it accepts them again."""
         self.quotes: tuple[Quote, ...] = ()
         """The newest quotes, however old."""
         self.quoted_at: datetime | None = None
@@ -102,8 +101,6 @@ class Watcher:
             return
         if not any(self._watches_on((watch.symbol, watch.resolution))):
             self._feeds.end((watch.symbol, watch.resolution))
-        if all(other.symbol != watch.symbol for other in self.watches.values()):
-            self.refused.discard(watch.symbol)
 
     def evaluate_from(self, moment: datetime) -> None:
         """Let only candles that close after `moment` give new signals."""
@@ -114,6 +111,15 @@ class Watcher:
     def series(self, watch_id: str) -> WatchSeries | None:
         """Return a watch's live series, or `None` before the first candle."""
         return self._series.get(watch_id)
+
+    def problems(self) -> tuple[SymbolProblem, ...]:
+        """Return the symbols that are not monitored while Fyers serves others."""
+        return self._feeds.problems()
+
+    @property
+    def refused(self) -> frozenset[Symbol]:
+        """Symbols that Fyers refuses, until it accepts them again."""
+        return frozenset(one.symbol for one in self.problems() if one.obstacle is Obstacle.SYMBOL_REFUSED)
 
     def lines(self) -> tuple[Line, ...]:
         """Return how far each watch is prepared for the market open."""
@@ -163,8 +169,9 @@ class Watcher:
             return obstacle
         outcome = await self._evaluate_due_candles()
         in_session = session_under_way(self.calendars, self._clock.now()) is not None
-        if outcome is Outcome.OK and in_session:
-            outcome = await self._fetch_quotes()
+        if in_session:
+            quotes_failure = await self._fetch_quotes()
+            outcome = quotes_failure or Outcome.OK if outcome is Outcome.OK else outcome
         status = status_after(outcome)
         if status is not WatchStatus.WATCHING:
             return self._session_obstacle() or status
@@ -180,35 +187,26 @@ class Watcher:
         return None if connection.is_usable else WatchStatus.CHECKING_LOGIN
 
     async def _evaluate_due_candles(self) -> Outcome:
-        """Fetch and evaluate all due candles; the first failure ends the round and is its outcome."""
+        """Fetch and evaluate all due candles; a failure of the account or of Fyers ends the round and is its outcome."""
         settled_at = self._clock.now() - CANDLE_READ_DELAY
         due = self._feeds.due(settled_at)
         if not due:
             return Outcome.OK
-        failure: Outcome | None = None
-        is_off_hours = self._is_off_hours(settled_at)
-        limit = asyncio.Semaphore(1 if is_off_hours else CONCURRENT_HISTORY_CALLS)
-        next_call_s = 0.0
+        history = HistoryRound(self._clock, is_off_hours=self._is_off_hours(settled_at))
 
-        async def fetch(key: FeedKey, expected: datetime) -> None:
-            nonlocal failure, next_call_s
-            async with limit:
-                if failure is None and is_off_hours:
-                    if (wait_s := next_call_s - self._clock.monotonic()) > 0:
-                        await self._clock.sleep(wait_s)
-                    next_call_s = self._clock.monotonic() + OFF_HOURS_CALL_INTERVAL_S
-                if failure is None:
-                    outcome = await self._advance(key, expected, settled_at)
-                    if outcome is Outcome.BAD_REQUEST:
-                        self.refused.add(key[0])
-                    elif outcome not in (Outcome.OK, Outcome.NO_DATA):
-                        failure = outcome
+        async def fetch(*items: tuple[FeedKey, datetime]) -> None:
+            for key, expected in items:
+                await history.run(partial(self._advance, key, expected, settled_at))
 
+        failing = [one for one in due if self._feeds.is_failing(one[0])]
         async with asyncio.TaskGroup() as group:
-            for key, expected in due:
-                group.create_task(fetch(key, expected), name=f"candles {self.user_id} {key[0]}")
+            for one in due:
+                if one not in failing:
+                    group.create_task(fetch(one), name=f"candles {self.user_id} {one[0][0]}")
+            # One at a time and last: several hanging calls would use up the account's concurrent calls.
+            group.create_task(fetch(*failing), name=f"candles {self.user_id} failing")
         await self._save([], [key for key, _ in due])
-        return failure or Outcome.OK
+        return history.failure or Outcome.OK
 
     def _is_off_hours(self, moment: datetime) -> bool:
         """Whether the market is closed and its last candles were due a while ago, so that no signal is urgent."""
@@ -217,33 +215,28 @@ class Watcher:
             return False
         return moment - calendar.previous_session(moment).closes_at >= FOLLOW_UP
 
-    async def _advance(self, key: FeedKey, expected: datetime, settled_at: datetime) -> Outcome:
-        """Fetch one feed's new candles and evaluate those that closed up to `settled_at`."""
+    async def _advance(self, key: FeedKey, expected: datetime, settled_at: datetime) -> Outcome | None:
+        """Fetch one feed's new candles and evaluate the closed ones; return a failure of the account or of Fyers."""
         symbol, resolution = key
         feed = self._feeds.get(key)
         if feed is None:
-            return Outcome.OK  # removed from the watchlist while this waited for the limit
+            return None  # removed from the watchlist while this waited for the limit
         start = min(self._start_for(watch) for watch in self._watches_on(key))
         answer = await self._market.candles(
             self.user_id, symbol, resolution, start=start, end=self._clock.now()
         )
         if self._feeds.get(key) is not feed:
-            return (
-                Outcome.OK
-            )  # the watchlist changed meanwhile, and the new feed is fetched by the next cycle
-        feed.outcome = answer.outcome
+            return None  # the watchlist changed meanwhile, and the new feed is fetched by the next cycle
         if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
-            if answer.outcome is Outcome.BAD_REQUEST:
-                # A retry would be refused too; the next candle brings a new call.
-                feed.through = expected
-            return answer.outcome
-        self.refused.discard(symbol)
-        calendar = feed.calendar
-        candles = [(candle, closes_at(candle.opened_at, resolution, calendar)) for candle in answer.candles]
+            feed.record_failure(answer.outcome, answer.scope, expected, settled_at, self._random)
+            return None if answer.scope is FailureScope.SYMBOL else answer.outcome
+        candles = [
+            (candle, closes_at(candle.opened_at, resolution, feed.calendar)) for candle in answer.candles
+        ]
         settled = [(candle, closed_at) for candle, closed_at in candles if closed_at <= settled_at]
-        feed.record_answer(settled[-1][1] if settled else None, expected, settled_at)
+        feed.record_answer(answer.outcome, settled[-1][1] if settled else None, expected, settled_at)
         await self._evaluate(key, settled)
-        return Outcome.OK
+        return None
 
     def _start_for(self, watch: Watch) -> datetime:
         """Return from when this watch needs candles: its newest one, or far enough back for the warm-up."""
@@ -322,12 +315,13 @@ class Watcher:
 
     # ---------------------------------------------------------------- quotes
 
-    async def _fetch_quotes(self) -> Outcome:
+    async def _fetch_quotes(self) -> Outcome | None:
+        """Fetch the quotes of all symbols; return a failure of the account or of Fyers."""
         symbols = list(dict.fromkeys(watch.symbol for watch in self.watches.values()))
         answer = await self._market.fresh_quotes(self.user_id, symbols)
         if answer.outcome is Outcome.OK:
             self.remember_quotes(answer.quotes)
-        return answer.outcome
+        return None if answer.scope in (None, FailureScope.SYMBOL) else answer.outcome
 
     def remember_quotes(self, quotes: tuple[Quote, ...]) -> None:
         """Keep the newest quotes, and publish them if a page of the user is open."""

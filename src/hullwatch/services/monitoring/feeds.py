@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import Random
 
-from hullwatch.domain.failures import Outcome
+from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
 from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.obstacles import OF_OUTCOME
+from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
+from hullwatch.runtime.backoff import Backoff
 
 RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
 """Waits between calls for a candle that is due but missing; after the last wait it counts as one without trades.
@@ -18,6 +22,12 @@ every close.
 """
 AUCTION_RETRIES = 1
 """Retries for a candle that ended in the closing auction: most stocks have none then, every day."""
+
+FAILURE_BACKOFF = Backoff(first_s=5, factor=2, max_s=300, jitter=0.5)
+"""Between calls for a symbol that Fyers cannot serve while it serves others.
+
+It begins at a cycle's length, because most failures are short, and ends at the length of the usual candle.
+"""
 
 FeedKey = tuple[Symbol, Resolution]
 
@@ -39,16 +49,29 @@ class Feed:
     """How the last fetch ended."""
     answered: datetime | None = None
     """The latest close that was expected when Fyers last answered; its candle may be one without trades."""
+    scope: FailureScope | None = None
+    """What the failure of the last fetch concerns; `None` if it did not fail."""
+    failures: int = 0
+    """Failures in a row that concern this symbol alone."""
+    failing_since: datetime | None = None
+    """Close of the newest candle that was read before the failures of this symbol alone began."""
+    wait_until: datetime | None = None
+    """Until when no call is made after such a failure; compared with the cycle's `settled_at`."""
 
     def is_due(self, expected: datetime, settled_at: datetime) -> bool:
         """Whether the candle that closed at `expected` is missing and may be fetched now."""
         if self.through is not None and self.through >= expected:
             return False
+        if self.wait_until is not None and settled_at < self.wait_until:
+            return False
         return self.missing_close != expected or self.retry_at is None or settled_at >= self.retry_at
 
-    def record_answer(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
+    def record_answer(
+        self, outcome: Outcome, newest: datetime | None, expected: datetime, settled_at: datetime
+    ) -> None:
         """Record an answer whose newest candle closed at `newest`, and plan the retry if `expected` is missing."""
-        self.answered = expected
+        self.outcome, self.scope, self.answered = outcome, None, expected
+        self.failures, self.failing_since, self.wait_until = 0, None, None
         if self.missing_close != expected:
             self.missing_close, self.retries = expected, 0
         is_complete = newest is not None and newest >= expected
@@ -57,6 +80,29 @@ class Feed:
             return
         self.retry_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
         self.retries += 1
+
+    def record_failure(
+        self,
+        outcome: Outcome,
+        scope: FailureScope | None,
+        expected: datetime,
+        settled_at: datetime,
+        random: Random,
+    ) -> None:
+        """Record a failure; plan the next call if it concerns this symbol alone."""
+        self.outcome, self.scope = outcome, scope
+        if scope is not FailureScope.SYMBOL:
+            return
+        self.failing_since = self.failing_since or self.through or self._session_start(expected)
+        if outcome is Outcome.BAD_REQUEST:
+            # A retry would be refused too; the next candle brings a new call.
+            self.through = expected
+            return
+        self.failures += 1
+        self.wait_until = settled_at + timedelta(seconds=FAILURE_BACKOFF.delay(self.failures, random))
+
+    def _session_start(self, moment: datetime) -> datetime:
+        return (self.calendar.session_at(moment) or self.calendar.previous_session(moment)).opens_at
 
 
 class Feeds:
@@ -71,6 +117,22 @@ class Feeds:
     def get(self, key: FeedKey) -> Feed | None:
         """Return the feed, `None` when no watch needs it."""
         return self._feeds.get(key)
+
+    def problems(self) -> tuple[SymbolProblem, ...]:
+        """Return the feeds that fail while Fyers serves others, by symbol and resolution."""
+        found = [
+            SymbolProblem(*key, obstacle, feed.failing_since)
+            for key, feed in self._feeds.items()
+            if feed.failing_since is not None
+            and feed.outcome is not None
+            and (obstacle := OF_OUTCOME[feed.outcome]) is not None
+        ]
+        return tuple(sorted(found, key=lambda problem: (problem.symbol.text, problem.resolution.code)))
+
+    def is_failing(self, key: FeedKey) -> bool:
+        """Whether the last calls for the feed have failed while Fyers served others."""
+        feed = self._feeds.get(key)
+        return feed is not None and feed.failing_since is not None
 
     def begin(self, key: FeedKey) -> None:
         """Begin a feed anew, with no candle evaluated."""

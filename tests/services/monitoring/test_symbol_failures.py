@@ -1,0 +1,75 @@
+"""One symbol that Fyers cannot serve leaves the others of its account monitored."""
+
+from datetime import timedelta
+
+import pytest
+
+from hullwatch.domain.failures import BrokerFailure, BrokerService, NotPermitted, Unavailable
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.problems import SymbolProblem
+from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.signals.signals import Rule
+from services.environment import ALICE, CLOSING, FIVE, OPENING, Environment, expected_signals, found, fyers_id
+from services.monitoring.monitoring_environment import MARKET, names, status, stretches, watching
+
+BROKEN = [Symbol(f"NSE:BROKEN{number}-EQ") for number in range(4)]
+FAILURES = [
+    Unavailable(BrokerService.HISTORY, cause="http_500", http_status=500),
+    NotPermitted(BrokerService.HISTORY, code=-403, http_status=403, message="no permission"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["unavailable", "not_permitted"])
+async def test_failing_symbols_delay_no_other(env: Environment, failure: BrokerFailure) -> None:
+    """Four of them are first on the list (review of November 2026, case 4)."""
+    env.broker.symbol_failures = dict.fromkeys(BROKEN, failure)
+    for symbol in BROKEN:
+        await env.watch(ALICE, symbol=symbol)
+    await watching(env, ALICE, rule=Rule.TURN)
+    began = env.clock.now()
+
+    await env.clock.advance_to(OPENING + timedelta(hours=2, seconds=10))
+
+    through = env.clock.now()
+    assert found(env.signals(ALICE)) == expected_signals(MARKET, Rule.TURN, after=began, through=through)
+    assert not any(signal.is_late for signal in env.signals(ALICE))
+    assert status(env) is WatchStatus.WATCHING
+    assert await stretches(env) == []
+    problems = env.monitoring._scheduler.account(ALICE).watcher.problems()
+    assert [problem.symbol for problem in problems] == BROKEN
+
+
+async def test_a_failing_symbol_is_called_less_and_less_often(env: Environment) -> None:
+    """The wait grows to five minutes, and the first answer ends the problem."""
+    await watching(env, ALICE)
+    env.broker.symbol_failures[BROKEN[0]] = FAILURES[0]
+    await env.watch(ALICE, symbol=BROKEN[0])
+    await env.clock.advance_to(CLOSING - timedelta(hours=2))
+    watcher = env.monitoring._scheduler.account(ALICE).watcher
+    [problem] = watcher.problems()
+    assert problem == SymbolProblem(BROKEN[0], FIVE, Obstacle.FYERS_UNAVAILABLE, problem.since)
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(3600)
+
+    calls = [
+        call for call in env.broker.calls[reached:] if BROKEN[0] in call.symbols and call.name == "candles"
+    ]
+    assert 12 <= len(calls) <= 25
+    env.broker.symbol_failures.clear()
+    await env.clock.advance(300)
+    assert watcher.problems() == ()
+
+
+async def test_quotes_are_fetched_while_history_fails(env: Environment) -> None:
+    """The account counts as blind all the same, because no candle is read."""
+    await watching(env, ALICE)
+    env.broker.always(fyers_id(ALICE), BrokerService.HISTORY, FAILURES[0])
+    await env.clock.advance_to(OPENING + timedelta(minutes=35, seconds=10))
+    reached = len(names(env))
+
+    await env.clock.advance(60)
+
+    assert status(env) is WatchStatus.FYERS_UNAVAILABLE
+    assert names(env)[reached:].count("quotes") == 12
