@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +146,76 @@ def test_malformed_files_are_refused_with_a_sentence(command: Command, home: Pat
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("hullwatch: ")
     assert "\x1b" not in result.output
+
+
+def test_gaps_refuse_the_replay_unless_they_are_allowed(command: Command, home: Path) -> None:
+    """The sentence names the hole, the line before it and the option; single candles are only noted."""
+    file = candle_file(home, closes())
+    lines = file.read_text().splitlines()
+    del lines[5], lines[20:40]
+    file.write_text("\n".join(lines))
+
+    refused = command("replay", str(file), *OF_SBIN)
+    allowed = command("replay", str(file), *OF_SBIN, "--allow-gaps")
+
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert "1 candle is missing: 09:35 on 17 Jun 2026" in refused.stderr
+    assert "from 10:55 on 17 Jun 2026 to 12:35 on 17 Jun 2026 (after line 20)" in refused.stderr
+    assert "--allow-gaps" in refused.stderr
+    assert allowed.exit_code == 0
+    assert "1 hole is longer than an hour" in allowed.stderr
+    assert "39 candles" in allowed.stdout
+
+
+def test_times_without_a_zone_follow_the_option(command: Command, home: Path) -> None:
+    """The zone that was used is printed; an unknown one is wrong usage."""
+    file = candle_file(home, closes())
+    file.write_text(file.read_text().replace("+05:30", ""))
+    ist = command("replay", str(file), *OF_SBIN, "--json")
+    berlin = command("replay", str(file), *OF_SBIN, "--json", "--timezone", "Europe/Berlin", "--allow-gaps")
+    opened = [json.loads(done.stdout)["signals"][0]["candleOpenedAt"] for done in (ist, berlin)]
+
+    assert "60 times have no zone, read as IST" in ist.stderr
+    assert "read as Europe/Berlin" in berlin.stderr
+    assert datetime.fromisoformat(opened[1]) - datetime.fromisoformat(opened[0]) == timedelta(hours=3.5)
+    assert command("replay", str(file), *OF_SBIN, "--timezone", "Nowhere").exit_code == 2
+
+
+def test_the_summary_judges_each_rule(command: Command, home: Path) -> None:
+    """The sine crosses its average four times in a day, and the figures are the same in both outputs."""
+    file = str(candle_file(home, closes()))
+    printed = command("replay", file, *OF_SBIN, "--rule", "cross").stdout.splitlines()[-1]
+    (summary,) = json.loads(command("replay", file, *OF_SBIN, "--rule", "cross", "--json").stdout)["summary"]
+
+    assert printed.startswith("  cross: 4.0 signals a day over 1 day")
+    assert "0 of 4 reversed within 3 candles" in printed
+    assert {key: summary[key] for key in ("rule", "signals", "days", "signalsPerDay", "whipsaws")} == {
+        "rule": "cross",
+        "signals": 4,
+        "days": 1,
+        "signalsPerDay": 4.0,
+        "whipsaws": 0,
+    }
+    for candles, move in summary["medianMovePercent"].items():
+        assert f"{move:+.2f} % after {candles} candles" in printed
+
+
+def test_a_long_replay_is_drawn_in_panels(command: Command, home: Path) -> None:
+    """Each of 800 candles has at least four pixels."""
+    prices = closes(75 * 11)
+    file = home / "candles.csv"
+    sessions = [datetime(2026, 6, day, 9, 15, tzinfo=IST) for day in (1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 15)]
+    moments = [opens + timedelta(minutes=5 * slot) for opens in sessions for slot in range(75)]
+    rows = [f"{at.isoformat()},{p},{p},{p},{p},1" for at, p in zip(moments, prices, strict=True)]
+    file.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]))
+
+    result = command("replay", str(file), *OF_SBIN, "--plot", str(home / "out.png"))
+
+    assert result.exit_code == 0, result.stderr
+    width, height = struct.unpack(">II", (home / "out.png").read_bytes()[16:24])
+    assert width >= 4 * 400
+    assert height >= 3 * 400
 
 
 def test_an_unwritable_result_is_reported(command: Command, home: Path) -> None:

@@ -8,11 +8,12 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from hullwatch.candle_files import read_candle_file
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.market.candles import closes_between
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.sessions.tokens import IST
-from hullwatch.domain.signals.replay import read_candle_file, replay
+from hullwatch.domain.signals.replay import replay
 from hullwatch.domain.signals.signals import Rule
 from journeys.browser import Browser, Tab
 from journeys.environment import Environment, until
@@ -241,8 +242,7 @@ class TradingDay:
         settled_at = self.environment.clock.now() - timedelta(seconds=1)
         for stock in WATCHLISTS[name]:
             (path,) = self.candles.glob(f"{stock}_5min_*.csv")
-            with path.open() as lines:
-                candles = read_candle_file(lines).candles
+            candles = read_candle_file(path, FIVE.length).candles
             for signal in replay(candles, Symbol(f"NSE:{stock}-EQ"), 55, FIVE).signals:
                 if self[name].watched_since < signal.candle_closed_at <= settled_at:
                     fact = (signal.symbol.text, signal.rule, signal.direction, signal.candle_opened_at)

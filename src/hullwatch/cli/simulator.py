@@ -1,12 +1,13 @@
 """``hullwatch simulator``: the Fyers simulator alone."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hullwatch.cli.output import print_line
+from hullwatch.cli.replay import parse_zone
 from hullwatch.cli.runner import run
 
 _CONTROL_CALLS = (
@@ -41,12 +42,21 @@ def simulator(
         Path | None, typer.Option(metavar="DIR", help="Replay candle files instead of a synthetic market.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic market and of random faults.")] = 1,
+    timezone: Annotated[
+        tzinfo | None,
+        typer.Option(
+            parser=parse_zone,
+            metavar="ZONE",
+            help="Zone of times in candle files that have none; IST by default.",
+        ),
+    ] = None,
     start: Annotated[
         datetime | None,
         typer.Option(parser=parse_moment, metavar="TIME", help="Simulated start, ISO 8601 with offset."),
     ] = None,
 ) -> None:
     """Run the Fyers simulator alone, to test any Fyers program against it."""
+    from hullwatch.domain.market.calendar import IST
     from hullwatch.simulator.server import SimulatorConfig, run_simulator
 
     def print_addresses(base_url: str) -> None:
@@ -56,4 +66,5 @@ def simulator(
         for method, path, what in _CONTROL_CALLS:
             print_line(f"  {method:<8}  {path}: {what}")
 
-    run(run_simulator(SimulatorConfig(host, port, speed, candles, seed, start), print_addresses))
+    config = SimulatorConfig(host, port, speed, candles, seed, start, timezone=timezone or IST)
+    run(run_simulator(config, print_addresses))

@@ -6,6 +6,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from hullwatch.candle_files import parse_timezone
+from hullwatch.domain.failures import InvalidInput
 from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
 
 
@@ -20,6 +22,9 @@ def _parser() -> argparse.ArgumentParser:
         "--candles", type=Path, metavar="DIR", help="replay candle files instead of a synthetic market"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the synthetic market and of chance (1)")
+    parser.add_argument(
+        "--timezone", default="IST", metavar="ZONE", help="zone of times in candle files that have none (IST)"
+    )
     parser.add_argument(
         "--start", type=datetime.fromisoformat, metavar="MOMENT", help="simulated start, ISO 8601 with offset"
     )
@@ -36,8 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--speed must be from 0 to 100000")
     if options.start is not None and options.start.tzinfo is None:
         parser.error("--start needs an offset, as 2026-06-17T09:15:00+05:30")
+    try:
+        zone = parse_timezone(options.timezone)
+    except InvalidInput as refusal:
+        parser.error(f"--timezone: {refusal}")
     config = SimulatorConfig(
-        options.host, options.port, options.speed, options.candles, options.seed, options.start
+        options.host,
+        options.port,
+        options.speed,
+        options.candles,
+        options.seed,
+        options.start,
+        timezone=zone,
     )
     return _serve(config)
 

@@ -102,7 +102,7 @@ class Broker:
             source = SyntheticMarket(config.seed)
             default_start = datetime.now(UTC).timestamp()
         else:
-            source = csv_market = CsvMarket(config.candles)
+            source = csv_market = CsvMarket(config.candles, config.timezone)
             default_start = csv_market.default_start()
         starts_at = starts_at or datetime.fromtimestamp(default_start - config.lead_s, UTC)
         if starts_at.tzinfo is None:

@@ -1,8 +1,10 @@
 """The settings of a simulator."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
+
+from hullwatch.domain.market.calendar import IST
 
 
 class UnusableConfig(Exception):  # noqa: N818  failures are named as facts
@@ -22,6 +24,7 @@ class SimulatorConfig:
         starts_at: Simulated moment of the start, with an offset. By default the present for the synthetic
             market, and 09:15 IST of the last trading day but two for candle files.
         lead_s: Simulated seconds by which the default start is earlier; unused with `starts_at`.
+        timezone: The zone of times in candle files that have none.
     """
 
     host: str = "127.0.0.1"
@@ -31,3 +34,4 @@ class SimulatorConfig:
     seed: int = 1
     starts_at: datetime | None = None
     lead_s: float = 0.0
+    timezone: tzinfo = IST

@@ -1,26 +1,30 @@
 """Candle files as a market: the days, hours and prices are those of the files.
 
-A file is named `<NAME>_<n>min….csv` and holds `timestamp,open,high,low,close,volume`, each timestamp the
-opening of the candle with its offset from UTC. A row that cannot be used stops the start, named by file and
-line; nothing is corrected.
+A file is named `<NAME>_<n>min….csv`. A row that cannot be used stops the start, named by file and line, and so do
+rows of another resolution. Missing sessions do not: the simulated exchange is closed on days without candles.
 """
 
-import csv
+import logging
 import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta, tzinfo
 from itertools import pairwise
 from pathlib import Path
 
+from hullwatch.candle_files import CandleFile, check_candles, read_candle_file
+from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.market.calendar import IST, nse_calendar
+from hullwatch.domain.market.candles import Candle
 from hullwatch.simulator.config import UnusableConfig
 from hullwatch.simulator.market.calendar import OPEN_S, day_of, moment
 from hullwatch.simulator.market.candles import Row, TradingDay
 from hullwatch.simulator.market.instruments import Instrument, instrument_named
 
+_LOGGER = logging.getLogger("hullwatch.simulator.candles")
+
 _FILE = re.compile(r"(?P<name>[A-Za-z0-9&-]+)_(?P<minutes>\d{1,3})min(?:_.*)?\.csv")
-_COLUMNS = ["timestamp", "open", "high", "low", "close", "volume"]
 _TICKS = (5.0, 1.0, 0.5, 0.1, 0.05, 0.01)
 
 
@@ -38,12 +42,16 @@ class _Series:
 class CsvMarket:
     """A candle source read from a folder, sub-folders included.
 
+    Args:
+        folder: Where the files are.
+        zone: The zone of times that have none.
+
     Raises:
         UnusableConfig: There is no folder, no candle file in it, or a row that cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._series = {series.instrument.symbol: series for series in _read_folder(folder)}
+    def __init__(self, folder: Path, zone: tzinfo = IST) -> None:
+        self._series = {series.instrument.symbol: series for series in _read_folder(folder, zone)}
         self._sessions: dict[int, tuple[int, int]] = {}
         for series in self._series.values():
             for day, trading_day in series.by_day.items():
@@ -84,7 +92,7 @@ class CsvMarket:
         return moment(days[max(0, len(days) - 3)], OPEN_S)
 
 
-def _read_folder(folder: Path) -> list[_Series]:
+def _read_folder(folder: Path, zone: tzinfo) -> list[_Series]:
     if not folder.is_dir():
         raise UnusableConfig(f"there is no folder of candle files at {folder}")
     rows: dict[str, list[Row]] = {}
@@ -98,7 +106,7 @@ def _read_folder(folder: Path) -> list[_Series]:
             raise UnusableConfig(f"{path.name}: candles of {match['minutes']} minutes cannot be replayed")
         if bases.setdefault(name, base_s) != base_s:
             raise UnusableConfig(f"{path.name}: {name} has another file with candles of another length")
-        rows.setdefault(name, []).extend(_read_file(path, base_s))
+        rows.setdefault(name, []).extend(_read_file(path, base_s, zone))
     if not rows:
         raise UnusableConfig(f"no candle file such as SBIN_5min_2026.csv in {folder}")
     return [_series(name, bases[name], of_name) for name, of_name in rows.items()]
@@ -112,46 +120,43 @@ def _series(name: str, base_s: int, rows: list[Row]) -> _Series:
     return _Series(instrument_named(name, _tick_of(rows)), base_s, rows)
 
 
-def _read_file(path: Path, base_s: int) -> list[Row]:
-    rows: list[Row] = []
+def _read_file(path: Path, base_s: int, zone: tzinfo) -> list[Row]:
+    length = timedelta(seconds=base_s)
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.reader(lines)
-            if next(reader, None) != _COLUMNS:
-                raise UnusableConfig(f"{path.name} line 1: the columns must be {','.join(_COLUMNS)}")
-            for cells in reader:
-                row = _row(path.name, reader.line_num, cells)
-                if rows and row.start - rows[-1].start < base_s:
-                    raise UnusableConfig(
-                        f"{path.name} line {reader.line_num}: this candle opens less than "
-                        f"{base_s // 60} minutes after the one before"
-                    )
-                rows.append(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnusableConfig(f"{path.name} cannot be read: {error}") from error
-    if not rows:
-        raise UnusableConfig(f"{path.name} holds no candles")
-    return rows
+        file = read_candle_file(path, length, zone)
+    except (OSError, InvalidInput) as error:
+        raise UnusableConfig(f"{path.name}: {_within_a_sentence(str(error))}") from error
+    if file.refused:
+        first = file.refused[0]
+        raise UnusableConfig(f"{path.name} line {first.line}: {_within_a_sentence(first.sentence)}")
+    if not file.candles:
+        raise UnusableConfig(f"{path.name} has no candles")
+    _check(path.name, file, length)
+    return [_row(candle) for candle in file.candles]
 
 
-def _row(name: str, line: int, cells: list[str]) -> Row:
-    try:
-        stamp, *numbers = cells
-        opens_at = datetime.fromisoformat(stamp)
-        first, high, low, close, volume = (float(number) for number in numbers)
-    except ValueError as error:
-        raise UnusableConfig(f"{name} line {line}: not a candle ({error})") from error
-    if opens_at.tzinfo is None:
-        raise UnusableConfig(f"{name} line {line}: the timestamp has no offset from UTC")
-    prices = (first, high, low, close)
-    if not all(math.isfinite(number) for number in (*prices, volume)):
-        raise UnusableConfig(f"{name} line {line}: every number must be finite")
-    if min(prices) <= 0 or volume < 0 or not volume.is_integer():
-        raise UnusableConfig(f"{name} line {line}: prices must be above 0, the volume a whole number from 0")
-    if low > min(first, close) or high < max(first, close):
-        raise UnusableConfig(f"{name} line {line}: open and close must lie between low and high")
-    first, high, low, close = (round(price, 2) for price in prices)
-    return Row(int(opens_at.timestamp()), first, high, low, close, int(volume))
+def _check(name: str, file: CandleFile, length: timedelta) -> None:
+    """Refuse rows of another resolution; log everything else that a user may want to know."""
+    check = check_candles(file, length, nse_calendar())
+    if check.other_resolution is not None:
+        raise UnusableConfig(f"{name}: {_within_a_sentence(check.other_resolution)}")
+    for sentence in (*file.notes, *check.gaps, *check.notes):
+        _LOGGER.warning("%s: %s", name, sentence)
+
+
+def _within_a_sentence(text: str) -> str:
+    return text[:1].lower() + text[1:].removesuffix(".")
+
+
+def _row(candle: Candle) -> Row:
+    return Row(
+        start=int(candle.opened_at.timestamp()),
+        open=round(candle.open, 2),
+        high=round(candle.high, 2),
+        low=round(candle.low, 2),
+        close=round(candle.close, 2),
+        volume=candle.volume,
+    )
 
 
 def _tick_of(rows: Sequence[Row]) -> float:
