@@ -59,6 +59,14 @@ class SignalFired:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalsCorrected:
+    """Stored signals were withdrawn, reinstated, changed or marked; each is given as it is now."""
+
+    user_id: str
+    signals: tuple[Signal, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationStored:
     """A notification was stored."""
 
@@ -116,6 +124,7 @@ Event = (
     | QuotesArrived
     | CandleClosed
     | SignalFired
+    | SignalsCorrected
     | NotificationStored
     | WatchStatusChanged
     | BrokerOutageChanged

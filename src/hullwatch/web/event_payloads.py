@@ -15,6 +15,7 @@ from hullwatch.domain.events import (
     ReadinessChanged,
     ReadinessChecked,
     SignalFired,
+    SignalsCorrected,
     SweepProgressed,
     WatchStatusChanged,
 )
@@ -49,6 +50,10 @@ KINDS: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     QuotesArrived: ("quotes", _quotes),
     CandleClosed: ("candle", _candle),
     SignalFired: ("signal", lambda event: _json(SignalPayload.of(event.signal))),
+    SignalsCorrected: (
+        "signalsCorrected",
+        lambda event: {"signals": [_json(SignalPayload.of(signal)) for signal in event.signals]},
+    ),
     NotificationStored: ("notification", lambda event: _json(NotificationPayload.of(event.notification))),
     WatchStatusChanged: ("monitoring", lambda event: {"status": event.status, "at": event.at}),
     BrokerOutageChanged: (

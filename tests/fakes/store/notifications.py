@@ -12,6 +12,7 @@ from hullwatch.domain.notifications.notifications import (
     DeliveryState,
     Notification,
     NotificationKind,
+    Retraction,
 )
 
 
@@ -39,22 +40,22 @@ class Notifications(Repository):
         """Store those that some channel of their user carries; return those that were not stored before."""
         return [one for one in notifications if self._carriers(one) and await self.add(one)]
 
-    async def retract(self, ids: Collection[str]) -> set[str]:
-        """Cancel unsent deliveries, remove notices that reached no channel, and return the others."""
+    async def retract(self, ids: Collection[str]) -> Retraction:
+        """Cancel unsent deliveries, and remove notices that reached no channel."""
         stored = {one for one in ids if one in self.tables.notifications}
         own = [one for one in self.tables.deliveries.values() if one.notification_id in stored]
-        touched = {
+        tried = {
             one.notification_id
             for one in own
             if one.state is not DeliveryState.WAITING or one.attempts or one.claimed_until
         }
-        untouched = {one.notification_id for one in own} - touched
+        unsent = {one.notification_id for one in own} - tried
         for one in own:
             if one.state is not DeliveryState.SENT:
                 del self.tables.deliveries[one.id]
-        for notification_id in untouched:
+        for notification_id in unsent:
             del self.tables.notifications[notification_id]
-        return stored - untouched
+        return Retraction(frozenset(stored - unsent), frozenset(unsent))
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether the user has had a notice of this kind about the incident."""

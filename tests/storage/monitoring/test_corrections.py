@@ -5,11 +5,17 @@ from dataclasses import replace
 import pytest
 
 from hullwatch.domain.notifications.channels import ClaimLimits, DeliveryResult
-from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.notifications.notifications import (
+    ChannelKind,
+    DeliveryState,
+    NotificationKind,
+    Retraction,
+)
 from hullwatch.domain.signals.signals import Direction, HistoryChange
 from storage.samples import NOW, add_users, after, channel, destination, notification, signal, watch
 
 EVERY = ClaimLimits(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
+N1, NONE = frozenset({"n1"}), frozenset[str]()
 
 
 @pytest.fixture
@@ -85,8 +91,8 @@ async def test_a_retracted_notice_that_was_not_sent_is_removed(work):
     await work.notifications.add(notice("n1"))
     await work.notifications.add(notice("n2"))
 
-    assert await work.notifications.retract({"n1", "unknown"}) == set()
-    assert await work.notifications.retract([]) == set()
+    assert await work.notifications.retract({"n1", "unknown"}) == Retraction(NONE, N1)
+    assert await work.notifications.retract([]) == Retraction(NONE, NONE)
 
     assert [one.id for one in await work.notifications.of_user("asha")] == ["n2"]
     assert await deliveries(work) == {"n2.c1", "n2.c2"}
@@ -100,7 +106,7 @@ async def test_a_notice_that_was_tried_counts_as_sent(work, state):
     await work.outbox.claim(EVERY, now=NOW, until=after(1))
     await work.outbox.finish([DeliveryResult("n1.c1", state, at=NOW, due_at=NOW)], {})
 
-    assert await work.notifications.retract({"n1"}) == {"n1"}
+    assert await work.notifications.retract({"n1"}) == Retraction(N1, NONE)
 
     assert await deliveries(work) == ({"n1.c1"} if state is DeliveryState.SENT else set())
     assert [one.id for one in await work.notifications.of_user("asha")] == ["n1"]
@@ -111,10 +117,10 @@ async def test_a_notice_that_is_being_sent_counts_as_sent(work):
     await work.notifications.add(notice("n1"))
     await work.outbox.claim(EVERY, now=NOW, until=after(1))
 
-    assert await work.notifications.retract({"n1"}) == {"n1"}
+    assert await work.notifications.retract({"n1"}) == Retraction(N1, NONE)
     await work.outbox.finish(
         [DeliveryResult("n1.c1", DeliveryState.WAITING, at=after(1), due_at=after(2))], {}
     )
 
     assert await deliveries(work) == set()
-    assert await work.notifications.retract({"n1"}) == {"n1"}
+    assert await work.notifications.retract({"n1"}) == Retraction(N1, NONE)

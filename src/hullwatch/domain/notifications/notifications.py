@@ -122,3 +122,13 @@ class Notification:
     created_at: datetime
     incident_id: str | None = None
     read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """The ids of notices whose unsent deliveries were cancelled."""
+
+    sent: frozenset[str]
+    """They reached a channel, or may have: a delivery that was claimed or tried can have arrived."""
+    removed: frozenset[str]
+    """They reached no channel and are no longer stored."""

@@ -1,9 +1,10 @@
 """Compares stored signals with the signals that a rule gives on fresh history, and corrects the stored ones."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 
+from hullwatch.domain.market.calendar import MarketCalendar, day_bounds
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.signals import HistoryChange, Rule, Signal
 
@@ -57,6 +58,16 @@ class Corrections:
     def updated(self) -> tuple[Signal, ...]:
         """The signals that are stored already and change."""
         return (*self.withdrawn, *self.reinstated, *self.changed, *self.marked)
+
+    def __add__(self, other: "Corrections") -> "Corrections":
+        return Corrections(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+
+
+def withdrawable_from(calendar: MarketCalendar, now: datetime) -> datetime:
+    """Return the begin of the last two trading days: the day of the latest market open, and the one before it."""
+    session = calendar.session_at(now) or calendar.previous_session(now)
+    begins_at, _ = day_bounds(session.day)
+    return day_bounds(calendar.trading_day_of(begins_at - timedelta(days=1)))[0]
 
 
 def reconcile(

@@ -1,17 +1,23 @@
 """Stores what monitoring produces, for many accounts in one transaction."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+import structlog
+
 from hullwatch.domain.audit import AuditEntry
+from hullwatch.domain.events import SignalsCorrected
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market.instruments import Resolution
 from hullwatch.domain.signals.corrections import Recomputation
 from hullwatch.domain.signals.signals import Rule, Signal, is_late
 from hullwatch.runtime.retrying_writer import RetryingWriter
 from hullwatch.services.context import Context
+from hullwatch.services.monitoring.corrections import AppliedCorrections, apply_corrections
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.texts.notices import compose_signal
 
 GATHER_S: Final = 1.0
@@ -47,6 +53,9 @@ class Journal:
         """`on_signal_stored` is called once for each signal that was not stored before."""
         self._store = context.store
         self._clock = context.clock
+        self._calendar = context.calendar
+        self._hub = context.hub
+        self._new_id = context.new_id
         self._on_signal_stored = on_signal_stored
         self._writer: RetryingWriter[AuditEntry | _Results] = RetryingWriter(
             self._write,
@@ -56,6 +65,7 @@ class Journal:
             max_batch=_MAX_BATCH,
             gather_s=GATHER_S,
         )
+        self._log = structlog.get_logger(component="MonitoringService")
         self.run = self._writer.run
         self.flush = self._writer.flush
         self.try_flush = self._writer.try_flush
@@ -97,6 +107,7 @@ class Journal:
         now = self._clock.now()
         signals: list[Signal] = []
         evaluated_through: dict[str, datetime] = {}
+        recomputed: list[Recomputation] = []
         entries: list[AuditEntry] = []
         for item in batch:
             if isinstance(item, AuditEntry):
@@ -108,15 +119,32 @@ class Journal:
                 for one in item.signals.values()
             ]
             evaluated_through.update(item.evaluated_through)
+            recomputed += item.recomputed.values()
+        applied = AppliedCorrections()
         new: list[Signal] = []
         async with self._store.begin() as work:
             if signals:
                 new = await work.watches.add_signals(signals)
                 await work.notifications.add_carried([compose_signal(signal) for signal in new])
+            if recomputed:
+                applied = await apply_corrections(
+                    work, recomputed, calendar=self._calendar, now=now, new_id=self._new_id
+                )
             if evaluated_through:
                 await work.watches.advance(evaluated_through)
             if entries:
                 await work.audit.add(entries)
             await work.commit()
-        for signal in new:
+        for signal in (*new, *applied.added):
             self._on_signal_stored(signal)
+        self._publish(applied)
+
+    def _publish(self, applied: AppliedCorrections) -> None:
+        updated: dict[str, list[Signal]] = defaultdict(list)
+        for signal in applied.updated:
+            updated[signal.user_id].append(signal)
+        for user_id, signals in updated.items():
+            self._hub.publish(user_id, SignalsCorrected(user_id, tuple(signals)))
+            withdrawn = sum(signal.withdrawn_at is not None for signal in signals)
+            self._log.info("signals.corrected", user_id=user_id, signals=len(signals), withdrawn=withdrawn)
+        publish_notices(self._hub, *applied.digests)

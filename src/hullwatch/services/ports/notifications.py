@@ -16,7 +16,12 @@ from hullwatch.domain.notifications.channels import (
     Message,
     SendOutcome,
 )
-from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
+from hullwatch.domain.notifications.notifications import (
+    ChannelKind,
+    Notification,
+    NotificationKind,
+    Retraction,
+)
 
 
 class NotificationRepository(Protocol):
@@ -30,11 +35,8 @@ class NotificationRepository(Protocol):
         """Store the notices that a channel of their user delivers, and return those that are new."""
         ...
 
-    async def retract(self, ids: Collection[str]) -> set[str]:
-        """Cancel the unsent deliveries of these notices; return the ids that reached or may have reached a channel.
-
-        A notice that reached no channel is removed with its deliveries.
-        """
+    async def retract(self, ids: Collection[str]) -> Retraction:
+        """Cancel the unsent deliveries of these notices, and remove those that reached no channel."""
         ...
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:

@@ -101,14 +101,27 @@ _DIRECTIONS = {
 }
 
 
+def describe_signal(signal: Signal) -> str:
+    """Return what happened, such as ``NSE:SBIN-EQ crossed above its average``."""
+    return f"{signal.symbol.text} {_DIRECTIONS[signal.rule, signal.direction]}"
+
+
+def signal_notice_id(signal: Signal) -> str:
+    """Return the id of a signal's notice, the same for each revision."""
+    return f"ntc_{sha256(_identity(signal).encode()).hexdigest()[:20]}"
+
+
+def _identity(signal: Signal) -> str:
+    moment = int(signal.candle_opened_at.timestamp())
+    return f"{signal.watch_id}.{moment}.{signal.rule.value}.{signal.resolution.code}"
+
+
 def compose_signal(signal: Signal) -> Notification:
     """Return the notice of a signal, which counts as read because the page shows the signal itself.
 
     Its ids follow from the signal, so that a repeated notice is stored once.
     """
-    moment = int(signal.candle_opened_at.timestamp())
-    identity = f"{signal.watch_id}.{moment}.{signal.rule.value}.{signal.resolution.code}"
-    happened = f"{signal.symbol.text} {_DIRECTIONS[signal.rule, signal.direction]}"
+    happened = describe_signal(signal)
     text = (
         f"The candle closed at {signal.close:.2f} {at_ist(signal.candle_closed_at)}. "
         f"HMA({signal.period}) was {signal.hma:.2f} (resolution {signal.resolution.code})."
@@ -116,12 +129,12 @@ def compose_signal(signal: Signal) -> Notification:
     if signal.is_late:
         text += f" The signal was found late, {at_ist(signal.detected_at)}, when missed candles were loaded."
     return Notification(
-        id=f"ntc_{sha256(identity.encode()).hexdigest()[:20]}",
+        id=signal_notice_id(signal),
         user_id=signal.user_id,
         kind=NotificationKind.SIGNAL,
         title=f"Late: {happened}" if signal.is_late else happened,
         text=text,
         created_at=signal.detected_at,
-        incident_id=identity,
+        incident_id=_identity(signal),
         read_at=signal.detected_at,
     )

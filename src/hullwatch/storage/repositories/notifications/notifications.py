@@ -11,6 +11,7 @@ from hullwatch.domain.notifications.notifications import (
     DeliveryState,
     Notification,
     NotificationKind,
+    Retraction,
 )
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, NotificationRow
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
@@ -65,13 +66,9 @@ class Notifications:
             await self._fan_out(sorted(stored))
         return [one for one in notifications if one.id in stored]
 
-    async def retract(self, ids: Collection[str]) -> set[str]:
-        """Cancel the unsent deliveries of these notices; return the ids that reached or may have reached a channel.
-
-        A notice that reached no channel is removed with its deliveries. A delivery that was claimed or tried once
-        may have reached its receiver although no success was recorded.
-        """
-        stored, untouched = set[str](), set[str]()
+    async def retract(self, ids: Collection[str]) -> Retraction:
+        """Cancel the unsent deliveries of these notices, and remove those that reached no channel."""
+        stored, unsent = set[str](), set[str]()
         for some in _batches(ids):
             found = await self._transaction.execute(
                 select(NotificationRow.id).where(NotificationRow.id.in_(some))
@@ -80,16 +77,16 @@ class Notifications:
             # Locked in the order of ids, as `Outbox.finish` does it, so that the two cannot deadlock.
             query = select(DeliveryRow).where(DeliveryRow.notification_id.in_(some)).order_by(DeliveryRow.id)
             deliveries = await self._transaction.rows(query.with_for_update())
-            untouched |= {one.notification_id for one in deliveries}
-            untouched -= {one.notification_id for one in deliveries if _may_have_been_sent(one)}
+            unsent |= {one.notification_id for one in deliveries}
+            unsent -= {one.notification_id for one in deliveries if _may_have_been_sent(one)}
             await self._transaction.execute(
                 delete(DeliveryRow).where(
                     DeliveryRow.notification_id.in_(some), DeliveryRow.state != DeliveryState.SENT
                 )
             )
-        for some in _batches(untouched):
+        for some in _batches(unsent):
             await self._transaction.execute(delete(NotificationRow).where(NotificationRow.id.in_(some)))
-        return stored - untouched
+        return Retraction(frozenset(stored - unsent), frozenset(unsent))
 
     async def was_notified(self, user_id: str, kind: NotificationKind, incident_id: str) -> bool:
         """Return whether a notice of this kind about the incident is stored for the user."""
