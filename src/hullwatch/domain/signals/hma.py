@@ -261,6 +261,35 @@ class HullMovingAverage:
         steps = self._steps_of(price)
         return None if self.count < self._warm_up else _sign(steps * self._span - self._numerator)
 
+    def compare_forming(self, price: float) -> tuple[int, int] | None:
+        """Compare the forming candle, if it closed at `price`, with the average that it would give.
+
+        Returns:
+            Whether the price is above (1), on (0) or below (-1) that average, and whether it would raise (1), keep
+            (0) or lower (-1) the average; `None` before there are two values.
+
+        Raises:
+            InvalidInput: the price is no finite positive number.
+        """
+        steps = self._steps_of(price)
+        if self.count < self._warm_up:
+            return None
+        numerator = self._forming(steps)
+        return _sign(steps * self._span - numerator), _sign(numerator - self._numerator)
+
+    def turning_prices(self) -> tuple[float, float] | None:
+        """Return where the forming candle would close on its own average, and where it would keep the average.
+
+        The average is affine in the price, so there is one price of each kind; it may be below 0, which no close
+        reaches. `None` before there are two values.
+        """
+        if self.count < self._warm_up:
+            return None
+        at_zero, growth = self._forming(0), self._root * self._pull
+        scale = self._scale
+        crossing = Fraction(at_zero, (self._span - growth) * scale)
+        return float(crossing), float(Fraction(self._numerator - at_zero, growth * scale))
+
     def _forming(self, steps: int | Fraction) -> int | Fraction:
         """Return the numerator with `steps` as the next close; it is affine in the price."""
         raw = self._raw + self._pull * steps - self._drag

@@ -116,25 +116,56 @@ class SignalDetector:
             return None
         return self._crossing(close) if self.rule is Rule.CROSS else self._turn()
 
+    def next_direction(self, close: float) -> Direction | None:
+        """Return the direction if the next candle were a signal with this close; nothing is changed.
+
+        Raises:
+            InvalidInput: the close is no finite positive number.
+        """
+        forming = self.average.compare_forming(close)
+        if forming is None:
+            return None
+        side, movement = forming
+        return _crossed(self._last, side) if self.rule is Rule.CROSS else _turned(self._last, movement)
+
+    @property
+    def trigger(self) -> float | None:
+        """The close beyond which the next candle is a signal, INR; `None` while warming up.
+
+        It may be below 0, which no close reaches.
+        """
+        prices = self.average.turning_prices()
+        if prices is None or self._last is None:
+            return None
+        return prices[0] if self.rule is Rule.CROSS else prices[1]
+
     def _crossing(self, close: float) -> Direction | None:
         before, side = self._last, self.average.compare(close)
         self._last = side
-        if before is None:
-            return None
-        if side == 1 and before <= 0:
-            return Direction.UP
-        if side == -1 and before >= 0:
-            return Direction.DOWN
-        return None
+        return None if side is None else _crossed(before, side)
 
     def _turn(self) -> Direction | None:
         before, movement = self._last, self.average.slope
         if not movement:
             return None
         self._last = movement
-        if before is None or before == movement:
-            return None
-        return Direction.UP if movement == 1 else Direction.DOWN
+        return _turned(before, movement)
+
+
+def _crossed(before: int | None, side: int) -> Direction | None:
+    """Return the direction of a crossing from one side of the average to another."""
+    if before is None:
+        return None
+    if side == 1 and before <= 0:
+        return Direction.UP
+    return Direction.DOWN if side == -1 and before >= 0 else None
+
+
+def _turned(before: int | None, movement: int) -> Direction | None:
+    """Return the direction of a turn; a candle that keeps the average is none."""
+    if before is None or movement in (0, before):
+        return None
+    return Direction.UP if movement > 0 else Direction.DOWN
 
 
 class FeedStatus(StrEnum):
@@ -221,6 +252,29 @@ class WatchSeries:
     def missing(self) -> int:
         """Candles missing before the first average."""
         return self._detector.average.missing
+
+    def next_direction(self, close: float) -> Direction | None:
+        """Return the direction if the next candle were a signal with this close; nothing is changed."""
+        return self._detector.next_direction(close)
+
+    @property
+    def trigger(self) -> float | None:
+        """The close beyond which the next candle is a signal, INR; `None` while warming up.
+
+        The average is affine in the closing price, so one price separates the closes with a signal from the others.
+        """
+        return self._detector.trigger
+
+    def distance(self, price: float) -> float | None:
+        """Return how far `price` is from the trigger, as a fraction of `price`.
+
+        Returns:
+            0 where the next candle would be a signal at this price; `None` while warming up.
+        """
+        trigger = self.trigger
+        if trigger is None:
+            return None
+        return 0.0 if self.next_direction(price) is not None else abs(price - trigger) / price
 
     def preview(self, price: float) -> float | None:
         """Return the average if the forming candle closed at `price`; nothing is changed."""
