@@ -118,9 +118,9 @@ def check() -> None:
     _run([*npm, "run", "--silent", "check"], environment)
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
+def _run(command: list[str], environment: dict[str, str], folder: Path = UI) -> None:
     done = subprocess.run(  # noqa: S603 - our own commands
-        command, cwd=UI, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
@@ -131,7 +131,11 @@ if __name__ == "__main__":
     try:
         if "--has-npm" in sys.argv:
             sys.exit(0 if machine_has_npm() else 1)
-        if "--install" in sys.argv:
+        if "--npm" in sys.argv:  # a folder and npm's arguments, for the tests that need Node
+            command, surroundings = npm_command()
+            folder, *arguments = sys.argv[sys.argv.index("--npm") + 1 :]
+            _run([*command, *arguments], surroundings, Path(folder))
+        elif "--install" in sys.argv:
             install(*npm_command())
         elif "--check" in sys.argv:
             check()

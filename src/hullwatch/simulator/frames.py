@@ -115,7 +115,7 @@ def data_frame(number: int, items: Sequence[bytes]) -> bytes:
 
 
 def snapshot_item(topic_id: int, topic: str, values: Sequence[int], names: Sequence[str]) -> bytes:
-    """Return every value of a topic, prices in paise; `names` are exchange, exchange token and symbol."""
+    """Return every value of a topic, prices in paise; `names` are segment, key and name."""
     head = struct.pack(">BHB", 83, topic_id, len(topic)) + topic.encode("ascii")
     scale = struct.pack(">HHB", 0, 1, 2)  # two reserved bytes, multiplier 1, precision 2
     texts = b"".join(bytes((len(name),)) + name.encode("ascii") for name in names)
@@ -136,11 +136,11 @@ def _packed(values: Sequence[int]) -> bytes:
     return struct.pack(f">{len(values)}i", *(max(MISSING, min(value, _LARGEST)) for value in values))
 
 
-def _layout(entries: str, prefix: str) -> list[dict[str, object]]:
-    """Return one description per field from `id:name:n|c|t` words."""
+def _layout(entries: str, prefix: str, first: int = 0) -> list[dict[str, object]]:
+    """Return one description per field from `id:name:n|c|t` words; `first` is the position of the first one."""
     kinds = {"c": "ConvNumber", "n": "Number", "t": "timestamp"}
     described: list[dict[str, object]] = []
-    for index, entry in enumerate(entries.split()):
+    for index, entry in enumerate(entries.split(), first):
         number, name, kind = entry.split(":")
         described.append(
             {
@@ -163,9 +163,14 @@ _DEPTH = _layout(
     "122:bno1:n 123:bno2:n 124:bno3:n 125:bno4:n 126:bno5:n 127:sno1:n 128:sno2:n 129:sno3:n 130:sno4:n 131:sno5:n",
     "d",
 )
+# The Node SDK computes these values itself. It appends them to the lists below and exits when one is not described.
+_DERIVED = (
+    *_layout("101:cng:c 102:nc:n 103:to:c", "f", first=len(_SCRIP)),
+    *_layout("104:cng:c 105:nc:n", "f", first=len(_INDEX)),
+)
 STREAM_CONFIG = orjson.dumps(
     {
-        "fields": [*_SCRIP, *_INDEX, *_DEPTH],
+        "fields": [*_SCRIP, *_INDEX, *_DEPTH, *_DERIVED],
         "scrip": [field["fid"] for field in _SCRIP],
         "index": [field["fid"] for field in _INDEX],
         "depth": [field["fid"] for field in _DEPTH],

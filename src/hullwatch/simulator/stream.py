@@ -213,6 +213,9 @@ def _changed(subscription: _Subscription, values: tuple[int, ...], *, is_lite: b
         if values[0] == subscription.sent[0]:
             return []
         return [frames.lite_item(subscription.topic_id, values[0])]
+    if subscription.topic.instrument.is_index:
+        # Every Python SDK before 3.2.0 takes an index's marker for "unchanged" as a price.
+        return [frames.update_item(subscription.topic_id, values)]
     changes = [
         value if value != before else frames.MISSING
         for value, before in zip(values, subscription.sent, strict=True)
