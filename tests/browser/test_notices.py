@@ -81,7 +81,7 @@ def test_a_webhook_from_adding_to_removing(
 
     card = tab.get_by_role("region", name="my hook")
     expect(card.get_by_label("Session disconnected")).to_be_checked()
-    expect(card.get_by_label("Signals")).not_to_be_checked()
+    expect(card.get_by_label("Signals", exact=True)).not_to_be_checked()
     expect(card.locator("[data-proven=false]")).to_contain_text("Not tested yet.")
     card.get_by_role("button", name="Send a test").click()
     expect(card.get_by_role("status")).to_have_text("Delivered. Check that it arrived.")
@@ -99,8 +99,8 @@ def test_a_webhook_from_adding_to_removing(
     card.get_by_role("button", name="Send a test").click()
     expect(card.get_by_role("status")).to_have_text("Delivered. Check that it arrived.")
 
-    card.get_by_label("Signals").check()
-    expect(card.get_by_label("Signals")).to_be_checked()
+    card.get_by_label("Signals", exact=True).check()
+    expect(card.get_by_label("Signals", exact=True)).to_be_checked()
     environment.control("POST", f"/accounts/{asha.fyers_id}/revoke")
     expect(tab.locator("dialog[open]")).to_be_visible()
     tab.keyboard.press("Escape")
@@ -111,7 +111,7 @@ def test_a_webhook_from_adding_to_removing(
     assert accessibility_findings(tab) == []
 
     tab.reload()
-    expect(card.get_by_label("Signals")).to_be_checked()
+    expect(card.get_by_label("Signals", exact=True)).to_be_checked()
     card.get_by_role("button", name="Remove my hook").click()
     expect(tab.get_by_text("No channels yet")).to_be_visible()
     assert users.page_errors == []

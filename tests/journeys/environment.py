@@ -163,13 +163,14 @@ class Environment:
 
     async def wait_for_cycles(self, people: Sequence[Browser]) -> None:
         """Wait until each user's cycle at the present time has ended."""
+        now, monitoring = self.clock.now(), self.application.services.monitoring
+
+        async def is_done(person: Browser) -> bool:
+            # Read from memory: a request for each poll would cost more than the cycle.
+            return monitoring.state(person.user_id).last_cycle_at == now
+
         for person in people:
-            now = self.clock.now()
-
-            async def is_done(person: Browser = person, now: datetime = now) -> bool:
-                return await person.last_cycle_at() == now
-
-            await until(is_done, f"{person.name}'s cycle of {now}")
+            await until(lambda person=person: is_done(person), f"{person.name}'s cycle of {now}")
 
     async def advance_until_done(self, work: Awaitable[T]) -> T:
         """Await work that may wait for a rate limit; the clocks move until it is done."""
