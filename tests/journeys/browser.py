@@ -4,7 +4,6 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -162,11 +161,6 @@ class Browser:
     async def state(self) -> dict[str, Any]:
         """Return the state of monitoring."""
         return await self.get("/api/monitoring/state")
-
-    async def last_cycle_at(self) -> datetime | None:
-        """Return when the last cycle ended."""
-        moment = (await self.state())["lastCycleAt"]
-        return None if moment is None else datetime.fromisoformat(moment)
 
     async def signals(self) -> list[dict[str, Any]]:
         """Return all stored signals, newest first."""

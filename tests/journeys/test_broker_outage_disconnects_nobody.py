@@ -85,12 +85,15 @@ class Group:
         people = [person for person in self.people if person is not without]
         await self.environment.advance_until_done(self._had_cycles(people, self.environment.clock.now()))
 
-    @staticmethod
-    async def _had_cycles(people: Sequence[Browser], since: datetime) -> None:
+    async def _had_cycles(self, people: Sequence[Browser], since: datetime) -> None:
+        monitoring = self.environment.application.services.monitoring
+
+        async def has_cycled(person: Browser) -> bool:
+            at = monitoring.state(person.user_id).last_cycle_at
+            return at is not None and at >= since
+
         for person in people:
-            await until(
-                lambda person=person: _has_cycled(person, since), f"{person.name}'s cycle after {since}"
-            )
+            await until(lambda person=person: has_cycled(person), f"{person.name}'s cycle after {since}")
 
     async def statuses(self) -> list[str]:
         """Return the monitoring status of each user."""
@@ -103,11 +106,6 @@ class Group:
             assert await person.notices("session_disconnected") == []
         events = (await self.admin.get("/api/admin/events?kind=connection.&limit=500"))["events"]
         assert [event["kind"] for event in events] == ["connection.logged_in"] * len(self.people)
-
-
-async def _has_cycled(person: Browser, since: datetime) -> bool:
-    at = await person.last_cycle_at()
-    return at is not None and at >= since
 
 
 @pytest.fixture
