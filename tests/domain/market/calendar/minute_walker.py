@@ -1,4 +1,4 @@
-"""Prints the calendar's answer for every minute, from a process with its own time zone.
+"""Prints the calendar's answer for minutes given on standard input, from a process with its own time zone.
 
 `test_every_minute` runs it. Each minute is given as a moment of that zone, as the clock of a server there would give it.
 """
@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import time
+from array import array
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,26 +24,25 @@ _STATES = {
 }
 
 
-def walk(first: date, days: int, zone: ZoneInfo) -> dict[str, str]:
-    """Return for each segment one byte for each minute of the Indian days from `first` on, in hexadecimal."""
+def walk(first: date, minutes: Iterable[int], zone: ZoneInfo) -> dict[str, str]:
+    """Return for each segment one byte for each minute, counted from the Indian day `first`, in hexadecimal."""
     cash = nse_calendar()
     derivatives = cash.of(Segment.EQUITY_DERIVATIVES)
-    moment = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(hours=5, minutes=30)
+    begin = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(hours=5, minutes=30)
     of_cash, of_derivatives = bytearray(), bytearray()
-    for _ in range(days * 1440):
-        local = moment.astimezone(zone)
+    for minute in minutes:
+        local = (begin + minute * MINUTE).astimezone(zone)
         of_cash.append(_STATES[cash.phase_at(local), cash.session_at(local) is not None])
         of_derivatives.append(_STATES[derivatives.phase_at(local), derivatives.session_at(local) is not None])
-        moment += MINUTE
     return {Segment.CASH.value: of_cash.hex(), Segment.EQUITY_DERIVATIVES.value: of_derivatives.hex()}
 
 
 if __name__ == "__main__":
     time.tzset()
     zone_name = os.environ["TZ"]
-    _, first_day, count = sys.argv
+    minutes = array("I", sys.stdin.buffer.read())
     zone = ZoneInfo(zone_name)
     # The local time of the process is the local time of the zone.
     now = datetime.now(UTC)
     assert now.astimezone().utcoffset() == now.astimezone(zone).utcoffset()
-    sys.stdout.write(json.dumps({"zone": zone_name, **walk(date.fromisoformat(first_day), int(count), zone)}))
+    sys.stdout.write(json.dumps({"zone": zone_name, **walk(date.fromisoformat(sys.argv[1]), minutes, zone)}))
