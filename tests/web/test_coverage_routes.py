@@ -32,9 +32,9 @@ async def a_day_with_a_gap(env, user_id: str) -> None:
             [
                 Signal(
                     "wch", user_id, Symbol("NSE:SBIN-EQ"), Resolution("5"), 9, Rule.CROSS, Direction.UP, at(minutes - 5), at(minutes),
-                    100.0, 99.0, at(minutes), is_late=is_late,
+                    100.0, 99.0, at(minutes), is_late=is_late, withdrawn_at=withdrawn_at,
                 )
-                for minutes, is_late in late
+                for minutes, is_late, withdrawn_at in [*((*one, None) for one in late), (110, True, at(120))]
             ]
         )  # fmt: skip
         await work.commit()
@@ -71,7 +71,7 @@ async def test_a_day_has_its_minutes_and_stretches(env):
         {"beganAt": "2026-11-23T05:15:00Z", "endedAt": "2026-11-23T05:45:00Z"},
     ]
     assert [signal["candleClosedAt"] for signal in answer["lateElsewhere"]] == ["2026-11-23T03:55:00Z"]
-    assert (answer["lateSignals"], answer["freshSignals"]) == (3, 1)
+    assert (answer["lateSignals"], answer["freshSignals"], answer["withdrawnSignals"]) == (3, 1, 1)
     assert answer["sessions"] == [{"opensAt": "2026-11-23T03:45:00Z", "closesAt": "2026-11-23T10:00:00Z"}]
 
 

@@ -8,7 +8,7 @@ from fakes.store.tables import Repository, is_between, kept, storable
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
-from hullwatch.domain.signals.signals import Signal
+from hullwatch.domain.signals.signals import Signal, SignalCounts
 
 
 class Watches(Repository):
@@ -131,19 +131,20 @@ class Watches(Repository):
 
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
-    ) -> dict[str, tuple[int, int]]:
-        """Count these users' signals in time and late."""
-        counts: dict[str, tuple[int, int]] = {}
+    ) -> dict[str, SignalCounts]:
+        """Count these users' signals."""
+        counts: dict[str, SignalCounts] = {}
         for signal in self.tables.signals.values():
             if signal.user_id in user_ids and is_between(signal.candle_opened_at, since, before):
-                fresh, late = counts.get(signal.user_id, (0, 0))
-                counts[signal.user_id] = (fresh + (not signal.is_late), late + signal.is_late)
+                name = "withdrawn" if signal.withdrawn_at else "late" if signal.is_late else "on_time"
+                before_it = counts.get(signal.user_id, SignalCounts())
+                counts[signal.user_id] = replace(before_it, **{name: getattr(before_it, name) + 1})
         return counts
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
-        """Return watch id → its newest signal."""
+        """Return watch id → its newest signal that is not withdrawn."""
         newest = await self.signals(user_id, limit=len(self.tables.signals) or 1)
-        return {signal.watch_id: signal for signal in reversed(newest)}
+        return {signal.watch_id: signal for signal in reversed(newest) if signal.withdrawn_at is None}
 
     def _is_taken(self, watch: Watch) -> bool:
         what = (watch.user_id, watch.symbol, watch.resolution, watch.period, watch.rule)

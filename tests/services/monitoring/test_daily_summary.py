@@ -12,7 +12,7 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import Connection
-from hullwatch.domain.signals.signals import Rule
+from hullwatch.domain.signals.signals import Rule, SignalCounts
 from hullwatch.services.monitoring.daily_summary import AFTER_CLOSE, DailySummary
 from hullwatch.services.texts.daily_summary import Summary, compose_daily_summary
 from hullwatch.services.texts.obstacles import describe_blindness
@@ -292,7 +292,7 @@ def text_of(stretches: list[BlindStretch], *, watched: int = 100, **changes) -> 
     """Return the text for a day with these stretches."""
     spans = ((OPENING, OPENING + timedelta(minutes=watched)),) if watched else ()
     found = Coverage(MONDAY, spans, tuple(stretches), timedelta(minutes=375))
-    summary = Summary(found, **{"fresh": 0, "late": 0, "refused": (), "outlook": None, **changes})
+    summary = Summary(found, **{"signals": SignalCounts(), "refused": (), "outlook": None, **changes})
     return compose_daily_summary("usr", summary, now=CLOSING, new_id=lambda prefix: f"{prefix}_1").text
 
 
@@ -325,7 +325,7 @@ def test_watched_and_blind_add_up_to_the_second() -> None:
     spans = ((OPENING + timedelta(milliseconds=300), OPENING + timedelta(minutes=375)),)
     found = Coverage(MONDAY, spans, (short,), timedelta(minutes=375))
     summary = compose_daily_summary(
-        "usr", Summary(found, 0, 0, (), None), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
+        "usr", Summary(found, SignalCounts(), (), None), now=CLOSING, new_id=lambda prefix: f"{prefix}_1"
     )
 
     assert summary.title == "23 November: watched 374 min 59 s, blind 1 s"
@@ -338,6 +338,13 @@ def test_a_day_without_monitoring_has_no_percentage() -> None:
         "Monitoring was off in trading hours, or your watchlist was empty. There was no signal. "
         "Nothing will be watched on the next trading day, so you do not need to log in."
     )
+
+
+def test_withdrawn_signals_are_counted_apart() -> None:
+    """They are neither on time nor late, and the sentence gives their reason."""
+    text = text_of([], signals=SignalCounts(on_time=3, late=1, withdrawn=2))
+
+    assert "Signals: 3 on time, 1 late, and 2 withdrawn because Fyers changed its history." in text
 
 
 def test_a_long_list_of_refused_symbols_is_cut() -> None:

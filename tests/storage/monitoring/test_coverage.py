@@ -6,6 +6,7 @@ from sqlalchemy import event, insert, text
 
 from hullwatch.domain.monitoring.coverage import SINCE
 from hullwatch.domain.notifications.notifications import ChannelKind, NotificationKind
+from hullwatch.domain.signals.signals import SignalCounts
 from hullwatch.storage.models import ChannelKindRow, ChannelRow
 from storage.samples import NOW, add_users, after, audit_entry, signal, watch
 
@@ -88,6 +89,8 @@ async def test_signals_are_counted_in_time_and_late(store):
                 signal(5, is_late=True),
                 signal(10),
                 signal(15, is_late=True),
+                signal(5, "w4", is_late=True, withdrawn_at=after(9)),
+                signal(5, "w5", withdrawn_at=after(9)),
                 signal(5, "w2", "ravi", is_late=True),
                 signal(5, "w3", "meena"),
             ]
@@ -97,8 +100,8 @@ async def test_signals_are_counted_in_time_and_late(store):
     async with store.begin(read_only=True) as work:
         count = work.watches.count_signals
         assert await count(["asha", "ravi", "nobody"], since=NOW, before=after(15)) == {
-            "asha": (2, 1),
-            "ravi": (0, 1),
+            "asha": SignalCounts(on_time=2, late=1, withdrawn=2),
+            "ravi": SignalCounts(late=1),
         }
         assert await count(["meena"], since=after(6), before=after(15)) == {}
         assert await count([], since=NOW, before=after(15)) == {}

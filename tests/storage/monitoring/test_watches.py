@@ -136,9 +136,10 @@ async def test_a_signal_is_stored_once(work):
 
 
 async def test_the_newest_signal_of_each_watch_is_found(work):
-    """One for each watch that has any; other users' signals do not count."""
+    """One for each watch that has any; withdrawn signals and those of other users do not count."""
     assert await work.watches.last_signals("asha") == {}
-    await work.watches.add_signals([signal(5), signal(10), signal(0)])
+    gone = [signal(15, withdrawn_at=after(21)), signal(10, rule=Rule.TURN, withdrawn_at=after(21))]
+    await work.watches.add_signals([signal(5), signal(10), signal(0), *gone])
 
     assert await work.watches.last_signals("asha") == {signal().watch_id: signal(10)}
     assert await work.watches.last_signals("ravi") == {}

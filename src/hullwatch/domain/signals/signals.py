@@ -83,6 +83,15 @@ class Signal:
     """When Fyers' history was found to differ from this signal, which is too old to be withdrawn."""
 
 
+@dataclass(frozen=True, slots=True)
+class SignalCounts:
+    """How many signals there were; withdrawn ones count neither as on time nor as late."""
+
+    on_time: int = 0
+    late: int = 0
+    withdrawn: int = 0
+
+
 def is_late(candle_closed_at: datetime, detected_at: datetime) -> bool:
     """Return whether a signal was found more than `LATE_AFTER` after its candle closed."""
     return detected_at - candle_closed_at > LATE_AFTER

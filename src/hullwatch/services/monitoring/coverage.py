@@ -47,6 +47,8 @@ class WatchedDay:
     late: tuple[Signal, ...]
     fresh: int
     """How many signals were found in time."""
+    withdrawn: int
+    """How many signals were withdrawn; they count neither as late nor as found in time."""
 
     def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
         """Return the late signals of each stretch, and those that no stretch caused."""
@@ -85,14 +87,16 @@ class CoverageReader:
         changes, down = await self._changes_of(user_id, begins_at, ends_at)
         async with self._store.begin(read_only=True) as work:
             signals = await work.watches.signals(user_id, since=begins_at, before=ends_at, limit=_MAX_SIGNALS)
+        valid = [signal for signal in signals if signal.withdrawn_at is None]
         late = sorted(
-            (signal for signal in signals if signal.is_late), key=lambda signal: signal.candle_closed_at
+            (signal for signal in valid if signal.is_late), key=lambda signal: signal.candle_closed_at
         )
         return WatchedDay(
             self._coverage_of(user_id, day, changes, down),
             sessions_of_all(self._calendars_of(user_id), day),
             tuple(late),
-            len(signals) - len(late),
+            len(valid) - len(late),
+            len(signals) - len(valid),
         )
 
     async def of_days(self, user_id: str, first: date, last: date) -> list[Coverage]:

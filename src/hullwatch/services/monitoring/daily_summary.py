@@ -9,6 +9,7 @@ import structlog
 from hullwatch.domain.market.calendar import day_bounds, ist_date, sessions_of_all
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook, outlook
+from hullwatch.domain.signals.signals import SignalCounts
 from hullwatch.runtime.supervisor import Supervisor
 from hullwatch.services.context import Context
 from hullwatch.services.monitoring.coverage import AccountDay
@@ -97,10 +98,9 @@ class DailySummary:
         notices: list[Notification] = []
         for one in days:
             user_id = one.user.id
-            fresh, late = counts.get(user_id, (0, 0))
             state = self._monitoring.state(user_id)
             ahead = self._outlook(user_id) if state.is_wanted and state.watch_count else None
-            summary = Summary(one.coverage, fresh, late, state.refused_symbols, ahead)
+            summary = Summary(one.coverage, counts.get(user_id, SignalCounts()), state.refused_symbols, ahead)
             notices.append(compose_daily_summary(user_id, summary, now=now, new_id=self._new_id))
         return notices
 

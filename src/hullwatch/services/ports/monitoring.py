@@ -6,7 +6,7 @@ from typing import Protocol
 
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
-from hullwatch.domain.signals.signals import Signal
+from hullwatch.domain.signals.signals import Signal, SignalCounts
 
 
 class WatchRepository(Protocol):
@@ -58,10 +58,10 @@ class WatchRepository(Protocol):
 
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
-    ) -> dict[str, tuple[int, int]]:
-        """Return user id → signals in time and late whose candle opened in [since, before)."""
+    ) -> dict[str, SignalCounts]:
+        """Return user id → the number of signals whose candle opened in [since, before); users without any are left out."""
         ...
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
-        """Return watch id → its newest signal, in one statement."""
+        """Return watch id → its newest signal that is not withdrawn, in one statement."""
         ...

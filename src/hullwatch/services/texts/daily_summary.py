@@ -9,6 +9,7 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import Coverage
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook
+from hullwatch.domain.signals.signals import SignalCounts
 from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS
 from hullwatch.services.texts.times import at_ist, in_ist
 
@@ -21,9 +22,7 @@ class Summary:
     """One account's day."""
 
     coverage: Coverage
-    fresh: int
-    """Signals that were found on time."""
-    late: int
+    signals: SignalCounts
     refused: Sequence[Symbol]
     """Symbols of the watchlist that Fyers does not serve."""
     outlook: Outlook | None
@@ -86,10 +85,14 @@ def _blind(found: Coverage) -> str:
 
 
 def _signals(summary: Summary) -> str:
-    if not summary.fresh and not summary.late:
+    found = summary.signals
+    if found == SignalCounts():
         return "There was no signal."
-    late = f", {summary.late} late" if summary.late else ""
-    return f"Signals: {summary.fresh} on time{late}."
+    late = f", {found.late} late" if found.late else ""
+    withdrawn = (
+        f", and {found.withdrawn} withdrawn because Fyers changed its history" if found.withdrawn else ""
+    )
+    return f"Signals: {found.on_time} on time{late}{withdrawn}."
 
 
 def _refused(symbols: Sequence[Symbol]) -> str:

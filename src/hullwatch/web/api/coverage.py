@@ -75,9 +75,12 @@ class CoveragePayload(SumPayload):
     sessions: list[SpanPayload]
     late_signals: int = Field(description="Number of all late signals of the day.")
     late_elsewhere: list[SignalPayload] = Field(
-        description="Late signals outside blind periods: monitoring was not wanted, or Fyers delivered the candle late."
+        description="Late signals outside blind periods: monitoring was not wanted, or Fyers delivered or corrected the candle late."
     )
     fresh_signals: int
+    withdrawn_signals: int = Field(
+        description="Signals that were withdrawn because Fyers changed its history. They are in no other number."
+    )
 
 
 class DayPayload(SumPayload):
@@ -120,6 +123,7 @@ async def coverage(user: SignedIn, services: CurrentServices, day: Day | None = 
         late_signals=len(found.late),
         late_elsewhere=[SignalPayload.of(signal) for signal in elsewhere],
         fresh_signals=found.fresh,
+        withdrawn_signals=found.withdrawn,
     )
 
 

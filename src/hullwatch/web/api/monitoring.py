@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
-from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule
 from hullwatch.services.monitoring.overview import MonitoringState
 from hullwatch.services.services import Services
+from hullwatch.services.texts.corrections import WITHDRAWAL_REASONS
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
@@ -91,6 +92,14 @@ class StatePayload(Payload):
         return super().of(state, reason=state.reason_text, **explicit)
 
 
+def _withdrawal_sentence(value: object) -> object:
+    return WITHDRAWAL_REASONS[value] if isinstance(value, HistoryChange) else value
+
+
+WithdrawalReason = Annotated[str | None, BeforeValidator(_withdrawal_sentence)]
+"""The sentence for the reason of a withdrawal in an answer."""
+
+
 class SignalPayload(Payload):
     """A signal of one watch; prices in INR."""
 
@@ -106,7 +115,19 @@ class SignalPayload(Payload):
     hma: float
     detected_at: datetime
     is_late: bool = Field(
-        description="Whether it was found later than its candle, when missed candles were read."
+        description="Whether it was found late: when missed candles were read, or when Fyers changed its history."
+    )
+    revision: int = Field(
+        description="1 as first found. It grows when the signal is withdrawn, reinstated or gets other values."
+    )
+    withdrawn_at: datetime | None = Field(
+        description="When the signal was withdrawn, because it does not hold on Fyers' changed history; null while it holds."
+    )
+    withdrawn_reason: WithdrawalReason = Field(
+        description="Why, in a sentence for the user; null while it holds."
+    )
+    history_changed_at: datetime | None = Field(
+        description="Set for a signal older than two trading days that differs from Fyers' present history: when that was found."
     )
 
 
@@ -128,7 +149,7 @@ class WatchOverviewPayload(Payload):
     preview: float | None = Field(
         description="The average if the forming candle closed at the last price. It never causes a signal."
     )
-    last_signal: SignalPayload | None
+    last_signal: SignalPayload | None = Field(description="The newest signal that is not withdrawn.")
 
 
 class OverviewPayload(Payload):

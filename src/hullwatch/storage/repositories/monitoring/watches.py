@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, select, update
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
-from hullwatch.domain.signals.signals import Signal
+from hullwatch.domain.signals.signals import Signal, SignalCounts
 from hullwatch.storage.models import MonitoringWishRow, SignalRow, UserRow, WatchRow
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction
@@ -208,11 +208,15 @@ class Watches:
 
     async def count_signals(
         self, user_ids: Sequence[str], *, since: datetime, before: datetime
-    ) -> dict[str, tuple[int, int]]:
-        """Return user id → signals in time and late whose candle opened in [since, before)."""
-        late = func.sum(case((SignalRow.is_late, 1), else_=0))
+    ) -> dict[str, SignalCounts]:
+        """Return user id → the number of signals whose candle opened in [since, before)."""
+        holds = SignalRow.withdrawn_at.is_(None)
+        numbers = (
+            func.sum(case((condition, 1), else_=0))
+            for condition in (and_(holds, ~SignalRow.is_late), and_(holds, SignalRow.is_late), ~holds)
+        )
         query = (
-            select(SignalRow.user_id, func.count(), late)
+            select(SignalRow.user_id, *numbers)
             .where(
                 # Both columns of the index: of years of everybody's signals only these users' day is read.
                 SignalRow.user_id.in_(user_ids),
@@ -222,19 +226,25 @@ class Watches:
             .group_by(SignalRow.user_id)
         )
         done = await self._transaction.execute(query)
-        return {user_id: (total - int(late), int(late)) for user_id, total, late in done}
+        return {user_id: SignalCounts(*map(int, found)) for user_id, *found in done}
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
-        """Return watch id → its newest signal."""
+        """Return watch id → its newest signal that is not withdrawn."""
         newest = (
             select(SignalRow.watch_id, func.max(SignalRow.candle_opened_at).label("opened_at"))
-            .where(SignalRow.user_id == user_id)
+            .where(SignalRow.user_id == user_id, SignalRow.withdrawn_at.is_(None))
             .group_by(SignalRow.watch_id)
             .subquery()
         )
-        query = select(SignalRow).join(
-            newest,
-            and_(SignalRow.watch_id == newest.c.watch_id, SignalRow.candle_opened_at == newest.c.opened_at),
+        query = (
+            select(SignalRow)
+            .join(
+                newest,
+                and_(
+                    SignalRow.watch_id == newest.c.watch_id, SignalRow.candle_opened_at == newest.c.opened_at
+                ),
+            )
+            .where(SignalRow.withdrawn_at.is_(None))
         )
         return {row.watch_id: value_of(Signal, row) for row in await self._transaction.rows(query)}
 
