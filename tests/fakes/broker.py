@@ -21,7 +21,9 @@ from hullwatch.domain.failures import (
     SessionDisconnected,
     Unavailable,
 )
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
+from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
@@ -57,6 +59,7 @@ class Call:
     is_for_verification: bool = False
     start: datetime | None = None
     end: datetime | None = None
+    priority: CallPriority = ORDINARY_CALL
 
 
 @dataclass
@@ -99,6 +102,7 @@ class FakeBroker:
         self.before_answer: Callable[[Call], Awaitable[None]] | None = None
         self.is_down = False
         self.circuit_reports: Sequence[CircuitReport] = ()
+        self.offset: ClockOffset | None = None
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
         self.listed: list[Instrument] = []
@@ -203,6 +207,10 @@ class FakeBroker:
         """Return `circuit_reports`."""
         return self.circuit_reports
 
+    def clock_offset(self) -> ClockOffset | None:
+        """Return `offset`."""
+        return self.offset
+
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return Fyers' limits: 100 days of minutes, 366 days of days."""
         return timedelta(days=100 if resolution.is_intraday else 366)
@@ -263,11 +271,17 @@ class FakeBroker:
         return await self._call("check_data", BrokerService.DATA, credential) or Answered(None)
 
     async def quotes(
-        self, credential: Credential, symbols: Sequence[Symbol]
+        self,
+        credential: Credential,
+        symbols: Sequence[Symbol],
+        *,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[tuple[Quote, ...]]:
         """Return the served quotes among `symbols`."""
         assert 0 < len(symbols) <= self.quotes_per_call
-        failure = await self._call("quotes", BrokerService.DATA, credential, symbols=tuple(symbols))
+        failure = await self._call(
+            "quotes", BrokerService.DATA, credential, symbols=tuple(symbols), priority=priority
+        )
         failure = failure or self._symbol_failure(BrokerService.DATA, symbols)
         known = (self.quotes_by_symbol.get(symbol) for symbol in dict.fromkeys(symbols))
         return failure or Answered(tuple(quote for quote in known if quote is not None))
@@ -280,11 +294,18 @@ class FakeBroker:
         *,
         start: datetime,
         end: datetime,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[Arranged]:
         """Return the served candles that open in [start, end]."""
         assert end - start <= self.history_span(resolution)
         failure = await self._call(
-            "candles", BrokerService.HISTORY, credential, symbols=(symbol,), start=start, end=end
+            "candles",
+            BrokerService.HISTORY,
+            credential,
+            symbols=(symbol,),
+            start=start,
+            end=end,
+            priority=priority,
         )
         failure = failure or self._symbol_failure(BrokerService.HISTORY, [symbol])
         if failure is not None:

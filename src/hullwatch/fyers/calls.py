@@ -24,8 +24,11 @@ from hullwatch.domain.failures import (
     SessionDisconnected,
     Unavailable,
 )
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
+from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
+from hullwatch.fyers.clock import FyersClock
 from hullwatch.fyers.errors import (
     CallKind,
     Reply,
@@ -73,6 +76,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets in the body; a reply that repeats one of them is not kept."""
+    priority: CallPriority = ORDINARY_CALL
     may_concern_symbol: bool = False
     """Whether its failure may concern only the symbols that it names; such a failure counts for no circuit."""
 
@@ -148,6 +152,12 @@ class Caller:
         self._on_call = on_call
         self._on_session_call = on_session_call
         self._retries = RetryBudget()
+        self._fyers_clock = FyersClock()
+
+    def clock_offset(self) -> ClockOffset | None:
+        """Return how far Fyers' clock and this server's are apart; `None` before enough answers."""
+        clock = self._clock
+        return self._fyers_clock.offset(now_s=clock.monotonic(), now=clock.now().timestamp())
 
     async def with_session(self, call: Call, credential: Credential) -> BrokerResult[dict[str, object]]:
         """Make a call with a session's token; `SessionDisconnected` if that happened before the sending."""
@@ -250,15 +260,22 @@ class Caller:
         permit = self._breakers.permit()
         if isinstance(permit, Blocked):
             return Unavailable(service, permit.name, retry_after_s=permit.retry_after_s)
+        sent_s = self._clock.monotonic()
         try:
             reply, seconds = await self._send(Request(call.kind.method, call.address, headers, call.body))
             result = self._record_result(call, source, account, reply, permit)
         finally:
             permit.settle(source, fyers=None, cloudflare=None)  # cancelled: the call proved nothing
         self._observe(call.kind, result, seconds)
+        if isinstance(reply, Reply) and isinstance(result, Answered):
+            self._record_date(reply.date, sent_s)
         if credential is not None and self._on_session_call is not None:
             self._on_session_call(credential.user_id, outcome_name(result))
         return _without_secrets(result, reply, call, credential)
+
+    def _record_date(self, date: str, sent_s: float) -> None:
+        now_s, now = self._clock.monotonic(), self._clock.now().timestamp()
+        self._fyers_clock.record(date, sent_s=sent_s, received_s=now_s, now=now)
 
     def _is_expired(self, credential: Credential | None) -> bool:
         return credential is not None and not credential.may_call(self._clock.now())

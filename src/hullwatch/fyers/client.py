@@ -17,7 +17,9 @@ from hullwatch.domain.failures import (
     Unavailable,
     UnreadableReply,
 )
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
+from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
@@ -115,6 +117,10 @@ class FyersClient:
         """Return the circuits that can stop the calls of all accounts."""
         return self._breakers.reports()
 
+    def clock_offset(self) -> ClockOffset | None:
+        """Return how far Fyers' clock and this server's are apart, from the last five minutes' answers."""
+        return self._calls.clock_offset()
+
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return the longest range of one history call (Fyers API v3 docs, "History": limits per request)."""
         return timedelta(days=100 if resolution.is_intraday else 366)
@@ -151,7 +157,11 @@ class FyersClient:
         return await self._call(CallKind.MARKET_STATUS, credential, payloads.read_market_status)
 
     async def quotes(
-        self, credential: Credential, symbols: Sequence[Symbol]
+        self,
+        credential: Credential,
+        symbols: Sequence[Symbol],
+        *,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[tuple[Quote, ...]]:
         """Return quotes in one call; a symbol that Fyers cannot quote is absent.
 
@@ -167,7 +177,9 @@ class FyersClient:
             return payloads.read_quotes(body, symbols).quotes
 
         query = {"symbols": ",".join(symbol.text for symbol in symbols)}
-        return await self._call(CallKind.QUOTES, credential, read, query, may_concern_symbol=True)
+        return await self._call(
+            CallKind.QUOTES, credential, read, query, may_concern_symbol=True, priority=priority
+        )
 
     async def candles(
         self,
@@ -177,6 +189,7 @@ class FyersClient:
         *,
         start: datetime,
         end: datetime,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[Arranged]:
         """Return candles that open in [start, end], also the forming one; at most `history_span` long."""
 
@@ -184,7 +197,9 @@ class FyersClient:
             return payloads.read_history(body, start=start, end=end)
 
         query = _history_query(symbol, resolution, start, end)
-        return await self._call(CallKind.HISTORY, credential, read, query, may_concern_symbol=True)
+        return await self._call(
+            CallKind.HISTORY, credential, read, query, may_concern_symbol=True, priority=priority
+        )
 
     async def check_symbol(
         self, credential: Credential, service: BrokerService, symbol: Symbol
@@ -256,8 +271,16 @@ class FyersClient:
         *,
         body: bytes | None = None,
         may_concern_symbol: bool = False,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[T]:
-        call = Call(kind, self._address(kind), query or {}, body, may_concern_symbol=may_concern_symbol)
+        call = Call(
+            kind,
+            self._address(kind),
+            query or {},
+            body,
+            may_concern_symbol=may_concern_symbol,
+            priority=priority,
+        )
         result = await self._calls.with_session(call, credential)
         if isinstance(result, Unavailable) and result.cause == UNSENDABLE:
             user_id = credential.user_id

@@ -79,6 +79,8 @@ class Reply:
     content_type: str = ""
     retry_after: str = ""
     """The ``Retry-After`` header as sent, in seconds or as a date; empty when absent."""
+    date: str = ""
+    """The ``Date`` header as sent; empty when it is absent or the reply comes from a cache."""
 
 
 class Kind(Enum):

@@ -150,7 +150,10 @@ class Transport:
                 if body is None:
                     return NoReply("too_large")
                 headers = response.headers
-                return Reply(response.status, body, headers.get("Content-Type", ""), _retry_after(headers))
+                date = "" if "Age" in headers else headers.get("Date", "")
+                return Reply(
+                    response.status, body, headers.get("Content-Type", ""), _retry_after(headers), date
+                )
         except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, ValueError) as error:
             return NoReply(translate(error))
 

@@ -21,7 +21,9 @@ from hullwatch.domain.failures import (
     RequestRefused,
 )
 from hullwatch.domain.market.calendar import MarketStatus
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
+from hullwatch.domain.market.clock_offset import NO_OFFSET, ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.sessions.connection import Connection, Credential
@@ -102,6 +104,10 @@ class MarketService:
         """Return whether a segment trades now, from its calendar."""
         return self._calendar.of(segment).status(self._clock.now())
 
+    def clock_offset(self) -> ClockOffset:
+        """Return how far Fyers' clock and this server's are apart; `NO_OFFSET` while it is unknown."""
+        return self._broker.clock_offset() or NO_OFFSET
+
     async def quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
         """Return quotes for these symbols, a second old at most."""
         connection = self._connections.connection(user_id)
@@ -119,7 +125,9 @@ class MarketService:
             found.update((quote.symbol, quote) for quote in fresh.quotes if quote.symbol in found)
         return self._with_quotes(user_id, [quote for quote in found.values() if quote is not None])
 
-    async def fresh_quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
+    async def fresh_quotes(
+        self, user_id: str, symbols: Sequence[Symbol], *, priority: CallPriority = ORDINARY_CALL
+    ) -> QuotesAnswer:
         """Fetch quotes in batches of Fyers' limit; the first batch that fails is the outcome of the whole."""
         quotes: list[Quote] = []
         for start in range(0, len(symbols), self._broker.quotes_per_call):
@@ -127,7 +135,7 @@ class MarketService:
             if credential is None:
                 return self._without_session(user_id)
             batch = symbols[start : start + self._broker.quotes_per_call]
-            result = await self._broker.quotes(credential, batch)
+            result = await self._broker.quotes(credential, batch, priority=priority)
             self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
             if not isinstance(result, Answered):
                 scope = await self._scopes.scope_of(user_id, result, *batch)
@@ -140,7 +148,14 @@ class MarketService:
         return self._with_quotes(user_id, quotes)
 
     async def candles(
-        self, user_id: str, symbol: Symbol, resolution: Resolution, *, start: datetime, end: datetime
+        self,
+        user_id: str,
+        symbol: Symbol,
+        resolution: Resolution,
+        *,
+        start: datetime,
+        end: datetime,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> CandlesAnswer:
         """Fetch the candles that open in [start, end], in as many calls as Fyers' range limit requires.
 
@@ -156,7 +171,9 @@ class MarketService:
             if credential is None:
                 outcome = self._outcome_without_session(user_id)
                 return self._no_candles(user_id, outcome, FailureScope.ACCOUNT)
-            result = await self._broker.candles(credential, symbol, resolution, start=start, end=until)
+            result = await self._broker.candles(
+                credential, symbol, resolution, start=start, end=until, priority=priority
+            )
             self._record_result(credential, result, symbol, resolution)
             if not isinstance(result, Answered):
                 scope = await self._scopes.scope_of(user_id, result, symbol)

@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hullwatch.domain.failures import BrokerResult, BrokerService
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
+from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
@@ -20,6 +22,10 @@ class BrokerPort(Protocol):
 
     quotes_per_call: int
     """How many symbols one quotes call may name (Fyers: 50)."""
+
+    def clock_offset(self) -> ClockOffset | None:
+        """Return how far Fyers' clock and this server's are apart; `None` while it is unknown."""
+        ...
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return the longest range of one history call (Fyers: 100 days of minutes, 366 days of days)."""
@@ -52,7 +58,11 @@ class BrokerPort(Protocol):
         ...
 
     async def quotes(
-        self, credential: Credential, symbols: Sequence[Symbol]
+        self,
+        credential: Credential,
+        symbols: Sequence[Symbol],
+        *,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[tuple[Quote, ...]]:
         """Return quotes for at most `quotes_per_call` symbols; a symbol that Fyers cannot quote is absent."""
         ...
@@ -65,6 +75,7 @@ class BrokerPort(Protocol):
         *,
         start: datetime,
         end: datetime,
+        priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[Arranged]:
         """Return candles that open in [start, end], the forming one included, within `history_span`."""
         ...
