@@ -1,5 +1,5 @@
 // The Watch page: watchlist, chart, signals, coverage of the day.
-import { useSignal } from "@preact/signals";
+import { computed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "../api/client";
 import { now } from "../live/clock";
@@ -33,14 +33,12 @@ function ChartPanel() {
   const isSearching = useSignal(false);
   const choice = chosen();
   if (!choice) return <section class="panel chart-panel" aria-label="Chart"><Empty title="No chart yet">Add a symbol to your watchlist.</Empty></section>;
-  const row = watchRows.value?.find((one) => one.watch.symbol === choice.symbol);
   const set = (change: Partial<typeof choice>) => { chartChoice.value = { ...choice, ...change }; };
   const codes = meta.value?.resolutions ?? [choice.resolution];
   return (
     <section class="panel chart-panel" aria-label="Chart">
       <header class="panel-head">
-        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} {row?.quote && <span class="num big-price" data-stale={isStale(row)}>{rupees(row.quote.ltp)}
-          <small data-tone={isStale(row) ? undefined : (row.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(row.quote.changePercent, " %")}</small></span>}</h2>
+        <h2 title={choice.symbol}>{shortSymbol(choice.symbol)} <Price symbol={choice.symbol} /></h2>
         <div class="filters">
           <select aria-label="Candles" value={choice.resolution} onChange={(event) => set({ resolution: event.currentTarget.value })}>
             {codes.map((code) => <option key={code} value={code}>{resolutionName(code)}</option>)}
@@ -71,11 +69,25 @@ function ChartPanel() {
   );
 }
 
-/** Return the chosen chart, or that of the first watch. */
-function chosen(): ChartChoice | null {
-  const first = watchRows.value?.[0]?.watch;
-  return chartChoice.value ?? (first ? { symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule } : null);
+/** The last price, in a component of its own: each quote renders it again, and a field beside it would lose what is being typed. */
+function Price({ symbol }: { symbol: string }) {
+  const row = watchRows.value?.find((one) => one.watch.symbol === symbol);
+  if (!row?.quote) return null;
+  const isOld = isStale(row);
+  return (
+    <span class="num big-price" data-stale={isOld}>{rupees(row.quote.ltp)}
+      <small data-tone={isOld ? undefined : (row.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(row.quote.changePercent, " %")}</small></span>
+  );
 }
+
+/** The chart of the first watch as text, which does not change with its quotes. */
+const firstChart = computed(() => {
+  const first = watchRows.value?.[0]?.watch;
+  return first ? JSON.stringify({ symbol: first.symbol, resolution: first.resolution, period: first.period, rule: first.rule }) : "null";
+});
+
+/** Return the chosen chart, or that of the first watch. */
+const chosen = (): ChartChoice | null => chartChoice.value ?? JSON.parse(firstChart.value) as ChartChoice | null;
 
 type ChartComponent = typeof import("../parts/chart").Chart;
 let loadedChart: ChartComponent | undefined;

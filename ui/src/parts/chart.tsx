@@ -4,7 +4,7 @@ import {
   createChart, createSeriesMarkers,
 } from "lightweight-charts";
 import { effect, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { type Chart as ChartData, call } from "../api/client";
 import { realMsUntil, serverNow, setServerTime } from "../live/clock";
 import { type ChartChoice, isDark } from "../live/preferences";
@@ -66,6 +66,15 @@ class Drawing {
     this.shown = what;
   }
 
+  /** Remove what is drawn. Quotes move nothing until the next `show`. */
+  clear(): void {
+    this.data = this.forming = undefined;
+    this.shown = "";
+    this.candles.setData([]);
+    this.average.setData([]);
+    this.markers.setMarkers([]);
+  }
+
   private setMarkers(data: ChartData): void {
     this.markers.setMarkers(data.candles.flatMap((one) => (one.direction === null ? [] : [{
       time: at(one.openedAt), position: one.direction === "up" ? "belowBar" as const : "aboveBar" as const,
@@ -73,9 +82,11 @@ class Drawing {
     }])));
   }
 
-  /** Move the forming candle to a price. After the candle closes the chart is loaded again. */
+  /** Move the forming candle to a price that was quoted within it. After the candle closes the chart is loaded again. */
   moveForming(ltp: number, quotedAt: string): void {
-    if (!this.forming || !this.data || Date.parse(quotedAt) >= Date.parse(this.data.nextCloseAt)) return;
+    if (!this.forming || !this.data?.forming) return;
+    const moment = Date.parse(quotedAt);
+    if (moment < Date.parse(this.data.forming.openedAt) || moment >= Date.parse(this.data.nextCloseAt)) return;
     this.forming.close = ltp;
     this.forming.high = Math.max(this.forming.high, ltp);
     this.forming.low = Math.min(this.forming.low, ltp);
@@ -97,32 +108,49 @@ function summary(data: ChartData): string {
   return `${shortSymbol(data.symbol)}: ${data.candles.length} candles, last price ${rupees(last?.close)}, HMA ${rupees(hma)}, ${found} signals.`;
 }
 
+/** What is drawn, and what the page writes about it. It counts only for the choice with the same key. */
+interface Shown { key: string; isDrawn: boolean; message: string; description: string }
+
+const keyOf = (choice: ChartChoice): string => `${choice.symbol} ${choice.resolution} ${choice.period} ${choice.rule}`;
+
 export function Chart({ choice }: { choice: ChartChoice }) {
   const container = useRef<HTMLDivElement | null>(null);
   const drawing = useRef<Drawing | null>(null);
-  const message = useSignal("Loading the candles …");
-  const description = useSignal("");
+  const latest = useSignal<Shown | null>(null);
+  const key = keyOf(choice);
+  const shown = latest.value?.key === key ? latest.value
+    : { key, isDrawn: false, message: `Loading the candles of ${shortSymbol(choice.symbol)} …`, description: "" };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!container.current) return undefined;
     const drawn = drawing.current = new Drawing(container.current);
     const stop = effect(() => { void isDark.value; drawn.paint(); });
     return () => { stop(); drawing.current = null; drawn.chart.remove(); };
   }, []);
 
-  useEffect(() => follow(choice, () => drawing.current, (newMessage, newDescription) => { message.value = newMessage; description.value = newDescription; }),
-    [choice.symbol, choice.resolution, choice.period, choice.rule]);
+  // Before the browser paints the new title, so that no frame has it above the old candles.
+  useLayoutEffect(() => {
+    drawing.current?.clear();
+    latest.value = null; // a choice that is taken back must not find what was drawn for it before
+    return follow(choice, () => drawing.current, (isDrawn, message, description) => {
+      const wasDrawn = latest.peek()?.key === key && latest.peek()?.isDrawn === true;
+      latest.value = { key, isDrawn: isDrawn || wasDrawn, message, description };
+    });
+  }, [key]);
 
   return (
     <div class="chart">
-      <div ref={container} class="canvas" role="group" aria-label={description.value || "Chart"} data-ready={description.value !== ""} />
-      {message.value && <div class="chart-message"><Empty title={message.value} /></div>}
+      <div ref={container} class="canvas" role="group" aria-label={shown.description || "Chart"} data-ready={shown.description !== ""} data-drawn={shown.isDrawn} />
+      {shown.message && <div class="chart-message" role="status"><Empty title={shown.message} /></div>}
     </div>
   );
 }
 
-/** Keep the chart of one choice current: load it when a candle closes, follow quotes in between. Returns a function that stops it. */
-function follow(choice: ChartChoice, drawing: () => Drawing | null, report: (message: string, description: string) => void): () => void {
+/**
+ * Keep the chart of one choice current: load it when a candle closes, follow quotes in between. Returns a function that stops it.
+ * An answer that arrives after the stop is dropped, whichever choice it is for.
+ */
+function follow(choice: ChartChoice, drawing: () => Drawing | null, report: (isDrawn: boolean, message: string, description: string) => void): () => void {
   let isCancelled = false;
   let isLoading = false;
   let mustReload = false;
@@ -141,10 +169,10 @@ function follow(choice: ChartChoice, drawing: () => Drawing | null, report: (mes
       setServerTime(data.at);
       const isGood = data.outcome === "ok";
       if (isGood) drawing()?.show(data);
-      report(isGood ? "" : OUTCOMES[data.outcome] ?? "", isGood ? summary(data) : "");
+      report(isGood, isGood ? "" : OUTCOMES[data.outcome] ?? "", isGood ? summary(data) : "");
       if (isGood && isWatched()) pause = Math.min(realMsUntil(Date.parse(data.nextCloseAt)) + SETTLE_MS * Math.random() + 150, 10 * 60_000);
     } catch (error) {
-      if (!isCancelled) report(error instanceof Error ? error.message : "", "");
+      if (!isCancelled) report(false, error instanceof Error ? error.message : "", "");
     } finally {
       isLoading = false;
       if (!isCancelled) timer = setTimeout(() => void load(), mustReload ? 200 : pause);
