@@ -162,6 +162,7 @@ function handleMessage(message: Message): void {
       break;
     }
     case "signal": applySignal(data as Signal); break;
+    case "signalsCorrected": applyCorrections((data as { signals: Signal[] }).signals); break;
     case "notification": {
       const notice = data as Notice;
       notices.value = [notice, ...(notices.value ?? []).filter((other) => other.id !== notice.id)].slice(0, 100);
@@ -183,11 +184,19 @@ function applyQuotes(update: Quotes): void {
   });
 }
 
+const isSame = (one: Signal, other: Signal): boolean =>
+  other.watchId === one.watchId && other.rule === one.rule && other.resolution === one.resolution && other.candleOpenedAt === one.candleOpenedAt;
+
+/** Show corrected signals at once, and reload what depends on them: the last signal of a watch, and the charts of the symbols. */
+function applyCorrections(corrected: Signal[]): void {
+  signals.value = (signals.value ?? []).map((known) => corrected.find((one) => isSame(one, known)) ?? known);
+  readOverviewSoon();
+  for (const { symbol, resolution } of corrected) closedCandle.value = { symbol, resolution, at: serverNow() };
+}
+
 function applySignal(one: Signal): void {
-  const isSame = (other: Signal) =>
-    other.watchId === one.watchId && other.rule === one.rule && other.resolution === one.resolution && other.candleOpenedAt === one.candleOpenedAt;
   batch(() => {
-    signals.value = [one, ...(signals.value ?? []).filter((other) => !isSame(other))]
+    signals.value = [one, ...(signals.value ?? []).filter((other) => !isSame(one, other))]
       .sort((a, b) => Date.parse(b.candleOpenedAt) - Date.parse(a.candleOpenedAt)).slice(0, 500);
     watchRows.value = (watchRows.value ?? []).map((known) => {
       const last = known.lastSignal;

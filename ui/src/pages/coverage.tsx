@@ -62,6 +62,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
   useEffect(() => { if (data && !day) onLatest(data.day); }, [data, day]);
   if (!data) return <section class="panel" aria-label="One day">{problem ? <Problem text={problem} onRetry={reload} /> : <Loading label="Loading the day" />}</section>;
   const late = data.lateSignals ? `, ${count(data.lateSignals)} late` : "";
+  const withdrawn = data.withdrawnSignals ? `, ${count(data.withdrawnSignals)} withdrawn` : "";
   return (
     <section class="panel" aria-labelledby="one-day">
       <h2 id="one-day">{dayName(data.day)}</h2>
@@ -69,7 +70,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
         <>
           <p class="day-summary num">{data.percent === null ? "Monitoring was off"
             : <>Watched <b>{span(data.watchedMinutes)}</b> of {span(data.wantedMinutes)} ({share(data.percent)}), blind <b>{span(data.blindMinutes)}</b></>}.
-            {" "}Signals: {count(data.freshSignals)} on time{late}.</p>
+            {" "}Signals: {count(data.freshSignals)} on time{late}{withdrawn}.</p>
           <Timeline sessions={data.sessions} watched={data.watched} blind={data.stretches} />
           <ul class="legend"><li><i data-part="watched" />watched</li><li><i data-part="blind" />blind</li><li><i data-part="neither" />monitoring off, not known, or still to come</li></ul>
           {data.stretches.length === 0 ? <Empty title="No gaps">{data.percent !== null && "Your watchlist was watched the whole time."}</Empty> : (
