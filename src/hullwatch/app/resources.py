@@ -37,10 +37,8 @@ from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.users.passwords import ArgonHasher, HasherPort
 from hullwatch.settings import Settings, SettingsRefused
 from hullwatch.sharing.redis_checks import RedisChecks
-from hullwatch.storage.cipher import Cipher
-from hullwatch.storage.keys import load_keys
+from hullwatch.storage.start import open_store
 from hullwatch.storage.store import Store
-from hullwatch.storage.upgrade import upgrade
 from hullwatch.web.metrics import PrometheusMetrics
 
 
@@ -122,11 +120,9 @@ async def _clock(stack: AsyncExitStack, settings: Settings) -> Clock:
 
 async def _store(stack: AsyncExitStack, settings: Settings) -> Store:
     make_data_dir(settings.data_dir)
-    keys = load_keys(settings.encryption_keys.get_secret_value(), settings.data_dir)
-    await upgrade(settings.database)
-    store = Store(settings.database, Cipher(keys))
+    keys = settings.encryption_keys.get_secret_value()
+    store = await open_store(settings.database, keys, settings.data_dir)
     stack.push_async_callback(store.close)
-    await store.check_keys()  # with the keys of another database no stored session could be read
     return store
 
 

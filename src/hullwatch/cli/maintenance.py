@@ -100,10 +100,9 @@ def _settings() -> Any:
 
 def _present_keys(settings: Any) -> Any:
     """Return the existing keys. Unlike a start of the server this makes no new one."""
-    from hullwatch.storage.keys import KEY_FILE, FixedKeys, KeyFile
+    from hullwatch.storage.keys import keys_of
 
-    text = settings.encryption_keys.get_secret_value()
-    return FixedKeys.parse(text) if text.strip() else KeyFile(settings.data_dir / KEY_FILE)
+    return keys_of(settings.encryption_keys.get_secret_value(), settings.data_dir)
 
 
 def _exists(url: str) -> bool:

@@ -44,11 +44,19 @@ FOREIGN_ERRORS: Final = (
 )
 """Errors of the drivers, SQLAlchemy and the network; `TimeoutError` is an `OSError`."""
 _NO_RESPONSE = "The database does not answer at the moment. Nothing was changed; please try again."
+DAMAGE = "The database file is damaged: restore a copy made with hullwatch db backup."
 _UNIQUE = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "23505"})
 _BAD_VALUE = ("SQLITE_MISMATCH", "SQLITE_TOOBIG", "22")
-_WRONG_SCHEMA = ("SQLITE_ERROR", "SQLITE_SCHEMA", "42")
-"""No such table or column, and other statements that do not fit the schema."""
 _FOREIGN_KEY = frozenset({"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"})
+_CAUSES = (
+    # No such table or column, and other statements that do not fit the schema.
+    (
+        ("SQLITE_ERROR", "SQLITE_SCHEMA", "42"),
+        "The database does not have the schema of this version: run hullwatch db upgrade.",
+    ),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"), DAMAGE),
+)
+"""The first characters of codes → the sentence for operations that the database cannot do."""
 
 
 def open_engine(
@@ -212,10 +220,9 @@ def refusal_for(error: BaseException) -> Refusal:
     code = code_of(driver_error(error)) or ""
     if isinstance(error, OverflowError) or code.startswith(_BAD_VALUE):
         return InvalidInput("A value is out of the range that can be stored.")
-    if code.startswith(_WRONG_SCHEMA):
-        return StorageUnavailable(
-            "The database does not have the schema of this version: run hullwatch db upgrade."
-        )
+    for codes, sentence in _CAUSES:
+        if code.startswith(codes):
+            return StorageUnavailable(sentence)
     if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
         if isinstance(error.orig, OverflowError):
             return InvalidInput("A value is out of the range that can be stored.")

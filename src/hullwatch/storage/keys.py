@@ -144,12 +144,17 @@ class KeyFile:
             raise KeysUnusable(f"The key file {self.path} is damaged: it holds no key.")
         return keys
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file, readable or not."""
+        return self.path.is_symlink() or self.path.exists()
+
     def ensure(self) -> None:
         """Create the file with one new key, unless it exists.
 
         It appears complete or not at all and is never readable by others. Of two processes that start together, one creates it.
         """
-        if self.path.exists():
+        if self.exists:
             return
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -203,16 +208,24 @@ class KeyFile:
             os.close(descriptor)
 
 
+def keys_of(encryption_keys: str | SecretText, data_dir: Path) -> FixedKeys | KeyFile:
+    """Return the keys of the setting, or else the key file in `data_dir`, which may not exist yet.
+
+    Raises:
+        KeysUnusable: The setting holds no usable keys.
+    """
+    text = encryption_keys.reveal() if isinstance(encryption_keys, SecretText) else encryption_keys
+    return FixedKeys.parse(text) if text.strip() else KeyFile(data_dir / KEY_FILE)
+
+
 def load_keys(encryption_keys: str | SecretText, data_dir: Path) -> FixedKeys | KeyFile:
-    """Return the keys of the setting, or else those of the key file in `data_dir`, created if missing.
+    """Return usable keys; a missing key file is created.
 
     Raises:
         KeysUnusable: Setting or file hold no usable keys.
     """
-    text = encryption_keys.reveal() if isinstance(encryption_keys, SecretText) else encryption_keys
-    if text.strip():
-        return FixedKeys.parse(text)
-    file = KeyFile(data_dir / KEY_FILE)
-    file.ensure()
-    file.read()
-    return file
+    keys = keys_of(encryption_keys, data_dir)
+    if isinstance(keys, KeyFile):
+        keys.ensure()
+        keys.read()
+    return keys

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hullwatch.storage.engine import (
+    DAMAGE,
     FOREIGN_ERRORS,
     READ_ONLY,
     WITHOUT_FOREIGN_KEYS,
@@ -24,7 +25,7 @@ MAINTENANCE_LOCK_WAIT_S: Final = 10.0
 
 _SENTENCES: Final = {
     "SQLITE_NOTADB": "The database file is not a database.",
-    "SQLITE_CORRUPT": "The database file is damaged: restore a copy made with hullwatch db backup.",
+    "SQLITE_CORRUPT": DAMAGE,
     "SQLITE_BUSY": "The database is locked by another program: stop that program first.",
     "SQLITE_READONLY": "The database file or its folder is read-only.",
     "SQLITE_CANTOPEN": "The database file cannot be opened: check its path and who may read and write it.",

@@ -80,9 +80,12 @@ async def rotate(
 
 async def _rotate_file(url: str, file: KeyFile, progress: Callable[[str], None]) -> RotationReport:
     file.remove_drafts()
-    keys = file.read()
     async with opened(url, read_only=True):
         pass  # fails here if the database is unusable, before the keys change
+    if not file.exists:
+        file.ensure()
+        progress("made a new key file, because the old one is missing")
+    keys = file.read()
     if len(keys) == 1:
         file.replace([EncryptionKey.make(), *keys])
         progress("added a new key")

@@ -19,16 +19,20 @@ _TOO_OLD: Final = frozenset({"0001"})
 """Revisions from which 0.1.0 can upgrade and this version cannot."""
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(url: str, *, if_empty: str | None = None) -> None:
     """Run all pending migrations in one transaction, creating the database if needed.
 
+    Args:
+        url: The database.
+        if_empty: The sentence that refuses an empty database; without one it is created.
+
     Raises:
-        DatabaseUnusable: It cannot be opened, is damaged, is not hullwatch's, or comes from a newer version.
+        DatabaseUnusable: It cannot be opened, is damaged, is not hullwatch's, comes from a newer version, or is refused.
     """
     async with opened(url, foreign_keys=False, lock_wait_s=UPGRADE_LOCK_WAIT_S) as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(UPGRADE_LOCK, BigInteger))))
-        await connection.run_sync(_run_migrations)
+        await connection.run_sync(_run_migrations, if_empty)
         await connection.commit()
 
 
@@ -72,9 +76,12 @@ def _present_revision(connection: Connection) -> str | None:
     return present
 
 
-def _run_migrations(connection: Connection) -> None:
-    if _present_revision(connection) == _newest_revision():
+def _run_migrations(connection: Connection, if_empty: str | None) -> None:
+    present = _present_revision(connection)
+    if present == _newest_revision():
         return
+    if present is None and if_empty is not None:
+        raise DatabaseUnusable(if_empty)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
