@@ -1,9 +1,11 @@
 """Corrections of signals and cancelled notices, in memory, on SQLite and on PostgreSQL."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.notifications.channels import ClaimLimits, DeliveryResult
 from hullwatch.domain.notifications.notifications import (
     ChannelKind,
@@ -11,8 +13,22 @@ from hullwatch.domain.notifications.notifications import (
     NotificationKind,
     Retraction,
 )
-from hullwatch.domain.signals.signals import Direction, HistoryChange
-from storage.samples import NOW, add_users, after, channel, destination, notification, signal, watch
+from hullwatch.domain.signals.corrections import Recomputation
+from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule
+from hullwatch.services.monitoring.corrections import apply_corrections
+from hullwatch.services.texts.notices import compose_signal
+from storage.samples import (
+    FIVE,
+    NOW,
+    SBIN,
+    add_users,
+    after,
+    channel,
+    destination,
+    notification,
+    signal,
+    watch,
+)
 
 EVERY = ClaimLimits(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
 N1, NONE = frozenset({"n1"}), frozenset[str]()
@@ -124,3 +140,43 @@ async def test_a_notice_that_is_being_sent_counts_as_sent(work):
 
     assert await deliveries(work) == set()
     assert await work.notifications.retract({"n1"}) == Retraction(N1, NONE)
+
+
+async def test_two_servers_that_correct_at_once_store_one_digest(store):
+    """The second one reads the corrected rows and changes nothing."""
+    await add_users(store, "asha")
+    async with store.begin() as work:
+        await work.channels.add(channel(kinds=frozenset(NotificationKind)), destination())
+        await work.watches.add_signals([signal(), signal(5)])
+        await work.notifications.add_carried([compose_signal(signal()), compose_signal(signal(5))])
+        await work.outbox.claim(EVERY, now=after(20), until=after(21))
+        await work.commit()
+    fresh = Recomputation(
+        "w1", "asha", SBIN, FIVE, 55, Rule.CROSS, after(-60), after(-60), after(15), (signal(5), signal(10)),
+        HistoryChange.CANDLE_ADDED,
+    )  # fmt: skip
+
+    async def correct(number):
+        async with store.begin() as work:
+            applied = await apply_corrections(
+                work,
+                [fresh],
+                calendar=MarketCalendar(),
+                now=after(30),
+                new_id=lambda prefix: f"{prefix}_{number}",
+            )
+            await work.commit()
+            return len(applied.added), len(applied.updated), len(applied.digests)
+
+    found = await asyncio.gather(*(correct(number) for number in range(3)))
+
+    assert sorted(found) == [(0, 0, 0), (0, 0, 0), (1, 1, 1)]
+    async with store.begin(read_only=True) as work:
+        stored = await work.watches.signals("asha")
+        notices = await work.notifications.of_user("asha")
+    assert [(one.withdrawn_at is None, one.is_late, one.revision) for one in stored] == [
+        (True, True, 1),
+        (True, False, 1),
+        (False, False, 2),
+    ]
+    assert [one.kind for one in notices].count(NotificationKind.SIGNALS_CORRECTED) == 1
