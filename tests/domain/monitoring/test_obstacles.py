@@ -2,7 +2,13 @@
 
 from hullwatch.domain.failures import Outcome
 from hullwatch.domain.monitoring.coverage import BlindReason
-from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT, OF_OUTCOME, OF_VERIFICATION, Obstacle
+from hullwatch.domain.monitoring.obstacles import (
+    OF_DISCONNECT,
+    OF_OUTCOME,
+    OF_SYMBOL_OUTCOME,
+    OF_VERIFICATION,
+    Obstacle,
+)
 from hullwatch.domain.monitoring.watches import STATUS_OF, WatchStatus, status_after
 from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
 from hullwatch.services.market.hma import STATUS_OF as HMA_STATUS_OF
@@ -12,7 +18,7 @@ def test_every_value_of_the_other_enums_has_its_row() -> None:
     """A value without a row would be a state that no page can explain."""
     assert set(OF_DISCONNECT) == set(DisconnectReason)
     assert set(OF_VERIFICATION) == set(VerificationState)
-    assert set(OF_OUTCOME) == set(Outcome)
+    assert set(OF_OUTCOME) == set(OF_SYMBOL_OUTCOME) == set(Outcome)
 
 
 def test_every_obstacle_has_a_status() -> None:
@@ -38,10 +44,11 @@ def test_only_an_outcome_about_the_account_changes_its_status() -> None:
         Outcome.NO_DATA,
         Outcome.BAD_REQUEST,
     }
-    assert status_after(Outcome.NOT_PERMITTED) is WatchStatus.FYERS_UNAVAILABLE
+    assert status_after(Outcome.NOT_PERMITTED) is WatchStatus.NOT_PERMITTED
     assert status_after(Outcome.DISCONNECTED) is WatchStatus.NO_SESSION
 
 
 def test_every_outcome_without_candles_has_an_hma_status() -> None:
     """A reading without a value contains its reason."""
-    assert {obstacle for obstacle in OF_OUTCOME.values() if obstacle} < set(HMA_STATUS_OF)
+    obstacles = {*OF_OUTCOME.values(), *OF_SYMBOL_OUTCOME.values()} - {None}
+    assert obstacles < set(HMA_STATUS_OF)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import IST, MarketCalendar, trading_session
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.lines import Line, line_state
 from hullwatch.domain.monitoring.obstacles import (
     FOR_USER,
     Obstacle,
@@ -18,13 +19,11 @@ from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.readiness import readiness
 from hullwatch.domain.readiness.readiness import (
     Facts,
-    Line,
     MarketHours,
     Phase,
     ReadinessResult,
     assess,
     expires_early,
-    line_state,
     market_hours,
 )
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState

@@ -48,7 +48,7 @@ async def test_a_failing_symbol_is_called_less_and_less_often(env: Environment) 
     await env.clock.advance_to(CLOSING - timedelta(hours=2))
     watcher = env.monitoring._scheduler.account(ALICE).watcher
     [problem] = watcher.problems()
-    assert problem == SymbolProblem(BROKEN[0], FIVE, Obstacle.FYERS_UNAVAILABLE, problem.since)
+    assert problem == SymbolProblem(BROKEN[0], FIVE, Obstacle.SYMBOL_UNAVAILABLE, problem.since)
     reached = len(env.broker.calls)
 
     await env.clock.advance(3600)

@@ -461,7 +461,7 @@ async def test_a_missing_permission_sends_a_notice_with_the_action() -> None:
 
     assert result(env) == (ReadinessResult.NOT_READY, Obstacle.NOT_PERMITTED)
     [notice] = env.notices(ALICE, NOT_READY)
-    assert "permissions for quotes and historical data" in notice.text
+    assert 'allow "Quotes & Market Data" and "Historical Data"' in notice.text
 
 
 async def test_a_refused_symbol_is_a_warning() -> None:

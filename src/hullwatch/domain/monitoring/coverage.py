@@ -47,6 +47,7 @@ class BlindReason(StrEnum):
 
     STARTING = Obstacle.STARTING.value
     NO_SESSION = Obstacle.NO_SESSION.value
+    NOT_PERMITTED = Obstacle.NOT_PERMITTED.value
     CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
     FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
     RATE_LIMITED = Obstacle.RATE_LIMITED.value

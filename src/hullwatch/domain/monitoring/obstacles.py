@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from hullwatch.domain.failures import Outcome
+from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
 
 
@@ -40,6 +40,12 @@ class Obstacle(StrEnum):
     """Fyers serves none of the symbols."""
     SYMBOL_REFUSED = "symbol_refused"
     """Fyers does not serve a symbol, or not in its resolution."""
+    SYMBOL_NOT_PERMITTED = "symbol_not_permitted"
+    """The Fyers app may read other symbols and not this one."""
+    SYMBOL_UNAVAILABLE = "symbol_unavailable"
+    """Fyers gives no usable answer for a symbol, and serves others."""
+    NO_HISTORY = "no_history"
+    """Fyers has no candles of a symbol that trades."""
 
     CHECKING_LOGIN = "checking_login"
     """Fyers refused a call, and the session is being verified."""
@@ -92,6 +98,20 @@ OF_OUTCOME: Final[Mapping[Outcome, Obstacle | None]] = {
     Outcome.NOT_PERMITTED: Obstacle.NOT_PERMITTED,
 }
 
+OF_SYMBOL_OUTCOME: Final[Mapping[Outcome, Obstacle | None]] = {
+    **OF_OUTCOME,
+    Outcome.UNAVAILABLE: Obstacle.SYMBOL_UNAVAILABLE,
+    Outcome.NOT_PERMITTED: Obstacle.SYMBOL_NOT_PERMITTED,
+}
+"""The same where the failure concerns one symbol alone."""
+
+
+def outcome_obstacle(outcome: Outcome, scope: FailureScope | None) -> Obstacle | None:
+    """Return what the outcome of a call about a symbol means for that symbol."""
+    table = OF_SYMBOL_OUTCOME if scope is FailureScope.SYMBOL else OF_OUTCOME
+    return table[outcome]
+
+
 FOR_USER: Final = frozenset(
     {
         Obstacle.NOT_WANTED,
@@ -107,6 +127,7 @@ FOR_USER: Final = frozenset(
         Obstacle.NOT_PERMITTED,
         Obstacle.ALL_REFUSED,
         Obstacle.SYMBOL_REFUSED,
+        Obstacle.SYMBOL_NOT_PERMITTED,
     }
 )
 """Obstacles that the user can remove; the others pass without the user."""

@@ -52,6 +52,8 @@ class WatchStatus(StrEnum):
     NO_WATCHES = Obstacle.NO_WATCHES.value
     NO_SESSION = Obstacle.NO_SESSION.value
     """Blind until the user logs in."""
+    NOT_PERMITTED = Obstacle.NOT_PERMITTED.value
+    """Blind until the user gives the Fyers app its permissions."""
     CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
     """Blind for a moment."""
     FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
@@ -79,6 +81,7 @@ _BLIND = frozenset(
     {
         WatchStatus.STARTING,
         WatchStatus.NO_SESSION,
+        WatchStatus.NOT_PERMITTED,
         WatchStatus.CHECKING_LOGIN,
         WatchStatus.FYERS_UNAVAILABLE,
         WatchStatus.RATE_LIMITED,
@@ -88,7 +91,6 @@ _BLIND = frozenset(
 STATUS_OF: Mapping[Obstacle, WatchStatus] = {
     **{status.obstacle: status for status in WatchStatus if status.obstacle is not None},
     **dict.fromkeys((Obstacle.NEVER_CONNECTED, *OF_DISCONNECT.values()), WatchStatus.NO_SESSION),
-    Obstacle.NOT_PERMITTED: WatchStatus.FYERS_UNAVAILABLE,
     Obstacle.MASS_REFUSAL: WatchStatus.FYERS_UNAVAILABLE,
     # The account is watched all the same: these concern a later time, or one watch alone.
     **dict.fromkeys(
@@ -97,6 +99,9 @@ STATUS_OF: Mapping[Obstacle, WatchStatus] = {
             Obstacle.EXPIRES_BEFORE_CLOSE,
             Obstacle.ALL_REFUSED,
             Obstacle.SYMBOL_REFUSED,
+            Obstacle.SYMBOL_NOT_PERMITTED,
+            Obstacle.SYMBOL_UNAVAILABLE,
+            Obstacle.NO_HISTORY,
             Obstacle.NOT_VERIFIED,
             Obstacle.WARMING,
             Obstacle.TOO_YOUNG,

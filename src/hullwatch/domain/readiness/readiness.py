@@ -6,18 +6,17 @@ says whether the user can do something.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 
-from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, ist_date
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.lines import Line, Monitored, monitored
 from hullwatch.domain.monitoring.obstacles import (
     FOR_USER,
     OF_DISCONNECT,
-    OF_OUTCOME,
     OF_VERIFICATION,
     Obstacle,
 )
@@ -97,31 +96,6 @@ _COUNTED: Final = frozenset(
 )
 
 
-def line_state(*, has_average: bool, is_current: bool, outcome: Outcome | None) -> Obstacle | None:
-    """Return what a watch still lacks; `None` when its average has a value and its history reaches to the last close.
-
-    Args:
-        has_average: Whether the average has a value.
-        is_current: Whether Fyers answered for the history up to the last close.
-        outcome: The outcome of the last fetch; `None` before the first.
-    """
-    if has_average and is_current:
-        return None
-    if outcome is None or outcome is Outcome.DISCONNECTED:
-        return Obstacle.WARMING
-    if outcome in (Outcome.OK, Outcome.NO_DATA):
-        return Obstacle.TOO_YOUNG if is_current else Obstacle.WARMING
-    return OF_OUTCOME[outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One watch of a watchlist, and what it still lacks."""
-
-    symbol: Symbol
-    obstacle: Obstacle | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The state of one account at one moment."""
@@ -162,6 +136,8 @@ class Readiness:
     """Watches that lack nothing."""
     symbols: tuple[Symbol, ...] = ()
     """The symbols that the reason is about."""
+    monitored: Monitored = field(default_factory=lambda: Monitored(0))
+    """Which symbols are monitored while the account is watched."""
     session_end_at: datetime | None = None
     """When the session was disconnected or expires, if the reason is about that."""
 
@@ -219,7 +195,10 @@ WARNINGS: Final[tuple[_Rule, ...]] = (
         Obstacle.EXPIRES_BEFORE_CLOSE,
         lambda facts, hours: _expires_by(facts, hours.closes_at) and facts.expires_at != hours.closes_at,
     ),
+    _any_line(Obstacle.SYMBOL_NOT_PERMITTED),
     _any_line(Obstacle.SYMBOL_REFUSED),
+    _any_line(Obstacle.NO_HISTORY),
+    _any_line(Obstacle.SYMBOL_UNAVAILABLE),
     _any_line(Obstacle.TOO_YOUNG),
 )
 """What a user should know although the account is, or will be, watched."""
@@ -243,6 +222,8 @@ def assess(facts: Facts, hours: MarketHours) -> Readiness:
         return _readiness(ReadinessResult.MARKET_CLOSED, None, facts, hours)
     is_before = hours.phase is Phase.BEFORE_OPEN
     obstacle = _first(USER_OBSTACLES, facts, hours)
+    if obstacle is None and all(line.is_unmonitored for line in facts.lines):
+        obstacle = facts.lines[0].obstacle
     if obstacle is None:
         obstacle = _first(DELAYS, facts, hours) if is_before else status_obstacle(facts.status)
     if obstacle is not None:
@@ -259,6 +240,9 @@ def _first(rules: tuple[_Rule, ...], facts: Facts, hours: MarketHours) -> Obstac
 _LINE_OBSTACLES: Final[Mapping[Obstacle, Obstacle]] = {
     Obstacle.ALL_REFUSED: Obstacle.SYMBOL_REFUSED,
     Obstacle.SYMBOL_REFUSED: Obstacle.SYMBOL_REFUSED,
+    Obstacle.SYMBOL_NOT_PERMITTED: Obstacle.SYMBOL_NOT_PERMITTED,
+    Obstacle.SYMBOL_UNAVAILABLE: Obstacle.SYMBOL_UNAVAILABLE,
+    Obstacle.NO_HISTORY: Obstacle.NO_HISTORY,
     Obstacle.TOO_YOUNG: Obstacle.TOO_YOUNG,
     Obstacle.NOT_PERMITTED: Obstacle.NOT_PERMITTED,
     Obstacle.WARMING: Obstacle.WARMING,
@@ -281,6 +265,7 @@ def _readiness(
         lines=len(facts.lines),
         warm=sum(line.obstacle is None for line in facts.lines),
         symbols=tuple(dict.fromkeys(line.symbol for line in facts.lines if named and line.obstacle is named)),
+        monitored=monitored(facts.lines),
         session_end_at=session_end_at if reason in _ABOUT_SESSION_END else None,
     )
 

@@ -14,7 +14,7 @@ from hullwatch.domain.market.candles import (
     next_close_after,
 )
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.monitoring.obstacles import OF_OUTCOME, Obstacle
+from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
 from hullwatch.domain.signals.hma import HullMovingAverage, warm_up
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
@@ -51,6 +51,8 @@ STATUS_OF: Final[Mapping[Obstacle, HmaStatus]] = {
     Obstacle.FYERS_UNAVAILABLE: HmaStatus.UNAVAILABLE,
     Obstacle.SYMBOL_REFUSED: HmaStatus.UNAVAILABLE,
     Obstacle.NOT_PERMITTED: HmaStatus.UNAVAILABLE,
+    Obstacle.SYMBOL_NOT_PERMITTED: HmaStatus.UNAVAILABLE,
+    Obstacle.SYMBOL_UNAVAILABLE: HmaStatus.UNAVAILABLE,
 }
 """Obstacles that can keep a reading from having a value → its status."""
 
@@ -156,7 +158,7 @@ class HMAService:
             return cached
         start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar.for_symbol(symbol))
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
-        obstacle = OF_OUTCOME[answer.outcome]
+        obstacle = outcome_obstacle(answer.outcome, answer.scope)
         if obstacle is not None:
             return _Cached(now, _without_value(symbol, period, resolution, obstacle))
         reading, average = self._read(symbol, period, resolution, answer)

@@ -12,10 +12,10 @@ from hullwatch.domain.market.calendar import MarketCalendar, session_under_way
 from hullwatch.domain.market.candles import MAX_PRICE, Candle, closes_at, history_start
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.lines import Line, line_state
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus, status_after
-from hullwatch.domain.readiness.readiness import Line, line_state
 from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import (
@@ -132,8 +132,9 @@ class Watcher:
                 has_average=series is not None and series.hma is not None,
                 is_current=feed.answered is not None and feed.answered >= expected,
                 outcome=feed.outcome,
+                scope=feed.scope,
             )
-            found.append(Line(watch.symbol, state))
+            found.append(Line(watch.symbol, state, feed.failing_since))
         return tuple(found)
 
     @property

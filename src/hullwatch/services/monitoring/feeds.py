@@ -9,7 +9,7 @@ from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
 from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.monitoring.obstacles import OF_OUTCOME
+from hullwatch.domain.monitoring.obstacles import outcome_obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
 from hullwatch.runtime.backoff import Backoff
@@ -125,7 +125,7 @@ class Feeds:
             for key, feed in self._feeds.items()
             if feed.failing_since is not None
             and feed.outcome is not None
-            and (obstacle := OF_OUTCOME[feed.outcome]) is not None
+            and (obstacle := outcome_obstacle(feed.outcome, feed.scope)) is not None
         ]
         return tuple(sorted(found, key=lambda problem: (problem.symbol.text, problem.resolution.code)))
 

@@ -2,18 +2,30 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.health import MonitoringHealth
+from hullwatch.domain.monitoring.lines import (
+    Line,
+    LineStatus,
+    Monitored,
+    line_status,
+    monitored,
+)
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.cycle import Watcher
-from hullwatch.services.texts.obstacles import describe_status
+from hullwatch.services.texts.obstacles import (
+    describe_line,
+    describe_obstacle,
+    describe_partial,
+    describe_status,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,8 @@ class MonitoringState:
     missed_cycles: int
     watch_count: int
     refused_symbols: tuple[Symbol, ...]
+    monitored: Monitored
+    """Which symbols are monitored while the account is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +61,57 @@ class OverviewRow:
     last_signal: Signal | None
 
 
-def state_of(account: AccountState, connection: Connection, *, is_wanted: bool) -> MonitoringState:
-    """Return the monitoring state of an account with this connection."""
-    status = account.status
+def status_of(account: AccountState, connection: Connection, *, is_wanted: bool) -> WatchStatus:
+    """Return the status of an account with this connection."""
     if is_wanted and account.watcher.watches and not connection.has_session:
-        status = WatchStatus.NO_SESSION  # the next cycle will set it too
+        return WatchStatus.NO_SESSION  # the next cycle will set it too
+    return account.status
+
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """What monitoring does for one watch, and why it does not."""
+
+    status: LineStatus
+    reason: str | None
+    """`None` while it is watched."""
+
+
+def line_states(watcher: Watcher, account: WatchStatus, *, today: date) -> dict[str, LineState]:
+    """Return watch id → state, for an account with this status."""
+    return {
+        watch_id: LineState(status := line_status(line, account), _reason(line, status, today))
+        for watch_id, line in zip(watcher.watches, watcher.lines(), strict=True)
+    }
+
+
+def _reason(line: Line, status: LineStatus, today: date) -> str | None:
+    if status.obstacle is None:
+        return None
+    if line.obstacle is status.obstacle and line.is_unmonitored:
+        return describe_line(line, today=today)
+    return describe_obstacle(status.obstacle, symbols=line.symbol.text)
+
+
+def state_of(
+    account: AccountState, connection: Connection, *, is_wanted: bool, today: date
+) -> MonitoringState:
+    """Return the monitoring state of an account with this connection."""
+    status = status_of(account, connection, is_wanted=is_wanted)
+    found = monitored(account.watcher.lines())
+    is_partial = status is WatchStatus.WATCHING and found.is_partial
     return MonitoringState(
         is_wanted=is_wanted,
-        is_running=status in (WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED),
+        is_running=status.is_good and not (is_partial and not found.count),
         status=status,
-        reason_text=describe_status(status),
+        reason_text=describe_partial(found, today=today) if is_partial else describe_status(status),
         since=account.status_since,
         last_cycle_at=account.last_cycle_at,
         cycles=account.cycles,
         missed_cycles=account.missed_cycles,
         watch_count=len(account.watcher.watches),
         refused_symbols=tuple(sorted(account.watcher.refused)),
+        monitored=found,
     )
 
 

@@ -6,11 +6,12 @@ from datetime import date, datetime, timedelta
 
 from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
+from hullwatch.domain.market.calendar import ist_date
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.monitoring.health import MonitoringHealth
+from hullwatch.domain.monitoring.lines import Line
 from hullwatch.domain.monitoring.watches import MAX_WATCHES, MonitoringWish, Watch, WatchStatus
-from hullwatch.domain.readiness.readiness import Line
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.signals.hma import warm_up
 from hullwatch.domain.signals.signals import Rule, Signal
@@ -20,12 +21,15 @@ from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.coverage import CoverageReader
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.overview import (
+    LineState,
     MonitoringState,
     OverviewRow,
     has_current_quotes,
+    line_states,
     monitoring_health,
     overview_rows,
     state_of,
+    status_of,
 )
 from hullwatch.services.monitoring.scheduler import CYCLE_DEADLINE_S, Scheduler
 from hullwatch.services.monitoring.server_lifecycle import ServerLifecycle, resume_account
@@ -179,8 +183,20 @@ class MonitoringService:
 
     def state(self, user_id: str) -> MonitoringState:
         """Return whether monitoring is wanted and running, and why not."""
-        account = self._scheduler.account(user_id)
-        return state_of(account, self._connections.connection(user_id), is_wanted=self.is_wanted(user_id))
+        account, connection = self._scheduler.account(user_id), self._connections.connection(user_id)
+        return state_of(
+            account, connection, is_wanted=self.is_wanted(user_id), today=ist_date(self._clock.now())
+        )
+
+    def status(self, user_id: str) -> WatchStatus:
+        """Return what monitoring does for the account now."""
+        account, connection = self._scheduler.account(user_id), self._connections.connection(user_id)
+        return status_of(account, connection, is_wanted=self.is_wanted(user_id))
+
+    def line_states(self, user_id: str) -> dict[str, LineState]:
+        """Return watch id → what monitoring does for that watch, and why it does not."""
+        watcher = self._scheduler.account(user_id).watcher
+        return line_states(watcher, self.status(user_id), today=ist_date(self._clock.now()))
 
     # ---------------------------------------------------------------- before the market open
 

@@ -183,16 +183,16 @@ class ReadinessService:
         return AccountReadiness(user_id, readiness, line, self._checked_at.get(user_id))
 
     def _assess(self, user_id: str, hours: MarketHours) -> Readiness:
-        connection, state = self._connections.connection(user_id), self._monitoring.state(user_id)
+        connection = self._connections.connection(user_id)
         return assess(
             Facts(
-                is_wanted=state.is_wanted,
+                is_wanted=self._monitoring.is_wanted(user_id),
                 login_state=connection.state,
                 disconnect_reason=connection.reason,
                 expires_at=connection.expires_at,
                 disconnected_at=connection.last_disconnect_at,
                 verification_state=connection.verification_state,
-                status=state.status,
+                status=self._monitoring.status(user_id),
                 lines=self._monitoring.lines(user_id),
             ),
             hours,

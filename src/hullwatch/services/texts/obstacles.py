@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
+from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason
+from hullwatch.domain.monitoring.lines import Line, Monitored
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.services.texts.times import in_ist
 
+_MOST_NAMED: Final = 3
 WATCHING: Final = "Your watchlist is being watched"
 NOTHING_TO_DO: Final = "You do not need to do anything"
+PERMISSIONS: Final = (
+    'Open myapi.fyers.in, choose your app, and allow "Quotes & Market Data" and "Historical Data"'
+)
+"""Where the permissions of an app are granted; the names are those of Fyers' form for apps."""
 LOG_IN: Final = "Log in to Fyers."
 LOG_IN_AGAIN: Final = "Log in to Fyers again."
 
@@ -85,13 +94,29 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
     ),
     Obstacle.NOT_PERMITTED: ObstacleText(
         "your Fyers app has no permission to read market data",
-        "Give it the permissions for quotes and historical data at Fyers, then log in to Fyers again.",
+        f"{PERMISSIONS}, then log in to Fyers again.",
+        "your Fyers app had no permission to read market data",
     ),
     Obstacle.ALL_REFUSED: ObstacleText(
         "Fyers serves none of the symbols on your watchlist", "Correct or remove them: {symbols}."
     ),
     Obstacle.SYMBOL_REFUSED: ObstacleText(
         "Fyers does not serve {symbols}", "Check the symbol and its resolution."
+    ),
+    Obstacle.SYMBOL_NOT_PERMITTED: ObstacleText(
+        "your Fyers app has no permission to read {symbols}",
+        f"{PERMISSIONS}, or remove the symbol.",
+        "your Fyers app had no permission to read {symbols}",
+    ),
+    Obstacle.SYMBOL_UNAVAILABLE: ObstacleText(
+        "Fyers gives no usable answer for {symbols}{at}",
+        f"{NOTHING_TO_DO}: hullwatch keeps trying, and other symbols are not affected.",
+        "Fyers gave no usable answer for {symbols}{at}",
+    ),
+    Obstacle.NO_HISTORY: ObstacleText(
+        "Fyers has no history for {symbols}{at}, although it trades",
+        f"{NOTHING_TO_DO}: hullwatch keeps trying, and other symbols are not affected.",
+        "Fyers had no history for {symbols}{at}, although it traded",
     ),
     Obstacle.CHECKING_LOGIN: ObstacleText(
         "Fyers refused a call, and your session is being verified",
@@ -148,6 +173,34 @@ def describe_obstacle(obstacle: Obstacle, *, symbols: str = "") -> str:
     """Return the sentence about an obstacle and the one that says what to do."""
     text = OBSTACLE_TEXTS[obstacle].fill(symbols=symbols)
     return f"{text.sentence} {text.action}"
+
+
+def symbol_name(symbol: Symbol) -> str:
+    """Return ``SBIN`` for a share at NSE, and Fyers' symbol for all else."""
+    is_share = symbol.exchange == "NSE" and symbol.text.endswith("-EQ")
+    return symbol.name.removesuffix("-EQ") if is_share else symbol.text
+
+
+def describe_line(line: Line, *, today: date | None = None) -> str:
+    """Return why the symbol of a line is not monitored, in a sentence about *it*."""
+    if line.obstacle is None:
+        raise ValueError("a line without an obstacle is monitored")
+    since = f"since {in_ist(line.since, today=today)}" if line.since else ""
+    return OBSTACLE_TEXTS[line.obstacle].fill(symbols="it", at=since).sentence
+
+
+def describe_partial(found: Monitored, *, today: date | None = None) -> str:
+    """Return how many symbols are monitored and why the others are not; of many, the first few are named."""
+    are = "symbol is" if found.total == 1 else "symbols are"
+    begin = f"{found.count} of {found.total} {are} monitored"
+    if not found.is_partial:
+        return f"{begin}."
+    named = [
+        f"{symbol_name(line.symbol)}: {describe_line(line, today=today)}"
+        for line in found.missing[:_MOST_NAMED]
+    ]
+    rest = len(found.missing) - len(named)
+    return " ".join([f"{begin};", *named, *([f"{rest} more."] if rest else [])])
 
 
 def candles_needed(count: int, period: int) -> str:

@@ -11,7 +11,12 @@ from hullwatch.domain.notifications.notifications import Notification, Notificat
 from hullwatch.domain.readiness.readiness import Readiness, ReadinessResult
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.sessions.tokens import DAILY_EXPIRY_IST
-from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS, WATCHING, ObstacleText
+from hullwatch.services.texts.obstacles import (
+    OBSTACLE_TEXTS,
+    WATCHING,
+    ObstacleText,
+    describe_partial,
+)
 from hullwatch.services.texts.times import at_ist
 
 _MOST_NAMED: Final = 3
@@ -46,16 +51,22 @@ def describe_readiness(readiness: Readiness, *, next_check_at: datetime) -> Read
             line = "Nothing is watched"
         case ReadinessResult.MARKET_CLOSED:
             line = f"The market is closed. The next readiness check is {_at(next_check_at, readiness)}"
-    if readiness.result is ReadinessResult.MARKET_CLOSED:
-        line = f"{line}."
-    elif text is not None:
-        link = "but" if readiness.result.is_good else "because"
-        line = f"{line}, {link} {text.because}. {text.action}"
-    elif readiness.result is ReadinessResult.READY:
-        line = f"{line}: Fyers confirmed your session, and all symbols have enough history."
-    else:
-        line = f"{line}."
+    line = _with_reason(line, readiness, text)
     return ReadinessLine(line, text.because if text else None, text.action if text else None)
+
+
+def _with_reason(line: str, readiness: Readiness, text: ObstacleText | None) -> str:
+    """Return the line as sentences, with the reason and the action."""
+    result = readiness.result
+    if result is ReadinessResult.WATCHING and readiness.monitored.is_partial:
+        return describe_partial(readiness.monitored, today=readiness.hours.day)
+    if result is ReadinessResult.MARKET_CLOSED:
+        return f"{line}."
+    if text is not None:
+        return f"{line}, {'but' if result.is_good else 'because'} {text.because}. {text.action}"
+    if result is ReadinessResult.READY:
+        return f"{line}: Fyers confirmed your session, and all symbols have enough history."
+    return f"{line}."
 
 
 def compose_not_ready(

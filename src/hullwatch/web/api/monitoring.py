@@ -7,12 +7,15 @@ from fastapi import APIRouter, Query
 from pydantic import BeforeValidator, Field
 
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.domain.monitoring.lines import LineStatus
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule
-from hullwatch.services.monitoring.overview import MonitoringState
+from hullwatch.services.monitoring.overview import LineState, MonitoringState
 from hullwatch.services.services import Services
 from hullwatch.services.texts.corrections import WITHDRAWAL_REASONS
+from hullwatch.services.texts.obstacles import describe_line
 from hullwatch.web.api.market import QuotePayload
 from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
@@ -62,12 +65,30 @@ class WatchPayload(Payload):
     evaluated_through: datetime = Field(
         description="All candles that closed up to this time were checked for signals."
     )
+    status: LineStatus = Field(
+        description="What monitoring does for this watch: the status of the account, unless the symbol has its own."
+    )
+    reason: str | None = Field(description="Why it is not watched, in a sentence; null while it is.")
+
+    @classmethod
+    def of_line(cls, watch: Watch, state: LineState) -> Self:
+        """Return the payload of a watch with its state."""
+        return cls.of(watch, status=state.status, reason=state.reason)
 
 
 class WatchesPayload(Payload):
     """The watchlist, oldest watch first."""
 
     watches: list[WatchPayload]
+
+
+class UnmonitoredPayload(Payload):
+    """A symbol that is not monitored while the account is watched."""
+
+    symbol: SymbolText
+    obstacle: Obstacle
+    reason: str = Field(description="The obstacle in a sentence; times in IST.")
+    since: datetime | None = Field(description="Up to when its candles were read.")
 
 
 class StatePayload(Payload):
@@ -85,11 +106,24 @@ class StatePayload(Payload):
     )
     watch_count: int
     refused_symbols: list[SymbolText] = Field(description="Symbols that Fyers refuses at present.")
+    symbol_count: int = Field(description="Symbols on the watchlist.")
+    monitored_count: int = Field(description="Those that are monitored while the account is watched.")
+    is_partial: bool = Field(description="Whether some symbols are not monitored; `reason` names them.")
+    unmonitored: list[UnmonitoredPayload] = Field(description="The symbols that are not monitored.")
 
     @classmethod
     def of(cls, state: MonitoringState, /, **explicit: Any) -> Self:
         """Return the payload of a state."""
-        return super().of(state, reason=state.reason_text, **explicit)
+        found = state.monitored
+        return super().of(
+            state,
+            reason=state.reason_text,
+            symbol_count=found.total,
+            monitored_count=found.count,
+            is_partial=found.is_partial,
+            unmonitored=[UnmonitoredPayload.of(line, reason=describe_line(line)) for line in found.missing],
+            **explicit,
+        )
 
 
 def _withdrawal_sentence(value: object) -> object:
@@ -168,8 +202,13 @@ class OverviewPayload(Payload):
 async def overview(user: SignedIn, services: CurrentServices) -> OverviewPayload:
     """Return each watch of the caller with its latest values, oldest watch first."""
     lines = await services.monitoring.overview(user.id)
+    states = services.monitoring.line_states(user.id)
     return OverviewPayload(
-        lines=[WatchOverviewPayload.of(line) for line in lines],
+        lines=[
+            WatchOverviewPayload.of(line, watch=WatchPayload.of_line(line.watch, states[line.watch.id]))
+            for line in lines
+            if line.watch.id in states
+        ],
         state=_state(services, user.id),
         connection=ConnectionPayload.of(services.connections.connection(user.id)),
         is_broker_outage=services.connections.broker_outage is not None,
@@ -181,7 +220,8 @@ async def overview(user: SignedIn, services: CurrentServices) -> OverviewPayload
 async def watches(user: SignedIn, services: CurrentServices) -> WatchesPayload:
     """Return the caller's watchlist."""
     found = await services.monitoring.watches(user.id)
-    return WatchesPayload(watches=[WatchPayload.of(watch) for watch in found])
+    states = services.monitoring.line_states(user.id)
+    return WatchesPayload(watches=[WatchPayload.of_line(watch, states[watch.id]) for watch in found])
 
 
 @router.post("/watches", status_code=201, responses=problems(409))
@@ -194,7 +234,7 @@ async def add_watch(body: WatchBody, user: SignedIn, services: CurrentServices) 
         period=body.period,
         rule=body.rule,
     )
-    return WatchPayload.of(watch)
+    return WatchPayload.of_line(watch, services.monitoring.line_states(user.id)[watch.id])
 
 
 @router.patch("/watches/{watch_id}", responses=problems(409))
@@ -209,7 +249,7 @@ async def change_watch(
         period=body.period,
         rule=body.rule,
     )
-    return WatchPayload.of(watch)
+    return WatchPayload.of_line(watch, services.monitoring.line_states(user.id)[watch.id])
 
 
 @router.delete("/watches/{watch_id}", status_code=204)
