@@ -25,7 +25,6 @@ NEW_COLUMNS = {
     "watches": {"signals_from": after(5)},
 }
 """Values that the upgrade gives to the rows of 0.1.0."""
-NEW_ROWS = {"channel_kinds": ({"channel_id": "c1", "kind": "signals_corrected"},)}
 RENAMED_TABLES = {"signs_of_life": "heartbeats"}
 
 
@@ -231,11 +230,8 @@ def expected_rows() -> dict[str, list[dict[str, Any]]]:
     """Return the same rows as the present version holds them."""
     return {
         RENAMED_TABLES.get(name, name): sorted(
-            (
-                *({RENAMED_COLUMNS.get((name, column), column): _new(value) for column, value in row.items()}
-                  | NEW_COLUMNS.get(name, {}) for row in rows),
-                *NEW_ROWS.get(name, ()),
-            ),
+            ({RENAMED_COLUMNS.get((name, column), column): _new(value) for column, value in row.items()}
+             | NEW_COLUMNS.get(name, {}) for row in rows),
             key=_order,
         )
         for name, rows in ROWS.items()

@@ -10,7 +10,12 @@ from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.coverage import STATUS_KIND, BlindReason, coverage, downtimes, status_changes
 from hullwatch.domain.notifications.channels import ClaimLimits
 from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, MASS_REFUSAL
-from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
+    ChannelKind,
+    DeliveryState,
+    NotificationKind,
+)
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import VerificationState
@@ -114,11 +119,9 @@ async def test_notices_and_incidents_are_read_after_the_upgrade(upgraded):
         wish = ClaimLimits(frozenset(ChannelKind), limit=9, unproven_limit=9, per_channel=9, running={})
         (claimed,) = await work.outbox.claim(wish, now=after(60), until=after(61))
         assert await work.audit.last_heartbeat() == after(26)
-    new_kinds = {NotificationKind.SIGNALS_CORRECTED}
-    assert [one.kind for one in reversed(notices)] == [
-        kind for kind in NotificationKind if kind not in new_kinds
-    ]
-    assert channel.kinds == frozenset(NotificationKind)
+    kinds = [kind for kind in NotificationKind if kind not in DELIVERED_WITH]
+    assert [one.kind for one in reversed(notices)] == kinds
+    assert channel.kinds == frozenset(kinds)
     assert dead_letter.delivery.state is DeliveryState.FAILED_PERMANENTLY
     assert incidents[BROKER_UNAVAILABLE].notified_at == incidents[MASS_REFUSAL].notified_at == after(2)
     assert claimed.destination.address.reveal() == "https://x.in/hook?key=canary"

@@ -84,6 +84,7 @@ async def test_a_webhook_is_added_and_its_secret_is_answered_once(env):
         ({"address": "ftp://x"}, "address"),
         ({"kinds": ["broker_outage"]}, "kinds"),
         ({"kinds": ["test"]}, "kinds"),
+        ({"kinds": ["signals_corrected"]}, "kinds"),
         ({"label": " "}, "label"),
         ({"kind": "telegram"}, "botToken"),
         ({"kind": "slack"}, "address"),

@@ -8,6 +8,7 @@ from fakes.store.tables import Repository, StoredDelivery, Tables, drop, drop_st
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.notifications.channels import Channel, Destination
 from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
     PAGE_ONLY,
     DeliveryState,
     Notification,
@@ -72,7 +73,7 @@ class Notifications(Repository):
             for channel in self.tables.channels.values()
             if channel.user_id == notification.user_id
             and channel.is_on
-            and notification.kind in channel.kinds
+            and DELIVERED_WITH.get(notification.kind, notification.kind) in channel.kinds
         ]
 
     def _fan_out(self, notification: Notification) -> None:

@@ -27,7 +27,7 @@ from hullwatch.services.texts.corrections import WITHDRAWAL_REASONS
 from services.environment import ALICE, BOB, FIVE, OPENING, PERIOD, SBIN, HookedStore
 
 MINUTES = timedelta(minutes=1)
-KINDS = frozenset({NotificationKind.SIGNAL, NotificationKind.SIGNALS_CORRECTED})
+KINDS = frozenset({NotificationKind.SIGNAL})
 
 
 def signal(number: int, user_id: str = ALICE, **changes) -> Signal:

@@ -142,11 +142,25 @@ async def test_a_notice_that_is_being_sent_counts_as_sent(work):
     assert await work.notifications.retract({"n1"}) == Retraction(N1, NONE)
 
 
+async def test_corrections_are_delivered_where_signals_are(work):
+    """A channel is chosen for signals; nobody has to choose their corrections too."""
+    await work.channels.add(
+        channel("c3", kinds=frozenset({NotificationKind.SESSION_DISCONNECTED})), destination()
+    )
+    corrected = notification(kind=NotificationKind.SIGNALS_CORRECTED)
+
+    assert await work.notifications.add(corrected)
+    assert await work.notifications.add_carried([replace(corrected, id="n2", user_id="ravi")]) == []
+    assert len(await work.notifications.add_carried([replace(corrected, id="n2")])) == 1
+
+    assert await deliveries(work) == {"n1.c1", "n1.c2", "n2.c1", "n2.c2"}
+
+
 async def test_two_servers_that_correct_at_once_store_one_digest(store):
     """The second one reads the corrected rows and changes nothing."""
     await add_users(store, "asha")
     async with store.begin() as work:
-        await work.channels.add(channel(kinds=frozenset(NotificationKind)), destination())
+        await work.channels.add(channel(), destination())
         await work.watches.add_signals([signal(), signal(5)])
         await work.notifications.add_carried([compose_signal(signal()), compose_signal(signal(5))])
         await work.outbox.claim(EVERY, now=after(20), until=after(21))

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.addresses import as_address
 from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
     FOR_OPERATORS,
     PAGE_ONLY,
     ChannelKind,
@@ -215,7 +216,7 @@ SendOutcome = Sent | TryLater | Refused
 
 def choosable_kinds(role: Role) -> tuple[NotificationKind, ...]:
     """Return the kinds of notices that someone in this role may have sent to a channel."""
-    hidden = PAGE_ONLY | {NotificationKind.TEST}
+    hidden = PAGE_ONLY | DELIVERED_WITH.keys() | {NotificationKind.TEST}
     return tuple(
         kind
         for kind in NotificationKind

@@ -1,5 +1,6 @@
 """Notices addressed to one user, and the kinds of channels they are sent on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -73,6 +74,15 @@ LEADS_TO_LOGIN: Final = frozenset(
     {NotificationKind.SESSION_EXPIRING, NotificationKind.SESSION_DISCONNECTED, NotificationKind.NOT_READY}
 )
 """Kinds whose message, outside the page, carries a link to log in to Fyers again."""
+
+
+DELIVERED_WITH: Final[Mapping[NotificationKind, NotificationKind]] = {
+    NotificationKind.SIGNALS_CORRECTED: NotificationKind.SIGNAL
+}
+"""Kinds that nobody chooses: a channel that delivers the other kind delivers them too.
+
+Who was notified of a signal must be notified of its correction.
+"""
 
 
 class BrokerOutageNotice(StrEnum):

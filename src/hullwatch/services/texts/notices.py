@@ -127,7 +127,7 @@ def compose_signal(signal: Signal) -> Notification:
         f"HMA({signal.period}) was {signal.hma:.2f} (resolution {signal.resolution.code})."
     )
     if signal.is_late:
-        text += f" The signal was found late, {at_ist(signal.detected_at)}, when missed candles were loaded."
+        text += f" The signal was found late, {at_ist(signal.detected_at)}, when missed or corrected candles were loaded."
     return Notification(
         id=signal_notice_id(signal),
         user_id=signal.user_id,

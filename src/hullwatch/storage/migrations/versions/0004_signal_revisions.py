@@ -17,7 +17,7 @@ NOTIFICATION_KINDS = (
 
 
 def upgrade() -> None:
-    """Add the columns and the new kind of notice; channels that deliver signals deliver their corrections too."""
+    """Add the columns and the new kind of notice."""
     moment = sa.DateTime(timezone=True)
     with op.batch_alter_table("signals") as batch:
         batch.add_column(sa.Column("revision", sa.Integer(), nullable=False, server_default="1"))
@@ -39,9 +39,3 @@ def upgrade() -> None:
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint("kind", type_="check")
             batch.create_check_constraint("kind", sa.column("kind", sa.Text).in_(NOTIFICATION_KINDS))
-    op.execute(
-        sa.text(
-            "INSERT INTO channel_kinds (channel_id, kind) "
-            "SELECT channel_id, 'signals_corrected' FROM channel_kinds WHERE kind = 'signal'"
-        )
-    )

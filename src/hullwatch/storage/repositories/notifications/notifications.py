@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, literal, null, select, update
+from sqlalchemy import case, delete, func, literal, null, select, update
 
 from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
     PAGE_ONLY,
     DeliveryState,
     Notification,
@@ -47,7 +48,7 @@ class Notifications:
             .where(
                 ChannelRow.is_on,
                 ChannelRow.user_id.in_({one.user_id for one in notifications}),
-                ChannelKindRow.kind.in_({one.kind for one in notifications} - PAGE_ONLY),
+                ChannelKindRow.kind.in_({_chosen(one.kind) for one in notifications} - PAGE_ONLY),
             )
             .with_for_update(read=True, key_share=True)
         )
@@ -55,7 +56,7 @@ class Notifications:
         rows = [
             values_of(row_of(NotificationRow, one))
             for one in notifications
-            if (one.user_id, one.kind) in wanted
+            if (one.user_id, _chosen(one.kind)) in wanted
         ]
         if not rows:
             return []
@@ -137,6 +138,8 @@ class Notifications:
         """Create a delivery for each channel that delivers one of these notices."""
         note, channel, kind = table_of(NotificationRow), table_of(ChannelRow), table_of(ChannelKindRow)
         delivery = table_of(DeliveryRow).c
+        with_others = {one: literal(other, note.c.kind.type) for one, other in DELIVERED_WITH.items()}
+        chosen_kind = case(with_others, value=note.c.kind, else_=note.c.kind)
         values = {
             "id": note.c.id.concat(".").concat(channel.c.id),
             "notification_id": note.c.id,
@@ -154,7 +157,7 @@ class Notifications:
             select(*(value.label(name) for name, value in values.items()))
             .select_from(note)
             .join(channel, channel.c.user_id == note.c.user_id)
-            .join(kind, (kind.c.channel_id == channel.c.id) & (kind.c.kind == note.c.kind))
+            .join(kind, (kind.c.channel_id == channel.c.id) & (kind.c.kind == chosen_kind))
             .where(note.c.id.in_(ids), channel.c.is_on)
             # Waits for a channel that is being removed: a foreign key error would undo the whole transaction.
             .with_for_update(read=True, key_share=True, of=channel)
@@ -163,6 +166,10 @@ class Notifications:
         done = await self._transaction.execute(insert.on_conflict_do_nothing())
         if done.rowcount:
             self._transaction.has_deliveries = True
+
+
+def _chosen(kind: NotificationKind) -> NotificationKind:
+    return DELIVERED_WITH.get(kind, kind)
 
 
 def _may_have_been_sent(delivery: DeliveryRow) -> bool:
