@@ -103,6 +103,7 @@ class FakeBroker:
         self.is_down = False
         self.circuit_reports: Sequence[CircuitReport] = ()
         self.offset: ClockOffset | None = None
+        self.waiting_at_close: set[str] = set()
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
         self.listed: list[Instrument] = []
@@ -206,6 +207,10 @@ class FakeBroker:
     def circuits(self) -> Sequence[CircuitReport]:
         """Return `circuit_reports`."""
         return self.circuit_reports
+
+    def waits_at_close(self, credential: Credential) -> bool:
+        """Whether a test has put the account into `waiting_at_close`."""
+        return credential.fyers_id in self.waiting_at_close
 
     def clock_offset(self) -> ClockOffset | None:
         """Return `offset`."""

@@ -1,20 +1,15 @@
-import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
 
 import pytest
-from fakes.clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.fyers.rate_limit import (
-    Account,
-    Pace,
     Pacer,
     PacingLimits,
     Pause,
-    WaitTooLong,
     seconds_to_midnight,
 )
 
@@ -35,55 +30,76 @@ def most_within(instants: list[float], seconds: float) -> int:
 
 limits = st.builds(PacingLimits, st.integers(1, 5), st.integers(1, 12), st.just(90_000), st.integers(1, 6))
 pauses = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.3, 0.999, 1.0, 7.0, 61.0]), max_size=60)
+delays = st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40)
 
 
 @NO_DEADLINE
 @given(limits, pauses)
-def test_reservations_stay_within_the_limits(pacing, gaps):
-    """No second and no minute has more than allowed, and the first caller is first."""
-    pacer, now, reserved = Pacer(pacing), 0.0, []
+def test_calls_at_the_earliest_time_stay_within_the_limits(pacing, gaps):
+    """No second and no minute has more than allowed, and no call is earlier than the one before."""
+    pacer, now, sent = Pacer(pacing), 0.0, []
     for gap in gaps:
-        now += gap
-        delay = pacer.reserve(now, NOON, longest_wait_s=1e9)
-        reserved.append(now + delay)
+        now = max(now + gap, pacer.earliest(now + gap))
+        pacer.admit(NOON)
+        pacer.record_sent(now)
+        sent.append(now)
 
-    assert all(later >= earlier - EPSILON for earlier, later in pairwise(reserved))
-    assert most_within(reserved, 1.0) <= pacing.per_second
-    assert most_within(reserved, 60.0) <= pacing.per_minute
+    assert all(later >= earlier - EPSILON for earlier, later in pairwise(sent))
+    assert most_within(sent, 1.0) <= pacing.per_second
+    assert most_within(sent, 60.0) <= pacing.per_minute
 
 
 @NO_DEADLINE
-@given(limits, st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.9, 1.0, 3.0]), max_size=40))
-def test_delayed_sendings_stay_within_the_limits(pacing, delays):
-    """The delay between the reservation and the sending may be of any length."""
-    pacer, now, sent = Pacer(pacing), 0.0, []
-    for delay in delays:
-        pacer.reserve(now, NOON, longest_wait_s=1e9)
-        now += delay
-        while (more := pacer.confirm(now)) > 0:
-            now += more
-        sent.append(now)
+@given(limits, delays, st.integers(1, 6))
+def test_delayed_sendings_stay_within_the_limits(pacing, gaps, most_unsent):
+    """The delay between the admission and the sending may be of any length."""
+    pacer, now, unsent, sent = Pacer(pacing), 0.0, 0, []
+    for gap in gaps:
+        if pacer.earliest(now) <= now and unsent < most_unsent:
+            pacer.admit(NOON)
+            unsent += 1
+        now += gap
+        while unsent and gap:
+            pacer.record_sent(now)
+            sent.append(now)
+            unsent -= 1
 
     assert most_within(sent, 1.0) <= pacing.per_second
     assert most_within(sent, 60.0) <= pacing.per_minute
 
 
+@NO_DEADLINE
+@given(limits, pauses.filter(bool), st.integers(0, 30))
+def test_a_wait_is_known_before_it(pacing, gaps, ahead):
+    """`earliest` after calls ahead is when they all have been sent, as far as the limits decide."""
+    pacer, now = Pacer(pacing), 0.0
+    for gap in gaps:
+        now = max(now + gap, pacer.earliest(now + gap))
+        pacer.admit(NOON)
+        pacer.record_sent(now)
+    expected = pacer.earliest(now, ahead)
+    instant = now
+    for _ in range(ahead):
+        instant = max(instant, pacer.earliest(instant))
+        pacer.admit(NOON)
+        pacer.record_sent(instant)
+
+    actual = max(instant, pacer.earliest(instant))
+
+    assert expected <= actual + EPSILON
+    if ahead < min(pacing.per_second, pacing.per_minute):
+        assert expected == pytest.approx(actual)
+
+
 def test_a_call_within_the_limit_does_not_wait():
     """The next call waits until the window has moved."""
     pacer = Pacer(PacingLimits(per_second=2))
+    for _ in range(2):
+        pacer.admit(NOON)
+        pacer.record_sent(0.0)
 
-    assert [pacer.reserve(0.0, NOON) for _ in range(5)] == [0.0, 0.0, 1.0, 1.0, 2.0]
-
-
-def test_a_wait_that_is_too_long_reserves_nothing():
-    """A call that gives up must not use the limit."""
-    pacer = Pacer(PacingLimits(per_second=9, per_minute=2))
-    pacer.reserve(0.0, NOON)
-    pacer.reserve(0.0, NOON)
-
-    assert pacer.reserve(1.0, NOON) == WaitTooLong(59.0)
-    assert pacer.reserve(1.0, NOON) == WaitTooLong(59.0)
-    assert pacer.reserve(58.0, NOON) == 2.0
+    assert [pacer.earliest(0.0, ahead) for ahead in range(5)] == [1.0, 1.0, 2.0, 2.0, 3.0]
+    assert pacer.earliest(0.5) == 1.0
 
 
 def test_a_day_ends_at_midnight_in_india():
@@ -91,11 +107,13 @@ def test_a_day_ends_at_midnight_in_india():
     pacer = Pacer(PacingLimits(per_day=1))
     late = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)  # 23:30 IST
 
-    assert pacer.reserve(0.0, late) == 0.0
-    assert pacer.reserve(10.0, late) == WaitTooLong(1800.0)
-    assert pacer.reserve(1810.0, late + timedelta(minutes=30)) == 0.0
+    assert pacer.day_left_s(late) == 0.0
+    pacer.admit(late)
+    assert pacer.day_left_s(late) == 1800.0
+    assert pacer.day_left_s(late + timedelta(minutes=30)) == 0.0
+    pacer.admit(late + timedelta(minutes=30))
     # A clock corrected backwards over midnight gives nothing back.
-    assert isinstance(pacer.reserve(1811.0, late), WaitTooLong)
+    assert pacer.day_left_s(late)
 
 
 def test_midnight_is_never_now():
@@ -154,148 +172,3 @@ def test_cloudflare_blocks_lengthen_the_pause():
     assert 14 <= rests[2] <= 20
     assert 3.5 <= after <= 5
     assert Pause().record_block(0.0, random, 30.0) == 30.0
-
-
-@NO_DEADLINE
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.0, 0.1, 0.7, 1.0, 2.5]), st.booleans()),
-        max_size=40,
-    )
-)
-def test_accounts_and_server_stay_within_their_limits(arrivals):
-    """Several accounts, a low global limit and cancelled callers together."""
-    pacing = PacingLimits(per_second=2, per_minute=9, per_second_total=3)
-    sent: dict[int, list[float]] = {}
-
-    async def scenario() -> None:
-        clock = FakeClock()
-        pace = Pace(pacing, clock, longest_wait_s=1e9)
-
-        async def call(number: int) -> None:
-            if await pace.wait(pace.account(number)) is None:
-                sent.setdefault(number, []).append(clock.monotonic())
-
-        calls = []
-        for number, pause, gives_up in arrivals:
-            await clock.advance(pause)
-            calls.append(asyncio.create_task(call(number)))
-            if gives_up:
-                await clock.settle()
-                calls[-1].cancel()
-        await clock.advance(600)
-        await asyncio.gather(*calls, return_exceptions=True)
-
-    asyncio.run(scenario())
-
-    assert all(most_within(instants, 1.0) <= 2 for instants in sent.values())
-    assert all(most_within(instants, 60.0) <= 9 for instants in sent.values())
-
-
-async def test_the_global_limit_holds_for_all_accounts():
-    """Calls are sent in the order in which they came."""
-    clock, order = FakeClock(), []
-    pace = Pace(PacingLimits(per_second_total=3), clock)
-
-    async def call(number: int) -> None:
-        assert await pace.wait(pace.account(number)) is None
-        order.append((number, clock.monotonic()))
-
-    calls = [asyncio.create_task(call(number)) for number in range(7)]
-    await clock.advance(5)
-    await asyncio.gather(*calls)
-
-    assert order == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 2)]
-
-
-async def test_delayed_calls_count_when_they_are_sent():
-    """A call delayed into a later second uses the limit of that second."""
-    clock, sent = FakeClock(), []
-    pace = Pace(PacingLimits(per_second=2, per_second_total=5), clock)
-
-    async def call(key: str) -> None:
-        assert await pace.wait(pace.account(key)) is None
-        sent.append((key, clock.monotonic()))
-
-    others = [asyncio.create_task(call(f"other {number}")) for number in range(5)]
-    await clock.settle()
-    held_up = [asyncio.create_task(call("held up")) for _ in range(4)]
-    await clock.advance(5)
-    await asyncio.gather(*others, *held_up)
-
-    assert [instant for key, instant in sent if key == "held up"] == [1, 1, 2, 2]
-
-
-async def test_a_paused_account_uses_no_global_limit():
-    """Its calls return before they wait for the global limit."""
-    clock = FakeClock()
-    pace = Pace(PacingLimits(per_second_total=1), clock)
-    resting = pace.account("resting")
-    resting.pause.record_limit(clock.monotonic(), clock.now(), 30.0)
-
-    assert [await pace.wait(resting) for _ in range(5)] == [WaitTooLong(30.0)] * 5
-    assert await pace.wait(pace.account("well")) is None
-
-
-async def test_a_long_global_wait_is_returned_at_once():
-    """The caller gets the seconds until the call would be allowed."""
-    clock = FakeClock()
-    pace = Pace(PacingLimits(per_second_total=1), clock, longest_wait_s=2.0)
-    calls = [asyncio.create_task(pace.wait(pace.account(number))) for number in range(4)]
-    await clock.advance(3)
-
-    assert await asyncio.gather(*calls) == [None, None, None, WaitTooLong(3.0)]
-
-
-async def test_a_429_stops_calls_that_wait():
-    """They would be refused too, and lengthen the pause."""
-    clock = FakeClock()
-    pace = Pace(PacingLimits(per_second=1), clock)
-    account = pace.account("a")
-    assert await pace.wait(account) is None
-    waiting = asyncio.create_task(pace.wait(account))
-    await clock.advance(0.5)
-
-    account.pause.record_limit(clock.monotonic(), clock.now(), 10.0)
-    await clock.advance(0.5)
-
-    assert await waiting == WaitTooLong(9.5)
-
-
-async def test_idle_accounts_are_dropped_after_a_day():
-    """After a minute only the count of the day is kept."""
-    clock = FakeClock()
-    pace = Pace(PacingLimits(per_day=2), clock)
-    account = pace.account("a")
-    await pace.wait(account)
-    await clock.advance(120)
-    pace.account("b")
-
-    assert pace.account("a") is account
-    assert account.pacer._reserved is None
-    assert await pace.wait(account) is None
-    assert isinstance(await pace.wait(account), WaitTooLong)
-
-    await clock.advance(86_400)
-    pace.account("b")
-
-    assert pace.account("a") is not account
-    assert len(pace) == 2
-
-
-async def test_a_busy_account_is_never_dropped():
-    """Its calls must not get a second set of limits."""
-    clock = FakeClock()
-    pace = Pace(PacingLimits(), clock)
-    account = pace.account("a")
-    account.busy = 1
-    await clock.advance(90_000)
-
-    pace.account("b")
-
-    assert pace.account("a") is account
-
-
-def test_a_new_account_uses_little_memory():
-    """Windows are created with the first call."""
-    assert Account(PacingLimits()).pacer._sent is None

@@ -28,6 +28,7 @@ from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
+from hullwatch.fyers.call_queue import Account, CallQueue, NoSlot, WaitTooLong
 from hullwatch.fyers.clock import FyersClock
 from hullwatch.fyers.errors import (
     CallKind,
@@ -37,9 +38,8 @@ from hullwatch.fyers.errors import (
     is_cloudflare_block,
     retry_after_s,
 )
-from hullwatch.fyers.rate_limit import Account, Pace
 from hullwatch.fyers.transport import NoReply, Request, Transport
-from hullwatch.runtime.clock import Clock, clock_timeout
+from hullwatch.runtime.clock import Clock
 
 ATTEMPTS: Final = 3
 FIRST_PAUSE_S: Final = 0.2
@@ -136,7 +136,7 @@ class Caller:
     def __init__(
         self,
         transport: Transport,
-        pace: Pace,
+        queue: CallQueue,
         breakers: Breakers,
         clock: Clock,
         random: Random,
@@ -145,7 +145,7 @@ class Caller:
         on_session_call: OnSessionCall | None = None,
     ) -> None:
         self._transport = transport
-        self._pace = pace
+        self._queue = queue
         self._breakers = breakers
         self._clock = clock
         self._random = random
@@ -153,6 +153,10 @@ class Caller:
         self._on_session_call = on_session_call
         self._retries = RetryBudget()
         self._fyers_clock = FyersClock()
+
+    def waits_at_close(self, credential: Credential) -> bool:
+        """Whether a call of this account waits because this server has many candles to read."""
+        return self._queue.waits_at_close((credential.app_id, credential.fyers_id))
 
     def clock_offset(self) -> ClockOffset | None:
         """Return how far Fyers' clock and this server's are apart; `None` before enough answers."""
@@ -223,34 +227,21 @@ class Caller:
             return SessionDisconnected(service)
         if (blocked := self._breakers.blocked()) is not None:
             return Unavailable(service, blocked.name, retry_after_s=blocked.retry_after_s)
-        account = self._pace.account(source)
-        account.busy += 1
+        account = self._queue.account(source)
+        refusal = await self._queue.admit(account, call.priority)
+        if isinstance(refusal, WaitTooLong):
+            return RateLimited(service, refusal.retry_after_s)
+        if isinstance(refusal, NoSlot):
+            return Unavailable(service, "too_many_in_flight")
         try:
-            if not await self._take_slot(account):
-                return Unavailable(service, "too_many_in_flight")
-            try:
-                return await self._send_paced(call, source, account, credential)
-            finally:
-                account.slots.release()
+            return await self._send_now(call, source, account, credential)
         finally:
-            account.busy -= 1
+            self._queue.release(account)
 
-    async def _take_slot(self, account: Account) -> bool:
-        if not account.slots.locked():
-            return await account.slots.acquire()
-        try:
-            async with clock_timeout(self._clock, self._pace.longest_wait_s):
-                return await account.slots.acquire()
-        except TimeoutError:
-            return False
-
-    async def _send_paced(
+    async def _send_now(
         self, call: Call, source: Source, account: Account, credential: Credential | None
     ) -> BrokerResult[dict[str, object]]:
         service = call.kind.service
-        too_long = await self._pace.wait(account)
-        if too_long is not None:
-            return RateLimited(service, too_long.retry_after_s)
         # Nothing is awaited from here to the sending, so that the checks still hold when the request leaves.
         if self._is_expired(credential):
             return SessionDisconnected(service)

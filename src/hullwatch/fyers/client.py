@@ -28,10 +28,11 @@ from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.domain.users.accounts import FyersApp
 from hullwatch.fyers import payloads
 from hullwatch.fyers.breakers import Breakers
+from hullwatch.fyers.call_queue import CallQueue
 from hullwatch.fyers.calls import UNSENDABLE, Call, Caller, OnCall, OnSessionCall
 from hullwatch.fyers.errors import CallKind, Host
 from hullwatch.fyers.login import app_id_hash, login_url
-from hullwatch.fyers.rate_limit import Pace, PacingLimits
+from hullwatch.fyers.rate_limit import PacingLimits
 from hullwatch.fyers.transport import TimeLimits, Transport
 from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.clock import Clock
@@ -67,7 +68,8 @@ class FyersClient:
     """Satisfies `BrokerPort`. No method raises for a failure of Fyers or of the network.
 
     The clock measures rate limits, pauses and the expiry of sessions. A call that would wait longer than
-    `LONGEST_WAIT_S` for its rate limit returns `RateLimited` at once.
+    `LONGEST_WAIT_S` for its rate limit returns `RateLimited` at once. Calls for closed candles, and quotes
+    that pause for them, wait longer: see `call_queue`.
     """
 
     quotes_per_call: int = QUOTES_PER_CALL
@@ -93,9 +95,10 @@ class FyersClient:
         self._logged: set[Hashable] = set()
         self._transport = Transport(time_limits or TimeLimits())
         self._breakers = Breakers(clock, random, self._log)
+        self._queue = CallQueue(pacing or PacingLimits(), clock)
         self._calls = Caller(
             self._transport,
-            Pace(pacing or PacingLimits(), clock),
+            self._queue,
             self._breakers,
             clock,
             random,
@@ -111,11 +114,16 @@ class FyersClient:
 
     async def close(self) -> None:
         """Close all connections; later calls return `Unavailable`."""
+        self._queue.close()
         await self._transport.close()
 
     def circuits(self) -> tuple[CircuitReport, ...]:
         """Return the circuits that can stop the calls of all accounts."""
         return self._breakers.reports()
+
+    def waits_at_close(self, credential: Credential) -> bool:
+        """Whether a call of this account waits because this server has many candles to read."""
+        return self._calls.waits_at_close(credential)
 
     def clock_offset(self) -> ClockOffset | None:
         """Return how far Fyers' clock and this server's are apart, from the last five minutes' answers."""

@@ -104,6 +104,11 @@ class MarketService:
         """Return whether a segment trades now, from its calendar."""
         return self._calendar.of(segment).status(self._clock.now())
 
+    def waits_at_close(self, user_id: str) -> bool:
+        """Whether a call of this account waits because this server has many candles to read."""
+        credential = self._connections.credential(user_id)
+        return credential is not None and self._broker.waits_at_close(credential)
+
     def clock_offset(self) -> ClockOffset:
         """Return how far Fyers' clock and this server's are apart; `NO_OFFSET` while it is unknown."""
         return self._broker.clock_offset() or NO_OFFSET

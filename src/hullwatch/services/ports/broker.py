@@ -23,6 +23,10 @@ class BrokerPort(Protocol):
     quotes_per_call: int
     """How many symbols one quotes call may name (Fyers: 50)."""
 
+    def waits_at_close(self, credential: Credential) -> bool:
+        """Whether a call of this account waits because this server has many candles to read."""
+        ...
+
     def clock_offset(self) -> ClockOffset | None:
         """Return how far Fyers' clock and this server's are apart; `None` while it is unknown."""
         ...

@@ -1,0 +1,455 @@
+"""Admits calls in the order of their priority, within the limits of each account and of this server.
+
+No lock is held while an answer is awaited: a slow or paused account never delays another one.
+
+Three lanes lead to the global limit. Ordinary calls are sent first; while candles wait for the limit, only a
+share of it is theirs. Candles follow by class. Within a class the accounts take turns, see `_Turns`.
+Quotes of monitoring are last. They pause while candles wait for the limit, and get a small share of it after
+`QUOTES_PAUSE_S`.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallClass, CallPriority
+from hullwatch.domain.sessions.tokens import IST
+from hullwatch.fyers.rate_limit import IDLE_S, LONGEST_WAIT_S, Pacer, PacingLimits, Pause, Window
+from hullwatch.runtime.clock import Clock
+
+MOST_IN_FLIGHT: Final = 4
+"""Calls of one account under way at once, so that a hanging account uses few connections."""
+QUOTES_PAUSE_S: Final = 15.0
+"""How long quotes pause, from the moment at which candles began to wait for the global limit."""
+QUOTES_SHARE: Final = 50
+"""Quotes calls a second after the pause, while candles still wait."""
+ORDINARY_SHARE: Final = 50
+"""Ordinary calls a second that are sent before waiting candles: persons and decisions about sessions wait
+for them. Our choice: a tenth of the limit delays the candles of a close by a tenth."""
+LONGEST_CANDLES_WAIT_S: Final = 300.0
+"""Longer than a close of 40,000 lines takes at 500 a second (80 s), and a candle of five minutes."""
+LONGEST_QUOTES_WAIT_S: Final = 120.0
+"""While candles wait; otherwise quotes wait as long as ordinary calls."""
+BACKLOG_RECENT_S: Final = 2.0
+"""Candles count as waiting for the global limit for this long after one last did."""
+BACKLOG_GAP_S: Final = 20.0
+"""A backlog that comes back earlier is the same one, so that quotes do not pause again."""
+_TOLERANCE_S: Final = 1e-6
+"""Clocks count in whole microseconds, so a call may be early by less than one."""
+
+
+class Lane(IntEnum):
+    """Which calls are ordered against each other."""
+
+    ORDINARY = 0
+    CANDLES = 1
+    QUOTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WaitTooLong:
+    """The call would be sent too late; it was not admitted."""
+
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """The account's calls under way did not end in time."""
+
+
+Refusal: TypeAlias = WaitTooLong | NoSlot
+_Waiting: TypeAlias = asyncio.Future[Refusal | None]
+_InLine: TypeAlias = tuple[CallClass, float, int, _Waiting]
+"""Class, distance, number and future of a call that waits in its account."""
+_Offered: TypeAlias = tuple[CallClass, int, float, int, int, "Account", _Waiting]
+"""Class, turn, distance, number of the call and of the offer, account and future."""
+
+
+class Account:
+    """The rate limits of one account, and its calls that wait."""
+
+    __slots__ = ("in_flight", "lines", "offers", "opens_at", "pacer", "pause", "turns", "waiting")
+
+    def __init__(self, limits: PacingLimits) -> None:
+        self.pacer = Pacer(limits)
+        self.pause = Pause()
+        self.in_flight = 0
+        """Calls that are admitted and not released."""
+        self.lines: tuple[list[_InLine], list[_InLine], list[_InLine]] = ([], [], [])
+        """A heap for each lane. Cancelled calls stay until they are first."""
+        self.waiting = [0, 0, 0]
+        """How many calls wait in each lane."""
+        self.offers: list[_Offered | None] = [None, None, None]
+        """The calls that wait for the global limit alone, at most one for each lane."""
+        self.opens_at: float | None = None
+        """When its own limits allow the next call; `None` if they do now, or nothing waits for them."""
+        self.turns: dict[CallClass, int] = {}
+
+    def first(self, lane: Lane) -> _InLine | None:
+        """Return the most urgent call of a lane."""
+        line = self.lines[lane]
+        while line and line[0][3].done():
+            heapq.heappop(line)
+        return line[0] if line else None
+
+    def ahead_of(self, lane: Lane) -> int:
+        """Return how many calls of the account are sent before the next of this lane."""
+        return sum(self.waiting[: lane + 1])
+
+
+class _Turns:
+    """The order of accounts within each class.
+
+    An account that has sent a call has its next turn after all other accounts that wait. So accounts that
+    wait all the time differ by one call at most, and an account that begins to wait gains nothing from
+    earlier idleness (start-time fair queueing, Goyal 1996). Within a turn the smallest distance is first.
+    """
+
+    def __init__(self) -> None:
+        self._present = dict.fromkeys(CallClass, 0)
+
+    def next_of(self, account: Account, call_class: CallClass) -> int:
+        return max(account.turns.get(call_class, 0), self._present[call_class])
+
+    def record(self, account: Account, call_class: CallClass, turn: int) -> None:
+        # An offer is kept while turns go on, so its turn can be an earlier one.
+        self._present[call_class] = max(self._present[call_class], turn)
+        account.turns[call_class] = turn + 1
+
+
+class _Backlog:
+    """Since when candles wait for the global limit."""
+
+    def __init__(self) -> None:
+        self._began_s = self._held_s = float("-inf")
+
+    def record(self, now: float) -> None:
+        """Record that the global limit holds back a candle."""
+        if now - self._held_s > BACKLOG_GAP_S:
+            self._began_s = now
+        self._held_s = now
+
+    def is_recent(self, now: float) -> bool:
+        return now - self._held_s <= BACKLOG_RECENT_S
+
+    def quotes_from(self) -> float:
+        """Return the end of the pause of quotes."""
+        return self._began_s + QUOTES_PAUSE_S
+
+    def ends_at(self) -> float:
+        """Return when it ends if no other candle is held back."""
+        return self._held_s + BACKLOG_RECENT_S
+
+
+class CallQueue:
+    """Admits the calls of all accounts of this server. Idle accounts use almost no memory."""
+
+    def __init__(self, limits: PacingLimits, clock: Clock, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._longest_wait_s = longest_wait_s
+        self._accounts: dict[Hashable, Account] = {}
+        self._sweep_at = clock.monotonic() + IDLE_S
+        self._global_limit = Window(limits.per_second_total, 1.0)
+        self._unsent = 0
+        self._numbers = itertools.count()
+        self._waiting = [0, 0, 0]
+        self._offers: tuple[list[_Offered], list[_Offered], list[_Offered]] = ([], [], [])
+        self._turns = _Turns()
+        self._backlog = _Backlog()
+        self._shares = {Lane.ORDINARY: Window(ORDINARY_SHARE, 1.0), Lane.QUOTES: Window(QUOTES_SHARE, 1.0)}
+        self._opening: list[tuple[float, int, Account]] = []
+        """Accounts whose own limits hold calls back, by the time at which they allow the next one."""
+        self._deadlines: list[tuple[float, int, float, Lane, Account, _Waiting]] = []
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = float("inf")
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def close(self) -> None:
+        """Stop the timer; calls that wait are not admitted any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def account(self, key: Hashable) -> Account:
+        """Return the limits and the waiting calls of an account."""
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep()
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account(self._limits)
+        return account
+
+    def waits_at_close(self, key: Hashable) -> bool:
+        """Whether a call of this account waits because this server has many candles to read."""
+        account = self._accounts.get(key)
+        return account is not None and any(account.waiting) and self._is_backlog(self._clock.monotonic())
+
+    async def admit(self, account: Account, priority: CallPriority = ORDINARY_CALL) -> Refusal | None:
+        """Wait for the limits and for a slot; `None` means: send now, before awaiting anything.
+
+        `release` must follow an admitted call.
+        """
+        lane = _lane(priority.call_class)
+        now = self._clock.monotonic()
+        refusal = self._refusal_at_once(account, lane, now)
+        if refusal is not None:
+            return refusal
+        waiting = self._enqueue(account, lane, priority, now)
+        self._dispatch()
+        if not waiting.done():
+            self._set_deadline(account, lane, waiting, now)
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                self._abandon(account, lane, waiting)
+                raise
+        refusal = waiting.result()
+        if refusal is None:
+            now = self._clock.monotonic()
+            self._unsent -= 1
+            self._global_limit.take(now)
+            account.pacer.record_sent(now)
+            if paused_s := account.pause.left_s(now):
+                self.release(account)
+                return WaitTooLong(paused_s)
+        return refusal
+
+    def release(self, account: Account) -> None:
+        """Give back the slot of an admitted call."""
+        account.in_flight -= 1
+        if any(account.waiting):
+            self._offer(account, self._clock.monotonic())
+            self._dispatch()
+
+    # ---------------------------------------------------------------- waiting
+
+    def _refusal_at_once(self, account: Account, lane: Lane, now: float) -> Refusal | None:
+        """Return why a call is not worth waiting."""
+        if paused_s := account.pause.left_s(now):
+            return WaitTooLong(paused_s)
+        if day_s := account.pacer.day_left_s(self._clock.now()):
+            return WaitTooLong(day_s)
+        wait_s = account.pacer.earliest(now, account.ahead_of(lane)) - now
+        if lane is not Lane.CANDLES and not self._is_backlog(now):
+            ahead = self._unsent + sum(self._waiting[: lane + 1])
+            wait_s = max(wait_s, self._global_limit.earliest(now, ahead) - now)
+        elif lane is Lane.ORDINARY:
+            wait_s = max(wait_s, self._shares[lane].earliest(now, self._waiting[lane]) - now)
+        return WaitTooLong(wait_s) if wait_s > self._longest_wait_of(lane) else None
+
+    def _enqueue(self, account: Account, lane: Lane, priority: CallPriority, now: float) -> _Waiting:
+        waiting: _Waiting = asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        heapq.heappush(account.lines[lane], (priority.call_class, priority.distance, number, waiting))
+        account.waiting[lane] += 1
+        self._waiting[lane] += 1
+        self._offer(account, now)
+        return waiting
+
+    def _set_deadline(self, account: Account, lane: Lane, waiting: _Waiting, now: float) -> None:
+        deadline = now + self._longest_wait_of(lane)
+        heapq.heappush(self._deadlines, (deadline, next(self._numbers), now, lane, account, waiting))
+        self._set_timer(now)
+
+    def _longest_wait_of(self, lane: Lane) -> float:
+        return LONGEST_CANDLES_WAIT_S if lane is Lane.CANDLES else self._longest_wait_s
+
+    def _answer(self, account: Account, lane: Lane, waiting: _Waiting, refusal: Refusal | None) -> None:
+        account.waiting[lane] -= 1
+        self._waiting[lane] -= 1
+        waiting.set_result(refusal)
+
+    def _abandon(self, account: Account, lane: Lane, waiting: _Waiting) -> None:
+        """Undo what was done for a call whose caller was cancelled."""
+        if waiting.cancelled():
+            account.waiting[lane] -= 1
+            self._waiting[lane] -= 1
+            offer = account.offers[lane]
+            if offer is not None and offer[6] is waiting:
+                account.offers[lane] = None
+                self._offer(account, self._clock.monotonic())
+        elif waiting.result() is None:
+            self._unsent -= 1
+            account.pacer.give_back()
+            self.release(account)
+        self._dispatch()
+
+    def _refuse_all(self, account: Account, retry_after_s: float) -> None:
+        account.offers = [None, None, None]
+        for lane in Lane:
+            while (first := account.first(lane)) is not None:
+                self._answer(account, lane, first[3], WaitTooLong(retry_after_s))
+
+    def _offer(self, account: Account, now: float) -> None:
+        """Offer the account's most urgent calls to the global limit, if its own limits allow a call now."""
+        if not any(account.waiting):
+            return
+        if paused_s := account.pause.left_s(now):
+            self._refuse_all(account, paused_s)
+            return
+        if account.in_flight >= MOST_IN_FLIGHT:
+            return
+        opens_at = account.pacer.earliest(now)
+        if opens_at - now > _TOLERANCE_S:
+            if account.opens_at is None or opens_at < account.opens_at:
+                account.opens_at = opens_at
+                heapq.heappush(self._opening, (opens_at, next(self._numbers), account))
+            return
+        for lane in Lane:
+            first = account.first(lane)
+            offer = account.offers[lane]
+            if first is not None and (offer is None or offer[6] is not first[3]):
+                call_class, distance, number, waiting = first
+                turn = self._turns.next_of(account, call_class)
+                offer = (call_class, turn, distance, number, next(self._numbers), account, waiting)
+                account.offers[lane] = offer
+                heapq.heappush(self._offers[lane], offer)
+
+    # ---------------------------------------------------------------- admitting
+
+    def _dispatch(self) -> None:
+        """Admit all calls that may be sent now, and set the timer for the next ones."""
+        now = self._clock.monotonic()
+        while self._opening and self._opening[0][0] - now <= _TOLERANCE_S:
+            opens_at, _, account = heapq.heappop(self._opening)
+            if account.opens_at == opens_at:
+                account.opens_at = None
+                self._offer(account, now)
+        has_changed = True
+        while has_changed:
+            while (lane := self._next_lane(now)) is not None:
+                self._admit_first(lane, now)
+            has_changed = self._refuse_overdue(now)
+        self._set_timer(now)
+
+    def _first_offer(self, lane: Lane, now: float) -> _Offered | None:
+        offers = self._offers[lane]
+        while offers:
+            account, waiting = offers[0][5:]
+            if account.offers[lane] is not offers[0] or waiting.done():
+                heapq.heappop(offers)
+            elif paused_s := account.pause.left_s(now):
+                self._refuse_all(account, paused_s)
+            else:
+                return offers[0]
+        return None
+
+    def _next_lane(self, now: float) -> Lane | None:
+        """Return the lane of the next call that may be sent now."""
+        has = [self._first_offer(lane, now) is not None for lane in Lane]
+        if not any(has):
+            return None
+        if self._global_limit.earliest(now, self._unsent) - now > _TOLERANCE_S:
+            if has[Lane.CANDLES]:
+                self._backlog.record(now)
+            return None
+        if not self._is_backlog(now):
+            return next(lane for lane in Lane if has[lane])
+        if has[Lane.ORDINARY] and (not has[Lane.CANDLES] or self._has_share(Lane.ORDINARY, now)):
+            return Lane.ORDINARY
+        is_quotes_time = now - self._backlog.quotes_from() >= -_TOLERANCE_S
+        if has[Lane.QUOTES] and is_quotes_time and self._has_share(Lane.QUOTES, now):
+            return Lane.QUOTES
+        return Lane.CANDLES if has[Lane.CANDLES] else None
+
+    def _is_backlog(self, now: float) -> bool:
+        return self._waiting[Lane.CANDLES] > 0 and self._backlog.is_recent(now)
+
+    def _has_share(self, lane: Lane, now: float) -> bool:
+        return self._shares[lane].earliest(now) - now <= _TOLERANCE_S
+
+    def _admit_first(self, lane: Lane, now: float) -> None:
+        call_class, turn, _, _, _, account, waiting = heapq.heappop(self._offers[lane])
+        account.offers = [None, None, None]
+        moment = self._clock.now()
+        if day_s := account.pacer.day_left_s(moment):
+            self._refuse_all(account, day_s)
+            return
+        self._turns.record(account, call_class, turn)
+        if lane in self._shares and self._is_backlog(now):
+            self._shares[lane].take(now)
+        account.pacer.admit(moment)
+        account.in_flight += 1
+        self._unsent += 1
+        self._answer(account, lane, waiting, None)
+        self._offer(account, now)
+
+    def _refuse_overdue(self, now: float) -> bool:
+        """Refuse calls that have waited too long; return whether there were any."""
+        has_refused = False
+        while self._deadlines and (self._deadlines[0][5].done() or self._deadlines[0][0] <= now):
+            _, number, since_s, lane, account, waiting = heapq.heappop(self._deadlines)
+            if waiting.done():
+                continue
+            if lane is Lane.QUOTES and self._is_backlog(now) and now - since_s < LONGEST_QUOTES_WAIT_S:
+                later = (now + self._longest_wait_s, number, since_s, lane, account, waiting)
+                heapq.heappush(self._deadlines, later)
+                continue
+            if account.in_flight >= MOST_IN_FLIGHT:
+                self._answer(account, lane, waiting, NoSlot())
+            else:
+                opens_at = max(account.pacer.earliest(now), self._global_limit.earliest(now, self._unsent))
+                self._answer(account, lane, waiting, WaitTooLong(max(1.0, opens_at - now)))
+            self._offer(account, now)
+            has_refused = True
+        return has_refused
+
+    # ---------------------------------------------------------------- time
+
+    def _set_timer(self, now: float) -> None:
+        """Wake at the next moment at which a waiting call can be admitted or has waited too long."""
+        wake_at = min(self._wake_times(now), default=float("inf"))
+        if wake_at == float("inf") or (self._timer is not None and self._timer_at <= wake_at):
+            return
+        self.close()
+        self._timer_at = wake_at
+        self._timer = asyncio.create_task(self._wake_after(wake_at - now), name="call_queue")
+
+    def _wake_times(self, now: float) -> list[float]:
+        times = []
+        if self._opening:
+            times.append(self._opening[0][0])
+        if self._deadlines:
+            times.append(self._deadlines[0][0])
+        has = [self._first_offer(lane, now) is not None for lane in Lane]
+        if not any(has):
+            return times
+        opens_at = self._global_limit.earliest(now, self._unsent)
+        if opens_at - now > _TOLERANCE_S:
+            return [*times, opens_at]
+        # Only a share or the pause holds these back.
+        for lane in (Lane.ORDINARY, Lane.QUOTES):
+            if has[lane]:
+                share_at = self._shares[lane].earliest(now)
+                begins_at = self._backlog.quotes_from() if lane is Lane.QUOTES else now
+                times.append(min(max(share_at, begins_at), self._backlog.ends_at() + 2 * _TOLERANCE_S))
+        return times
+
+    async def _wake_after(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        self._dispatch()
+
+    def _sweep(self) -> None:
+        now, today = self._clock.monotonic(), self._clock.now().astimezone(IST).date()
+        self._sweep_at = now + IDLE_S
+        for key, account in list(self._accounts.items()):
+            if account.in_flight or any(account.waiting):
+                continue
+            has_windows = account.pacer.forget_old(now)
+            if not has_windows and not account.pacer.used_on(today) and account.pause.is_unused(now, today):
+                del self._accounts[key]
+
+
+def _lane(call_class: CallClass) -> Lane:
+    if call_class is CallClass.ORDINARY:
+        return Lane.ORDINARY
+    return Lane.QUOTES if call_class is CallClass.QUOTES else Lane.CANDLES
