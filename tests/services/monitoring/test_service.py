@@ -105,6 +105,26 @@ async def test_a_watchlist_belongs_to_its_user(env: Environment) -> None:
     assert await env.monitoring.watches(ALICE) == [watch]
 
 
+async def test_a_watch_knows_from_when_it_gives_signals(env: Environment) -> None:
+    """From its addition, last change or last start, also after a restart; a second start changes nothing."""
+    await env.start()
+    watch, moments = await env.watch(ALICE), [env.clock.now()]
+    await env.clock.advance(60)
+    moments.append(env.clock.now())
+    await env.monitoring.start(ALICE)
+    (started,) = await env.monitoring.watches(ALICE)
+    await env.clock.advance(60)
+    await env.monitoring.start(ALICE)
+    env = await (await env.kill()).start()
+    (restarted,) = await env.monitoring.watches(ALICE)
+    moments.append(env.clock.now())
+    changed = await env.monitoring.change_watch(ALICE, watch.id, period=9)
+
+    assert [watch.signals_from, started.signals_from, changed.signals_from] == moments
+    assert restarted.signals_from == started.signals_from
+    assert started.evaluated_through == moments[1]
+
+
 async def test_a_watch_cannot_be_added_twice(env: Environment) -> None:
     """No other watch can be changed into it. Another rule is another watch."""
     await env.start()
