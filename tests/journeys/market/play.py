@@ -1,0 +1,183 @@
+"""Plays scripted lines to one account with the real services, and compares its signals with the oracle."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from fakes.clock import FakeClock
+from journeys.market.oracle import TrueSignal, last_average, true_signals
+from journeys.market.script import STEP, Line, ScriptedBroker, lively_line
+from services.environment import ALICE, CALENDAR, OPENING, Environment
+
+from hullwatch.app.options import ServiceOptions
+from hullwatch.domain.market.calendar import MarketCalendar
+from hullwatch.domain.monitoring.watches import Watch, WatchStatus
+from hullwatch.domain.signals.signals import Rule, Signal
+
+READ_AT = timedelta(seconds=1)
+"""After a close the candle is read for the first time; what history shows then may not be final."""
+CHECK_AT = timedelta(seconds=40)
+"""After a close everything that its candle gives is stored, with second readings and rebuilt series."""
+VARIATIONS = 30
+PERIODS = (4, 5, 9)
+
+Change = Callable[[Line, list[int], Random], None]
+"""Changes a line; gets the indices of the day's candles in `final`."""
+
+
+@dataclass
+class Play:
+    """A running market day of one account."""
+
+    env: Environment
+    lines: list[Line]
+    watches: dict[str, Line] = field(default_factory=dict)
+    truth: dict[str, list[TrueSignal]] = field(default_factory=dict)
+    """Watch id → the signals of all final candles. A signal depends on no later candle."""
+
+    def watch_of(self, watch_id: str) -> Watch:
+        """Return a watch as monitoring has it."""
+        return self.env.monitoring._scheduler.account(ALICE).watcher.watches[watch_id]
+
+    async def play(self, closes: Sequence[datetime], *, check_at: timedelta = CHECK_AT) -> None:
+        """Let the candles close one by one, and compare after each of them."""
+        for closed_at in closes:
+            await self.env.clock.advance_to(closed_at + check_at)
+            self.compare(closed_at)
+
+    def compare(self, closed_at: datetime) -> None:
+        """Compare the standing signals with those of the final candles.
+
+        A line counts up to the last close before which history showed every candle as it is in the end, when
+        the newest candle was read. Nobody can know more, and everything before it must be right.
+        """
+        stored = defaultdict(list)
+        for signal in self.env.store.tables.signals.values():
+            stored[signal.watch_id].append(signal)
+        findings = []
+        for watch_id, line in self.watches.items():
+            through = line.true_through(closed_at + READ_AT)
+            if through is not None:
+                findings += self.differences(watch_id, line, through, stored[watch_id])
+        assert findings == [], "\n".join(findings[:10])
+
+    def differences(
+        self, watch_id: str, line: Line, through: datetime, stored_signals: Iterable[Signal]
+    ) -> list[str]:
+        """Return what is missing, extra, wrong or unexplained among the signals of candles closed up to `through`."""
+        watch = self.watch_of(watch_id)
+        if watch_id not in self.truth:
+            self.truth[watch_id] = true_signals(line.final, watch.rule, watch.period, restarts=line.restarts)
+        expected = {
+            one.opened_at: one
+            for one in self.truth[watch_id]
+            if watch.signals_from < one.opened_at + STEP <= through
+        }
+        stored = {one.candle_opened_at: one for one in stored_signals if one.candle_closed_at <= through}
+        name = f"{line.symbol.text} {watch.rule.value} {watch.period} through {through:%H:%M}"
+        findings = [
+            f"{name}: missing {one.direction} at {one.opened_at:%d %H:%M}"
+            for one in expected.values()
+            if not _stands(stored.get(one.opened_at))
+        ]
+        for opened_at, signal in stored.items():
+            if _stands(signal):
+                findings += _wrong(name, signal, expected.get(opened_at))
+            elif signal.withdrawn_reason is None:
+                findings.append(f"{name}: withdrawn without a reason at {opened_at:%d %H:%M}")
+        return findings
+
+    def compare_averages(self) -> None:
+        """Compare the live averages after the last candle with those of the final candles."""
+        watcher = self.env.monitoring._scheduler.account(ALICE).watcher
+        now = self.env.clock.now()
+        for watch_id, line in self.watches.items():
+            closed = [candle for candle in line.final if candle.opened_at + STEP <= now]
+            average = last_average(closed, self.watch_of(watch_id).period, restarts=line.restarts)
+            series = watcher.series(watch_id)
+            assert series is not None, line.symbol
+            if average is None:
+                assert series.hma is None, line.symbol
+            else:
+                assert series.hma is not None, line.symbol
+                assert abs(series.hma - average) < 1e-9, line.symbol
+
+    def status(self) -> WatchStatus:
+        """Return the account's monitoring status."""
+        return self.env.monitoring.state(ALICE).status
+
+    def signals(self) -> list[Signal]:
+        """Return the stored signals."""
+        return self.env.signals(ALICE)
+
+
+def _stands(signal: Signal | None) -> bool:
+    return signal is not None and signal.withdrawn_at is None
+
+
+def _wrong(name: str, signal: Signal, expected: TrueSignal | None) -> list[str]:
+    at = f"{signal.candle_opened_at:%d %H:%M}"
+    if expected is None:
+        return [f"{name}: extra {signal.direction.value} at {at}"]
+    is_same = (
+        signal.direction.value == expected.direction
+        and signal.close == expected.close
+        and abs(signal.hma - expected.hma) < 1e-9
+    )
+    if is_same:
+        return []
+    found = f"{signal.direction.value} {signal.close} {signal.hma}"
+    return [f"{name}: {found} at {at} instead of {expected.direction} {expected.close} {expected.hma}"]
+
+
+async def begin(
+    change: Change,
+    *,
+    seed: int,
+    starts_at: datetime = OPENING - timedelta(minutes=10),
+    days: int = 1,
+    candles: int = 24,
+    calendar: MarketCalendar = CALENDAR,
+) -> Play:
+    """Return an account with one line for each variation, on a Monday; `change` gets each line before it is played.
+
+    Args:
+        change: Makes the line's trouble; gets the indices of the candles to be played.
+        seed: Of all randomness.
+        starts_at: When the account begins to watch.
+        days: Trading days in the script.
+        candles: The number of candles to be played, from the first one that opens after the start.
+        calendar: The trading days of the product.
+    """
+    random = Random(seed)
+    clock = FakeClock(starts_at)
+    broker = ScriptedBroker(clock)
+    env = Environment(
+        clock=clock,
+        broker=broker,
+        seed=seed,
+        calendar=calendar,
+        options=ServiceOptions(monitor_interval_s=15.0),
+    )
+    await env.with_sessions(ALICE)
+    await env.start()
+    play = Play(env, [])
+    for number in range(VARIATIONS):
+        line = lively_line(number, random, days=days)
+        played = [index for index, candle in enumerate(line.final) if candle.opened_at >= starts_at]
+        change(line, played[:candles], random)
+        broker.lines[line.symbol] = line
+        play.lines.append(line)
+        rule = (Rule.CROSS, Rule.TURN)[number % 2]
+        watch = await env.watch(ALICE, symbol=line.symbol, rule=rule, period=random.choice(PERIODS))
+        play.watches[watch.id] = line
+    await env.monitoring.start(ALICE)
+    await clock.settle()
+    return play
+
+
+def closes_after(moment: datetime, count: int) -> list[datetime]:
+    """Return the closes of the first candles from a moment on that is a step of the grid."""
+    return [moment + STEP * (number + 1) for number in range(count)]
