@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from random import Random
 
 from fakes.clock import FakeClock
-from journeys.market.oracle import TrueSignal, last_average, true_signals
-from journeys.market.script import STEP, Line, ScriptedBroker, lively_line
 from services.environment import ALICE, CALENDAR, OPENING, Environment
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.signals import Rule, Signal
+from journeys.market.oracle import TrueSignal, last_average, true_signals
+from journeys.market.script import STEP, Line, ScriptedBroker, lively_line
 
 READ_AT = timedelta(seconds=1)
 """After a close the candle is read for the first time; what history shows then may not be final."""

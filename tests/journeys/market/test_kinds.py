@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from random import Random
 
 import pytest
-from journeys.market.play import CHECK_AT, Play, begin, closes_after
-from journeys.market.script import STEP, Line, Span, other_close
 from services.environment import ALICE, CLOSING, OPENING, fyers_id
 
 from hullwatch.domain.failures import BrokerFailure, BrokerService, NotPermitted, RateLimited, Unavailable
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.monitoring.watches import WatchStatus
+from journeys.market.play import CHECK_AT, Play, begin, closes_after
+from journeys.market.script import STEP, Line, Span, other_close
 
 CANDLES = 24
 LAST_HOUR = CLOSING - timedelta(hours=1)
