@@ -169,6 +169,56 @@ async def test_quotes_have_an_outcome(env):
     assert bad.json()["type"] == "urn:hullwatch:problem:unknown-symbol"
 
 
+async def test_missing_quotes_are_named_with_a_suggestion(env):
+    """An answer without a symbol must not look complete."""
+    env.broker.serve_quotes([Quote(Symbol("NSE:SBIN-EQ"), 812.0)])
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        answer = await client.get(
+            "/api/market/quotes", params={"symbols": "NSE:SBIN-EQ,NSE:NIFTY50-EQ,NSE:ZZTOP-EQ"}
+        )
+
+    found = answer.json()
+    assert (found["outcome"], [quote["symbol"] for quote in found["quotes"]]) == ("ok", ["NSE:SBIN-EQ"])
+    assert found["missing"] == [
+        {
+            "symbol": "NSE:NIFTY50-EQ",
+            "reason": "Fyers has no quote for NSE:NIFTY50-EQ. Did you mean NSE:NIFTY50-INDEX?",
+            "suggestion": "NSE:NIFTY50-INDEX",
+        },
+        {
+            "symbol": "NSE:ZZTOP-EQ",
+            "reason": "Fyers has no quote for NSE:ZZTOP-EQ. Check its spelling.",
+            "suggestion": None,
+        },
+    ]
+
+
+async def test_a_doubtful_quote_is_shown_as_doubtful(env):
+    """The page strikes it out; nothing is computed from it."""
+    env.broker.serve_quotes([Quote(Symbol("NSE:SBIN-EQ"), 8.0, previous_close=800.0)])
+    async with env.browser("asha") as client:
+        await env.link(client, "XA001")
+        [quote] = (await client.get("/api/market/quotes", params={"symbols": "NSE:SBIN-EQ"})).json()["quotes"]
+
+    assert (quote["ltp"], quote["isDoubtful"]) == (8.0, True)
+    assert "previous close" in quote["doubt"]
+
+
+async def test_the_segment_of_a_market_status_counts(env):
+    """Derivatives trade on at 15:35 IST, and the hours of commodities are not known here."""
+    await env.clock.advance_to(datetime(2026, 11, 23, 10, 5, 1, tzinfo=UTC))
+    async with env.browser("asha") as client:
+        cash = (await client.get("/api/market/status?segment=cash")).json()
+        derivatives = (await client.get("/api/market/status?segment=derivatives")).json()
+        commodity = await client.get("/api/market/status?segment=commodity")
+        unknown = await client.get("/api/market/status?segment=bonds")
+
+    assert (cash["isOpen"], derivatives["isOpen"]) == (False, True)
+    assert (commodity.status_code, unknown.status_code) == (422, 422)
+    assert "trading hours of the commodity segment" in commodity.json()["detail"]
+
+
 async def test_hma_without_session_is_disconnected(env):
     """Without a session there is no average, and the answer has the reason; the & of the symbol is encoded."""
     async with env.browser("asha") as client:

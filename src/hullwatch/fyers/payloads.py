@@ -155,6 +155,9 @@ def _read_quote(item: object, requested_symbols: Mapping[str, Symbol]) -> Quote 
         bid=_price(values.get("bid")),
         ask=_price(values.get("ask")),
         traded_at=_moment(values.get("tt")),
+        # Documented for market depth only; read where a quote has them too.
+        lower_limit=_price(values.get("lower_ckt")),
+        upper_limit=_price(values.get("upper_ckt")),
     )
 
 

@@ -128,26 +128,27 @@ async def test_quotes_are_not_cached_across_sessions(env: Environment) -> None:
     assert not answer.connection.has_session
 
 
-FAILURES: list[tuple[BrokerFailure, Outcome]] = [
-    (RateLimited(DATA, retry_after_s=60), Outcome.RATE_LIMITED),
-    (UnreadableReply(DATA, cause="not_fyers"), Outcome.UNAVAILABLE),
-    (RequestRefused(DATA, code=-300, http_status=422, message="bad"), Outcome.BAD_REQUEST),
-    (NotPermitted(DATA, code=-403, http_status=403, message="no"), Outcome.NOT_PERMITTED),
-    (refusal(DATA), Outcome.UNAVAILABLE),
+FAILURES: list[tuple[BrokerFailure, Outcome, int]] = [
+    (RateLimited(DATA, retry_after_s=60), Outcome.RATE_LIMITED, 1),
+    (UnreadableReply(DATA, cause="not_fyers"), Outcome.UNAVAILABLE, 2),
+    (RequestRefused(DATA, code=-300, http_status=422, message="bad"), Outcome.BAD_REQUEST, 3),
+    (NotPermitted(DATA, code=-403, http_status=403, message="no"), Outcome.NOT_PERMITTED, 2),
+    (refusal(DATA), Outcome.UNAVAILABLE, 1),
 ]
+"""With the calls that fail: for some, an index is checked or each symbol is tried alone."""
 
 
-@pytest.mark.parametrize(("failure", "outcome"), FAILURES)
+@pytest.mark.parametrize(("failure", "outcome", "times"), FAILURES)
 async def test_a_failure_is_a_typed_outcome_with_an_empty_list(
-    env: Environment, failure: BrokerFailure, outcome: Outcome
+    env: Environment, failure: BrokerFailure, outcome: Outcome, times: int
 ) -> None:
     """Nothing is raised or cached, and the next call succeeds."""
-    env.broker.queue(fyers_id(ALICE), failure)
+    env.broker.queue(fyers_id(ALICE), failure, times=times)
 
     answer = await env.market.quotes(ALICE, [SBIN, INFY])
 
     assert (answer.outcome, answer.quotes) == (outcome, ())
-    await env.clock.settle()
+    await env.clock.advance(7)
     assert (await env.market.quotes(ALICE, [SBIN])).outcome is Outcome.OK
 
 

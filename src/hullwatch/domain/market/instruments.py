@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from hullwatch.domain.failures import InvalidInput, UnknownSymbol
+from hullwatch.domain.market.spelling import guess_symbol
 
 MAX_SYMBOL_LENGTH: Final = 64
 """Characters; the longest ticker in Fyers' symbol masters has fewer than 40."""
@@ -81,6 +82,11 @@ class Symbol:
         return self.text.endswith("-INDEX")
 
     @property
+    def is_option(self) -> bool:
+        """Whether this is an option, whose price can double within a day."""
+        return _OPTION_FORM.fullmatch(self.text) is not None
+
+    @property
     def segment(self) -> Segment:
         """The segment it trades in, derived from its form."""
         if self.exchange == "MCX":
@@ -104,23 +110,26 @@ def _problem_with(text: str) -> str | None:
         return None
     if not (text.isascii() and text.isprintable()):
         return "The symbol contains characters that no symbol has. Enter one like NSE:SBIN-EQ."
-    if text != text.strip() or " " in text:
-        return "The symbol contains spaces. Enter one like NSE:SBIN-EQ."
-    return _spelling_problem(text)
+    guess = guess_symbol(text)
+    is_form = guess is not None and any(form.fullmatch(guess) for form in _FORMS)
+    advice = f"Did you mean {guess}?" if is_form else "Enter one like NSE:SBIN-EQ."
+    return f"{_spelling_problem(text)} {advice}"
 
 
 def _spelling_problem(text: str) -> str:
     """Return what is wrong with printable text that has none of the forms."""
     exchange, colon, name = text.partition(":")
+    if text != text.strip() or " " in text:
+        return "The symbol contains spaces."
     if not colon:
-        return f"{text!r} has no exchange. Enter a symbol like NSE:SBIN-EQ."
+        return f"{text!r} has no exchange."
     if any(form.fullmatch(text.upper()) for form in _FORMS):
-        return f"{text!r} is not in capitals. Did you mean {text.upper()}?"
+        return f"{text!r} is not in capitals."
     if exchange not in {"NSE", "BSE", "MCX"}:
         return f"{text!r} is not on NSE, BSE or MCX. Fyers serves only these exchanges."
     if re.fullmatch(_WORD, name):
-        return f"{text!r} has no series and is no future or option. Did you mean {text}-EQ?"
-    return f"{text!r} is not a symbol. Enter one like NSE:SBIN-EQ."
+        return f"{text!r} has no series and is no future or option."
+    return f"{text!r} is not a symbol."
 
 
 WATCHED_MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240)

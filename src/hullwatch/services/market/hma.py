@@ -123,7 +123,7 @@ class HMAService:
         if current.average is None or not is_forming:
             return None
         answer = await self._market.quotes(user_id, [symbol])
-        price = answer.quotes[0].ltp if answer.quotes else None
+        price = answer.quotes[0].price if answer.quotes else None
         return current.average.preview(price) if price is not None and 0 < price <= MAX_PRICE else None
 
     async def _current(self, user_id: str, symbol: Symbol, period: int, resolution: Resolution) -> _Cached:

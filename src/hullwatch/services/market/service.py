@@ -4,6 +4,7 @@ A failure of Fyers is a typed outcome beside an empty list; nothing is raised fo
 Exchange data is never shared between accounts.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,10 +27,13 @@ from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange
 from hullwatch.domain.market.clock_offset import NO_OFFSET, ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.spelling import closest, guess_symbol
 from hullwatch.domain.sessions.connection import Connection, Credential
+from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
+from hullwatch.services.market.failing_quotes import MAX_ISOLATION_CALLS, FailingQuotes
 from hullwatch.services.market.failure_log import FailureLog
 from hullwatch.services.market.failure_scope import FailureScopes
 from hullwatch.services.ports import BrokerPort
@@ -39,12 +43,22 @@ QUOTE_FRESH_S = 1.0
 """How long a quote is cached for the account that fetched it."""
 MAX_CACHED_QUOTES = 50_000
 INSTRUMENTS_FRESH_S = 6 * 3600.0
+SUGGESTION_WITHIN_S = 3.0
 _MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
+class MissingQuote:
+    """A requested symbol without a quote."""
+
+    symbol: Symbol
+    outcome: Outcome
+    """*No data* if Fyers answered without a quote for it, else the failure of the call about it."""
+
+
+@dataclass(frozen=True, slots=True)
 class QuotesAnswer:
-    """Quotes of one account; empty unless `outcome` is ok. A symbol that Fyers cannot quote is absent.
+    """Quotes of one account; empty unless `outcome` is ok.
 
     The outcome is *no data* if Fyers can quote none of the symbols.
     """
@@ -54,6 +68,8 @@ class QuotesAnswer:
     connection: Connection
     scope: FailureScope | None = None
     """What the failure concerns; `None` if there is none."""
+    missing: tuple[MissingQuote, ...] = ()
+    """Requested symbols without a quote, unless the failure concerns more than symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,7 @@ class MarketService:
     def __init__(self, context: Context, *, connections: ConnectionService, broker: BrokerPort) -> None:
         self._connections = connections
         self._broker = broker
+        self._failing_quotes = FailingQuotes(context.clock.real, context.random)
         self._scopes = FailureScopes(context, connections=connections, broker=broker)
         self._calendar = context.calendar
         self._clock = context.clock
@@ -122,35 +139,76 @@ class MarketService:
             symbol: self._quotes.get((user_id, connection.generation, symbol))
             for symbol in dict.fromkeys(symbols)
         }
-        missing = [symbol for symbol, quote in found.items() if quote is None]
-        if missing:
-            fresh = await self.fresh_quotes(user_id, missing)
-            if fresh.outcome not in (Outcome.OK, Outcome.NO_DATA):
+        absent = [symbol for symbol, quote in found.items() if quote is None]
+        missing: tuple[MissingQuote, ...] = ()
+        if absent:
+            fresh = await self.fresh_quotes(user_id, absent)
+            if fresh.scope not in (None, FailureScope.SYMBOL):
                 return fresh
+            missing = fresh.missing
             found.update((quote.symbol, quote) for quote in fresh.quotes if quote.symbol in found)
-        return self._with_quotes(user_id, [quote for quote in found.values() if quote is not None])
+        return self._with_quotes(user_id, [quote for quote in found.values() if quote is not None], missing)
 
     async def fresh_quotes(
         self, user_id: str, symbols: Sequence[Symbol], *, priority: CallPriority = ORDINARY_CALL
     ) -> QuotesAnswer:
-        """Fetch quotes in batches of Fyers' limit; the first batch that fails is the outcome of the whole."""
+        """Fetch quotes in batches of Fyers' limit; a failure that concerns more than symbols ends the whole.
+
+        A batch that fails because of some of its symbols is halved until they are found. They are tried again
+        alone and seldom.
+        """
+        split = self._failing_quotes.split(user_id, list(dict.fromkeys(symbols)))
+        size = self._broker.quotes_per_call
+        batches = deque(split.together[start : start + size] for start in range(0, len(split.together), size))
+        batches.extend((symbol,) for symbol in split.alone)
         quotes: list[Quote] = []
-        for start in range(0, len(symbols), self._broker.quotes_per_call):
-            credential = self._connections.credential(user_id)
-            if credential is None:
-                return self._without_session(user_id)
-            batch = symbols[start : start + self._broker.quotes_per_call]
-            result = await self._broker.quotes(credential, batch, priority=priority)
-            self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
-            if not isinstance(result, Answered):
-                scope = await self._scopes.scope_of(user_id, result, *batch)
-                connection = self._connections.connection(user_id)
-                return QuotesAnswer(self._outcome(user_id, result), (), connection, scope)
+        missing = dict(split.waiting)
+        halvings: int | None = None
+        while batches:
+            batch = batches.popleft()
+            result = await self._quotes_of(user_id, batch, priority)
+            if isinstance(result, QuotesAnswer):
+                return result
+            if not isinstance(result, Outcome):
+                quotes.extend(result)
+                found = {quote.symbol for quote in result}
+                missing.update((symbol, Outcome.NO_DATA) for symbol in batch if symbol not in found)
+                continue
+            if len(batch) == 1:
+                self._failing_quotes.record_failure(user_id, batch[0], result)
+            elif halvings is None:
+                may_search = self._failing_quotes.begin_isolation(user_id)
+                halvings = MAX_ISOLATION_CALLS // 2 if may_search else 0
+            if len(batch) > 1 and halvings:
+                halvings -= 1
+                middle = len(batch) // 2
+                batches.extendleft((batch[middle:], batch[:middle]))
+            else:
+                missing.update(dict.fromkeys(batch, result))
+        return self._with_quotes(
+            user_id, quotes, tuple(MissingQuote(symbol, outcome) for symbol, outcome in missing.items())
+        )
+
+    async def _quotes_of(
+        self, user_id: str, batch: tuple[Symbol, ...], priority: CallPriority
+    ) -> tuple[Quote, ...] | Outcome | QuotesAnswer:
+        """Make one call; return the quotes, the outcome of a failure of symbols, or the answer to any other failure."""
+        credential = self._connections.credential(user_id)
+        if credential is None:
+            return self._without_session(user_id)
+        result = await self._broker.quotes(credential, batch, priority=priority)
+        self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
+        if isinstance(result, Answered):
             self._scopes.record_answer(user_id, BrokerService.DATA, *batch)
-            quotes.extend(result.value)
+            self._failing_quotes.record_answer(user_id, batch)
             for quote in result.value:
                 self._quotes.put((user_id, credential.generation, quote.symbol), quote)
-        return self._with_quotes(user_id, quotes)
+            return result.value
+        scope = await self._scopes.scope_of(user_id, result, *batch)
+        outcome = self._outcome(user_id, result)
+        if scope is FailureScope.SYMBOL:
+            return outcome
+        return QuotesAnswer(outcome, (), self._connections.connection(user_id), scope)
 
     async def candles(
         self,
@@ -199,17 +257,41 @@ class MarketService:
             self._log.warning("candles.defective", symbol=symbol.text, count=defective)
         return usable
 
+    async def suggestion(self, symbol: Symbol) -> Symbol | None:
+        """Return a listed symbol that resembles this one, or an index of this name; `None` without one.
+
+        It waits only briefly for the symbol masters: a quotes request must not depend on a public file.
+        """
+        guess = guess_symbol(symbol.text)
+        if guess is not None and guess != symbol.text:
+            return Symbol(guess)
+        try:
+            async with clock_timeout(self._clock.real, SUGGESTION_WITHIN_S):
+                instruments = await self._listed()
+        except TimeoutError:
+            return None
+        if not isinstance(instruments, tuple):
+            return None
+        found = closest(symbol.text, (one.symbol.text for one in instruments))
+        return None if found is None else Symbol(found)
+
     async def search_instruments(self, query: str, limit: int = 20) -> InstrumentsAnswer:
         """Search the public symbol masters, which are cached for six hours."""
+        instruments = await self._listed()
+        if not isinstance(instruments, tuple):
+            return InstrumentsAnswer(instruments.outcome, ())
+        found = search_instruments(instruments, query, limit)
+        return InstrumentsAnswer(Outcome.OK if found else Outcome.NO_DATA, tuple(found))
+
+    async def _listed(self) -> tuple[Instrument, ...] | BrokerFailure:
         instruments = self._instruments.get("all")
         if instruments is None:
             result = await self._instrument_flights.run("all", self._broker.instruments)
             if not isinstance(result, Answered):
-                return InstrumentsAnswer(result.outcome, ())
+                return result
             instruments = result.value
             self._instruments.put("all", instruments)
-        found = search_instruments(instruments, query, limit)
-        return InstrumentsAnswer(Outcome.OK if found else Outcome.NO_DATA, tuple(found))
+        return instruments
 
     def _record_result(
         self,
@@ -242,9 +324,16 @@ class MarketService:
         elif isinstance(result, Answered):
             self._symbol_failures.record_success(key, **fields)
 
-    def _with_quotes(self, user_id: str, quotes: list[Quote]) -> QuotesAnswer:
-        outcome = Outcome.OK if quotes else Outcome.NO_DATA
-        return QuotesAnswer(outcome, tuple(quotes), self._connections.connection(user_id))
+    def _with_quotes(
+        self, user_id: str, quotes: list[Quote], missing: tuple[MissingQuote, ...]
+    ) -> QuotesAnswer:
+        """Return the quotes; without any, the outcome is the first failure among the missing symbols."""
+        connection = self._connections.connection(user_id)
+        failures = [one.outcome for one in missing if one.outcome is not Outcome.NO_DATA]
+        if quotes or not failures:
+            outcome = Outcome.OK if quotes else Outcome.NO_DATA
+            return QuotesAnswer(outcome, tuple(quotes), connection, missing=missing)
+        return QuotesAnswer(failures[0], (), connection, FailureScope.SYMBOL, missing)
 
     def _without_session(self, user_id: str) -> QuotesAnswer:
         outcome = self._outcome_without_session(user_id)

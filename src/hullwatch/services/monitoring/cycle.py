@@ -334,9 +334,9 @@ class Watcher:
     def previews(self) -> dict[str, float]:
         """Return watch id → the average if the forming candle closed at the last price."""
         prices = {
-            quote.symbol: quote.ltp
+            quote.symbol: quote.price
             for quote in self.quotes
-            if quote.ltp is not None and 0 < quote.ltp <= MAX_PRICE
+            if quote.price is not None and 0 < quote.price <= MAX_PRICE
         }
         found: dict[str, float] = {}
         for watch in self.watches.values():

@@ -1,8 +1,10 @@
 """Routes about the market, through the caller's Fyers session: trading hours, quotes, candles, instruments."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -10,7 +12,11 @@ from pydantic import Field
 from hullwatch.domain.failures import InvalidInput, Outcome
 from hullwatch.domain.market.calendar import MarketPhase, SessionKind
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import MAX_WATCHES
+from hullwatch.services.market.service import QuotesAnswer
+from hullwatch.services.services import Services
+from hullwatch.services.texts.market import DOUBT_TEXTS, describe_missing_quote
 from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Moment, Payload, SymbolText
 
@@ -47,7 +53,7 @@ class SegmentStatusPayload(Payload):
 
 
 class MarketStatusPayload(SegmentStatusPayload):
-    """Whether the cash market is open now, by the trading calendar, and the same for equity derivatives."""
+    """Whether the requested segment is open now, by the trading calendar, and the same for equity derivatives."""
 
     exchange_day: date
     holiday_name: str | None
@@ -69,13 +75,34 @@ class QuotePayload(Payload):
     bid: float | None
     ask: float | None
     traded_at: datetime | None
+    is_doubtful: bool = Field(
+        description="Whether the last price cannot be true; it is shown and used for nothing."
+    )
+    doubt: str | None = Field(description="Why it is doubtful, in a sentence; null if it is not.")
+
+    @classmethod
+    def of(cls, quote: Quote, /, **explicit: Any) -> Self:
+        """Return the payload of a quote."""
+        doubt = None if quote.doubt is None else DOUBT_TEXTS[quote.doubt]
+        return super().of(quote, is_doubtful=doubt is not None, doubt=doubt, **explicit)
+
+
+class MissingQuotePayload(Payload):
+    """A requested symbol without a quote."""
+
+    symbol: SymbolText
+    reason: str = Field(description="Why there is no quote and what to do, in a sentence or two.")
+    suggestion: SymbolText | None = Field(description="The symbol that was probably meant.")
 
 
 class QuotesPayload(Payload):
-    """Quotes. An empty list is a result only if `outcome` is ok."""
+    """Quotes, and the symbols without one. An empty list is a result only if `outcome` is ok."""
 
     outcome: Outcome
     quotes: list[QuotePayload]
+    missing: list[MissingQuotePayload] = Field(
+        description="Requested symbols without a quote, while Fyers answers for others."
+    )
     connection: ConnectionPayload
 
 
@@ -117,11 +144,34 @@ class InstrumentsPayload(Payload):
     instruments: list[InstrumentPayload]
 
 
+class SegmentName(StrEnum):
+    """A segment in a request."""
+
+    CASH = "cash"
+    DERIVATIVES = "derivatives"
+    CURRENCY = "currency"
+    COMMODITY = "commodity"
+
+
+_SEGMENTS: Final[Mapping[SegmentName, Segment]] = {
+    SegmentName.CASH: Segment.CASH,
+    SegmentName.DERIVATIVES: Segment.EQUITY_DERIVATIVES,
+}
+
+
 @router.get("/status")
-async def market_status(_: SignedIn, services: CurrentServices) -> MarketStatusPayload:
-    """Return whether the market is open now, and when it opens and closes next."""
+async def market_status(
+    _: SignedIn, services: CurrentServices, segment: SegmentName = SegmentName.CASH
+) -> MarketStatusPayload:
+    """Return whether a segment is open now, and when it opens and closes next."""
+    if segment not in _SEGMENTS:
+        raise InvalidInput(
+            f"hullwatch does not know the trading hours of the {segment.value} segment yet. "
+            "Ask for cash or derivatives.",
+            field="segment",
+        )
     derivatives = services.market.market_status(Segment.EQUITY_DERIVATIVES)
-    return MarketStatusPayload.of(services.market.market_status(), derivatives=derivatives)
+    return MarketStatusPayload.of(services.market.market_status(_SEGMENTS[segment]), derivatives=derivatives)
 
 
 @router.get("/quotes")
@@ -135,7 +185,22 @@ async def quotes(
     if len(wanted) > MAX_WATCHES:
         raise InvalidInput(f"Request at most {MAX_WATCHES} symbols at once.", field="symbols")
     answer = await services.market.quotes(user.id, wanted)
-    return QuotesPayload.of(answer, connection=ConnectionPayload.of(answer.connection))
+    return QuotesPayload.of(
+        answer,
+        quotes=[QuotePayload.of(quote) for quote in answer.quotes],
+        missing=await _missing(services, answer),
+        connection=ConnectionPayload.of(answer.connection),
+    )
+
+
+async def _missing(services: Services, answer: QuotesAnswer) -> list[MissingQuotePayload]:
+    missing = []
+    for one in answer.missing:
+        is_unknown = one.outcome in (Outcome.NO_DATA, Outcome.BAD_REQUEST)
+        suggestion = await services.market.suggestion(one.symbol) if is_unknown else None
+        reason = describe_missing_quote(one.symbol, one.outcome, suggestion)
+        missing.append(MissingQuotePayload(symbol=one.symbol, reason=reason, suggestion=suggestion))
+    return missing
 
 
 @router.get("/candles")

@@ -205,7 +205,11 @@ async def overview(user: SignedIn, services: CurrentServices) -> OverviewPayload
     states = services.monitoring.line_states(user.id)
     return OverviewPayload(
         lines=[
-            WatchOverviewPayload.of(line, watch=WatchPayload.of_line(line.watch, states[line.watch.id]))
+            WatchOverviewPayload.of(
+                line,
+                watch=WatchPayload.of_line(line.watch, states[line.watch.id]),
+                quote=None if line.quote is None else QuotePayload.of(line.quote),
+            )
             for line in lines
             if line.watch.id in states
         ],
