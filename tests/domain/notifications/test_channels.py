@@ -19,6 +19,7 @@ from hullwatch.domain.notifications.channels import (
     read_webhook_address,
 )
 from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
     FOR_OPERATORS,
     PAGE_ONLY,
     ChannelKind,
@@ -30,10 +31,10 @@ TOKEN = "123456789:AAabcdefghijklmnopqrstuvwxyz_12345"
 
 
 def test_only_admins_choose_the_kinds_for_admins():
-    """No user chooses test notices or the kinds that only the page shows."""
+    """No user chooses tests, kinds that only the page shows, and kinds that follow another one."""
     trader, admin = set(choosable_kinds(Role.TRADER)), set(choosable_kinds(Role.ADMIN))
 
-    assert admin == set(NotificationKind) - PAGE_ONLY - {NotificationKind.TEST}
+    assert admin == set(NotificationKind) - PAGE_ONLY - DELIVERED_WITH.keys() - {NotificationKind.TEST}
     assert trader == admin - FOR_OPERATORS
     with pytest.raises(InvalidInput):
         read_kinds(frozenset({NotificationKind.BROKER_OUTAGE}), Role.TRADER)
