@@ -1,5 +1,6 @@
 """Corrections of stored signals through the journal, with their notices."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -8,6 +9,8 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.resources import fake_resources
 from fakes.store import FakeStore
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hullwatch.domain.events import NotificationStored, SignalsCorrected
 from hullwatch.domain.failures import StorageUnavailable
@@ -24,6 +27,7 @@ from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule, Sig
 from hullwatch.domain.users.accounts import Role, User
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.texts.corrections import WITHDRAWAL_REASONS
+from hullwatch.services.texts.notices import signal_notice_id
 from services.environment import ALICE, BOB, FIVE, OPENING, PERIOD, SBIN, HookedStore
 
 MINUTES = timedelta(minutes=1)
@@ -88,13 +92,16 @@ class CorrectionScenario:
 
     async def send(self) -> None:
         """Have all notices sent."""
+        await self.sent_now()
+
+    async def sent_now(self) -> list[str]:
+        """Have all waiting notices sent, and return the ids of their deliveries."""
         now = self.clock.now()
+        ids = [one.id for one in self.store.tables.deliveries.values() if one.state is DeliveryState.WAITING]
         async with self.store.begin() as work:
-            waiting = [
-                DeliveryResult(one, DeliveryState.SENT, now, now) for one in self.store.tables.deliveries
-            ]
-            await work.outbox.finish(waiting, {})
+            await work.outbox.finish([DeliveryResult(one, DeliveryState.SENT, now, now) for one in ids], {})
             await work.commit()
+        return ids
 
     async def correct(self, *found: Recomputation) -> None:
         """Queue corrections and write them."""
@@ -304,6 +311,57 @@ async def test_a_crash_during_a_correction_repeats_and_loses_nothing(*, is_commi
 def valid_openings(signals: Iterable[Signal]) -> list[object]:
     """Return the openings of the candles."""
     return [one.candle_opened_at for one in signals]
+
+
+numbers = st.frozensets(st.integers(min_value=0, max_value=4))
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("find"), numbers),
+        st.tuples(st.just("history"), numbers),
+        st.tuples(st.sampled_from(("outage", "send", "crash")), st.just(frozenset())),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps, numbers)
+def test_any_order_of_events_ends_with_the_newest_history(
+    events: list[tuple[str, frozenset[int]]], last: frozenset[int]
+) -> None:
+    """Through outages and crashes: no signal is sent twice, and none that was sent is withdrawn without a notice."""
+    asyncio.run(run_through(events, last))
+
+
+async def run_through(events: list[tuple[str, frozenset[int]]], last: frozenset[int]) -> None:
+    """Run the events, then the newest history, and compare."""
+    scenario = await CorrectionScenario(HookedStore()).prepare()
+    sent: list[str] = []
+    for what, candles in events:
+        if what == "crash":
+            scenario = CorrectionScenario(scenario.store.copied())
+        elif what == "send":
+            scenario.store.is_down = False
+            sent += await scenario.sent_now()
+        elif what == "outage":
+            scenario.store.is_down = True
+        elif what == "find":
+            scenario.journal.add_results(ALICE, [signal(number) for number in candles], {})
+        else:
+            scenario.journal.add_corrections(ALICE, [recomputed(*map(signal, candles))])
+        await scenario.journal.try_flush()
+        scenario.store.is_down = what == "outage"
+
+    scenario.store.is_down = False
+    await scenario.correct(recomputed(*map(signal, sorted(last))))
+    wrong = [one for one in scenario.stored() if one.withdrawn_at is not None]
+    await scenario.correct(recomputed(*map(signal, sorted(last))))
+
+    assert valid_openings(scenario.stored(valid_only=True)) == valid_openings(map(signal, sorted(last)))
+    assert [one for one in scenario.stored() if one.withdrawn_at is not None] == wrong
+    assert len(sent) == len(set(sent))
+    notified = {signal_notice_id(one) for one in wrong} & {one.partition(".")[0] for one in sent}
+    assert not notified or "signals_corrected" in scenario.kinds()
 
 
 def test_each_reason_of_a_withdrawal_has_a_sentence() -> None:
