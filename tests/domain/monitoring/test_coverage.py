@@ -24,7 +24,8 @@ from hullwatch.domain.monitoring.coverage import (
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
-from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Direction, Rule, Signal
+from hullwatch.domain.signals.settling import FIRST_READING
+from hullwatch.domain.signals.signals import Direction, Rule, Signal
 
 DAY = date(2026, 11, 23)
 SESSIONS = (trading_session(DAY),)
@@ -282,13 +283,13 @@ def blind(began_at: datetime, ended_at: datetime) -> BlindStretch:
 @pytest.mark.parametrize(
     ("closed_at", "stretch_number"),
     [
-        (at(10) - CANDLE_READ_DELAY, None),
-        (at(10) - CANDLE_READ_DELAY / 2, 0),
+        (at(10) - FIRST_READING, None),
+        (at(10) - FIRST_READING / 2, 0),
         (at(10), 0),
         (at(10, 5), 0),
         (at(10, 6), 1),
         (at(10, 10), 1),
-        (at(10, 10) + CANDLE_READ_DELAY, None),
+        (at(10, 10) + FIRST_READING, None),
     ],
     ids=["readable before", "readable only in it", "beginning", "where two meet", "second", "end", "after"],
 )
@@ -322,7 +323,7 @@ def test_each_late_signal_is_in_exactly_one_group(
     parts, rest = late_signals_by_stretch(late, stretches)
 
     def could_delay(stretch: BlindStretch, signal: Signal) -> bool:
-        return stretch.began_at - CANDLE_READ_DELAY < signal.candle_closed_at <= stretch.ended_at
+        return stretch.began_at - FIRST_READING < signal.candle_closed_at <= stretch.ended_at
 
     assert len(parts) == len(stretches)
     assert sorted([one for part in parts for one in part] + rest, key=late.index) == late

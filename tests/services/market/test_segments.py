@@ -61,6 +61,11 @@ def requested(env: Environment, user_id: str, symbol: Symbol, since) -> list[str
     ]
 
 
+def minutes(env: Environment, user_id: str, symbol: Symbol, since) -> list[str]:
+    """Return the minutes, UTC, of the history calls for a symbol."""
+    return [at[:5] for at in requested(env, user_id, symbol, since)]
+
+
 async def test_an_account_is_monitored_while_any_segment_trades() -> None:
     """Shares alone are monitored until 15:30, and with a future until 15:40."""
     env = await environment().with_sessions(ALICE, BOB)
@@ -75,12 +80,14 @@ async def test_an_account_is_monitored_while_any_segment_trades() -> None:
     await env.clock.advance_to(LAST_CLOSE + timedelta(seconds=30))
     assert env.monitoring.state(BOB).status is WatchStatus.MARKET_CLOSED
     after_close = CLOSING + timedelta(seconds=30)
-    assert requested(env, BOB, FUTURE, after_close) == ["10:05:01", "10:10:01"]
-    assert requested(env, BOB, SBIN, after_close) == []
-    assert requested(env, ALICE, SBIN, after_close) == []
+    assert set(minutes(env, BOB, FUTURE, after_close)) == {"10:05", "10:10"}
+    # Only to see whether the session's last close is corrected.
+    assert minutes(env, BOB, SBIN, after_close) == ["10:02"]
+    assert minutes(env, ALICE, SBIN, after_close) == ["10:02"]
     quotes = [call.at for call in env.broker.calls_of(BOB) if call.name == "quotes"]
     assert LAST_CLOSE - timedelta(seconds=10) < max(quotes) < LAST_CLOSE
 
+    await env.clock.advance_to(LAST_CLOSE + timedelta(minutes=16))
     reached = len(env.broker.calls)
     await env.clock.advance(3600)
     assert len(env.broker.calls) == reached
@@ -154,8 +161,9 @@ async def test_candles_missing_in_the_auction_are_retried_once() -> None:
     await env.clock.advance_to(CLOSING + timedelta(minutes=3))
 
     assert AUCTION_RETRIES == 1
-    minutes = [at[:5] for at in requested(env, ALICE, SBIN, since)]
-    assert minutes == ["09:50", "09:50", "09:55", "09:55", "10:00"]
+    found = minutes(env, ALICE, SBIN, since)
+    assert found[:5] == ["09:50", "09:50", "09:55", "09:55", "10:00"]
+    assert set(found[5:]) <= {"10:00", "10:02"}  # the second reading, and one for a correction
     (watch,) = await env.monitoring.watches(ALICE)
     assert watch.evaluated_through == CLOSING
 

@@ -171,13 +171,13 @@ async def test_a_candle_missed_by_the_first_good_cycle_is_late() -> None:
         await env.clock.sleep_until(TURN_AT + timedelta(seconds=0.5))
 
     env.broker.before_answer = dawdle
-    await env.clock.advance_to(TURN_AT + timedelta(seconds=3))
+    await env.clock.advance_to(TURN_AT + timedelta(seconds=5))
 
     (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     (stretch,) = (await env.monitoring.coverage(ALICE)).stretches
     assert stretch.ended_at == TURN_AT + timedelta(seconds=0.5)
     assert signal.is_late
-    assert signal.detected_at == TURN_AT + SECOND
+    assert timedelta(seconds=3) <= signal.detected_at - TURN_AT <= timedelta(seconds=4.5)
 
 
 async def test_a_candle_that_closed_just_before_a_gap_belongs_to_it() -> None:
@@ -251,7 +251,7 @@ async def test_a_signal_after_the_recovery_is_not_late() -> None:
 
     (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     assert not signal.is_late
-    assert signal.detected_at == TURN_AT + SECOND
+    assert timedelta(seconds=3) <= signal.detected_at - TURN_AT <= timedelta(seconds=4.5)
 
 
 async def test_a_signal_stored_after_a_database_outage_is_late() -> None:
@@ -265,7 +265,7 @@ async def test_a_signal_stored_after_a_database_outage_is_late() -> None:
 
     (signal,) = [one for one in env.signals(ALICE) if one.candle_closed_at == TURN_AT]
     assert signal.is_late
-    assert signal.detected_at == TURN_AT + SECOND
+    assert timedelta(seconds=3) <= signal.detected_at - TURN_AT <= timedelta(seconds=4.5)
 
 
 # ---- exact moments

@@ -1,5 +1,6 @@
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from fakes.broker import AccountState, Call, refusal
@@ -7,8 +8,20 @@ from fakes.broker import AccountState, Call, refusal
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
-from services.environment import ALICE, BOB, CAROL, CLOSING, OPENING, Environment, found, fyers_id
-from services.monitoring.monitoring_environment import DATA, environment, names, status, watching
+from services.environment import (
+    ALICE,
+    BOB,
+    CAROL,
+    CLOSING,
+    FIVE,
+    OPENING,
+    SBIN,
+    Environment,
+    found,
+    fyers_id,
+    quote,
+)
+from services.monitoring.monitoring_environment import DATA, MARKET, environment, names, status, watching
 
 # ---- cycles
 
@@ -28,24 +41,54 @@ async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> 
     assert env.monitoring.state(ALICE).missed_cycles == 0
 
 
-async def test_a_closed_candle_is_read_right_after_its_close(env: Environment) -> None:
-    """The one history call is a second after the close."""
+async def test_a_line_near_its_trigger_is_read_a_second_after_the_close(env: Environment) -> None:
+    """A call three seconds after the close confirms the reading."""
     await watching(env, ALICE)
-    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
+    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=50))
+    trigger = env.monitoring._scheduler.account(ALICE).watcher.series("wch_1").trigger
+    index = next(i for i, one in enumerate(MARKET) if one.opened_at == OPENING + timedelta(minutes=30))
+    served = env.broker.candles_by_key[SBIN, FIVE]
+    served[index] = replace(served[index], close=round(trigger, 2), high=1000.0, low=1.0)
+    env.broker.serve_quotes([quote(SBIN, round(trigger, 2))])
+    await env.clock.advance(9)
     reached = len(env.broker.calls)
 
     await env.clock.advance(60)
 
-    calls = [call for call in env.broker.calls[reached:] if call.name == "candles"]
-    assert [call.at for call in calls] == [OPENING + timedelta(minutes=35, seconds=1)]
+    closes_at = OPENING + timedelta(minutes=35)
+    assert candle_calls(env, reached) == [closes_at + timedelta(seconds=1), closes_at + timedelta(seconds=3)]
+
+
+async def test_a_line_far_from_its_trigger_is_read_once(env: Environment) -> None:
+    """Its only reading is at the settle time, when the close counts."""
+    await watching(env, ALICE)
+    env.broker.serve_quotes([quote(SBIN, 500.0)])
+    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=59))
+    side = env.monitoring._scheduler.account(ALICE).watcher.series("wch_1").next_direction(500.0)
+    env.broker.serve_quotes([quote(SBIN, 500.0 if side is None else 1.0)])
+    index = next(i for i, one in enumerate(MARKET) if one.opened_at == OPENING + timedelta(minutes=30))
+    served = env.broker.candles_by_key[SBIN, FIVE]
+    served[index] = replace(served[index], close=1000.0 if side is None else 1.0, high=1000.0, low=1.0)
+    await env.clock.advance_to(OPENING + timedelta(minutes=35, seconds=0.5))
+    reached = len(env.broker.calls)
+
+    await env.clock.advance(60)
+
+    assert candle_calls(env, reached) == [OPENING + timedelta(minutes=35, seconds=3)]
+
+
+def candle_calls(env: Environment, reached: int) -> list[datetime]:
+    """Return the times of the history calls from a call on."""
+    return [call.at for call in env.broker.calls[reached:] if call.name == "candles"]
 
 
 async def test_no_calls_are_made_outside_trading_hours(env: Environment) -> None:
-    """There are none from the last candle to the next market open."""
+    """There are none from the last reading of the session's last candle to the next market open."""
     await watching(env, ALICE)
-    await env.clock.advance_to(CLOSING + timedelta(seconds=10))
-    last = [call for call in env.broker.calls if call.name == "candles"][-1]
-    assert last.at == CLOSING + timedelta(seconds=1)
+    await env.clock.advance_to(CLOSING + timedelta(minutes=15, seconds=10))
+    later = [at - CLOSING for at in candle_calls(env, 0)][-2:]
+    assert timedelta(minutes=2) <= later[0] <= timedelta(minutes=2, seconds=30)
+    assert timedelta(minutes=15) <= later[1] <= timedelta(minutes=15, seconds=5)
     assert status(env) is WatchStatus.MARKET_CLOSED
     assert env.monitoring.state(ALICE).is_running
     reached = len(env.broker.calls)
@@ -76,12 +119,12 @@ async def test_cycles_of_one_account_never_overlap(env: Environment) -> None:
 
     async def hang(call: Call) -> None:
         nonlocal under_way, most
-        under_way += call.user_id == ALICE
+        under_way += call.user_id == ALICE and call.name == "quotes"
         most = max(most, under_way)
         try:
             await env.clock.sleep(17)
         finally:
-            under_way -= call.user_id == ALICE
+            under_way -= call.user_id == ALICE and call.name == "quotes"
 
     env.broker.before_answer = hang
     await env.clock.advance(100)

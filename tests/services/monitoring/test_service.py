@@ -270,7 +270,7 @@ async def test_a_closed_candle_is_published_once(env: Environment) -> None:
         if isinstance(delivery.message, CandleClosed)
     ]
     assert candles == [OPENING + timedelta(minutes=minute) for minute in (30, 35, 40)]
-    assert names(env).count("candles") == 4  # once for the warm-up
+    assert names(env).count("candles") <= 1 + 2 * 3  # the warm-up, and at most two readings of a candle
 
 
 # ---- coverage

@@ -25,7 +25,8 @@ from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason
-from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, Signal
+from hullwatch.domain.signals.settling import FIRST_READING
+from hullwatch.domain.signals.signals import Signal
 
 HEARTBEAT_EVERY: Final = timedelta(seconds=5)
 """How often a running server stores its heartbeat: one moment, overwritten."""
@@ -211,7 +212,7 @@ def late_signals_by_stretch(
             (
                 index
                 for index, stretch in enumerate(stretches)
-                if stretch.began_at < closed_at + CANDLE_READ_DELAY and closed_at <= stretch.ended_at
+                if stretch.began_at < closed_at + FIRST_READING and closed_at <= stretch.ended_at
             ),
             None,
         )

@@ -68,7 +68,7 @@ def replay(
         InvalidInput: the period, the tick size or a close is unusable.
     """
     calendar_of_symbol = (nse_calendar() if calendar is None else calendar).for_symbol(symbol)
-    series_by_rule = [WatchSeries(period, rule, tick_size) for rule in dict.fromkeys(rules)]
+    series_by_rule = [WatchSeries(period, rule, symbol, tick_size=tick_size) for rule in dict.fromkeys(rules)]
     if not series_by_rule:
         raise InvalidInput("A replay needs at least one rule.", field="rule")
     rows: list[ReplayRow] = []

@@ -16,15 +16,10 @@ from typing import Final
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import PAISA, HullMovingAverage
+from hullwatch.domain.signals.jumps import is_like_corporate_action
 
 LATE_AFTER: Final = timedelta(seconds=60)
 """A signal found longer than this after its candle closed is late."""
-
-CANDLE_READ_DELAY: Final = timedelta(seconds=1)
-"""Wait between a candle's close and the call for it, so that it has its last trades; our assumption.
-
-Short, because a signal waits for it. `services/market/hma.py` keeps a reading provisional for longer.
-"""
 
 
 class Rule(StrEnum):
@@ -138,6 +133,11 @@ class SignalDetector:
         return _crossed(self._last, side) if self.rule is Rule.CROSS else _turned(self._last, movement)
 
     @property
+    def can_signal(self) -> bool:
+        """Whether the next close can be a signal."""
+        return self._last is not None
+
+    @property
     def trigger(self) -> float | None:
         """The close beyond which the next candle is a signal, INR; `None` while warming up.
 
@@ -202,25 +202,34 @@ class FeedResult:
 
 
 class WatchSeries:
-    """One rule over one instrument and resolution, for live watches and replays; about 4 kB at period 55.
+    """One rule over one instrument and resolution, for live watches, charts and replays; about 4 kB at period 55.
 
-    It takes closed candles only. It does not use the calendar, so the caller has to notice missing candles.
+    It takes closed candles only. It does not use the calendar, so the caller has to notice missing candles. Where two
+    closes are so far apart as after a split, the average starts anew with the later one.
 
     Raises:
         InvalidInput: the period or the tick size is unusable.
     """
 
-    __slots__ = ("_detector", "last_close", "last_opened_at")
+    __slots__ = ("_detector", "_symbol", "_tick_size", "last_close", "last_opened_at", "started_anew_at")
 
     last_opened_at: datetime | None
     """Opening of the newest candle."""
     last_close: float | None
     """Close of the newest candle, INR."""
+    started_anew_at: datetime | None
+    """Opening of the last candle with which the average started anew."""
 
-    def __init__(self, period: int, rule: Rule, tick_size: Decimal | float = PAISA) -> None:
+    def __init__(
+        self, period: int, rule: Rule, symbol: Symbol | None = None, *, tick_size: Decimal | float = PAISA
+    ) -> None:
+        """Without a symbol no step between two closes counts as a split."""
         self._detector = SignalDetector(rule, period, tick_size)
+        self._symbol = symbol
+        self._tick_size = tick_size
         self.last_opened_at = None
         self.last_close = None
+        self.started_anew_at = None
 
     def feed(self, candle: Candle) -> FeedResult:
         """Add a closed candle if it is newer than all before.
@@ -228,14 +237,30 @@ class WatchSeries:
         Raises:
             InvalidInput: the close is no finite positive number; nothing has changed.
         """
-        newest = self.last_opened_at
-        if newest is not None and candle.opened_at <= newest:
-            if candle.opened_at < newest:
+        return self.add(candle.opened_at, candle.close)
+
+    def add(self, opened_at: datetime, close: float) -> FeedResult:
+        """Add a closed candle by its opening and close; see `feed`."""
+        newest, last_close, detector = self.last_opened_at, self.last_close, self._detector
+        if newest is not None and last_close is not None:
+            if opened_at < newest:
                 return FeedResult(FeedStatus.OUT_OF_ORDER)
-            return FeedResult(FeedStatus.DUPLICATE if candle.close == self.last_close else FeedStatus.REVISED)
-        direction = self._detector.feed(candle.close)
-        self.last_opened_at, self.last_close = candle.opened_at, candle.close
-        return FeedResult(FeedStatus.ACCEPTED, direction, self._detector.average.value)
+            if opened_at == newest:
+                return FeedResult(FeedStatus.DUPLICATE if close == last_close else FeedStatus.REVISED)
+            if self._symbol is not None and is_like_corporate_action(
+                self._symbol, newest, last_close, opened_at, close
+            ):
+                detector = SignalDetector(self.rule, self.period, self._tick_size)
+        direction = detector.feed(close)
+        if detector is not self._detector:
+            self._detector, self.started_anew_at = detector, opened_at
+        self.last_opened_at, self.last_close = opened_at, close
+        return FeedResult(FeedStatus.ACCEPTED, direction, detector.average.value)
+
+    @property
+    def can_signal(self) -> bool:
+        """Whether the next candle can be a signal."""
+        return self._detector.can_signal
 
     @property
     def rule(self) -> Rule:

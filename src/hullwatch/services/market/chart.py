@@ -96,7 +96,7 @@ class ChartService:
         start = history_start(warm_up(period) + SHOWN, resolution, now, calendar)
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
         next_close_at = next_close_after(now, resolution, calendar)
-        return _draw(answer, WatchSeries(period, rule), next_close_at)
+        return _draw(answer, WatchSeries(period, rule, symbol), next_close_at)
 
 
 def _draw(answer: CandlesAnswer, series: WatchSeries, next_close_at: datetime) -> Chart:

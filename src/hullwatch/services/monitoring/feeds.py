@@ -1,17 +1,19 @@
-"""The candles that one account waits for, and the time in which it was not monitored."""
+"""The candles that one account waits for."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
 from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
-from hullwatch.domain.market.candles import last_close_at_or_before, next_close_after
+from hullwatch.domain.market.candles import history_start, last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.obstacles import outcome_obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
-from hullwatch.domain.signals.signals import CANDLE_READ_DELAY, is_late
+from hullwatch.domain.monitoring.watches import Watch
+from hullwatch.domain.signals.feed_series import FeedSeries
+from hullwatch.domain.signals.hma import warm_up
 from hullwatch.runtime.backoff import Backoff
 
 RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
@@ -29,6 +31,11 @@ FAILURE_BACKOFF = Backoff(first_s=5, factor=2, max_s=300, jitter=0.5)
 It begins at a cycle's length, because most failures are short, and ends at the length of the usual candle.
 """
 
+COMPARED_BEFORE_OPEN = timedelta(hours=1)
+"""A comparison of the whole warm-up counts for the trading day if it is not older than this at the market open."""
+WARM_UP_SPARE = 1.5
+"""Factor on the candles that are fetched for a warm-up, because illiquid instruments skip some."""
+
 FeedKey = tuple[Symbol, Resolution]
 
 
@@ -38,6 +45,8 @@ class Feed:
 
     calendar: MarketCalendar
     """Of the symbol's segment."""
+    candles: FeedSeries
+    """The candles that were used, and the series over them."""
     through: datetime | None = None
     """Every candle that closed up to here was evaluated or given up; `None` before the first fetch."""
     missing_close: datetime | None = None
@@ -57,21 +66,49 @@ class Feed:
     """Close of the newest candle that was read before the failures of this symbol alone began."""
     wait_until: datetime | None = None
     """Until when no call is made after such a failure; compared with the cycle's `settled_at`."""
+    compared_at: datetime | None = None
+    """When the whole warm-up was last fetched and compared."""
+    version: int = 0
+    """Grows when the watches on the feed change, or an answer shows another history than the used one."""
+    built_version: int | None = None
+    """The version for which the series were last built from the whole history."""
+    later_readings: tuple[datetime, ...] = ()
+    """When used candles are read again for a correction, earliest first."""
 
-    def is_due(self, expected: datetime, settled_at: datetime) -> bool:
+    def needs_candle(self, expected: datetime, settled_at: datetime) -> bool:
         """Whether the candle that closed at `expected` is missing and may be fetched now."""
         if self.through is not None and self.through >= expected:
             return False
-        if self.wait_until is not None and settled_at < self.wait_until:
-            return False
         return self.missing_close != expected or self.retry_at is None or settled_at >= self.retry_at
 
-    def record_answer(
-        self, outcome: Outcome, newest: datetime | None, expected: datetime, settled_at: datetime
-    ) -> None:
-        """Record an answer whose newest candle closed at `newest`, and plan the retry if `expected` is missing."""
+    def needs_whole(self, compares_from: datetime | None) -> bool:
+        """Whether the next call has to fetch the whole warm-up; see `Feeds.compares_from`."""
+        is_built = self.built_version == self.version and self.candles.is_complete
+        return not is_built or self._is_uncompared(compares_from)
+
+    def _is_uncompared(self, compares_from: datetime | None) -> bool:
+        return compares_from is not None and (self.compared_at is None or self.compared_at < compares_from)
+
+    def needs_rebuild(self, compares_from: datetime | None) -> bool:
+        """Whether used candles have to be compared with the whole history, or a series is to be built from it."""
+        # A feed without any candle is asked for as often as a missing candle is, and no more.
+        return bool(self.candles.used) and self.needs_whole(compares_from)
+
+    def is_due(self, expected: datetime, settled_at: datetime, compares_from: datetime | None) -> bool:
+        """Whether a call is to be made now."""
+        if self.wait_until is not None and settled_at < self.wait_until:
+            return False
+        is_reading_due = bool(self.later_readings) and settled_at >= self.later_readings[0]
+        return is_reading_due or self.needs_candle(expected, settled_at) or self.needs_rebuild(compares_from)
+
+    def record_answer(self, outcome: Outcome, expected: datetime, sent_at: datetime) -> None:
+        """Record that Fyers answered a call that was sent at `sent_at`."""
         self.outcome, self.scope, self.answered = outcome, None, expected
         self.failures, self.failing_since, self.wait_until = 0, None, None
+        self.later_readings = tuple(moment for moment in self.later_readings if moment > sent_at)
+
+    def record_newest(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
+        """Record the close of the newest used candle, and plan the retry if `expected` is missing."""
         if self.missing_close != expected:
             self.missing_close, self.retries = expected, 0
         is_complete = newest is not None and newest >= expected
@@ -101,6 +138,22 @@ class Feed:
         self.failures += 1
         self.wait_until = settled_at + timedelta(seconds=FAILURE_BACKOFF.delay(self.failures, random))
 
+    def whole_start(self, watches: Iterable[Watch], resolution: Resolution, now: datetime) -> datetime:
+        """Return from when the warm-up of these watches, and the signals of the last two trading days, need candles."""
+        calendar = self.calendar
+        today = calendar.session_at(now) or calendar.previous_session(now)
+        first = calendar.previous_session(today.opens_at).opens_at
+        starts = (
+            history_start(
+                round(warm_up(watch.period) * WARM_UP_SPARE) + 1,
+                resolution,
+                min(first, watch.evaluated_through),
+                calendar,
+            )
+            for watch in watches
+        )
+        return min(starts, default=first)
+
     def _session_start(self, moment: datetime) -> datetime:
         return (self.calendar.session_at(moment) or self.calendar.previous_session(moment)).opens_at
 
@@ -108,10 +161,11 @@ class Feed:
 class Feeds:
     """All candles that the account's watches need."""
 
-    __slots__ = ("_calendar", "_feeds")
+    __slots__ = ("_calendar", "_feeds", "_settle_time")
 
-    def __init__(self, calendar: MarketCalendar) -> None:
+    def __init__(self, calendar: MarketCalendar, settle_time: timedelta) -> None:
         self._calendar = calendar
+        self._settle_time = settle_time
         self._feeds: dict[FeedKey, Feed] = {}
 
     def get(self, key: FeedKey) -> Feed | None:
@@ -129,18 +183,27 @@ class Feeds:
         ]
         return tuple(sorted(found, key=lambda problem: (problem.symbol.text, problem.resolution.code)))
 
-    def is_failing(self, key: FeedKey) -> bool:
-        """Whether the last calls for the feed have failed while Fyers served others."""
+    def put(self, watch: Watch) -> None:
+        """Add or replace a watch; its average is built from history."""
+        key = (watch.symbol, watch.resolution)
         feed = self._feeds.get(key)
-        return feed is not None and feed.failing_since is not None
+        if feed is None:
+            calendar = self._calendar.for_symbol(watch.symbol)
+            feed = self._feeds[key] = Feed(calendar, FeedSeries(*key, calendar, self._settle_time))
+        feed.candles.put(watch.id, watch.period, watch.rule)
+        # Due at once, and from the start of its own warm-up.
+        feed.through = feed.missing_close = feed.retry_at = None
+        feed.version += 1
 
-    def begin(self, key: FeedKey) -> None:
-        """Begin a feed anew, with no candle evaluated."""
-        self._feeds[key] = Feed(self._calendar.for_symbol(key[0]))
-
-    def end(self, key: FeedKey) -> None:
-        """Drop a feed that no watch needs any more."""
-        self._feeds.pop(key, None)
+    def discard(self, watch: Watch) -> None:
+        """Remove a watch, and the feed that only it needs."""
+        key = (watch.symbol, watch.resolution)
+        feed = self._feeds.get(key)
+        if feed is None:
+            return
+        feed.candles.discard(watch.id)
+        if not feed.candles.series:
+            del self._feeds[key]
 
     @property
     def calendars(self) -> list[MarketCalendar]:
@@ -158,12 +221,26 @@ class Feeds:
         )
         return min(closes, default=None)
 
+    def next_later_reading(self) -> datetime | None:
+        """Return when a used candle is next read again for a correction."""
+        return min(
+            (feed.later_readings[0] for feed in self._feeds.values() if feed.later_readings), default=None
+        )
+
     def has_due(self, settled_at: datetime) -> bool:
-        """Whether a candle that closed by then was neither evaluated nor given up."""
+        """Whether a closed candle was neither evaluated nor given up, or history has to be compared."""
         return any(
-            feed.through is None or feed.through < expected
+            feed.through is None
+            or feed.through < expected
+            or feed.needs_rebuild(self.compares_from(feed, settled_at))
             for feed, expected in self.expectations(settled_at).values()
         )
+
+    def compares_from(self, feed: Feed, moment: datetime) -> datetime | None:
+        """Return since when the feed's warm-up has to be compared for the trading day; `None` if that is later."""
+        session = feed.calendar.session_at(moment) or feed.calendar.next_session(moment)
+        compares_from = session.opens_at - COMPARED_BEFORE_OPEN
+        return compares_from if moment >= compares_from else None
 
     def expectations(self, settled_at: datetime) -> dict[FeedKey, tuple[Feed, datetime]]:
         """Return every feed with the latest close up to `settled_at`."""
@@ -176,13 +253,17 @@ class Feeds:
             expected[key] = (feed, closes[kind])
         return expected
 
-    def due(self, settled_at: datetime) -> list[tuple[FeedKey, datetime]]:
-        """Return the feeds to fetch now, each with the close that is expected of it."""
-        return [
-            (key, expected)
-            for key, (feed, expected) in self.expectations(settled_at).items()
-            if feed.is_due(expected, settled_at)
-        ]
+    def due(self, settled_at: datetime) -> list[tuple[FeedKey, Feed, datetime]]:
+        """Return the feeds to fetch now, each with the close that is expected of it; closed candles come first."""
+        compares_from: dict[int, datetime | None] = {}
+        found = []
+        for key, (feed, expected) in self.expectations(settled_at).items():
+            kind = id(feed.calendar)
+            if kind not in compares_from:
+                compares_from[kind] = self.compares_from(feed, settled_at)
+            if feed.is_due(expected, settled_at, compares_from[kind]):
+                found.append((key, feed, expected))
+        return sorted(found, key=lambda one: not one[1].needs_candle(one[2], settled_at))
 
 
 def _max_retries(closed_at: datetime, calendar: MarketCalendar) -> int:
@@ -190,43 +271,3 @@ def _max_retries(closed_at: datetime, calendar: MarketCalendar) -> int:
     # The auction's one trade is in the session's last candle, so that candle gets all retries.
     is_last = calendar.session_at(closed_at) is None
     return AUCTION_RETRIES if is_auction and not is_last else len(RETRY_WAITS_S)
-
-
-@dataclass(slots=True)
-class Gap:
-    """The account's current blind stretch and recent ones: signals on candles in them are marked late."""
-
-    since: datetime | None = None
-    """Start of the blind stretch under way; `None` while the account is monitored."""
-    covered_until: datetime | None = None
-    """Up to where the cycles before the present one have monitored."""
-    is_overrunning: Callable[[], bool] = lambda: False
-    """Whether the present cycle has taken so long that the next one was skipped."""
-    ended: tuple[tuple[datetime, datetime], ...] = ()
-    """Past stretches, kept until every signal in them would be late anyway."""
-
-    def begin(self, since: datetime) -> None:
-        """Begin a blind stretch, unless one is under way."""
-        self.since = self.since or since
-
-    def end(self, now: datetime) -> None:
-        """End the blind stretch; a candle that closed in it may still be fetched later."""
-        if self.since is not None:
-            recent = (gap for gap in self.ended if not is_late(gap[1], now))
-            self.ended = (*recent, (self.since, now))
-        self.since = None
-
-    def contains(self, closed_at: datetime) -> bool:
-        """Whether a candle that closed then could not be read in time.
-
-        That includes one that closed just before the stretch: the last good cycle began too early to read it.
-        """
-        since = self.since
-        if since is None and self.is_overrunning():
-            since = self.covered_until
-        if since is not None and closed_at + CANDLE_READ_DELAY > since:
-            return True
-        return any(
-            began_at < closed_at + CANDLE_READ_DELAY and closed_at <= ended_at
-            for began_at, ended_at in self.ended
-        )

@@ -16,7 +16,7 @@ import structlog
 from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.signals.signals import CANDLE_READ_DELAY
+from hullwatch.domain.signals.settling import FIRST_READING, SETTLE_TIME
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
@@ -51,6 +51,7 @@ class Scheduler:
         metrics: MetricsPort,
         is_wanted: Callable[[str], bool],
         interval_s: float,
+        settle_time: timedelta = SETTLE_TIME,
     ) -> None:
         """`is_wanted` returns whether a user wants monitoring; cycles are `interval_s` apart in trading hours."""
         self._context = context
@@ -60,6 +61,7 @@ class Scheduler:
         self._journal = journal
         self._metrics = metrics
         self._is_wanted = is_wanted
+        self._settle_time = settle_time
         self.interval = timedelta(seconds=interval_s)
         self._phase = context.random.random  # spreads the accounts over an interval
         self._times = CycleTimes(context.clock, self.interval)
@@ -82,6 +84,7 @@ class Scheduler:
                 connections=self._connections,
                 market=self._market,
                 journal=self._journal,
+                settle_time=self._settle_time,
             )
             account = self.accounts[user_id] = AccountState(watcher, self._phase())
         return account
@@ -90,7 +93,9 @@ class Scheduler:
         """Drop an account and what of it is not stored yet."""
         self._schedule.discard(user_id)
         self._journal.discard(user_id)
-        self.accounts.pop(user_id, None)
+        account = self.accounts.pop(user_id, None)
+        if account is not None:
+            account.watcher.close()
 
     def wake(self, user_id: str) -> None:
         """Run the account's next cycle at once, because its session or watchlist has changed."""
@@ -127,6 +132,8 @@ class Scheduler:
                 due_at = min(self._schedule.next_due_at() or latest, latest)
                 await wait_for_event(self._schedule_changed, clock=self._clock, until=due_at)
         finally:
+            for account in self.accounts.values():
+                account.watcher.close()
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
@@ -258,7 +265,7 @@ class CycleTimes:
         # After a cycle that overran its interval the next one begins at once.
         after = (account.began_at or now) + self._interval / 2
         tick = max(now, self.tick_after(account, after, session.opens_at))
-        return min(tick, self._next_read_at(account, now) or tick)
+        return min(tick, account.watcher.next_reading_at() or tick)
 
     def tick_after(self, account: AccountState, moment: datetime, opens_at: datetime) -> datetime:
         """Return the account's first tick from `moment` on."""
@@ -274,20 +281,18 @@ class CycleTimes:
         # A market clock that is fast or jumps does not mean that the server was busy.
         return self._clock.real.monotonic() - account.ended_s >= self._interval.total_seconds()
 
-    def _next_read_at(self, account: AccountState, now: datetime) -> datetime | None:
-        closes_at = account.watcher.next_close_after(now - CANDLE_READ_DELAY)
-        return None if closes_at is None else closes_at + CANDLE_READ_DELAY
-
     def _next_cycle_off_hours(self, account: AccountState, now: datetime) -> datetime:
         """Return the next market open, or an earlier time if candles are missing or results are not stored."""
         calendars = account.watcher.calendars
         closed_at = max(calendar.previous_session(now).closes_at for calendar in calendars)
         opens_at = min(calendar.next_session(now).opens_at for calendar in calendars)
         opens_at += account.phase * self._interval
-        if closed_at + CANDLE_READ_DELAY > now:
-            return closed_at + CANDLE_READ_DELAY
+        if closed_at + FIRST_READING > now:
+            return closed_at + FIRST_READING
         # A daily candle may be final only minutes after the session, when its closing auction has ended.
-        opens_at = min(opens_at, self._next_read_at(account, now) or opens_at)
+        later = (account.watcher.next_reading_at(), account.watcher.next_later_reading())
+        waits = (moment if moment > now else now + CLOSED_INTERVAL for moment in later if moment is not None)
+        opens_at = min((opens_at, *waits))
         is_done = account.status is WatchStatus.MARKET_CLOSED and not account.watcher.has_due_candles
         if is_done and not account.watcher.has_unsaved:
             return opens_at

@@ -12,7 +12,7 @@ import structlog
 
 from hullwatch.runtime.clock import clock_timeout
 from hullwatch.services.context import Context
-from hullwatch.services.monitoring.history_round import OFF_HOURS_CALL_INTERVAL_S
+from hullwatch.services.monitoring.history_calls import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.sessions.validation import TokenValidationService, Validation, ValidationResult
 

@@ -1,0 +1,169 @@
+"""Reads the candles of one account's feeds, each until it has settled."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from random import Random
+
+from hullwatch.domain.failures import FailureScope, Outcome
+from hullwatch.domain.market.call_priority import CallClass, CallPriority
+from hullwatch.domain.market.candles import Candle, closes_at
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.signals.feed_series import Answer
+from hullwatch.domain.signals.settling import FIRST_READING, LATER_READINGS, is_far, later_readings
+from hullwatch.runtime.clock import Clock
+from hullwatch.services.market.service import CandlesAnswer, MarketService
+from hullwatch.services.monitoring.evaluation import Evaluation
+from hullwatch.services.monitoring.feeds import Feed, FeedKey
+from hullwatch.services.monitoring.history_calls import HistoryCalls
+from hullwatch.services.monitoring.watchlist import Watchlist
+
+
+class CandleReader:
+    """Starts readings, and passes their candles to the evaluation."""
+
+    def __init__(
+        self,
+        user_id: str,
+        *,
+        clock: Clock,
+        random: Random,
+        market: MarketService,
+        watchlist: Watchlist,
+        evaluation: Evaluation,
+        settle_time: timedelta,
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._user_id = user_id
+        self._market = market
+        self._watchlist = watchlist
+        self._evaluation = evaluation
+        self._settle_time = settle_time
+        self.calls = HistoryCalls(clock)
+        self.prices: Mapping[Symbol, float] = {}
+        """The newest prices, which show the lines that may give a signal."""
+
+    def settled_at(self) -> datetime:
+        """Return the latest close whose candle may be read now, to judge by Fyers' clock."""
+        ahead = timedelta(seconds=self._market.clock_offset().estimate_s)
+        return self._clock.now() + ahead - FIRST_READING
+
+    def next_reading_at(self) -> datetime | None:
+        """Return when the next candle of any feed may be read first."""
+        settled_at = self.settled_at()
+        closes = self._watchlist.feeds.next_close_after(settled_at)
+        return None if closes is None else self._clock.now() + (closes - settled_at)
+
+    def start_due(self, *, is_off_hours: bool) -> None:
+        """Begin the readings of all feeds that are due."""
+        for key, feed, expected in self._watchlist.feeds.due(self.settled_at()):
+            if not self.calls.is_reading(key):
+                self.calls.start(key, self._read(key, feed, expected, is_off_hours=is_off_hours))
+
+    async def _read(self, key: FeedKey, feed: Feed, expected: datetime, *, is_off_hours: bool) -> None:
+        """Read a feed until its new candles have settled or a call has failed."""
+        if (first_at := self._first_reading_at(key, feed, expected)) is not None:
+            await self.calls.sleep_until(first_at)
+        readings = 0
+        while self._watchlist.feeds.get(key) is feed:
+            priority = self._priority(key[0], feed, expected, is_second=readings > 0)
+            async with self.calls.slot(
+                is_failing=feed.failing_since is not None, is_off_hours=is_off_hours
+            ) as may_call:
+                again_at = await self._read_once(key, feed, expected, priority) if may_call else None
+            if again_at is None:
+                return
+            if again_at > self._clock.now():
+                # The waits grow slowly while the readings of a close differ.
+                readings += 1
+                again_at += timedelta(seconds=readings // 5)
+                await self.calls.sleep_until(again_at)
+
+    def _first_reading_at(self, key: FeedKey, feed: Feed, expected: datetime) -> datetime | None:
+        """Return the settle time for a line that is far from its trigger, because its only reading counts then."""
+        settles_at = expected + self._settle_time - self._surely_ahead()
+        price = self.prices.get(key[0])
+        if price is None or self._clock.now() >= settles_at or not feed.candles.is_complete:
+            return None
+        return settles_at if is_far(feed.candles.series.values(), price) else None
+
+    def _priority(self, symbol: Symbol, feed: Feed, expected: datetime, *, is_second: bool) -> CallPriority:
+        price = self.prices.get(symbol)
+        distances = [
+            math.inf if price is None else series.distance(price) for series in feed.candles.series.values()
+        ]
+        distance = min((one for one in distances if one is not None), default=math.inf)
+        if is_second:
+            return CallPriority(CallClass.SECOND_READING, distance)
+        if not feed.needs_candle(expected, self.settled_at()) or feed.version != feed.built_version:
+            return CallPriority(CallClass.REBUILD, distance)
+        return CallPriority(CallClass.CROSSED if distance == 0 else CallClass.DUE, distance)
+
+    def _surely_ahead(self) -> timedelta:
+        return timedelta(seconds=self._market.clock_offset().lowest_s)
+
+    async def _read_once(
+        self, key: FeedKey, feed: Feed, expected: datetime, priority: CallPriority
+    ) -> datetime | None:
+        """Make one call and use its answer; return when the next call is to be made, `None` if the reading has ended."""
+        feeds, watches = self._watchlist.feeds, self._watchlist.on(key)
+        sent_at, settled_at, ahead = self._clock.now(), self.settled_at(), self._surely_ahead()
+        start, version = feed.candles.used.overlap_start, feed.version
+        is_whole = start is None or feed.needs_whole(feeds.compares_from(feed, settled_at))
+        if start is None or is_whole:
+            start = feed.whole_start(watches, key[1], sent_at)
+        end = max(sent_at, settled_at)
+        answer = await self._market.candles(self._user_id, *key, start=start, end=end, priority=priority)
+        if feeds.get(key) is not feed:
+            return None  # the watchlist changed meanwhile
+        answered_at = self._clock.now()
+        if answer.outcome not in (Outcome.OK, Outcome.NO_DATA):
+            self._record_failure(feed, answer, expected, settled_at)
+            return None
+        self.calls.record(None)
+        feed.record_answer(answer.outcome, expected, sent_at)
+        if feed.version != version:
+            return answered_at  # a watch was added meanwhile, which needs an earlier start
+        closed = _closed(answer, key, feed, settled_at)
+        evaluated_through = min(watch.evaluated_through for watch in self._watchlist.on(key))
+        update = feed.candles.record(
+            Answer(closed, start, sent_at, answered_at, ahead, is_whole=is_whole), evaluated_through
+        )
+        if is_whole:
+            feed.compared_at, feed.built_version = sent_at, version
+        self._plan_later_readings(key, feed, update.accepted, sent_at)
+        await self._evaluation.apply(key, update)
+        if update.needs_whole:
+            feed.version += 1
+            return answered_at
+        if update.read_again_at is not None:
+            return update.read_again_at
+        last = feed.candles.used.last_opened_at
+        newest = None if last is None else closes_at(last, key[1], feed.calendar)
+        feed.record_newest(newest, expected, settled_at)
+        return None
+
+    def _record_failure(
+        self, feed: Feed, answer: CandlesAnswer, expected: datetime, settled_at: datetime
+    ) -> None:
+        feed.record_failure(answer.outcome, answer.scope, expected, settled_at, self._random)
+        if answer.scope is not FailureScope.SYMBOL:
+            self.calls.record(answer.outcome)
+
+    def _plan_later_readings(
+        self, key: FeedKey, feed: Feed, accepted: tuple[tuple[Candle, datetime], ...], sent_at: datetime
+    ) -> None:
+        planned = set(feed.later_readings)
+        for _, closed_at in accepted:
+            if sent_at - closed_at < LATER_READINGS[-1]:
+                planned.update(later_readings(closed_at, key[1], feed.calendar))
+        feed.later_readings = tuple(sorted(moment for moment in planned if moment > sent_at))
+
+
+def _closed(answer: CandlesAnswer, key: FeedKey, feed: Feed, settled_at: datetime) -> list[Candle]:
+    """Return the candles that had closed when the call was sent; the forming one may have, by Fyers' clock."""
+    candles = list(answer.candles) + ([answer.forming] if answer.forming is not None else [])
+    while candles and closes_at(candles[-1].opened_at, key[1], feed.calendar) > settled_at:
+        candles.pop()
+    return candles
