@@ -1,4 +1,4 @@
-"""Compares stored signals with the signals that a rule gives on fresh history, and corrects the stored ones."""
+"""Compares stored signals with those that a rule gives on fresh history, and corrects the stored ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -22,15 +22,15 @@ class Recomputation:
     signals_from: datetime
     """The watch's own moment: candles that closed up to it add no signals."""
     covers_after: datetime
-    """The close of the last candle on which the fresh series can give no signal, because it still warms up."""
+    """Close of the last candle on which the fresh series can give no signal, because it still warms up."""
     covers_through: datetime
-    """The close of the newest candle that was recomputed, which is at most the watch's `evaluated_through`."""
+    """Close of the newest recomputed candle, at most the watch's `evaluated_through`."""
     signals: tuple[Signal, ...]
     """Every signal on a candle that closed in (`covers_after`, `covers_through`]."""
     cause: HistoryChange
 
     def concerns(self, signal: Signal) -> bool:
-        """Whether the recomputation decides about a stored signal: same definition of the watch, in the range."""
+        """Whether it decides about a stored signal: the same definition of the watch, in the range."""
         same = (
             signal.watch_id == self.watch_id
             and signal.resolution == self.resolution

@@ -46,12 +46,13 @@ async def apply_corrections(
     updated = [signal for one in corrections.values() for signal in one.updated]
     await work.watches.correct_signals(updated)
     added = await work.watches.add_signals([signal for one in corrections.values() for signal in one.added])
+    is_new = set(added)
     corrected = [signal for one in corrections.values() for signal in (*one.withdrawn, *one.changed)]
     retraction = await work.notifications.retract([signal_notice_id(signal) for signal in corrected])
     digests: list[Notification] = []
     signal_notices: list[Notification] = []
     for user_id, one in corrections.items():
-        new = [signal for signal in added if signal.user_id == user_id]
+        new = [signal for signal in one.added if signal in is_new]
         if any(signal_notice_id(signal) in retraction.sent for signal in (*one.withdrawn, *one.changed)):
             digest = CorrectionDigest(one.withdrawn, one.changed, new, one.reinstated)
             digests.append(compose_corrections(user_id, digest, now=now, new_id=new_id))
@@ -70,8 +71,13 @@ def _corrections_by_user(
     for signal in stored:
         stored_by_watch[signal.watch_id].append(signal)
     found: dict[str, Corrections] = {}
+    first: dict[int, datetime] = {}
     for one in recomputed:
-        withdraw_from = withdrawable_from(calendar.for_symbol(one.symbol), now)
-        of_watch = reconcile(stored_by_watch[one.watch_id], one, withdraw_from=withdraw_from, now=now)
-        found[one.user_id] = found.get(one.user_id, Corrections()) + of_watch
+        own = calendar.for_symbol(one.symbol)
+        if id(own) not in first:  # a start of the server compares all watches at once
+            first[id(own)] = withdrawable_from(own, now)
+        stored_of_watch = stored_by_watch.get(one.watch_id, ())
+        of_watch = reconcile(stored_of_watch, one, withdraw_from=first[id(own)], now=now)
+        if of_watch != Corrections():
+            found[one.user_id] = found.get(one.user_id, Corrections()) + of_watch
     return found

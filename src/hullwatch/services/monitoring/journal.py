@@ -83,11 +83,11 @@ class Journal:
         self._writer.add(before.with_more(signals, evaluated_through), key=user_id)
 
     def add_corrections(self, user_id: str, recomputed: Iterable[Recomputation]) -> None:
-        """Queue what an account's watches give on changed history; the stored signals are made to agree with it.
+        """Queue what an account's watches give on changed history, so that stored signals are made to agree.
 
-        The stored signals are read and compared in the transaction that stores the corrections, so a call
-        that is repeated, or repeated after a crash, changes nothing the second time. All recomputations that are
-        queued for an account at one time are one correction, with one notice. A newer recomputation of a watch
+        The stored signals are read and compared in the transaction that stores the corrections: a call that
+        is repeated, also after a crash, changes nothing the second time. All recomputations of an account
+        that are stored together are one correction, with one notice. A newer recomputation of a watch
         replaces a queued one. Await `flush` or `try_flush` to have the corrections stored.
         """
         queued = self._writer.queued(user_id)

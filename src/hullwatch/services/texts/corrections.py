@@ -14,11 +14,14 @@ _MOST_SIGNALS: Final = 5
 """A split can correct two days of signals of many watches; the page lists them all."""
 
 WITHDRAWAL_REASONS: Final[Mapping[HistoryChange, str]] = {
-    HistoryChange.CANDLE_CORRECTED: "Fyers corrected a close, and with the new close the rule gives no signal here.",
+    HistoryChange.CANDLE_CORRECTED: (
+        "Fyers corrected a close, and with the new close the rule gives no signal here."
+    ),
     HistoryChange.CANDLE_ADDED: "Fyers added a candle later, and with it the rule gives no signal here.",
     HistoryChange.CANDLE_REMOVED: "Fyers removed a candle, and without it the rule gives no signal here.",
     HistoryChange.RESCALED: (
-        "Fyers adjusted all earlier prices, as after a split or bonus. With them the rule gives no signal here."
+        "Fyers adjusted all earlier prices, as after a split or bonus. "
+        "With them the rule gives no signal here."
     ),
     HistoryChange.OTHER: "Fyers changed its history, and with the new prices the rule gives no signal here.",
 }
@@ -37,7 +40,7 @@ class CorrectionDigest:
 def compose_corrections(
     user_id: str, digest: CorrectionDigest, *, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:
-    """Return the one notice of a correction: how many signals it changes, the first of them, and what to do."""
+    """Return the notice of a correction: how many signals it changes, the first of them, and what to do."""
     parts = [
         ("withdrawn", digest.withdrawn),
         ("changed", digest.changed),
