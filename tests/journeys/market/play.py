@@ -89,20 +89,29 @@ class Play:
                 findings.append(f"{name}: withdrawn without a reason at {opened_at:%d %H:%M}")
         return findings
 
-    def compare_averages(self) -> None:
-        """Compare the live averages after the last candle with those of the final candles."""
+    async def compare_averages(self) -> None:
+        """Compare the averages after the last closed candle with those of the final candles.
+
+        The page and `GET /api/hma` and the chart show the live series' number; the last two are asked for some
+        lines only, because each call reads the history again.
+        """
         watcher = self.env.monitoring._scheduler.account(ALICE).watcher
         now = self.env.clock.now()
-        for watch_id, line in self.watches.items():
+        for number, (watch_id, line) in enumerate(self.watches.items()):
+            watch = self.watch_of(watch_id)
             closed = [candle for candle in line.final if candle.opened_at + STEP <= now]
-            average = last_average(closed, self.watch_of(watch_id).period, restarts=line.restarts)
+            average = last_average(closed, watch.period, restarts=line.restarts)
             series = watcher.series(watch_id)
-            assert series is not None, line.symbol
-            if average is None:
-                assert series.hma is None, line.symbol
-            else:
-                assert series.hma is not None, line.symbol
-                assert abs(series.hma - average) < 1e-9, line.symbol
+            shown = [None if series is None else series.hma]
+            if number % 10 == 0:
+                shown += await self._shown_elsewhere(watch)
+            assert all(_is_near(value, average) for value in shown), (line.symbol.text, average, shown)
+
+    async def _shown_elsewhere(self, watch: Watch) -> list[float | None]:
+        definition = {"period": watch.period, "resolution": watch.resolution}
+        reading = await self.env.hma.hma(ALICE, watch.symbol, **definition)
+        chart = await self.env.chart.chart(ALICE, watch.symbol, rule=watch.rule, **definition)
+        return [reading.current_hma, chart.candles[-1].hma]
 
     def status(self) -> WatchStatus:
         """Return the account's monitoring status."""
@@ -111,6 +120,10 @@ class Play:
     def signals(self) -> list[Signal]:
         """Return the stored signals."""
         return self.env.signals(ALICE)
+
+
+def _is_near(value: float | None, other: float | None) -> bool:
+    return value == other if value is None or other is None else abs(value - other) < 1e-9
 
 
 def _stands(signal: Signal | None) -> bool:

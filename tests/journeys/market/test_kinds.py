@@ -97,7 +97,7 @@ async def test_a_polite_market_gives_exactly_the_true_signals():
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
     assert len(play.signals()) > 100
     assert not any(one.is_late or one.revision > 1 for one in play.signals())
 
@@ -109,7 +109,7 @@ async def test_a_final_close_two_seconds_late_gives_no_wrong_signal():
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
     assert [one for one in play.signals() if one.withdrawn_at is not None] == []
 
 
@@ -121,7 +121,7 @@ async def test_a_later_final_close_leaves_no_wrong_signal(shortest_s: float, lon
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
 
 
 @NOT_YET
@@ -131,7 +131,7 @@ async def test_a_revised_candle_corrects_its_signals():
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
     assert any(one.withdrawn_at is not None for one in play.signals())
 
 
@@ -142,7 +142,7 @@ async def test_a_candle_after_its_successors_takes_its_place():
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
     assert any(one.withdrawn_at is not None for one in play.signals())
 
 
@@ -153,7 +153,7 @@ async def test_slots_without_trades_are_no_gap(least: float, most: float):
 
     await play.play(closes_after(OPENING, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
     assert not any(one.is_late or one.revision > 1 for one in play.signals())
     assert play.status() is WatchStatus.WATCHING
 
@@ -185,7 +185,7 @@ async def test_failures_of_single_symbols_harm_no_other():
         await play.play([closed_at])
         assert play.status() is WatchStatus.WATCHING
 
-    play.compare_averages()
+    await play.compare_averages()
     healthy = {watch_id for watch_id, line in play.watches.items() if not line.faults}
     assert not any(one.is_late or one.revision > 1 for one in play.signals() if one.watch_id in healthy)
     assert any(one.is_late for one in play.signals() if one.watch_id not in healthy)
@@ -201,7 +201,25 @@ async def test_a_rate_limit_delays_signals_and_loses_none():
         play.env.broker.queue(fyers_id(ALICE), limit, times=random.randrange(1, 5))
         await play.play([closed_at], check_at=timedelta(seconds=150))
 
-    play.compare_averages()
+    await play.compare_averages()
+
+
+@NOT_YET
+@pytest.mark.parametrize("seed", [12, 13])
+async def test_any_mixture_ends_in_the_true_signals(seed: int):
+    """Each line has two or three kinds of trouble at once; a fresh start at the end would find the same."""
+    kinds = (final_close_late(0.0, 280.0), revised, withheld, without_trades(0.1, 0.5))
+
+    def mixed(line: Line, played: list[int], random: Random) -> None:
+        for kind in random.sample(kinds, random.randrange(2, 4)):
+            opened = {line.final[index].opened_at for index in played if index < len(line.final)}
+            kind(line, [index for index, one in enumerate(line.final) if one.opened_at in opened], random)
+
+    play = await begin(mixed, seed=seed)
+
+    await play.play(closes_after(OPENING, CANDLES))
+
+    await play.compare_averages()
 
 
 async def log_in_on_tuesday(play: Play) -> None:
@@ -251,7 +269,28 @@ async def test_a_split_gives_no_false_signal(*, is_rescaled: bool):
 
     await play.play(closes_after(TUESDAY, CANDLES))
 
-    play.compare_averages()
+    await play.compare_averages()
+
+
+@NOT_YET
+async def test_a_candle_revised_overnight_is_found_before_the_market_opens():
+    """The comparison of the whole warm-up finds what the overlap of six candles no longer sees."""
+
+    def corrected_at_night(line: Line, played: list[int], random: Random) -> None:
+        for index in random.sample(range(played[0] - 3, played[11] + 1), 3):
+            candle = line.final[index]
+            wrong = other_close(candle, random)
+            night = CLOSING + timedelta(hours=random.uniform(1, 12))
+            line.versions[candle.opened_at] = [(candle.opened_at + STEP, wrong), (night, candle)]
+
+    play = await begin(corrected_at_night, seed=14, starts_at=LAST_HOUR, days=2)
+    await play.env.clock.advance_to(CLOSING + timedelta(minutes=20))
+    await log_in_on_tuesday(play)
+
+    await play.env.clock.advance_to(TUESDAY - timedelta(seconds=5))
+
+    play.compare(play.env.clock.now())
+    await play.compare_averages()
 
 
 @NOT_YET
@@ -272,4 +311,4 @@ async def test_the_closing_auction_decides_the_last_candle():
     await play.env.clock.advance_to(CLOSING + timedelta(minutes=15) + CHECK_AT)
     play.compare(play.env.clock.now())
 
-    play.compare_averages()
+    await play.compare_averages()

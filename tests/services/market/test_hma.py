@@ -74,17 +74,20 @@ async def test_below_the_warm_up_there_is_no_value(env: Environment) -> None:
     assert "1 more" in reading.reason
 
 
-async def test_an_instrument_that_skips_candles_still_has_an_average(env: Environment) -> None:
-    """With every third candle missing, enough history is fetched."""
-    traded = [candle for index, candle in enumerate(MARKET) if index % 3]
+@pytest.mark.parametrize(("traded_slots", "period"), [("011", 55), ("100", 30), ("10000000", 9)])
+async def test_an_instrument_that_skips_candles_still_has_an_average(
+    env: Environment, traded_slots: str, period: int
+) -> None:
+    """A share misses some candles, an option most of them; enough history is fetched."""
+    traded = [candle for index, candle in enumerate(MARKET) if traded_slots[index % len(traded_slots)] == "1"]
     env.broker.candles_by_key[SBIN, FIVE] = list(traded)
 
-    reading = await read(env)
+    reading = await read(env, period=period)
 
     through = env.clock.now() - FIVE.length
     closes = [candle.close for candle in traded if candle.opened_at <= through]
     assert reading.status is HmaStatus.ACTIVE
-    assert reading.current_hma == hull_moving_average(closes, 55)[-1]
+    assert reading.current_hma == hull_moving_average(closes, period)[-1]
 
 
 async def test_an_instrument_without_candles_has_no_average(env: Environment) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.candles import (
     MAX_PRICE,
     closes_at,
@@ -25,6 +26,8 @@ from hullwatch.services.texts.obstacles import candles_needed, describe_obstacle
 
 SPARE = 1.5
 """Factor on the candles that are fetched: illiquid instruments skip some."""
+SPARE_OF_RARELY_TRADED = 16
+"""Factor for a second call when the first one brings too few candles: most options trade in few of their slots."""
 MAX_READINGS = 10_000
 """About 4 kB each at period 55."""
 PROVISIONAL_FOR = timedelta(seconds=2)
@@ -156,8 +159,9 @@ class HMAService:
         cached = self._cache.get(key)
         if cached is not None and now < cached.until:
             return cached
-        start = history_start(round(needed * SPARE) + 1, resolution, now, self._calendar.for_symbol(symbol))
-        answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
+        answer = await self._fetch(user_id, symbol, resolution, round(needed * SPARE) + 1)
+        if answer.outcome is Outcome.OK and len(answer.candles) < needed:
+            answer = await self._fetch(user_id, symbol, resolution, needed * SPARE_OF_RARELY_TRADED)
         obstacle = outcome_obstacle(answer.outcome, answer.scope)
         if obstacle is not None:
             return _Cached(now, _without_value(symbol, period, resolution, obstacle))
@@ -165,6 +169,12 @@ class HMAService:
         current = _Cached(self._valid_until(reading, now), reading, average)
         self._cache.put(key, current)
         return current
+
+    async def _fetch(self, user_id: str, symbol: Symbol, resolution: Resolution, slots: int) -> CandlesAnswer:
+        """Fetch the candles of the last `slots` steps of the resolution."""
+        now = self._clock.now()
+        start = history_start(slots, resolution, now, self._calendar.for_symbol(symbol))
+        return await self._market.candles(user_id, symbol, resolution, start=start, end=now)
 
     def _valid_until(self, reading: HmaReading, now: datetime) -> datetime:
         """Return the next close, or an earlier time if a candle is missing or has only just closed."""
