@@ -48,7 +48,7 @@ async def test_the_own_line_has_reason_and_action(env):
         "checkedAt": None,
         "nextCheckAt": "2026-11-23T03:15:00Z",
         "opensAt": "2026-11-23T03:45:00Z",
-        "lines": {"total": 1, "warm": 0},
+        "lines": {"total": 1, "warm": 0, "symbols": 1, "monitored": 1},
     }
 
 

@@ -202,7 +202,7 @@ async def test_a_doubtful_quote_is_shown_as_doubtful(env):
         [quote] = (await client.get("/api/market/quotes", params={"symbols": "NSE:SBIN-EQ"})).json()["quotes"]
 
     assert (quote["ltp"], quote["isDoubtful"]) == (8.0, True)
-    assert "previous close" in quote["doubt"]
+    assert "previous close" in quote["doubtfulReason"]
 
 
 async def test_the_segment_of_a_market_status_counts(env):

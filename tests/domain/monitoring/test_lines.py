@@ -93,6 +93,6 @@ def test_a_watch_has_the_status_of_its_account_or_its_own(line, account, expecte
 
 @pytest.mark.parametrize("obstacle", sorted(UNMONITORED))
 def test_every_missing_symbol_has_a_sentence_and_a_status(obstacle) -> None:
-    """A row without a reason would be the old silence."""
+    """A row without a reason would explain nothing."""
     assert " it" in describe_line(Line(SBIN, obstacle, SINCE))
     assert LineStatus(obstacle.value).obstacle is obstacle

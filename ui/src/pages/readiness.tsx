@@ -56,7 +56,8 @@ function Row({ one }: { one: AccountReadiness }) {
     <tr data-account={one.email}>
       <th scope="row">{one.fullName}<span class="detail">{one.email}</span></th>
       <td><span class="state" data-state={DOTS[tone(one)]}><i class="dot" aria-hidden="true" />{codeText(one.result)}</span></td>
-      <td class="reason">{one.because ? <>{capitalized(one.because)}<span class="detail">{one.doThis}</span></> : "–"}</td>
+      <td class="reason">{one.because ? <>{capitalized(one.because)}<span class="detail">{one.doThis}</span></> : "–"}
+        {one.lines.monitored < one.lines.symbols && <span class="detail">{one.lines.monitored} of {one.lines.symbols} symbols can be monitored.</span>}</td>
       <td class="align-right">{one.lines.warm} of {one.lines.total}</td>
       <td class="num">{one.checkedAt ? `${age(one.checkedAt, now.value)} ago` : "–"}</td>
     </tr>

@@ -75,7 +75,8 @@ function Price({ symbol }: { symbol: string }) {
   if (!row?.quote) return null;
   const isOld = isStale(row);
   return (
-    <span class="num big-price" data-stale={isOld}>{rupees(row.quote.ltp)}
+    <span class="num big-price" data-stale={isOld}>{row.quote.isDoubtful
+      ? <><s>{rupees(row.quote.ltp)}</s> <small class="problem" title={row.quote.doubtfulReason ?? undefined}>doubtful</small></> : rupees(row.quote.ltp)}
       <small data-tone={isOld ? undefined : (row.quote.change ?? 0) >= 0 ? "up" : "down"}>{signed(row.quote.changePercent, " %")}</small></span>
   );
 }

@@ -16,11 +16,7 @@ import { rupees, shortSymbol } from "./format";
 const IST_S = 19_800; // the library has no time zones, so times are shifted to IST
 const SETTLE_MS = 1200;
 const UNWATCHED_MS = 10_000;
-const OUTCOMES: Record<string, string> = {
-  no_data: "Fyers has no candles for this symbol.", disconnected: "You are not connected to Fyers. Log in to see the chart.",
-  rate_limited: "Fyers asked us to wait. The chart will load soon.", unavailable: "Fyers is not responding. The chart will load when it does.",
-  bad_request: "Fyers does not know this symbol or has no candles of this length.", not_permitted: "Your Fyers app may not read market data. Allow quotes and historical data at Fyers.",
-};
+const NO_CANDLES = "Fyers has no candles for this symbol.";
 const at = (moment: string): UTCTimestamp => (Date.parse(moment) / 1000 + IST_S) as UTCTimestamp;
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -169,7 +165,7 @@ function follow(choice: ChartChoice, drawing: () => Drawing | null, report: (isD
       setServerTime(data.at);
       const isGood = data.outcome === "ok";
       if (isGood) drawing()?.show(data);
-      report(isGood, isGood ? "" : OUTCOMES[data.outcome] ?? "", isGood ? summary(data) : "");
+      report(isGood, isGood ? "" : data.reason ?? NO_CANDLES, isGood ? summary(data) : "");
       if (isGood && isWatched()) pause = Math.min(realMsUntil(Date.parse(data.nextCloseAt)) + SETTLE_MS * Math.random() + 150, 10 * 60_000);
     } catch (error) {
       if (!isCancelled) report(false, error instanceof Error ? error.message : "", "");
@@ -182,7 +178,7 @@ function follow(choice: ChartChoice, drawing: () => Drawing | null, report: (isD
   const disposers = [
     effect(() => {
       const quote = watchRows.value?.find((row) => row.watch.symbol === choice.symbol);
-      if (quote?.quote?.ltp != null && quote.quotedAt) drawing()?.moveForming(quote.quote.ltp, quote.quotedAt);
+      if (quote?.quote?.ltp != null && !quote.quote.isDoubtful && quote.quotedAt) drawing()?.moveForming(quote.quote.ltp, quote.quotedAt);
     }),
     effect(() => {
       const closed = closedCandle.value;

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { type MarketStatus, call } from "../api/client";
 import { now } from "../live/clock";
 import { isDark, theme } from "../live/preferences";
-import { market, notices, signOut, unread, user } from "../live/store";
+import { market, monitoring, notices, signOut, unread, user } from "../live/store";
 import { ConnectionPill, PushStatus } from "./connection_status";
 import { Empty, Icon } from "./elements";
 import { age, clockIst, until, when } from "./format";
@@ -33,6 +33,7 @@ export function Header({ page }: { page: string }) {
       </nav>
       <div class="header-end">
         <Market />
+        <Partial />
         <ConnectionPill />
         <PushStatus />
         <NoticesMenu />
@@ -42,6 +43,15 @@ export function Header({ page }: { page: string }) {
       </div>
     </header>
   );
+}
+
+/** How many symbols are monitored, if some are not. */
+function Partial() {
+  const state = monitoring.value;
+  if (!state?.isPartial || state.status !== "watching") return null;
+  return <a class="pill" href="#/watch" data-state="expiring" data-partial title={state.reason}>
+    <i class="dot" aria-hidden="true" /><b>{state.monitoredCount} of {state.symbolCount}</b><span class="long">symbols monitored</span>
+  </a>;
 }
 
 function Market() {

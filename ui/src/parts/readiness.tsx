@@ -10,7 +10,9 @@ const EVERY_MS = 15_000;
 /** The one reason for which this line offers a login. After an expiry the dialog and the banner offer it. */
 const LOGIN_REASON = "expires_before_close";
 /** Reasons that the monitoring status beside the watchlist does not show in trading hours. */
-const SHOWN_ONLY_HERE = new Set(["not_permitted", "all_refused"]);
+const SHOWN_ONLY_HERE = new Set(["all_refused"]);
+/** Reasons about single symbols, which the monitoring status names in trading hours. */
+const SHOWN_BY_STATUS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history"]);
 
 const readiness = signal<Readiness | null>(null);
 
@@ -18,7 +20,7 @@ const readiness = signal<Readiness | null>(null);
 export const isBeforeOpen = computed(() => ["ready", "not_ready"].includes(readiness.value?.result ?? ""));
 
 const isShown = (one: Readiness): boolean =>
-  isBeforeOpen.value || (one.result === "watching" && one.reason !== null) || (one.result === "not_watching" && SHOWN_ONLY_HERE.has(one.reason ?? ""));
+  isBeforeOpen.value || (one.result === "watching" && one.reason !== null && !SHOWN_BY_STATUS.has(one.reason)) || (one.result === "not_watching" && SHOWN_ONLY_HERE.has(one.reason ?? ""));
 
 /** The colour of a readiness: `partial` is ready with a remark, or not ready for a reason the user cannot change. */
 export function tone(one: Pick<Readiness, "isReady" | "result" | "reason" | "isForUser">): "good" | "partial" | "bad" | "none" {

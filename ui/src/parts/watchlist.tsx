@@ -14,6 +14,11 @@ const staleMs = computed(() => (meta.value?.staleAfterSeconds ?? 15) * 1000);
 export const isStale = (row: WatchRow): boolean =>
   !hasSession.value || !row.quotedAt || now.value - Date.parse(row.quotedAt) > staleMs.value;
 
+/** The states of a watch that differ from the state of its account. */
+const OWN_PROBLEMS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history", "too_young", "warming"]);
+
+const isOwnProblem = (watch: Watch): boolean => OWN_PROBLEMS.has(watch.status);
+
 const tone = (value: number | null | undefined): string | undefined =>
   value ? (value > 0 ? "up" : "down") : undefined;
 
@@ -48,7 +53,7 @@ function MonitoringStatus() {
   };
   return (
     <>
-      {!isBeforeOpen.value && <span class="status" role="status" data-status={state.status}><i class="dot" aria-hidden="true" /><span>{state.reason}</span></span>}
+      {!isBeforeOpen.value && <span class="status" role="status" data-status={state.isPartial && state.status === "watching" ? "partial" : state.status}><i class="dot" aria-hidden="true" /><span>{state.reason}</span></span>}
       {state.isWanted
         ? <Action class="small" run={() => change("/api/monitoring/stop")}><Icon name="stop" />Stop monitoring</Action>
         : <Action class="small primary" run={() => change("/api/monitoring/start")}><Icon name="play" />Start monitoring</Action>}
@@ -73,20 +78,21 @@ function Table({ all, onEdit, onRemove }: { all: WatchRow[]; onEdit: (watch: Wat
 function Row({ row, onEdit, onRemove }: { row: WatchRow; onEdit: (watch: Watch) => void; onRemove: (watch: Watch) => void }) {
   const { watch, quote } = row;
   const hma = row.preview ?? row.hma;
-  const distance = quote?.ltp != null && hma != null ? ((quote.ltp - hma) / hma) * 100 : null;
+  const distance = quote?.ltp != null && !quote.isDoubtful && hma != null ? ((quote.ltp - hma) / hma) * 100 : null;
   const stale = isStale(row);
   const chosen = chartChoice.value;
   const isChosen = chosen?.symbol === watch.symbol && chosen.resolution === watch.resolution && chosen.period === watch.period;
   const show = () => { chartChoice.value = { symbol: watch.symbol, resolution: watch.resolution, period: watch.period, rule: watch.rule }; };
-  const isRefused = monitoring.value?.refusedSymbols.includes(watch.symbol);
   return (
-    <tr data-stale={stale} data-symbol={watch.symbol} aria-current={isChosen ? "true" : undefined}>
+    <tr data-stale={stale} data-symbol={watch.symbol} data-status={watch.status} aria-current={isChosen ? "true" : undefined}>
       <th scope="row">
         <button type="button" class="symbol" onClick={show}>{shortSymbol(watch.symbol)}</button>
         <span class="detail">{watch.symbol.split(":")[0]} · HMA {watch.period} · {resolutionName(watch.resolution).replace(" ", "\u00a0")}{watch.rule === "turn" ? " · turn" : ""}</span>
-        {isRefused && <span class="detail problem">Fyers does not know this symbol</span>}
+        {isOwnProblem(watch) && <span class="detail problem">{watch.reason}</span>}
       </th>
-      <td class="align-right price">{price(quote?.ltp)}</td>
+      <td class="align-right price">{quote?.isDoubtful
+        ? <><s>{price(quote.ltp)}</s><span class="detail problem" title={quote.doubtfulReason ?? undefined}>doubtful<span class="visually-hidden">: {quote.doubtfulReason}</span></span></>
+        : price(quote?.ltp)}</td>
       <td class="align-right" data-tone={stale ? undefined : tone(quote?.change)}>{signed(quote?.change)}<span class="detail">{signed(quote?.changePercent, " %")}</span></td>
       <td class="align-right">{price(hma)}</td>
       <td class="align-right" data-tone={stale ? undefined : tone(distance)}>{signed(distance, " %")}</td>

@@ -13,7 +13,7 @@ FARTHEST: Final = 2.0
 """Of the previous close: no share or index halves or doubles within a day. Options do."""
 
 
-class QuoteDoubt(StrEnum):
+class Implausibility(StrEnum):
     """Why a quote is shown as doubtful and used for nothing."""
 
     OUTSIDE_LIMITS = "outside_limits"
@@ -49,24 +49,24 @@ class Quote:
     upper_limit: float | None = None
 
     @property
-    def doubt(self) -> QuoteDoubt | None:
+    def implausibility(self) -> Implausibility | None:
         """Why the quote is doubtful, `None` if it is not."""
         if self.ltp is None:
             return None
         if self.ltp < SMALLEST_PRICE:
-            return QuoteDoubt.NO_PRICE_STEP
+            return Implausibility.NO_PRICE_STEP
         if self.lower_limit is not None and self.upper_limit is not None:
             is_within = self.lower_limit <= self.ltp <= self.upper_limit
-            return None if is_within else QuoteDoubt.OUTSIDE_LIMITS
+            return None if is_within else Implausibility.OUTSIDE_LIMITS
         if self.previous_close is None or self.symbol.is_option:
             return None
         is_near = self.previous_close / FARTHEST <= self.ltp <= self.previous_close * FARTHEST
-        return None if is_near else QuoteDoubt.FAR_FROM_CLOSE
+        return None if is_near else Implausibility.FAR_FROM_CLOSE
 
     @property
     def price(self) -> float | None:
         """The last traded price for computations: `None` if there is none or it is doubtful."""
-        return self.ltp if self.doubt is None else None
+        return self.ltp if self.implausibility is None else None
 
 
 @dataclass(frozen=True, slots=True)

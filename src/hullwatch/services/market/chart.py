@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from hullwatch.domain.failures import Outcome
+from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.candles import Candle, history_start, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.sessions.connection import Connection
@@ -55,6 +55,8 @@ class Chart:
     next_close_at: datetime
     """When the forming or next candle closes."""
     connection: Connection
+    scope: FailureScope | None = None
+    """What the failure concerns; `None` if there is none."""
 
 
 class ChartService:
@@ -105,7 +107,9 @@ def _draw(answer: CandlesAnswer, series: WatchSeries, next_close_at: datetime) -
         result = series.feed(candle)
         candles.append(ChartCandle(candle, result.hma, result.direction))
     shown = tuple(candles[-SHOWN:])
-    return Chart(answer.outcome, shown, answer.forming, _line(series), next_close_at, answer.connection)
+    return Chart(
+        answer.outcome, shown, answer.forming, _line(series), next_close_at, answer.connection, answer.scope
+    )
 
 
 def _line(series: WatchSeries) -> HmaLine | None:

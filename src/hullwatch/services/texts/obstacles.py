@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.lines import Line, Monitored
-from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.texts.times import in_ist
 
@@ -173,6 +174,12 @@ def describe_obstacle(obstacle: Obstacle, *, symbols: str = "") -> str:
     """Return the sentence about an obstacle and the one that says what to do."""
     text = OBSTACLE_TEXTS[obstacle].fill(symbols=symbols)
     return f"{text.sentence} {text.action}"
+
+
+def describe_outcome(outcome: Outcome, scope: FailureScope | None, *, symbols: str = "") -> str | None:
+    """Return why a request for market data brought none, and what to do; `None` if it did not fail."""
+    obstacle = outcome_obstacle(outcome, scope)
+    return None if obstacle is None else describe_obstacle(obstacle, symbols=symbols)
 
 
 def symbol_name(symbol: Symbol) -> str:

@@ -10,6 +10,7 @@ from hullwatch.domain.failures import Outcome
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, Rule
+from hullwatch.services.texts.obstacles import describe_outcome
 from hullwatch.web.api.market import CandlePayload
 from hullwatch.web.dependencies import CurrentConfig, CurrentServices, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Payload, ResolutionText, SymbolText
@@ -35,6 +36,7 @@ class ChartPayload(Payload):
     """The data of a chart; empty unless `outcome` is ok."""
 
     outcome: Outcome
+    reason: str | None = Field(description="Why there is no chart and what to do; null if there is one.")
     symbol: SymbolText
     resolution: ResolutionText
     period: int
@@ -69,6 +71,7 @@ async def chart(
     found = await services.chart.chart(user.id, instrument, resolution=length, period=periods, rule=rule)
     return ChartPayload.of(
         found,
+        reason=describe_outcome(found.outcome, found.scope, symbols=instrument.text),
         symbol=instrument,
         resolution=length,
         period=periods,

@@ -16,7 +16,8 @@ from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import MAX_WATCHES
 from hullwatch.services.market.service import QuotesAnswer
 from hullwatch.services.services import Services
-from hullwatch.services.texts.market import DOUBT_TEXTS, describe_missing_quote
+from hullwatch.services.texts.market import IMPLAUSIBILITY_TEXTS, describe_missing_quote
+from hullwatch.services.texts.obstacles import describe_outcome
 from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.payloads import ConnectionPayload, Moment, Payload, SymbolText
 
@@ -78,13 +79,13 @@ class QuotePayload(Payload):
     is_doubtful: bool = Field(
         description="Whether the last price cannot be true; it is shown and used for nothing."
     )
-    doubt: str | None = Field(description="Why it is doubtful, in a sentence; null if it is not.")
+    doubtful_reason: str | None = Field(description="Why it is doubtful, in a sentence; null if it is not.")
 
     @classmethod
     def of(cls, quote: Quote, /, **explicit: Any) -> Self:
         """Return the payload of a quote."""
-        doubt = None if quote.doubt is None else DOUBT_TEXTS[quote.doubt]
-        return super().of(quote, is_doubtful=doubt is not None, doubt=doubt, **explicit)
+        reason = None if quote.implausibility is None else IMPLAUSIBILITY_TEXTS[quote.implausibility]
+        return super().of(quote, is_doubtful=reason is not None, doubtful_reason=reason, **explicit)
 
 
 class MissingQuotePayload(Payload):
@@ -99,6 +100,7 @@ class QuotesPayload(Payload):
     """Quotes, and the symbols without one. An empty list is a result only if `outcome` is ok."""
 
     outcome: Outcome
+    reason: str | None = Field(description="Why there are no quotes and what to do; null if there are.")
     quotes: list[QuotePayload]
     missing: list[MissingQuotePayload] = Field(
         description="Requested symbols without a quote, while Fyers answers for others."
@@ -121,6 +123,7 @@ class CandlesPayload(Payload):
     """Closed candles, oldest first, and the forming candle."""
 
     outcome: Outcome
+    reason: str | None = Field(description="Why there are no candles and what to do; null if there are.")
     candles: list[CandlePayload]
     forming: CandlePayload | None
     connection: ConnectionPayload
@@ -187,6 +190,9 @@ async def quotes(
     answer = await services.market.quotes(user.id, wanted)
     return QuotesPayload.of(
         answer,
+        reason=describe_outcome(
+            answer.outcome, answer.scope, symbols=", ".join(symbol.text for symbol in wanted)
+        ),
         quotes=[QuotePayload.of(quote) for quote in answer.quotes],
         missing=await _missing(services, answer),
         connection=ConnectionPayload.of(answer.connection),
@@ -220,7 +226,11 @@ async def candles(
     if end - start > (LONGEST_INTRADAY if length.is_intraday else LONGEST_DAILY):
         raise InvalidInput("This period is too long. Request a shorter one.", field="start")
     answer = await services.market.candles(user.id, Symbol.parse(symbol), length, start=start, end=end)
-    return CandlesPayload.of(answer, connection=ConnectionPayload.of(answer.connection))
+    return CandlesPayload.of(
+        answer,
+        reason=describe_outcome(answer.outcome, answer.scope, symbols=symbol),
+        connection=ConnectionPayload.of(answer.connection),
+    )
 
 
 @router.get("/instruments")

@@ -22,6 +22,8 @@ class LinesPayload(Payload):
 
     total: int
     warm: int = Field(description="Watches whose average is computed up to the last closed candle.")
+    symbols: int = Field(description="Symbols of these watches.")
+    monitored: int = Field(description="Symbols that are monitored while the account is watched.")
 
 
 class _AccountFields(Payload):
@@ -48,7 +50,12 @@ class _AccountFields(Payload):
             do_this=texts.do_this,
             line=texts.line,
             checked_at=account.checked_at,
-            lines=LinesPayload(total=readiness.lines, warm=readiness.warm),
+            lines=LinesPayload(
+                total=readiness.lines,
+                warm=readiness.warm,
+                symbols=readiness.monitored.total,
+                monitored=readiness.monitored.count,
+            ),
             **explicit,
         )
 
