@@ -75,12 +75,19 @@ def test_a_stored_signal_is_withdrawn_even_before_the_last_start() -> None:
     assert len(correct([signal(3)], first=4).withdrawn) == 1
 
 
-@pytest.mark.parametrize("other", [{"direction": Direction.DOWN}, {"close": 50.0}, {"hma": 49.5}])
-def test_a_changed_signal_gets_a_new_revision(other: dict[str, object]) -> None:
-    """It stays on time, because it was found on time."""
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("changed", {"direction": Direction.DOWN, "close": 50.0}),
+        ("repriced", {"close": 50.0}),
+        ("repriced", {"hma": 49.5}),
+    ],
+)
+def test_a_changed_signal_gets_a_new_revision(kind: str, other: dict[str, object]) -> None:
+    """It stays on time, because it was found on time. Another direction is more than another price."""
     found = correct([signal(3)], signal(3, detected_at=NOW, **other))
 
-    assert found == Corrections(changed=(signal(3, revision=2, **other),))
+    assert found == Corrections(**{kind: (signal(3, revision=2, **other),)})
 
 
 def test_a_withdrawn_signal_that_holds_again_is_reinstated() -> None:

@@ -41,6 +41,13 @@ class Notifications(Repository):
         """Store those that some channel of their user carries; return those that were not stored before."""
         return [one for one in notifications if self._carriers(one) and await self.add(one)]
 
+    async def rewrite(self, notifications: Sequence[Notification]) -> None:
+        """Store other titles and texts."""
+        for one in map(kept, notifications):
+            stored = self.tables.notifications.get(one.id)
+            if stored is not None:
+                self.tables.notifications[one.id] = replace(stored, title=one.title, text=one.text)
+
     async def retract(self, ids: Collection[str]) -> Retraction:
         """Cancel unsent deliveries, and remove notices that reached no channel."""
         stored = {one for one in ids if one in self.tables.notifications}

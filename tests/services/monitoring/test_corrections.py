@@ -186,6 +186,19 @@ async def test_an_undelivered_notice_of_a_changed_signal_is_replaced(scenario: C
     assert len(scenario.store.tables.deliveries) == 1
 
 
+async def test_other_prices_alone_give_no_digest(scenario: CorrectionScenario) -> None:
+    """A late close of an earlier candle moves averages by little. A notice that is not sent yet has them."""
+    await scenario.find(signal(1))
+    await scenario.find(signal(2), is_sent=False)
+
+    await scenario.correct(recomputed(signal(1, hma=98.5), signal(2, close=101.25)))
+
+    assert [(one.hma, one.revision) for one in scenario.stored()] == [(98.5, 2), (99.0, 2)]
+    assert scenario.kinds() == ["signal", "signal"]
+    assert "closed at 101.25" in scenario.notices()[-1].text
+    assert len(scenario.store.tables.deliveries) == 2
+
+
 async def test_an_added_signal_alone_is_notified_as_late(scenario: CorrectionScenario) -> None:
     """The user was notified of nothing that changed."""
     await scenario.correct(recomputed(signal(1)))
@@ -202,7 +215,7 @@ async def test_all_changes_of_a_correction_are_in_one_digest(scenario: Correctio
     await scenario.correct(recomputed(signal(1), signal(4, direction=Direction.DOWN)))
 
     assert scenario.kinds() == ["signal", "signal", "signals_corrected"]
-    assert scenario.notices()[-1].title.endswith("corrected: 2 withdrawn, 1 changed, 1 added late")
+    assert scenario.notices()[-1].title.endswith("corrected: 2 withdrawn, 1 changed direction, 1 added late")
 
 
 async def test_a_long_digest_names_the_first_signals(scenario: CorrectionScenario) -> None:

@@ -115,6 +115,20 @@ async def test_a_retracted_notice_that_was_not_sent_is_removed(work):
     assert await work.notifications.add(notice("n1", title="Corrected"))
 
 
+async def test_a_rewritten_notice_is_sent_with_its_new_text(work):
+    """Everything else of it stays; an unknown notice is skipped."""
+    await work.notifications.add(notice("n1"))
+
+    await work.notifications.rewrite([])
+    await work.notifications.rewrite(
+        [notice("n1", title="New", text="Text", created_at=after(5)), notice("n2")]
+    )
+
+    assert await work.notifications.of_user("asha") == [notice("n1", title="New", text="Text")]
+    (claimed, _) = await work.outbox.claim(EVERY, now=NOW, until=after(1))
+    assert claimed.notification.title == "New"
+
+
 @pytest.mark.parametrize("state", list(DeliveryState))
 async def test_a_notice_that_was_tried_counts_as_sent(work, state):
     """A failed attempt may have reached its receiver. What was not sent is cancelled on every channel."""

@@ -48,7 +48,9 @@ class Corrections:
     withdrawn: tuple[Signal, ...] = ()
     reinstated: tuple[Signal, ...] = ()
     changed: tuple[Signal, ...] = ()
-    """Another direction, close or average."""
+    """Another direction."""
+    repriced: tuple[Signal, ...] = ()
+    """The same direction with another close or average: what was notified of them is still true."""
     added: tuple[Signal, ...] = ()
     """Missing before, and late now."""
     marked: tuple[Signal, ...] = ()
@@ -57,7 +59,7 @@ class Corrections:
     @property
     def updated(self) -> tuple[Signal, ...]:
         """The signals that are stored already and change."""
-        return (*self.withdrawn, *self.reinstated, *self.changed, *self.marked)
+        return (*self.withdrawn, *self.reinstated, *self.changed, *self.repriced, *self.marked)
 
     def __add__(self, other: "Corrections") -> "Corrections":
         return Corrections(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
@@ -86,6 +88,7 @@ def reconcile(
     withdrawn: list[Signal] = []
     reinstated: list[Signal] = []
     changed: list[Signal] = []
+    repriced: list[Signal] = []
     marked: list[Signal] = []
     for signal in stored:
         if not recomputed.concerns(signal):
@@ -99,12 +102,13 @@ def reconcile(
         elif signal.withdrawn_at is not None:
             reinstated.append(_next(_with_values(signal, other), withdrawn_at=None, withdrawn_reason=None))
         elif _values(signal) != _values(other):
-            changed.append(_next(_with_values(signal, other)))
+            kind = repriced if signal.direction is other.direction else changed
+            kind.append(_next(_with_values(signal, other)))
     first = max(withdraw_from, recomputed.signals_from)
     added = [
         replace(one, detected_at=now, is_late=True) for one in found.values() if one.candle_closed_at > first
     ]
-    return Corrections(*map(tuple, (withdrawn, reinstated, changed, added, marked)))
+    return Corrections(*map(tuple, (withdrawn, reinstated, changed, repriced, added, marked)))
 
 
 def _marked(signal: Signal, other: Signal | None, now: datetime) -> list[Signal]:

@@ -34,9 +34,10 @@ async def apply_corrections(
 ) -> AppliedCorrections:
     """Make the stored signals of some watches agree with fresh history, and store the notices of each user.
 
-    A user who was notified of a signal that is withdrawn or changed gets one digest of the whole correction.
-    Deliveries of such signals that were not sent are cancelled. Without a digest, added signals get ordinary
-    notices, and so do changed signals whose notice was cancelled. A reinstated signal gets none.
+    A user who was notified of a signal that is withdrawn or has another direction gets one digest of the whole
+    correction. Deliveries of such signals that were not sent are cancelled. Without a digest, added signals get
+    ordinary notices, and so do changed signals whose notice was cancelled. A reinstated signal gets none. Other
+    prices alone make no notice, but those that are not sent yet get them.
     """
     by_watch = {one.watch_id: one for one in recomputed}
     stored = await work.watches.signals_to_correct(
@@ -49,6 +50,8 @@ async def apply_corrections(
     is_new = set(added)
     corrected = [signal for one in corrections.values() for signal in (*one.withdrawn, *one.changed)]
     retraction = await work.notifications.retract([signal_notice_id(signal) for signal in corrected])
+    repriced = [signal for one in corrections.values() for signal in one.repriced]
+    await work.notifications.rewrite([compose_signal(signal) for signal in repriced])
     digests: list[Notification] = []
     signal_notices: list[Notification] = []
     for user_id, one in corrections.items():

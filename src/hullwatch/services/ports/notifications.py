@@ -35,6 +35,10 @@ class NotificationRepository(Protocol):
         """Store the notices that a channel of their user delivers, and return those that are new."""
         ...
 
+    async def rewrite(self, notifications: Sequence[Notification]) -> None:
+        """Store other titles and texts of stored notices; what is not sent yet is sent with them."""
+        ...
+
     async def retract(self, ids: Collection[str]) -> Retraction:
         """Cancel the unsent deliveries of these notices, and remove those that reached no channel."""
         ...

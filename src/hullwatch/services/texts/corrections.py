@@ -43,7 +43,7 @@ def compose_corrections(
     """Return the notice of a correction: how many signals it changes, the first of them, and what to do."""
     parts = [
         ("withdrawn", digest.withdrawn),
-        ("changed", digest.changed),
+        ("changed direction", digest.changed),
         ("added late", digest.added),
         ("valid again", digest.reinstated),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, delete, func, literal, null, select, update
+from sqlalchemy import bindparam, case, delete, func, literal, null, select, update
 
 from hullwatch.domain.notifications.notifications import (
     DELIVERED_WITH,
@@ -66,6 +66,18 @@ class Notifications:
         if stored:
             await self._fan_out(sorted(stored))
         return [one for one in notifications if one.id in stored]
+
+    async def rewrite(self, notifications: Sequence[Notification]) -> None:
+        """Store other titles and texts of stored notices; what is not sent yet is sent with them."""
+        table = table_of(NotificationRow)
+        change = (
+            update(table)
+            .where(table.c.id == bindparam("of"))
+            .values(title=bindparam("new_title"), text=bindparam("new_text"))
+        )
+        ordered = sorted(notifications, key=lambda one: one.id)
+        values = [{"of": one.id, "new_title": one.title, "new_text": one.text} for one in ordered]
+        await self._transaction.execute_many(change, values)
 
     async def retract(self, ids: Collection[str]) -> Retraction:
         """Cancel the unsent deliveries of these notices, and remove those that reached no channel."""
