@@ -11,6 +11,7 @@ from services.environment import ALICE, CALENDAR, OPENING, Environment
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.market.calendar import MarketCalendar
+from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.signals import Rule, Signal
 from journeys.market.oracle import TrueSignal, last_average, true_signals
@@ -23,8 +24,8 @@ CHECK_AT = timedelta(seconds=40)
 VARIATIONS = 30
 PERIODS = (4, 5, 9)
 
-Change = Callable[[Line, list[int], Random], None]
-"""Changes a line; gets the indices of the day's candles in `final`."""
+Change = Callable[[Line, Sequence[Candle], Random], None]
+"""Changes a line; gets the candles that are played."""
 
 
 @dataclass
@@ -157,7 +158,7 @@ async def begin(
     """Return an account with one line for each variation, on a Monday; `change` gets each line before it is played.
 
     Args:
-        change: Makes the line's trouble; gets the indices of the candles to be played.
+        change: Makes the line's trouble.
         seed: Of all randomness.
         starts_at: When the account begins to watch.
         days: Trading days in the script.
@@ -179,7 +180,7 @@ async def begin(
     play = Play(env, [])
     for number in range(VARIATIONS):
         line = lively_line(number, random, days=days)
-        played = [index for index, candle in enumerate(line.final) if candle.opened_at >= starts_at]
+        played = [candle for candle in line.final if candle.opened_at >= starts_at]
         change(line, played[:candles], random)
         broker.lines[line.symbol] = line
         play.lines.append(line)

@@ -3,7 +3,7 @@
 After each candle the standing signals are those of the final, true candles (`play.Play.compare`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -30,16 +30,15 @@ SYMBOL_FAILURES: list[BrokerFailure | None] = [
 ]
 
 
-def polite(line: Line, played: list[int], random: Random) -> None:
+def polite(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Change nothing."""
 
 
-def final_close_late(shortest_s: float, longest_s: float) -> Callable[[Line, list[int], Random], None]:
-    """Make half of the final closes late: until then history shows the close of a moment before."""
+def final_close_late(shortest_s: float, longest_s: float) -> Callable[[Line, Sequence[Candle], Random], None]:
+    """Make half of the final closes late, that of the last candle excepted, after which nothing is read."""
 
-    def change(line: Line, played: list[int], random: Random) -> None:
-        for index in played:
-            candle = line.final[index]
+    def change(line: Line, played: Sequence[Candle], random: Random) -> None:
+        for candle in played[:-1]:
             if random.random() < 0.5:
                 final_at = candle.opened_at + STEP + timedelta(seconds=random.uniform(shortest_s, longest_s))
                 early = other_close(candle, random)
@@ -53,39 +52,43 @@ def later(candle: Candle, random: Random) -> datetime:
     return candle.opened_at + STEP * random.randrange(1, 6) + timedelta(seconds=150)
 
 
-def revised(line: Line, played: list[int], random: Random) -> None:
+def early(played: Sequence[Candle]) -> list[Candle]:
+    """Return the candles with enough others after them for any correction."""
+    return [candle for candle in played[1:] if candle.opened_at <= played[-1].opened_at - 7 * STEP]
+
+
+def revised(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Correct some closes while newer candles are in use already."""
-    for index in random.sample(played[1:-6], 4):
-        candle = line.final[index]
+    for candle in random.sample(early(played), 4):
         wrong = other_close(candle, random)
         line.versions[candle.opened_at] = [(candle.opened_at + STEP, wrong), (later(candle, random), candle)]
 
 
-def withheld(line: Line, played: list[int], random: Random) -> None:
+def withheld(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Withhold some candles until their successors have been read."""
-    for index in random.sample(played[1:-6], 3):
-        candle = line.final[index]
+    for candle in random.sample(early(played), 3):
         line.versions[candle.opened_at] = [(candle.opened_at, None), (later(candle, random), candle)]
 
 
-def without_trades(least: float, most: float) -> Callable[[Line, list[int], Random], None]:
+def without_trades(least: float, most: float) -> Callable[[Line, Sequence[Candle], Random], None]:
     """Remove a share of the candles, because nothing was traded in them."""
 
-    def change(line: Line, played: list[int], random: Random) -> None:
+    def change(line: Line, played: Sequence[Candle], random: Random) -> None:
         share = random.uniform(least, most)
-        quiet = {index for index in played if random.random() < share}
-        line.use([candle for index, candle in enumerate(line.final) if index not in quiet])
+        quiet = {candle.opened_at for candle in played if random.random() < share}
+        line.use([candle for candle in line.final if candle.opened_at not in quiet])
 
     return change
 
 
-def off_the_grid(line: Line, played: list[int], random: Random) -> None:
+def off_the_grid(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Let the candles of the day open one to four minutes after the steps from the market open."""
     moved = timedelta(minutes=random.randrange(1, 5))
-    opens_at = line.final[played[0]].opened_at
     line.use(
         [
-            replace(candle, opened_at=candle.opened_at + moved) if candle.opened_at >= opens_at else candle
+            replace(candle, opened_at=candle.opened_at + moved)
+            if candle.opened_at >= played[0].opened_at
+            else candle
             for candle in line.final
         ]
     )
@@ -174,7 +177,7 @@ async def test_candles_off_the_grid_are_used_as_they_are():
 async def test_failures_of_single_symbols_harm_no_other():
     """Every third symbol fails for some minutes; the others are never late, and nothing is missing in the end."""
 
-    def failing(line: Line, played: list[int], random: Random) -> None:
+    def failing(line: Line, played: Sequence[Candle], random: Random) -> None:
         if not line.number % 3:
             begins_at = OPENING + timedelta(minutes=random.uniform(5, 60))
             failure = SYMBOL_FAILURES[line.number // 3 % len(SYMBOL_FAILURES)]
@@ -210,10 +213,9 @@ async def test_any_mixture_ends_in_the_true_signals(seed: int):
     """Each line has two or three kinds of trouble at once; a fresh start at the end would find the same."""
     kinds = (final_close_late(0.0, 280.0), revised, withheld, without_trades(0.1, 0.5))
 
-    def mixed(line: Line, played: list[int], random: Random) -> None:
+    def mixed(line: Line, played: Sequence[Candle], random: Random) -> None:
         for kind in random.sample(kinds, random.randrange(2, 4)):
-            opened = {line.final[index].opened_at for index in played if index < len(line.final)}
-            kind(line, [index for index, one in enumerate(line.final) if one.opened_at in opened], random)
+            kind(line, [candle for candle in line.final if candle in played], random)
 
     play = await begin(mixed, seed=seed)
 
@@ -228,10 +230,10 @@ async def log_in_on_tuesday(play: Play) -> None:
     await play.env.log_in(ALICE)
 
 
-def split(*, is_rescaled: bool) -> Callable[[Line, list[int], Random], None]:
+def split(*, is_rescaled: bool) -> Callable[[Line, Sequence[Candle], Random], None]:
     """Make Tuesday the ex-date of a split or bonus; history before it is re-scaled in the night, at the open or later."""
 
-    def change(line: Line, played: list[int], random: Random) -> None:
+    def change(line: Line, played: Sequence[Candle], random: Random) -> None:
         factor = random.choice((2.0, 5.0, 10.0, 1.5, 4 / 3))
         before = [candle for candle in line.final if candle.opened_at < TUESDAY - timedelta(hours=6)]
         old = [scaled(candle, factor) for candle in before]
@@ -276,9 +278,9 @@ async def test_a_split_gives_no_false_signal(*, is_rescaled: bool):
 async def test_a_candle_revised_overnight_is_found_before_the_market_opens():
     """The comparison of the whole warm-up finds what the overlap of six candles no longer sees."""
 
-    def corrected_at_night(line: Line, played: list[int], random: Random) -> None:
-        for index in random.sample(range(played[0] - 3, played[11] + 1), 3):
-            candle = line.final[index]
+    def corrected_at_night(line: Line, played: Sequence[Candle], random: Random) -> None:
+        first = line.final.index(played[0]) - 3
+        for candle in random.sample(line.final[first : first + 15], 3):
             wrong = other_close(candle, random)
             night = CLOSING + timedelta(hours=random.uniform(1, 12))
             line.versions[candle.opened_at] = [(candle.opened_at + STEP, wrong), (night, candle)]
@@ -297,8 +299,8 @@ async def test_a_candle_revised_overnight_is_found_before_the_market_opens():
 async def test_the_closing_auction_decides_the_last_candle():
     """Since August 2026 its one trade comes up to 15 minutes after continuous trading, in the last candle."""
 
-    def auction(line: Line, played: list[int], random: Random) -> None:
-        last = line.final[played[-1]]
+    def auction(line: Line, played: Sequence[Candle], random: Random) -> None:
+        last = played[-1]
         final_at = CLOSING + timedelta(seconds=random.uniform(1, 840))
         line.versions[last.opened_at] = [(CLOSING, other_close(last, random)), (final_at, last)]
         if line.number % 2:
