@@ -20,7 +20,7 @@ from journeys.market.script import STEP, Line, Span, other_close
 
 CANDLES = 24
 LAST_HOUR = CLOSING - timedelta(hours=1)
-NOT_YET = pytest.mark.xfail(reason="the cycle reads candles once", strict=False)
+NOT_YET = pytest.mark.xfail(reason="the slot of the grid is asked for again", strict=False)
 TUESDAY = OPENING + timedelta(days=1)
 HISTORY = BrokerService.HISTORY
 SYMBOL_FAILURES: list[BrokerFailure | None] = [
@@ -105,7 +105,6 @@ async def test_a_polite_market_gives_exactly_the_true_signals():
     assert not any(one.is_late or one.revision > 1 for one in play.signals())
 
 
-@NOT_YET
 async def test_a_final_close_two_seconds_late_gives_no_wrong_signal():
     """A signal rests on two equal readings, the second one at least 3 s after the close."""
     play = await begin(final_close_late(0.0, 2.0), seed=2)
@@ -116,7 +115,6 @@ async def test_a_final_close_two_seconds_late_gives_no_wrong_signal():
     assert [one for one in play.signals() if one.withdrawn_at is not None] == []
 
 
-@NOT_YET
 @pytest.mark.parametrize(("shortest_s", "longest_s"), [(2.0, 12.0), (12.0, 290.0)])
 async def test_a_later_final_close_leaves_no_wrong_signal(shortest_s: float, longest_s: float):
     """It is corrected when the candle is read again, at the latest with its successor."""
@@ -127,7 +125,6 @@ async def test_a_later_final_close_leaves_no_wrong_signal(shortest_s: float, lon
     await play.compare_averages()
 
 
-@NOT_YET
 async def test_a_revised_candle_corrects_its_signals():
     """Up to five candles later; the closes after it are right, but their averages were not."""
     play = await begin(revised, seed=4)
@@ -138,7 +135,6 @@ async def test_a_revised_candle_corrects_its_signals():
     assert any(one.withdrawn_at is not None for one in play.signals())
 
 
-@NOT_YET
 async def test_a_candle_after_its_successors_takes_its_place():
     """Without it the signals of the next candles may have been other ones."""
     play = await begin(withheld, seed=5)
@@ -207,7 +203,6 @@ async def test_a_rate_limit_delays_signals_and_loses_none():
     await play.compare_averages()
 
 
-@NOT_YET
 @pytest.mark.parametrize("seed", [12, 13])
 async def test_any_mixture_ends_in_the_true_signals(seed: int):
     """Each line has two or three kinds of trouble at once; a fresh start at the end would find the same."""
@@ -261,7 +256,6 @@ def scaled(candle: Candle, factor: float) -> Candle:
     return replace(candle, **prices, volume=int(candle.volume / factor))
 
 
-@NOT_YET
 @pytest.mark.parametrize("is_rescaled", [True, False])
 async def test_a_split_gives_no_false_signal(*, is_rescaled: bool):
     """With re-scaled history the average goes on; without it, it starts anew on the ex-date."""
@@ -274,7 +268,6 @@ async def test_a_split_gives_no_false_signal(*, is_rescaled: bool):
     await play.compare_averages()
 
 
-@NOT_YET
 async def test_a_candle_revised_overnight_is_found_before_the_market_opens():
     """The comparison of the whole warm-up finds what the overlap of six candles no longer sees."""
 
@@ -295,7 +288,6 @@ async def test_a_candle_revised_overnight_is_found_before_the_market_opens():
     await play.compare_averages()
 
 
-@NOT_YET
 async def test_the_closing_auction_decides_the_last_candle():
     """Since August 2026 its one trade comes up to 15 minutes after continuous trading, in the last candle."""
 
