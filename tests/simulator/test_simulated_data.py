@@ -239,11 +239,10 @@ async def test_history_refuses_with_422(simulator, change, code, message):
         {"range_from": "2026-11-21", "range_to": "2026-11-22"},
         {"range_from": "2026-11-25", "range_to": "2026-11-26"},
         {"range_from": "2016-01-01", "range_to": "2016-01-10"},
-        {"resolution": "5S"},
     ],
 )
 async def test_nothing_to_show_is_no_data(simulator, change):
-    """Weekends, the future, the time before 2017 and too fine candles are no_data with 200."""
+    """Weekends, the future, and the time before 2017 are no_data with 200."""
     token = await simulator.person()
 
     status, answer = await simulator.call("/data/history", token, params=GOOD | change)

@@ -195,6 +195,11 @@ class Accounts:
         """Return the session whose token carries this key of the data stream."""
         return self._by_hsm_key.get(hsm_key)
 
+    def end_sessions(self) -> None:
+        """Revoke every session."""
+        for session in self._by_token.values():
+            session.is_revoked = True
+
     def newest_session(self, fyers_id: str) -> Session | None:
         """Return the session a person opened last."""
         sessions = self._by_person.get(fyers_id)

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -17,7 +17,9 @@ from hullwatch.simulator.clock import SimulatedClock
 from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
 from hullwatch.simulator.faults import FaultBoard
 from hullwatch.simulator.limits import RateLimits
+from hullwatch.simulator.market.candle_changes import CandleChanges
 from hullwatch.simulator.market.candles import CandleSource
+from hullwatch.simulator.market.changed_source import ChangedSource
 from hullwatch.simulator.market.csv_candles import CsvMarket
 from hullwatch.simulator.market.prices import Market
 from hullwatch.simulator.market.synthetic import SyntheticMarket
@@ -86,6 +88,10 @@ class Broker:
     market: Market
     accounts: Accounts
     faults: FaultBoard
+    changes: CandleChanges
+    source: ChangedSource
+    config: SimulatorConfig
+    default_start: Callable[[], datetime]
     limits: RateLimits = field(default_factory=RateLimits)
     calls: CallCounter = field(default_factory=CallCounter)
 
@@ -97,21 +103,42 @@ class Broker:
             UnusableConfig: The candles, the start or the speed cannot be used.
         """
         source: CandleSource
-        starts_at = config.starts_at
         if config.candles is None:
-            source = SyntheticMarket(config.seed)
-            default_start = datetime.now(UTC).timestamp()
+            source, default_start = SyntheticMarket(config.seed), _present
         else:
             source = csv_market = CsvMarket(config.candles, config.timezone)
-            default_start = csv_market.default_start()
-        starts_at = starts_at or datetime.fromtimestamp(default_start - config.lead_s, UTC)
+            first = datetime.fromtimestamp(csv_market.default_start(), UTC)
+
+            def default_start() -> datetime:
+                return first
+
+        starts_at = config.starts_at or default_start() - timedelta(seconds=config.lead_s)
         if starts_at.tzinfo is None:
             raise UnusableConfig("the start needs an offset from UTC, as 2026-06-17T09:15:00+05:30")
         try:
             clock = SimulatedClock(starts_at, config.speed, monotonic)
         except ValueError as error:
             raise UnusableConfig(str(error)) from error
-        return cls(clock, Market(source), Accounts(TokenPress()), FaultBoard(config.seed))
+        changes = CandleChanges()
+        changed = ChangedSource(source, changes)
+        accounts, faults = Accounts(TokenPress()), FaultBoard(config.seed)
+        return cls(clock, Market(changed, changes), accounts, faults, changes, changed, config, default_start)
+
+    def reset(self, now: datetime | None = None, speed: float | None = None) -> None:
+        """Put everything back to the state at the start; the clock may begin at another moment and speed.
+
+        Raises:
+            ValueError: The speed cannot be used.
+        """
+        config = self.config
+        start = config.starts_at or self.default_start() - timedelta(seconds=config.lead_s)
+        self.clock.restart(now or start, config.speed if speed is None else speed)
+        self.accounts.end_sessions()  # connections of the data stream hold them
+        self.accounts, self.limits, self.calls = Accounts(TokenPress()), RateLimits(), CallCounter()
+        self.faults.clear()
+        self.faults = FaultBoard(config.seed)
+        self.changes.clear()
+        self.market.forget()
 
     def identify(self, authorization: str, family: Family, now: float) -> Caller:
         """Return the caller of an Authorization header and whether its token is accepted."""
@@ -133,6 +160,10 @@ class Broker:
         if colon and (app_id not in self.accounts.apps or (session and session.app_id != app_id)):
             return Caller(app_id, caller.fyers_id, session, TokenProblem.WRONG_APP)
         return caller
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
 
 
 def _problem_of(session: Session, family: Family, now: float) -> TokenProblem | None:

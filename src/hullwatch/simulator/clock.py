@@ -1,4 +1,4 @@
-"""The simulator's own time: it can run fast, stand still or be advanced, and never goes back.
+"""The simulator's own time: it can run fast, stand still or be advanced. It goes back only by a restart.
 
 Everything that depends on the hour (tokens, limits, faults, the market) asks this clock. The wire itself
 does not: latency and hanging connections last real time.
@@ -63,6 +63,30 @@ class SimulatedClock:
         if self.epoch() + seconds > LATEST:
             raise ValueError("advanceSeconds must not lead past the year 2200")
         self._epoch += seconds
+
+    def set_now(self, now: datetime) -> None:
+        """Jump forward to a moment.
+
+        Limits, tokens and counts are in order of time, so only `restart` goes back.
+
+        Raises:
+            ValueError: The moment is past, or beyond `LATEST`.
+        """
+        left = now.timestamp() - self.epoch()
+        if left < 0:
+            raise ValueError(
+                "now must not be before the present simulated time: POST /simulator/reset can go back"
+            )
+        self.advance(left)
+
+    def restart(self, now: datetime, speed: float) -> None:
+        """Begin again at a moment, which may be earlier.
+
+        Raises:
+            ValueError: The speed cannot be used.
+        """
+        checked = self._checked(speed)
+        self._epoch, self._anchor, self._speed = now.timestamp(), self._monotonic(), checked
 
     @staticmethod
     def _checked(speed: float) -> float:

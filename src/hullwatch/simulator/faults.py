@@ -1,23 +1,21 @@
-"""Faults on demand, by account, path, probability, count and time.
+"""Faults on demand, by account, symbol, service, path, probability, count and time.
 
-A fault matches a call by account and by the beginning of its path, with a probability, so many times, for
-so many simulated seconds. Faults are tried in the order they were made. Delays add up; of the rest the
-first match acts.
+Faults are tried in the order they were made. Delays add up; of the rest the first match acts.
 """
 
 import itertools
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from hullwatch.simulator.answers import Answer
-from hullwatch.simulator.control_input import ControlInput, InvalidRequest, Text
+from hullwatch.simulator.answers import Answer, refusal
+from hullwatch.simulator.control.input import ControlInput, InvalidRequest, Text
 
 
 class FaultKind(StrEnum):
@@ -49,6 +47,11 @@ class FaultKind(StrEnum):
     """Refuses the token `count` (1) times; the session itself stays valid."""
     AUTH_ERROR_ALL = "auth_error_all"
     """The same for every account, until deleted."""
+    REFUSAL = "refusal"
+    """Answers Fyers' envelope with `code`, `message` and `status`, until deleted; by default as the service refuses a
+    token. With `symbol`, the answer with the quotes of several symbols has it as the item of that symbol."""
+    SCALED_PRICES = "scaled_prices"
+    """Multiplies the prices in the true answer by `factor` (1e-9), with `symbol` only that symbol's."""
     CLOCK_SKEW = "clock_skew"
     """Shifts the `Date` header, the times in new tokens and those of quotes; the broker's own time stays
     right.
@@ -61,6 +64,9 @@ class FaultKind(StrEnum):
     """The data stream's connection is aborted without a close frame."""
 
 
+Service = Literal["login", "profile", "trading", "history", "data", "masters"]
+"""Fyers' services: `data` is quotes, depth, market status, option chain and symbol tokens."""
+AUTH_KINDS = {FaultKind.AUTH_ERROR, FaultKind.AUTH_ERROR_ALL}
 _DELAYS = {FaultKind.LATENCY, FaultKind.CLOCK_SKEW}
 _STREAM = {FaultKind.STREAM_STALL, FaultKind.STREAM_DROP}
 
@@ -83,10 +89,20 @@ class FaultInput(ControlInput):
     kind: Annotated[FaultKind, Field(strict=False)]
     fyers_id: Text | None = None
     path: Annotated[Text, StringConstraints(pattern="^/")] | None = None
+    """Only paths that begin like this."""
+    service: Service | None = None
+    symbol: Text | None = None
+    """Only calls that ask for this symbol, alone or among others."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     count: Annotated[int, Field(ge=1, le=10**9)] | None = None
     seconds: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    after_seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    """Simulated seconds until it begins; `seconds` count from there."""
     status: Annotated[int, Field(ge=200, le=599)] | None = None
+    code: Annotated[int, Field(ge=-9_999, le=9_999)] | None = None
+    """Of the refusal; also for `auth_error` and `auth_error_all`."""
+    message: Text | None = None
+    factor: Annotated[float, Field(ge=0, le=1e9)] = 1e-9
     body: Any = None
     content_type: Text | None = None
     headers: Annotated[dict[str, str | int], AfterValidator(_usable_headers)] = Field(default_factory=dict)
@@ -110,6 +126,15 @@ class FaultInput(ControlInput):
             raise InvalidRequest(422, "seconds: must be at least 0", "seconds")
         return self.seconds
 
+    def refused(self, usual: Answer) -> Answer:
+        """Return the refusal that it describes; what it leaves open is that of the usual one."""
+        if self.code is None and self.message is None:
+            return replace(usual, status=self.status or usual.status)
+        given = orjson.loads(usual.body)
+        code = given["code"] if self.code is None else self.code
+        message = REFUSAL_TEXTS.get(code, given["message"]) if self.message is None else self.message
+        return refusal(self.status or usual.status, code, message)
+
     def http_error(self) -> Answer:
         """Return the answer that it describes."""
         return Answer(_encoded(self.body), self.status or 500, self.answer_type or _guessed_type(b""))
@@ -120,6 +145,26 @@ class FaultInput(ControlInput):
         if self.content_type is not None or self.body is None:
             return self.content_type
         return _guessed_type(_encoded(self.body))
+
+
+REFUSAL_TEXTS = {
+    -8: "Your token has expired. Please generate a token", -15: "Please provide valid token",
+    -16: "Could not authenticate the user", -17: "Could not authenticate the user",
+    -50: "Invalid input", -300: "Invalid symbol provided", -403: "You do not have the permission to access this",
+    -429: "Request limit reached, refresh after few mins",
+}  # fmt: skip
+"""Texts of usual codes. That of -403 is assumed, the others are from logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """The facts of a call by which faults are chosen; `symbols` are those that it asks for."""
+
+    fyers_id: str
+    path: str
+    service: str
+    symbols: frozenset[str] = frozenset()
+    has_token: bool = False
 
 
 def _encoded(body: Any) -> bytes:
@@ -141,6 +186,7 @@ class Fault:
     given: FaultInput
     left: float
     ends_at: float
+    begins_at: float = -math.inf
     is_ended: bool = False
 
     @property
@@ -148,17 +194,10 @@ class Fault:
         """What happens."""
         return self.given.kind
 
-    def described(self) -> dict[str, Any]:
-        """Return its entry in the list of faults."""
-        left = None if math.isinf(self.left) else int(self.left)
-        given = self.given
-        return {
-            "id": self.id,
-            "kind": given.kind,
-            "fyersId": given.fyers_id,
-            "path": given.path,
-            "left": left,
-        }
+    @property
+    def times_left(self) -> int | None:
+        """How often it still acts; `None` without a limit."""
+        return None if math.isinf(self.left) else int(self.left)
 
 
 class FaultBoard:
@@ -180,7 +219,9 @@ class FaultBoard:
             InvalidRequest: The fault would end before it begins.
         """
         left = given.count or (1 if given.kind is FaultKind.AUTH_ERROR else math.inf)
-        fault = Fault(f"fault-{next(self._numbers)}", given, left, now + given.lasts_s())
+        begins_at = now + given.after_seconds
+        number = f"fault-{next(self._numbers)}"
+        fault = Fault(number, given, left, begins_at + given.lasts_s(), begins_at)
         self._faults.append(fault)
         return fault
 
@@ -198,25 +239,23 @@ class FaultBoard:
             fault.is_ended = True
         self._faults.clear()
 
-    def for_call(self, fyers_id: str, path: str, now: float, *, has_token: bool) -> list[Fault]:
-        """Return the faults that act on a call: delays first, then at most one that decides the answer.
+    @property
+    def needs_symbols(self) -> bool:
+        """Whether an active fault depends on the symbols of a call."""
+        return any(fault.given.symbol is not None for fault in self._faults)
 
-        Args:
-            fyers_id: Whose call it is, empty for nobody's.
-            path: The full path.
-            now: Simulated epoch seconds.
-            has_token: Whether the endpoint takes an access token; only then can a fault refuse it.
-        """
+    def for_call(self, call: CallFacts, now: float) -> list[Fault]:
+        """Return the faults that act on a call at `now`: delays first, then at most one that decides the answer."""
         if not self._faults:
             return []
         acting: list[Fault] = []
         for fault in self._active(now):
-            if fault.kind in _STREAM or (not has_token and fault.kind.value.startswith("auth_error")):
+            if fault.kind in _STREAM or (not call.has_token and fault.kind in AUTH_KINDS):
                 continue
             decides = fault.kind not in _DELAYS
             if decides and acting and acting[-1].kind not in _DELAYS:
                 continue
-            if self._applies(fault, fyers_id, path):
+            if self._applies(fault, call):
                 acting = [*acting, fault] if decides else [fault, *acting]
         return acting
 
@@ -232,7 +271,7 @@ class FaultBoard:
         for fault in self._active(now):
             if fault.kind is kind and fault.id not in drawn and fault.given.fyers_id in {None, fyers_id}:
                 drawn.add(fault.id)
-                if self._applies(fault, fyers_id, path):
+                if self._applies(fault, CallFacts(fyers_id, path, "data")):
                     hits.append(fault)
         return hits
 
@@ -245,11 +284,15 @@ class FaultBoard:
                 for fault in self._faults
                 if now < fault.ends_at and (fault.left >= 1 or fault.kind is FaultKind.STREAM_STALL)
             ]
-        return [fault for fault in self._faults if fault.left >= 1]
+        return [fault for fault in self._faults if fault.left >= 1 and now >= fault.begins_at]
 
-    def _applies(self, fault: Fault, fyers_id: str, path: str) -> bool:
+    def _applies(self, fault: Fault, call: CallFacts) -> bool:
         given = fault.given
-        if given.fyers_id not in {None, fyers_id} or not path.startswith(given.path or ""):
+        if given.fyers_id not in {None, call.fyers_id} or not call.path.startswith(given.path or ""):
+            return False
+        if given.service not in {None, call.service}:
+            return False
+        if given.symbol is not None and given.symbol not in call.symbols:
             return False
         if given.probability < 1 and self._chance.random() >= given.probability:
             return False

@@ -38,7 +38,7 @@ class Feed:
         self._by_key |= {
             instrument.name: instrument for instrument in market.instruments.values() if instrument.is_index
         }
-        self._second = -1
+        self._as_of = (-1, 0)
         self._values: dict[str, tuple[int, ...]] = {}
 
     def topic(self, name: str) -> Topic | None:
@@ -53,8 +53,8 @@ class Feed:
     def values(self, topic: Topic, now: float) -> tuple[int, ...]:
         """Return the values of a topic now."""
         second = int(now)
-        if second != self._second:
-            self._second = second
+        if (second, self._market.version) != self._as_of:
+            self._as_of = (second, self._market.version)
             self._values.clear()
         values = self._values.get(topic.name)
         if values is None:

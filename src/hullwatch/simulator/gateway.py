@@ -26,9 +26,9 @@ from hullwatch.simulator.broker import (
     refuse_for_limit,
     refuse_token,
 )
-from hullwatch.simulator.control_routes import PREFIX as CONTROL
-from hullwatch.simulator.control_routes import answer_control
-from hullwatch.simulator.faults import Fault, FaultKind
+from hullwatch.simulator.control.routes import answer_control, is_control
+from hullwatch.simulator.fault_bodies import changed_answer
+from hullwatch.simulator.faults import AUTH_KINDS, CallFacts, Fault, FaultKind
 from hullwatch.simulator.login_page import PATH as LOGIN_PATH
 from hullwatch.simulator.login_page import answer_login
 from hullwatch.simulator.order_stream import PATH as ORDERS_PATH
@@ -47,6 +47,34 @@ async def _unknown(broker: Broker, call: Call) -> Answer:  # noqa: ARG001  the p
 
 
 _NOWHERE = Endpoint(Family.OPEN, _unknown)
+
+
+_SERVICES = {
+    Family.PROFILE: "profile", Family.LOGOUT: "trading", Family.TRADING: "trading", Family.HISTORY: "history",
+    Family.DATA: "data", Family.SYMBOL_TOKEN: "data",
+}  # fmt: skip
+
+
+def _service(family: Family, path: str) -> str:
+    return _SERVICES.get(family) or ("masters" if path.startswith("/sym_details/") else "login")
+
+
+def _symbols(request: web.BaseRequest, body: bytes) -> frozenset[str]:
+    """Return the symbols that a call asks for."""
+    query = request.query
+    found = {query["symbol"].strip()} if "symbol" in query else set()
+    found |= {text.strip() for text in query.get("symbols", "").split(",") if text.strip()}
+    with suppress(orjson.JSONDecodeError):
+        given = orjson.loads(body)
+        listed = given.get("symbols") if isinstance(given, dict) else None
+        found |= (
+            {text for text in listed or () if isinstance(text, str)} if isinstance(listed, list) else set()
+        )
+    return frozenset(found)
+
+
+def _is_one_of_several(fault: Fault, symbols: frozenset[str]) -> bool:
+    return fault.given.symbol is not None and len(symbols) > 1
 
 
 def _is_upgrade(request: web.BaseRequest) -> bool:
@@ -74,7 +102,7 @@ class Gateway:
             return self._response(Refusal.TOO_LARGE.answer, 0.0)
         except web.RequestPayloadError:
             return self._response(Refusal.DATA_INPUT.answer, 0.0)
-        if request.path == CONTROL or request.path.startswith(CONTROL + "/"):
+        if is_control(request.path):
             answer = answer_control(self._broker, request.method, request.path, request.query, body)
             return self._response(answer, 0.0)
         return await self._broker_call(request, body)
@@ -92,8 +120,11 @@ class Gateway:
             caller = broker.identify(request.headers.get("Authorization", ""), endpoint.family, now)
         status = 0  # stays 0 when the caller gets no answer
         try:
+            symbols = _symbols(request, body) if broker.faults.needs_symbols else frozenset()
             has_token = endpoint.family is not Family.OPEN
-            acting = broker.faults.for_call(caller.fyers_id, path, now, has_token=has_token)
+            service = _service(endpoint.family, path)
+            facts = CallFacts(caller.fyers_id, path, service, symbols, has_token=has_token)
+            acting = broker.faults.for_call(facts, now)
             skew_s, fault = await self._delay(acting)
             if fault is not None and fault.kind in {FaultKind.HANG, FaultKind.RESET}:
                 return await self._interrupt(request, fault)
@@ -101,11 +132,11 @@ class Gateway:
                 answer = _cloudflare_answer(fault, endpoint.family) or self._login(request, now)
             else:
                 call = Call(request.method, path, request.query, body, caller, now, skew_s)
-                answer = await self._decide(call, endpoint, fault)
+                answer = await self._decide(call, endpoint, fault, symbols)
             if fault is not None and fault.kind is FaultKind.DROP_AFTER_BYTES:
                 return await self._drop(request, answer, fault, skew_s)
             if fault is not None:
-                answer = _corrupted(answer, fault)
+                answer = changed_answer(answer, fault, symbols)
             status = answer.status
             return self._response(answer, skew_s)
         finally:
@@ -131,7 +162,9 @@ class Gateway:
         wants_html = "text/html" in request.headers.get("Accept", "")
         return answer_login(self._broker, request.query, now, wants_html=wants_html)
 
-    async def _decide(self, call: Call, endpoint: Endpoint, fault: Fault | None) -> Answer:
+    async def _decide(
+        self, call: Call, endpoint: Endpoint, fault: Fault | None, symbols: frozenset[str]
+    ) -> Answer:
         page = _cloudflare_answer(fault, endpoint.family)
         if page is not None:
             return page
@@ -140,10 +173,17 @@ class Gateway:
             limits = self._broker.limits
             if caller.fyers_id and not limits.admit(caller.app_id, caller.fyers_id, call.now):
                 return refuse_for_limit(endpoint.family)
-            if fault is not None and fault.kind in {FaultKind.AUTH_ERROR, FaultKind.AUTH_ERROR_ALL}:
-                return refuse_token(endpoint.family, TokenProblem.REFUSED)
+            if fault is not None and fault.kind in AUTH_KINDS:
+                return fault.given.refused(refuse_token(endpoint.family, TokenProblem.REFUSED))
             if caller.problem is not None:
                 return refuse_token(endpoint.family, caller.problem)
+        if fault is not None and fault.kind is FaultKind.REFUSAL and not _is_one_of_several(fault, symbols):
+            is_open = endpoint.family is Family.OPEN
+            return fault.given.refused(
+                Refusal.TRADING_REFUSED.answer
+                if is_open
+                else refuse_token(endpoint.family, TokenProblem.REFUSED)
+            )
         return await endpoint.handle(self._broker, call)
 
     async def _interrupt(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
@@ -210,22 +250,3 @@ def _cloudflare_answer(fault: Fault | None, family: Family) -> Answer | None:
             return None
     headers = {name: str(value) for name, value in given.headers.items()}
     return replace(answer, headers={**answer.headers, **headers})
-
-
-def _corrupted(answer: Answer, fault: Fault) -> Answer:
-    if fault.kind is FaultKind.MALFORMED_JSON:
-        return replace(answer, body=answer.body[: len(answer.body) // 2])
-    if fault.kind is FaultKind.WRONG_TYPES:
-        with suppress(orjson.JSONDecodeError):
-            return replace(answer, body=orjson.dumps(_wrong_types(orjson.loads(answer.body))))
-    return answer
-
-
-def _wrong_types(value: object, key: str = "") -> object:
-    if isinstance(value, dict):
-        return {name: _wrong_types(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return {str(index): _wrong_types(inner) for index, inner in enumerate(value[:3])}
-    if isinstance(value, str):
-        return value if key == "s" else 0
-    return "n/a"

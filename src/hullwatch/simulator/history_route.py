@@ -9,15 +9,16 @@ import asyncio
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import orjson
 
 from hullwatch.simulator.answers import Answer, Refusal
 from hullwatch.simulator.broker import Broker, Call
-from hullwatch.simulator.market.calendar import DAY_S, from_date, moment
+from hullwatch.simulator.market.calendar import DAY_S, day_of, from_date, moment
 from hullwatch.simulator.market.candles import Row
+from hullwatch.simulator.market.history_view import seen_pieces
 
 _SECONDS = {"5S", "10S", "15S", "30S", "45S"}
 _MINUTES = {"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "120", "180", "240"}
@@ -26,6 +27,8 @@ _EPOCH = re.compile(r"\d{1,11}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 MOST_MINUTE_DAYS = 100
 MOST_DAILY_DAYS = 366
+SECONDS_DAYS = 30
+"""Candles of seconds exist for so many trading days (Fyers API v3 docs)."""
 _DAYS_AT_ONCE = 4
 
 
@@ -46,9 +49,9 @@ async def history(broker: Broker, call: Call) -> Answer:
     if query.symbol not in broker.market.instruments:
         return Refusal.HISTORY_SYMBOL.answer
     if query.resolution in _SECONDS:
-        candles: list[bytes] = []
+        candles = await _intraday_candles(broker, query, int(query.resolution[:-1]), call.now)
     elif query.resolution in _MINUTES:
-        candles = await _minute_candles(broker, query, call.now)
+        candles = await _intraday_candles(broker, query, int(query.resolution) * 60, call.now)
     else:
         candles = await _daily_candles(broker, query, call.now)
     if not candles:
@@ -58,15 +61,18 @@ async def history(broker: Broker, call: Call) -> Answer:
     return Answer(b'{"candles":[' + b",".join(candles) + b'],"code":200,"message":"","s":"ok"}')
 
 
-async def _minute_candles(broker: Broker, query: _HistoryQuery, now: float) -> list[bytes]:
-    length_s, base_s = int(query.resolution) * 60, broker.market.source.base_seconds(query.symbol)
-    if length_s < base_s or length_s % base_s:
+async def _intraday_candles(broker: Broker, query: _HistoryQuery, length_s: int, now: float) -> list[bytes]:
+    base_s = broker.market.source.base_seconds(query.symbol)
+    if length_s >= 60 and (length_s < base_s or length_s % base_s):
         return []
+    if length_s < 60:
+        kept = broker.market.source.days(query.symbol, day_of(now) - 90, day_of(now))[-SECONDS_DAYS:]
+        query = replace(query, first=max(query.first, moment(kept[0], 0) if kept else query.last + 1))
     candles: list[bytes] = []
     for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)  # a day may have to be generated first, so let other calls run
-        pieces = broker.market.day_pieces(query.symbol, day, length_s, now)
+        pieces = seen_pieces(broker.market, query.symbol, day, length_s, now)
         begin = bisect_left(pieces.starts, query.first)
         end = bisect_left(pieces.starts, query.last)
         if end < len(pieces.starts) and pieces.starts[end] == query.last and query.last + length_s <= now:
@@ -80,7 +86,7 @@ async def _daily_candles(broker: Broker, query: _HistoryQuery, now: float) -> li
     for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)
-        rows.extend(broker.market.day_pieces(query.symbol, day, DAY_S, now).rows)
+        rows.extend(seen_pieces(broker.market, query.symbol, day, DAY_S, now).rows)
     unit = _DAYS[query.resolution]
     candles: Sequence[Row] = rows if unit == "D" else broker.market.long_candles(rows, unit)
     return [orjson.dumps(tuple(row)) for row in candles]

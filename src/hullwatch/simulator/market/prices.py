@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from hullwatch.simulator.market.calendar import DAY_S, OPEN_S, day_of, moment, to_date
+from hullwatch.simulator.market.candle_changes import CandleChanges, Split
 from hullwatch.simulator.market.candles import CandleSource, Row, TradingDay
 from hullwatch.simulator.market.instruments import Instrument
 
@@ -45,7 +46,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
+class Pieces:
     """Candles as JSON, beside their opening moments."""
 
     starts: Sequence[int]
@@ -56,13 +57,24 @@ class _Pieces:
 class Market:
     """The exchange as of any moment. All moments are epoch seconds; a quote shows its whole second."""
 
-    def __init__(self, source: CandleSource) -> None:
+    def __init__(self, source: CandleSource, changes: CandleChanges | None = None) -> None:
         self.source = source
+        self.changes = changes or CandleChanges()
+        self.version = 0
+        """Grows when prices change by a control call."""
         self.instruments: dict[str, Instrument] = source.instruments
         self._second = -1
         self._quotes: dict[str, bytes] = {}
         self._closed_pieces = lru_cache(maxsize=_CACHED_PIECES)(self._make_pieces)
-        self._running: dict[tuple[str, int], tuple[int, _Pieces]] = {}
+        self._running: dict[tuple[str, int], tuple[int, Pieces]] = {}
+
+    def forget(self) -> None:
+        """Forget computed answers, because prices have changed by a control call."""
+        self.version += 1
+        self._second = -1
+        self._quotes.clear()
+        self._running.clear()
+        self._closed_pieces.cache_clear()
 
     def snapshot(self, symbol: str, now: float) -> Snapshot:
         """Return a listed instrument's prices at a moment; after hours they stay at the last close."""
@@ -108,23 +120,40 @@ class Market:
         """Return the days of a listed symbol from one moment to another, none later than now."""
         return self.source.days(symbol, day_of(first), min(day_of(last), day_of(now)))
 
-    def day_pieces(self, symbol: str, day: int, length_s: int, now: float) -> _Pieces:
-        """Return a day's candles of `length_s` seconds (a multiple of the source's) until now."""
+    def day_pieces(self, symbol: str, day: int, length_s: int, now: float) -> Pieces:
+        """Return a day's candles of `length_s` seconds until now: a multiple of the source's, or of five."""
         trading_day = self.source.day(symbol, day)
         if trading_day is None:
-            return _Pieces((), (), ())
-        if now < trading_day.closes_at:
+            return Pieces((), (), ())
+        if self._is_of_seconds(symbol, length_s):
+            # Too many to keep: 4,500 a day.
+            return as_pieces(self.rows_at(symbol, day, length_s, now))
+        if now < trading_day.final_at:
             second = int(now)
             kept = self._running.get((symbol, length_s))
             if kept is None or kept[0] != second:
                 rows = trading_day.rows_until(second, self.instruments[symbol].tick)
-                kept = self._running[symbol, length_s] = (second, _as_pieces(_joined(rows, day, length_s)))
+                kept = self._running[symbol, length_s] = (second, as_pieces(_joined(rows, day, length_s)))
             return kept[1]
         return self._closed_pieces(symbol, day, length_s)
 
-    def _make_pieces(self, symbol: str, day: int, length_s: int) -> _Pieces:
+    def rows_at(self, symbol: str, day: int, length_s: int, at: float, offset_s: int = 0) -> Sequence[Row]:
+        """Return a day's candles as they look at a moment, counted from `offset_s` after the opening."""
+        trading_day, tick = self.source.day(symbol, day), self.instruments[symbol].tick
+        if trading_day is None:
+            return ()
+        if self._is_of_seconds(symbol, length_s):
+            rows: Sequence[Row] = trading_day.second_rows(int(at), tick)
+        else:
+            rows = trading_day.rows_until(int(at), tick)
+        return _joined(rows, day, length_s, offset_s)
+
+    def _is_of_seconds(self, symbol: str, length_s: int) -> bool:
+        return length_s < self.source.base_seconds(symbol)
+
+    def _make_pieces(self, symbol: str, day: int, length_s: int) -> Pieces:
         trading_day = self.source.day(symbol, day)
-        return _as_pieces(_joined(trading_day.rows if trading_day else (), day, length_s))
+        return as_pieces(_joined(trading_day.rows if trading_day else (), day, length_s))
 
     def long_candles(self, daily: Sequence[Row], unit: str) -> list[Row]:
         """Put daily candles together by week (`W`, from Monday) or month (`M`)."""
@@ -133,7 +162,17 @@ class Market:
     def _close_before(self, symbol: str, day: int, fallback: TradingDay) -> float:
         earlier = self.source.day_before(symbol, day)
         past = None if earlier is None else self.source.day(symbol, earlier)
-        return fallback.rows[0].open if past is None else past.rows[-1].close
+        if past is None or earlier is None:
+            return fallback.rows[0].open
+        return round(past.rows[-1].close / self._split_between(symbol, earlier, day), 2)
+
+    def _split_between(self, symbol: str, earlier: int, day: int) -> float:
+        """Return by what the exchange divides the close of an earlier day to compare it with a day's prices."""
+        ratio = 1.0
+        for change in self.changes.of(symbol):
+            if isinstance(change, Split) and change.changes_prices and earlier < change.day_number <= day:
+                ratio *= change.ratio
+        return ratio
 
     def _before_history(self, symbol: str, day: int) -> Snapshot:
         """Return the very first price, for a moment before the data."""
@@ -165,10 +204,11 @@ def _snapshot(day: TradingDay, rows: Sequence[Row], prev_close: float, traded_at
     )  # fmt: skip
 
 
-def _joined(rows: Sequence[Row], day: int, length_s: int) -> Sequence[Row]:
+def _joined(rows: Sequence[Row], day: int, length_s: int, offset_s: int = 0) -> Sequence[Row]:
     if length_s == DAY_S:
         return _grouped(rows, lambda _: day * DAY_S)
-    opening = moment(day, OPEN_S)
+    opening = moment(day, OPEN_S) + offset_s
+    rows = [row for row in rows if row.start >= opening] if offset_s else rows
     return _grouped(rows, lambda row: opening + (row.start - opening) // length_s * length_s)
 
 
@@ -187,8 +227,9 @@ def _grouped(rows: Sequence[Row], start_of: Callable[[Row], int]) -> list[Row]:
     return groups
 
 
-def _as_pieces(rows: Sequence[Row]) -> _Pieces:
-    return _Pieces([row.start for row in rows], rows, [orjson.dumps(tuple(row)) for row in rows])
+def as_pieces(rows: Sequence[Row]) -> Pieces:
+    """Return candles with their JSON."""
+    return Pieces([row.start for row in rows], rows, [orjson.dumps(tuple(row)) for row in rows])
 
 
 def _period_start(day: int, unit: str) -> int:
