@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     validation_cache_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     monitor_interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 5
+    candle_settle_seconds: Annotated[float, Field(ge=1, le=60)] = 3
+    """Between a candle's close and the second, equal reading that its signal waits for."""
     readiness_times: str = "08:30,08:45,09:00"
     """Times of the readiness checks, IST, for a market open at 09:15. They move with another market open."""
     calendar_file: Path | None = None

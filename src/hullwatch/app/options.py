@@ -20,6 +20,7 @@ class ServiceOptions:
     registration: Registration = Registration.OPEN
     login_link_lifetime: timedelta = timedelta(minutes=60)
     monitor_interval_s: float = 5.0
+    candle_settle_s: float = 3.0
     validation_interval_s: float = 1800.0
     validation_cache_s: float = 300.0
     readiness_times: CheckTimes = _DEFAULT_TIMES
@@ -40,6 +41,7 @@ class ServiceOptions:
             registration=Registration(settings.registration_mode),
             login_link_lifetime=timedelta(minutes=settings.login_link_minutes),
             monitor_interval_s=settings.monitor_interval_seconds,
+            candle_settle_s=settings.candle_settle_seconds,
             validation_interval_s=settings.validation_interval_minutes * 60,
             validation_cache_s=settings.validation_cache_seconds,
             readiness_times=read_check_times(settings.readiness_times),

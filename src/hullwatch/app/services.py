@@ -47,6 +47,7 @@ def build_services(resources: Resources) -> Services:
         market=market,
         metrics=resources.metrics,
         interval_s=options.monitor_interval_s,
+        settle_s=options.candle_settle_s,
         histories_per_second=options.histories_per_second,
     )
     validation = TokenValidationService(
@@ -117,8 +118,12 @@ def build_services(resources: Resources) -> Services:
         fyers_login=fyers_login,
         login_links=login_links,
         market=market,
-        hma=HMAService(context, connections=connections, market=market),
-        chart=ChartService(context, connections=connections, market=market),
+        hma=HMAService(
+            context, connections=connections, market=market, compare_history=monitoring.compare_history
+        ),
+        chart=ChartService(
+            context, connections=connections, market=market, compare_history=monitoring.compare_history
+        ),
         monitoring=monitoring,
         readiness=readiness,
         notifications=NotificationService(context),

@@ -116,6 +116,11 @@ class FeedSeries:
         last = self.used.last_opened_at
         return last is not None and all(one.last_opened_at == last for one in self.series.values())
 
+    @property
+    def is_early(self) -> bool:
+        """Whether the only reading of the newest used candle was before its settle time."""
+        return self._early is not None and self._early == self.used.last_opened_at
+
     def put(self, watch_id: str, period: int, rule: Rule) -> None:
         """Add or replace a watch; its series is built with the next answer for the whole warm-up."""
         self.series[watch_id] = WatchSeries(period, rule, self._symbol)
@@ -156,8 +161,7 @@ class FeedSeries:
 
     def _is_first_settled_reading(self, candles: Sequence[Candle], start: datetime) -> bool:
         """Whether the only difference is the close of a candle whose only reading was before its settle time."""
-        is_early = self._early is not None and self._early == self.used.last_opened_at
-        return is_early and self.used.differs_only_in_last_close(candles, start)
+        return self.is_early and self.used.differs_only_in_last_close(candles, start)
 
     def _record_whole(self, answer: Answer, evaluated_through: datetime) -> Update:
         change = self.used.difference(answer.candles)

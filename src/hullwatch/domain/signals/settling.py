@@ -15,7 +15,10 @@ from hullwatch.domain.market.instruments import Resolution
 from hullwatch.domain.signals.signals import WatchSeries
 
 FIRST_READING: Final = timedelta(seconds=1)
-"""Between a candle's close and the first call for it. An answer without the last trades costs one more call."""
+"""Between a close and the first call for a line whose last price decides about a signal; its second call confirms it.
+
+The other lines have their only reading at the settle time.
+"""
 SETTLE_TIME: Final = timedelta(seconds=3)
 """Default of CANDLE_SETTLE_SECONDS: between a close and the call that can confirm it."""
 READINGS_APART: Final = timedelta(seconds=1)
@@ -23,11 +26,6 @@ READINGS_APART: Final = timedelta(seconds=1)
 SIGNAL_MARGIN: Final = 0.001
 SIGNAL_MARGIN_INR: Final = 0.1
 """Two ticks of the instruments so cheap that two ticks are more than `SIGNAL_MARGIN`: 0.05 each."""
-FAR: Final = 0.005
-"""A line whose last price is farther from its trigger has its only reading at the settle time.
-
-Few symbols move that far in the five seconds between two quotes, so the margin for a second reading lies inside.
-"""
 LATER_READINGS: Final = (timedelta(minutes=2), timedelta(minutes=15))
 """After the close of a long candle and of a session's last one: the second is after the closing auction."""
 LONG_CANDLE: Final = timedelta(minutes=60)
@@ -46,12 +44,6 @@ def decides_about_signal(series: Iterable[WatchSeries], close: float) -> bool:
     margin = max(close * SIGNAL_MARGIN, SIGNAL_MARGIN_INR)
     closes = (close, close + margin, max(close - margin, SIGNAL_MARGIN_INR / 10))
     return any(one.next_direction(price) is not None for one in series for price in closes)
-
-
-def is_far(series: Iterable[WatchSeries], price: float) -> bool:
-    """Whether the next candle of no series is likely to be a signal, to judge by the last price."""
-    distances = [one.distance(price) for one in series]
-    return bool(distances) and all(distance is not None and distance > FAR for distance in distances)
 
 
 def confirms(earlier: Reading | None, close: float, *, sent_at: datetime, settles_at: datetime) -> bool:

@@ -13,7 +13,7 @@ from hullwatch.domain.signals.signals import Direction, Rule, WatchSeries
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
-from hullwatch.services.market.service import CandlesAnswer, MarketService
+from hullwatch.services.market.service import CandlesAnswer, HistoryComparison, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 
 SHOWN: Final = 300
@@ -62,9 +62,17 @@ class Chart:
 class ChartService:
     """Builds charts with the same series as monitoring, so that both find the same signals."""
 
-    def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        connections: ConnectionService,
+        market: MarketService,
+        compare_history: HistoryComparison,
+    ) -> None:
         self._connections = connections
         self._market = market
+        self._compare_history = compare_history
         self._calendar = context.calendar
         self._clock = context.clock
         self._cache: TtlCache[tuple[object, ...], Chart] = TtlCache(
@@ -97,6 +105,7 @@ class ChartService:
         now, calendar = self._clock.now(), self._calendar.for_symbol(symbol)
         start = history_start(warm_up(period) + SHOWN, resolution, now, calendar)
         answer = await self._market.candles(user_id, symbol, resolution, start=start, end=now)
+        self._compare_history(user_id, symbol, resolution, answer.candles)
         next_close_at = next_close_after(now, resolution, calendar)
         return _draw(answer, WatchSeries(period, rule, symbol), next_close_at)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -16,11 +16,13 @@ from hullwatch.domain.market.candles import (
 )
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
-from hullwatch.domain.signals.hma import HullMovingAverage, warm_up
+from hullwatch.domain.signals.hma import warm_up
+from hullwatch.domain.signals.settling import READINGS_APART, SETTLE_TIME
+from hullwatch.domain.signals.signals import Rule, WatchSeries
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
 from hullwatch.services.market.failure_log import FailureLog
-from hullwatch.services.market.service import CandlesAnswer, MarketService
+from hullwatch.services.market.service import CandlesAnswer, HistoryComparison, MarketService
 from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.texts.obstacles import candles_needed, describe_obstacle
 
@@ -30,12 +32,6 @@ SPARE_OF_RARELY_TRADED = 16
 """Factor for a second call when the first one brings too few candles: most options trade in few of their slots."""
 MAX_READINGS = 10_000
 """About 4 kB each at period 55."""
-PROVISIONAL_FOR = timedelta(seconds=2)
-"""How long a reading is cached that may still change: a candle closed less than this ago or is missing.
-
-Longer than `CANDLE_READ_DELAY`: a reading is given for minutes afterwards, so a late trade matters more here
-than speed.
-"""
 
 
 class HmaStatus(StrEnum):
@@ -86,15 +82,23 @@ class _Cached:
     until: datetime
     """When the reading has to be fetched again."""
     reading: HmaReading
-    average: HullMovingAverage | None = None
+    average: WatchSeries | None = None
 
 
 class HMAService:
     """Reads averages. A reading is cached until the next candle closes; a failure is not cached."""
 
-    def __init__(self, context: Context, *, connections: ConnectionService, market: MarketService) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        connections: ConnectionService,
+        market: MarketService,
+        compare_history: HistoryComparison,
+    ) -> None:
         self._connections = connections
         self._market = market
+        self._compare_history = compare_history
         self._calendar = context.calendar
         self._clock = context.clock
         self._cache: TtlCache[_Key, _Cached] = TtlCache(
@@ -165,6 +169,7 @@ class HMAService:
         obstacle = outcome_obstacle(answer.outcome, answer.scope)
         if obstacle is not None:
             return _Cached(now, _without_value(symbol, period, resolution, obstacle))
+        self._compare_history(user_id, symbol, resolution, answer.candles)
         reading, average = self._read(symbol, period, resolution, answer)
         current = _Cached(self._valid_until(reading, now), reading, average)
         self._cache.put(key, current)
@@ -181,24 +186,25 @@ class HMAService:
         calendar = self._calendar.for_symbol(reading.symbol)
         newest = last_close_at_or_before(now, reading.resolution, calendar)
         is_complete = reading.last_update is not None and reading.last_update >= newest
-        if is_complete and now - newest >= PROVISIONAL_FOR:
+        if is_complete and now - newest >= SETTLE_TIME:
             return next_close_after(now, reading.resolution, calendar)
-        return now + PROVISIONAL_FOR
+        return now + READINGS_APART
 
     def _read(
         self, symbol: Symbol, period: int, resolution: Resolution, answer: CandlesAnswer
-    ) -> tuple[HmaReading, HullMovingAverage | None]:
-        average = HullMovingAverage(period)
+    ) -> tuple[HmaReading, WatchSeries | None]:
+        # The same series as monitoring's, so that both give one number; its rule does not matter here.
+        average = WatchSeries(period, Rule.CROSS, symbol)
         for candle in answer.candles:
-            average.update(candle.close)
+            average.feed(candle)
         count, calendar = len(answer.candles), self._calendar.for_symbol(symbol)
         last = closes_at(answer.candles[-1].opened_at, resolution, calendar) if count else None
-        if average.value is None:
+        if average.hma is None:
             missing = average.missing
             reason, status = candles_needed(missing, period), STATUS_OF[Obstacle.TOO_YOUNG]
             return HmaReading(symbol, status, None, period, resolution, count, missing, last, reason), None
         status = HmaStatus.ACTIVE
-        return HmaReading(symbol, status, average.value, period, resolution, count, 0, last, None), average
+        return HmaReading(symbol, status, average.hma, period, resolution, count, 0, last, None), average
 
 
 def _without_value(symbol: Symbol, period: int, resolution: Resolution, obstacle: Obstacle) -> HmaReading:

@@ -5,7 +5,7 @@ Exchange data is never shared between accounts.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -90,6 +90,10 @@ class InstrumentsAnswer:
 
     outcome: Outcome
     instruments: tuple[Instrument, ...]
+
+
+HistoryComparison = Callable[[str, Symbol, Resolution, Sequence[Candle]], None]
+"""Gets the closed candles that a user's page or program received, to compare them with those that monitoring used."""
 
 
 class MarketService:

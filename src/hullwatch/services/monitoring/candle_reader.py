@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -10,11 +11,16 @@ from hullwatch.domain.market.call_priority import CallClass, CallPriority
 from hullwatch.domain.market.candles import Candle, closes_at
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.signals.feed_series import Answer
-from hullwatch.domain.signals.settling import FIRST_READING, LATER_READINGS, is_far, later_readings
+from hullwatch.domain.signals.settling import (
+    FIRST_READING,
+    LATER_READINGS,
+    decides_about_signal,
+    later_readings,
+)
 from hullwatch.runtime.clock import Clock
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.monitoring.evaluation import Evaluation
-from hullwatch.services.monitoring.feeds import Feed, FeedKey
+from hullwatch.services.monitoring.feeds import SPARE_OF_RARELY_TRADED, WARM_UP_SPARE, Feed, FeedKey
 from hullwatch.services.monitoring.history_calls import HistoryCalls
 from hullwatch.services.monitoring.watchlist import Watchlist
 
@@ -81,12 +87,13 @@ class CandleReader:
                 await self.calls.sleep_until(again_at)
 
     def _first_reading_at(self, key: FeedKey, feed: Feed, expected: datetime) -> datetime | None:
-        """Return the settle time for a line that is far from its trigger, because its only reading counts then."""
+        """Return the settle time for a line that is unlikely to give a signal; its only reading is made then."""
         settles_at = expected + self._settle_time - self._surely_ahead()
-        price = self.prices.get(key[0])
-        if price is None or self._clock.now() >= settles_at or not feed.candles.is_complete:
+        if self._clock.now() >= settles_at or not feed.candles.is_complete:
             return None
-        return settles_at if is_far(feed.candles.series.values(), price) else None
+        price = self.prices.get(key[0])
+        is_near = price is not None and decides_about_signal(feed.candles.series.values(), price)
+        return None if is_near else settles_at
 
     def _priority(self, symbol: Symbol, feed: Feed, expected: datetime, *, is_second: bool) -> CallPriority:
         price = self.prices.get(symbol)
@@ -133,6 +140,8 @@ class CandleReader:
         if is_whole:
             feed.compared_at, feed.built_version = sent_at, version
         self._plan_later_readings(key, feed, update.accepted, sent_at)
+        if self._needs_more(feed, is_whole=is_whole):
+            update = replace(update, needs_whole=True)
         await self._evaluation.apply(key, update)
         if update.needs_whole:
             feed.version += 1
@@ -158,7 +167,17 @@ class CandleReader:
         for _, closed_at in accepted:
             if sent_at - closed_at < LATER_READINGS[-1]:
                 planned.update(later_readings(closed_at, key[1], feed.calendar))
+        if accepted and feed.candles.is_early:
+            planned.add(accepted[-1][1] + self._settle_time)
         feed.later_readings = tuple(sorted(moment for moment in planned if moment > sent_at))
+
+    def _needs_more(self, feed: Feed, *, is_whole: bool) -> bool:
+        """Whether a contract that seldom trades needs a longer history for its warm-up; asked for once."""
+        needs = is_whole and feed.spare == WARM_UP_SPARE and bool(feed.candles.used)
+        if needs and any(series.hma is None for series in feed.candles.series.values()):
+            feed.spare = SPARE_OF_RARELY_TRADED
+            return True
+        return False
 
 
 def _closed(answer: CandlesAnswer, key: FeedKey, feed: Feed, settled_at: datetime) -> list[Candle]:

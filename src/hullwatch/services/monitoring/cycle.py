@@ -1,12 +1,13 @@
 """One account's monitoring cycle: starts the readings of due candles, then fetches quotes."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from hullwatch.domain.events import QuotesArrived
 from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, session_under_way
 from hullwatch.domain.market.call_priority import MONITORING_QUOTES
-from hullwatch.domain.market.candles import MAX_PRICE
+from hullwatch.domain.market.candles import MAX_PRICE, Candle
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.lines import Line, line_state
@@ -20,6 +21,7 @@ from hullwatch.services.context import Context
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.candle_reader import CandleReader
 from hullwatch.services.monitoring.evaluation import Evaluation
+from hullwatch.services.monitoring.feeds import FeedKey
 from hullwatch.services.monitoring.gap import Gap
 from hullwatch.services.monitoring.history_calls import WAIT_S
 from hullwatch.services.monitoring.journal import Journal
@@ -111,6 +113,14 @@ class Watcher:
         """Return a watch's live series, or `None` before the first candle."""
         watch = self.watches.get(watch_id)
         return None if watch is None else self._watchlist.series(watch)
+
+    def compare_history(self, key: FeedKey, candles: Sequence[Candle]) -> bool:
+        """Compare the closed candles of another call with the used ones; return whether history is to be read again."""
+        feed = self._watchlist.feeds.get(key)
+        if feed is None or not feed.candles.differs(candles):
+            return False
+        feed.version += 1
+        return not self._reader.calls.is_reading(key)
 
     def problems(self) -> tuple[SymbolProblem, ...]:
         """Return the symbols that are not monitored while Fyers serves others."""

@@ -35,6 +35,8 @@ COMPARED_BEFORE_OPEN = timedelta(hours=1)
 """A comparison of the whole warm-up counts for the trading day if it is not older than this at the market open."""
 WARM_UP_SPARE = 1.5
 """Factor on the candles that are fetched for a warm-up, because illiquid instruments skip some."""
+SPARE_OF_RARELY_TRADED = 16
+"""Factor for a second call when the first one brings too few candles: most options trade in few of their slots."""
 
 FeedKey = tuple[Symbol, Resolution]
 
@@ -72,6 +74,8 @@ class Feed:
     """Grows when the watches on the feed change, or an answer shows another history than the used one."""
     built_version: int | None = None
     """The version for which the series were last built from the whole history."""
+    spare: float = WARM_UP_SPARE
+    """Factor on the candles of the warm-up."""
     later_readings: tuple[datetime, ...] = ()
     """When used candles are read again for a correction, earliest first."""
 
@@ -145,7 +149,7 @@ class Feed:
         first = calendar.previous_session(today.opens_at).opens_at
         starts = (
             history_start(
-                round(warm_up(watch.period) * WARM_UP_SPARE) + 1,
+                round(warm_up(watch.period) * self.spare) + 1,
                 resolution,
                 min(first, watch.evaluated_through),
                 calendar,

@@ -1,12 +1,14 @@
 """Watchlists, starting and stopping of monitoring, and the queries about both."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.market.calendar import ist_date
+from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.monitoring.health import MonitoringHealth
@@ -48,9 +50,10 @@ class MonitoringService:
         market: MarketService,
         metrics: MetricsPort,
         interval_s: float = 5.0,
+        settle_s: float = 3.0,
         histories_per_second: float = 150.0,
     ) -> None:
-        """`histories_per_second` limits the first cycles after a start outside trading hours."""
+        """`settle_s` after a close its signal is read again; `histories_per_second` limits the first cycles after a start outside trading hours."""
         self._store = context.store
         self._histories_per_second = histories_per_second
         self._calendar = context.calendar
@@ -70,6 +73,7 @@ class MonitoringService:
             metrics=metrics,
             is_wanted=self.is_wanted,
             interval_s=interval_s,
+            settle_time=timedelta(seconds=settle_s),
         )
         self._lifecycle = ServerLifecycle(context, self._journal)
         self.days = CoverageReader(
@@ -197,6 +201,17 @@ class MonitoringService:
         """Return watch id → what monitoring does for that watch, and why it does not."""
         watcher = self._scheduler.account(user_id).watcher
         return line_states(watcher, self.status(user_id), today=ist_date(self._clock.now()))
+
+    def compare_history(
+        self, user_id: str, symbol: Symbol, resolution: Resolution, candles: Sequence[Candle]
+    ) -> None:
+        """Compare closed candles that another view of the user received with the used ones.
+
+        If they differ, the next cycle fetches the whole history, so that all views show one number.
+        """
+        account = self._scheduler.accounts.get(user_id)
+        if account is not None and account.watcher.compare_history((symbol, resolution), candles):
+            self._scheduler.wake(user_id)
 
     # ---------------------------------------------------------------- before the market open
 
