@@ -130,6 +130,7 @@ def test_reasons_on_the_wire_are_fixed():
     assert {reason.value for reason in BlindReason} == {
         "starting",
         "no_session",
+        "not_permitted",
         "checking_login",
         "fyers_unavailable",
         "rate_limited",

@@ -8,6 +8,7 @@ from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.daily_summary import DailySummary
 from hullwatch.services.monitoring.service import MonitoringService
+from hullwatch.services.monitoring.symbol_outages import SymbolOutages
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
 from hullwatch.services.notifications.service import NotificationService
@@ -133,6 +134,7 @@ def build_services(resources: Resources) -> Services:
         ),
         daily_summary=DailySummary(context, monitoring=monitoring, connections=connections, hook=hook),
         job_alerts=JobAlerts(context, jobs=resources.supervisor.jobs),
+        symbol_outages=SymbolOutages(context, monitoring=monitoring),
         broker_alerts=_broker_alerts(resources, connections, monitoring),
         heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)
         if resources.ping

@@ -11,6 +11,7 @@ from hullwatch.services.market.hma import HMAService
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.daily_summary import DailySummary
 from hullwatch.services.monitoring.service import MonitoringService
+from hullwatch.services.monitoring.symbol_outages import SymbolOutages
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
 from hullwatch.services.notifications.service import NotificationService
@@ -61,6 +62,7 @@ class Services:
     outbox: Outbox
     daily_summary: DailySummary
     job_alerts: JobAlerts
+    symbol_outages: SymbolOutages
     broker_alerts: BrokerAlerts
     heartbeat_ping: HeartbeatPing | None
     server_health: ServerHealth

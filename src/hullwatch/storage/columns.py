@@ -11,6 +11,7 @@ from sqlalchemy.types import TypeDecorator
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.obstacles import Obstacle
 
 LONGEST_TEXT = 10_000
 """Characters; the longest stored text is an access token of 8,192."""
@@ -72,6 +73,21 @@ class ResolutionText(TypeDecorator[Resolution]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Resolution | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Read it."""
         return None if value is None else Resolution.parse(value)
+
+
+class ObstacleText(TypeDecorator[Obstacle]):
+    """An obstacle, as its word."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Obstacle | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write it."""
+        return None if value is None else value.value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Obstacle | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read it."""
+        return None if value is None else Obstacle(value)
 
 
 class UtcMoment(TypeDecorator[datetime]):

@@ -16,6 +16,7 @@ from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_LOCK_WAIT_S, ans
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
 from hullwatch.storage.repositories.audit import Audit
 from hullwatch.storage.repositories.installation import Installation
+from hullwatch.storage.repositories.monitoring.symbol_outages import SymbolOutages
 from hullwatch.storage.repositories.monitoring.watches import Watches
 from hullwatch.storage.repositories.notifications.channels import Channels
 from hullwatch.storage.repositories.notifications.incidents import Incidents
@@ -52,6 +53,7 @@ class UnitOfWork:
         self.incidents = Incidents(transaction)
         self.renewals = Renewals(transaction, cipher)
         self.watches = Watches(transaction)
+        self.symbol_outages = SymbolOutages(transaction)
         self.notifications = Notifications(transaction)
         self.channels = Channels(transaction, cipher)
         self.outbox = Outbox(transaction, cipher)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fakes.store.audit import Audit, Incidents
-from fakes.store.monitoring import Watches
+from fakes.store.monitoring import SymbolOutages, Watches
 from fakes.store.notifications import Channels, Notifications
 from fakes.store.outbox import Outbox
 from fakes.store.sessions import Connections, LoginLinks, Renewals
@@ -27,6 +27,7 @@ class FakeUnitOfWork:
         self.login_links = LoginLinks(self.tables)
         self.renewals = Renewals(self.tables)
         self.watches = Watches(self.tables)
+        self.symbol_outages = SymbolOutages(self.tables)
         self.notifications = Notifications(self.tables)
         self.channels = Channels(self.tables)
         self.outbox = Outbox(self.tables)

@@ -7,6 +7,7 @@ from datetime import datetime
 from fakes.store.tables import Repository, is_between, kept, storable
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.signals.signals import Signal, SignalCounts
 
@@ -157,3 +158,36 @@ class Watches(Repository):
 
 def _key(signal: Signal) -> tuple[str, datetime, str, str]:
     return signal.watch_id, signal.candle_opened_at, signal.rule.value, signal.resolution.code
+
+
+class SymbolOutages(Repository):
+    """Times in which single symbols were not monitored."""
+
+    async def add(self, outage: SymbolOutage) -> None:
+        """Store an outage."""
+        self.needs_user(outage.user_id)
+        self.tables.symbol_outages.setdefault(outage.id, kept(outage))
+
+    async def update(self, outage: SymbolOutage) -> None:
+        """Store its end and its notice."""
+        known = self.tables.symbol_outages.get(outage.id)
+        if known is not None:
+            changed = replace(known, ended_at=outage.ended_at, notified_at=outage.notified_at)
+            self.tables.symbol_outages[outage.id] = kept(changed)
+
+    async def all_open(self) -> list[SymbolOutage]:
+        """Return those that last."""
+        return [one for one in self._sorted() if one.ended_at is None]
+
+    async def of_user(self, user_id: str, *, since: datetime, before: datetime) -> list[SymbolOutage]:
+        """Return those that lasted in [since, before)."""
+        return [
+            one
+            for one in self._sorted()
+            if one.user_id == user_id
+            and one.began_at < before
+            and (one.ended_at is None or one.ended_at > since)
+        ]
+
+    def _sorted(self) -> list[SymbolOutage]:
+        return sorted(self.tables.symbol_outages.values(), key=lambda one: (one.began_at, one.id))

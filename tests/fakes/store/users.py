@@ -86,6 +86,7 @@ class Users(Repository):
             held.login_links,
             held.watches,
             held.signals,
+            held.symbol_outages,
             held.notifications,
             held.channels,
             held.deliveries,

@@ -73,7 +73,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
             {" "}Signals: {count(data.freshSignals)} on time{late}{withdrawn}.</p>
           <Timeline sessions={data.sessions} watched={data.watched} blind={data.stretches} />
           <ul class="legend"><li><i data-part="watched" />watched</li><li><i data-part="blind" />blind</li><li><i data-part="neither" />monitoring off, not known, or still to come</li></ul>
-          {data.stretches.length === 0 ? <Empty title="No gaps">{data.percent !== null && "Your watchlist was watched the whole time."}</Empty> : (
+          {data.stretches.length === 0 ? <Empty title="No gaps">{data.percent !== null && (data.symbols.length ? "The symbols below had gaps of their own." : "Your watchlist was watched the whole time.")}</Empty> : (
             <div class="scroll" tabIndex={0} role="region" aria-label="Gaps table"><table class="gaps">
               <thead><tr><th scope="col">From, IST</th><th scope="col">To, IST</th><th scope="col" class="align-right">Length</th><th scope="col">Reason</th><th scope="col">Late signals</th></tr></thead>
               <tbody>{data.stretches.map((one) => (
@@ -83,6 +83,20 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
                   <td class="align-right">{span(one.minutes)}</td>
                   <td>{one.sentence}</td>
                   <td class={one.lateSignals.length ? undefined : "empty-cell"}>{one.lateSignals.length === 0 ? NONE : <LateSignals all={one.lateSignals} />}</td>
+                </tr>
+              ))}</tbody>
+            </table></div>
+          )}
+          {data.symbols.length > 0 && (
+            <div class="scroll" tabIndex={0} role="region" aria-label="Symbols table"><table class="gaps symbols">
+              <thead><tr><th scope="col">Symbol</th><th scope="col">From, IST</th><th scope="col">To, IST</th><th scope="col" class="align-right">Length</th><th scope="col">Reason</th></tr></thead>
+              <tbody>{data.symbols.map((one) => (
+                <tr key={`${one.symbol} ${one.beganAt}`} data-reason={one.reason}>
+                  <th scope="row">{one.symbol ? shortSymbol(one.symbol) : "All symbols"}</th>
+                  <td class="num">{when(one.beganAt, now.value, true)}</td>
+                  <td class="num">{when(one.endedAt, now.value, true)}</td>
+                  <td class="align-right">{span(one.minutes)}</td>
+                  <td>{one.sentence}</td>
                 </tr>
               ))}</tbody>
             </table></div>

@@ -5,7 +5,8 @@ type Kind = Channel["kinds"][number];
 
 export const NOTICE_KINDS: Record<Kind, string> = {
   session_expiring: "Expiry before market close", session_disconnected: "Session disconnected", login_renewed: "Connected again",
-  not_ready: "Not ready for market open", now_ready: "Ready again", signal: "Signals", signals_corrected: "Corrections of signals", daily_summary: "Daily summary",
+  not_ready: "Not ready for market open", now_ready: "Ready again", signal: "Signals", signals_corrected: "Corrections of signals", symbols_unmonitored: "Symbols not monitored", symbols_monitored: "Symbols monitored again",
+  permission_missing: "Missing permission at Fyers", permission_granted: "Permission at Fyers granted", daily_summary: "Daily summary",
   broker_outage: "Fyers outage", broker_recovered: "Fyers recovered", job_restarting: "Background job failing",
   job_recovered: "Background job recovered", calendar_ending: "Holidays missing", calendar_known: "Holidays known",
   delivery_failed: "Undelivered notice",

@@ -24,6 +24,14 @@ class NotificationKind(StrEnum):
     """A signal on the user's watchlist."""
     SIGNALS_CORRECTED = "signals_corrected"
     """Signals that the user was notified of were withdrawn or changed, because Fyers changed its history."""
+    SYMBOLS_UNMONITORED = "symbols_unmonitored"
+    """Some symbols of the watchlist are not monitored."""
+    SYMBOLS_MONITORED = "symbols_monitored"
+    """The recovery of that."""
+    PERMISSION_MISSING = "permission_missing"
+    """The user's Fyers app may not read market data."""
+    PERMISSION_GRANTED = "permission_granted"
+    """The recovery of that."""
     DAILY_SUMMARY = "daily_summary"
     """After the close: minutes watched and blind, and the day's signals."""
     BROKER_OUTAGE = "broker_outage"
@@ -77,7 +85,11 @@ LEADS_TO_LOGIN: Final = frozenset(
 
 
 DELIVERED_WITH: Final[Mapping[NotificationKind, NotificationKind]] = {
-    NotificationKind.SIGNALS_CORRECTED: NotificationKind.SIGNAL
+    NotificationKind.SIGNALS_CORRECTED: NotificationKind.SIGNAL,
+    NotificationKind.SYMBOLS_UNMONITORED: NotificationKind.NOT_READY,
+    NotificationKind.PERMISSION_MISSING: NotificationKind.NOT_READY,
+    NotificationKind.SYMBOLS_MONITORED: NotificationKind.NOW_READY,
+    NotificationKind.PERMISSION_GRANTED: NotificationKind.NOW_READY,
 }
 """Kinds that nobody chooses: a channel that delivers the other kind delivers them too.
 

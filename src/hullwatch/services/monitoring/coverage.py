@@ -28,6 +28,7 @@ from hullwatch.domain.monitoring.coverage import (
     late_signals_by_stretch,
     status_changes,
 )
+from hullwatch.domain.monitoring.outages import SymbolStretch, stretches_of
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.domain.users.accounts import User
 from hullwatch.services.context import Context
@@ -45,6 +46,8 @@ class WatchedDay:
     coverage: Coverage
     sessions: tuple[TradingSession, ...]
     late: tuple[Signal, ...]
+    symbols: tuple[SymbolStretch, ...]
+    """When single symbols were not monitored."""
     fresh: int
     """How many signals were found in time."""
     withdrawn: int
@@ -87,14 +90,17 @@ class CoverageReader:
         changes, down = await self._changes_of(user_id, begins_at, ends_at)
         async with self._store.begin(read_only=True) as work:
             signals = await work.watches.signals(user_id, since=begins_at, before=ends_at, limit=_MAX_SIGNALS)
+            outages = await work.symbol_outages.of_user(user_id, since=begins_at, before=ends_at)
         valid = [signal for signal in signals if signal.withdrawn_at is None]
         late = sorted(
             (signal for signal in valid if signal.is_late), key=lambda signal: signal.candle_closed_at
         )
+        sessions = sessions_of_all(self._calendars_of(user_id), day)
         return WatchedDay(
             self._coverage_of(user_id, day, changes, down),
-            sessions_of_all(self._calendars_of(user_id), day),
+            sessions,
             tuple(late),
+            tuple(stretches_of(outages, sessions, until=self._clock.now())),
             len(valid) - len(late),
             len(signals) - len(valid),
         )

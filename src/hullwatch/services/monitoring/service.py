@@ -13,6 +13,7 @@ from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.monitoring.health import MonitoringHealth
 from hullwatch.domain.monitoring.lines import Line
+from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.monitoring.watches import MAX_WATCHES, MonitoringWish, Watch, WatchStatus
 from hullwatch.domain.sessions.connection import ConnectionChange
 from hullwatch.domain.signals.hma import warm_up
@@ -222,6 +223,10 @@ class MonitoringService:
     def lines(self, user_id: str) -> tuple[Line, ...]:
         """Return how far each of the user's watches is prepared, from memory."""
         return self._scheduler.account(user_id).watcher.lines()
+
+    def problems(self, user_id: str) -> tuple[SymbolProblem, ...]:
+        """Return the problems of single symbols of the user, from memory."""
+        return self._scheduler.account(user_id).watcher.problems()
 
     def next_opening(self, user_id: str) -> datetime:
         """Return the next market open of any segment that the user watches."""

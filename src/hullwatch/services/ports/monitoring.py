@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.signals.signals import Signal, SignalCounts
 
@@ -64,4 +65,21 @@ class WatchRepository(Protocol):
 
     async def last_signals(self, user_id: str) -> dict[str, Signal]:
         """Return watch id → its newest signal that is not withdrawn, in one statement."""
+        ...
+
+
+class SymbolOutageRepository(Protocol):
+    """Times in which single symbols were not monitored."""
+
+    async def add(self, outage: SymbolOutage) -> None: ...
+    async def update(self, outage: SymbolOutage) -> None:
+        """Store its end and when its user was notified."""
+        ...
+
+    async def all_open(self) -> list[SymbolOutage]:
+        """Return all that last, oldest first."""
+        ...
+
+    async def of_user(self, user_id: str, *, since: datetime, before: datetime) -> list[SymbolOutage]:
+        """Return those that lasted at some time in [since, before), oldest first."""
         ...

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
-from hullwatch.services.ports.monitoring import WatchRepository
+from hullwatch.services.ports.monitoring import SymbolOutageRepository, WatchRepository
 from hullwatch.services.ports.notifications import ChannelRepository, NotificationRepository, OutboxRepository
 from hullwatch.services.ports.renewal import RenewalRepository
 from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository
@@ -31,6 +31,8 @@ class UnitOfWork(Protocol):
     def renewals(self) -> RenewalRepository: ...
     @property
     def watches(self) -> WatchRepository: ...
+    @property
+    def symbol_outages(self) -> SymbolOutageRepository: ...
     @property
     def notifications(self) -> NotificationRepository: ...
     @property

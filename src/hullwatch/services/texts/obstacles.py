@@ -10,6 +10,7 @@ from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.lines import Line, Monitored
 from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
+from hullwatch.domain.monitoring.outages import SymbolStretch
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.texts.times import in_ist
 
@@ -223,6 +224,12 @@ def describe_status(status: WatchStatus) -> str:
 def describe_blindness(reason: BlindReason) -> str:
     """Return the sentence for why an account was not watched."""
     return OBSTACLE_TEXTS[reason.obstacle].past_sentence
+
+
+def describe_symbol_stretch(stretch: SymbolStretch) -> str:
+    """Return the sentence for why a symbol was not monitored."""
+    name = "your symbols" if stretch.symbol is None else symbol_name(stretch.symbol)
+    return OBSTACLE_TEXTS[stretch.obstacle].fill(symbols=name).past_sentence
 
 
 def _capital(text: str) -> str:

@@ -1,7 +1,7 @@
 """The tables. A migration makes the same tables, constraints and indices, and a test compares both."""
 
 from hullwatch.storage.models.base import Base
-from hullwatch.storage.models.monitoring import MonitoringWishRow, SignalRow, WatchRow
+from hullwatch.storage.models.monitoring import MonitoringWishRow, SignalRow, SymbolOutageRow, WatchRow
 from hullwatch.storage.models.notifications import (
     ChannelKindRow,
     ChannelRow,
@@ -34,6 +34,7 @@ __all__ = [
     "PendingLoginRow",
     "RenewalRow",
     "SignalRow",
+    "SymbolOutageRow",
     "UserRow",
     "WatchRow",
 ]

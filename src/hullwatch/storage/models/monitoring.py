@@ -6,9 +6,17 @@ from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hullwatch.domain.market.instruments import Resolution, Symbol
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule
-from hullwatch.storage.columns import PlainText, ResolutionText, SymbolText, UtcMoment, word_of
+from hullwatch.storage.columns import (
+    ObstacleText,
+    PlainText,
+    ResolutionText,
+    SymbolText,
+    UtcMoment,
+    word_of,
+)
 from hullwatch.storage.models.base import LONGEST_ID, Base, owner
 
 
@@ -69,3 +77,19 @@ class SignalRow(Base):
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcMoment)
     withdrawn_reason: Mapped[HistoryChange | None] = mapped_column(word_of(HistoryChange, "withdrawn_reason"))
     history_changed_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+
+
+class SymbolOutageRow(Base):
+    """A time in which one symbol, or the data of a whole account, was not monitored."""
+
+    __tablename__ = "symbol_outages"
+    __table_args__ = (Index(None, "user_id", "began_at"),)
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), owner())
+    symbol: Mapped[Symbol | None] = mapped_column(SymbolText)
+    obstacle: Mapped[Obstacle] = mapped_column(ObstacleText)
+    """Without a list of allowed words, because obstacles are added without a migration."""
+    began_at: Mapped[datetime] = mapped_column(UtcMoment)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcMoment)
+    notified_at: Mapped[datetime | None] = mapped_column(UtcMoment)

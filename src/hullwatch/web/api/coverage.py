@@ -8,13 +8,14 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage, minutes
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.coverage import MAX_DAYS
-from hullwatch.services.texts.obstacles import describe_blindness
+from hullwatch.services.texts.obstacles import describe_blindness, describe_symbol_stretch
 from hullwatch.web.api.monitoring import SignalPayload
 from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
-from hullwatch.web.payloads import Day, Payload
+from hullwatch.web.payloads import Day, Payload, SymbolText
 
 router = APIRouter(prefix="/api/monitoring/coverage", tags=["monitoring"])
 admin_router = APIRouter(prefix="/api/admin", tags=["admin"], responses=problems(403))
@@ -67,12 +68,26 @@ class SumPayload(Payload):
     )
 
 
+class SymbolStretchPayload(Payload):
+    """Trading time in which single symbols were not monitored; the account's minutes do not contain it."""
+
+    symbol: SymbolText | None = Field(description="Null if it concerns all symbols.")
+    began_at: datetime
+    ended_at: datetime
+    reason: Obstacle
+    sentence: str = Field(description="The reason in a sentence for the user.")
+    minutes: float
+
+
 class CoveragePayload(SumPayload):
     """How much of an exchange day was watched."""
 
     stretches: list[BlindPayload]
     watched: list[WatchedPayload]
     sessions: list[SpanPayload]
+    symbols: list[SymbolStretchPayload] = Field(
+        description="When single symbols were not monitored while the account was."
+    )
     late_signals: int = Field(description="Number of all late signals of the day.")
     late_elsewhere: list[SignalPayload] = Field(
         description="Late signals outside blind periods: monitoring was not wanted, or Fyers delivered or corrected the candle late."
@@ -120,6 +135,15 @@ async def coverage(user: SignedIn, services: CurrentServices, day: Day | None = 
         stretches=list(map(_blind, found.coverage.stretches, late)),
         watched=[WatchedPayload(began_at=start, ended_at=end) for start, end in found.coverage.watched_spans],
         sessions=[SpanPayload.of(session) for session in found.sessions],
+        symbols=[
+            SymbolStretchPayload.of(
+                one,
+                reason=one.obstacle,
+                sentence=describe_symbol_stretch(one),
+                minutes=minutes(one.ended_at - one.began_at),
+            )
+            for one in found.symbols
+        ],
         late_signals=len(found.late),
         late_elsewhere=[SignalPayload.of(signal) for signal in elsewhere],
         fresh_signals=found.fresh,
