@@ -84,7 +84,7 @@ async def test_depth_of_an_unlisted_symbol_is_refused(simulator):
     [
         ("08:00", "CLOSED", "CLOSED"), ("09:01", "PREOPEN", "CLOSED"), ("09:10", "PREOPEN_CLOSED", "CLOSED"),
         ("09:15", "OPEN", "OPEN"), ("15:29", "OPEN", "OPEN"), ("15:30", "CLOSED", "OPEN"), ("15:39", "CLOSED", "OPEN"),
-        ("15:45", "POSTCLOSE_START", "CLOSED"), ("18:00", "CLOSED", "CLOSED"),
+        ("15:45", "CLOSED", "CLOSED"), ("15:50", "POSTCLOSE_START", "CLOSED"), ("18:00", "CLOSED", "CLOSED"),
     ],
 )  # fmt: skip
 async def test_market_status_follows_the_clock(simulator, clock, status, derivatives):
@@ -148,7 +148,7 @@ async def test_a_closed_candle_never_changes(simulator):
 
     assert later[: len(at_first)] == at_first
     assert next_day[: len(later) - 1] == later[:-1]
-    assert len(next_day) == 75
+    assert len(next_day) == 73  # 72 until 15:15 and the closing auction
 
 
 @pytest.mark.parametrize("resolution", ["5", "15", "60", "240"])
@@ -160,7 +160,7 @@ async def test_longer_candles_are_made_of_minutes(simulator, resolution):
 
     longer = await simulator.candles(token, "2026-11-20", resolution)
 
-    assert len(minutes) == 375
+    assert len(minutes) == 361  # 360 until 15:15 and the closing auction
     for start, first, high, low, close, volume in longer:
         inside = [minute for minute in minutes if start <= minute[0] < start + length]
         assert (start - OPENING) % length == (-3 * 86_400) % length
@@ -185,7 +185,7 @@ async def test_daily_candles_carry_midnight_utc(simulator):
 
 
 async def test_weeks_and_months_hold_their_days(simulator):
-    """A week's candle starts on its Monday, a month's on its first day."""
+    """A week's candle starts on its Monday, a month's on its first day, wherever the range begins."""
     token = await simulator.person()
     days = await simulator.candles(token, "", "D", range_from="2026-11-16", range_to="2026-11-20")
 
@@ -196,7 +196,14 @@ async def test_weeks_and_months_hold_their_days(simulator):
         days[0][1], max(day[2] for day in days), min(day[3] for day in days), days[-1][4],
         sum(day[5] for day in days),
     ]  # fmt: skip
-    assert month[1:] == week[1:]
+    of_month = await simulator.candles(token, "", "D", range_from="2026-11-01", range_to="2026-11-23")
+    assert (month[1], month[4], month[5]) == (
+        of_month[0][1],
+        of_month[-1][4],
+        sum(day[5] for day in of_month),
+    )
+    [same] = await simulator.candles(token, "", "1W", range_from="2026-11-18", range_to="2026-11-18")
+    assert same == week
     assert datetime.fromtimestamp(week[0]).astimezone().timestamp() == week[0]
     assert week[0] == days[0][0]
     assert month[0] == int(datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp())

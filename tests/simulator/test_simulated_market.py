@@ -41,9 +41,9 @@ def test_a_day_needs_no_other_day(market):
 
 
 def test_candles_are_well_formed(market):
-    """A session has 375 minutes from 09:15, on the tick grid, open and close within low and high."""
+    """A session has 360 minutes from 09:15 and the closing auction, on the tick grid, open and close within low and high."""
     for session in sessions(market, 10):
-        assert len(session.rows) == 375
+        assert len(session.rows) == 361
         assert to_ist(session.opens_at).strftime("%H:%M") == "09:15"
         for row in session.rows:
             assert row.low <= min(row.open, row.close) <= max(row.open, row.close) <= row.high

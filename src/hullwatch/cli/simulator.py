@@ -10,17 +10,6 @@ from hullwatch.cli.output import print_line
 from hullwatch.cli.replay import parse_zone
 from hullwatch.cli.runner import run
 
-_CONTROL_CALLS = (
-    ("POST", "/simulator/apps", "add a Fyers app; HULLWATCH-100 with secret simulator exists already"),
-    ("POST", "/simulator/accounts", "add a person who can log in"),
-    ("POST", "/simulator/accounts/{fyersId}/token", "create a session without the browser"),
-    ("POST", "/simulator/accounts/{fyersId}/expire", "let the newest session expire"),
-    ("POST", "/simulator/accounts/{fyersId}/revoke", "let the broker revoke the newest session"),
-    ("POST", "/simulator/faults", "start a fault; DELETE ends all faults"),
-    ("GET", "/simulator/calls", "count the calls; DELETE resets the count"),
-    ("POST", "/simulator/clock", "set speed, or advanceSeconds"),
-)
-
 
 def parse_moment(text: str) -> datetime:
     """Read a time from the command line; wrong usage unless it is ISO 8601 with an offset."""
@@ -57,14 +46,11 @@ def simulator(
 ) -> None:
     """Run the Fyers simulator alone, to test any Fyers program against it."""
     from hullwatch.domain.market.calendar import IST
-    from hullwatch.simulator.server import SimulatorConfig, run_simulator
+    from hullwatch.simulator.server import SimulatorConfig, addresses, run_simulator
 
     def print_addresses(base_url: str) -> None:
-        print_line(f"Fyers simulator at {base_url}; press Ctrl-C to stop.")
-        print_line(f"  REST      {base_url}/api/v3 and {base_url}/data")
-        print_line(f"  Stream    {base_url.replace('http', 'ws', 1)}/hsm/v1-5/prod")
-        for method, path, what in _CONTROL_CALLS:
-            print_line(f"  {method:<8}  {path}: {what}")
+        for line in addresses(base_url):
+            print_line(line)
 
     config = SimulatorConfig(host, port, speed, candles, seed, start, timezone=timezone or IST)
     run(run_simulator(config, print_addresses))

@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(config: SimulatorConfig) -> int:
     # Imported late so that --help and wrong usage answer at once.
-    from hullwatch.simulator.server import run_simulator  # noqa: PLC0415
+    from hullwatch.simulator.server import addresses, run_simulator  # noqa: PLC0415
 
     def ready(base_url: str) -> None:
-        sys.stdout.write(f"Fyers simulator at {base_url}/api/v3 and {base_url}/data (app HULLWATCH-100)\n")
+        sys.stdout.write("\n".join(addresses(base_url)) + "\n")
         sys.stdout.flush()
 
     try:

@@ -138,6 +138,7 @@ ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/positions"): _trading(always(success(netPositions=[], overall=_POSITIONS))),
     ("GET", "/api/v3/orders"): _trading(always(success(orderBook=[]))),
     ("GET", "/api/v3/gtt/orders"): _trading(always(success(orderBook=[]))),
+    ("GET", "/api/v3/flows/tc/se"): _trading(always(success(data=[]))),  # the name of the list is assumed
     ("GET", "/api/v3/tradebook"): _trading(always(success(tradeBook=[]))),
     **{
         (method, f"/api/v3/{path}"): _trading(refuse_order)

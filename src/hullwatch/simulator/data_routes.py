@@ -7,6 +7,7 @@ from typing import Any
 from hullwatch.simulator.answers import Answer, Refusal, success
 from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, always, random_for
 from hullwatch.simulator.history_route import history
+from hullwatch.simulator.market.auction import BEGINS_S, ENDS_S, is_auction_day
 from hullwatch.simulator.market.calendar import day_of, derivatives_close, moment, to_date
 from hullwatch.simulator.market.instruments import Instrument, is_symbol_shaped
 from hullwatch.simulator.market.prices import Snapshot, best_prices
@@ -97,14 +98,18 @@ _AUCTIONS = ("ODD_LOT", "CALL_AUCTION2", "AUCTION", "SPECIAL")
 
 
 def equity_status(broker: Broker, now: float) -> str:
-    """Return Fyers' status of the equity market: pre-open from 09:00, post-close from 15:40 to 16:00."""
+    """Return Fyers' status of the equity market: pre-open from 09:00, post-close until 16:00.
+
+    The market is open until 15:30, also on days with a closing auction: stocks without derivatives trade until then.
+    """
     session = broker.market.source.session(day_of(now))
     if session is None:
         return "CLOSED"
     opens_at, closes_at = session
+    post_close_s = 1_200 if is_auction_day(day_of(now)) else 600
     steps = (
         (opens_at - 900, "CLOSED"), (opens_at - 420, "PREOPEN"), (opens_at, "PREOPEN_CLOSED"), (closes_at, "OPEN"),
-        (closes_at + 600, "CLOSED"), (closes_at + 1_800, "POSTCLOSE_START"),
+        (closes_at + post_close_s, "CLOSED"), (closes_at + 1_800, "POSTCLOSE_START"),
     )  # fmt: skip
     return next((word for until, word in steps if now < until), "CLOSED")
 
@@ -130,7 +135,17 @@ async def market_status(broker: Broker, call: Call) -> Answer:
         {"exchange": exchange, "segment": segment, "market_type": "NORMAL", "status": status}
         for exchange, segment, status in normal
     ]
-    rows += [{"exchange": 10, "segment": 10, "market_type": kind, "status": "CLOSED"} for kind in _AUCTIONS]
+    # How Fyers names the closing auction is not known; this row is an assumption.
+    is_auction = session is not None and is_auction_day(day) and during((BEGINS_S, ENDS_S)) == "OPEN"
+    rows += [
+        {
+            "exchange": 10,
+            "segment": 10,
+            "market_type": kind,
+            "status": "OPEN" if is_auction and kind == "AUCTION" else "CLOSED",
+        }
+        for kind in _AUCTIONS
+    ]
     return success(marketStatus=rows)
 
 

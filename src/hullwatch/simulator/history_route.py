@@ -19,6 +19,7 @@ from hullwatch.simulator.broker import Broker, Call
 from hullwatch.simulator.market.calendar import DAY_S, day_of, from_date, moment
 from hullwatch.simulator.market.candles import Row
 from hullwatch.simulator.market.history_view import seen_pieces
+from hullwatch.simulator.market.prices import period_start
 
 _SECONDS = {"5S", "10S", "15S", "30S", "45S"}
 _MINUTES = {"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "120", "180", "240"}
@@ -82,12 +83,20 @@ async def _intraday_candles(broker: Broker, query: _HistoryQuery, length_s: int,
 
 
 async def _daily_candles(broker: Broker, query: _HistoryQuery, now: float) -> list[bytes]:
+    unit = _DAYS[query.resolution]
+    first, last = query.first, query.last
+    if unit != "D":  # whole weeks and months, which is assumed of Fyers too
+        first = moment(period_start(day_of(first), unit), 0)
+        last = (
+            moment(period_start(period_start(day_of(last), unit) + 32, "M"), 0) - 1
+            if unit == "M"
+            else (moment(period_start(day_of(last), unit) + 7, 0) - 1)
+        )
     rows: list[Row] = []
-    for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
+    for number, day in enumerate(broker.market.trading_days(query.symbol, first, last, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)
         rows.extend(seen_pieces(broker.market, query.symbol, day, DAY_S, now).rows)
-    unit = _DAYS[query.resolution]
     candles: Sequence[Row] = rows if unit == "D" else broker.market.long_candles(rows, unit)
     return [orjson.dumps(tuple(row)) for row in candles]
 

@@ -17,7 +17,7 @@ async def serve_orders(
     """Serve one connection; a refused token gets an empty 403 at the upgrade."""
     authorization = request.headers.get("Authorization", "")
     if broker.identify(authorization, Family.TRADING, broker.clock.epoch()).problem is not None:
-        return web.Response(status=403)
+        return web.Response(status=403, headers={"Server": "cloudflare"})
     socket = web.WebSocketResponse(compress=False, timeout=1.0)
     await socket.prepare(request)
     end = asyncio.create_task(_close_when(socket, stopping), name="simulator order stream")

@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from hullwatch.simulator.broker import Broker
 from hullwatch.simulator.config import SimulatorConfig, UnusableConfig
+from hullwatch.simulator.control.table import CALLS
 from hullwatch.simulator.gateway import Gateway
 
 __all__ = ["SimulatorConfig", "SimulatorServer", "UnusableConfig", "run_simulator"]
@@ -114,6 +115,17 @@ class SimulatorServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+def addresses(base_url: str) -> list[str]:
+    """Return the lines that a command prints when the simulator answers."""
+    return [
+        f"Fyers simulator at {base_url}; press Ctrl-C to stop.",
+        f"  REST      {base_url}/api/v3 and {base_url}/data",
+        f"  Stream    {base_url.replace('http', 'ws', 1)}/hsm/v1-5/prod",
+        f"  Control   {base_url}/simulator lists these calls:",
+        *(f"  {call.method:<8}  {call.path}: {call.summary}" for call in CALLS if call.method == "POST"),
+    ]
 
 
 async def run_simulator(

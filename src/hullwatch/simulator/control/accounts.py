@@ -204,6 +204,6 @@ CALLS = (
     ControlCall(
         "POST", "/simulator/refresh", "Set whether refresh tokens are accepted.", RefreshOutput, _set_refresh,
         RefreshInput,
-        ({"isOffered": True, "kind": "dead_tokens"}, {"isOffered": False}),
+        ({"isOffered": True, "kind": "offered"}, {"isOffered": False}),
     ),
 )  # fmt: skip

@@ -56,7 +56,7 @@ class PriceInput(ControlInput):
     """After the last point the price stays, or it follows the market's own changes."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> "PriceInput":
+    def _has_one_form(self) -> "PriceInput":
         if (self.price is None) == (self.path is None):
             raise ValueError("give price or path")
         return self

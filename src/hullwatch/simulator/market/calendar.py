@@ -1,7 +1,6 @@
 """Days and hours of the simulated exchange: NSE's days of 2024 to 2026, weekend sessions included, in IST.
 
-Left out are the hour of Muhurat trading, the two short sessions of a disaster-recovery drill and the closing
-auction: every stock trades until 15:30.
+Left out are the hour of Muhurat trading and the two short sessions of a disaster-recovery drill.
 
 A day is an integer: the number of days since 1970-01-01 in India. Moments are seconds since 1970 UTC. India
 keeps one offset all year, so both are plain arithmetic.

@@ -42,7 +42,7 @@ class _Change(ControlInput):
     """Simulated seconds for which it is seen; by default until it is deleted."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> "_Change":
+    def _has_one_form(self) -> "_Change":
         if self.candle is not None and (self.from_ is not None or self.to is not None):
             raise ValueError("give candle, or from and to, not both")
         return self

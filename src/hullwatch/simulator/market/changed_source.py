@@ -84,14 +84,14 @@ def divided(row: Row, ratio: float, tick: float | None = None) -> Row:
 def _on_path(own: TradingDay, tick: float, path: PricePath) -> TradingDay:
     rows, base_s = own.rows, own.base_s
 
-    def look(number: int, until: float) -> Row:
+    def partial(number: int, until: float) -> Row:
         return path.row(rows[number], until, base_s, tick)
 
     made = [
-        look(number, row.start + base_s) if row.start + base_s > path.starts_at else row
+        partial(number, row.start + base_s) if row.start + base_s > path.starts_at else row
         for number, row in enumerate(rows)
     ]
     if own.auction_at is not None:
         last = made[-1]
         made[-1] = last._replace(open=last.close, high=last.close, low=last.close)
-    return TradingDay.of(made, base_s, look, own.auction_at)
+    return TradingDay.of(made, base_s, partial, own.auction_at)

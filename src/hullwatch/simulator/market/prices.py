@@ -157,7 +157,7 @@ class Market:
 
     def long_candles(self, daily: Sequence[Row], unit: str) -> list[Row]:
         """Put daily candles together by week (`W`, from Monday) or month (`M`)."""
-        return _grouped(daily, lambda row: _period_start(row.start // DAY_S, unit) * DAY_S)
+        return _grouped(daily, lambda row: period_start(row.start // DAY_S, unit) * DAY_S)
 
     def _close_before(self, symbol: str, day: int, fallback: TradingDay) -> float:
         earlier = self.source.day_before(symbol, day)
@@ -232,7 +232,8 @@ def as_pieces(rows: Sequence[Row]) -> Pieces:
     return Pieces([row.start for row in rows], rows, [orjson.dumps(tuple(row)) for row in rows])
 
 
-def _period_start(day: int, unit: str) -> int:
+def period_start(day: int, unit: str) -> int:
+    """Return the first day of the week (`W`) or month (`M`) of a day."""
     if unit == "W":
         return day - (day + 3) % 7
     return day - (to_date(day).day - 1)

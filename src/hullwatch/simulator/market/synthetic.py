@@ -13,6 +13,7 @@ from datetime import date
 from functools import lru_cache
 from hashlib import blake2b
 
+from hullwatch.simulator.market.auction import auction_day, has_auction
 from hullwatch.simulator.market.calendar import CLOSE_S, OPEN_S, from_date, is_trading_day, moment
 from hullwatch.simulator.market.candles import Row, TradingDay
 from hullwatch.simulator.market.instruments import Character, Instrument, synthetic_listing
@@ -114,9 +115,8 @@ class SyntheticMarket:
         gap = chance.gauss(0.0, 0.45) * (3.0 if chance.random() < 0.04 else 1.0)
         opening = _on_grid(before * math.exp(character.volatility * gap), instrument.tick)
         closes = _bridge(opening, close, character.volatility * 0.8, chance)
-        return TradingDay.of(
-            _minutes(moment(day, OPEN_S), [opening, *closes], character, instrument.tick, chance), 60
-        )
+        rows = _minutes(moment(day, OPEN_S), [opening, *closes], character, instrument.tick, chance)
+        return auction_day(rows, 60, symbol, day) if has_auction(symbol, day) else TradingDay.of(rows, 60)
 
 
 def _on_grid(price: float, tick: float) -> float:
