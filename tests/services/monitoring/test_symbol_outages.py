@@ -6,8 +6,10 @@ import pytest
 
 from hullwatch.domain.failures import BrokerService, NotPermitted, Unavailable
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import NotificationKind
-from services.environment import ALICE, Environment, fyers_id
+from hullwatch.domain.users.accounts import Role
+from services.environment import ALICE, BOB, Environment, fyers_id
 from services.monitoring.monitoring_environment import watching
 
 TATA, GONE = Symbol("NSE:TATAMOTORS-EQ"), Symbol("NSE:GONE-EQ")
@@ -111,3 +113,20 @@ async def test_a_missing_permission_is_one_incident_of_the_account(env: Environm
         await passes(env, 1)
 
     assert kinds(env) == [NotificationKind.PERMISSION_MISSING, NotificationKind.PERMISSION_GRANTED]
+
+
+async def test_one_symbol_of_everybody_notifies_no_operator(env: Environment) -> None:
+    """No account is blind, although each of them watches that symbol alone."""
+    await env.add_user("usr_admin", role=Role.ADMIN)
+    env.broker.symbol_failures[TATA] = FAILED
+    for user_id in (ALICE, BOB):
+        await env.watch(user_id, symbol=TATA)
+        await env.monitoring.start(user_id)
+
+    for _ in range(15):
+        await passes(env, 1)
+        await env.broker_alerts.check()
+
+    assert env.notices("usr_admin") == []
+    assert set(env.monitoring.statuses()) == {WatchStatus.WATCHING}
+    assert not env.monitoring.state(BOB).is_running
