@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pytest
 
+from hullwatch.simulator.feed import Feed
 from hullwatch.simulator.market.calendar import day_of, to_date
 
 SBIN = "NSE:SBIN-EQ"
@@ -113,12 +114,14 @@ async def test_points_in_the_past_give_a_known_history(simulator):
 
 async def test_a_given_price_moves_the_data_stream(simulator):
     """Although the clock stands still, the values of the second are made anew."""
-    feed_market = simulator.server.broker.market
-    before = feed_market.version
+    broker = simulator.server.broker
+    feed = Feed(broker.market)
+    topic = feed.topic("sf|nse_cm|3045")
+    before = feed.values(topic, broker.clock.epoch())
 
     await give_prices(simulator, price=900)
 
-    assert feed_market.version > before
+    assert feed.values(topic, broker.clock.epoch())[0] == 90_000 != before[0]
 
 
 # ---------------------------------------------------------------- candles
@@ -194,6 +197,18 @@ async def test_the_final_close_comes_late(simulator):
 
     assert seen[:2] == [earlier, earlier]
     assert seen[2] == await candle(simulator, token, "10:05:00") != earlier
+
+
+async def test_a_change_without_a_symbol_concerns_all(simulator):
+    """For a final close that is late everywhere."""
+    token = await simulator.person()
+    await simulator.control("POST", "/candles", {"kind": "empty"})
+
+    answers = [await simulator.candles(token, TODAY, symbol=symbol) for symbol in (SBIN, "NSE:NIFTY50-INDEX")]
+    await simulator.control("DELETE", "/candles")
+
+    assert answers == [[], []]
+    assert await simulator.candles(token, TODAY) != []
 
 
 @pytest.mark.parametrize("rescales", [True, False])
@@ -309,7 +324,7 @@ async def test_a_change_ends_when_it_is_deleted(simulator):
         ),
         ("/candles", {}, "kind"),
         ("/candles", {"kind": "vanish", "symbol": SBIN}, "kind"),
-        ("/candles", {"kind": "empty"}, "symbol"),
+        ("/candles", {"kind": "split", "ratio": 2, "day": TODAY}, "symbol"),
         ("/candles", {"kind": "empty", "symbol": "NSE:NOPE-EQ"}, "symbol"),
         ("/candles", {"kind": "revise", "symbol": SBIN, "close": -1}, "close"),
         ("/candles", {"kind": "revise", "symbol": SBIN, "candle": "yesterday", "close": 1}, "candle"),

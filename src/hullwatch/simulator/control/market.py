@@ -80,7 +80,7 @@ class ChangeOutput(ControlOutput):
 
     id: str
     kind: str
-    symbol: str
+    symbol: str | None
     begins_at: IsoTime
     ends_at: IsoTime | None
     body: dict[str, Any]
@@ -149,7 +149,8 @@ def _described(change: ActiveChange) -> ChangeOutput:
 
 def _add_change(broker: Broker, given: Given) -> ChangeOutput:
     wanted = given.body.root
-    _require_listed(broker, wanted.symbol)
+    if wanted.symbol is not None:
+        _require_listed(broker, wanted.symbol)
     change = broker.changes.add(wanted, broker.clock.epoch())
     broker.market.forget()
     return _described(change)
@@ -196,6 +197,7 @@ _CHANGE_EXAMPLES = (
     {"kind": "withhold", **_SBIN, **_CANDLE, "successors": 2},
     {"kind": "withhold", **_SBIN, **_CANDLE},
     {"kind": "delay_close", **_SBIN, "seconds": 3, "earlierSeconds": 20},
+    {"kind": "delay_close", "seconds": 2},
     {"kind": "empty", **_SBIN, "from": "2026-11-25T00:00:00+05:30", "secondsActive": 600},
     {"kind": "zero", **_SBIN, "from": "2026-11-25T10:00:00+05:30"},
     {"kind": "off_grid", **_SBIN, "seconds": 60},

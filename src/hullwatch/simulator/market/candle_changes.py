@@ -23,11 +23,12 @@ Resolution = Annotated[str, StringConstraints(pattern="^([0-9]{1,3}S?|1?D)$")]
 
 
 class _Change(ControlInput):
-    """A change of some candles of one symbol."""
+    """A change of some candles of one symbol, or of every symbol."""
 
     model_config = ConfigDict(extra="forbid")
 
-    symbol: Text
+    symbol: Text | None = None
+    """Without it, every symbol."""
     resolution: Resolution | None = None
     """As in a history call; without it, candles of every resolution. Weeks and months follow their days."""
     candle: Moment | None = None
@@ -187,7 +188,7 @@ class CandleChanges:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._by_symbol: dict[str, list[ActiveChange]] = {}
+        self._by_symbol: dict[str | None, list[ActiveChange]] = {}
         self._paths: dict[str, PricePath] = {}
         self.version = 0
         """Grows with every change, so that computed days can be dropped."""
@@ -213,6 +214,8 @@ class CandleChanges:
             left = [change for change in changes if change.id != change_id]
             if len(left) < len(changes):
                 self._by_symbol[symbol] = left
+                if not left:
+                    del self._by_symbol[symbol]
                 return True
         return False
 
@@ -248,4 +251,7 @@ class CandleChanges:
 
     def seen(self, symbol: str, now: float) -> list[ActiveChange]:
         """Return the changes of a symbol that are seen at a moment."""
-        return [one for one in self._by_symbol.get(symbol, ()) if one.begins_at <= now < one.ends_at]
+        if not self._by_symbol:
+            return []
+        found = [*self._by_symbol.get(None, ()), *self._by_symbol.get(symbol, ())]
+        return [one for one in found if one.begins_at <= now < one.ends_at]
