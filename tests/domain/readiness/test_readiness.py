@@ -281,6 +281,7 @@ def test_rules_and_statuses_give_only_obstacles_that_a_page_can_show() -> None:
         Obstacle.SERVER_DOWN,
         Obstacle.SERVER_BUSY,
         Obstacle.SLOW_CYCLE,
+        Obstacle.OFF_GRID,
     }
 
     assert {obstacle for obstacle, _ in rules} | statuses - {None} == set(Obstacle) - elsewhere

@@ -186,6 +186,12 @@ def candle_opening(moment: datetime, resolution: Resolution, trading_session: Tr
     return trading_session.opens_at + elapsed // resolution.length * resolution.length
 
 
+def grid_offset(opened_at: datetime, resolution: Resolution, calendar: MarketCalendar) -> timedelta:
+    """Return how long after a step of the calendar a candle opens; 0 for nearly every candle."""
+    session = calendar.session_at(opened_at) if resolution.is_intraday else None
+    return timedelta() if session is None else opened_at - candle_opening(opened_at, resolution, session)
+
+
 def closes_at(opened_at: datetime, resolution: Resolution, calendar: MarketCalendar) -> datetime:
     """Return when the candle that opened at `opened_at` is final.
 

@@ -17,6 +17,7 @@ UNMONITORED: Final = frozenset(
         Obstacle.SYMBOL_NOT_PERMITTED,
         Obstacle.SYMBOL_UNAVAILABLE,
         Obstacle.NO_HISTORY,
+        Obstacle.PRICE_JUMP,
     }
 )
 """Obstacles that keep one symbol from being monitored while the account is watched."""
@@ -44,6 +45,8 @@ def line_state(
     outcome: Outcome | None,
     scope: FailureScope | None = None,
     lacks_history: bool = False,
+    has_jump: bool = False,
+    is_off_grid: bool = False,
 ) -> Obstacle | None:
     """Return what a watch still lacks; `None` when its average has a value and its history reaches to the last close.
 
@@ -53,11 +56,15 @@ def line_state(
         outcome: The outcome of the last fetch; `None` before the first.
         scope: What a failed fetch concerned.
         lacks_history: Whether Fyers answers without candles although the symbol trades.
+        has_jump: Whether the average starts anew after an unexplained jump of the price.
+        is_off_grid: Whether its candles do not begin at the steps of the calendar.
     """
     if lacks_history:
         return Obstacle.NO_HISTORY
+    if has_jump and is_current:
+        return Obstacle.PRICE_JUMP
     if has_average and is_current:
-        return None
+        return Obstacle.OFF_GRID if is_off_grid else None
     if outcome is None or outcome is Outcome.DISCONNECTED:
         return Obstacle.WARMING
     if outcome in (Outcome.OK, Outcome.NO_DATA):
@@ -113,6 +120,8 @@ class LineStatus(StrEnum):
     SYMBOL_NOT_PERMITTED = Obstacle.SYMBOL_NOT_PERMITTED.value
     SYMBOL_UNAVAILABLE = Obstacle.SYMBOL_UNAVAILABLE.value
     NO_HISTORY = Obstacle.NO_HISTORY.value
+    PRICE_JUMP = Obstacle.PRICE_JUMP.value
+    OFF_GRID = Obstacle.OFF_GRID.value
 
     @property
     def obstacle(self) -> Obstacle | None:

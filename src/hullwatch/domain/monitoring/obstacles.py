@@ -46,6 +46,10 @@ class Obstacle(StrEnum):
     """Fyers gives no usable answer for a symbol, and serves others."""
     NO_HISTORY = "no_history"
     """Fyers has no candles of a symbol that trades."""
+    PRICE_JUMP = "price_jump"
+    """The price of a symbol jumped as after a split, and history does not explain it: its average starts anew."""
+    OFF_GRID = "off_grid"
+    """Fyers' candles of a symbol do not begin at the market open; they are used as they are."""
 
     CHECKING_LOGIN = "checking_login"
     """Fyers refused a call, and the session is being verified."""

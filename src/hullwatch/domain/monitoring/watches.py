@@ -102,6 +102,8 @@ STATUS_OF: Mapping[Obstacle, WatchStatus] = {
             Obstacle.SYMBOL_NOT_PERMITTED,
             Obstacle.SYMBOL_UNAVAILABLE,
             Obstacle.NO_HISTORY,
+            Obstacle.PRICE_JUMP,
+            Obstacle.OFF_GRID,
             Obstacle.NOT_VERIFIED,
             Obstacle.WARMING,
             Obstacle.TOO_YOUNG,

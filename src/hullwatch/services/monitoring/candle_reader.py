@@ -6,14 +6,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
+import structlog
+
 from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.call_priority import CallClass, CallPriority
-from hullwatch.domain.market.candles import Candle, closes_at
+from hullwatch.domain.market.candles import Candle, closes_at, grid_offset
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.monitoring.trading_evidence import TradingEvidence
 from hullwatch.domain.signals.feed_series import Answer
 from hullwatch.domain.signals.settling import (
     FIRST_READING,
     LATER_READINGS,
+    READINGS_APART,
     decides_about_signal,
     later_readings,
 )
@@ -23,6 +27,9 @@ from hullwatch.services.monitoring.evaluation import Evaluation
 from hullwatch.services.monitoring.feeds import SPARE_OF_RARELY_TRADED, WARM_UP_SPARE, Feed, FeedKey
 from hullwatch.services.monitoring.history_calls import HistoryCalls
 from hullwatch.services.monitoring.watchlist import Watchlist
+
+OPENING_QUOTES = timedelta(minutes=2)
+"""After the market open, while a quote may still have the volume of the day before."""
 
 
 class CandleReader:
@@ -49,6 +56,8 @@ class CandleReader:
         self.calls = HistoryCalls(clock)
         self.prices: Mapping[Symbol, float] = {}
         """The newest prices, which show the lines that may give a signal."""
+        self.trades = TradingEvidence()
+        self._log = structlog.get_logger(component="MonitoringService")
 
     def settled_at(self) -> datetime:
         """Return the latest close whose candle may be read now, to judge by Fyers' clock."""
@@ -148,10 +157,30 @@ class CandleReader:
             return answered_at
         if update.read_again_at is not None:
             return update.read_again_at
+        self._record_newest(key, feed, answer, expected, settled_at)
+        return None
+
+    def _record_newest(
+        self, key: FeedKey, feed: Feed, answer: CandlesAnswer, expected: datetime, settled_at: datetime
+    ) -> None:
+        """Record whether the expected candle was there, to judge by the grid that Fyers' candles have."""
+        opened = [answer.forming] if answer.forming is not None else list(answer.candles[-1:])
+        if opened:
+            feed.offset = grid_offset(opened[0].opened_at, key[1], feed.calendar)
         last = feed.candles.used.last_opened_at
         newest = None if last is None else closes_at(last, key[1], feed.calendar)
-        feed.record_newest(newest, expected, settled_at)
-        return None
+        if feed.offset and newest is not None and newest > expected - key[1].length:
+            newest = max(newest, expected)  # the slots of the calendar and these candles overlap
+        feed.record_newest(
+            newest,
+            expected,
+            settled_at,
+            has_traded=self._has_traded(key, feed, expected),
+        )
+        if feed.lacks_history and feed.through == expected:
+            self._log.warning(
+                "candle.missing", user_id=self._user_id, symbol=key[0].text, closed_at=expected.isoformat()
+            )
 
     def _record_failure(
         self, feed: Feed, answer: CandlesAnswer, expected: datetime, settled_at: datetime
@@ -170,6 +199,18 @@ class CandleReader:
         if accepted and feed.candles.is_early:
             planned.add(accepted[-1][1] + self._settle_time)
         feed.later_readings = tuple(sorted(moment for moment in planned if moment > sent_at))
+
+    def _has_traded(self, key: FeedKey, feed: Feed, expected: datetime) -> bool | None:
+        """Return whether quotes show that the symbol traded in the slot that closed at `expected`."""
+        symbol, resolution = key
+        session = feed.calendar.session_at(expected - READINGS_APART)
+        last = feed.candles.used.last_opened_at
+        if session is not None and (last is None or last < session.opens_at):
+            # Without any candle of the day, volume in earlier slots is evidence enough.
+            counts_from = session.opens_at + OPENING_QUOTES
+            if self.trades.had_volume(symbol, counts_from, expected):
+                return True
+        return self.trades.has_traded(symbol, expected - resolution.length, expected)
 
     def _needs_more(self, feed: Feed, *, is_whole: bool) -> bool:
         """Whether a contract that seldom trades needs a longer history for its warm-up; asked for once."""

@@ -104,6 +104,7 @@ class Watcher:
     def discard(self, watch_id: str) -> None:
         """Remove a watch, with its average and what only it needs."""
         self._watchlist.discard(watch_id)
+        self._reader.trades.keep(self._watchlist.symbols())
 
     def evaluate_from(self, moment: datetime) -> None:
         """Let only candles that close after `moment` give new signals."""
@@ -143,8 +144,12 @@ class Watcher:
                 is_current=feed.answered is not None and feed.answered >= expected,
                 outcome=feed.outcome,
                 scope=feed.scope,
+                lacks_history=feed.lacks_history,
+                has_jump=series is not None and series.hma is None and series.started_anew_at is not None,
+                is_off_grid=bool(feed.offset),
             )
-            found.append(Line(watch.symbol, state, feed.failing_since))
+            since = series.started_anew_at if series and state is Obstacle.PRICE_JUMP else feed.failing_since
+            found.append(Line(watch.symbol, state, since))
         return tuple(found)
 
     @property
@@ -245,6 +250,7 @@ class Watcher:
             for quote in quotes
             if quote.price is not None and 0 < quote.price <= MAX_PRICE
         }
+        self._reader.trades.record(quotes, self.quoted_at)
         if self._hub.listeners(self.user_id):
             event = QuotesArrived(self.user_id, quotes, self.previews(), self.quoted_at)
             self._hub.publish(self.user_id, event, replaceable_key="quotes")

@@ -9,7 +9,7 @@ from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
 from hullwatch.domain.market.candles import history_start, last_close_at_or_before, next_close_after
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.monitoring.obstacles import outcome_obstacle
+from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.signals.feed_series import FeedSeries
@@ -39,6 +39,8 @@ SPARE_OF_RARELY_TRADED = 16
 """Factor for a second call when the first one brings too few candles: most options trade in few of their slots."""
 
 FeedKey = tuple[Symbol, Resolution]
+_Grid = tuple[int, Resolution, timedelta]
+"""Feeds of one calendar and resolution, with the same offset, have the same closes."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,10 @@ class Feed:
     """Grows when the watches on the feed change, or an answer shows another history than the used one."""
     built_version: int | None = None
     """The version for which the series were last built from the whole history."""
+    offset: timedelta = timedelta()
+    """How long after the calendar's steps Fyers' candles of this symbol open; 0 for nearly all."""
+    lacks_history: bool = False
+    """Whether Fyers has no candle of a slot in which the symbol traded, and none of a later one."""
     spare: float = WARM_UP_SPARE
     """Factor on the candles of the warm-up."""
     later_readings: tuple[datetime, ...] = ()
@@ -108,15 +114,32 @@ class Feed:
     def record_answer(self, outcome: Outcome, expected: datetime, sent_at: datetime) -> None:
         """Record that Fyers answered a call that was sent at `sent_at`."""
         self.outcome, self.scope, self.answered = outcome, None, expected
-        self.failures, self.failing_since, self.wait_until = 0, None, None
+        self.failures, self.wait_until = 0, None
+        if not self.lacks_history:
+            self.failing_since = None
         self.later_readings = tuple(moment for moment in self.later_readings if moment > sent_at)
 
-    def record_newest(self, newest: datetime | None, expected: datetime, settled_at: datetime) -> None:
-        """Record the close of the newest used candle, and plan the retry if `expected` is missing."""
+    def record_newest(
+        self, newest: datetime | None, expected: datetime, settled_at: datetime, *, has_traded: bool | None
+    ) -> None:
+        """Record the close of the newest used candle, and plan the retry if the one that closed at `expected` is missing.
+
+        Args:
+            newest: `None` before the first candle.
+            expected: The latest close that the calendar knows.
+            settled_at: The latest close whose candle could be read.
+            has_traded: Whether quotes show that the symbol traded in the slot; `None` if they do not show it.
+        """
         if self.missing_close != expected:
             self.missing_close, self.retries = expected, 0
         is_complete = newest is not None and newest >= expected
-        if is_complete or self.retries >= _max_retries(expected, self.calendar):
+        is_given_up = has_traded is False or self.retries >= _max_retries(expected, self.calendar)
+        if is_complete:
+            self.lacks_history, self.failing_since = False, None
+        elif is_given_up and has_traded:
+            self.lacks_history = True
+            self.failing_since = self.failing_since or newest or self._session_start(expected)
+        if is_complete or is_given_up:
             self.through, self.missing_close, self.retry_at = expected, None, None
             return
         self.retry_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
@@ -141,6 +164,14 @@ class Feed:
             return
         self.failures += 1
         self.wait_until = settled_at + timedelta(seconds=FAILURE_BACKOFF.delay(self.failures, random))
+
+    def obstacle(self) -> Obstacle | None:
+        """Return what keeps this symbol alone from being monitored."""
+        if self.lacks_history:
+            return Obstacle.NO_HISTORY
+        if self.scope is FailureScope.SYMBOL and self.outcome is not None:
+            return outcome_obstacle(self.outcome, self.scope)
+        return Obstacle.PRICE_JUMP if self.candles.started_anew_at() is not None else None
 
     def whole_start(self, watches: Iterable[Watch], resolution: Resolution, now: datetime) -> datetime:
         """Return from when the warm-up of these watches, and the signals of the last two trading days, need candles."""
@@ -179,11 +210,10 @@ class Feeds:
     def problems(self) -> tuple[SymbolProblem, ...]:
         """Return the feeds that fail while Fyers serves others, by symbol and resolution."""
         found = [
-            SymbolProblem(*key, obstacle, feed.failing_since)
+            SymbolProblem(*key, obstacle, since)
             for key, feed in self._feeds.items()
-            if feed.failing_since is not None
-            and feed.outcome is not None
-            and (obstacle := outcome_obstacle(feed.outcome, feed.scope)) is not None
+            if (obstacle := feed.obstacle()) is not None
+            and (since := feed.failing_since or feed.candles.started_anew_at()) is not None
         ]
         return tuple(sorted(found, key=lambda problem: (problem.symbol.text, problem.resolution.code)))
 
@@ -217,13 +247,15 @@ class Feeds:
 
     def next_close_after(self, moment: datetime) -> datetime | None:
         """Return when the next candle of any feed closes, each in its own segment."""
-        kinds = {
-            (id(feed.calendar), resolution): feed.calendar for (_, resolution), feed in self._feeds.items()
+        grids: dict[_Grid, Feed] = {
+            (id(feed.calendar), resolution, feed.offset): feed
+            for (_, resolution), feed in self._feeds.items()
         }
         closes = (
-            next_close_after(moment, resolution, calendar) for (_, resolution), calendar in kinds.items()
+            _shifted_close(next_close_after(moment - offset, resolution, feed.calendar), feed)
+            for (_, resolution, offset), feed in grids.items()
         )
-        return min(closes, default=None)
+        return min((close for close in closes if close > moment), default=None)
 
     def next_later_reading(self) -> datetime | None:
         """Return when a used candle is next read again for a correction."""
@@ -248,13 +280,15 @@ class Feeds:
 
     def expectations(self, settled_at: datetime) -> dict[FeedKey, tuple[Feed, datetime]]:
         """Return every feed with the latest close up to `settled_at`."""
-        closes: dict[tuple[int, Resolution], datetime] = {}
+        closes: dict[_Grid, datetime] = {}
         expected = {}
         for key, feed in self._feeds.items():
-            kind = (id(feed.calendar), key[1])
-            if kind not in closes:
-                closes[kind] = last_close_at_or_before(settled_at, key[1], feed.calendar)
-            expected[key] = (feed, closes[kind])
+            grid = (id(feed.calendar), key[1], feed.offset)
+            if grid not in closes:
+                closes[grid] = _shifted_close(
+                    last_close_at_or_before(settled_at - feed.offset, key[1], feed.calendar), feed
+                )
+            expected[key] = (feed, closes[grid])
         return expected
 
     def due(self, settled_at: datetime) -> list[tuple[FeedKey, Feed, datetime]]:
@@ -268,6 +302,14 @@ class Feeds:
             if feed.is_due(expected, settled_at, compares_from[kind]):
                 found.append((key, feed, expected))
         return sorted(found, key=lambda one: not one[1].needs_candle(one[2], settled_at))
+
+
+def _shifted_close(closed_at: datetime, feed: Feed) -> datetime:
+    """Return when the candle of the step that closes at `closed_at` closes, if it opens later than the step."""
+    if not feed.offset:
+        return closed_at
+    session = feed.calendar.session_at(closed_at)
+    return closed_at if session is None else min(closed_at + feed.offset, session.closes_at)
 
 
 def _max_retries(closed_at: datetime, calendar: MarketCalendar) -> int:

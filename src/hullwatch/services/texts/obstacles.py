@@ -120,6 +120,15 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
         f"{NOTHING_TO_DO}: hullwatch keeps trying, and other symbols are not affected.",
         "Fyers had no history for {symbols}{at}, although it traded",
     ),
+    Obstacle.PRICE_JUMP: ObstacleText(
+        "the price of {symbols} jumped as after a split, and Fyers' history does not explain it",
+        f"{NOTHING_TO_DO}: the average starts anew, and signals follow when it has enough candles.",
+        "the price of {symbols} had jumped as after a split, and Fyers' history did not explain it",
+    ),
+    Obstacle.OFF_GRID: ObstacleText(
+        "Fyers' candles of {symbols} do not begin with the market open",
+        f"{NOTHING_TO_DO}: they are used as they are.",
+    ),
     Obstacle.CHECKING_LOGIN: ObstacleText(
         "Fyers refused a call, and your session is being verified",
         f"{NOTHING_TO_DO}: this takes a moment.",

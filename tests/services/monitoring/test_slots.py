@@ -1,0 +1,97 @@
+"""Which candles the calendar expects, and what a missing one costs."""
+
+from datetime import datetime, timedelta
+
+from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.lines import LineStatus
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.watches import WatchStatus
+from services.environment import ALICE, FIVE, OPENING, Environment
+from services.monitoring.monitoring_environment import MARKET, status
+from services.monitoring.monitoring_environment import watching as watching_sbin
+
+OTHER = Symbol("NSE:OTHER-EQ")
+MINUTE = timedelta(minutes=1)
+
+
+async def watching(env: Environment, candles: list[Candle], volume: int = 1000) -> None:
+    """Watch a symbol with this history."""
+    env.broker.serve_candles(OTHER, FIVE, candles)
+    env.broker.serve_quotes([Quote(OTHER, 100.0, volume=volume)])
+    await watching_sbin(env, ALICE)
+    await env.watch(ALICE, symbol=OTHER)
+    await env.clock.advance_to(OPENING + 34 * MINUTE)
+
+
+async def play(env: Environment, until: datetime, *, trades: bool) -> int:
+    """Let quotes come until a moment, and return the number of history calls for the symbol."""
+    reached, volume = len(env.broker.calls), 1000
+    while env.clock.now() < until:
+        volume += trades
+        env.broker.serve_quotes([Quote(OTHER, 100.0, volume=volume)])
+        await env.clock.advance(10)
+    return sum(call.name == "candles" and OTHER in call.symbols for call in env.broker.calls[reached:])
+
+
+def until_now(candles: list[Candle]) -> list[Candle]:
+    """Return the candles up to 09:45."""
+    return [candle for candle in candles if candle.opened_at < OPENING + 30 * MINUTE]
+
+
+async def test_a_missing_candle_of_a_traded_slot_is_an_incident(env: Environment) -> None:
+    """Fyers stops to give candles while the volume grows (review of November 2026, case 3)."""
+    await watching(env, until_now(MARKET))
+
+    await play(env, OPENING + 50 * MINUTE, trades=True)
+
+    watcher = env.monitoring._scheduler.account(ALICE).watcher
+    [line] = [line for line in watcher.lines() if line.symbol == OTHER]
+    assert (line.obstacle, line.since) == (Obstacle.NO_HISTORY, OPENING + 30 * MINUTE)
+    assert [problem.obstacle for problem in watcher.problems()] == [Obstacle.NO_HISTORY]
+    assert status(env) is WatchStatus.WATCHING
+
+    env.broker.serve_candles(OTHER, FIVE, MARKET[len(until_now(MARKET)) :])
+    await play(env, OPENING + 56 * MINUTE, trades=True)
+
+    assert watcher.problems() == ()
+
+
+async def test_a_slot_without_trades_costs_no_retry(env: Environment) -> None:
+    """The volume is the same before and after the slot, so Fyers cannot have a candle of it."""
+    await watching(env, until_now(MARKET))
+    await play(env, OPENING + 41 * MINUTE, trades=False)
+
+    calls = await play(env, OPENING + 56 * MINUTE, trades=False)
+
+    assert calls <= 3 * 2
+    assert env.monitoring._scheduler.account(ALICE).watcher.problems() == ()
+
+
+async def test_no_history_at_all_beside_volume_is_an_incident(env: Environment) -> None:
+    """The symbol traded before hullwatch saw its first quote."""
+    await watching(env, [])
+
+    await play(env, OPENING + 50 * MINUTE, trades=False)
+
+    [problem] = env.monitoring._scheduler.account(ALICE).watcher.problems()
+    assert (problem.symbol, problem.obstacle, problem.since) == (OTHER, Obstacle.NO_HISTORY, OPENING)
+
+
+async def test_candles_off_the_grid_are_named_and_cost_two_calls(env: Environment) -> None:
+    """Each is read right after its own close."""
+    shift = 2 * MINUTE
+    shifted = [Candle(one.opened_at + shift, one.open, one.high, one.low, one.close, 1) for one in MARKET]
+    await watching(env, shifted)
+    await play(env, OPENING + 43 * MINUTE, trades=True)
+
+    calls = await play(env, OPENING + 58 * MINUTE, trades=True)
+
+    assert calls <= 3 * 2
+    rows = await env.monitoring.overview(ALICE)
+    [row] = [row for row in rows if row.watch.symbol == OTHER]
+    state = env.monitoring.line_states(ALICE)[row.watch.id]
+    assert state.status is LineStatus.OFF_GRID
+    assert "do not begin with the market open" in (state.reason or "")
+    assert row.watch.evaluated_through == OPENING + 57 * MINUTE
