@@ -117,6 +117,7 @@ async def test_a_missing_permission_is_one_incident_of_the_account(env: Environm
 
 async def test_one_symbol_of_everybody_notifies_no_operator(env: Environment) -> None:
     """No account is blind, although each of them watches that symbol alone."""
+    await watching(env)
     await env.add_user("usr_admin", role=Role.ADMIN)
     env.broker.symbol_failures[TATA] = FAILED
     for user_id in (ALICE, BOB):
