@@ -347,6 +347,23 @@ async def test_wrong_input_is_refused_by_field(simulator, path, body, field):
     assert (await simulator.control("GET", "/prices"))[1] == {"prices": []}
 
 
+@pytest.mark.parametrize("ratio", [1_000, 0.001])
+async def test_extreme_values_are_answered(simulator, ratio):
+    """Many splits and tiny prices overflow nothing and divide by nothing."""
+    token = await simulator.person()
+    await give_prices(simulator, path=[{"at": at("09:15:00", "2026-11-20"), "price": 1e-9}])
+    for _ in range(200):
+        await change(simulator, "split", ratio=ratio, day="2026-11-18")
+
+    answers = [await simulator.call(f"/data/quotes?symbols={SBIN}", token)]
+    answers.append(await simulator.control("GET", "/prices"))
+    await simulator.control("DELETE", "/prices")
+    answers.append(await simulator.call(f"/data/quotes?symbols={SBIN}", token))
+
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert await simulator.candles(token, "2026-11-20") != []
+
+
 # ---------------------------------------------------------------- seconds
 
 

@@ -21,7 +21,7 @@ from hullwatch.simulator.market.calendar import to_ist
 from hullwatch.simulator.market.candle_changes import ActiveChange, CandleChangeInput
 from hullwatch.simulator.market.price_path import Point
 
-GivenPrice = Annotated[float, Field(gt=0, le=1e9)]
+GivenPrice = Annotated[float, Field(ge=1e-9, le=1e9)]
 
 
 class PointInput(ControlInput):

@@ -65,7 +65,7 @@ class Revise(_Change):
     low: Price | None = None
     close: Price | None = None
     volume: Annotated[int, Field(ge=0, le=10**12)] | None = None
-    factor: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    factor: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
     shift: Annotated[float, Field(ge=-1e9, le=1e9)] = 0.0
 
     @model_validator(mode="after")
@@ -149,7 +149,7 @@ class Split(ControlInput):
 
     kind: Literal["split"]
     symbol: Text
-    ratio: Annotated[float, Field(gt=0, le=1_000)]
+    ratio: Annotated[float, Field(ge=0.001, le=1_000)]
     """2 for two shares in place of one."""
     day: date = Field(strict=False)
     """The first day at the new price."""

@@ -72,13 +72,17 @@ class ChangedSource:
         return TradingDay.of(rows, own.base_s, auction_at=auction_at)
 
 
+MOST = 1e12
+"""Many splits of one symbol lead no further: neither a price nor a volume."""
+
+
 def divided(row: Row, ratio: float, tick: float | None = None) -> Row:
     """Return a candle at prices divided by a split's ratio, on the tick grid if there is one."""
-    prices = [price / ratio for price in row[1:5]]
+    prices = [min(price / ratio, MOST) for price in row[1:5]]
     if tick is not None:
         prices = [max(1, round(price / tick)) * tick for price in prices]
     opened, high, low, close = (round(price, 2) for price in prices)
-    return Row(row.start, opened, high, low, close, round(row.volume * ratio))
+    return Row(row.start, opened, high, low, close, int(min(row.volume * ratio, MOST)))
 
 
 def _on_path(own: TradingDay, tick: float, path: PricePath) -> TradingDay:

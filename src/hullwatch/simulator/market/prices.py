@@ -164,7 +164,9 @@ class Market:
         past = None if earlier is None else self.source.day(symbol, earlier)
         if past is None or earlier is None:
             return fallback.rows[0].open
-        return round(past.rows[-1].close / self._split_between(symbol, earlier, day), 2)
+        ratio = self._split_between(symbol, earlier, day)
+        close = past.rows[-1].close
+        return close if ratio == 1 else max(self.instruments[symbol].tick, round(close / ratio, 2))
 
     def _split_between(self, symbol: str, earlier: int, day: int) -> float:
         """Return by what the exchange divides the close of an earlier day to compare it with a day's prices."""
