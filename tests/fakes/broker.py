@@ -20,6 +20,7 @@ from hullwatch.domain.failures import (
     RequestRefused,
     SessionDisconnected,
     Unavailable,
+    UnclearRefusal,
 )
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
@@ -101,6 +102,8 @@ class FakeBroker:
         self.unsent: list[Call] = []
         self.before_answer: Callable[[Call], Awaitable[None]] | None = None
         self.is_down = False
+        self.refuses_everybody = False
+        """Whether the login check of every service refuses all tokens."""
         self.circuit_reports: Sequence[CircuitReport] = ()
         self.offset: ClockOffset | None = None
         self.waiting_at_close: set[str] = set()
@@ -377,6 +380,8 @@ class FakeBroker:
         account = self._accounts[credential.fyers_id]
         if self.is_down:
             return Unavailable(service, cause="http_502", http_status=502)
+        if self.refuses_everybody:
+            return refusal(service)
         if account.queued[service]:
             return account.queued[service].popleft()
         if service in account.fixed:
@@ -406,6 +411,12 @@ def refusal(service: BrokerService, *, is_expired: bool = False) -> LoginRefused
         BrokerService.DATA: -15,
     }[service]
     return LoginRefused(service, code=code, http_status=401, path=_PATHS[service])
+
+
+def unclear_refusal(service: BrokerService, http_status: int = 200) -> UnclearRefusal:
+    """Return a service's refusal of a token without HTTP 401."""
+    clear = refusal(service)
+    return UnclearRefusal(service, "refused_without_401", http_status, code=clear.code, path=clear.path)
 
 
 def _jwt(claims: dict[str, Any]) -> str:

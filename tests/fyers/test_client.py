@@ -287,7 +287,7 @@ async def test_a_clear_refusal_is_not_retried(server, client, credential):
         (ScriptedReply(401, {"s": "error", "code": -4711, "message": "token expired"}), "unknown_code", 1),
         (
             ScriptedReply(200, {"s": "error", "code": -16, "message": "Could not authenticate the user"}),
-            "contradictory",
+            "refused_without_401",
             1,
         ),
         (ScriptedReply(200, HTML.encode(), headers={"Content-Encoding": "gzip"}), "half_body", 3),

@@ -14,6 +14,7 @@ from hullwatch.domain.failures import (
     RateLimited,
     RequestRefused,
     Unavailable,
+    UnclearRefusal,
 )
 from hullwatch.fyers.errors import (
     CODES,
@@ -56,6 +57,7 @@ def kind_of(result: object) -> str:
         RequestRefused: "request",
         NotPermitted: "permission",
         Unavailable: "unavailable",
+        UnclearRefusal: "unclear login",
     }
     return names[type(result)]
 
@@ -74,7 +76,8 @@ def oracle(call: CallKind, status: int, code: int) -> str:  # noqa: C901, PLR091
         if code in wrong:
             return "request" if status == 200 or 400 <= status <= 499 else "unavailable"
     elif code in {-8, -15, -16, -17}:
-        return "login" if status == 401 else "unavailable"
+        is_unclear = status != 401 and (200 <= status <= 299 or 400 <= status <= 499)
+        return "login" if status == 401 else "unclear login" if is_unclear else "unavailable"
     is_old_history_code = code in {*range(-338, -333), -339, *range(-349, -340), -351, -354, -355, -356}
     if call is CallKind.HISTORY and code == -353:
         # Once a limit, once a range that is too long: the status tells.
@@ -238,7 +241,17 @@ def test_every_code_has_the_documented_meaning():
             {"candles": [], "message": "", "s": "no_data"},
             Answered({"candles": [], "message": "", "s": "no_data"}),
         ),
-        # Contradictions: a refusal code is believed with 401 alone, an ok with 2xx alone.
+        # A refusal code is believed with 401 alone. Public adapters report it with 200, too.
+        *(
+            (
+                CallKind.FUNDS,
+                status,
+                {"s": "error", "code": -16, "message": ""},
+                UnclearRefusal(BrokerService.TRADING, "refused_without_401", status, code=-16, path="/funds"),
+            )
+            for status in (200, 400, 403, 404, 422)
+        ),
+        # Contradictions: an outage with a refusal code, and an ok without 2xx.
         *(
             (
                 CallKind.FUNDS,
@@ -246,7 +259,7 @@ def test_every_code_has_the_documented_meaning():
                 {"s": "error", "code": -16, "message": ""},
                 Unavailable(BrokerService.TRADING, "contradictory", status),
             )
-            for status in (200, 400, 403, 404, 422, 500, 503)
+            for status in (500, 503)
         ),
         (
             CallKind.FUNDS,

@@ -53,7 +53,10 @@ async def _validate_and_print(names: list[str], *, as_json: bool) -> None:
                 show_progress(len(found))
 
             totals = await application.services.validation.validate_users(
-                [user.id for user in users], on_progress=on_progress
+                # The process ends after this call, so a refused session is decided now or never.
+                [user.id for user in users],
+                on_progress=on_progress,
+                until_decided=True,
             )
         await application.services.connections.store_observations()
     if as_json:

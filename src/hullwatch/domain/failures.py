@@ -8,6 +8,7 @@
     ├── RateLimited         Fyers asked us to wait                   → wait `retry_after_s`, change nothing about the login
     ├── Unavailable         no response, HTML, 5xx, nonsense         → wait with jitter, change nothing about the login
     ├── UnreadableReply     an answer that we cannot read            → as unavailable, and log an error
+    ├── UnclearRefusal      a refused token without HTTP 401         → as unavailable; put the account on hold if it lasts
     ├── RequestRefused      Fyers refused this call                  → show the user, do not repeat
     └── NotPermitted        the app lacks the permission             → show the user, do not repeat
 
@@ -144,6 +145,14 @@ class Unavailable(BrokerFailure):
 @dataclass(frozen=True, slots=True)
 class UnreadableReply(Unavailable):
     """Fyers answered ok in an unknown shape: a defect here or a change there, logged as an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnclearRefusal(Unavailable):
+    """Fyers refused the access token with its own code, but not with HTTP 401. It never disconnects a session."""
+
+    code: int = 0
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
 from hullwatch.fyers.call_queue import Account, CallQueue, NoSlot, WaitTooLong
 from hullwatch.fyers.clock import FyersClock
 from hullwatch.fyers.errors import (
+    UNCLEAR_CAUSE,
     CallKind,
     Reply,
     classify,
@@ -332,7 +333,13 @@ def _is_retryable(failure: Unavailable) -> bool:
 
 def _is_fyers_answer(failure: Unavailable) -> bool:
     """Whether a working service of Fyers sent an answer in Fyers' form."""
-    is_formed = failure.cause in {"contradictory", "unknown_code", "header_refused", "fyers_error"}
+    is_formed = failure.cause in {
+        "contradictory",
+        "unknown_code",
+        "header_refused",
+        "fyers_error",
+        UNCLEAR_CAUSE,
+    }
     return is_formed and (failure.http_status or 0) < 500
 
 

@@ -5,7 +5,8 @@ not authenticate the user") belongs to -16 and to -17, and "invalid token" also 
 not check a login. Only a reply in Fyers' form (a JSON object with ``s`` and a whole-number ``code``) says
 anything about a login. Pages of Cloudflare, half bodies and outages never do. A login is refused by exactly
 one pair: a refusal code **and** HTTP 401. All of about 20,000 refusals in observed SDK logs have this form.
-A reply that contradicts itself counts as a failure of Fyers.
+A refusal code with another status below 500 is an `UnclearRefusal`, because public adapters report -16 with 200.
+Any other reply that contradicts itself counts as a failure of Fyers.
 
 Sources of the rows: Fyers API v3 docs (error codes, rate limits, history), observed SDK logs, the official
 Python SDK 3.2.0.
@@ -27,6 +28,7 @@ from hullwatch.domain.failures import (
     RateLimited,
     RequestRefused,
     Unavailable,
+    UnclearRefusal,
 )
 
 DEFAULT_RETRY_AFTER_S = 60.0
@@ -88,6 +90,8 @@ class Kind(Enum):
 
     LOGIN = "login"
     """The access token is refused."""
+    UNCLEAR_LOGIN = "unclear_login"
+    """The code refuses the access token, and the HTTP status does not."""
     LIMIT = "limit"
     """Too many calls."""
     REQUEST = "request"
@@ -113,6 +117,9 @@ _ANY = range(100, 600)
 _REQUEST_STATUSES = frozenset({200, *range(400, 500)} - {401, 403})
 """With 200, since -371 was reported under it. Without 401 (a login) and 403 (a permission)."""
 _CLIENT = range(400, 500)
+_UNCLEAR_STATUSES = frozenset({*range(200, 300), *_CLIENT} - {401, 429})
+"""With a refusal code. Under 5xx Fyers has an outage, whatever the body holds."""
+UNCLEAR_CAUSE = "refused_without_401"
 _TOKEN_SERVICES = (BrokerService.PROFILE, BrokerService.TRADING, BrokerService.HISTORY, BrokerService.DATA)
 
 _REFUSED = Meaning(Kind.LOGIN, frozenset({401}))
@@ -283,6 +290,8 @@ def _refusal(call: CallKind, reply: Reply, envelope: _Envelope) -> BrokerFailure
     match kind:
         case Kind.LOGIN:
             return LoginRefused(service, code, status, call.path)
+        case Kind.UNCLEAR_LOGIN:
+            return UnclearRefusal(service, UNCLEAR_CAUSE, status, code=code, path=call.path)
         case Kind.LIMIT:
             return RateLimited(service, retry_after_s(reply) or DEFAULT_RETRY_AFTER_S)
         case Kind.REQUEST:
@@ -297,6 +306,8 @@ def _meaning_with_status(call: CallKind, status: int, code: int) -> tuple[Kind, 
     meaning = meaning_of(call, code)
     if meaning is not None and status in meaning.statuses:
         return meaning.kind, meaning.cause
+    if meaning is _REFUSED and status in _UNCLEAR_STATUSES:
+        return Kind.UNCLEAR_LOGIN, UNCLEAR_CAUSE
     if call is CallKind.RENEW_ACCESS_TOKEN and meaning is None and status in _BAD_LOGIN_REQUEST.statuses:
         # An unknown refusal may be about the PIN. As an outage it would be retried.
         return Kind.REQUEST, ""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hullwatch.domain.failures import BrokerService
 from hullwatch.domain.sessions.mass_refusal import MIN_REFUSED, MIN_SHARE, WINDOW, RefusalStatistics
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -81,6 +82,34 @@ def test_results_leave_the_window() -> None:
         seen.refused(number, now)
         assert not seen.is_mass(now)
     assert seen.count(now + WINDOW + timedelta(seconds=1)) == 0
+
+
+def test_a_confirmed_end_is_forgotten() -> None:
+    """The session of that account is disconnected, so its refusal is no sign of an outage."""
+    seen = watch(refused=MIN_REFUSED, answered=0)
+
+    seen.forget("refused-0")
+
+    assert seen.count(NOW) == MIN_REFUSED - 1
+
+
+def test_few_refusals_among_answered_accounts_are_a_coincidence() -> None:
+    """Four of eight are; five of ten, or four where not all accounts were probed, are a mass refusal."""
+    assert not watch(refused=4, answered=4).is_mass(NOW, sessions=8)
+    assert watch(refused=4, answered=3).is_mass(NOW, sessions=7)
+    assert watch(refused=5, answered=5).is_mass(NOW, sessions=10)
+    assert watch(refused=4, answered=9).is_mass(NOW, sessions=100)
+
+
+def test_a_service_is_unreliable_after_a_false_refusal() -> None:
+    """For all other accounts, for a minute; for its own account it is known anyway."""
+    seen = RefusalStatistics()
+
+    seen.refused_falsely("usr_1", [BrokerService.DATA], NOW)
+
+    assert seen.unreliable_for("usr_2", NOW + WINDOW) == {BrokerService.DATA}
+    assert seen.unreliable_for("usr_1", NOW) == frozenset()
+    assert seen.unreliable_for("usr_2", NOW + WINDOW + timedelta(seconds=1)) == frozenset()
 
 
 words = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 40)), max_size=60)

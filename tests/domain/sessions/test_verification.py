@@ -14,6 +14,7 @@ from hullwatch.domain.failures import (
     RateLimited,
     RequestRefused,
     Unavailable,
+    UnclearRefusal,
 )
 from hullwatch.domain.sessions.connection import Connection, LoginState, VerificationTrigger
 from hullwatch.domain.sessions.verification import (
@@ -26,18 +27,18 @@ from hullwatch.domain.sessions.verification import (
 
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
 SERVICES = (PROFILE, TRADING, DATA)
-REFUSED, ANSWERED, UNAVAILABLE = ProbeAnswer
+REFUSED, UNCLEAR, ANSWERED, UNAVAILABLE = ProbeAnswer
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 
 all_answers = st.fixed_dictionaries({service: st.sampled_from(ProbeAnswer) for service in SERVICES})
 
 
 def probe(
-    first: BrokerService, answers: dict[BrokerService, ProbeAnswer]
+    first: BrokerService, answers: dict[BrokerService, ProbeAnswer], **options
 ) -> tuple[ProbeConclusion, list[BrokerService]]:
     """Follow the rules to a conclusion and return it with the probed services."""
     seen: dict[BrokerService, ProbeAnswer] = {}
-    while not isinstance(step := next_probe(first, seen), ProbeConclusion):
+    while not isinstance(step := next_probe(first, seen, **options), ProbeConclusion):
         assert step not in seen
         seen[step] = answers[step]
     return step, list(seen)
@@ -48,16 +49,57 @@ def probe(
 def test_a_conclusion_needs_another_service(
     first: BrokerService, answers: dict[BrokerService, ProbeAnswer]
 ) -> None:
-    """A second service has to refuse, or a service whose answer proves something has to answer."""
+    """One good answer clears; else two services have to refuse, both with HTTP 401 to disconnect."""
     conclusion, probed = probe(first, answers)
 
     assert probed[0] is not first
-    others = [answers[service] for service in probed if service is not first]
-    assert (REFUSED in others) is (conclusion is ProbeConclusion.CONFIRMED)
-    if conclusion is ProbeConclusion.CLEARED:
-        assert any(answers[service] is ANSWERED for service in probed if service is not PROFILE)
-    if conclusion is ProbeConclusion.UNDECIDED:
+    others = {answers[service] for service in probed if service is not first}
+    is_cleared = any(answers[service] is ANSWERED for service in probed if service is not PROFILE)
+    assert is_cleared is (conclusion is ProbeConclusion.CLEARED)
+    if not is_cleared:
         assert set(probed) >= set(SERVICES) - {first}
+        assert (REFUSED in others) is (conclusion is ProbeConclusion.CONFIRMED)
+    if conclusion is ProbeConclusion.UNCLEAR:
+        assert UNCLEAR in {answers[service] for service in probed}
+
+
+@pytest.mark.parametrize("first", [DATA, TRADING])
+def test_one_good_answer_outweighs_two_refusals(first: BrokerService) -> None:
+    """A service that refuses everybody and one false refusal by /profile disconnect nobody."""
+    other = TRADING if first is DATA else DATA
+
+    assert probe(first, {PROFILE: REFUSED, first: REFUSED, other: ANSWERED})[0] is ProbeConclusion.CLEARED
+
+
+def test_a_service_that_refuses_others_falsely_confirms_nothing() -> None:
+    """Another service has to take its place."""
+    answers = {PROFILE: REFUSED, TRADING: UNAVAILABLE, DATA: REFUSED}
+    assert probe(DATA, answers)[0] is ProbeConclusion.CONFIRMED
+    assert probe(DATA, answers, unreliable={DATA})[0] is ProbeConclusion.UNDECIDED
+
+    answers[TRADING] = REFUSED
+    assert probe(DATA, answers, unreliable={DATA})[0] is ProbeConclusion.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("first_answer", "profile", "trading", "conclusion"),
+    [
+        (UNCLEAR, UNCLEAR, UNCLEAR, ProbeConclusion.UNCLEAR),
+        (UNCLEAR, ANSWERED, UNCLEAR, ProbeConclusion.UNCLEAR),
+        (REFUSED, UNCLEAR, UNAVAILABLE, ProbeConclusion.UNCLEAR),
+        (UNCLEAR, REFUSED, UNAVAILABLE, ProbeConclusion.UNCLEAR),
+        (UNCLEAR, REFUSED, REFUSED, ProbeConclusion.CONFIRMED),
+        (UNCLEAR, UNCLEAR, ANSWERED, ProbeConclusion.CLEARED),
+        (UNCLEAR, ANSWERED, UNAVAILABLE, ProbeConclusion.UNDECIDED),
+    ],
+)
+def test_only_refusals_with_401_confirm(
+    first_answer: ProbeAnswer, profile: ProbeAnswer, trading: ProbeAnswer, conclusion: ProbeConclusion
+) -> None:
+    """Refusals without it hold a session, but never disconnect it."""
+    answers = {PROFILE: profile, TRADING: trading, DATA: UNAVAILABLE}
+
+    assert probe(DATA, answers, first_answer=first_answer)[0] is conclusion
 
 
 @pytest.mark.parametrize("first", [DATA, TRADING])
@@ -69,7 +111,6 @@ def test_an_answer_of_the_profile_alone_clears_nothing(first: BrokerService) -> 
 
     assert conclusion is ProbeConclusion.CONFIRMED
     assert probed[0] is PROFILE
-    assert len(probed) == 2
 
 
 @pytest.mark.parametrize("first", SERVICES)
@@ -101,6 +142,7 @@ def test_every_refusal_has_a_first_probe(first: BrokerService) -> None:
         (Answered(None), False, None, VerificationTrigger.ANSWERED),
         (LoginRefused(DATA, -15, 401, "/quotes"), False, None, VerificationTrigger.REFUSED),
         (Unavailable(DATA, cause="timeout"), False, timedelta(), None),
+        (UnclearRefusal(DATA, "refused_without_401", 200, code=-16), False, timedelta(), None),
         (Unavailable(DATA, cause="timeout"), False, UNVERIFIED_AFTER, None),
         (Unavailable(DATA, cause="timeout"), False, 2 * UNVERIFIED_AFTER, VerificationTrigger.UNAVAILABLE),
         (Unavailable(DATA, cause="timeout"), False, None, VerificationTrigger.UNAVAILABLE),

@@ -13,6 +13,7 @@ from hullwatch.domain.market.candles import Candle, closes_between, history_star
 from hullwatch.domain.market.instruments import WATCHED_MINUTES, Resolution
 from hullwatch.domain.signals.hma import HullMovingAverage, hull_moving_average, warm_up
 from hullwatch.services.market.hma import HmaReading, HmaStatus
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import (
     ALICE,
     BOB,
@@ -118,7 +119,7 @@ async def test_a_refused_session_is_unavailable_then_disconnected(env: Environme
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
 
     first = await read(env)
-    await env.clock.settle()
+    await env.clock.advance(CONFIRM_AGAIN_S)
     then = await read(env)
 
     assert (first.status, first.current_hma) == (HmaStatus.UNAVAILABLE, None)

@@ -19,6 +19,7 @@ from hullwatch.domain.failures import (
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol
 from hullwatch.domain.sessions.connection import VerificationState
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import (
     ALICE,
     BOB,
@@ -177,7 +178,7 @@ async def test_results_are_reported_to_the_connection(env: Environment) -> None:
     await env.market.fresh_quotes(ALICE, [SBIN])
 
     assert env.connections.connection(ALICE).verification_state is VerificationState.UNDER_VERIFICATION
-    await env.clock.settle()
+    await env.clock.advance(CONFIRM_AGAIN_S)
     reached = len(env.broker.calls)
     answer = await env.market.fresh_quotes(ALICE, [SBIN])
     assert (answer.outcome, len(env.broker.calls)) == (Outcome.DISCONNECTED, reached)

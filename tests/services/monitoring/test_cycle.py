@@ -8,6 +8,7 @@ from fakes.broker import AccountState, Call, refusal
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import (
     ALICE,
     BOB,
@@ -210,23 +211,25 @@ async def test_each_reason_for_not_monitoring_has_a_text(env: Environment) -> No
     [
         (AccountState.UNAVAILABLE, WatchStatus.FYERS_UNAVAILABLE),
         (AccountState.RATE_LIMITED, WatchStatus.RATE_LIMITED),
-        (AccountState.REVOKED, WatchStatus.NO_SESSION),
-        (AccountState.EXPIRED, WatchStatus.NO_SESSION),
+        (AccountState.REVOKED, WatchStatus.CHECKING_LOGIN),
+        (AccountState.EXPIRED, WatchStatus.CHECKING_LOGIN),
     ],
 )
 async def test_failures_of_fyers_show_in_the_status(
     env: Environment, state: AccountState, expected: WatchStatus
 ) -> None:
-    """Outages and limits need no action, and a disconnected session needs a login."""
+    """Outages and limits need no action, and a session that stays refused needs a login."""
     await watching(env, ALICE)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), state)
     await env.clock.advance(6)
     assert status(env) is expected
     assert not env.monitoring.state(ALICE).is_running
-    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
-    if expected is WatchStatus.NO_SESSION:
+    if expected is WatchStatus.CHECKING_LOGIN:
+        await env.clock.advance(CONFIRM_AGAIN_S)
+        assert status(env) is WatchStatus.NO_SESSION
         await env.log_in(ALICE)
+    env.broker.set_state(fyers_id(ALICE), AccountState.ACTIVE)
 
     await env.clock.advance(6)
 
@@ -263,7 +266,7 @@ async def test_a_disconnected_session_makes_no_calls(env: Environment) -> None:
     await watching(env, ALICE, BOB)
     await env.clock.advance(10)
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
-    await env.clock.advance(6)
+    await env.clock.advance(6 + CONFIRM_AGAIN_S)
     reached, others = len(names(env)), len(names(env, BOB))
 
     await env.clock.advance(600)

@@ -16,6 +16,7 @@ from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
 from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.services.renewal.request import TIMEOUT_S
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 from services.renewal.renewal_environment import end_of_day, lines, log_in_by_hand, renewing, tries
 
@@ -30,7 +31,7 @@ async def revoke(env: Environment, user_id: str = ALICE) -> None:
     env.broker.set_state(fyers_id(user_id), AccountState.REVOKED)
     credential = env.credential(user_id)
     env.connections.record_result(credential, await env.broker.check_data(credential))
-    await env.clock.settle()
+    await env.clock.advance(CONFIRM_AGAIN_S)
 
 
 # ---- before the expiry
@@ -373,7 +374,7 @@ async def test_an_outage_during_the_attempt_uses_it_up() -> None:
 
     [notice] = env.notices(ALICE)
     assert "Fyers sent no usable answer" in notice.text
-    assert env.clock.now() - began <= timedelta(seconds=TIMEOUT_S)
+    assert env.clock.now() - began <= timedelta(seconds=CONFIRM_AGAIN_S + TIMEOUT_S)
     env.broker.before_answer = None
     await env.clock.advance(3600)
     assert len(tries(env)) == 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from fakes.broker import AccountState, refusal
+from fakes.broker import AccountState, refusal, unclear_refusal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -37,6 +37,12 @@ from services.environment import (
 )
 
 EVERYONE = (ALICE, BOB, CAROL)
+TOKEN_SERVICES = (
+    BrokerService.PROFILE,
+    BrokerService.TRADING,
+    BrokerService.HISTORY,
+    BrokerService.DATA,
+)
 MARKETS = {SBIN: candles_of(seed=1, days=2), INFY: candles_of(seed=2, days=2)}
 SIGNALS = {
     (symbol, rule): [
@@ -159,6 +165,21 @@ class AccountMachine(RuleBasedStateMachine):
         if not queued:
             self.env.broker.queue(fyers_id(user_id), refusal(BrokerService.DATA))
 
+    @rule(seconds=st.sampled_from([1, 6, 14]))
+    def fyers_login_check_fails_shortly(self, seconds: int) -> None:
+        """Have Fyers refuse everybody for less time than two confirmations need; then let all recover."""
+        self.env.broker.refuses_everybody = True
+        self.run(self.env.clock.advance(seconds))
+        self.env.broker.refuses_everybody = False
+        self.run(self.env.clock.advance(75))
+
+    @rule(user_id=users, is_refusing=st.booleans())
+    def fyers_refuses_without_401(self, user_id: str, *, is_refusing: bool) -> None:
+        """Have all services refuse the account in a form that ends no session, or stop that."""
+        for service in TOKEN_SERVICES:
+            failure = unclear_refusal(service) if is_refusing else None
+            self.env.broker.always(fyers_id(user_id), service, failure)
+
     @rule()
     def fyers_outage_begins_or_ends(self) -> None:
         """Have Fyers answer nobody, or everybody again."""
@@ -236,6 +257,7 @@ class AccountMachine(RuleBasedStateMachine):
         for user_id in EVERYONE:
             self.env.broker.set_state(fyers_id(user_id), AccountState.ACTIVE)
             self.env.broker._accounts[fyers_id(user_id)].queued.clear()
+            self.env.broker._accounts[fyers_id(user_id)].fixed.clear()
         await self.env.clock.advance(61)
         for user_id in EVERYONE:
             connection = self.env.connections.connection(user_id)
@@ -290,6 +312,18 @@ class AccountMachine(RuleBasedStateMachine):
             notices = self.env.notices(user_id, NotificationKind.SESSION_DISCONNECTED)
             assert len({notice.incident_id for notice in notices}) == len(notices) <= model.ends
         assert all(times == 1 for times in self.announced.values())
+
+    @invariant()
+    def each_hold_has_one_notice(self) -> None:
+        """A hold is reported once and its end at most once, whatever restarts and outages happen."""
+        for user_id in EVERYONE:
+            begun, over = (
+                [one.incident_id for one in self.env.notices(user_id, kind)]
+                for kind in (NotificationKind.NOT_READY, NotificationKind.NOW_READY)
+            )
+            assert len(set(begun)) == len(begun)
+            assert len(set(over)) == len(over)
+            assert set(over) <= set(begun)
 
     @invariant()
     def signals_equal_the_replay(self) -> None:

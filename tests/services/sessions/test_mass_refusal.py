@@ -101,13 +101,15 @@ async def test_two_refused_among_many_are_disconnected(env: Environment) -> None
     assert env.connections.broker_outage is None
 
 
-async def test_a_hanging_probe_account_delays_a_decision_by_seconds(env: Environment) -> None:
-    """A probe without an answer proves nothing."""
+async def test_hanging_probe_accounts_delay_a_decision_by_seconds(env: Environment) -> None:
+    """A probe without an answer proves nothing, so the session is decided as if it were alone."""
     set_all(env, AccountState.HANGING, BOB, CAROL, DAVE)
     set_all(env, AccountState.REVOKED, ALICE)
 
     await ask(env, ALICE)
-    await env.clock.advance(3)
+    await env.clock.advance(14)
+    assert env.connections.connection(ALICE).has_session
+    await env.clock.advance(6)
 
     assert env.connections.connection(ALICE).reason is DisconnectReason.REJECTED
     assert env.connections.session_count() == 3

@@ -28,6 +28,7 @@ from hullwatch.domain.sessions.connection import (
     VerificationState,
 )
 from hullwatch.domain.sessions.tokens import next_daily_expiry
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import ALICE, BOB, CAROL, DAVE, Environment, fyers_id
 
 DATA, TRADING, PROFILE = BrokerService.DATA, BrokerService.TRADING, BrokerService.PROFILE
@@ -45,6 +46,11 @@ async def ask(env: Environment, user_id: str = ALICE) -> None:
     """Make an ordinary call and record its result."""
     credential = env.credential(user_id)
     env.connections.record_result(credential, await env.broker.check_data(credential))
+
+
+async def decide(env: Environment) -> None:
+    """Let a confirmed refusal of a session be confirmed again."""
+    await env.clock.advance(CONFIRM_AGAIN_S)
 
 
 def asked(env: Environment, user_id: str = ALICE) -> list[str]:
@@ -146,11 +152,11 @@ async def test_a_refusal_by_two_services_disconnects_the_session(
     env.broker.set_state(fyers_id(ALICE), state)
 
     await ask(env)
-    await env.clock.settle()
+    await decide(env)
 
     over = env.connections.connection(ALICE)
     assert (over.state, over.reason) == (LoginState.DISCONNECTED, reason)
-    assert asked(env) == ["check_data", "profile_id"]
+    assert asked(env) == ["check_data", *2 * ["profile_id", "check_trading", "check_data"]]
     assert env.stored(ALICE) == over
     [notice] = env.notices(ALICE, ENDED)
     assert notice.incident_id == over.incident_id
@@ -216,10 +222,10 @@ async def test_a_profile_that_answers_proves_nothing(env: Environment) -> None:
     env.broker.always(fyers_id(ALICE), TRADING, refusal(TRADING))
 
     await ask(env)
-    await env.clock.settle()
+    await decide(env)
 
     assert env.connections.connection(ALICE).reason is DisconnectReason.REJECTED
-    assert asked(env) == ["check_data", "profile_id", "check_trading"]
+    assert asked(env) == ["check_data", *2 * ["profile_id", "check_trading", "check_data"]]
 
 
 async def test_a_refusal_during_an_outage_waits_for_an_answer(env: Environment) -> None:
@@ -281,9 +287,9 @@ async def test_two_refusals_at_once_are_one_incident(env: Environment) -> None:
 
     env.broker.before_answer = wait_for_each_other
     await asyncio.gather(ask(env), ask(env), ask(env))
-    await env.clock.settle()
+    await decide(env)
 
-    assert asked(env).count("profile_id") == 1
+    assert asked(env).count("profile_id") == 2
     assert len(env.notices(ALICE)) == 1
     assert env.audit(ALICE, "connection.refusal_confirmed") == ["connection.refusal_confirmed"]
 
@@ -422,7 +428,7 @@ async def test_a_waiting_call_is_not_sent_after_the_disconnect(env: Environment,
     else:
         env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
         await ask(env)
-        await env.clock.settle()
+        await decide(env)
     reached = len(env.broker.calls)
 
     for copy in (held, held.for_verification()):
@@ -743,7 +749,7 @@ async def test_every_listener_gets_each_change_once(env: Environment) -> None:
 
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await ask(env)
-    await env.clock.settle()
+    await decide(env)
     await env.log_in(ALICE)
     tab.close()
     operator.close()
@@ -770,7 +776,9 @@ async def test_a_caller_can_wait_for_the_verification(env: Environment) -> None:
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await ask(env)
 
-    settled = await env.connections.wait_for_verification(ALICE)
+    waiting = asyncio.create_task(env.connections.wait_for_verification(ALICE, until_decided=True))
+    await decide(env)
+    settled = await waiting
 
     assert settled.reason is DisconnectReason.REJECTED
 
@@ -812,7 +820,7 @@ async def test_stored_and_published_values_hold_no_secret(env: Environment) -> N
     tab = env.hub.subscribe(ALICE, ADMINS)
     env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
     await ask(env)
-    await env.clock.settle()
+    await decide(env)
     tab.close()
 
     events = repr([delivery.message async for delivery in tab])

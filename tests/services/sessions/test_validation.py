@@ -10,6 +10,7 @@ from hullwatch.domain.failures import Answered, BrokerService, InvalidInput, Not
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState
 from hullwatch.domain.sessions.tokens import next_daily_expiry
 from hullwatch.services.sessions.validation import ValidationResult, ValidationTotals
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from services.environment import ALICE, BOB, Environment, fyers_id
 
 VALID, INVALID, UNVERIFIED = ValidationResult.VALID, ValidationResult.INVALID, ValidationResult.UNVERIFIED
@@ -51,13 +52,18 @@ async def test_a_disconnected_session_costs_no_call(env: Environment) -> None:
 async def test_a_refused_session_is_invalid_after_the_verification(
     env: Environment, state: AccountState
 ) -> None:
-    """The validation waits for the decision."""
+    """A caller can wait for the decision; others get *unverified* while it is under verification."""
     env.broker.set_state(fyers_id(ALICE), state)
 
-    validation = await env.validation.validate_fyers_token(ALICE)
+    first = await env.validation.validate_fyers_token(ALICE)
+    waiting = asyncio.create_task(env.validation.validate_fyers_token(ALICE, fresh=True, until_decided=True))
+    await env.clock.advance(CONFIRM_AGAIN_S)
+    validation = await waiting
 
+    assert (first.result, first.connection.state) == (UNVERIFIED, LoginState.CONNECTED)
     assert (validation.result, validation.connection.state) == (INVALID, LoginState.DISCONNECTED)
-    assert [call.name for call in env.broker.calls] == ["check_data", "profile_id"]
+    probes = ["profile_id", "check_trading", "check_data"]
+    assert [call.name for call in env.broker.calls] == ["check_data", *probes, *probes]
 
 
 async def test_a_false_refusal_is_valid_after_the_verification(env: Environment) -> None:

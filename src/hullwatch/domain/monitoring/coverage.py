@@ -50,6 +50,7 @@ class BlindReason(StrEnum):
     NO_SESSION = Obstacle.NO_SESSION.value
     NOT_PERMITTED = Obstacle.NOT_PERMITTED.value
     CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
+    SESSION_HELD = Obstacle.SESSION_HELD.value
     FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
     RATE_LIMITED = Obstacle.RATE_LIMITED.value
     SERVER_DOWN = Obstacle.SERVER_DOWN.value

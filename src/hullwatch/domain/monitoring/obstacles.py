@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from hullwatch.domain.failures import FailureScope, Outcome
-from hullwatch.domain.sessions.connection import DisconnectReason, VerificationState
+from hullwatch.domain.sessions.connection import DisconnectReason, HoldReason, VerificationState
 
 
 class Obstacle(StrEnum):
@@ -57,6 +57,8 @@ class Obstacle(StrEnum):
     """Fyers cannot be reached or gives no usable answer."""
     MASS_REFUSAL = "mass_refusal"
     """Fyers refuses many accounts at once, so their sessions are kept."""
+    SESSION_HELD = "session_held"
+    """Fyers refuses this session without ending it, so it makes no calls but slow probes."""
     RATE_LIMITED = "rate_limited"
     """Fyers asked us to wait."""
     NOT_VERIFIED = "not_verified"
@@ -92,6 +94,17 @@ OF_VERIFICATION: Final[Mapping[VerificationState, Obstacle | None]] = {
     VerificationState.HELD: Obstacle.MASS_REFUSAL,
 }
 
+OF_HOLD: Final[Mapping[HoldReason, Obstacle]] = {
+    HoldReason.MASS_REFUSAL: Obstacle.MASS_REFUSAL,
+    HoldReason.UNCLEAR_REFUSAL: Obstacle.SESSION_HELD,
+}
+
+
+def obstacle_of_verification(state: VerificationState, hold_reason: HoldReason | None) -> Obstacle | None:
+    """Return what keeps a session in this state from being used or trusted; `None` if nothing does."""
+    return OF_VERIFICATION[state] if hold_reason is None else OF_HOLD[hold_reason]
+
+
 OF_OUTCOME: Final[Mapping[Outcome, Obstacle | None]] = {
     Outcome.OK: None,
     Outcome.NO_DATA: None,
@@ -126,6 +139,7 @@ FOR_USER: Final = frozenset(
         Obstacle.REJECTED,
         Obstacle.SIGNED_OUT,
         Obstacle.BY_ADMIN,
+        Obstacle.SESSION_HELD,  # a new login may be accepted
         Obstacle.EXPIRES_BEFORE_OPEN,
         Obstacle.EXPIRES_BEFORE_CLOSE,
         Obstacle.NOT_PERMITTED,

@@ -56,6 +56,8 @@ class WatchStatus(StrEnum):
     """Blind until the user gives the Fyers app its permissions."""
     CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
     """Blind for a moment."""
+    SESSION_HELD = Obstacle.SESSION_HELD.value
+    """Blind until Fyers accepts the session again, or the user logs in."""
     FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
     """Blind until Fyers responds."""
     RATE_LIMITED = Obstacle.RATE_LIMITED.value
@@ -83,6 +85,7 @@ _BLIND = frozenset(
         WatchStatus.NO_SESSION,
         WatchStatus.NOT_PERMITTED,
         WatchStatus.CHECKING_LOGIN,
+        WatchStatus.SESSION_HELD,
         WatchStatus.FYERS_UNAVAILABLE,
         WatchStatus.RATE_LIMITED,
     }

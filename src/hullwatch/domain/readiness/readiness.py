@@ -17,11 +17,11 @@ from hullwatch.domain.monitoring.lines import Line, Monitored, monitored
 from hullwatch.domain.monitoring.obstacles import (
     FOR_USER,
     OF_DISCONNECT,
-    OF_VERIFICATION,
     Obstacle,
+    obstacle_of_verification,
 )
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
+from hullwatch.domain.sessions.connection import DisconnectReason, HoldReason, LoginState, VerificationState
 
 
 class Phase(StrEnum):
@@ -108,6 +108,7 @@ class Facts:
     verification_state: VerificationState
     status: WatchStatus
     lines: tuple[Line, ...]
+    hold_reason: HoldReason | None = None
 
     @property
     def has_session(self) -> bool:
@@ -163,7 +164,7 @@ def _any_line(obstacle: Obstacle) -> _Rule:
 
 
 def _is_in_verification(*obstacles: Obstacle) -> Callable[[Facts, MarketHours], bool]:
-    return lambda facts, _: OF_VERIFICATION[facts.verification_state] in obstacles
+    return lambda facts, _: obstacle_of_verification(facts.verification_state, facts.hold_reason) in obstacles
 
 
 def _expires_by(facts: Facts, moment: datetime) -> bool:
@@ -173,6 +174,7 @@ def _expires_by(facts: Facts, moment: datetime) -> bool:
 USER_OBSTACLES: Final[tuple[_Rule, ...]] = (
     (Obstacle.NEVER_CONNECTED, lambda facts, _: facts.login_state is LoginState.NEVER_CONNECTED),
     *((obstacle, _is_disconnected(reason)) for reason, obstacle in OF_DISCONNECT.items()),
+    (Obstacle.SESSION_HELD, lambda facts, _: facts.hold_reason is HoldReason.UNCLEAR_REFUSAL),
     (Obstacle.EXPIRES_BEFORE_OPEN, lambda facts, hours: _expires_by(facts, hours.opens_at)),
     _any_line(Obstacle.NOT_PERMITTED),
     (Obstacle.ALL_REFUSED, lambda facts, _: facts.all_lines(Obstacle.SYMBOL_REFUSED)),

@@ -64,7 +64,16 @@ class VerificationState(StrEnum):
     UNDER_VERIFICATION = "under_verification"
     """Fyers refused once; only the probes of the verification are sent."""
     HELD = "held"
-    """Fyers refused, but it refuses many accounts at once, so it has an outage. Only slow single probes are sent."""
+    """Fyers refuses, but that is not enough to disconnect the session; `HoldReason` says why. Only slow probes are sent."""
+
+
+class HoldReason(StrEnum):
+    """Why a refused session is held instead of disconnected."""
+
+    MASS_REFUSAL = "mass_refusal"
+    """Fyers refuses many accounts at once, so it has an outage."""
+    UNCLEAR_REFUSAL = "unclear_refusal"
+    """Two services refuse this account, but not with HTTP 401, which alone ends a session."""
 
 
 class VerificationTrigger(StrEnum):
@@ -155,6 +164,8 @@ class Connection:
     user_id: str
     state: LoginState = LoginState.NEVER_CONNECTED
     verification_state: VerificationState = VerificationState.ASSUMED
+    hold_reason: HoldReason | None = None
+    """Why the session is held; `None` in all other verification states. It is not stored."""
     generation: int = 0
     """Counts this account's logins; 0 before the first."""
     reason: DisconnectReason | None = None
@@ -233,6 +244,7 @@ def log_in(
         connection,
         state=move(LOGIN_TABLE, connection.state, LoginTrigger.LOGGED_IN),
         verification_state=VerificationState.ASSUMED,
+        hold_reason=None,
         generation=connection.generation + 1,
         reason=None,
         fyers_id=fyers_id,
@@ -276,6 +288,7 @@ def disconnect(
         connection,
         state=move(LOGIN_TABLE, connection.state, trigger),
         verification_state=VerificationState.ASSUMED,
+        hold_reason=None,
         reason=reason,
         last_disconnect_at=now,
         incident_id=incident_id,
@@ -283,17 +296,36 @@ def disconnect(
     return ConnectionChange(connection, after, trigger, now, evidence)
 
 
-def update_verification(connection: Connection, trigger: VerificationTrigger, *, now: datetime) -> Connection:
-    """Return the connection after a change of its verification state; the login state stays."""
+def update_verification(
+    connection: Connection,
+    trigger: VerificationTrigger,
+    *,
+    now: datetime,
+    hold_reason: HoldReason | None = None,
+) -> Connection:
+    """Return the connection after a change of its verification state; the login state stays.
+
+    Args:
+        connection: The session.
+        trigger: What changes it.
+        now: The present.
+        hold_reason: Why the session is held, for the trigger `HELD_BACK`.
+    """
     state = move(VERIFICATION_TABLE, connection.verification_state, trigger)
     validated_at = (
         now
         if trigger in (VerificationTrigger.ANSWERED, VerificationTrigger.CLEARED)
         else connection.last_validated_at
     )
-    if state is connection.verification_state and validated_at is connection.last_validated_at:
+    if state is VerificationState.HELD:
+        hold_reason = hold_reason or connection.hold_reason
+    if (state, hold_reason) == (connection.verification_state, connection.hold_reason) and (
+        validated_at is connection.last_validated_at
+    ):
         return connection
-    return replace(connection, verification_state=state, last_validated_at=validated_at)
+    return replace(
+        connection, verification_state=state, hold_reason=hold_reason, last_validated_at=validated_at
+    )
 
 
 @dataclass(frozen=True, slots=True)

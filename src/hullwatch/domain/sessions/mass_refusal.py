@@ -1,9 +1,11 @@
 """Detects that Fyers' own login check fails: many accounts are refused at once, before their expiry."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from hullwatch.domain.failures import BrokerService
 
 WINDOW: Final = timedelta(seconds=60)
 MIN_REFUSED: Final = 3
@@ -12,6 +14,9 @@ MIN_SHARE: Final = 0.25
 """Of the accounts with a result within the window."""
 PROBE_ACCOUNTS: Final = 12
 """When a quarter of all accounts is refused, twelve accounts are all answered only once in thirty times."""
+MAX_COINCIDENCE: Final = 4
+"""So many sessions can end in the same minute without an outage, if as many other accounts are answered. It counts only
+where all accounts can be probed: among many accounts, three refused probe accounts stand for a quarter of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class RefusalStatistics:
     def __init__(self) -> None:
         self._latest: dict[Hashable, tuple[datetime, bool]] = {}
         """Account → when, and whether it was refused; oldest result first."""
+        self._false: dict[tuple[BrokerService, Hashable], datetime] = {}
+        """Service and account → when the service refused an account that another service accepts."""
         self.outage: BrokerOutage | None = None
         """The mass refusal that is under way."""
 
@@ -39,23 +46,59 @@ class RefusalStatistics:
         """Record that the account was answered; this replaces a refusal."""
         self._record(account, now, is_refused=False)
 
+    def refused_falsely(self, account: Hashable, services: Iterable[BrokerService], now: datetime) -> None:
+        """Record that these services refused an account which Fyers accepts; this counts as an answer."""
+        self.answered(account, now)
+        self._false = {key: at for key, at in self._false.items() if now - at <= WINDOW}
+        self._false.update(((service, account), now) for service in services)
+
+    def unreliable_for(self, account: Hashable, now: datetime) -> frozenset[BrokerService]:
+        """Return the services that falsely refused another account within the window.
+
+        A service that refuses everybody is no evidence against one account.
+        """
+        return frozenset(
+            service for (service, other), at in self._false.items() if other != account and now - at <= WINDOW
+        )
+
+    def forget(self, account: Hashable) -> None:
+        """Forget an account whose session is disconnected: a confirmed refusal is no sign of an outage."""
+        self._latest.pop(account, None)
+
     def clear(self) -> None:
         """Forget all results."""
         self._latest.clear()
+        self._false.clear()
 
     def count(self, now: datetime) -> int:
         """Return how many distinct accounts were refused within the window."""
         self._drop_old(now)
         return sum(is_refused for _, is_refused in self._latest.values())
 
-    def is_mass(self, now: datetime) -> bool:
-        """Return whether the refusals within the window point to an outage of Fyers."""
-        count = self.count(now)
-        return count >= MIN_REFUSED and count >= MIN_SHARE * len(self._latest)
+    def is_mass(self, now: datetime, *, sessions: int | None = None) -> bool:
+        """Return whether the refusals within the window point to an outage of Fyers.
 
-    def must_hold(self, now: datetime) -> bool:
+        Args:
+            now: The present.
+            sessions: How many accounts have a session, if that is known.
+        """
+        count = self.count(now)
+        if count < MIN_REFUSED or count < MIN_SHARE * len(self._latest):
+            return False
+        return not self._is_coincidence(count, sessions)
+
+    def must_hold(self, now: datetime, *, sessions: int | None = None) -> bool:
         """Return whether a confirmed refusal must not disconnect its session now."""
-        return self.outage is not None or self.is_mass(now)
+        return self.outage is not None or self.is_mass(now, sessions=sessions)
+
+    def is_coincidence(self, now: datetime, *, sessions: int) -> bool:
+        """Return whether only a few accounts are refused, and as many others of all accounts are answered."""
+        return self._is_coincidence(self.count(now), sessions)
+
+    def _is_coincidence(self, count: int, sessions: int | None) -> bool:
+        if sessions is None or sessions > PROBE_ACCOUNTS + 1:
+            return False
+        return count <= MAX_COINCIDENCE and len(self._latest) - count >= count
 
     def is_answering_since(self, moment: datetime, enough: int) -> bool:
         """Return whether after `moment` at least `enough` accounts were answered, and more than were refused."""

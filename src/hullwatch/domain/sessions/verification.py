@@ -1,6 +1,6 @@
 """The rules between Fyers' first refusal of a session and a decision about it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,11 +13,18 @@ from hullwatch.domain.failures import (
     LoginRefused,
     RateLimited,
     Unavailable,
+    UnclearRefusal,
 )
-from hullwatch.domain.sessions.connection import Connection, Credential, VerificationTrigger
+from hullwatch.domain.sessions.connection import Connection, Credential, HoldReason, VerificationTrigger
 
 UNVERIFIED_AFTER: Final = timedelta(minutes=5)
 """A failed ordinary call makes a session unverified only when Fyers has not confirmed it for this long."""
+HOLD_AFTER: Final = timedelta(minutes=2)
+"""Refusals without HTTP 401 put an account on hold when no call was answered for this long."""
+
+
+AnyRefusal = LoginRefused | UnclearRefusal
+"""A refused access token, with HTTP 401 or without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +45,16 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Fyers refuses many accounts at once, so this refusal does not count now."""
+    """The refusals are not enough to disconnect the session, and ordinary calls would be refused too."""
 
+    reason: HoldReason
+    refusals: tuple[AnyRefusal, ...] = ()
     probe_results: tuple[ProbeResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Two services refused: Fyers has ended the session."""
+    """Two services refused with HTTP 401: Fyers has ended the session."""
 
     refusals: tuple[LoginRefused, ...]
     probe_results: tuple[ProbeResult, ...] = ()
@@ -58,6 +67,9 @@ class ProbeAnswer(StrEnum):
     """The answer of one service to a probe."""
 
     REFUSED = "refused"
+    """With HTTP 401."""
+    UNCLEAR = "unclear"
+    """Refused without HTTP 401."""
     ANSWERED = "answered"
     UNAVAILABLE = "unavailable"
 
@@ -66,7 +78,9 @@ class ProbeConclusion(StrEnum):
     """What one round of probes shows."""
 
     CONFIRMED = "confirmed"
-    """Two services refused."""
+    """Two services refused with HTTP 401, and none that checks tokens answered."""
+    UNCLEAR = "unclear"
+    """Two services refused, but not both with HTTP 401."""
     CLEARED = "cleared"
     """Another service that checks tokens answered."""
     UNDECIDED = "undecided"
@@ -83,26 +97,39 @@ _OTHER_PROBES: Final = (BrokerService.DATA, BrokerService.TRADING)
 
 
 def next_probe(
-    first: BrokerService, answers: Mapping[BrokerService, ProbeAnswer]
+    first: BrokerService,
+    answers: Mapping[BrokerService, ProbeAnswer],
+    *,
+    first_answer: ProbeAnswer = ProbeAnswer.REFUSED,
+    unreliable: Collection[BrokerService] = (),
 ) -> BrokerService | ProbeConclusion:
     """Return which service to probe next after a first refusal by `first`, or the conclusion.
 
-    ``/profile`` comes first because only it tells expired from revoked. Its refusal confirms, but its answer proves
-    nothing: in a Fyers developer's recorded run it answered while all others refused. Then the remaining service
-    decides. Where that one cannot be called, as for an app without its permission, the service that refused is
-    called once more: it can clear the session, but not confirm its own refusal.
+    ``/profile`` comes first because only it tells expired from revoked. Its refusal counts, but its answer proves
+    nothing: in a Fyers developer's recorded run it answered while all others refused. Every other service is probed
+    before a session counts as refused, because one good answer clears it: a service that refuses everybody and one
+    false refusal by another one would disconnect a session that works. The service that refused comes last. It can
+    clear the session, but not confirm its own refusal.
+
+    Args:
+        first: The service that refused first.
+        answers: The answers to the probes so far.
+        first_answer: Whether it refused with HTTP 401.
+        unreliable: Services whose refusals do not confirm, because they falsely refused other accounts.
     """
-    if any(answer is ProbeAnswer.REFUSED for service, answer in answers.items() if service is not first):
-        return ProbeConclusion.CONFIRMED
-    if any(
-        answer is ProbeAnswer.ANSWERED
-        for service, answer in answers.items()
-        if service is not BrokerService.PROFILE
-    ):
+    proofs = {service: answer for service, answer in answers.items() if service is not BrokerService.PROFILE}
+    if ProbeAnswer.ANSWERED in proofs.values():
         return ProbeConclusion.CLEARED
     for service in _PROBES.get(first, _OTHER_PROBES):
         if service not in answers:
             return service
+    results = {(first, first_answer), *answers.items()}
+    refused = {service for service, answer in results if answer is ProbeAnswer.REFUSED}
+    unclear = {service for service, answer in results if answer is ProbeAnswer.UNCLEAR}
+    if len(refused.difference(unreliable)) >= 2:
+        return ProbeConclusion.CONFIRMED
+    if unclear and len(refused | unclear) >= 2:
+        return ProbeConclusion.UNCLEAR
     return ProbeConclusion.UNDECIDED
 
 

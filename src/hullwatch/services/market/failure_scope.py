@@ -18,6 +18,7 @@ from hullwatch.domain.failures import (
     RequestRefused,
     SessionDisconnected,
     Unavailable,
+    UnclearRefusal,
 )
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.runtime.single_flight import SingleFlight
@@ -127,7 +128,9 @@ class FailureScopes:
             return FailureScope.SYMBOL
         now_s, accounts = self._clock.monotonic(), self._accounts.setdefault(service, {})
         accounts.pop(user_id, None)
-        is_of_account = isinstance(result, NotPermitted | LoginRefused | SessionDisconnected | RateLimited)
+        is_of_account = isinstance(
+            result, NotPermitted | LoginRefused | UnclearRefusal | SessionDisconnected | RateLimited
+        )
         if not _is_held_back(result) and (
             is_of_account or any(now_s - at_s < ANSWER_COUNTS_S for at_s in accounts.values())
         ):

@@ -20,6 +20,7 @@ from hullwatch.domain.failures import (
     LoginRefused,
     Outcome,
     RequestRefused,
+    UnclearRefusal,
 )
 from hullwatch.domain.market.calendar import MarketStatus
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
@@ -312,7 +313,7 @@ class MarketService:
             return  # the answer to an older token
         name = None if symbol is None else symbol.text
         fields = {"user_id": user_id, "symbol": name, "incident_id": connection.incident_id}
-        if isinstance(result, LoginRefused):
+        if isinstance(result, LoginRefused | UnclearRefusal):
             # One cause for all codes: each part of Fyers refuses the same token with its own.
             self._token_failures.record_failure(
                 user_id, "refused", code=result.code, path=result.path, **fields

@@ -11,10 +11,9 @@ from hullwatch.domain.market.candles import MAX_PRICE, Candle
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.lines import Line, line_state
-from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.obstacles import OF_HOLD, Obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
-from hullwatch.domain.monitoring.watches import Watch, WatchStatus, status_after
-from hullwatch.domain.sessions.connection import VerificationState
+from hullwatch.domain.monitoring.watches import STATUS_OF, Watch, WatchStatus, status_after
 from hullwatch.domain.signals.settling import FIRST_READING
 from hullwatch.domain.signals.signals import WatchSeries
 from hullwatch.services.context import Context
@@ -200,8 +199,8 @@ class Watcher:
         connection = self._connections.connection(self.user_id)
         if not connection.has_session:
             return WatchStatus.NO_SESSION
-        if connection.verification_state is VerificationState.HELD:
-            return WatchStatus.FYERS_UNAVAILABLE
+        if connection.hold_reason is not None:
+            return STATUS_OF[OF_HOLD[connection.hold_reason]]
         return None if connection.is_usable else WatchStatus.CHECKING_LOGIN
 
     async def _read_due_candles(self) -> None:

@@ -58,7 +58,7 @@ class ReadinessCheck:
                 warming[user_id] = asyncio.create_task(self._warm(user_id, slots), name=f"warm {user_id}")
 
         try:
-            await self._validation.validate_users(users, on_progress=validated)
+            await self._validation.validate_users(users, on_progress=validated, until_decided=True)
             results = await asyncio.gather(*warming.values(), return_exceptions=True)
         finally:
             for task in warming.values():

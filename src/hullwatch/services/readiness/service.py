@@ -192,6 +192,7 @@ class ReadinessService:
                 expires_at=connection.expires_at,
                 disconnected_at=connection.last_disconnect_at,
                 verification_state=connection.verification_state,
+                hold_reason=connection.hold_reason,
                 status=self._monitoring.status(user_id),
                 lines=self._monitoring.lines(user_id),
             ),

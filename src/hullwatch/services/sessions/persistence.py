@@ -1,12 +1,13 @@
 """Stores the changes of sessions in order, many in one transaction, and retries while the database is unavailable."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import AlreadyExists, LinkRefused, NotAllowed, StorageUnavailable
+from hullwatch.domain.notifications.incidents import Incident
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.sessions import connection as rules
 from hullwatch.domain.sessions.connection import (
@@ -18,6 +19,7 @@ from hullwatch.domain.sessions.connection import (
     LoginTrigger,
     NewLogin,
 )
+from hullwatch.domain.sessions.verification import AnyRefusal
 from hullwatch.runtime.retrying_writer import RetryingWriter
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
@@ -29,11 +31,33 @@ MAX_BATCH: Final = 200
 """Changes in one transaction: at 06:00 IST all sessions expire at the same moment."""
 
 
+_HOLD: Final = "hold "
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBegun:
+    """A session was put on hold because of unclear refusals; `notice` carries the id and time of the incident."""
+
+    connection: Connection
+    notice: Notification
+    refusals: tuple[AnyRefusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOver:
+    """Such a hold is over; without a notice when the session was disconnected."""
+
+    connection: Connection
+    at: datetime
+    notice: Notification | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Unsaved:
-    change: ConnectionChange | None
-    notification: Notification | None
-    only_if_wanted: bool
+    change: ConnectionChange | None = None
+    notification: Notification | None = None
+    only_if_wanted: bool = False
+    hold: HoldBegun | HoldOver | None = None
 
 
 class ConnectionWriter:
@@ -66,6 +90,10 @@ class ConnectionWriter:
         """
         self._writer.add(_Unsaved(change, notification, only_if_wanted))
 
+    def add_hold(self, hold: HoldBegun | HoldOver) -> None:
+        """Queue the start or the end of a hold; of several processes and restarts the first one notifies the user."""
+        self._writer.add(_Unsaved(hold=hold))
+
     async def flush(self) -> None:
         """Store what is queued; while the database is unavailable it stays queued for `run`."""
         await self._writer.try_flush()
@@ -80,6 +108,8 @@ class ConnectionWriter:
             for unsaved in batch:
                 is_current = unsaved.change is None or await work.connections.save(unsaved.change.after)
                 notification = unsaved.notification
+                if unsaved.hold is not None:
+                    notification = await _save_hold(work, unsaved.hold)
                 if notification is None or not await _is_wanted(work, unsaved):
                     continue
                 # A notice about a session that was replaced meanwhile is stored, but not pushed to open tabs.
@@ -88,6 +118,49 @@ class ConnectionWriter:
             await work.audit.add([audit_entry(unsaved.change) for unsaved in batch if unsaved.change])
             await work.commit()
         publish_notices(self._hub, *new)
+
+
+async def _save_hold(work: UnitOfWork, hold: HoldBegun | HoldOver) -> Notification | None:
+    """Store the incident and its audit entry; return the notice, or `None` when the user was notified already."""
+    user_id = hold.connection.user_id
+    if isinstance(hold, HoldBegun):
+        incident_id, at = hold.notice.incident_id or hold.notice.id, hold.notice.created_at
+        known = await work.incidents.begin(Incident(f"{_HOLD}{user_id}", incident_id, at, at, at))
+        if known.id != incident_id:
+            return None
+        await work.audit.add(
+            [_hold_entry(hold.connection, "connection.held", incident_id, at, hold.refusals)]
+        )
+        return hold.notice
+    open_one = await work.incidents.get(f"{_HOLD}{user_id}")
+    if open_one is None or not await work.incidents.end(open_one.id):
+        return None
+    await work.audit.add([_hold_entry(hold.connection, "connection.hold_over", open_one.id, hold.at)])
+    return hold.notice and replace(hold.notice, incident_id=open_one.id)
+
+
+def _hold_entry(
+    connection: Connection,
+    kind: str,
+    incident_id: str,
+    at: datetime,
+    refusals: Sequence[AnyRefusal] = (),
+) -> AuditEntry:
+    return AuditEntry(
+        at=at,
+        user_id=connection.user_id,
+        kind=kind,
+        actor="fyers",
+        to_state=connection.state.value,
+        generation=connection.generation,
+        incident_id=incident_id,
+        evidence={"refusals": refusals_as_evidence(refusals)},
+    )
+
+
+def users_with_hold(incidents: Iterable[Incident]) -> set[str]:
+    """Return the users who were notified of a hold, and not yet of the recovery."""
+    return {one.subject.removeprefix(_HOLD) for one in incidents if one.subject.startswith(_HOLD)}
 
 
 async def _is_wanted(work: UnitOfWork, unsaved: _Unsaved) -> bool:
@@ -182,17 +255,22 @@ def audit_entry(change: ConnectionChange) -> AuditEntry:
             "kind": evidence.kind,
             **evidence.details,
             "expiresAt": after.expires_at.isoformat() if after.expires_at else None,
-            "refusals": [
-                {
-                    "service": refusal.service.value,
-                    "code": refusal.code,
-                    "status": refusal.http_status,
-                    "path": refusal.path,
-                }
-                for refusal in evidence.refusals
-            ],
+            "refusals": refusals_as_evidence(evidence.refusals),
         },
     )
+
+
+def refusals_as_evidence(refusals: Iterable[AnyRefusal]) -> list[dict[str, str | int | None]]:
+    """Return what the audit trail shows of refusals."""
+    return [
+        {
+            "service": refusal.service.value,
+            "code": refusal.code,
+            "status": refusal.http_status,
+            "path": refusal.path,
+        }
+        for refusal in refusals
+    ]
 
 
 # ---------------------------------------------------------------- sessions that another process holds in memory

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hullwatch.domain.failures import LoginRefused
-from hullwatch.domain.sessions.connection import Connection, Credential, VerificationState
+from hullwatch.domain.sessions.connection import Connection, Credential, HoldReason, VerificationState
+from hullwatch.domain.sessions.verification import AnyRefusal
 
 
 @dataclass(slots=True)
@@ -14,9 +14,13 @@ class Verification:
     """The verification of one refused session."""
 
     credential: Credential
-    refusal: LoginRefused
+    refusal: AnyRefusal
+    refused_since: datetime
+    """Since when no call was answered."""
     first_result: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first round of probes, whatever it showed."""
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with the first decision."""
     is_running: bool = True
 
 
@@ -30,6 +34,10 @@ class RegisteredAccount:
     """The latest one."""
     is_notice_delayed: bool = False
     """The session is disconnected, and the notice waits for an optional feature."""
+    unclear_since: datetime | None = None
+    """Since when calls are refused without HTTP 401 and none is answered."""
+    is_hold_notified: bool = False
+    """The user was notified that the session is held, and not yet of the recovery."""
     is_observed: bool = False
     """The validation time has changed since it was last stored."""
 
@@ -85,20 +93,27 @@ class AccountRegistry:
             return None
         return account
 
+    def session_count(self) -> int:
+        """Return the number of sessions that are not disconnected."""
+        return sum(account.connection.has_session for account in self._accounts.values())
+
     def held(self) -> list[RegisteredAccount]:
-        """Return the accounts whose sessions are held."""
+        """Return the accounts whose sessions are held because of a mass refusal."""
         return [
             account
             for account in self._accounts.values()
-            if account.connection.verification_state is VerificationState.HELD
+            if account.connection.hold_reason is HoldReason.MASS_REFUSAL
         ]
 
     def with_stopped_verification(self) -> list[RegisteredAccount]:
-        """Return the accounts under verification whose verification has stopped without a decision."""
+        """Return the accounts whose verification, or whose probes during a hold, have stopped by an error."""
         return [
             account
             for account in self._accounts.values()
-            if account.connection.verification_state is VerificationState.UNDER_VERIFICATION
+            if (
+                account.connection.verification_state is VerificationState.UNDER_VERIFICATION
+                or account.connection.hold_reason is HoldReason.UNCLEAR_REFUSAL
+            )
             and account.verification
             and not account.verification.is_running
         ]

@@ -18,6 +18,7 @@ from hullwatch.domain.failures import (
     Answered,
     BrokerResult,
     LoginRefused,
+    UnclearRefusal,
 )
 from hullwatch.domain.notifications.notifications import Notification
 from hullwatch.domain.secrets import AccessToken
@@ -27,6 +28,7 @@ from hullwatch.domain.sessions.connection import (
     ConnectionChange,
     Credential,
     Evidence,
+    HoldReason,
     LoginTrigger,
     NewLogin,
     VerificationState,
@@ -34,7 +36,15 @@ from hullwatch.domain.sessions.connection import (
     credential_of,
 )
 from hullwatch.domain.sessions.mass_refusal import BrokerOutage, RefusalStatistics
-from hullwatch.domain.sessions.verification import Decision, Disconnect, Hold, Keep, trigger_of
+from hullwatch.domain.sessions.verification import (
+    HOLD_AFTER,
+    AnyRefusal,
+    Decision,
+    Disconnect,
+    Hold,
+    Keep,
+    trigger_of,
+)
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
 from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
@@ -45,17 +55,22 @@ from hullwatch.services.sessions.expiry import has_expired, is_worth_warning, ne
 from hullwatch.services.sessions.mass_refusal import DisconnectHeld, OutageMonitor, Recovered
 from hullwatch.services.sessions.persistence import (
     ConnectionWriter,
+    HoldBegun,
+    HoldOver,
     change_of_stored_disconnect,
     disconnect_stored,
     read_stored_disconnects,
     save_observed,
     store_login,
+    users_with_hold,
 )
 from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount, Verification
 from hullwatch.services.sessions.verification import Verifier
 from hullwatch.services.texts.notices import (
     UNREADABLE_TOKEN,
+    compose_session_accepted,
     compose_session_disconnected,
+    compose_session_held,
 )
 from hullwatch.services.texts.readiness import compose_session_expiring
 
@@ -100,7 +115,7 @@ class ConnectionService:
 
     def session_count(self) -> int:
         """Return the number of sessions that are not disconnected."""
-        return sum(connection.has_session for connection in self.connections())
+        return self._accounts.session_count()
 
     @property
     def broker_outage(self) -> BrokerOutage | None:
@@ -111,15 +126,16 @@ class ConnectionService:
         """Call `listener` after every change of a login state, in the step in which it takes effect."""
         self._listeners.append(listener)
 
-    async def wait_for_verification(self, user_id: str) -> Connection:
-        """Return the connection after the first result of a verification that is under way."""
+    async def wait_for_verification(self, user_id: str, *, until_decided: bool = False) -> Connection:
+        """Return the connection after the first result, or the decision, of a verification that is under way."""
         account = self._accounts.get(user_id)
         if (
             account
             and account.verification
             and account.connection.verification_state is VerificationState.UNDER_VERIFICATION
         ):
-            await account.verification.first_result.wait()
+            finished = account.verification.decided if until_decided else account.verification.first_result
+            await finished.wait()
         return self.connection(user_id)
 
     # ---------------------------------------------------------------- results of calls
@@ -136,16 +152,29 @@ class ConnectionService:
         if account is None or account.connection.generation != credential.generation:
             return
         connection = account.connection
+        if isinstance(result, UnclearRefusal) and connection.is_usable and account.unclear_since is None:
+            self._verify_later(account, result)
         trigger = trigger_of(result, connection, now=self._clock.now(), is_validation=is_validation)
         if trigger is None or not connection.has_session:
             return
         if isinstance(result, LoginRefused):
-            if connection.is_usable and account.credential:
-                self._start_verification(account, Verification(account.credential, result))
+            self._start_verification(account, result)
             return
         if trigger is VerificationTrigger.ANSWERED and connection.is_usable:
             self._statistics.answered(connection.user_id, self._clock.real.now())
         self._update_verification(account, trigger)
+
+    def _verify_later(self, account: RegisteredAccount, refusal: UnclearRefusal) -> None:
+        """Verify the session after `HOLD_AFTER`, unless a call with it is answered before."""
+        account.unclear_since = since = self._clock.now()
+
+        async def verify_if_unanswered() -> None:
+            await self._clock.sleep_until(since + HOLD_AFTER)
+            if account.unclear_since == since:
+                self._start_verification(account, refusal)
+
+        with suppress(SupervisorStopped):
+            self._supervisor.run_once("verification", verify_if_unanswered())
 
     def record_confirmation(self, user_id: str, generation: int, *, at: datetime) -> bool:
         """Record that Fyers confirmed the session at this time; return whether it counts.
@@ -161,12 +190,22 @@ class ConnectionService:
         return True
 
     def _update_verification(
-        self, account: RegisteredAccount, trigger: VerificationTrigger, *, at: datetime | None = None
+        self,
+        account: RegisteredAccount,
+        trigger: VerificationTrigger,
+        *,
+        at: datetime | None = None,
+        hold_reason: HoldReason | None = None,
     ) -> None:
-        before = account.connection
-        account.connection = after = rules.update_verification(before, trigger, now=at or self._clock.now())
+        before, now = account.connection, at or self._clock.now()
+        account.connection = after = rules.update_verification(
+            before, trigger, now=now, hold_reason=hold_reason
+        )
         if after.last_validated_at is not before.last_validated_at:
             account.is_observed = True
+        if after.is_verified:
+            account.unclear_since = None
+            self._end_hold(account, is_accepted=True)
         if after.verification_state is not before.verification_state:
             self._log.info(
                 f"session.{after.verification_state.value}",
@@ -177,23 +216,40 @@ class ConnectionService:
 
     # ---------------------------------------------------------------- verification
 
-    def _start_verification(self, account: RegisteredAccount, verification: Verification) -> None:
-        """Stop ordinary calls with the session and start to verify it; while the process stops nothing is verified."""
-        verification.credential.lease.is_under_verification = True
+    def _start_verification(self, account: RegisteredAccount, refusal: AnyRefusal) -> None:
+        """Stop ordinary calls with a usable session and start to verify it."""
+        if account.credential is None or not account.connection.is_usable:
+            return
+        account.credential.lease.is_under_verification = True
+        self._update_verification(account, VerificationTrigger.REFUSED)
+        self._statistics.refused(account.connection.user_id, self._clock.real.now())
+        since = account.unclear_since or self._clock.now()
+        self._run_verification(account, Verification(account.credential, refusal, since))
+
+    def _run_verification(self, account: RegisteredAccount, verification: Verification) -> None:
+        """Verify a session in a task of its own; while the process stops nothing is verified."""
         account.verification = verification
-        if account.connection.is_usable:
-            self._update_verification(account, VerificationTrigger.REFUSED)
-            self._statistics.refused(account.connection.user_id, self._clock.real.now())
         with suppress(SupervisorStopped):
             self._supervisor.run_once("verification", self._verify(verification))
 
     async def _verify(self, verification: Verification) -> None:
+        credential = verification.credential
         try:
-            decision = await self._verifier.verify(verification)
-            await self._apply(decision, verification.credential)
+            await self._apply(await self._verifier.verify(verification), credential)
+            while self._is_held_as_unclear(credential):
+                verification.first_result.set()
+                verification.decided.set()
+                await self._verifier.wait_until_next_probe()
+                if self._is_held_as_unclear(credential):
+                    await self._apply(await self._verifier.verify(verification), credential)
         finally:
             verification.is_running = False
             verification.first_result.set()
+            verification.decided.set()
+
+    def _is_held_as_unclear(self, credential: Credential) -> bool:
+        account = self._accounts.with_credential(credential)
+        return account is not None and account.connection.hold_reason is HoldReason.UNCLEAR_REFUSAL
 
     async def _apply(self, decision: Decision, credential: Credential) -> None:
         for probe in decision.probe_results:
@@ -207,14 +263,50 @@ class ConnectionService:
         match decision:
             case Keep():
                 self._release(account, VerificationTrigger.CLEARED)
-            case Hold():
-                self._update_verification(account, VerificationTrigger.HELD_BACK)
+            case Hold(HoldReason.MASS_REFUSAL):
+                self._update_verification(
+                    account, VerificationTrigger.HELD_BACK, hold_reason=HoldReason.MASS_REFUSAL
+                )
                 await self._outages.begin()
+            case Hold(reason, refusals):
+                self._update_verification(account, VerificationTrigger.HELD_BACK, hold_reason=reason)
+                self._begin_hold(account, refusals)
+                await self._writer.flush()
             case Disconnect(refusals):
                 await self._disconnect_refused(account, refusals)
 
+    def _begin_hold(self, account: RegisteredAccount, refusals: tuple[AnyRefusal, ...]) -> None:
+        """Notify the user once that the session is held, however often the server restarts meanwhile."""
+        if not account.is_hold_notified and account.verification:
+            account.is_hold_notified = True
+            self._writer.add_hold(
+                HoldBegun(
+                    account.connection,
+                    compose_session_held(
+                        account.connection.user_id,
+                        since=account.verification.refused_since,
+                        now=self._clock.now(),
+                        new_id=self._context.new_id,
+                    ),
+                    refusals,
+                )
+            )
+
+    def _end_hold(self, account: RegisteredAccount, *, is_accepted: bool) -> None:
+        """Notify the user once that Fyers accepts the session again; a disconnect has its own notice."""
+        if not account.is_hold_notified:
+            return
+        account.is_hold_notified = False
+        notice = None
+        if is_accepted:
+            notice = compose_session_accepted(
+                account.connection.user_id, now=self._clock.now(), new_id=self._context.new_id
+            )
+        self._writer.add_hold(HoldOver(account.connection, self._clock.now(), notice))
+
     def _release(self, account: RegisteredAccount, trigger: VerificationTrigger) -> None:
         if account.credential:
+            account.unclear_since = None
             account.credential.lease.is_under_verification = False
             self._update_verification(account, trigger)
 
@@ -222,8 +314,9 @@ class ConnectionService:
         """Start the verifications again that stopped by an error, so that no session stays without a decision."""
         for account in self._accounts.with_stopped_verification():
             if account.credential and account.verification:
-                verification = Verification(account.credential, account.verification.refusal)
-                self._start_verification(account, verification)
+                stopped = account.verification
+                again = Verification(account.credential, stopped.refusal, stopped.refused_since)
+                self._run_verification(account, again)
 
     async def _probe_held_sessions(self) -> None:
         while True:
@@ -244,10 +337,14 @@ class ConnectionService:
         async with self._context.store.begin(read_only=True) as work:
             connections = await work.connections.list_all()
             tokens = await work.connections.tokens()
+            held = users_with_hold(await work.incidents.all_open())
         await self._outages.load()
         self._is_loaded = True
         for stored in connections:
-            account = RegisteredAccount(replace(stored, verification_state=VerificationState.ASSUMED))
+            account = RegisteredAccount(
+                replace(stored, verification_state=VerificationState.ASSUMED),
+                is_hold_notified=stored.user_id in held,
+            )
             self._accounts.put(account)
             generation, token = tokens.get(stored.user_id, (None, None))
             if not stored.has_session:
@@ -325,6 +422,7 @@ class ConnectionService:
         """Let a stored login take effect; `known` is the connection from which it was computed."""
         account.close_lease()
         account.is_notice_delayed = False
+        account.unclear_since = None
         account.connection, last = change.after, account.connection
         account.is_observed = last.incident_id != known.incident_id
         if account.is_observed:
@@ -359,8 +457,10 @@ class ConnectionService:
     async def forget(self, user_id: str) -> None:
         """Drop a removed user's connection; the caller removes what is stored."""
         account = self._accounts.pop(user_id)
+        self._statistics.forget(user_id)
         if account:
             account.close_lease()
+            self._end_hold(account, is_accepted=False)
         self._login_locks.pop(user_id, None)
 
     def notify_disconnected(self, change: ConnectionChange, *, addition: str) -> None:
@@ -404,6 +504,8 @@ class ConnectionService:
             evidence=replace(evidence, details=addition.details),
         )
         account.close_lease()
+        self._statistics.forget(account.connection.user_id)
+        self._end_hold(account, is_accepted=False)
         account.is_notice_delayed = addition.delays_notice
         notice = compose_session_disconnected(change, new_id=self._context.new_id, addition=addition.sentence)
         self._take_effect(account, change, None if addition.delays_notice else notice)
@@ -472,4 +574,6 @@ class ConnectionService:
                 change = change_of_stored_disconnect(account.connection, stored, now=self._clock.now())
                 account.connection = stored
                 account.close_lease()
+                self._statistics.forget(user_id)
+                self._end_hold(account, is_accepted=False)
                 self._publish_change(change)

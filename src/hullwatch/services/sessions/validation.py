@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,7 +27,9 @@ MAX_CACHED = 20_000
 SWEEP_PER_SECOND = 80.0
 """Accounts per second in a sweep: a sixth of the global rate limit, so that monitoring never waits for validations."""
 DEADLINE_S = 15.0
-"""For one account's validation, including its verification."""
+"""For one account's validation, including the first result of its verification."""
+DECISION_DEADLINE_S = 25.0
+"""For the decision about a refused session, which takes `CONFIRM_AGAIN_S` where few accounts have sessions."""
 
 
 class ValidationResult(StrEnum):
@@ -155,8 +158,16 @@ class TokenValidationService:
             return None
         return Validation(user_id, ValidationResult.VALID, connection, checked_at, from_cache=True)
 
-    async def validate_fyers_token(self, user_id: str, *, fresh: bool = False) -> Validation:
-        """Return whether the account's session is valid; concurrent callers share one call, `fresh` skips the cache."""
+    async def validate_fyers_token(
+        self, user_id: str, *, fresh: bool = False, until_decided: bool = False
+    ) -> Validation:
+        """Return whether the account's session is valid; concurrent callers share one call.
+
+        Args:
+            user_id: The account.
+            fresh: Call Fyers even if there is a cached confirmation.
+            until_decided: Wait for the decision about a refused session, `DECISION_DEADLINE_S` at most.
+        """
         since_s = self._real_clock.monotonic()
         cached = None if fresh else self.status_from_cache(user_id)
         if cached is not None:
@@ -166,7 +177,8 @@ class TokenValidationService:
             return self._invalid(connection)
         key = (user_id, connection.generation)
         if fresh:
-            return await self._fresh_calls.run(key, lambda: self._call(key, since_s))
+            validation = await self._fresh_calls.run(key, lambda: self._call(key, since_s))
+            return await self._wait_for_decision(validation) if until_decided else validation
         self._misses[user_id] += 1
         return await self._calls.run(key, lambda: self._read_shared_or_call(key, since_s))
 
@@ -204,6 +216,15 @@ class TokenValidationService:
         except TimeoutError:
             pass  # Without a result the session stays as it is.
         return self._result(self._connections.connection(user_id), began_at)
+
+    async def _wait_for_decision(self, validation: Validation) -> Validation:
+        with suppress(TimeoutError):
+            async with clock_timeout(self._real_clock, DECISION_DEADLINE_S):
+                await self._connections.wait_for_verification(validation.user_id, until_decided=True)
+        connection = self._connections.connection(validation.user_id)
+        if connection == validation.connection:
+            return validation
+        return self._result(connection, validation.checked_at)
 
     def _use_shared(self, key: tuple[str, int], age_s: float | None) -> Validation | None:
         """Use the confirmation of another process, unless the session is under verification or was replaced."""
@@ -263,7 +284,11 @@ class TokenValidationService:
         return await self.validate_users(active, on_progress=on_progress)
 
     async def validate_users(
-        self, user_ids: Iterable[str], *, on_progress: Callable[[Validation], None] | None = None
+        self,
+        user_ids: Iterable[str],
+        *,
+        on_progress: Callable[[Validation], None] | None = None,
+        until_decided: bool = False,
     ) -> ValidationTotals:
         """Validate these accounts without the cache, at `SWEEP_PER_SECOND`, in a random order."""
         began = self._clock.monotonic()
@@ -274,7 +299,7 @@ class TokenValidationService:
             await self._real_clock.sleep(
                 (position + self._random.random()) / SWEEP_PER_SECOND if len(order) > 8 else 0
             )
-            validation = await self.validate_fyers_token(user_id, fresh=True)
+            validation = await self.validate_fyers_token(user_id, fresh=True, until_decided=until_decided)
             if on_progress:
                 on_progress(validation)
             return validation

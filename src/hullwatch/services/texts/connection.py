@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT, OF_VERIFICATION, Obstacle
+from hullwatch.domain.monitoring.obstacles import OF_DISCONNECT, Obstacle, obstacle_of_verification
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.services.texts.obstacles import EXPIRED_EARLY, OBSTACLE_TEXTS, ObstacleText, describe_obstacle
 from hullwatch.services.texts.times import at_ist, in_ist
@@ -39,7 +39,7 @@ def disconnect_text(connection: Connection) -> ObstacleText:
 
 def _connected(connection: Connection) -> str:
     until = f" until {in_ist(connection.expires_at)}" if connection.expires_at else ""
-    obstacle = OF_VERIFICATION[connection.verification_state]
+    obstacle = obstacle_of_verification(connection.verification_state, connection.hold_reason)
     if obstacle is None:
         return f"You are connected to Fyers{until}. Fyers confirmed the session."
     text = OBSTACLE_TEXTS[obstacle]
@@ -48,7 +48,7 @@ def _connected(connection: Connection) -> str:
 
 def _expiring(connection: Connection) -> str:
     at = f", {at_ist(connection.expires_at)}" if connection.expires_at else ""
-    obstacle = OF_VERIFICATION[connection.verification_state]
+    obstacle = obstacle_of_verification(connection.verification_state, connection.hold_reason)
     also = f" {OBSTACLE_TEXTS[obstacle].sentence}" if obstacle else ""
     return f"Your Fyers session expires soon{at}.{also} You can log in again now."
 

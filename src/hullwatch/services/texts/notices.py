@@ -59,6 +59,34 @@ def compose_connected_again(change: ConnectionChange, *, new_id: Callable[[str],
     )
 
 
+def compose_session_held(
+    user_id: str, *, since: datetime, now: datetime, new_id: Callable[[str], str]
+) -> Notification:
+    """Return the notice that a session is held because Fyers refuses it without ending it."""
+    return Notification(
+        new_id("ntc"),
+        user_id,
+        NotificationKind.NOT_READY,
+        "Fyers refuses your session without ending it",
+        f"Since {in_ist(since)} Fyers has refused every call with your session, so monitoring is on hold. "
+        "Log in to Fyers again, or wait: hullwatch checks every few minutes.",
+        now,
+        incident_id=new_id("inc"),
+    )
+
+
+def compose_session_accepted(user_id: str, *, now: datetime, new_id: Callable[[str], str]) -> Notification:
+    """Return the notice that Fyers accepts a held session again; the incident is added when it is stored."""
+    return Notification(
+        new_id("ntc"),
+        user_id,
+        NotificationKind.NOW_READY,
+        "Fyers accepts your session again",
+        f"Monitoring continues since {in_ist(now)}. Missed candles are being loaded; signals in them are marked late.",
+        now,
+    )
+
+
 def compose_broker_outage(
     user_id: str, *, incident_id: str, is_over: bool, now: datetime, new_id: Callable[[str], str]
 ) -> Notification:

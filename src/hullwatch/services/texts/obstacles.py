@@ -144,6 +144,11 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
         f"{NOTHING_TO_DO}: your session is kept until Fyers recovers.",
         "Fyers was refusing many accounts at once",
     ),
+    Obstacle.SESSION_HELD: ObstacleText(
+        "Fyers refuses your session without ending it",
+        "Log in to Fyers again, or wait: hullwatch checks every few minutes.",
+        "Fyers refused your session without ending it",
+    ),
     Obstacle.RATE_LIMITED: ObstacleText(
         "Fyers asked us to wait", f"{NOTHING_TO_DO}: monitoring continues after the wait."
     ),

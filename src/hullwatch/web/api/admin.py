@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
+from hullwatch.domain.sessions.connection import DisconnectReason, HoldReason, LoginState, VerificationState
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.circuit import CircuitState
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
@@ -63,6 +63,7 @@ class AccountPayload(Payload):
     reason: DisconnectReason | None
     verified: bool
     verification_state: VerificationState
+    hold_reason: HoldReason | None = Field(description="Why the session is held, if it is.")
     expires_at: datetime | None
     connected_at: datetime | None
     last_validated_at: datetime | None
