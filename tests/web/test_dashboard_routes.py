@@ -146,6 +146,8 @@ async def test_admin_validates_one_account(env):
         ravis = (await ravi.get("/api/auth/me")).json()["id"]
         good = (await admin.post(f"/api/token-validation/validate/{ravis}")).json()
         env.broker.set_state("XR001", AccountState.REVOKED)
+        await admin.post(f"/api/token-validation/validate/{ravis}")
+        await env.confirm_refusals()
         bad = (await admin.post(f"/api/token-validation/validate/{ravis}")).json()
         forbidden = await ravi.post(f"/api/token-validation/validate/{ravis}")
 

@@ -5,6 +5,7 @@ import pytest
 from fakes.broker import AccountState
 
 from hullwatch.domain.failures import BrokerService, Unavailable
+from hullwatch.runtime.circuit import CircuitReport, CircuitState
 from web.web_environment import APP_SECRET
 
 
@@ -181,3 +182,61 @@ async def test_expired_session_has_a_sentence(env):
     assert answer["message"].startswith(
         "Your Fyers session expired on 24 Nov 2026, 06:00 IST. Fyers sessions expire every day."
     )
+
+
+async def test_a_browser_at_another_address_gets_advice(env):
+    """It is refused before it goes to Fyers, can go on all the same, and a program is not refused."""
+    async with env.browser("asha") as client:
+        await client.put(
+            "/api/fyers/app",
+            json={
+                "appId": "ABCD1234XY-100",
+                "secret": APP_SECRET,
+                "redirectUri": "http://127.0.0.1:8000/api/fyers/callback",
+            },
+        )
+        browser = {"Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}
+        refused = await client.post("/api/fyers/connect", headers=browser)
+        forced = await client.post("/api/fyers/connect", headers=browser, json={"ignoreAddress": True})
+        fitting = await client.post("/api/fyers/connect", headers={"Origin": "http://127.0.0.1:8000"})
+
+    problem = refused.json()
+    assert (refused.status_code, problem["type"]) == (409, "urn:hullwatch:problem:login-address-differs")
+    assert problem["advice"] == {
+        "difference": "open_other_address",
+        "message": problem["detail"],
+        "openAt": "http://127.0.0.1:8000",
+        "redirectUri": "http://localhost:8000/api/fyers/callback",
+    }
+    assert forced.json()["advice"]["difference"] == "open_other_address"
+    assert (fitting.status_code, fitting.json()["advice"]) == (200, None)
+
+
+async def test_a_program_gets_advice_and_pastes_the_code(env):
+    """Its app redirects elsewhere, and the pasted code connects."""
+    async with env.browser("asha") as client:
+        await client.put(
+            "/api/fyers/app",
+            json={"appId": "ABCD1234XY-100", "secret": APP_SECRET, "redirectUri": "https://elsewhere.example/back"},
+        )
+        begun = await client.post("/api/fyers/connect")
+        code = env.broker.issue_auth_code("XA001").reveal()
+        connected = await client.post("/api/fyers/authorize", json={"authCode": code})
+
+    assert begun.status_code == 200
+    assert begun.json()["advice"]["difference"] == "returns_elsewhere"
+    assert connected.json()["state"] == "connected"
+
+
+async def test_a_browser_is_asked_before_a_login_in_an_outage(env):
+    """A circuit is open; the login can be begun all the same, and a program is not asked."""
+    opened = CircuitReport("circuit_open", CircuitState.OPEN, env.clock.now(), 30.0)
+    origin = {"Origin": "http://127.0.0.1:8000"}
+    async with env.browser("asha") as client:
+        env.circuits = [opened]
+        asked = await client.post("/api/fyers/connect", headers=origin)
+        forced = await client.post("/api/fyers/connect", headers=origin, json={"ignoreOutage": True})
+        program = await client.post("/api/fyers/connect")
+
+    assert (asked.status_code, asked.json()["type"]) == (409, "urn:hullwatch:problem:fyers-outage")
+    assert (forced.status_code, program.status_code) == (200, 200)

@@ -116,6 +116,7 @@ async def test_token_health_lists_all_accounts(env):
         await trader.post("/api/monitoring/watches", json=watch)
         env.broker.set_state("XB001", AccountState.REVOKED)
         await trader.get("/api/token-validation/status")
+        await env.confirm_refusals()
         refused = await trader.get("/api/admin/token-health")
         answer = await admin.get("/api/admin/token-health")
 

@@ -59,7 +59,11 @@ async def test_status_of_a_revoked_token(env):
     async with env.browser("asha") as client:
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.REVOKED)
+        first = await status_of(client)
+        await env.confirm_refusals()
         status = await status_of(client)
+
+    assert (first["isValid"], first["verified"], first["state"]) == (True, False, "connected")
 
     assert (status["isValid"], status["isConnected"], status["state"]) == (False, False, "disconnected")
     assert status["reason"] == "rejected"
@@ -330,6 +334,7 @@ async def test_notices_are_read_by_their_user(env):
         await env.link(client, "XA001")
         env.broker.set_state("XA001", AccountState.REVOKED)
         await status_of(client)
+        await env.confirm_refusals()
         notices = (await client.get("/api/notifications")).json()["notifications"]
         address = f"/api/notifications/{notices[0]['id']}/read"
         foreign = await other.post(address)

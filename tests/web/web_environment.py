@@ -18,6 +18,7 @@ from hullwatch.domain.users.accounts import FyersApp, Role, User
 from hullwatch.runtime.circuit import CircuitReport
 from hullwatch.runtime.jobs import JobReport
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
 from hullwatch.web.application import create_web
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
@@ -101,6 +102,10 @@ class WebEnvironment:
             login = {"email": f"{name}@b.in", "password": PASSWORD}
             assert (await client.post("/api/auth/login", json=login)).status_code == 200
             yield client
+
+    async def confirm_refusals(self) -> None:
+        """Let refusals be confirmed a second time, as where few accounts have sessions."""
+        await self.clock.advance(CONFIRM_AGAIN_S)
 
     async def link(self, client: httpx2.AsyncClient, fyers_id: str) -> None:
         """Link a Fyers account by a complete login."""

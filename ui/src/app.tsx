@@ -13,6 +13,7 @@ import { TokenHealthPage } from "./pages/token_health";
 import { WatchPage } from "./pages/watch";
 import { Banners, ReconnectDialog } from "./parts/connection_status";
 import { Empty, Loading } from "./parts/elements";
+import { LoginQuestion } from "./parts/fyers_login";
 import { Header } from "./parts/header";
 
 const address = signal(location.hash);
@@ -38,6 +39,7 @@ export function App() {
         {isAllowed ? <Page key={user.value.id} /> : <Empty title={Page ? "This page is for admins" : "This page does not exist"}><a href="#/watch">Open your watchlist</a></Empty>}
       </main>
       <ReconnectDialog />
+      <LoginQuestion />
     </>
   );
 }

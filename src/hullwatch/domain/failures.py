@@ -255,6 +255,10 @@ class WrongAccount(LinkRefused):
         self.may_switch = may_switch
 
 
+class BrokerOutageKnown(Refusal):
+    """Fyers has an outage, so a login may fail; the caller may want to try all the same."""
+
+
 class LoginLinkExpired(Refusal):
     """A login link that is good no longer, or never was: which of them is not said."""
 

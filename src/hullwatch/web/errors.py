@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from hullwatch.domain.failures import (
     AlreadyExists,
+    BrokerOutageKnown,
     BrokerRefusal,
     InvalidInput,
     LimitReached,
@@ -36,6 +37,8 @@ from hullwatch.domain.failures import (
     WrongAccount,
     WrongCredentials,
 )
+from hullwatch.services.login.addresses import AddressAdvice, AddressDifference, LoginAddressDiffers
+from hullwatch.web.payloads import Payload
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -47,6 +50,15 @@ class FieldProblem(BaseModel):
     detail: str
 
 
+class LoginAdvice(Payload):
+    """What to do before a login at Fyers, so that it returns to the page that starts it."""
+
+    difference: AddressDifference
+    message: str
+    open_at: str | None = Field(description="The address of this server to open instead, if that helps.")
+    redirect_uri: str | None = Field(description="The redirect address that fits this browser.")
+
+
 class Problem(BaseModel):
     """Why a request was refused or failed."""
 
@@ -55,6 +67,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[FieldProblem] | None = None
+    advice: LoginAdvice | None = Field(
+        default=None, description="Only with `login-address-differs`: what to do before the login."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,8 @@ KINDS: Final[Mapping[type[Refusal], Kind]] = {
     AlreadyExists: Kind(409, "already-exists", "Already exists"),
     LimitReached: Kind(409, "limit-reached", "Limit reached"),
     LinkRefused: Kind(400, "link-refused", "Fyers login refused"),
+    LoginAddressDiffers: Kind(409, "login-address-differs", "Fyers login would not return here"),
+    BrokerOutageKnown: Kind(409, "fyers-outage", "Fyers has an outage"),
     WrongAccount: Kind(409, "wrong-account", "Wrong Fyers account"),
     LoginLinkExpired: Kind(410, "login-link-expired", "Login link not valid"),
     LoginLinkTaken: Kind(409, "login-link-in-use", "Login link in use in another browser"),
@@ -114,7 +131,12 @@ def kind_of(refusal: Refusal) -> Kind:
 
 
 def problem(
-    kind: Kind, detail: str, *, errors: Sequence[FieldProblem] = (), headers: Mapping[str, str] | None = None
+    kind: Kind,
+    detail: str,
+    *,
+    errors: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+    advice: AddressAdvice | None = None,
 ) -> Response:
     """Return a problem document."""
     document: dict[str, Any] = {
@@ -125,6 +147,8 @@ def problem(
     }
     if errors:
         document["errors"] = [error.model_dump() for error in errors]
+    if advice is not None:
+        document["advice"] = LoginAdvice.of(advice).model_dump(by_alias=True)
     return Response(orjson.dumps(document), kind.status, dict(headers or {}), media_type=PROBLEM_TYPE)
 
 
@@ -133,7 +157,8 @@ def refusal_problem(refusal: Refusal) -> Response:
     errors = []
     if isinstance(refusal, InvalidInput) and refusal.field:
         errors.append(FieldProblem(field=refusal.field, detail=str(refusal)))
-    return problem(kind_of(refusal), str(refusal), errors=errors, headers=_headers(refusal))
+    advice = refusal.advice if isinstance(refusal, LoginAddressDiffers) else None
+    return problem(kind_of(refusal), str(refusal), errors=errors, headers=_headers(refusal), advice=advice)
 
 
 def status_problem(

@@ -51,7 +51,7 @@ interface CallOptions<B> {
 
 /** A failed call; the message is a sentence for the user. */
 export class ApiError extends Error {
-  constructor(readonly status: number, readonly kind: string, message: string, readonly fields: Record<string, string> = {}) {
+  constructor(readonly status: number, readonly kind: string, message: string, readonly fields: Record<string, string> = {}, readonly advice: Schemas["LoginAdvice"] | null = null) {
     super(message);
   }
 }
@@ -98,5 +98,5 @@ async function readError(response: Response): Promise<ApiError> {
   const kind = (problem.type ?? "").replace("urn:hullwatch:problem:", "");
   if (response.status === 401 && kind === "not-signed-in" && userId) onSignedOut();
   const fields = Object.fromEntries((problem.errors ?? []).map((one) => [one.field, one.detail]));
-  return new ApiError(response.status, kind, problem.detail ?? `The server answered with status ${response.status}. Try again.`, fields);
+  return new ApiError(response.status, kind, problem.detail ?? `The server answered with status ${response.status}. Try again.`, fields, problem.advice ?? null);
 }

@@ -75,7 +75,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (action: "disconnect
     <tr data-account={one.email}>
       <th scope="row">{one.fullName}{one.role === "admin" && <span class="tag">admin</span>}<span class="detail">{one.email}{one.fyersId ? ` · ${one.fyersId}` : ""}</span></th>
       <td><span class="state" data-state={one.state}><i class="dot" aria-hidden="true" />{codeText(one.state)}</span><span class="detail">{codeText(one.monitoringStatus)} · {one.watchCount} {one.watchCount === 1 ? "symbol" : "symbols"}</span></td>
-      <td>{one.reason ? codeText(one.reason) : isConnected ? codeText(one.verificationState) : "–"}
+      <td>{one.reason ? codeText(one.reason) : isConnected ? codeText(one.holdReason ?? one.verificationState) : "–"}
         {evidence && <details class="evidence"><summary>{codeText(evidence.kind)}, {age(evidence.at, now.value)} ago</summary>
           <dl>{[["by", evidence.actor], ["incident", evidence.incidentId], ...Object.entries(evidence.evidence)].filter(([, value]) => value !== null && value !== undefined && value !== "")
             .map(([name, value]) => <div key={String(name)}><dt>{String(name)}</dt><dd>{typeof value === "string" ? value : JSON.stringify(value)}</dd></div>)}</dl></details>}</td>

@@ -24,7 +24,7 @@ const outage = computed(() => {
     return "Fyers is refusing many sessions at once. Yours is kept; you do not need to do anything.";
   }
   const status = monitoring.value?.status ?? "";
-  if (["fyers_unavailable", "rate_limited", "checking_login"].includes(status) && hasSession.value) {
+  if (["fyers_unavailable", "rate_limited", "checking_login", "session_held"].includes(status) && hasSession.value) {
     return monitoring.value?.reason ?? "";
   }
   return "";

@@ -67,7 +67,7 @@ export function until(moment: Moment, at: number): string {
 export const resolutionName = (code: string): string => (code === "1D" ? "1 day" : `${code} min`);
 export const shortSymbol = (symbol: string): string => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");
 /** Codes whose plain spelling says too little. */
-const CODE_TEXTS: Record<string, string> = { not_wanted: "monitoring off", assumed: "not verified yet", held: "kept during the outage" };
+const CODE_TEXTS: Record<string, string> = { not_wanted: "monitoring off", assumed: "not verified yet", held: "kept during the outage", mass_refusal: "kept during the outage", unclear_refusal: "on hold: refused without HTTP 401" };
 /** The text of an API code, for example `never connected` for `never_connected`. */
 export const codeText = (code: string): string => CODE_TEXTS[code] ?? code.replaceAll("_", " ").replaceAll(".", " · ");
 

@@ -31,6 +31,13 @@ from hullwatch.domain.sessions.login_links import (
 from hullwatch.domain.users.accounts import User
 from hullwatch.domain.users.login_throttle import PER_ADDRESS, LoginThrottle, ThrottlePolicy
 from hullwatch.services.context import Context
+from hullwatch.services.login.addresses import (
+    CALLBACK,
+    AddressAdvice,
+    AddressDifference,
+    LoginAddressDiffers,
+    needs_other_host,
+)
 from hullwatch.services.login.login_requests import RESEND_AFTER, LoginRequests
 from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.sessions.service import ConnectionService
@@ -43,7 +50,6 @@ MOST_OPEN: Final = 10
 """Unexpired links that one user can create in the dashboard; those in notices are not counted."""
 PER_LINK: Final = ThrottlePolicy(free_attempts=60, first_lock_s=15.0, longest_lock_s=900.0)
 """How often one link can be opened and used; a person does it a few times."""
-CALLBACK: Final = "/api/fyers/callback"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -175,9 +181,11 @@ class LoginLinkService:
             value: The part of the address behind the ``#``.
             browser_nonce: The browser's cookie from an earlier request, if it has one.
             address: The network address of the request.
+            opened_at: The origin of the page in the browser, if it is known.
 
         Raises:
             LoginLinkExpired: The link is unknown, void or expired.
+            LoginAddressDiffers: The link is open under another host name than the one that Fyers redirects to.
             LoginLinkTaken: Another browser uses it.
             TooManyAttempts: Too many requests from this network address, or with this link.
         """
@@ -197,7 +205,15 @@ class LoginLinkService:
             raise _refusal(LinkState.EXPIRED)
         return OpenedLink(link, user, self._connections.connection(user.id), requester)
 
-    async def begin(self, value: str, *, browser_nonce: str, user_id: str | None, address: str) -> str:
+    async def begin(
+        self,
+        value: str,
+        *,
+        browser_nonce: str,
+        user_id: str | None,
+        address: str,
+        opened_at: str | None = None,
+    ) -> str:
         """Use a link in this browser, unless another one uses it, and return the address of Fyers' login page.
 
         Args:
@@ -205,9 +221,11 @@ class LoginLinkService:
             browser_nonce: A random value that this browser keeps in a cookie.
             user_id: The user who is signed in there, if any.
             address: The network address of the request.
+            opened_at: The origin of the page in the browser, if it is known.
 
         Raises:
             LoginLinkExpired: The link is unknown, void or expired.
+            LoginAddressDiffers: The link is open under another host name than the one that Fyers redirects to.
             LoginLinkTaken: Another browser uses it.
             NotAllowed: Another user is signed in there.
             LinkRefused: There is no Fyers app to log in through any more.
@@ -222,6 +240,8 @@ class LoginLinkService:
             raise NotAllowed(
                 "Another user is signed in to hullwatch in this browser. Sign out first, or open the link in another browser."
             )
+        if opened_at is not None:
+            await self._check_host(link, opened_at)
         state = self._state_of(link, browser_nonce)
         url = await self._use(value, link, browser_nonce) if state is LinkState.GOOD else None
         if url is not None:
@@ -230,6 +250,19 @@ class LoginLinkService:
             state = LinkState.USED if self._clock.now() < link.expires_at else LinkState.EXPIRED
         await self._note(link, "login_link.refused", reason=state.value)
         raise _refusal(state)
+
+    async def _check_host(self, link: LoginLink, opened_at: str) -> None:
+        """Refuse a host name whose cookie the return from Fyers would not have; the link stays unused."""
+        app = await self._logins.app(link.user_id)
+        if app is not None and needs_other_host(app.redirect_uri, opened_at):
+            raise LoginAddressDiffers(
+                AddressAdvice(
+                    AddressDifference.OPEN_OTHER_ADDRESS,
+                    f"This link is open at {opened_at}, but Fyers returns to {self._public_url}. "
+                    "Open the link exactly as you received it.",
+                    open_at=self._public_url,
+                )
+            )
 
     async def _use(self, value: str, link: LoginLink, browser_nonce: str) -> str | None:
         """Use the link and start the login in one transaction; `None` if another browser uses it."""

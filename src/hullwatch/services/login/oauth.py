@@ -26,6 +26,7 @@ from hullwatch.domain.sessions.login_links import LoginLink, masked_fyers_id
 from hullwatch.domain.sessions.tokens import TokenClaims, read_claims
 from hullwatch.domain.users.accounts import FyersApp, PendingLogin
 from hullwatch.services.context import Context
+from hullwatch.services.login.addresses import AddressAdvice, compare_addresses
 from hullwatch.services.login.apps import AppCheck, FyersApps, LinkedApp
 from hullwatch.services.login.redirect import (
     AGAIN,
@@ -95,6 +96,15 @@ class FyersLoginService:
         await self._apps.remove(user_id)
 
     # ---------------------------------------------------------------- login
+
+    async def address_advice(self, user_id: str, *, opened_at: str, public_url: str) -> AddressAdvice | None:
+        """Return what keeps a login of this user from returning to this page; `None` if nothing does."""
+        app = await self.app(user_id)
+        if app is None:
+            return None
+        return compare_addresses(
+            app.redirect_uri, opened_at=opened_at, public_url=public_url, is_own_app=app.is_own
+        )
 
     async def connect(self, user_id: str, browser_nonce: str, *, may_switch_account: bool = False) -> str:
         """Return the address of Fyers' login page for this user.

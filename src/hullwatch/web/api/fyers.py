@@ -8,9 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Field
 
-from hullwatch.domain.failures import NotFound, Refusal, WrongAccount
+from hullwatch.domain.failures import BrokerOutageKnown, NotFound, Refusal, WrongAccount
+from hullwatch.runtime.circuit import CircuitState
+from hullwatch.services.login.addresses import LoginAddressDiffers
 from hullwatch.services.login.apps import AppCheck
 from hullwatch.services.login.redirect import Redirect
+from hullwatch.services.services import Services
 from hullwatch.web.browser_nonce import read_nonce, set_nonce
 from hullwatch.web.dependencies import (
     NONCE_COOKIE,
@@ -19,7 +22,7 @@ from hullwatch.web.dependencies import (
     SignedIn,
     current_user_or_none,
 )
-from hullwatch.web.errors import kind_of, refusal_problem
+from hullwatch.web.errors import LoginAdvice, kind_of, refusal_problem
 from hullwatch.web.link_page import DONE_COOKIE, DONE_PATH, cookie_value
 from hullwatch.web.openapi import problems
 from hullwatch.web.pages import refusal_page
@@ -27,6 +30,7 @@ from hullwatch.web.payloads import ConnectionPayload, Payload
 
 router = APIRouter(prefix="/api/fyers", tags=["fyers"])
 
+_OUTAGE: Final = "Fyers has an outage, so the login may fail. Wait until it recovers, or log in all the same."
 DONE_COOKIE_S: Final = 600
 """How long the last page of a login shows the expiry of the session when it is reloaded."""
 
@@ -69,12 +73,20 @@ class ConnectBody(Payload):
     switch_account: bool = Field(
         default=False, description="Allow a login with another Fyers id than the linked one."
     )
+    ignore_address: bool = Field(
+        default=False, description="Start the login although Fyers does not redirect to this page."
+    )
+    ignore_outage: bool = Field(default=False, description="Start the login although Fyers has an outage.")
 
 
 class LoginAddress(Payload):
     """The address to open in the browser."""
 
     url: str
+    advice: LoginAdvice | None = Field(
+        default=None,
+        description="What to do so that the login returns to this server. Without a browser the code can be pasted.",
+    )
 
 
 class LoginLinkPayload(Payload):
@@ -123,7 +135,7 @@ async def remove_app(user: SignedIn, services: CurrentServices) -> None:
     await services.fyers_login.remove_app(user.id)
 
 
-@router.post("/connect", responses=problems(400))
+@router.post("/connect", responses=problems(400, 409))
 async def connect(
     *,
     request: Request,
@@ -133,13 +145,34 @@ async def connect(
     config: CurrentConfig,
     body: ConnectBody | None = None,
 ) -> LoginAddress:
-    """Start a login and return the address of Fyers' login page. It can be used once, for 10 minutes."""
-    nonce = read_nonce(request, NONCE_COOKIE) or secrets.token_urlsafe(32)
-    url = await services.fyers_login.connect(
-        user.id, nonce, may_switch_account=body is not None and body.switch_account
+    """Start a login and return the address of Fyers' login page. It can be used once, for 10 minutes.
+
+    A browser, recognised by its `Origin` header, is refused with `login-address-differs` when Fyers redirects elsewhere,
+    and with `fyers-outage` during a known outage; `ignoreAddress` and `ignoreOutage` start the login all the same.
+    Programs are not refused: they get the `advice` in the answer.
+    """
+    options = body or ConnectBody()
+    origin = request.headers.get("origin")
+    advice = await services.fyers_login.address_advice(
+        user.id, opened_at=origin or config.origin, public_url=config.origin
     )
+    if origin is not None:
+        if advice is not None and not options.ignore_address:
+            raise LoginAddressDiffers(advice)
+        if _has_outage(services) and not options.ignore_outage:
+            raise BrokerOutageKnown(_OUTAGE)
+    nonce = read_nonce(request, NONCE_COOKIE) or secrets.token_urlsafe(32)
+    url = await services.fyers_login.connect(user.id, nonce, may_switch_account=options.switch_account)
     set_nonce(nonce, response, config)
-    return LoginAddress(url=url)
+    return LoginAddress(url=url, advice=None if advice is None else LoginAdvice.of(advice))
+
+
+def _has_outage(services: Services) -> bool:
+    """Whether Fyers refuses many accounts, or a circuit stops the calls of all accounts."""
+    circuits = services.broker.circuits()
+    return services.connections.broker_outage is not None or any(
+        circuit.state is not CircuitState.CLOSED for circuit in circuits
+    )
 
 
 @router.post("/link", status_code=201, responses=problems(400, 409))

@@ -91,7 +91,11 @@ async def begin(
     nonce = read_nonce(request, LINK_COOKIE) or secrets.token_urlsafe(32)
     user = await current_user_or_none(request, services)
     url = await services.login_links.begin(
-        body.link, browser_nonce=nonce, user_id=user.id if user else None, address=address_of(request)
+        body.link,
+        browser_nonce=nonce,
+        user_id=user.id if user else None,
+        address=address_of(request),
+        opened_at=request.headers.get("origin"),
     )
     _set_link_cookie(nonce, response, config)
     set_nonce(nonce, response, config)

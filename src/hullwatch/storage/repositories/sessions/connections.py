@@ -32,12 +32,12 @@ class Connections:
     async def get(self, user_id: str) -> Connection | None:
         """Return a user's connection, or None before the first login."""
         row = await self._transaction.row(select(_ROW).where(_ROW.user_id == user_id))
-        return None if row is None else value_of(Connection, row)
+        return None if row is None else value_of(Connection, row, hold_reason=None)
 
     async def list_all(self) -> list[Connection]:
         """Return all stored connections."""
         return [
-            value_of(Connection, row)
+            value_of(Connection, row, hold_reason=None)
             for row in await self._transaction.rows(select(_ROW).order_by(_ROW.user_id))
         ]
 
