@@ -217,7 +217,11 @@ async def test_a_program_gets_advice_and_pastes_the_code(env):
     async with env.browser("asha") as client:
         await client.put(
             "/api/fyers/app",
-            json={"appId": "ABCD1234XY-100", "secret": APP_SECRET, "redirectUri": "https://elsewhere.example/back"},
+            json={
+                "appId": "ABCD1234XY-100",
+                "secret": APP_SECRET,
+                "redirectUri": "https://elsewhere.example/back",
+            },
         )
         begun = await client.post("/api/fyers/connect")
         code = env.broker.issue_auth_code("XA001").reveal()
