@@ -10,6 +10,7 @@ class FakeMetrics:
         self.validations: Counter[str] = Counter()
         self.cache_hits = 0
         self.shared_checks: Counter[str] = Counter()
+        self.readings: Counter[str] = Counter()
         self.cycles: Counter[str] = Counter()
         self.signals = 0
         self.notifications: Counter[tuple[str, str]] = Counter()
@@ -40,6 +41,10 @@ class FakeMetrics:
     def cycle(self, outcome: str, seconds: float) -> None:
         """Count a cycle."""
         self.cycles[outcome] += 1
+
+    def candle_reading(self, kind: str) -> None:
+        """Count a reading."""
+        self.readings[kind] += 1
 
     def signal(self) -> None:
         """Count a signal."""

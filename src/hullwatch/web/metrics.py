@@ -54,6 +54,9 @@ class PrometheusMetrics:
         self._cycle_seconds = Histogram(
             "hullwatch_monitor_cycle_seconds", "Time a cycle took.", buckets=_CYCLE_S, registry=registry
         )
+        self._readings = Counter(
+            "hullwatch_candle_readings_total", "History calls of monitoring.", ["kind"], registry=registry
+        )
         self._signals = Counter("hullwatch_signals_total", "Signals stored.", registry=registry)
         self._notifications = Counter(
             "hullwatch_notifications_total", "Notifications sent.", ["channel", "outcome"], registry=registry
@@ -105,6 +108,10 @@ class PrometheusMetrics:
         """Count one account's monitoring cycle."""
         self._cycles.labels(outcome).inc()
         self._cycle_seconds.observe(seconds)
+
+    def candle_reading(self, kind: str) -> None:
+        """Count a history call of monitoring."""
+        self._readings.labels(kind).inc()
 
     def signal(self) -> None:
         """Count a stored signal."""

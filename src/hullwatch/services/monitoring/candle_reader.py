@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from random import Random
 
 import structlog
 
@@ -21,12 +20,13 @@ from hullwatch.domain.signals.settling import (
     decides_about_signal,
     later_readings,
 )
-from hullwatch.runtime.clock import Clock
+from hullwatch.services.context import Context
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.monitoring.evaluation import Evaluation
 from hullwatch.services.monitoring.feeds import SPARE_OF_RARELY_TRADED, WARM_UP_SPARE, Feed, FeedKey
 from hullwatch.services.monitoring.history_calls import HistoryCalls
 from hullwatch.services.monitoring.watchlist import Watchlist
+from hullwatch.services.ports.metrics import MetricsPort
 
 OPENING_QUOTES = timedelta(minutes=2)
 """After the market open, while a quote may still have the volume of the day before."""
@@ -38,22 +38,23 @@ class CandleReader:
     def __init__(
         self,
         user_id: str,
+        context: Context,
         *,
-        clock: Clock,
-        random: Random,
         market: MarketService,
         watchlist: Watchlist,
         evaluation: Evaluation,
         settle_time: timedelta,
+        metrics: MetricsPort,
     ) -> None:
-        self._clock = clock
-        self._random = random
+        self._clock = context.clock
+        self._random = context.random
+        self._metrics = metrics
         self._user_id = user_id
         self._market = market
         self._watchlist = watchlist
         self._evaluation = evaluation
         self._settle_time = settle_time
-        self.calls = HistoryCalls(clock)
+        self.calls = HistoryCalls(context.clock)
         self.prices: Mapping[Symbol, float] = {}
         """The newest prices, which show the lines that may give a signal."""
         self.trades = TradingEvidence()
@@ -129,6 +130,8 @@ class CandleReader:
         is_whole = start is None or feed.needs_whole(feeds.compares_from(feed, settled_at))
         if start is None or is_whole:
             start = feed.whole_start(watches, key[1], sent_at)
+        needs_candle = feed.needs_candle(expected, settled_at)
+        self._metrics.candle_reading(_kind(priority, is_whole=is_whole, needs_candle=needs_candle))
         end = max(sent_at, settled_at)
         answer = await self._market.candles(self._user_id, *key, start=start, end=end, priority=priority)
         if feeds.get(key) is not feed:
@@ -219,6 +222,15 @@ class CandleReader:
             feed.spare = SPARE_OF_RARELY_TRADED
             return True
         return False
+
+
+def _kind(priority: CallPriority, *, is_whole: bool, needs_candle: bool) -> str:
+    """Return the kind of a reading for its counter."""
+    if is_whole:
+        return "whole"
+    if priority.call_class is CallClass.SECOND_READING:
+        return "second"
+    return "first" if needs_candle else "later"
 
 
 def _closed(answer: CandlesAnswer, key: FeedKey, feed: Feed, settled_at: datetime) -> list[Candle]:

@@ -25,6 +25,7 @@ from hullwatch.services.monitoring.gap import Gap
 from hullwatch.services.monitoring.history_calls import WAIT_S
 from hullwatch.services.monitoring.journal import Journal
 from hullwatch.services.monitoring.watchlist import Watchlist
+from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
 
 FOLLOW_UP = timedelta(minutes=2)
@@ -57,6 +58,7 @@ class Watcher:
         connections: ConnectionService,
         market: MarketService,
         journal: Journal,
+        metrics: MetricsPort,
         settle_time: timedelta,
     ) -> None:
         self.user_id = user_id
@@ -78,12 +80,12 @@ class Watcher:
         )
         self._reader = CandleReader(
             user_id,
-            clock=context.clock,
-            random=context.random,
+            context,
             market=market,
             watchlist=self._watchlist,
             evaluation=evaluation,
             settle_time=settle_time,
+            metrics=metrics,
         )
         self.quotes: tuple[Quote, ...] = ()
         """The newest quotes, however old."""

@@ -84,6 +84,7 @@ class Scheduler:
                 connections=self._connections,
                 market=self._market,
                 journal=self._journal,
+                metrics=self._metrics,
                 settle_time=self._settle_time,
             )
             account = self.accounts[user_id] = AccountState(watcher, self._phase())

@@ -34,6 +34,10 @@ class MetricsPort(Protocol):
         """Count one account's monitoring cycle."""
         ...
 
+    def candle_reading(self, kind: str) -> None:
+        """Count a history call of monitoring: ``first``, ``second``, ``whole`` or ``later``."""
+        ...
+
     def signal(self) -> None:
         """Count a stored signal."""
         ...
