@@ -13,6 +13,7 @@ from benchmarks.report import header
 NAMES = (
     "sweep",
     "cycle",
+    "close",
     "readiness",
     "status",
     "latency",

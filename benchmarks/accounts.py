@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
-from benchmarks.broker_process import BrokerProcess, for_each
+from benchmarks.broker_process import BrokerAddress, BrokerProcess, SessionSource, for_each
 from hullwatch.app import Application, open_application
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
@@ -52,8 +52,12 @@ class Watchlist:
     period: int = 55
     rules: Sequence[Rule] = (Rule.CROSS,)
 
+    def symbols_of(self, account: int) -> Sequence[Symbol]:  # noqa: ARG002 - subclasses give each its own
+        """Return the symbols of one account."""
+        return self.symbols
 
-def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Settings:
+
+def settings_for(broker: BrokerAddress, data_dir: Path, **overrides: Any) -> Settings:
     """Return settings that reach the simulator only, whatever the environment contains."""
     return read_settings(
         data_dir=data_dir,
@@ -70,7 +74,7 @@ def settings_for(broker: BrokerProcess, data_dir: Path, **overrides: Any) -> Set
 
 @asynccontextmanager
 async def benchmark_application(
-    broker: BrokerProcess, clock: Clock | None = None
+    broker: BrokerAddress, clock: Clock | None = None
 ) -> AsyncIterator[Application]:
     """Open an application with an empty SQLite database in its own folder; it logs to a file."""
     with TemporaryDirectory(prefix="hullwatch-bench-") as folder, _log_file(Path(folder)) as log:
@@ -90,20 +94,20 @@ def _log_file(folder: Path) -> TextIO:
 
 
 async def link_accounts(
-    application: Application, broker: BrokerProcess, count: int, watchlist: Watchlist | None = None
+    application: Application, broker: SessionSource, count: int, watchlist: Watchlist | None = None
 ) -> list[Account]:
     """Store this many users, each with a session and, if given, a monitored watchlist; nothing is loaded."""
     accounts = [Account(f"usr_{number:05d}", f"FB{number:05d}") for number in range(count)]
     sessions = await for_each(accounts, lambda account: broker.new_session(account.fyers_id))
     now = application.services.context.clock.now()
     async with application.services.context.store.begin() as work:
-        for account, (token, expires_at) in zip(accounts, sessions, strict=True):
+        for number, (account, (token, expires_at)) in enumerate(zip(accounts, sessions, strict=True)):
             email = f"{account.user_id}@example.com"
             await work.users.add(User(account.user_id, email, "Bench Mark", Role.TRADER, now), NO_PASSWORD)
             connection = linked(account, expires_at, now)
             await work.connections.save_login(connection, token)
             if watchlist is not None:
-                for watch in _watches(account, watchlist, now):
+                for watch in _watches(account, watchlist, number, now):
                     await work.watches.add(watch)
                 await work.watches.put_wish(MonitoringWish(account.user_id, is_wanted=True, changed_at=now))
         await work.commit()
@@ -137,11 +141,13 @@ async def log_in_again(application: Application, broker: BrokerProcess, account:
     )
 
 
-def _watches(account: Account, watchlist: Watchlist, now: datetime) -> list[Watch]:
+def _watches(account: Account, watchlist: Watchlist, number: int, now: datetime) -> list[Watch]:
     resolution = Resolution(watchlist.resolution)
+    # Release 0.1.0, with which `close` compares, has no such field.
+    more = {"signals_from": now} if any(each.name == "signals_from" for each in fields(Watch)) else {}
     return [
         Watch(
-            id=f"wch_{account.user_id}_{number}_{rule.value}",
+            id=f"wch_{account.user_id}_{position}_{rule.value}",
             user_id=account.user_id,
             symbol=symbol,
             resolution=resolution,
@@ -149,7 +155,8 @@ def _watches(account: Account, watchlist: Watchlist, now: datetime) -> list[Watc
             rule=rule,
             created_at=now,
             evaluated_through=now,
+            **more,
         )
-        for number, symbol in enumerate(watchlist.symbols)
+        for position, symbol in enumerate(watchlist.symbols_of(number))
         for rule in watchlist.rules
     ]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -20,6 +20,23 @@ SESSION_S = 12 * 3600
 """Lifetime of the sessions."""
 
 T = TypeVar("T")
+
+
+class BrokerAddress(Protocol):
+    """Where a broker is reached."""
+
+    @property
+    def base_url(self) -> str:
+        """The address without a path."""
+        ...
+
+
+class SessionSource(Protocol):
+    """What gives sessions for a broker."""
+
+    async def new_session(self, fyers_id: str) -> tuple[AccessToken, datetime]:
+        """Return an access token and its expiry."""
+        ...
 
 
 class BrokerProcess:

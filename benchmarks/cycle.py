@@ -31,6 +31,7 @@ from hullwatch.app import Application
 from hullwatch.cli.runner import run
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.service import MonitoringService
+from hullwatch.web.metrics import PrometheusMetrics
 
 TARGET_ACCOUNTS = 2_000
 MOST_CPU_S = 2.5
@@ -52,23 +53,19 @@ class Cycle:
     seconds: float
 
 
-class CycleMetrics:
+class CycleMetrics(PrometheusMetrics):
     """Records the duration of each account's cycles: the scheduler's task is named after the account."""
 
-    def __init__(self, application: Application) -> None:
-        self._metrics = application.metrics
+    def __init__(self) -> None:
+        super().__init__()
         self.cycles: list[Cycle] = []
 
     def cycle(self, outcome: str, seconds: float) -> None:
         """Record one cycle and count it as the server does."""
-        self._metrics.cycle(outcome, seconds)
+        super().cycle(outcome, seconds)
         task = asyncio.current_task()
         name = task.get_name() if task else ""
         self.cycles.append(Cycle(name.removeprefix("cycle "), outcome, seconds))
-
-    def signal(self) -> None:
-        """Count a signal."""
-        self._metrics.signal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ async def watched(count: int, interval_s: float) -> AsyncIterator[MonitoredAppli
             accounts = await link_accounts(application, broker, count, Watchlist(resolution=RESOLUTION))
             await application.services.connections.load()
             application.services.connections.start_jobs()
-            metrics = CycleMetrics(application)
+            metrics = CycleMetrics()
             monitoring = MonitoringService(
                 application.services.context,
                 connections=application.services.connections,

@@ -96,6 +96,8 @@ async def _measure_at(application: Application, url: str, accounts: list[Account
         sys.executable, "-m", "benchmarks.open_sockets", url, str(tabs), *values,
         stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+    if load.stdout is None:
+        raise RuntimeError("the sockets' process has no output")
     try:
         line = (await asyncio.wait_for(load.stdout.readline(), 120)).decode()
         if line.strip() != "open":

@@ -43,7 +43,7 @@ class Delays:
         """Record published events until cancelled."""
         async with self._subscription as deliveries:
             async for delivery in deliveries:
-                now = self._application.clock.now()
+                now = self._application.services.context.clock.now()
                 match delivery.message:
                     case CandleClosed(candle=candle):
                         self._note(self.evaluated, candle.opened_at + CANDLE, now)

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import aiohttp
+from yarl import URL
 
 from benchmarks.accounts import Account, link_accounts, settings_for
 from benchmarks.broker_process import BrokerProcess, broker_process, for_each
@@ -83,7 +84,7 @@ class Browser:
 
     def sign_in(self, cookie: str) -> None:
         """Sign a user in to hullwatch."""
-        self._http.cookie_jar.update_cookies({LOGIN_COOKIE: cookie}, aiohttp.client.URL(self._url))
+        self._http.cookie_jar.update_cookies({LOGIN_COOKIE: cookie}, URL(self._url))
 
     async def fetch(self, method: str, path: str) -> int:
         """Fetch a page, as link previews do."""
@@ -299,7 +300,8 @@ async def served(broker: BrokerProcess, count: int) -> AsyncIterator[Round]:
                 name="server",
             )
             await ready.wait()
-            async with aiohttp.TCPConnector(limit=64) as connector:
+            connector = aiohttp.TCPConnector(limit=64)
+            async with connector:
                 yield Round(application, clock, url, accounts, connector)
             signals.stop_requested.set()
             await serving
@@ -317,8 +319,8 @@ async def measure(count: int) -> list[Figure]:
         moved_by_wrong = on.generations() - before
         await on.each(on.right_and_replayed)
         moved = on.generations() - before
-        async with aiohttp.TCPConnector(local_addr=(GUESSER, 0)) as elsewhere:
-            on.connector = elsewhere
+        on.connector = aiohttp.TCPConnector(local_addr=(GUESSER, 0))
+        async with on.connector:
             await on.each(on.guess)
     right = on.uses.pop("right")
     figures = [

@@ -23,7 +23,7 @@ from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.readiness.readiness import ReadinessResult
 from hullwatch.domain.sessions.tokens import IST
-from hullwatch.services.monitoring.cycle import OFF_HOURS_CALL_INTERVAL_S
+from hullwatch.services.monitoring.history_calls import OFF_HOURS_CALL_INTERVAL_S
 from hullwatch.services.readiness.check import WARM_SHARE
 from hullwatch.services.readiness.notices import incident_of
 

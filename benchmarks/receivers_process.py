@@ -64,7 +64,7 @@ class Mailbox:
         if fate != "cut_before":
             head = bytes(envelope.content).split(b"Message-ID: <", 1)[1]
             self._ledger.take(head.split(b"@", 1)[0].decode(), is_answered=fate is None)
-        if fate is not None and server.transport is not None:
+        if fate is not None and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return "250 taken"
 

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psutil
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -75,7 +76,8 @@ async def serve_both() -> None:
             print(json.dumps({"url": url, "cookie": f"{LOGIN_COOKIE}={login.value.reveal()}"}), flush=True)
 
         with listen_on("127.0.0.1", 0) as sock, StopSignals() as signals:
-            await serve_application(application, either, sock, ready=ready, signals=signals)
+            # The server calls it as any ASGI application.
+            await serve_application(application, cast(FastAPI, either), sock, ready=ready, signals=signals)
 
 
 def serve() -> None:
@@ -216,7 +218,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def _median(loads: list[Load], what: str) -> float:
-    return statistics.median(getattr(load, what) for load in loads)
+    return float(statistics.median(getattr(load, what) for load in loads))
 
 
 def _text_of(loads: list[Load]) -> str:

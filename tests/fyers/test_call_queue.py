@@ -26,7 +26,7 @@ from hullwatch.fyers.call_queue import (
     NoSlot,
     WaitTooLong,
 )
-from hullwatch.fyers.rate_limit import PacingLimits
+from hullwatch.fyers.rate_limit import FYERS_PER_SECOND, PacingLimits
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 FEW = settings(deadline=None, max_examples=25)
@@ -125,6 +125,33 @@ def test_any_load_stays_within_all_limits(arrivals, per_second_total, answer_s):
         assert load.queue.account(name).waiting == [0, 0, 0]
     assert load.most_in_flight <= MOST_IN_FLIGHT
     assert load.queue._unsent == 0
+
+
+@FEW
+@given(st.integers(1, 40), st.integers(0, 9999), st.sampled_from([0.01, 0.3, 0.9, 2.5]))
+def test_fyers_counts_ten_arrivals_a_second_at_most(calls, seed, slowest_s):
+    """Calls arrive at any moment between the sending and the answer, as when connections are opened."""
+    random, arrived = Random(seed), []
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        queue = CallQueue(PacingLimits(), clock)
+        account = queue.account("a")
+
+        async def call() -> None:
+            assert await queue.admit(account, DUE) is None
+            took_s = random.uniform(0, slowest_s)
+            arrived.append(clock.monotonic() + random.uniform(0, took_s))
+            await clock.sleep(took_s)
+            queue.release(account)
+
+        tasks = [asyncio.create_task(call()) for _ in range(calls)]
+        await clock.advance(120)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+    assert most_within(arrived, 1.0) <= FYERS_PER_SECOND
 
 
 @FEW

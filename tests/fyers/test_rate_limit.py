@@ -42,6 +42,7 @@ def test_calls_at_the_earliest_time_stay_within_the_limits(pacing, gaps):
         now = max(now + gap, pacer.earliest(now + gap))
         pacer.admit(NOON)
         pacer.record_sent(now)
+        pacer.record_answered(now)
         sent.append(now)
 
     assert all(later >= earlier - EPSILON for earlier, later in pairwise(sent))
@@ -61,6 +62,7 @@ def test_delayed_sendings_stay_within_the_limits(pacing, gaps, most_unsent):
         now += gap
         while unsent and gap:
             pacer.record_sent(now)
+            pacer.record_answered(now)
             sent.append(now)
             unsent -= 1
 
@@ -77,12 +79,14 @@ def test_a_wait_is_known_before_it(pacing, gaps, ahead):
         now = max(now + gap, pacer.earliest(now + gap))
         pacer.admit(NOON)
         pacer.record_sent(now)
+        pacer.record_answered(now)
     expected = pacer.earliest(now, ahead)
     instant = now
     for _ in range(ahead):
         instant = max(instant, pacer.earliest(instant))
         pacer.admit(NOON)
         pacer.record_sent(instant)
+        pacer.record_answered(instant)
 
     actual = max(instant, pacer.earliest(instant))
 
@@ -97,6 +101,7 @@ def test_a_call_within_the_limit_does_not_wait():
     for _ in range(2):
         pacer.admit(NOON)
         pacer.record_sent(0.0)
+        pacer.record_answered(0.0)
 
     assert [pacer.earliest(0.0, ahead) for ahead in range(5)] == [1.0, 1.0, 2.0, 2.0, 3.0]
     assert pacer.earliest(0.5) == 1.0

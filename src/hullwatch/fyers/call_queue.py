@@ -224,9 +224,14 @@ class CallQueue:
 
     def release(self, account: Account) -> None:
         """Give back the slot of an admitted call."""
+        now = self._clock.monotonic()
+        account.pacer.record_answered(now)
+        self._free_slot(account, now)
+
+    def _free_slot(self, account: Account, now: float) -> None:
         account.in_flight -= 1
         if any(account.waiting):
-            self._offer(account, self._clock.monotonic())
+            self._offer(account, now)
             self._dispatch()
 
     # ---------------------------------------------------------------- waiting
@@ -279,7 +284,7 @@ class CallQueue:
         elif waiting.result() is None:
             self._unsent -= 1
             account.pacer.give_back()
-            self.release(account)
+            self._free_slot(account, self._clock.monotonic())
         self._dispatch()
 
     def _refuse_all(self, account: Account, retry_after_s: float) -> None:

@@ -27,6 +27,8 @@ second was hit: the network delivered calls together. If it was the minute, the 
 LIMITS_BEFORE_BLOCK: Final = 3
 BLOCK_PAUSE: Final = Backoff(first_s=5.0, factor=2.0, max_s=300.0, jitter=0.3)
 """The pause of an account after Cloudflare refused it; grows until Fyers answers."""
+FYERS_PER_SECOND: Final = 10
+"""Fyers API v3 docs, "Rate limits"."""
 IDLE_S: Final = 60.0
 """The longest window: after it an unused account keeps no instants."""
 
@@ -78,26 +80,34 @@ class Window:
 class Pacer:
     """The rate limits of one account: admitted calls count for the day, sent calls for second and minute.
 
-    Between both nothing is awaited but the task's own start. A call is counted when it is sent, since only
-    that keeps the limit in every second and minute.
+    Fyers counts arrivals, and calls arrive closer together than they are sent when the first one has to open a
+    connection. A call arrives before its answer. So the limit of Fyers' own second holds in every case when
+    the eleventh call is sent a second after the answer to the first one.
     """
 
-    __slots__ = ("_latest", "_limits", "_used_on", "_used_today", "_windows", "unsent")
+    __slots__ = ("_latest", "_limits", "_used_on", "_used_today", "_windows", "under_way", "unsent")
 
     def __init__(self, limits: PacingLimits) -> None:
         self._limits = limits
-        self._windows: tuple[Window, Window] | None = None
+        self._windows: tuple[Window, Window, Window] | None = None
+        """Sent in a second and in a minute, answered in a second."""
         self._latest = float("-inf")
         self._used_on: date | None = None
         self._used_today = 0
         self.unsent = 0
         """Calls that are admitted and not sent yet."""
+        self.under_way = 0
+        """Calls that are sent and not answered yet."""
 
     def earliest(self, now: float, ahead: int = 0) -> float:
         """Return when the next call may be sent, in monotonic seconds, after `ahead` waiting calls."""
         ahead += self.unsent
-        second, minute = self._used_windows()
-        return max(second.earliest(now, ahead), minute.earliest(now, ahead))
+        second, minute, answered = self._used_windows()
+        return max(
+            second.earliest(now, ahead),
+            minute.earliest(now, ahead),
+            answered.earliest(now, ahead + self.under_way),
+        )
 
     def day_left_s(self, moment: datetime) -> float:
         """Return the seconds until the next call because the day's calls are used up; 0 if they are not."""
@@ -113,9 +123,16 @@ class Pacer:
     def record_sent(self, now: float) -> None:
         """Count an admitted call as sent now."""
         self.unsent -= 1
+        self.under_way += 1
         self._latest = now
-        for window in self._used_windows():
-            window.take(now)
+        second, minute, _ = self._used_windows()
+        second.take(now)
+        minute.take(now)
+
+    def record_answered(self, now: float) -> None:
+        """Record that a sent call has ended, with an answer or without."""
+        self.under_way -= 1
+        self._used_windows()[2].take(now)
 
     def give_back(self) -> None:
         """Record that an admitted call was cancelled before it was sent."""
@@ -131,9 +148,13 @@ class Pacer:
         """Return how many calls were admitted on this day."""
         return self._used_today if self._used_on == today else 0
 
-    def _used_windows(self) -> tuple[Window, Window]:
+    def _used_windows(self) -> tuple[Window, Window, Window]:
         if self._windows is None:
-            self._windows = Window(self._limits.per_second, 1.0), Window(self._limits.per_minute, 60.0)
+            self._windows = (
+                Window(self._limits.per_second, 1.0),
+                Window(self._limits.per_minute, 60.0),
+                Window(max(FYERS_PER_SECOND, self._limits.per_second), 1.0),
+            )
         return self._windows
 
     def _begin_day(self, moment: datetime) -> None:
