@@ -34,7 +34,7 @@ export function LoginQuestion() {
       <p>{asked.text}</p>
       <div class="buttons">
         {asked.openAt && <button type="button" class="primary" onClick={() => { location.assign(`${asked.openAt}/${location.hash}`); }}>Open {asked.openAt}</button>}
-        <Action run={async () => { close(); await open(options); }}>Log in all the same</Action>
+        <Action run={async () => { close(); await open(options); }}>Log in anyway</Action>
         <button type="button" onClick={close}>Cancel</button>
       </div>
     </Dialog>

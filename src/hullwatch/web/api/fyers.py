@@ -30,7 +30,7 @@ from hullwatch.web.payloads import ConnectionPayload, Payload
 
 router = APIRouter(prefix="/api/fyers", tags=["fyers"])
 
-_OUTAGE: Final = "Fyers has an outage, so the login may fail. Wait until it recovers, or log in all the same."
+_OUTAGE: Final = "Fyers has an outage, so the login may fail. Wait until it recovers, or log in anyway."
 DONE_COOKIE_S: Final = 600
 """How long the last page of a login shows the expiry of the session when it is reloaded."""
 
@@ -63,7 +63,7 @@ class AppCheckPayload(Payload):
 _CHECKED: Final = {
     AppCheck.ACCEPTED: "Fyers accepts this app id and secret. Log in to Fyers next.",
     AppCheck.REFUSED: "Fyers refuses this app id and secret. Compare both with your app at Fyers.",
-    AppCheck.UNKNOWN: "Fyers is unavailable, so the app could not be checked. You can log in all the same; Fyers checks the app then.",
+    AppCheck.UNKNOWN: "Fyers is unavailable, so the app could not be checked. You can log in anyway; Fyers checks the app then.",
 }
 
 
