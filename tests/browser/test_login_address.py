@@ -34,7 +34,7 @@ def test_the_page_names_the_address_to_open(
     assert users.page_errors == []
 
 
-def test_the_page_asks_before_a_login_in_an_outage(
+def test_a_login_in_an_outage_needs_an_answer(
     fresh_environment: BrowserEnvironment, new_users: BrowserUsers, tmp_path
 ) -> None:
     """Fyers refuses everybody; the login can be tried all the same."""

@@ -7,7 +7,8 @@ import pytest
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.renewal.rules import Renewal
 from hullwatch.services.renewal.consents import RenewalConsents, RenewalState
-from hullwatch.web.api.renewal import OUTCOMES, RenewalPayload
+from hullwatch.services.renewal.texts import OUTCOMES
+from hullwatch.web.api.renewal import RenewalPayload
 
 RENEWAL = "/api/fyers/renewal"
 

@@ -1,14 +1,14 @@
 """Routes about renewing the Fyers session with refresh token and PIN, if this server offers it. No answer contains a secret."""
 
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.services.renewal.consents import RenewalState
-from hullwatch.services.renewal.texts import NOT_OFFERED
+from hullwatch.services.renewal.texts import NEEDS_LOGIN, NOT_CHOSEN, NOT_OFFERED, OUTCOMES, PLANNED
 from hullwatch.web.dependencies import CurrentServices, SignedIn
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Payload
@@ -49,30 +49,17 @@ class RenewalPayload(Payload):
         )
 
 
-OUTCOMES: Final = {
-    RenewalOutcome.UNDER_WAY: "Your session is being renewed now.",
-    RenewalOutcome.RENEWED: "Your session was renewed at the last attempt.",
-    RenewalOutcome.EXPIRES_NO_LATER: "The renewed session would not expire later than the present one. The next attempt is made right after its expiry.",
-    RenewalOutcome.REFUSED_BY_FYERS: "Fyers accepted no refresh tokens for this app at the last attempt.",
-    RenewalOutcome.WRONG_PIN: "Fyers refused the PIN. Enter it again; until then no attempt is made.",
-    RenewalOutcome.BAD_REFRESH_TOKEN: "Fyers refused the refresh token. Your next login brings a new one.",
-    RenewalOutcome.UNKNOWN_REFUSAL: "Fyers refused for an unknown reason, perhaps the PIN. Enter it again; until then no attempt is made.",
-    RenewalOutcome.NOT_ACCEPTED: "Fyers renewed your session at the last attempt, but refused the renewed one.",
-    RenewalOutcome.UNAVAILABLE: "Fyers was unavailable at the last attempt.",
-}
-
-
 def _message(state: RenewalState) -> str:
     renewal = state.renewal
     if not state.is_offered:
         return NOT_OFFERED
     if renewal is None:
-        return "Your sessions are not renewed. Log in to Fyers yourself when a session expires."
+        return NOT_CHOSEN
     if renewal.last_outcome is not None:
         return OUTCOMES[renewal.last_outcome]
     if not renewal.has_refresh_token:
-        return "Log in to Fyers once more. The login brings the refresh token that renewals need."
-    return "Your session is renewed once before it expires, if Fyers permits it."
+        return NEEDS_LOGIN
+    return PLANNED
 
 
 @router.get("")
