@@ -1,5 +1,7 @@
 """The composition root: builds every service from ports."""
 
+from datetime import timedelta
+
 from hullwatch.app.resources import Resources
 from hullwatch.services.login.links import LoginLinkService
 from hullwatch.services.login.oauth import FyersLoginService
@@ -120,7 +122,11 @@ def build_services(resources: Resources) -> Services:
         login_links=login_links,
         market=market,
         hma=HMAService(
-            context, connections=connections, market=market, compare_history=monitoring.compare_history
+            context,
+            connections=connections,
+            market=market,
+            compare_history=monitoring.compare_history,
+            settle_time=timedelta(seconds=options.candle_settle_s),
         ),
         chart=ChartService(
             context, connections=connections, market=market, compare_history=monitoring.compare_history

@@ -1,8 +1,10 @@
 """One symbol that Fyers cannot serve leaves the others of its account monitored."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
+from fakes.broker import Call
 
 from hullwatch.domain.failures import BrokerFailure, BrokerService, NotPermitted, Unavailable
 from hullwatch.domain.market.instruments import Symbol
@@ -73,3 +75,27 @@ async def test_quotes_are_fetched_while_history_fails(env: Environment) -> None:
 
     assert status(env) is WatchStatus.FYERS_UNAVAILABLE
     assert names(env)[reached:].count("quotes") == 12
+
+
+async def test_a_hanging_symbol_delays_neither_quotes_nor_others(env: Environment) -> None:
+    """Its calls take ten seconds, twice as long as a cycle, and no minute counts as blind."""
+    await watching(env, ALICE, rule=Rule.TURN)
+    await env.watch(ALICE, symbol=BROKEN[0])
+    began = env.clock.now()
+
+    async def hang(call: Call) -> None:
+        if call.name == "candles" and BROKEN[0] in call.symbols:
+            await env.clock.sleep(10)
+
+    env.broker.before_answer = hang
+    env.broker.symbol_failures[BROKEN[0]] = FAILURES[0]
+    await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=50))
+    reached = len(env.broker.calls)
+    await env.clock.advance(300)
+
+    quotes = [call.at for call in env.broker.calls[reached:] if call.name == "quotes"]
+    assert max(later - earlier for earlier, later in pairwise(quotes)) < timedelta(seconds=8)
+    expected = expected_signals(MARKET, Rule.TURN, after=began, through=env.clock.now())
+    assert found(env.signals(ALICE)) == expected
+    assert not any(signal.is_late for signal in env.signals(ALICE))
+    assert await stretches(env) == []

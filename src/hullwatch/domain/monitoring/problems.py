@@ -16,5 +16,3 @@ class SymbolProblem:
     obstacle: Obstacle
     since: datetime
     """When its calls began to fail."""
-    detail: str | None = None
-    """A sentence for the user where the obstacle alone does not explain it."""

@@ -20,7 +20,9 @@ from hullwatch.domain.signals.signals import Direction, HistoryChange, Rule, Wat
 from hullwatch.domain.signals.used_candles import UsedCandles
 
 _TRADING_DAY = timedelta(hours=6, minutes=30)
-_TRIMMED_AT_ONCE = 64
+_BEFORE_SIGNALS = 10
+"""Candles between the warm-up and the first one that may have a signal: a turn needs a move of the average before it."""
+_TRIMMED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,11 @@ class FeedSeries:
     def _trim(self) -> None:
         """Keep enough candles to build the series again with the signals of the last two trading days."""
         periods = (series.period for series in self.series.values())
-        count = 2 * warm_up(max(periods, default=2)) + 2 * math.ceil(_TRADING_DAY / self._resolution.length)
+        count = (
+            warm_up(max(periods, default=2))
+            + _BEFORE_SIGNALS
+            + 2 * math.ceil(_TRADING_DAY / self._resolution.length)
+        )
         if len(self.used) > count + _TRIMMED_AT_ONCE:
             self.used.trim(count)
 

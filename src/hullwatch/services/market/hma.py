@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -95,10 +95,12 @@ class HMAService:
         connections: ConnectionService,
         market: MarketService,
         compare_history: HistoryComparison,
+        settle_time: timedelta = SETTLE_TIME,
     ) -> None:
         self._connections = connections
         self._market = market
         self._compare_history = compare_history
+        self._settle_time = settle_time
         self._calendar = context.calendar
         self._clock = context.clock
         self._cache: TtlCache[_Key, _Cached] = TtlCache(
@@ -186,7 +188,7 @@ class HMAService:
         calendar = self._calendar.for_symbol(reading.symbol)
         newest = last_close_at_or_before(now, reading.resolution, calendar)
         is_complete = reading.last_update is not None and reading.last_update >= newest
-        if is_complete and now - newest >= SETTLE_TIME:
+        if is_complete and now - newest >= self._settle_time:
             return next_close_after(now, reading.resolution, calendar)
         return now + READINGS_APART
 

@@ -93,7 +93,7 @@ class Feed:
 
     def needs_whole(self, compares_from: datetime | None) -> bool:
         """Whether the next call has to fetch the whole warm-up; see `Feeds.compares_from`."""
-        is_built = self.built_version == self.version and self.candles.is_complete
+        is_built = self.built_version == self.version and bool(self.candles.used)
         return not is_built or self._is_uncompared(compares_from)
 
     def _is_uncompared(self, compares_from: datetime | None) -> bool:
