@@ -58,8 +58,8 @@ class FollowedClock(ScaledClock):
             now, speed = _time_in(await response.read())
         agrees = speed == self.speed and before - _NOISE <= now <= self.now() + _NOISE
         if not agrees:
-            half_way = timedelta(seconds=(self._real() - sent_s) / 2 * speed)
-            self.synchronise(now + half_way, speed)
+            since_middle = timedelta(seconds=(self._real() - sent_s) / 2 * speed)
+            self.synchronise(now + since_middle, speed)
 
     async def follow(self) -> None:
         """Read the time again and again until cancelled; log when the address stops and starts to respond."""
