@@ -91,6 +91,24 @@ def test_a_watch_has_the_status_of_its_account_or_its_own(line, account, expecte
     assert line_status(line, account) is expected
 
 
+@pytest.mark.parametrize("account", WatchStatus)
+def test_every_account_status_gives_a_status_of_its_watches(account) -> None:
+    """Without a row, each request that shows a watch would fail."""
+    obstacles = {
+        line_state(has_average=False, is_current=is_current, outcome=outcome, scope=scope)
+        for is_current in (True, False)
+        for outcome in (None, *Outcome)
+        for scope in (None, *FailureScope)
+    }
+
+    assert all(isinstance(line_status(Line(SBIN, one), account), LineStatus) for one in obstacles)
+
+
+def test_a_watch_of_an_account_that_had_none_is_starting() -> None:
+    """Monitoring was started first, and the watch was added before the next cycle."""
+    assert line_status(Line(SBIN), WatchStatus.NO_WATCHES) is LineStatus.STARTING
+
+
 @pytest.mark.parametrize("obstacle", sorted(UNMONITORED))
 def test_every_missing_symbol_has_a_sentence_and_a_status(obstacle) -> None:
     """A row without a reason would explain nothing."""

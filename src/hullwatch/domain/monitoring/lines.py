@@ -112,6 +112,7 @@ class LineStatus(StrEnum):
     NO_SESSION = Obstacle.NO_SESSION.value
     NOT_PERMITTED = Obstacle.NOT_PERMITTED.value
     CHECKING_LOGIN = Obstacle.CHECKING_LOGIN.value
+    SESSION_HELD = Obstacle.SESSION_HELD.value
     FYERS_UNAVAILABLE = Obstacle.FYERS_UNAVAILABLE.value
     RATE_LIMITED = Obstacle.RATE_LIMITED.value
     WARMING = Obstacle.WARMING.value
@@ -134,6 +135,8 @@ _SHOWN_FIRST: Final = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED
 
 def line_status(line: Line, account: WatchStatus) -> LineStatus:
     """Return the status of one watch of an account with this status."""
+    if account is WatchStatus.NO_WATCHES:  # the watch was added after the last cycle
+        return LineStatus.STARTING
     if line.obstacle is not None and (line.is_unmonitored or account is WatchStatus.WATCHING):
         return LineStatus(line.obstacle.value) if account in _SHOWN_FIRST else LineStatus(account.value)
     return LineStatus(account.value)
