@@ -13,16 +13,7 @@ from typing import Final
 
 import structlog
 
-from hullwatch.domain.events import ADMINS, ConnectionChanged
-from hullwatch.domain.failures import (
-    Answered,
-    BrokerResult,
-    LoginRefused,
-    UnclearRefusal,
-)
-from hullwatch.domain.notifications.notifications import Notification
-from hullwatch.domain.secrets import AccessToken
-from hullwatch.domain.sessions import connection as rules
+from hullwatch.domain.failures import Answered, BrokerResult, LoginRefused, UnclearRefusal
 from hullwatch.domain.sessions.connection import (
     Connection,
     ConnectionChange,
@@ -46,18 +37,15 @@ from hullwatch.domain.sessions.verification import (
     trigger_of,
 )
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
-from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.ports.session_hook import SessionHook
-from hullwatch.services.sessions.expiry import has_expired, is_worth_warning, nears_expiry, next_due_at
+from hullwatch.services.sessions.changes import SessionChanges
+from hullwatch.services.sessions.expiry import SessionExpiry
 from hullwatch.services.sessions.mass_refusal import DisconnectHeld, OutageMonitor, Recovered
 from hullwatch.services.sessions.persistence import (
     ConnectionWriter,
-    HoldBegun,
-    HoldOver,
-    change_of_stored_disconnect,
     disconnect_stored,
     read_stored_disconnects,
     save_observed,
@@ -66,13 +54,7 @@ from hullwatch.services.sessions.persistence import (
 )
 from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount, Verification
 from hullwatch.services.sessions.verification import Verifier
-from hullwatch.services.texts.notices import (
-    UNREADABLE_TOKEN,
-    compose_session_accepted,
-    compose_session_disconnected,
-    compose_session_held,
-)
-from hullwatch.services.texts.readiness import compose_session_expiring
+from hullwatch.services.texts.notices import UNREADABLE_TOKEN, compose_session_disconnected
 
 STORED_DISCONNECTS_EVERY_S: Final = 10.0
 """How soon a disconnect by another process, such as a command, reaches a running server."""
@@ -87,15 +69,14 @@ class ConnectionService:
         self._context = context
         self._clock = context.clock
         self._supervisor = supervisor
-        self._hook = hook
         self._accounts = AccountRegistry()
         self._statistics = RefusalStatistics()
         self._verifier = Verifier(context, self._accounts, self._statistics, broker=broker)
         self._outages = OutageMonitor(context, self._accounts, self._statistics, broker=broker)
         self._writer = ConnectionWriter(context)
+        self._changes = SessionChanges(context, self._statistics, self._writer, hook=hook)
+        self._expiry = SessionExpiry(context, self._accounts, self._changes)
         self._login_locks: dict[str, asyncio.Lock] = {}
-        self._listeners: list[Callable[[ConnectionChange], None]] = []
-        self._session_started = asyncio.Event()
         self._is_loaded = False
         self._log = structlog.get_logger(component="TokenValidationService")
 
@@ -124,7 +105,7 @@ class ConnectionService:
 
     def subscribe(self, listener: Callable[[ConnectionChange], None]) -> None:
         """Call `listener` after every change of a login state, in the step in which it takes effect."""
-        self._listeners.append(listener)
+        self._changes.subscribe(listener)
 
     async def wait_for_verification(self, user_id: str, *, until_decided: bool = False) -> Connection:
         """Return the connection after the first result, or the decision, of a verification that is under way."""
@@ -162,7 +143,7 @@ class ConnectionService:
             return
         if trigger is VerificationTrigger.ANSWERED and connection.is_usable:
             self._statistics.answered(connection.user_id, self._clock.real.now())
-        self._update_verification(account, trigger)
+        self._changes.update_verification(account, trigger)
 
     def _verify_later(self, account: RegisteredAccount, refusal: UnclearRefusal) -> None:
         """Verify the session after `HOLD_AFTER`, unless a call with it is answered before."""
@@ -186,33 +167,8 @@ class ConnectionService:
             return False
         known_at = account.connection.last_validated_at
         if known_at is None or known_at < at:
-            self._update_verification(account, VerificationTrigger.ANSWERED, at=at)
+            self._changes.update_verification(account, VerificationTrigger.ANSWERED, at=at)
         return True
-
-    def _update_verification(
-        self,
-        account: RegisteredAccount,
-        trigger: VerificationTrigger,
-        *,
-        at: datetime | None = None,
-        hold_reason: HoldReason | None = None,
-    ) -> None:
-        before, now = account.connection, at or self._clock.now()
-        account.connection = after = rules.update_verification(
-            before, trigger, now=now, hold_reason=hold_reason
-        )
-        if after.last_validated_at is not before.last_validated_at:
-            account.is_observed = True
-        if after.is_verified:
-            account.unclear_since = None
-            self._end_hold(account, is_accepted=True)
-        if after.verification_state is not before.verification_state:
-            self._log.info(
-                f"session.{after.verification_state.value}",
-                user_id=after.user_id,
-                was=before.verification_state.value,
-            )
-            self._publish(before, after)
 
     # ---------------------------------------------------------------- verification
 
@@ -221,7 +177,7 @@ class ConnectionService:
         if account.credential is None or not account.connection.is_usable:
             return
         account.credential.lease.is_under_verification = True
-        self._update_verification(account, VerificationTrigger.REFUSED)
+        self._changes.update_verification(account, VerificationTrigger.REFUSED)
         self._statistics.refused(account.connection.user_id, self._clock.real.now())
         since = account.unclear_since or self._clock.now()
         self._run_verification(account, Verification(account.credential, refusal, since))
@@ -262,53 +218,16 @@ class ConnectionService:
             return
         match decision:
             case Keep():
-                self._release(account, VerificationTrigger.CLEARED)
-            case Hold(HoldReason.MASS_REFUSAL):
-                self._update_verification(
-                    account, VerificationTrigger.HELD_BACK, hold_reason=HoldReason.MASS_REFUSAL
-                )
-                await self._outages.begin()
+                self._changes.release(account, VerificationTrigger.CLEARED)
             case Hold(reason, refusals):
-                self._update_verification(account, VerificationTrigger.HELD_BACK, hold_reason=reason)
-                self._begin_hold(account, refusals)
-                await self._writer.flush()
+                self._changes.update_verification(account, VerificationTrigger.HELD_BACK, hold_reason=reason)
+                if reason is HoldReason.MASS_REFUSAL:
+                    await self._outages.begin()
+                else:
+                    self._changes.begin_hold(account, refusals)
+                    await self._writer.flush()
             case Disconnect(refusals):
                 await self._disconnect_refused(account, refusals)
-
-    def _begin_hold(self, account: RegisteredAccount, refusals: tuple[AnyRefusal, ...]) -> None:
-        """Notify the user once that the session is held, however often the server restarts meanwhile."""
-        if not account.is_hold_notified and account.verification:
-            account.is_hold_notified = True
-            self._writer.add_hold(
-                HoldBegun(
-                    account.connection,
-                    compose_session_held(
-                        account.connection.user_id,
-                        since=account.verification.refused_since,
-                        now=self._clock.now(),
-                        new_id=self._context.new_id,
-                    ),
-                    refusals,
-                )
-            )
-
-    def _end_hold(self, account: RegisteredAccount, *, is_accepted: bool) -> None:
-        """Notify the user once that Fyers accepts the session again; a disconnect has its own notice."""
-        if not account.is_hold_notified:
-            return
-        account.is_hold_notified = False
-        notice = None
-        if is_accepted:
-            notice = compose_session_accepted(
-                account.connection.user_id, now=self._clock.now(), new_id=self._context.new_id
-            )
-        self._writer.add_hold(HoldOver(account.connection, self._clock.now(), notice))
-
-    def _release(self, account: RegisteredAccount, trigger: VerificationTrigger) -> None:
-        if account.credential:
-            account.unclear_since = None
-            account.credential.lease.is_under_verification = False
-            self._update_verification(account, trigger)
 
     async def _restart_verifications(self) -> None:
         """Start the verifications again that stopped by an error, so that no session stays without a decision."""
@@ -324,7 +243,7 @@ class ConnectionService:
             match await self._outages.probe():
                 case Recovered():
                     for account in self._accounts.held():
-                        self._release(account, VerificationTrigger.RELEASED)
+                        self._changes.release(account, VerificationTrigger.RELEASED)
                     await self._outages.end()
                 case DisconnectHeld(credential, refusals):
                     if (present := self._accounts.with_credential(credential)) is not None:
@@ -351,16 +270,16 @@ class ConnectionService:
                 continue
             if token is None or generation != stored.generation or stored.expires_at is None:
                 self._log.error("access_token.unreadable", user_id=stored.user_id)
-                self._disconnect(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
+                self._changes.disconnect(account, LoginTrigger.SIGNED_OUT, Evidence(UNREADABLE_TOKEN))
             else:
                 account.credential = credential_of(account.connection, token)
-        self._disconnect_expired()
+        self._expiry.disconnect_expired()
         await self._writer.flush()
 
     def start_jobs(self) -> None:
         """Start the jobs that disconnect sessions at their expiry, store changes, and probe held sessions."""
         spawn, every = self._supervisor.spawn, self._supervisor.every
-        spawn("session-expiry", self._watch_expiry)
+        spawn("session-expiry", self._expiry.run)
         spawn(
             "connection-writer",
             lambda: self._writer.run(lambda: self._supervisor.heartbeat("connection-writer")),
@@ -369,31 +288,6 @@ class ConnectionService:
         every("stored-disconnects", STORED_DISCONNECTS_EVERY_S, self.apply_stored_disconnects, at_start=False)
         every("verification-restart", 60, self._restart_verifications, at_start=False)
         spawn("broker-outage", self._probe_held_sessions)
-
-    async def _watch_expiry(self) -> None:
-        while True:
-            self._session_started.clear()
-            self._disconnect_expired()
-            self._mark_expiring()
-            due_at = next_due_at(self.connections())
-            await wait_for_event(self._session_started, clock=self._clock, until=due_at)
-
-    def _disconnect_expired(self) -> None:
-        for account in self._accounts:
-            connection = account.connection
-            if has_expired(connection, now=self._clock.now()):
-                self._disconnect(
-                    account, LoginTrigger.REACHED_EXPIRY, Evidence("expiry"), at=connection.expires_at
-                )
-
-    def _mark_expiring(self) -> None:
-        now = self._clock.now()
-        for account in self._accounts:
-            if nears_expiry(account.connection, now=now):
-                change = rules.mark_expiring(account.connection, now=now)
-                is_warned = is_worth_warning(account.connection, self._context.calendar, now=now)
-                notice = compose_session_expiring(change, new_id=self._context.new_id) if is_warned else None
-                self._take_effect(account, change, notice, only_if_wanted=True)
 
     # ---------------------------------------------------------------- login
 
@@ -411,28 +305,11 @@ class ConnectionService:
             known = account.connection
             change, notice = await store_login(self._context, account, login)
             self._accounts.put(account)
-            self._start_session(account, change, login.token, known)
+            self._changes.start_session(account, change, login.token, known)
+            self._expiry.session_started.set()
             if notice:
                 publish_notices(self._context.hub, notice)
             return account.connection
-
-    def _start_session(
-        self, account: RegisteredAccount, change: ConnectionChange, token: AccessToken, known: Connection
-    ) -> None:
-        """Let a stored login take effect; `known` is the connection from which it was computed."""
-        account.close_lease()
-        account.is_notice_delayed = False
-        account.unclear_since = None
-        account.connection, last = change.after, account.connection
-        account.is_observed = last.incident_id != known.incident_id
-        if account.is_observed:
-            # The old session was disconnected while the new one was stored.
-            account.connection = replace(
-                change.after, last_disconnect_at=last.last_disconnect_at, incident_id=last.incident_id
-            )
-        account.credential = credential_of(account.connection, token)
-        self._session_started.set()
-        self._publish_change(replace(change, after=account.connection))
 
     # ---------------------------------------------------------------- disconnect
 
@@ -460,7 +337,7 @@ class ConnectionService:
         self._statistics.forget(user_id)
         if account:
             account.close_lease()
-            self._end_hold(account, is_accepted=False)
+            self._changes.end_hold(account, is_accepted=False)
         self._login_locks.pop(user_id, None)
 
     def notify_disconnected(self, change: ConnectionChange, *, addition: str) -> None:
@@ -477,71 +354,17 @@ class ConnectionService:
             # A command holds no sessions in memory. The server that holds this one notices the stored disconnect.
             return await disconnect_stored(self._context, user_id, trigger, evidence)
         if account and account.connection.has_session:
-            self._disconnect(account, trigger, evidence)
+            self._changes.disconnect(account, trigger, evidence)
             await self._writer.flush()
         return self.connection(user_id)
 
     async def _disconnect_refused(
         self, account: RegisteredAccount, refusals: tuple[LoginRefused, ...]
     ) -> None:
-        self._disconnect(account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals))
+        self._changes.disconnect(
+            account, LoginTrigger.REFUSAL_CONFIRMED, Evidence("refusal", "fyers", refusals)
+        )
         await self._writer.flush()
-
-    def _disconnect(
-        self,
-        account: RegisteredAccount,
-        trigger: LoginTrigger,
-        evidence: Evidence,
-        *,
-        at: datetime | None = None,
-    ) -> None:
-        addition = self._hook.before_disconnect(account.connection, trigger)
-        change = rules.disconnect(
-            account.connection,
-            trigger,
-            incident_id=self._context.new_id("inc"),
-            now=at or self._clock.now(),
-            evidence=replace(evidence, details=addition.details),
-        )
-        account.close_lease()
-        self._statistics.forget(account.connection.user_id)
-        self._end_hold(account, is_accepted=False)
-        account.is_notice_delayed = addition.delays_notice
-        notice = compose_session_disconnected(change, new_id=self._context.new_id, addition=addition.sentence)
-        self._take_effect(account, change, None if addition.delays_notice else notice)
-
-    # ---------------------------------------------------------------- effects
-
-    def _take_effect(
-        self,
-        account: RegisteredAccount,
-        change: ConnectionChange,
-        notice: Notification | None,
-        *,
-        only_if_wanted: bool = False,
-    ) -> None:
-        """Change the account and queue the change for storing, in one step without an await."""
-        account.connection = change.after
-        self._writer.add(change, notice, only_if_wanted=only_if_wanted)
-        self._publish_change(change)
-
-    def _publish_change(self, change: ConnectionChange) -> None:
-        connection = change.after
-        self._log.info(
-            f"session.{change.trigger.value}",
-            user_id=connection.user_id,
-            state=connection.state.value,
-            reason=connection.reason.value if connection.reason else None,
-            incident_id=connection.incident_id,
-        )
-        self._publish(change.before, connection)
-        for listener in self._listeners:
-            listener(change)
-
-    def _publish(self, before: Connection, after: Connection) -> None:
-        event = ConnectionChanged(after.user_id, before.state, after)
-        self._context.hub.publish(after.user_id, event)
-        self._context.hub.publish(ADMINS, event)
 
     # ---------------------------------------------------------------- storing
 
@@ -571,9 +394,4 @@ class ConnectionService:
             if stored is None:
                 await self.forget(user_id)
             elif account.connection.has_session:
-                change = change_of_stored_disconnect(account.connection, stored, now=self._clock.now())
-                account.connection = stored
-                account.close_lease()
-                self._statistics.forget(user_id)
-                self._end_hold(account, is_accepted=False)
-                self._publish_change(change)
+                self._changes.apply_stored_disconnect(account, stored)
