@@ -12,7 +12,7 @@ const LOGIN_REASON = "expires_before_close";
 /** Reasons that the monitoring status beside the watchlist does not show in trading hours. */
 const SHOWN_ONLY_HERE = new Set(["all_refused"]);
 /** Reasons about single symbols, which the monitoring status names in trading hours. */
-const SHOWN_BY_STATUS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history"]);
+const SHOWN_BY_STATUS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history", "price_jump"]);
 
 const readiness = signal<Readiness | null>(null);
 

@@ -103,7 +103,7 @@ class MarketService:
     def __init__(self, context: Context, *, connections: ConnectionService, broker: BrokerPort) -> None:
         self._connections = connections
         self._broker = broker
-        self._failing_quotes = FailingQuotes(context.clock.real, context.random)
+        self._failing_quotes = FailingQuotes(context.clock, context.random)
         self._scopes = FailureScopes(context, connections=connections, broker=broker)
         self._calendar = context.calendar
         self._clock = context.clock

@@ -49,6 +49,8 @@ def compose_recoveries(
     else:
         kind, title = NotificationKind.SYMBOLS_MONITORED, f"{_names(outages)} monitored again"
         text = f"Fyers serves the candles since {since} again. Signals in them are marked late."
+        if all(one.obstacle is Obstacle.PRICE_JUMP for one in outages):
+            text = "The average has enough candles after the jump, and gives signals again."
     incident_id = _incident(first.notified_at or now)
     return Notification(new_id("ntc"), user_id, kind, title, text, now, incident_id)
 
