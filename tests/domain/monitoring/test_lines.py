@@ -52,7 +52,7 @@ def test_a_partial_watchlist_names_symbol_reason_and_time() -> None:
 
     assert (found.count, found.total, found.is_partial) == (5, 6, True)
     assert describe_partial(found, today=SINCE.date()) == (
-        "5 of 6 symbols are monitored; TATAMOTORS: Fyers has no history for it since 09:15 IST, although it trades."
+        "5 of 6 symbols are monitored; TATAMOTORS: Fyers has no history for it since 09:15 IST."
     )
 
 

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 from hullwatch.domain.failures import BrokerService, FailureScope, NotPermitted, Unavailable
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.lines import LineStatus
 from hullwatch.domain.monitoring.watches import WatchStatus
-from services.environment import ALICE, Environment, fyers_id
+from hullwatch.domain.readiness.readiness import ReadinessResult
+from services.environment import ALICE, INFY, SBIN, Environment, fyers_id
 from services.monitoring.monitoring_environment import status, watching
 
 TATA = Symbol("NSE:TATAMOTORS-EQ")
@@ -79,3 +81,40 @@ async def test_a_missing_permission_has_its_own_status_everywhere(env: Environme
         resolution=next(iter(env.monitoring._scheduler.account(ALICE).watcher.watches.values())).resolution,
     )
     assert reading.reason == state.reason_text
+
+
+async def test_several_symbols_without_any_candle_lack_their_history(env: Environment) -> None:
+    """One of them may be new; all of them are not. No quote is needed to see that."""
+    env.broker.candles_by_key.clear()
+    await watching(env, ALICE)
+    await env.clock.advance(60)
+    assert env.monitoring.state(ALICE).reason_text == "Your watchlist is being watched."
+
+    watch = await env.watch(ALICE, symbol=TATA)
+    await env.clock.advance(60)
+
+    state = env.monitoring.state(ALICE)
+    assert state.reason_text.startswith("0 of 2 symbols are monitored; SBIN: Fyers has no history for it.")
+    assert not state.is_running
+    assert env.monitoring.line_states(ALICE)[watch.id].status is LineStatus.NO_HISTORY
+    assert env.readiness.of(ALICE).readiness.result is ReadinessResult.NOT_WATCHING
+
+
+async def test_missing_history_of_a_trading_symbol_is_an_incident(env: Environment) -> None:
+    """The quote has volume in a closed slot; there were candles before and are none today."""
+    await watching(env, ALICE)
+    await env.watch(ALICE, symbol=INFY)
+    await env.clock.advance(60)
+    env.broker.candles_by_key.clear()
+    for minute in range(12 * 6):
+        env.broker.serve_quotes([Quote(SBIN, 100.0, volume=1000 + minute), Quote(INFY, 100.0, volume=5)])
+        await env.clock.advance(10)
+
+    states = {
+        watch.symbol: env.monitoring.line_states(ALICE)[watch.id]
+        for watch in await env.monitoring.watches(ALICE)
+    }
+    assert states[SBIN].status is LineStatus.NO_HISTORY
+    assert states[INFY].status is not LineStatus.NO_HISTORY
+    await env.symbol_outages.check()
+    assert [one.symbol for one in env.store.tables.symbol_outages.values()] == [SBIN]

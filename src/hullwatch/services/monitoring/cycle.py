@@ -136,6 +136,10 @@ class Watcher:
     def lines(self) -> tuple[Line, ...]:
         """Return how far each watch is prepared for the market open."""
         expectations = self._watchlist.feeds.expectations(self._reader.settled_at())
+        # One young instrument may have no candles. That no symbol of several has any is no market without trades.
+        is_all_empty = len(self._watchlist.symbols()) > 1 and all(
+            feed.is_empty for feed, _ in expectations.values()
+        )
         found = []
         for watch in self.watches.values():
             feed, expected = expectations[watch.symbol, watch.resolution]
@@ -145,7 +149,7 @@ class Watcher:
                 is_current=feed.answered is not None and feed.answered >= expected,
                 outcome=feed.outcome,
                 scope=feed.scope,
-                lacks_history=feed.lacks_history,
+                lacks_history=feed.lacks_history or is_all_empty,
                 has_jump=series is not None and series.hma is None and series.started_anew_at is not None,
                 is_off_grid=bool(feed.offset),
             )

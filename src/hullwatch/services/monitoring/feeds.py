@@ -104,6 +104,11 @@ class Feed:
         # A feed without any candle is asked for as often as a missing candle is, and no more.
         return bool(self.candles.used) and self.needs_whole(compares_from)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether Fyers answered, and has never had a candle."""
+        return self.outcome is Outcome.NO_DATA and self.candles.used.last_opened_at is None
+
     def is_due(self, expected: datetime, settled_at: datetime, compares_from: datetime | None) -> bool:
         """Whether a call is to be made now."""
         if self.wait_until is not None and settled_at < self.wait_until:

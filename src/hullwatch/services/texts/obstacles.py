@@ -116,9 +116,9 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
         "Fyers gave no usable answer for {symbols}{at}",
     ),
     Obstacle.NO_HISTORY: ObstacleText(
-        "Fyers has no history for {symbols}{at}, although it trades",
+        "Fyers has no history for {symbols}{at}",
         f"{NOTHING_TO_DO}: hullwatch keeps trying, and other symbols are not affected.",
-        "Fyers had no history for {symbols}{at}, although it traded",
+        "Fyers had no history for {symbols}{at}",
     ),
     Obstacle.PRICE_JUMP: ObstacleText(
         "the price of {symbols} jumped as after a split, and Fyers' history does not explain it",
