@@ -10,6 +10,8 @@ from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Coverage
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.outages import SymbolStretch
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Rule, SignalCounts
@@ -363,3 +365,17 @@ def test_each_blind_reason_has_its_texts(reason: BlindReason) -> None:
 
     assert sentence.endswith(".")
     assert sentence[1:] in text.partition("Blind for 5 min because ")[2]
+
+
+def test_symbols_that_were_not_monitored_are_named() -> None:
+    """A day on which one symbol was missing was not watched throughout."""
+    began = CLOSING - timedelta(hours=2)
+    stretches = [
+        SymbolStretch(Symbol("NSE:TCS-EQ"), Obstacle.NO_HISTORY, began, began + timedelta(minutes=20)),
+        SymbolStretch(Symbol("NSE:TCS-EQ"), Obstacle.NO_HISTORY, CLOSING - timedelta(minutes=5), CLOSING),
+        SymbolStretch(None, Obstacle.NOT_PERMITTED, began, CLOSING),
+    ]
+
+    text = text_of([], symbols=stretches)
+
+    assert "Not monitored: TCS for 25 min, because Fyers had no history for it." in text

@@ -103,13 +103,15 @@ class FailureScopes:
         """Return what the failure of a call about these symbols concerns; makes at most one call."""
         answers = self._of((user_id, failure.service))
         now_s = self._clock.monotonic()
-        for symbol in symbols:
-            answers.record_failure(symbol, now_s)
+        is_sent = not (isinstance(failure, Unavailable) and failure.cause in _NOT_SENT)
+        if is_sent:
+            for symbol in symbols:
+                answers.record_failure(symbol, now_s)
         if (scope := _scope_of_kind(failure)) is not None:
             return scope
         if answers.has_answer_since(now_s - ANSWER_COUNTS_S):
             return FailureScope.SYMBOL
-        if isinstance(failure, Unavailable) and failure.cause in _NOT_SENT:
+        if not is_sent:
             return FailureScope.ACCOUNT
         if answers.decision is not None and now_s - answers.decision[1] < DECISION_COUNTS_S:
             return answers.decision[0]

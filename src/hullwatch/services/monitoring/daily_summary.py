@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from hullwatch.domain.market.calendar import day_bounds, ist_date, sessions_of_all
+from hullwatch.domain.monitoring.outages import stretches_of
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook, outlook
 from hullwatch.domain.signals.signals import SignalCounts
@@ -95,12 +96,23 @@ class DailySummary:
         users = [one.user.id for one in days]
         async with self._store.begin(read_only=True) as work:
             counts = await work.watches.count_signals(users, since=begins_at, before=ends_at)
+            outages = {
+                user_id: await work.symbol_outages.of_user(user_id, since=begins_at, before=ends_at)
+                for user_id in users
+            }
+        sessions = self._calendar.sessions_on(day)
         notices: list[Notification] = []
         for one in days:
             user_id = one.user.id
             state = self._monitoring.state(user_id)
             ahead = self._outlook(user_id) if state.is_wanted and state.watch_count else None
-            summary = Summary(one.coverage, counts.get(user_id, SignalCounts()), state.refused_symbols, ahead)
+            summary = Summary(
+                one.coverage,
+                counts.get(user_id, SignalCounts()),
+                state.refused_symbols,
+                ahead,
+                stretches_of(outages[user_id], sessions, until=now),
+            )
             notices.append(compose_daily_summary(user_id, summary, now=now, new_id=self._new_id))
         return notices
 

@@ -7,12 +7,15 @@ from typing import Final
 
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.coverage import Coverage
+from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.monitoring.outages import SymbolStretch
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.readiness.outlook import Outlook
 from hullwatch.domain.signals.signals import SignalCounts
-from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS
+from hullwatch.services.texts.obstacles import OBSTACLE_TEXTS, symbol_name
 from hullwatch.services.texts.times import at_ist, in_ist
 
+_MOST_UNMONITORED: Final = 3
 _MOST_SYMBOLS: Final = 20
 """A watchlist has up to a hundred symbols."""
 
@@ -27,6 +30,8 @@ class Summary:
     """Symbols of the watchlist that Fyers does not serve."""
     outlook: Outlook | None
     """The session at the next market open; `None` if nothing will be watched then."""
+    symbols: Sequence[SymbolStretch] = ()
+    """When single symbols were not monitored; refused ones are named by `refused`."""
 
 
 def summary_incident(day: date) -> str:
@@ -44,22 +49,26 @@ def compose_daily_summary(
         _blind(found),
         _signals(summary),
         _refused(summary.refused),
+        _unmonitored(summary.symbols),
         _outlook(summary.outlook),
     ]
     return Notification(
         id=new_id("ntc"),
         user_id=user_id,
         kind=NotificationKind.DAILY_SUMMARY,
-        title=f"{found.day.day} {found.day:%B}: {_headline(found)}",
+        title=f"{found.day.day} {found.day:%B}: {_headline(summary)}",
         text=" ".join(sentence for sentence in sentences if sentence),
         created_at=now,
         incident_id=summary_incident(found.day),
     )
 
 
-def _headline(found: Coverage) -> str:
+def _headline(summary: Summary) -> str:
+    found = summary.coverage
     if found.percent is None:
         return "monitoring was off"
+    if not found.blind and (summary.symbols or summary.refused):
+        return "watched, but not every symbol"
     if not found.blind:
         return "watched throughout"
     return f"watched {_watched_time(found)}, blind {_time(found.blind)}"
@@ -101,6 +110,25 @@ def _refused(symbols: Sequence[Symbol]) -> str:
     named = sorted(symbol.text for symbol in symbols)
     more = f" and {len(named) - _MOST_SYMBOLS} more" if len(named) > _MOST_SYMBOLS else ""
     return f"Fyers does not serve {', '.join(named[:_MOST_SYMBOLS])}{more}."
+
+
+def _unmonitored(stretches: Sequence[SymbolStretch]) -> str:
+    """Return how long each symbol was not monitored, the longest first; what concerns all symbols is blind time."""
+    times: dict[tuple[Symbol, Obstacle], timedelta] = {}
+    for one in stretches:
+        if one.symbol is not None and one.obstacle is not Obstacle.SYMBOL_REFUSED:
+            key = (one.symbol, one.obstacle)
+            times[key] = times.get(key, timedelta()) + one.ended_at - one.began_at
+    if not times:
+        return ""
+    longest = sorted(times.items(), key=lambda item: (-item[1], item[0][0].text))
+    named = [
+        f"{symbol_name(symbol)} for {_time(time)}, because {OBSTACLE_TEXTS[obstacle].fill(symbols='it').past}"
+        for (symbol, obstacle), time in longest[:_MOST_UNMONITORED]
+    ]
+    rest = len(longest) - len(named)
+    more = f"; and {rest} more" if rest else ""
+    return f"Not monitored: {'; '.join(named)}{more}."
 
 
 def _watched_time(found: Coverage) -> str:
