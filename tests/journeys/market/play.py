@@ -49,7 +49,7 @@ class Play:
             self.compare(closed_at)
 
     def compare(self, closed_at: datetime) -> None:
-        """Compare the standing signals with those of the final candles.
+        """Compare the signals that hold with those of the final candles.
 
         A line counts up to the last close before which history showed every candle as it is in the end, when
         the newest candle was read. Nobody can know more, and everything before it must be right.
@@ -81,10 +81,10 @@ class Play:
         findings = [
             f"{name}: missing {one.direction} at {one.opened_at:%d %H:%M}"
             for one in expected.values()
-            if not _stands(stored.get(one.opened_at))
+            if not _holds(stored.get(one.opened_at))
         ]
         for opened_at, signal in stored.items():
-            if _stands(signal):
+            if _holds(signal):
                 findings += _wrong(name, signal, expected.get(opened_at))
             elif signal.withdrawn_reason is None:
                 findings.append(f"{name}: withdrawn without a reason at {opened_at:%d %H:%M}")
@@ -127,7 +127,7 @@ def _is_near(value: float | None, other: float | None) -> bool:
     return value == other if value is None or other is None else abs(value - other) < 1e-9
 
 
-def _stands(signal: Signal | None) -> bool:
+def _holds(signal: Signal | None) -> bool:
     return signal is not None and signal.withdrawn_at is None
 
 
@@ -158,7 +158,7 @@ async def begin(
     """Return an account with one line for each variation, on a Monday; `change` gets each line before it is played.
 
     Args:
-        change: Makes the line's trouble.
+        change: Makes what is wrong with the line.
         seed: Of all randomness.
         starts_at: When the account begins to watch.
         days: Trading days in the script.

@@ -1,6 +1,6 @@
-"""Each kind of trouble in market data: thirty variations side by side, on one account's watchlist.
+"""Each kind of wrong or missing market data: thirty variations side by side, on one account's watchlist.
 
-After each candle the standing signals are those of the final, true candles (`play.Play.compare`).
+After each candle the signals that hold are those of the final, true candles (`play.Play.compare`).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,6 @@ from journeys.market.script import STEP, Line, Span, other_close
 
 CANDLES = 24
 LAST_HOUR = CLOSING - timedelta(hours=1)
-NOT_YET = pytest.mark.xfail(reason="the slot of the grid is asked for again", strict=False)
 TUESDAY = OPENING + timedelta(days=1)
 HISTORY = BrokerService.HISTORY
 SYMBOL_FAILURES: list[BrokerFailure | None] = [
@@ -135,7 +134,7 @@ async def test_a_revised_candle_corrects_its_signals():
     assert any(one.withdrawn_at is not None for one in play.signals())
 
 
-async def test_a_candle_after_its_successors_takes_its_place():
+async def test_a_candle_after_its_successors_is_used():
     """Without it the signals of the next candles may have been other ones."""
     play = await begin(withheld, seed=5)
 
@@ -157,7 +156,6 @@ async def test_slots_without_trades_are_no_gap(least: float, most: float):
     assert play.status() is WatchStatus.WATCHING
 
 
-@NOT_YET
 async def test_candles_off_the_grid_are_used_as_they_are():
     """They cost no more than two calls each."""
     play = await begin(off_the_grid, seed=7)
@@ -205,7 +203,7 @@ async def test_a_rate_limit_delays_signals_and_loses_none():
 
 @pytest.mark.parametrize("seed", [12, 13])
 async def test_any_mixture_ends_in_the_true_signals(seed: int):
-    """Each line has two or three kinds of trouble at once; a fresh start at the end would find the same."""
+    """Each line has two or three kinds at once; a fresh start at the end would find the same."""
     kinds = (final_close_late(0.0, 280.0), revised, withheld, without_trades(0.1, 0.5))
 
     def mixed(line: Line, played: Sequence[Candle], random: Random) -> None:

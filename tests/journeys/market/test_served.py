@@ -78,8 +78,8 @@ class Journey:
         return [candle for candle in found if candle.opened_at + STEP <= now]
 
     async def differences(self, *symbols: str) -> list[str]:
-        """Return where the standing signals differ from those of the history that Fyers shows now."""
-        standing = await self.signals()
+        """Return where the signals that hold differ from those of the history that Fyers shows now."""
+        stored = await self.signals()
         findings = []
         for watch in (await self.user.get("/api/monitoring/watches"))["watches"]:
             symbol = watch["symbol"]
@@ -99,14 +99,14 @@ class Journey:
                     one["close"],
                     round(one["hma"], 8),
                 )
-                for one in standing
+                for one in stored
                 if one["symbol"] == symbol and one["withdrawnAt"] is None
             }
             findings += [f"{symbol} missing {one}" for one in expected - found]
             findings += [f"{symbol} extra {one}" for one in found - expected]
         findings += [
             f"{one['symbol']} withdrawn without a reason"
-            for one in standing
+            for one in stored
             if one["withdrawnAt"] is not None and one["withdrawnReason"] is None
         ]
         return findings
