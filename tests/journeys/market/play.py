@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from random import Random
 
 from fakes.clock import FakeClock
-from services.environment import ALICE, CALENDAR, OPENING, Environment
+from services.environment import ALICE, CALENDAR, FIVE, OPENING, Environment
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.signals import Rule, Signal
 from journeys.market.oracle import TrueSignal, last_average, true_signals
@@ -42,24 +44,30 @@ class Play:
         """Return a watch as monitoring has it."""
         return self.env.monitoring._scheduler.account(ALICE).watcher.watches[watch_id]
 
-    async def play(self, closes: Sequence[datetime], *, check_at: timedelta = CHECK_AT) -> None:
+    async def play(
+        self,
+        closes: Sequence[datetime],
+        *,
+        read_at: timedelta = READ_AT,
+        check_at: timedelta = CHECK_AT,
+    ) -> None:
         """Let the candles close one by one, and compare after each of them."""
         for closed_at in closes:
             await self.env.clock.advance_to(closed_at + check_at)
-            self.compare(closed_at)
+            self.compare(closed_at + read_at)
 
-    def compare(self, closed_at: datetime) -> None:
+    def compare(self, read_at: datetime) -> None:
         """Compare the signals that hold with those of the final candles.
 
         A line counts up to the last close before which history showed every candle as it is in the end, when
-        the newest candle was read. Nobody can know more, and everything before it must be right.
+        the newest candle was read at `read_at`. Nobody can know more, and everything before it must be right.
         """
         stored = defaultdict(list)
         for signal in self.env.store.tables.signals.values():
             stored[signal.watch_id].append(signal)
         findings = []
         for watch_id, line in self.watches.items():
-            through = line.true_through(closed_at + READ_AT)
+            through = line.true_through(read_at)
             if through is not None:
                 findings += self.differences(watch_id, line, through, stored[watch_id])
         assert findings == [], "\n".join(findings[:10])
@@ -69,12 +77,13 @@ class Play:
     ) -> list[str]:
         """Return what is missing, extra, wrong or unexplained among the signals of candles closed up to `through`."""
         watch = self.watch_of(watch_id)
+        closes = {candle.opened_at: line.closed_at(candle) for candle in line.final}
         if watch_id not in self.truth:
             self.truth[watch_id] = true_signals(line.final, watch.rule, watch.period, restarts=line.restarts)
         expected = {
             one.opened_at: one
             for one in self.truth[watch_id]
-            if watch.signals_from < one.opened_at + STEP <= through
+            if watch.signals_from < closes[one.opened_at] <= through
         }
         stored = {one.candle_opened_at: one for one in stored_signals if one.candle_closed_at <= through}
         name = f"{line.symbol.text} {watch.rule.value} {watch.period} through {through:%H:%M}"
@@ -100,7 +109,7 @@ class Play:
         now = self.env.clock.now()
         for number, (watch_id, line) in enumerate(self.watches.items()):
             watch = self.watch_of(watch_id)
-            closed = [candle for candle in line.final if candle.opened_at + STEP <= now]
+            closed = [candle for candle in line.final if line.closed_at(candle) <= now]
             average = last_average(closed, watch.period, restarts=line.restarts)
             series = watcher.series(watch_id)
             shown = [None if series is None else series.hma]
@@ -113,6 +122,17 @@ class Play:
         reading = await self.env.hma.hma(ALICE, watch.symbol, **definition)
         chart = await self.env.chart.chart(ALICE, watch.symbol, rule=watch.rule, **definition)
         return [reading.current_hma, chart.candles[-1].hma]
+
+    def obstacles(self) -> dict[int, Obstacle]:
+        """Return what single lines lack, by their number."""
+        lines = self.env.monitoring._scheduler.account(ALICE).watcher.lines()
+        numbers = {line.symbol: line.number for line in self.lines}
+        return {numbers[one.symbol]: one.obstacle for one in lines if one.obstacle is not None}
+
+    async def restart(self) -> None:
+        """Kill the server, and start another one on what is stored."""
+        self.env = await self.env.kill()
+        await self.env.start()
 
     def status(self) -> WatchStatus:
         """Return the account's monitoring status."""
@@ -154,6 +174,7 @@ async def begin(
     days: int = 1,
     candles: int = 24,
     calendar: MarketCalendar = CALENDAR,
+    resolution: Resolution = FIVE,
 ) -> Play:
     """Return an account with one line for each variation, on a Monday; `change` gets each line before it is played.
 
@@ -164,6 +185,7 @@ async def begin(
         days: Trading days in the script.
         candles: The number of candles to be played, from the first one that opens after the start.
         calendar: The trading days of the product.
+        resolution: Of all candles.
     """
     random = Random(seed)
     clock = FakeClock(starts_at)
@@ -179,13 +201,16 @@ async def begin(
     await env.start()
     play = Play(env, [])
     for number in range(VARIATIONS):
-        line = lively_line(number, random, days=days)
+        line = lively_line(number, random, days=days, step=resolution.length)
         played = [candle for candle in line.final if candle.opened_at >= starts_at]
         change(line, played[:candles], random)
         broker.lines[line.symbol] = line
         play.lines.append(line)
         rule = (Rule.CROSS, Rule.TURN)[number % 2]
-        watch = await env.watch(ALICE, symbol=line.symbol, rule=rule, period=random.choice(PERIODS))
+        period = random.choice(PERIODS)
+        watch = await env.monitoring.add_watch(
+            ALICE, symbol=line.symbol, resolution=resolution, period=period, rule=rule
+        )
         play.watches[watch.id] = line
     await env.monitoring.start(ALICE)
     await clock.settle()

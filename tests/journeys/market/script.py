@@ -8,7 +8,7 @@ from operator import itemgetter
 from random import Random
 
 from fakes.broker import FakeBroker
-from services.environment import candles_of
+from services.environment import CLOSING, OPENING, candles_of
 
 from hullwatch.domain.failures import Answered, BrokerFailure, BrokerResult, BrokerService
 from hullwatch.domain.market.calendar import ist_date
@@ -18,7 +18,6 @@ from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.sessions.connection import Credential
 
-FIVE = Resolution("5")
 STEP = timedelta(minutes=5)
 TICK = 0.05
 RECOVERY = timedelta(minutes=8)
@@ -51,6 +50,10 @@ class Line:
     quote_faults: list[Span] = field(default_factory=list)
     restarts: list[datetime] = field(default_factory=list)
     """Openings of unexplained jumps."""
+    phantoms: list[tuple[Span, Candle]] = field(default_factory=list)
+    """Candles that history shows for some time although they are not there in the end."""
+    step: timedelta = STEP
+    quote_factor: float = 1.0
 
     @property
     def symbol(self) -> Symbol:
@@ -70,6 +73,10 @@ class Line:
             is_first = index == 0 or ist_date(self._openings[index - 1]) != ist_date(candle.opened_at)
             self._totals.append(candle.volume + (0 if is_first else self._totals[-1]))
 
+    def closed_at(self, candle: Candle) -> datetime:
+        """Return when a candle is closed; the market close shortens the last one of a day."""
+        return min(candle.opened_at + self.step, candle.opened_at.replace(hour=CLOSING.hour, minute=0))
+
     def shown(self, candle: Candle, now: datetime) -> Candle | None:
         """Return what history shows of a final candle at a moment, `None` if nothing."""
         if now < candle.opened_at:
@@ -79,23 +86,27 @@ class Line:
             index = bisect_right(versions, now, key=itemgetter(0))
             if index:
                 return versions[index - 1][1]
-        if now < candle.opened_at + STEP:
+        if now < self.closed_at(candle):
             return replace(candle, high=candle.open, low=candle.open, close=candle.open)
         return candle
 
     def history(self, now: datetime, start: datetime, end: datetime) -> list[Candle]:
         """Return what a history call shows."""
         first, last = bisect_left(self._openings, start), bisect_right(self._openings, end)
-        return [shown for candle in self.final[first:last] if (shown := self.shown(candle, now)) is not None]
+        phantoms = [one for span, one in self.phantoms if span.has(now) and start <= one.opened_at <= end]
+        shown = [one for candle in self.final[first:last] if (one := self.shown(candle, now)) is not None]
+        return [*shown, *phantoms]
 
     def true_through(self, now: datetime) -> datetime | None:
         """Return the close up to which all closed candles are shown as they are in the end."""
         if any(fault.begins_at <= now < fault.ends_at + RECOVERY for fault in self.faults):
             return None
+        shown = [one.opened_at for span, one in self.phantoms if span.has(now)]
         through = None
         for candle in self.final:
-            closed_at = candle.opened_at + STEP
-            if closed_at > now or (candle.opened_at in self.versions and self.shown(candle, now) != candle):
+            closed_at = self.closed_at(candle)
+            is_wrong = candle.opened_at in self.versions and self.shown(candle, now) != candle
+            if closed_at > now or is_wrong or (shown and candle.opened_at >= min(shown)):
                 break
             through = closed_at
         return through
@@ -104,13 +115,13 @@ class Line:
         """Return the quote: the price goes straight from open to close; the volume is that of the day so far."""
         index = bisect_right(self._openings, now) - 1
         candle = self.final[max(0, index)]
-        share = min(1.0, max(0.0, (now - candle.opened_at) / STEP))
+        share = min(1.0, max(0.0, (now - candle.opened_at) / self.step))
         return Quote(
             self.symbol,
-            round(candle.open + (candle.close - candle.open) * share, 2),
+            (candle.open + round((candle.close - candle.open) * share, 2)) * self.quote_factor,
             previous_close=self._previous_close(index),
             volume=self._totals[index] - int(candle.volume * (1 - share)),
-            traded_at=min(now, candle.opened_at + STEP),
+            traded_at=min(now, self.closed_at(candle)),
         )
 
     def _previous_close(self, index: int) -> float | None:
@@ -173,12 +184,32 @@ class ScriptedBroker(FakeBroker):
         return Answered(arrange_candles(line.history(now, start, end)))
 
 
-def lively_line(number: int, random: Random, *, days: int = 1) -> Line:
+def lively_line(number: int, random: Random, *, days: int = 1, step: timedelta = STEP) -> Line:
     """Return a line whose price crosses its average often; nothing of it is wrong yet."""
     around = random.choice((60.0, 100.0, 400.0))
-    final = candles_of(seed=random.randrange(10**6), days=days, around=around)
-    volumes = (replace(candle, volume=random.randrange(2, 4000)) for candle in final)
-    return Line(number, list(volumes))
+    days_before = 2 if step == STEP else 6
+    five = candles_of(seed=random.randrange(10**6), days_before=days_before, days=days, around=around)
+    volumes = [replace(candle, volume=random.randrange(2, 4000)) for candle in five]
+    return Line(number, _joined(volumes, step), step=step)
+
+
+def _joined(candles: Sequence[Candle], step: timedelta) -> list[Candle]:
+    """Return longer candles, counted from the market open of each day."""
+    parts: dict[datetime, list[Candle]] = {}
+    for candle in candles:
+        opens_at = candle.opened_at.replace(hour=OPENING.hour, minute=OPENING.minute)
+        parts.setdefault(opens_at + (candle.opened_at - opens_at) // step * step, []).append(candle)
+    return [
+        Candle(
+            opened_at,
+            part[0].open,
+            max(one.high for one in part),
+            min(one.low for one in part),
+            part[-1].close,
+            sum(one.volume for one in part),
+        )
+        for opened_at, part in parts.items()
+    ]
 
 
 def other_close(candle: Candle, random: Random) -> Candle:

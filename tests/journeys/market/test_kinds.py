@@ -14,6 +14,8 @@ from services.environment import ALICE, CLOSING, OPENING, fyers_id
 from hullwatch.domain.failures import BrokerFailure, BrokerService, NotPermitted, RateLimited, Unavailable
 from hullwatch.domain.market.calendar import nse_calendar
 from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.instruments import Resolution
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from journeys.market.play import CHECK_AT, Play, begin, closes_after
 from journeys.market.script import STEP, Line, Span, other_close
@@ -58,14 +60,14 @@ def early(played: Sequence[Candle]) -> list[Candle]:
 
 def revised(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Correct some closes while newer candles are in use already."""
-    for candle in random.sample(early(played), 4):
+    for candle in random.sample(early(played), min(4, len(early(played)))):
         wrong = other_close(candle, random)
         line.versions[candle.opened_at] = [(candle.opened_at + STEP, wrong), (later(candle, random), candle)]
 
 
 def withheld(line: Line, played: Sequence[Candle], random: Random) -> None:
     """Withhold some candles until their successors have been read."""
-    for candle in random.sample(early(played), 3):
+    for candle in random.sample(early(played), min(3, len(early(played)))):
         line.versions[candle.opened_at] = [(candle.opened_at, None), (later(candle, random), candle)]
 
 
@@ -164,6 +166,7 @@ async def test_candles_off_the_grid_are_used_as_they_are():
 
     await play.play(closes_after(OPENING + 4 * STEP, CANDLES - 4))
 
+    assert play.obstacles() == {line.number: Obstacle.OFF_GRID for line in play.lines}
     calls = len([call for call in play.env.broker.calls if call.name == "candles"]) - before
     assert calls <= 2 * len(play.lines) * (CANDLES - 4)
 
@@ -215,6 +218,108 @@ async def test_any_mixture_ends_in_the_true_signals(seed: int):
     await play.play(closes_after(OPENING, CANDLES))
 
     await play.compare_averages()
+
+
+async def test_a_restart_in_between_changes_nothing():
+    """Corrections that come while the server is down are found by its first comparison."""
+
+    def mixed(line: Line, played: Sequence[Candle], random: Random) -> None:
+        without_trades(0.1, 0.6)(line, played, random)
+        revised(line, [candle for candle in line.final if candle in played], random)
+
+    play = await begin(mixed, seed=15)
+    for first in (0, 8, 16):
+        await play.play(closes_after(OPENING + first * STEP, 8))
+        await play.restart()
+
+    await play.play(closes_after(OPENING + CANDLES * STEP, 1))
+
+    await play.compare_averages()
+
+
+async def test_a_candle_that_disappears_is_removed():
+    """History had it at an odd time, or in a slot without trades, and takes it back.
+
+    The comparison waits three minutes: after a candle at an odd time the next one is expected as oddly.
+    """
+
+    def disappearing(line: Line, played: Sequence[Candle], random: Random) -> None:
+        wrong = [other_close(candle, random) for candle in random.sample(early(played), 2)]
+        if line.number % 2:
+            moved = timedelta(minutes=random.choice((1, 2)))
+            wrong = [replace(candle, opened_at=candle.opened_at + moved) for candle in wrong]
+        else:
+            removed = {candle.opened_at for candle in wrong}
+            line.use([candle for candle in line.final if candle.opened_at not in removed])
+        line.phantoms += [(Span(candle.opened_at, later(candle, random)), candle) for candle in wrong]
+
+    play = await begin(disappearing, seed=16)
+
+    await play.play(closes_after(OPENING, CANDLES), check_at=timedelta(minutes=3))
+
+    await play.compare_averages()
+
+
+async def test_a_candle_that_is_taken_back_for_a_while_returns():
+    """Its signal is withdrawn and holds again, with every combination of successors in between."""
+
+    def flickering(line: Line, played: Sequence[Candle], random: Random) -> None:
+        for candle in random.sample(early(played), 3):
+            closed_at = candle.opened_at + STEP
+            hidden_at = closed_at + random.randrange(3) * STEP + timedelta(seconds=150)
+            shown_at = hidden_at + random.randrange(1, 3) * STEP
+            line.versions[candle.opened_at] = [(closed_at, candle), (hidden_at, None), (shown_at, candle)]
+
+    play = await begin(flickering, seed=20)
+
+    await play.play(closes_after(OPENING, CANDLES))
+
+    await play.compare_averages()
+    assert any(one.revision > 2 and one.withdrawn_at is None for one in play.signals())
+
+
+async def test_hours_are_read_again_until_fifteen_minutes_after():
+    """Their signals are worth a correction before the next hour closes."""
+    quarter = timedelta(minutes=15)
+    play = await begin(final_close_late(0.0, 840.0), seed=17, resolution=Resolution("60"), candles=8)
+    hours = [OPENING + number * timedelta(hours=1) for number in range(1, 7)]
+
+    await play.play([*hours, CLOSING], read_at=quarter - timedelta(seconds=30), check_at=quarter + CHECK_AT)
+
+    await play.compare_averages()
+
+
+async def test_implausible_quotes_change_no_signal():
+    """Prices of a billionth, and of ten times too much (review of November 2026, case 15)."""
+
+    def misquoted(line: Line, played: Sequence[Candle], random: Random) -> None:
+        line.quote_factor = random.choice((1e-9, 0.3, 10.0, 1.0))
+
+    play = await begin(misquoted, seed=18)
+
+    await play.play(closes_after(OPENING, CANDLES))
+
+    await play.compare_averages()
+    assert not any(one.is_late or one.revision > 1 for one in play.signals())
+
+
+async def test_history_that_ends_while_quotes_go_on_is_named():
+    """An empty answer is no quiet market: the quote's volume grows (OpenAlgo issue 1661)."""
+    begins_at = OPENING + timedelta(minutes=31)
+
+    def ending(line: Line, played: Sequence[Candle], random: Random) -> None:
+        if not line.number % 3:
+            line.faults.append(Span(begins_at, begins_at + timedelta(minutes=40)))
+
+    play = await begin(ending, seed=19)
+    await play.play(closes_after(OPENING, 12))
+
+    without_history = {line.number for line in play.lines if line.faults}
+    assert play.obstacles() == dict.fromkeys(without_history, Obstacle.NO_HISTORY)
+    assert play.status() is WatchStatus.WATCHING
+    await play.play(closes_after(OPENING + 12 * STEP, CANDLES - 12))
+    await play.compare_averages()
+    assert play.obstacles() == {}
 
 
 async def log_in_on_tuesday(play: Play) -> None:

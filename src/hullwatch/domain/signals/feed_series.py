@@ -181,13 +181,17 @@ class FeedSeries:
         if base and (change is not None or not self.is_complete):
             if change is not None or last is None or base[0].opened_at < self._first_opened_at():
                 self.used.replace(base)
-            recalculations = self._build()
+            recalculations = self._build(formerly_last=last)
         if last is not None and answer.sent_at >= self._settles_at(self._closes_at(last), answer):
             self._early = None
         return self._use_new(answer, evaluated_through, change, recalculations)
 
-    def _build(self) -> tuple[Recalculation, ...]:
-        """Build every series again from the used candles."""
+    def _build(self, formerly_last: datetime | None = None) -> tuple[Recalculation, ...]:
+        """Build every series again from the used candles.
+
+        Args:
+            formerly_last: Opening of the newest candle before; its signals are gone if history took it back.
+        """
         self.series = {
             watch_id: WatchSeries(old.period, old.rule, self._symbol) for watch_id, old in self.series.items()
         }
@@ -202,7 +206,7 @@ class FeedSeries:
             for watch_id, series in self.series.items():
                 if watch_id not in first and series.can_signal:
                     first[watch_id] = self._closes_at(opened_at)
-        through = self._closes_at(last)
+        through = self._closes_at(max(last, formerly_last or last))
         return tuple(
             Recalculation(watch_id, first.get(watch_id), through, tuple(found))
             for watch_id, found in signals.items()
@@ -248,6 +252,9 @@ class FeedSeries:
             is_early = answer.sent_at < self._settles_at(closed_at, answer)
             self._early = candle.opened_at if is_early else None
             signals += self._add(candle.opened_at, candle.close)
+        if last is not None and not recalculations and accepted and accepted[0][1] <= evaluated_through:
+            # Taken back before and shown again: as a new candle it would give no signal a second time.
+            change, recalculations = change or HistoryChange.CANDLE_ADDED, self._build()
         self._remember_readings(new[len(accepted) :], answer)
         self._trim()
         return Update(tuple(accepted), tuple(signals), change, recalculations, needs_whole, again_at)
