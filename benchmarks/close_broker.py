@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 CANDLE_S = 300
 DECLINE = 0.003
 """Each candle of a line closes this share below the one before, so it stays clearly below its average."""
+NEAR = 0.005
+"""A line that its quotes do not show yet is this share above, about 0.1 % from its trigger, until the last second."""
 JUMP = 0.03
 """A line that crosses closes this share above the candle before."""
 
@@ -49,7 +51,8 @@ class Prices:
         if opened_at + CANDLE_S == self._close_at and self.crosses(number):
             left = self._close_at - now
             if left > (60 if self.is_visible(number) else 1):
-                return round(price / (1 + JUMP), 2)
+                share = 0.0 if self.is_visible(number) else NEAR
+                return round(price / (1 + JUMP) * (1 + share), 2)
         return price
 
 
@@ -209,8 +212,9 @@ def _trading_slot(moment: int) -> int:
 
 
 def _number(symbol: str) -> int:
-    """Return the number in ``NSE:S<number>-EQ``."""
-    return int(symbol.removeprefix("NSE:S").removesuffix("-EQ"))
+    """Return the number in ``NSE:S<number>-EQ``; the index of a scope check has the last one."""
+    digits = symbol.removeprefix("NSE:S").removesuffix("-EQ")
+    return int(digits) if digits.isdigit() else 499
 
 
 async def serve(broker: Broker) -> None:

@@ -153,7 +153,8 @@ async def _warm_up(chosen: argparse.Namespace, clock: Clock, close_at: datetime)
         if sum(by_second.values()) >= lines and clock.now().timestamp() - last > 3 * chosen.speed:
             return (close_at - clock.now()).total_seconds()
         if clock.now() >= close_at - timedelta(seconds=25):
-            raise TimeoutError("the warm-up took too long; begin earlier with --lead")
+            shown = sorted(by_second.items())
+            raise TimeoutError(f"the warm-up took too long; begin earlier with --lead; calls: {shown}")
         await asyncio.sleep(0.5)
 
 

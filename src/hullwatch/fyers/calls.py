@@ -7,9 +7,10 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import stamina
 
@@ -84,7 +85,15 @@ class Call:
     @property
     def address(self) -> str:
         """The complete address; ``&`` and ``:`` inside a symbol are encoded."""
-        return f"{self.url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else self.url
+        if not self.query:
+            return self.url
+        return f"{self.url}?{'&'.join(f'{name}={_encoded(value)}' for name, value in self.query.items())}"
+
+
+@lru_cache(maxsize=4096)
+def _encoded(value: str | int) -> str:
+    """Return a value for an address; most calls are about the symbols of the calls before."""
+    return quote(str(value), safe="")
 
 
 class _Retry(Exception):  # noqa: N818 - carries a failure through the retry library, never leaves this module
@@ -193,6 +202,10 @@ class Caller:
         self, kind: CallKind, once: Callable[[], Awaitable[BrokerResult[T]]]
     ) -> BrokerResult[T]:
         self._retries.earn()
+        first: BrokerResult[T] | None = await once()
+        # The retry library costs as much as the rest of this function; nearly all calls end here.
+        if first is not None and not self._may_retry(kind, first):
+            return first
         try:
             async for attempt in stamina.retry_context(
                 on=_Retry,
@@ -203,7 +216,8 @@ class Caller:
                 wait_jitter=PAUSE_JITTER_S,
             ):
                 with attempt:
-                    result = await once()
+                    result = first or await once()
+                    first = None
                     return result if attempt.num == ATTEMPTS else self._raise_for_retry(kind, result)
         except _Retry as retry:
             return retry.failure
@@ -211,14 +225,13 @@ class Caller:
 
     def _raise_for_retry(self, kind: CallKind, result: BrokerResult[T]) -> BrokerResult[T]:
         """Return the result; raise `_Retry` for a failure that may pass at once, if the budget allows it."""
-        if (
-            kind.may_repeat
-            and isinstance(result, Unavailable)
-            and _is_retryable(result)
-            and self._retries.spend()
-        ):
+        if isinstance(result, Unavailable) and self._may_retry(kind, result) and self._retries.spend():
             raise _Retry(result)
         return result
+
+    @staticmethod
+    def _may_retry(kind: CallKind, result: BrokerResult[T]) -> bool:
+        return isinstance(result, Unavailable) and kind.may_repeat and _is_retryable(result)
 
     async def _once(
         self, call: Call, source: Source, credential: Credential | None

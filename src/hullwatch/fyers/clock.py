@@ -55,6 +55,8 @@ class FyersClock:
 
     def __init__(self) -> None:
         self._parts: deque[_Bounds] = deque()
+        self._all: _Bounds | None = None
+        """The intersection of all parts."""
         self._step: _Bounds | None = None
         self._last_date = ("", 0)
 
@@ -90,6 +92,10 @@ class FyersClock:
             self._parts[-1].add(lowest, highest)
         else:
             self._parts.append(_Bounds(now_s, lowest, highest))
+        if self._all is None:
+            self._intersect()
+        else:
+            self._all.add(lowest, highest)
 
     def _record_contradiction(self, now_s: float, lowest: float, highest: float) -> None:
         step = self._step
@@ -101,19 +107,26 @@ class FyersClock:
         if is_step and now_s - step.since_s >= STEP_SPAN_S:
             step.since_s = now_s
             self._parts, self._step = deque([step]), None
+            self._intersect()
 
     def _bounds(self, now_s: float) -> _Bounds | None:
         parts = self._parts
-        while parts and now_s - parts[0].since_s > KEPT_FOR_S:
-            parts.popleft()
-        if len(parts) < 2:
-            return parts[0] if parts else None
-        return _Bounds(
-            parts[0].since_s,
-            max(part.lowest for part in parts),
-            min(part.highest for part in parts),
-            sum(part.answers for part in parts),
-        )
+        if parts and now_s - parts[0].since_s > KEPT_FOR_S:
+            while parts and now_s - parts[0].since_s > KEPT_FOR_S:
+                parts.popleft()
+            self._intersect()
+        return self._all
+
+    def _intersect(self) -> None:
+        parts = self._parts
+        self._all = None
+        if parts:
+            self._all = _Bounds(
+                parts[0].since_s,
+                max(part.lowest for part in parts),
+                min(part.highest for part in parts),
+                sum(part.answers for part in parts),
+            )
 
     def _read(self, date: str) -> int | None:
         # Thousands of answers share a second.

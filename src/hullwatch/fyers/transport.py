@@ -115,6 +115,7 @@ class Transport:
         self.limits = limits
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,10 +172,14 @@ class Transport:
         )
 
     def _time_limits(self, total_s: float) -> aiohttp.ClientTimeout:
+        if (known := self._timeouts.get(total_s)) is not None:
+            return known
         connect_s = min(self.limits.connect_s, total_s)
         # The library rounds limits above its threshold up to whole seconds: hanging accounts would all time
         # out in the same instant, too late, and look like an outage.
-        return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=total_s + 1)
+        self._timeouts[total_s] = timeout
+        return timeout
 
 
 async def _send_once(

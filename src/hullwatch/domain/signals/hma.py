@@ -287,8 +287,8 @@ class HullMovingAverage:
             return None
         at_zero, growth = self._forming(0), self._root * self._pull
         scale = self._scale
-        crossing = Fraction(at_zero, (self._span - growth) * scale)
-        return float(crossing), float(Fraction(self._numerator - at_zero, growth * scale))
+        crossing = at_zero / ((self._span - growth) * scale)
+        return float(crossing), float((self._numerator - at_zero) / (growth * scale))
 
     def _forming(self, steps: int | Fraction) -> int | Fraction:
         """Return the numerator with `steps` as the next close; it is affine in the price."""

@@ -5,6 +5,7 @@ three seconds late. A close that decides about a signal is therefore read twice.
 and the next call for the symbol shows whether they have changed.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,7 +43,9 @@ class Reading:
 def decides_about_signal(series: Iterable[WatchSeries], close: float) -> bool:
     """Whether the next candle is a signal of one series with this close, or with one a little beside it."""
     margin = max(close * SIGNAL_MARGIN, SIGNAL_MARGIN_INR)
-    closes = (close, close + margin, max(close - margin, SIGNAL_MARGIN_INR / 10))
+    # Whole paise, outwards: averages count in them, and other prices cost them several times the CPU.
+    lower = max(math.floor((close - margin) * 100), 1) / 100
+    closes = (close, math.ceil((close + margin) * 100) / 100, lower)
     return any(one.next_direction(price) is not None for one in series for price in closes)
 
 
