@@ -79,7 +79,7 @@ async def test_a_morning_from_the_first_check_to_the_first_candle(start_environm
         assert everybody["accounts"][0]["doThis"] == "Log in to Fyers."
         for person in (asha, ravi):
             line = await wait_for_readiness(environment, person, "ready")
-            assert line["lines"] == {"total": 6, "warm": 6}
+            assert line["lines"] == {"total": 6, "warm": 6, "symbols": 3, "monitored": 3}
         await until(lambda: meena.notices("not_ready"), "the notice that Meena is not ready")
         assert await incidents(meena, "not_ready") == ["ready-2026-11-23"]
         assert await environment.broker.total(meena.fyers_id) == 0
@@ -88,7 +88,7 @@ async def test_a_morning_from_the_first_check_to_the_first_candle(start_environm
         tab = await meena.open_tab()
         await environment.advance_until_done(meena.connect())
         line = await wait_for_readiness(environment, meena, "ready")
-        assert line["lines"] == {"total": 6, "warm": 6}
+        assert line["lines"] == {"total": 6, "warm": 6, "symbols": 3, "monitored": 3}
         await until(lambda: meena.notices("now_ready"), "the notice that Meena is ready")
         assert {"result": "ready", "reason": None} in [
             {name: one[name] for name in ("result", "reason")} for one in tab.data("readiness")

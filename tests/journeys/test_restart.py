@@ -128,8 +128,7 @@ async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
             } == acknowledged
             assert len(facts(await asha.signals())) == len(await asha.signals())
             close += CANDLE
-        # A start spreads accounts over one interval.
-        await _advance_to(broker, close + timedelta(seconds=5))
+        await _let_settle(server, broker, close)
         await until(lambda: _is_caught_up(asha, close), "the missed candles")
 
         await broker.advance(2)  # so that the rate limit allows the calls of the test itself
@@ -150,8 +149,21 @@ async def _crash(
         await until(lambda: _was_called(broker, calls_before), "a call for history")
     elif when == "during storage":
         tab = await asha.open_tab()
+        await _let_settle(server, broker, close)
         await until(lambda: _has_candle(tab), "an evaluated candle")
     server.kill()
+
+
+async def _let_settle(server: ServerProcess, broker: SimulatedBroker, close: datetime) -> None:
+    """Let both readings of a candle be due. A start spreads accounts over one interval of five seconds."""
+    for seconds in (2, 5, 8, 12):
+        moment = close + timedelta(seconds=seconds)
+        await _advance_to(broker, moment)
+
+        async def has_followed(moment: datetime = moment) -> bool:
+            return await server.time() >= moment
+
+        await until(has_followed, f"the server's time is {moment}")
 
 
 async def _was_called(broker: SimulatedBroker, before: int) -> bool:

@@ -61,6 +61,7 @@ class SecretScenario:
         self.record("password", PASSWORD)
         self.record("password", NEW_PASSWORD)
         await self.request("POST", "/api/auth/register", new)
+        asha.user_id = (await asha.get("/api/auth/me"))["id"]
         self.record("cookie", self.cookie("hullwatch_session"))
         for wrong in (
             new,
