@@ -1,5 +1,6 @@
 """Opens the store of an installation, and makes database and key file on the first start."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sqlalchemy import select
@@ -35,12 +36,11 @@ async def open_store(url: str, encryption_keys: str | SecretText, data_dir: Path
         )
     await upgrade(url, if_empty=if_empty)
     await _prepare(keys, url)
-    store = Store(url, Cipher(keys))
-    try:
+    async with AsyncExitStack() as stack:
+        store = Store(url, Cipher(keys))
+        stack.push_async_callback(store.close)
         await store.check_keys()  # with the keys of another database no stored session could be read
-    except BaseException:
-        await store.close()
-        raise
+        stack.pop_all()
     return store
 
 
