@@ -121,7 +121,9 @@ async def measure(chosen: argparse.Namespace) -> dict[str, object]:
             return {"calls": await control(chosen.broker, "/counts"), "warmS": warm_at}
         await clock.sleep_until(close_at - timedelta(seconds=20))
         await control(chosen.broker, "/counts?reset=1")
+        idle_before, idle_began = time.process_time(), time.monotonic()
         await clock.sleep_until(close_at)
+        idle = (time.process_time() - idle_before) / (time.monotonic() - idle_began)
         cpu_before, began = time.process_time(), time.monotonic()
         took_s, counts = await _until_over(chosen.broker, clock, close_at)
         cpu_s = time.process_time() - cpu_before
@@ -138,6 +140,7 @@ async def measure(chosen: argparse.Namespace) -> dict[str, object]:
             "tookS": took_s,
             "cpuS": cpu_s,
             "busyS": busy_s,
+            "idle": idle,
             "warmS": warm_at,
             "counts": counts,
             "blind": blind,

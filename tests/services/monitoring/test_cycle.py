@@ -151,6 +151,32 @@ async def test_a_hanging_account_delays_no_other(env: Environment) -> None:
     assert status(env, BOB) is WatchStatus.WATCHING
 
 
+async def test_quotes_that_pause_for_a_close_make_no_cycle_slow(env: Environment) -> None:
+    """The calls wait in this server's queue, and Fyers answers: nothing is blind, and no second call is made."""
+    await watching(env, ALICE)
+    await env.clock.advance(10)
+    env.broker.waiting_at_close.add(fyers_id(ALICE))
+    paused = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        if call.name == "quotes":
+            await paused.wait()
+
+    env.broker.before_answer = wait
+    reached = len(env.broker.calls)
+    await env.clock.advance(40)
+    quotes_calls = [call for call in env.broker.calls[reached:] if call.name == "quotes"]
+
+    assert status(env) is WatchStatus.WATCHING
+    assert env.monitoring.state(ALICE).missed_cycles == 0
+    assert len(quotes_calls) == 1
+
+    env.broker.waiting_at_close.clear()
+    paused.set()
+    await env.clock.advance(10)
+    assert len([call for call in env.broker.calls[reached:] if call.name == "quotes"]) >= 2
+
+
 async def test_an_error_of_one_account_affects_no_other(env: Environment) -> None:
     """An unexpected exception fails one cycle, and the account's next one runs."""
     await watching(env, ALICE, BOB)

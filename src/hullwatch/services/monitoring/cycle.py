@@ -1,5 +1,6 @@
 """One account's monitoring cycle: starts the readings of due candles, then fetches quotes."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from hullwatch.domain.monitoring.problems import SymbolProblem
 from hullwatch.domain.monitoring.watches import STATUS_OF, Watch, WatchStatus, status_after
 from hullwatch.domain.signals.settling import FIRST_READING
 from hullwatch.domain.signals.signals import WatchSeries
+from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
 from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.candle_reader import CandleReader
@@ -42,6 +44,7 @@ class Watcher:
         "_hub",
         "_journal",
         "_market",
+        "_quotes_call",
         "_reader",
         "_watchlist",
         "gap",
@@ -67,6 +70,8 @@ class Watcher:
         self._hub = context.hub
         self._connections = connections
         self._market = market
+        self._quotes_call: asyncio.Task[Outcome | None] | None = None
+        """The quotes under way; they may last longer than a cycle."""
         self._journal = journal
         self._watchlist = Watchlist(context.calendar, settle_time)
         self.gap = Gap()
@@ -194,7 +199,7 @@ class Watcher:
         quotes_failure: Outcome | None = None
         in_session = session_under_way(self.calendars, self._clock.now()) is not None
         if in_session:
-            quotes_failure = await self._fetch_quotes()
+            quotes_failure = await self._quotes_failure()
         failure = self._history_failure() or quotes_failure
         if failure is not None:
             return self._session_obstacle() or status_after(failure)
@@ -229,8 +234,10 @@ class Watcher:
         return moment - calendar.previous_session(moment).closes_at >= FOLLOW_UP
 
     def close(self) -> None:
-        """End the readings under way."""
+        """End the calls under way."""
         self._reader.calls.cancel()
+        if self._quotes_call is not None:
+            self._quotes_call.cancel()
 
     async def save_unsaved(self) -> None:
         """Retry what the database did not take; it stays queued if this fails too."""
@@ -239,8 +246,26 @@ class Watcher:
 
     # ---------------------------------------------------------------- quotes
 
+    async def _quotes_failure(self) -> Outcome | None:
+        """Fetch the quotes of all symbols; return a failure of the account or of Fyers.
+
+        While this server reads the candles of a close, quotes pause: they come beside later cycles then.
+        """
+        call = self._quotes_call
+        if call is None:
+            call = asyncio.create_task(self._fetch_quotes(), name=f"quotes {self.user_id}")
+            self._quotes_call = call
+        answered = asyncio.Event()
+        call.add_done_callback(lambda _: answered.set())
+        await wait_for_event(answered, clock=self._clock.real, within_s=WAIT_S)
+        if not call.done() and self._market.waits_at_close(self.user_id):
+            return None
+        try:
+            return await call
+        finally:
+            self._quotes_call = None
+
     async def _fetch_quotes(self) -> Outcome | None:
-        """Fetch the quotes of all symbols; return a failure of the account or of Fyers."""
         symbols = self._watchlist.symbols()
         answer = await self._market.fresh_quotes(self.user_id, symbols, priority=MONITORING_QUOTES)
         if answer.outcome is Outcome.OK:
