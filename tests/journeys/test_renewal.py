@@ -191,7 +191,7 @@ async def test_a_revoked_session_is_renewed_once(
 
     await environment.broker.revoke(asha.fyers_id)
     await environment.advance(5)
-    await until(lambda: _is_session(asha, began), "the renewed session")
+    await environment.advance_until_done(until(lambda: _is_session(asha, began), "the renewed session"))
     await environment.advance_to(began.replace(minute=40, second=1))  # 10:10:01 IST
     await environment.advance_until_done(
         until(lambda: _is_evaluated(asha, began.replace(minute=40, second=0)), "the next candle")
@@ -207,7 +207,9 @@ async def test_a_revoked_session_is_renewed_once(
 
     await environment.broker.revoke(asha.fyers_id)
     await environment.advance(5)
-    await until(lambda: asha.notices("session_disconnected"), "the disconnect of the renewed session")
+    await environment.advance_until_done(
+        until(lambda: asha.notices("session_disconnected"), "the disconnect of the renewed session")
+    )
     await environment.advance(600)
     assert len(await asha.notices()) == 1
     assert await renewal_calls(environment) == 1
@@ -232,7 +234,7 @@ async def test_a_failed_renewal_is_reported_once(
 
     await environment.broker.revoke(asha.fyers_id)
     await environment.advance(5)
-    await until(lambda: asha.notices("session_disconnected"), "the notice")
+    await environment.advance_until_done(until(lambda: asha.notices("session_disconnected"), "the notice"))
     assert await renewal_calls(environment) == 1
     await environment.broker.reset_calls()
     await environment.advance(3600)

@@ -134,7 +134,7 @@ class TradingDay:
     # ---------------------------------------------------------------- steps
 
     async def revoke_session_of_meena(self) -> None:
-        """Fyers revokes a session: one refused call and one verification call disconnect the account."""
+        """Fyers revokes a session: one refused call and a call to each service disconnect the account."""
         meena = self["Meena"].browser
         before = (await self.environment.broker.calls(meena.fyers_id))["byPath"]
         await self.environment.broker.revoke(meena.fyers_id)
@@ -150,8 +150,10 @@ class TradingDay:
         assert {path: count for path, count in more.items() if count} == {
             "/data/quotes": 1,
             "/api/v3/profile": 1,
+            "/api/v3/funds": 1,
+            "/data/marketStatus": 1,
         }
-        assert counted["byStatus"]["401"] == 2
+        assert counted["byStatus"]["401"] == 4
         await self._assert_away(
             "Meena", "rejected", began_at=self.environment.clock.now(), calls=counted["total"]
         )
