@@ -223,7 +223,7 @@ async def test_within_an_account_the_nearest_line_is_first():
     assert [sent.priority for sent in load.sent[1:]] == wanted
 
 
-async def test_an_account_that_was_idle_gains_no_turns():
+async def test_an_account_that_was_idle_gains_no_calls():
     """It would otherwise send all its calls before the others' next ones."""
     load = Load(PacingLimits(per_second=100, per_second_total=1), answer_s=0.0)
     load.add("a", DUE, 20)

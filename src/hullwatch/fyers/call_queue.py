@@ -2,8 +2,9 @@
 
 No lock is held while an answer is awaited: a slow or paused account never delays another one.
 
-Three lanes lead to the global limit. Ordinary calls are sent first; while candles wait for the limit, only a
-share of it is theirs. Candles follow by class. Within a class the accounts take turns, see `_Turns`.
+There are three groups of calls. Ordinary calls are sent first; while candles wait for the limit, only a
+share of it is theirs. Candles follow by class. Within a class the accounts are served in rounds, see
+`_Rounds`.
 Quotes of monitoring are last. They pause while candles wait for the limit, and get a small share of it after
 `QUOTES_PAUSE_S`.
 """
@@ -42,8 +43,8 @@ _TOLERANCE_S: Final = 1e-6
 """Clocks count in whole microseconds, so a call may be early by less than one."""
 
 
-class Lane(IntEnum):
-    """Which calls are ordered against each other."""
+class CallGroup(IntEnum):
+    """Calls that are ordered against each other."""
 
     ORDINARY = 0
     CANDLES = 1
@@ -67,13 +68,13 @@ _Waiting: TypeAlias = asyncio.Future[Refusal | None]
 _InLine: TypeAlias = tuple[CallClass, float, int, _Waiting]
 """Class, distance, number and future of a call that waits in its account."""
 _Offered: TypeAlias = tuple[CallClass, int, float, int, int, "Account", _Waiting]
-"""Class, turn, distance, number of the call and of the offer, account and future."""
+"""Class, round, distance, number of the call and of the offer, account and future."""
 
 
 class Account:
     """The rate limits of one account, and its calls that wait."""
 
-    __slots__ = ("in_flight", "lines", "offers", "opens_at", "pacer", "pause", "turns", "waiting")
+    __slots__ = ("in_flight", "lines", "offers", "opens_at", "pacer", "pause", "rounds", "waiting")
 
     def __init__(self, limits: PacingLimits) -> None:
         self.pacer = Pacer(limits)
@@ -81,45 +82,45 @@ class Account:
         self.in_flight = 0
         """Calls that are admitted and not released."""
         self.lines: tuple[list[_InLine], list[_InLine], list[_InLine]] = ([], [], [])
-        """A heap for each lane. Cancelled calls stay until they are first."""
+        """A heap for each group. Cancelled calls stay until they are first."""
         self.waiting = [0, 0, 0]
-        """How many calls wait in each lane."""
+        """How many calls wait in each group."""
         self.offers: list[_Offered | None] = [None, None, None]
-        """The calls that wait for the global limit alone, at most one for each lane."""
+        """The calls that wait for the global limit alone, at most one for each group."""
         self.opens_at: float | None = None
         """When its own limits allow the next call; `None` if they do now, or nothing waits for them."""
-        self.turns: dict[CallClass, int] = {}
+        self.rounds: dict[CallClass, int] = {}
 
-    def first(self, lane: Lane) -> _InLine | None:
-        """Return the most urgent call of a lane."""
-        line = self.lines[lane]
+    def first(self, group: CallGroup) -> _InLine | None:
+        """Return the most urgent call of a group."""
+        line = self.lines[group]
         while line and line[0][3].done():
             heapq.heappop(line)
         return line[0] if line else None
 
-    def ahead_of(self, lane: Lane) -> int:
-        """Return how many calls of the account are sent before the next of this lane."""
-        return sum(self.waiting[: lane + 1])
+    def ahead_of(self, group: CallGroup) -> int:
+        """Return how many calls of the account are sent before the next of this group."""
+        return sum(self.waiting[: group + 1])
 
 
-class _Turns:
+class _Rounds:
     """The order of accounts within each class.
 
-    An account that has sent a call has its next turn after all other accounts that wait. So accounts that
+    An account that has sent a call is served again after all other accounts that wait. So accounts that
     wait all the time differ by one call at most, and an account that begins to wait gains nothing from
-    earlier idleness (start-time fair queueing, Goyal 1996). Within a turn the smallest distance is first.
+    earlier idleness (start-time fair queueing, Goyal 1996). Within a round the smallest distance is first.
     """
 
     def __init__(self) -> None:
         self._present = dict.fromkeys(CallClass, 0)
 
     def next_of(self, account: Account, call_class: CallClass) -> int:
-        return max(account.turns.get(call_class, 0), self._present[call_class])
+        return max(account.rounds.get(call_class, 0), self._present[call_class])
 
-    def record(self, account: Account, call_class: CallClass, turn: int) -> None:
-        # An offer is kept while turns go on, so its turn can be an earlier one.
-        self._present[call_class] = max(self._present[call_class], turn)
-        account.turns[call_class] = turn + 1
+    def record(self, account: Account, call_class: CallClass, round_number: int) -> None:
+        # An offer is kept while rounds go on, so its round can be an earlier one.
+        self._present[call_class] = max(self._present[call_class], round_number)
+        account.rounds[call_class] = round_number + 1
 
 
 class _Backlog:
@@ -160,12 +161,15 @@ class CallQueue:
         self._numbers = itertools.count()
         self._waiting = [0, 0, 0]
         self._offers: tuple[list[_Offered], list[_Offered], list[_Offered]] = ([], [], [])
-        self._turns = _Turns()
+        self._rounds = _Rounds()
         self._backlog = _Backlog()
-        self._shares = {Lane.ORDINARY: Window(ORDINARY_SHARE, 1.0), Lane.QUOTES: Window(QUOTES_SHARE, 1.0)}
+        self._shares = {
+            CallGroup.ORDINARY: Window(ORDINARY_SHARE, 1.0),
+            CallGroup.QUOTES: Window(QUOTES_SHARE, 1.0),
+        }
         self._opening: list[tuple[float, int, Account]] = []
         """Accounts whose own limits hold calls back, by the time at which they allow the next one."""
-        self._deadlines: list[tuple[float, int, float, Lane, Account, _Waiting]] = []
+        self._deadlines: list[tuple[float, int, float, CallGroup, Account, _Waiting]] = []
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = float("inf")
 
@@ -197,19 +201,19 @@ class CallQueue:
 
         `release` must follow an admitted call.
         """
-        lane = _lane(priority.call_class)
+        group = _group_of(priority.call_class)
         now = self._clock.monotonic()
-        refusal = self._refusal_at_once(account, lane, now)
+        refusal = self._refusal_at_once(account, group, now)
         if refusal is not None:
             return refusal
-        waiting = self._enqueue(account, lane, priority, now)
+        waiting = self._enqueue(account, group, priority, now)
         self._dispatch()
         if not waiting.done():
-            self._set_deadline(account, lane, waiting, now)
+            self._set_deadline(account, group, waiting, now)
             try:
                 await waiting
             except asyncio.CancelledError:
-                self._abandon(account, lane, waiting)
+                self._abandon(account, group, waiting)
                 raise
         refusal = waiting.result()
         if refusal is None:
@@ -236,50 +240,50 @@ class CallQueue:
 
     # ---------------------------------------------------------------- waiting
 
-    def _refusal_at_once(self, account: Account, lane: Lane, now: float) -> Refusal | None:
+    def _refusal_at_once(self, account: Account, group: CallGroup, now: float) -> Refusal | None:
         """Return why a call is not worth waiting."""
         if paused_s := account.pause.left_s(now):
             return WaitTooLong(paused_s)
         if day_s := account.pacer.day_left_s(self._clock.now()):
             return WaitTooLong(day_s)
-        wait_s = account.pacer.earliest(now, account.ahead_of(lane)) - now
-        if lane is not Lane.CANDLES and not self._is_backlog(now):
-            ahead = self._unsent + sum(self._waiting[: lane + 1])
+        wait_s = account.pacer.earliest(now, account.ahead_of(group)) - now
+        if group is not CallGroup.CANDLES and not self._is_backlog(now):
+            ahead = self._unsent + sum(self._waiting[: group + 1])
             wait_s = max(wait_s, self._global_limit.earliest(now, ahead) - now)
-        elif lane is Lane.ORDINARY:
-            wait_s = max(wait_s, self._shares[lane].earliest(now, self._waiting[lane]) - now)
-        return WaitTooLong(wait_s) if wait_s > self._longest_wait_of(lane) else None
+        elif group is CallGroup.ORDINARY:
+            wait_s = max(wait_s, self._shares[group].earliest(now, self._waiting[group]) - now)
+        return WaitTooLong(wait_s) if wait_s > self._longest_wait_of(group) else None
 
-    def _enqueue(self, account: Account, lane: Lane, priority: CallPriority, now: float) -> _Waiting:
+    def _enqueue(self, account: Account, group: CallGroup, priority: CallPriority, now: float) -> _Waiting:
         waiting: _Waiting = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
-        heapq.heappush(account.lines[lane], (priority.call_class, priority.distance, number, waiting))
-        account.waiting[lane] += 1
-        self._waiting[lane] += 1
+        heapq.heappush(account.lines[group], (priority.call_class, priority.distance, number, waiting))
+        account.waiting[group] += 1
+        self._waiting[group] += 1
         self._offer(account, now)
         return waiting
 
-    def _set_deadline(self, account: Account, lane: Lane, waiting: _Waiting, now: float) -> None:
-        deadline = now + self._longest_wait_of(lane)
-        heapq.heappush(self._deadlines, (deadline, next(self._numbers), now, lane, account, waiting))
+    def _set_deadline(self, account: Account, group: CallGroup, waiting: _Waiting, now: float) -> None:
+        deadline = now + self._longest_wait_of(group)
+        heapq.heappush(self._deadlines, (deadline, next(self._numbers), now, group, account, waiting))
         self._set_timer(now)
 
-    def _longest_wait_of(self, lane: Lane) -> float:
-        return LONGEST_CANDLES_WAIT_S if lane is Lane.CANDLES else self._longest_wait_s
+    def _longest_wait_of(self, group: CallGroup) -> float:
+        return LONGEST_CANDLES_WAIT_S if group is CallGroup.CANDLES else self._longest_wait_s
 
-    def _answer(self, account: Account, lane: Lane, waiting: _Waiting, refusal: Refusal | None) -> None:
-        account.waiting[lane] -= 1
-        self._waiting[lane] -= 1
+    def _answer(self, account: Account, group: CallGroup, waiting: _Waiting, refusal: Refusal | None) -> None:
+        account.waiting[group] -= 1
+        self._waiting[group] -= 1
         waiting.set_result(refusal)
 
-    def _abandon(self, account: Account, lane: Lane, waiting: _Waiting) -> None:
+    def _abandon(self, account: Account, group: CallGroup, waiting: _Waiting) -> None:
         """Undo what was done for a call whose caller was cancelled."""
         if waiting.cancelled():
-            account.waiting[lane] -= 1
-            self._waiting[lane] -= 1
-            offer = account.offers[lane]
+            account.waiting[group] -= 1
+            self._waiting[group] -= 1
+            offer = account.offers[group]
             if offer is not None and offer[6] is waiting:
-                account.offers[lane] = None
+                account.offers[group] = None
                 self._offer(account, self._clock.monotonic())
         elif waiting.result() is None:
             self._unsent -= 1
@@ -289,9 +293,9 @@ class CallQueue:
 
     def _refuse_all(self, account: Account, retry_after_s: float) -> None:
         account.offers = [None, None, None]
-        for lane in Lane:
-            while (first := account.first(lane)) is not None:
-                self._answer(account, lane, first[3], WaitTooLong(retry_after_s))
+        for group in CallGroup:
+            while (first := account.first(group)) is not None:
+                self._answer(account, group, first[3], WaitTooLong(retry_after_s))
 
     def _offer(self, account: Account, now: float) -> None:
         """Offer the account's most urgent calls to the global limit, if its own limits allow a call now."""
@@ -308,15 +312,15 @@ class CallQueue:
                 account.opens_at = opens_at
                 heapq.heappush(self._opening, (opens_at, next(self._numbers), account))
             return
-        for lane in Lane:
-            first = account.first(lane)
-            offer = account.offers[lane]
+        for group in CallGroup:
+            first = account.first(group)
+            offer = account.offers[group]
             if first is not None and (offer is None or offer[6] is not first[3]):
                 call_class, distance, number, waiting = first
-                turn = self._turns.next_of(account, call_class)
-                offer = (call_class, turn, distance, number, next(self._numbers), account, waiting)
-                account.offers[lane] = offer
-                heapq.heappush(self._offers[lane], offer)
+                round_number = self._rounds.next_of(account, call_class)
+                offer = (call_class, round_number, distance, number, next(self._numbers), account, waiting)
+                account.offers[group] = offer
+                heapq.heappush(self._offers[group], offer)
 
     # ---------------------------------------------------------------- admitting
 
@@ -330,16 +334,16 @@ class CallQueue:
                 self._offer(account, now)
         has_changed = True
         while has_changed:
-            while (lane := self._next_lane(now)) is not None:
-                self._admit_first(lane, now)
+            while (group := self._next_group_of(now)) is not None:
+                self._admit_first(group, now)
             has_changed = self._refuse_overdue(now)
         self._set_timer(now)
 
-    def _first_offer(self, lane: Lane, now: float) -> _Offered | None:
-        offers = self._offers[lane]
+    def _first_offer(self, group: CallGroup, now: float) -> _Offered | None:
+        offers = self._offers[group]
         while offers:
             account, waiting = offers[0][5:]
-            if account.offers[lane] is not offers[0] or waiting.done():
+            if account.offers[group] is not offers[0] or waiting.done():
                 heapq.heappop(offers)
             elif paused_s := account.pause.left_s(now):
                 self._refuse_all(account, paused_s)
@@ -347,62 +351,64 @@ class CallQueue:
                 return offers[0]
         return None
 
-    def _next_lane(self, now: float) -> Lane | None:
-        """Return the lane of the next call that may be sent now."""
-        has = [self._first_offer(lane, now) is not None for lane in Lane]
+    def _next_group_of(self, now: float) -> CallGroup | None:
+        """Return the group of the next call that may be sent now."""
+        has = [self._first_offer(group, now) is not None for group in CallGroup]
         if not any(has):
             return None
         if self._global_limit.earliest(now, self._unsent) - now > _TOLERANCE_S:
-            if has[Lane.CANDLES]:
+            if has[CallGroup.CANDLES]:
                 self._backlog.record(now)
             return None
         if not self._is_backlog(now):
-            return next(lane for lane in Lane if has[lane])
-        if has[Lane.ORDINARY] and (not has[Lane.CANDLES] or self._has_share(Lane.ORDINARY, now)):
-            return Lane.ORDINARY
+            return next(group for group in CallGroup if has[group])
+        if has[CallGroup.ORDINARY] and (
+            not has[CallGroup.CANDLES] or self._has_share(CallGroup.ORDINARY, now)
+        ):
+            return CallGroup.ORDINARY
         is_quotes_time = now - self._backlog.quotes_from() >= -_TOLERANCE_S
-        if has[Lane.QUOTES] and is_quotes_time and self._has_share(Lane.QUOTES, now):
-            return Lane.QUOTES
-        return Lane.CANDLES if has[Lane.CANDLES] else None
+        if has[CallGroup.QUOTES] and is_quotes_time and self._has_share(CallGroup.QUOTES, now):
+            return CallGroup.QUOTES
+        return CallGroup.CANDLES if has[CallGroup.CANDLES] else None
 
     def _is_backlog(self, now: float) -> bool:
-        return self._waiting[Lane.CANDLES] > 0 and self._backlog.is_recent(now)
+        return self._waiting[CallGroup.CANDLES] > 0 and self._backlog.is_recent(now)
 
-    def _has_share(self, lane: Lane, now: float) -> bool:
-        return self._shares[lane].earliest(now) - now <= _TOLERANCE_S
+    def _has_share(self, group: CallGroup, now: float) -> bool:
+        return self._shares[group].earliest(now) - now <= _TOLERANCE_S
 
-    def _admit_first(self, lane: Lane, now: float) -> None:
-        call_class, turn, _, _, _, account, waiting = heapq.heappop(self._offers[lane])
+    def _admit_first(self, group: CallGroup, now: float) -> None:
+        call_class, round_number, _, _, _, account, waiting = heapq.heappop(self._offers[group])
         account.offers = [None, None, None]
         moment = self._clock.now()
         if day_s := account.pacer.day_left_s(moment):
             self._refuse_all(account, day_s)
             return
-        self._turns.record(account, call_class, turn)
-        if lane in self._shares and self._is_backlog(now):
-            self._shares[lane].take(now)
+        self._rounds.record(account, call_class, round_number)
+        if group in self._shares and self._is_backlog(now):
+            self._shares[group].take(now)
         account.pacer.admit(moment)
         account.in_flight += 1
         self._unsent += 1
-        self._answer(account, lane, waiting, None)
+        self._answer(account, group, waiting, None)
         self._offer(account, now)
 
     def _refuse_overdue(self, now: float) -> bool:
         """Refuse calls that have waited too long; return whether there were any."""
         has_refused = False
         while self._deadlines and (self._deadlines[0][5].done() or self._deadlines[0][0] <= now):
-            _, number, since_s, lane, account, waiting = heapq.heappop(self._deadlines)
+            _, number, since_s, group, account, waiting = heapq.heappop(self._deadlines)
             if waiting.done():
                 continue
-            if lane is Lane.QUOTES and self._is_backlog(now) and now - since_s < LONGEST_QUOTES_WAIT_S:
-                later = (now + self._longest_wait_s, number, since_s, lane, account, waiting)
+            if group is CallGroup.QUOTES and self._is_backlog(now) and now - since_s < LONGEST_QUOTES_WAIT_S:
+                later = (now + self._longest_wait_s, number, since_s, group, account, waiting)
                 heapq.heappush(self._deadlines, later)
                 continue
             if account.in_flight >= MOST_IN_FLIGHT:
-                self._answer(account, lane, waiting, NoSlot())
+                self._answer(account, group, waiting, NoSlot())
             else:
                 opens_at = max(account.pacer.earliest(now), self._global_limit.earliest(now, self._unsent))
-                self._answer(account, lane, waiting, WaitTooLong(max(1.0, opens_at - now)))
+                self._answer(account, group, waiting, WaitTooLong(max(1.0, opens_at - now)))
             self._offer(account, now)
             has_refused = True
         return has_refused
@@ -424,17 +430,17 @@ class CallQueue:
             times.append(self._opening[0][0])
         if self._deadlines:
             times.append(self._deadlines[0][0])
-        has = [self._first_offer(lane, now) is not None for lane in Lane]
+        has = [self._first_offer(group, now) is not None for group in CallGroup]
         if not any(has):
             return times
         opens_at = self._global_limit.earliest(now, self._unsent)
         if opens_at - now > _TOLERANCE_S:
             return [*times, opens_at]
         # Only a share or the pause holds these back.
-        for lane in (Lane.ORDINARY, Lane.QUOTES):
-            if has[lane]:
-                share_at = self._shares[lane].earliest(now)
-                begins_at = self._backlog.quotes_from() if lane is Lane.QUOTES else now
+        for group in (CallGroup.ORDINARY, CallGroup.QUOTES):
+            if has[group]:
+                share_at = self._shares[group].earliest(now)
+                begins_at = self._backlog.quotes_from() if group is CallGroup.QUOTES else now
                 times.append(min(max(share_at, begins_at), self._backlog.ends_at() + 2 * _TOLERANCE_S))
         return times
 
@@ -454,7 +460,7 @@ class CallQueue:
                 del self._accounts[key]
 
 
-def _lane(call_class: CallClass) -> Lane:
+def _group_of(call_class: CallClass) -> CallGroup:
     if call_class is CallClass.ORDINARY:
-        return Lane.ORDINARY
-    return Lane.QUOTES if call_class is CallClass.QUOTES else Lane.CANDLES
+        return CallGroup.ORDINARY
+    return CallGroup.QUOTES if call_class is CallClass.QUOTES else CallGroup.CANDLES
