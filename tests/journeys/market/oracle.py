@@ -46,41 +46,52 @@ def _weighted(values: Sequence[int | Fraction]) -> Fraction:
     return Fraction(total) / (count * (count + 1) // 2)
 
 
-def true_signals(
+@dataclass(frozen=True)
+class Truth:
+    """What final candles give under one rule."""
+
+    signals: list[TrueSignal]
+    """Oldest first. A signal depends on no later candle."""
+    hma: dict[datetime, float | None]
+    """Opening → the average after the candle in INR, `None` while warming up."""
+
+
+def truth_of(
     candles: Sequence[Candle], rule: Rule, period: int, *, restarts: Sequence[datetime] = ()
-) -> list[TrueSignal]:
-    """Return the signals of closed candles, oldest first.
+) -> Truth:
+    """Return the signals and averages of closed candles.
 
     Args:
         candles: Final candles, oldest first.
-        rule: `cross`: strictly on the other side than the last close that was not on the average, or that was.
-            `turn`: the average moves against its last movement.
+        rule: `cross`: the close is strictly on the other side of the average than the close before, which may have
+            been on it. `turn`: the average moves against its last movement.
         period: Length of the average.
         restarts: Openings at which the average starts anew, after a jump that history leaves unexplained.
     """
-    found: list[TrueSignal] = []
+    signals: list[TrueSignal] = []
+    values: dict[datetime, float | None] = {}
     for part in _parts(candles, restarts):
         hma = averages([candle.close for candle in part], period)
         find = _crossing if rule is Rule.CROSS else _turn
         last: int | None = None
         for index, candle in enumerate(part):
             average = hma[index]
+            values[candle.opened_at] = None if average is None else float(average / 100)
             if average is None:
                 continue
             last, direction = find(
                 last, round(candle.close * 100), average, hma[index - 1] if index else None
             )
             if direction is not None:
-                found.append(TrueSignal(candle.opened_at, direction, candle.close, float(average / 100)))
-    return found
+                signals.append(TrueSignal(candle.opened_at, direction, candle.close, float(average / 100)))
+    return Truth(signals, values)
 
 
-def last_average(
-    candles: Sequence[Candle], period: int, *, restarts: Sequence[datetime] = ()
-) -> float | None:
-    """Return the average after the last candle in INR."""
-    average = averages([candle.close for candle in _parts(candles, restarts)[-1]], period)[-1]
-    return None if average is None else float(average / 100)
+def true_signals(
+    candles: Sequence[Candle], rule: Rule, period: int, *, restarts: Sequence[datetime] = ()
+) -> list[TrueSignal]:
+    """Return the signals alone, oldest first."""
+    return truth_of(candles, rule, period, restarts=restarts).signals
 
 
 def _parts(candles: Sequence[Candle], restarts: Sequence[datetime]) -> list[list[Candle]]:

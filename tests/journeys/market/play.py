@@ -16,7 +16,7 @@ from hullwatch.domain.market.instruments import Resolution
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.signals.signals import Rule, Signal
-from journeys.market.oracle import TrueSignal, last_average, true_signals
+from journeys.market.oracle import TrueSignal, Truth, truth_of
 from journeys.market.script import STEP, Line, ScriptedBroker, lively_line
 
 READ_AT = timedelta(seconds=1)
@@ -24,6 +24,7 @@ READ_AT = timedelta(seconds=1)
 CHECK_AT = timedelta(seconds=40)
 """After a close everything that its candle gives is stored, with second readings and rebuilt series."""
 VARIATIONS = 30
+CANDLES = 20
 PERIODS = (4, 5, 9)
 
 Change = Callable[[Line, Sequence[Candle], Random], None]
@@ -37,8 +38,8 @@ class Play:
     env: Environment
     lines: list[Line]
     watches: dict[str, Line] = field(default_factory=dict)
-    truth: dict[str, list[TrueSignal]] = field(default_factory=dict)
-    """Watch id → the signals of all final candles. A signal depends on no later candle."""
+    truths: dict[str, Truth] = field(default_factory=dict)
+    """Watch id → what all final candles give."""
 
     def watch_of(self, watch_id: str) -> Watch:
         """Return a watch as monitoring has it."""
@@ -72,18 +73,22 @@ class Play:
                 findings += self.differences(watch_id, line, through, stored[watch_id])
         assert findings == [], "\n".join(findings[:10])
 
+    def truth(self, watch_id: str) -> Truth:
+        """Return what all final candles of a watch's line give."""
+        if watch_id not in self.truths:
+            watch, line = self.watch_of(watch_id), self.watches[watch_id]
+            self.truths[watch_id] = truth_of(line.final, watch.rule, watch.period, restarts=line.restarts)
+        return self.truths[watch_id]
+
     def differences(
         self, watch_id: str, line: Line, through: datetime, stored_signals: Iterable[Signal]
     ) -> list[str]:
         """Return what is missing, extra, wrong or unexplained among the signals of candles closed up to `through`."""
         watch = self.watch_of(watch_id)
-        closes = {candle.opened_at: line.closed_at(candle) for candle in line.final}
-        if watch_id not in self.truth:
-            self.truth[watch_id] = true_signals(line.final, watch.rule, watch.period, restarts=line.restarts)
         expected = {
             one.opened_at: one
-            for one in self.truth[watch_id]
-            if watch.signals_from < closes[one.opened_at] <= through
+            for one in self.truth(watch_id).signals
+            if watch.signals_from < line.closes[one.opened_at] <= through
         }
         stored = {one.candle_opened_at: one for one in stored_signals if one.candle_closed_at <= through}
         name = f"{line.symbol.text} {watch.rule.value} {watch.period} through {through:%H:%M}"
@@ -109,8 +114,8 @@ class Play:
         now = self.env.clock.now()
         for number, (watch_id, line) in enumerate(self.watches.items()):
             watch = self.watch_of(watch_id)
-            closed = [candle for candle in line.final if line.closed_at(candle) <= now]
-            average = last_average(closed, watch.period, restarts=line.restarts)
+            newest = max(opened_at for opened_at, closed_at in line.closes.items() if closed_at <= now)
+            average = self.truth(watch_id).hma[newest]
             series = watcher.series(watch_id)
             shown = [None if series is None else series.hma]
             if number % 10 == 0:
@@ -172,9 +177,10 @@ async def begin(
     seed: int,
     starts_at: datetime = OPENING - timedelta(minutes=10),
     days: int = 1,
-    candles: int = 24,
+    candles: int = CANDLES,
     calendar: MarketCalendar = CALENDAR,
     resolution: Resolution = FIVE,
+    interval_s: float = 30.0,
 ) -> Play:
     """Return an account with one line for each variation, on a Monday; `change` gets each line before it is played.
 
@@ -186,6 +192,7 @@ async def begin(
         candles: The number of candles to be played, from the first one that opens after the start.
         calendar: The trading days of the product.
         resolution: Of all candles.
+        interval_s: Between two cycles, so between quotes; candles are read when they close.
     """
     random = Random(seed)
     clock = FakeClock(starts_at)
@@ -195,7 +202,7 @@ async def begin(
         broker=broker,
         seed=seed,
         calendar=calendar,
-        options=ServiceOptions(monitor_interval_s=15.0),
+        options=ServiceOptions(monitor_interval_s=interval_s),
     )
     await env.with_sessions(ALICE)
     await env.start()

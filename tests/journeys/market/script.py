@@ -66,16 +66,27 @@ class Line:
     def use(self, final: list[Candle]) -> None:
         """Replace the final candles."""
         self.final = final
-        self._openings = [candle.opened_at for candle in self.final]
+        self._openings = [candle.opened_at for candle in final]
+        self._closes = {
+            candle.opened_at: min(
+                candle.opened_at + self.step, candle.opened_at.replace(hour=CLOSING.hour, minute=0)
+            )
+            for candle in final
+        }
         self._totals: list[int] = []
         """The day's volume up to the end of each candle."""
-        for index, candle in enumerate(self.final):
-            is_first = index == 0 or ist_date(self._openings[index - 1]) != ist_date(candle.opened_at)
+        self._previous_closes: list[float | None] = []
+        """The close of the day before, for each candle."""
+        for before, candle in zip([None, *final], final, strict=False):
+            is_first = before is None or ist_date(before.opened_at) != ist_date(candle.opened_at)
             self._totals.append(candle.volume + (0 if is_first else self._totals[-1]))
+            known = None if before is None else before.close
+            self._previous_closes.append(known if is_first else self._previous_closes[-1])
 
-    def closed_at(self, candle: Candle) -> datetime:
-        """Return when a candle is closed; the market close shortens the last one of a day."""
-        return min(candle.opened_at + self.step, candle.opened_at.replace(hour=CLOSING.hour, minute=0))
+    @property
+    def closes(self) -> dict[datetime, datetime]:
+        """Opening → close of each candle; the market close shortens the last one of a day."""
+        return self._closes
 
     def shown(self, candle: Candle, now: datetime) -> Candle | None:
         """Return what history shows of a final candle at a moment, `None` if nothing."""
@@ -86,7 +97,7 @@ class Line:
             index = bisect_right(versions, now, key=itemgetter(0))
             if index:
                 return versions[index - 1][1]
-        if now < self.closed_at(candle):
+        if now < self._closes[candle.opened_at]:
             return replace(candle, high=candle.open, low=candle.open, close=candle.open)
         return candle
 
@@ -104,7 +115,7 @@ class Line:
         shown = [one.opened_at for span, one in self.phantoms if span.has(now)]
         through = None
         for candle in self.final:
-            closed_at = self.closed_at(candle)
+            closed_at = self._closes[candle.opened_at]
             is_wrong = candle.opened_at in self.versions and self.shown(candle, now) != candle
             if closed_at > now or is_wrong or (shown and candle.opened_at >= min(shown)):
                 break
@@ -119,16 +130,10 @@ class Line:
         return Quote(
             self.symbol,
             (candle.open + round((candle.close - candle.open) * share, 2)) * self.quote_factor,
-            previous_close=self._previous_close(index),
+            previous_close=self._previous_closes[index],
             volume=self._totals[index] - int(candle.volume * (1 - share)),
-            traded_at=min(now, self.closed_at(candle)),
+            traded_at=min(now, self._closes[candle.opened_at]),
         )
-
-    def _previous_close(self, index: int) -> float | None:
-        day = ist_date(self._openings[index])
-        before = (one for one in reversed(range(index)) if ist_date(self._openings[one]) != day)
-        found = next(before, None)
-        return None if found is None else self.final[found].close
 
 
 class ScriptedBroker(FakeBroker):

@@ -17,10 +17,9 @@ from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
-from journeys.market.play import CHECK_AT, Play, begin, closes_after
+from journeys.market.play import CANDLES, CHECK_AT, Play, begin, closes_after
 from journeys.market.script import STEP, Line, Span, other_close
 
-CANDLES = 24
 LAST_HOUR = CLOSING - timedelta(hours=1)
 TUESDAY = OPENING + timedelta(days=1)
 HISTORY = BrokerService.HISTORY
@@ -228,11 +227,11 @@ async def test_a_restart_in_between_changes_nothing():
         revised(line, [candle for candle in line.final if candle in played], random)
 
     play = await begin(mixed, seed=15)
-    for first in (0, 8, 16):
-        await play.play(closes_after(OPENING + first * STEP, 8))
+    for first in (0, 7, 14):
+        await play.play(closes_after(OPENING + first * STEP, 7))
         await play.restart()
 
-    await play.play(closes_after(OPENING + CANDLES * STEP, 1))
+    await play.play(closes_after(OPENING + 21 * STEP, 1))
 
     await play.compare_averages()
 
@@ -311,7 +310,7 @@ async def test_history_that_ends_while_quotes_go_on_is_named():
         if not line.number % 3:
             line.faults.append(Span(begins_at, begins_at + timedelta(minutes=40)))
 
-    play = await begin(ending, seed=19)
+    play = await begin(ending, seed=19, interval_s=10.0)
     await play.play(closes_after(OPENING, 12))
 
     without_history = {line.number for line in play.lines if line.faults}
@@ -366,9 +365,14 @@ async def test_a_split_gives_no_false_signal(*, is_rescaled: bool):
     await play.play(closes_after(LAST_HOUR, 12))
     await log_in_on_tuesday(play)
 
-    await play.play(closes_after(TUESDAY, CANDLES))
+    await play.play(closes_after(TUESDAY, 1))
+    is_anew = play.obstacles()
+    await play.play(closes_after(TUESDAY + STEP, 13))
 
     await play.compare_averages()
+    if not is_rescaled:
+        assert is_anew == dict.fromkeys(range(len(play.lines)), Obstacle.PRICE_JUMP)
+    assert play.obstacles() == {}
 
 
 async def test_a_candle_revised_overnight_is_found_before_the_market_opens():

@@ -89,7 +89,9 @@ class Journey:
             restarts = [self.restarts[symbol]] if symbol in self.restarts else []
             expected = {
                 (one.opened_at, one.direction, one.close, round(one.hma, 8))
-                for one in true_signals(await self.candles(symbol), Rule.CROSS, PERIOD, restarts=restarts)
+                for one in true_signals(
+                    (await self.candles(symbol))[-LONGEST_DAY:], Rule.CROSS, PERIOD, restarts=restarts
+                )
                 if one.opened_at + STEP > watched_from
             }
             found = {
