@@ -121,9 +121,12 @@ class SimulatedWorld:
         return (await self.calls(fyers_id))["total"]
 
     async def listed(self) -> int:
-        """Return the number of lines in the simulated symbol master of the NSE."""
-        async with self._http.get(f"{self._url}/sym_details/NSE_CM.csv") as response:
-            return len((await response.text()).splitlines())
+        """Return the number of lines in the simulated symbol masters of both cash markets."""
+        lines = 0
+        for stem in ("NSE_CM", "BSE_CM"):
+            async with self._http.get(f"{self._url}/sym_details/{stem}.csv") as response:
+                lines += len((await response.text()).splitlines())
+        return lines
 
     async def calls(self, fyers_id: str) -> dict[str, Any]:
         """Return the simulator's count of the account's calls."""

@@ -116,7 +116,7 @@ async def test_a_given_price_moves_the_data_stream(simulator):
     """Although the clock stands still, the values of the second are made anew."""
     broker = simulator.server.broker
     feed = Feed(broker.market)
-    topic = feed.topic("sf|nse_cm|3045")
+    topic = feed.topic("sf|nse_cm|3045", broker.clock.epoch())
     before = feed.values(topic, broker.clock.epoch())
 
     await give_prices(simulator, price=900)

@@ -150,6 +150,41 @@ async def test_snapshots_agree_with_the_quote(simulator):
     await socket.close()
 
 
+@pytest.mark.parametrize(
+    ("symbol", "segment", "name", "scale"),
+    [
+        ("NSE:NIFTY26DECFUT", "nse_fo", "", 100), ("NSE:NIFTY26DEC27000CE", "nse_fo", "", 100),
+        ("BSE:SENSEX-INDEX", "bse_cm", "SENSEX", 100), ("NSE:INDIAVIX-INDEX", "nse_cm", "India VIX", 100),
+        ("BSE:SBIN-A", "bse_cm", "", 100), ("MCX:CRUDEOIL26DECFUT", "mcx_fo", "", 100),
+        ("NSE:USDINR26DECFUT", "cde_fo", "", 10_000),
+    ],
+)  # fmt: skip
+async def test_other_markets_have_their_segments(simulator, symbol, segment, name, scale):
+    """The token is that of the symbol lookup; a currency has four digits after the point."""
+    token = await simulator.person()
+    _, answer = await simulator.call("/data/symbol-token", token, "POST", json={"symbols": [symbol]})
+    key = name or answer["validSymbol"][symbol][10:]
+    kind = "if" if name else "sf"
+
+    _, [(_, _, topic, values)] = await subscribed(simulator, token, f"{kind}|{segment}|{key}")
+
+    assert topic == f"{kind}|{segment}|{key}"
+    assert values[0] == round((await simulator.quote(token, symbol))["lp"] * scale)
+
+
+async def test_index_updates_have_all_six_values(simulator):
+    """Python SDKs before 3.2.0 take the marker of an unchanged index value as a price."""
+    token = await simulator.person()
+    socket, [(_, topic_id, _, before)] = await subscribed(simulator, token, NIFTY)
+
+    simulator.time.value += 120
+    [(kind, same_id, _, values)] = items(await next_frame(socket))
+
+    assert (kind, same_id, len(values)) == ("U", topic_id, 6)
+    assert MISSING not in values
+    assert (values[1], values[5]) == (before[1], before[5])
+
+
 async def test_updates_have_changed_values_only(simulator):
     """Unchanged values are marked missing, and without changes no frame comes."""
     token = await simulator.person()

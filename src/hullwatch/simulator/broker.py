@@ -94,6 +94,8 @@ class Broker:
     default_start: Callable[[], datetime]
     limits: RateLimits = field(default_factory=RateLimits)
     calls: CallCounter = field(default_factory=CallCounter)
+    masters: dict[tuple[str, str], tuple[int, Answer]] = field(default_factory=dict)
+    """The symbol masters made last, by market and form, with the day they are of."""
 
     @classmethod
     def open(cls, config: SimulatorConfig, monotonic: Callable[[], float] = time.monotonic) -> "Broker":

@@ -1,19 +1,18 @@
-"""Fyers' market data service, but for history: quotes, depth, market status, option chain, symbol tokens."""
+"""Fyers' market data service without history and option chain: quotes, depth, market status, symbol tokens."""
 
-import math
-from datetime import timedelta
 from typing import Any
 
 from hullwatch.simulator.answers import Answer, Refusal, success
 from hullwatch.simulator.broker import Broker, Call, Endpoint, Family, always, random_for
 from hullwatch.simulator.history_route import history
 from hullwatch.simulator.market.auction import BEGINS_S, ENDS_S, is_auction_day
-from hullwatch.simulator.market.calendar import day_of, derivatives_close, moment, to_date
+from hullwatch.simulator.market.calendar import day_of, derivatives_close, moment
+from hullwatch.simulator.market.contracts import COMMODITY_HOURS, CURRENCY_HOURS, expires_at
 from hullwatch.simulator.market.instruments import Instrument, is_symbol_shaped
 from hullwatch.simulator.market.prices import Snapshot, best_prices
+from hullwatch.simulator.option_chain_route import option_chain
 
 MOST_QUOTES = 50
-MOST_STRIKES = 50
 MOST_SYMBOL_TOKENS = 500
 
 
@@ -27,7 +26,8 @@ async def quotes(broker: Broker, call: Call) -> Answer:
         symbols = [text.strip() for text in call.query.get("symbols", "").split(",") if text.strip()]
     if not 0 < len(symbols) <= MOST_QUOTES or not any(is_symbol_shaped(symbol) for symbol in symbols):
         return Refusal.DATA_INPUT.answer
-    market, known = broker.market, broker.market.instruments
+    market = broker.market
+    known = {symbol for symbol in symbols if market.listed(symbol, call.now) is not None}
     if call.skew_s or not all(symbol in known for symbol in symbols):
         items = [
             market.quote(symbol, call.now, call.skew_s) if symbol in known else _unknown(symbol)
@@ -46,19 +46,22 @@ def _unknown(symbol: str) -> dict[str, Any]:
 async def depth(broker: Broker, call: Call) -> Answer:
     """Show five levels on each side of one symbol; an index has the levels, all empty."""
     symbol = call.query.get("symbol", "").strip()
-    instrument = broker.market.instruments.get(symbol)
+    instrument = broker.market.listed(symbol, call.now)
     if instrument is None or call.query.get("ohlcv_flag", "0") not in {"", "0", "1"}:
         return Refusal.DATA_INPUT.answer
     shot = broker.market.snapshot(symbol, int(call.now))
     bids, offers = depth_levels(instrument, shot, call.now)
+    interest = broker.market.interest(symbol, call.now)
+    expiry = "" if instrument.expiry is None else str(expires_at(instrument, day_of(call.now)))
     data = {
         "totalbuyqty": sum(level["volume"] for level in bids) * 20,
         "totalsellqty": sum(level["volume"] for level in offers) * 20,
         "bids": bids, "ask": offers, "o": shot.open, "h": shot.high, "l": shot.low, "c": shot.prev_close,
         "chp": shot.change_percent, "tick_Size": instrument.tick, "ch": shot.change, "ltq": shot.last_quantity,
         "ltt": int(shot.traded_at + call.skew_s), "ltp": shot.ltp, "v": shot.volume, "atp": shot.average,
-        "lower_ckt": circuit(instrument, shot, -1), "upper_ckt": circuit(instrument, shot, 1), "expiry": "",
-        "oi": 0, "oiflag": False, "pdoi": 0, "oipercent": 0.0,
+        "lower_ckt": circuit(instrument, shot, -1), "upper_ckt": circuit(instrument, shot, 1),
+        "expiry": expiry, "oi": interest.now, "oiflag": instrument.expiry is not None, "pdoi": interest.before,
+        "oipercent": interest.change_percent,
     }  # fmt: skip
     return success(d={symbol: data})
 
@@ -75,7 +78,7 @@ def depth_levels(instrument: Instrument, shot: Snapshot, now: float) -> tuple[li
     chance = random_for(instrument.symbol, int(now))
 
     def side(best: float, step: float) -> list[Level]:
-        prices = [round(max(best + step * level, instrument.tick), 2) for level in range(5)]
+        prices = [round(max(best + step * level, instrument.tick), instrument.decimals) for level in range(5)]
         return [
             {"price": price, "volume": chance.randrange(20, 4_000), "ord": chance.randrange(1, 25)}
             for price in prices
@@ -85,15 +88,16 @@ def depth_levels(instrument: Instrument, shot: Snapshot, now: float) -> tuple[li
 
 
 def circuit(instrument: Instrument, shot: Snapshot, side: int) -> float:
-    """Return the day's price limit, ten percent off the previous close on the tick grid; 0 for an index."""
+    """Return the day's price limit on the tick grid; 0 for an index.
+
+    It is ten percent off the previous close, for an option the price that ten percent of its strike would add.
+    """
     if instrument.is_index:
         return 0.0
-    return round(round(shot.prev_close * (1 + 0.1 * side) / instrument.tick) * instrument.tick, 2)
+    limit = shot.prev_close + 0.1 * side * (instrument.strike if instrument.is_option else shot.prev_close)
+    return round(max(1, round(limit / instrument.tick)) * instrument.tick, instrument.decimals)
 
 
-# Hours of the other markets, as seconds of the day (NSE currency, MCX); equities follow the candles.
-_CURRENCY_HOURS = (9 * 3600, 17 * 3600)
-_COMMODITY_HOURS = (9 * 3600, 23 * 3600 + 30 * 60)
 _AUCTIONS = ("ODD_LOT", "CALL_AUCTION2", "AUCTION", "SPECIAL")
 
 
@@ -124,7 +128,7 @@ async def market_status(broker: Broker, call: Call) -> Answer:
         return "OPEN" if session is not None and is_open else "CLOSED"
 
     equity = equity_status(broker, call.now)
-    currency, commodity = during(_CURRENCY_HOURS), during(_COMMODITY_HOURS)
+    currency, commodity = during(CURRENCY_HOURS), during(COMMODITY_HOURS)
     is_open = session is not None and session[0] <= call.now < derivatives_close(day, session[1])
     derivatives = "OPEN" if is_open else "CLOSED"
     normal = (
@@ -149,78 +153,16 @@ async def market_status(broker: Broker, call: Call) -> Answer:
     return success(marketStatus=rows)
 
 
-async def option_chain(broker: Broker, call: Call) -> Answer:
-    """Return a plausible chain around the last price: four weekly expiries, time value by distance.
-
-    The options in it are not listed: they have no quotes and no history here.
-    """
-    symbol = call.query.get("symbol", "").strip()
-    instrument = broker.market.instruments.get(symbol)
-    count = call.query.get("strikecount", "5") or "5"
-    is_count = count.isascii() and count.isdecimal() and 1 <= int(count) <= MOST_STRIKES
-    if instrument is None or not is_count:
-        return Refusal.DATA_INPUT.answer
-    shot = broker.market.snapshot(symbol, int(call.now))
-    expiries = _expiries(call.now)
-    underlying = {
-        "symbol": symbol, "fyToken": instrument.fytoken, "option_type": "", "strike_price": -1, "ltp": shot.ltp,
-        "ltpch": shot.change, "ltpchp": shot.change_percent, "bid": best_prices(instrument, shot)[0],
-        "ask": best_prices(instrument, shot)[1], "description": instrument.description, "ex_symbol": instrument.name,
-        "exchange": "NSE", "fp": round(shot.ltp * 1.002, 2), "fpch": shot.change, "fpchp": shot.change_percent,
-    }  # fmt: skip
-    step = 10.0 ** math.floor(math.log10(shot.ltp)) / 20
-    middle = round(shot.ltp / step) * step
-    strikes = [round(middle + step * offset, 2) for offset in range(-int(count), int(count) + 1)]
-    stem = f"NSE:{instrument.name}{to_date(day_of(expiries[0])).strftime('%y%b').upper()}"
-    rows = [_option(stem, shot.ltp, strike, kind) for strike in strikes for kind in ("CE", "PE")]
-    vix = {
-        "symbol": "NSE:INDIAVIX-INDEX", "fyToken": "101000000026017", "ltp": 14.2, "ltpch": 0.0, "ltpchp": 0.0,
-    }  # fmt: skip
-    data = {
-        "callOi": sum(row["oi"] for row in rows if row["option_type"] == "CE"),
-        "putOi": sum(row["oi"] for row in rows if row["option_type"] == "PE"),
-        "expiryData": [
-            {"date": to_date(day_of(at)).strftime("%d-%m-%Y"), "expiry": str(at), "expiry_flag": "W"}
-            for at in expiries
-        ],
-        "indiavixData": vix,
-        "optionsChain": [underlying, *rows],
-    }  # fmt: skip
-    return success(data=data)
-
-
-def _expiries(now: float) -> list[int]:
-    """Return 15:30 IST of the next four Tuesdays."""
-    today = to_date(day_of(now))
-    ahead = (1 - today.weekday()) % 7
-    first = moment(day_of(now) + ahead, 15 * 3600 + 1800)
-    return [first + int(timedelta(weeks=week).total_seconds()) for week in range(4)]
-
-
-def _option(stem: str, price: float, strike: float, kind: str) -> dict[str, Any]:
-    inner = max(0.0, price - strike if kind == "CE" else strike - price)
-    time_value = 0.012 * price * math.exp(-abs(strike - price) / (0.03 * price))
-    ltp = round(max(0.05, inner + time_value) / 0.05) * 0.05
-    chance = random_for(stem, strike, kind)
-    interest = chance.randrange(1_000, 90_000)
-    return {
-        "symbol": f"{stem}{strike:g}{kind}", "fyToken": f"1011000000{chance.randrange(35_000, 90_000)}",
-        "option_type": kind, "strike_price": strike, "ltp": round(ltp, 2), "ltpch": 0.0, "ltpchp": 0.0,
-        "bid": round(max(0.05, ltp - 0.05), 2), "ask": round(ltp + 0.05, 2), "oi": interest, "oich": 0, "oichp": 0.0,
-        "prev_oi": interest, "volume": chance.randrange(0, 200_000),
-    }  # fmt: skip
-
-
 async def symbol_token(broker: Broker, call: Call) -> Answer:
     """Translate symbols into Fyers' tokens for the data stream; every content type is accepted."""
     body = call.json()
     symbols = body.get("symbols") if isinstance(body, dict) else None
     if not isinstance(symbols, list) or not 0 < len(symbols) <= MOST_SYMBOL_TOKENS:
         return Refusal.DATA_INPUT.answer
-    known = broker.market.instruments
     texts = [symbol for symbol in symbols if isinstance(symbol, str)]
-    valid = {symbol: known[symbol].fytoken for symbol in texts if symbol in known}
-    return success(validSymbol=valid, invalidSymbol=[symbol for symbol in texts if symbol not in known])
+    found = {symbol: broker.market.listed(symbol, call.now) for symbol in texts}
+    valid = {symbol: instrument.fytoken for symbol, instrument in found.items() if instrument is not None}
+    return success(validSymbol=valid, invalidSymbol=[symbol for symbol in texts if symbol not in valid])
 
 
 def _data(handle: Any) -> Endpoint:

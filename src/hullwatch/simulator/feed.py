@@ -1,10 +1,11 @@
-"""The values of each topic of the data stream, in their order, as integers, with prices in paise."""
+"""The values of each topic of the data stream, in their order, as integers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hullwatch.simulator.data_routes import circuit, depth_levels
-from hullwatch.simulator.market.instruments import Instrument
+from hullwatch.simulator.market.calendar import day_of
+from hullwatch.simulator.market.instruments import SEGMENTS, Instrument
 from hullwatch.simulator.market.prices import Market
 
 
@@ -31,24 +32,30 @@ class Feed:
 
     def __init__(self, market: Market) -> None:
         self._market = market
+        # A client without the list of index names subscribes to the bare name of an index's symbol.
         self._by_key = {
-            f"{instrument.description if instrument.is_index else instrument.token}": instrument
+            (instrument.segment.feed, key): instrument
             for instrument in market.instruments.values()
-        }
-        self._by_key |= {
-            instrument.name: instrument for instrument in market.instruments.values() if instrument.is_index
+            for key in (instrument.key, instrument.symbol.partition(":")[2].removesuffix("-INDEX"))
+            if instrument.is_index or key == instrument.key
         }
         self._as_of = (-1, 0)
         self._values: dict[str, tuple[int, ...]] = {}
 
-    def topic(self, name: str) -> Topic | None:
+    def topic(self, name: str, now: float) -> Topic | None:
         """Return the topic of this name; `None` if nothing listed has it (an index has no depth)."""
         kind, _, rest = name.partition("|")
-        segment, _, key = rest.partition("|")
-        instrument = self._by_key.get(key) if segment == "nse_cm" else None
+        feed, _, key = rest.partition("|")
+        instrument = self._by_key.get((feed, key)) or self._contract(feed, key, now)
         if instrument is None or kind not in _KINDS or instrument.is_index != (kind == "if"):
             return None
         return Topic(name, instrument)
+
+    def _contract(self, feed: str, key: str, now: float) -> Instrument | None:
+        segment = _CONTRACT_SEGMENTS.get(feed)
+        if segment is None or not (key.isascii() and key.isdecimal() and len(key) <= 9):
+            return None
+        return self._market.source.contract_of_token(segment, int(key), day_of(now))
 
     def values(self, topic: Topic, now: float) -> tuple[int, ...]:
         """Return the values of a topic now."""
@@ -63,29 +70,33 @@ class Feed:
         return values
 
 
-def _paise(price: float) -> int:
-    return round(price * 100)
+def _units(instrument: Instrument, *prices: float) -> list[int]:
+    """Return prices in the smallest unit of the stream: paise, for a currency hundredths of a paisa."""
+    scale = 10**instrument.decimals
+    return [round(price * scale) for price in prices]
 
 
 def _scrip(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
     shot = market.snapshot(instrument.symbol, now)
     bids, offers = depth_levels(instrument, shot, shot.traded_at)
+    ltp, bid, ask, average, low, high, lower, upper, opened, before = _units(
+        instrument, shot.ltp, bids[0]["price"], offers[0]["price"], shot.average, shot.low, shot.high,
+        circuit(instrument, shot, -1), circuit(instrument, shot, 1), shot.open, shot.prev_close,
+    )  # fmt: skip
     return (
-        _paise(shot.ltp), shot.volume, shot.traded_at, shot.traded_at, bids[0]["volume"], offers[0]["volume"],
-        _paise(bids[0]["price"]), _paise(offers[0]["price"]), shot.last_quantity,
-        sum(level["volume"] for level in bids) * 20, sum(level["volume"] for level in offers) * 20,
-        _paise(shot.average), 0, _paise(shot.low), _paise(shot.high), 0, 0,
-        _paise(circuit(instrument, shot, -1)), _paise(circuit(instrument, shot, 1)), _paise(shot.open),
-        _paise(shot.prev_close),
+        ltp, shot.volume, shot.traded_at, shot.traded_at, bids[0]["volume"], offers[0]["volume"], bid, ask,
+        shot.last_quantity, sum(level["volume"] for level in bids) * 20,
+        sum(level["volume"] for level in offers) * 20, average, market.interest(instrument.symbol, now).now, low,
+        high, 0, 0, lower, upper, opened, before,
     )  # fmt: skip
 
 
 def _index(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
     shot = market.snapshot(instrument.symbol, now)
-    return (
-        _paise(shot.ltp), _paise(shot.prev_close), shot.traded_at, _paise(shot.high), _paise(shot.low),
-        _paise(shot.open),
-    )  # fmt: skip
+    ltp, before, high, low, opened = _units(
+        instrument, shot.ltp, shot.prev_close, shot.high, shot.low, shot.open
+    )
+    return ltp, before, shot.traded_at, high, low, opened
 
 
 def _depth(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
@@ -93,12 +104,13 @@ def _depth(market: Market, instrument: Instrument, now: int) -> tuple[int, ...]:
     bids, offers = depth_levels(instrument, shot, shot.traded_at)
     both = (bids, offers)
     return (
-        *(_paise(level["price"]) for side in both for level in side),
+        *_units(instrument, *(level["price"] for side in both for level in side)),
         *(level["volume"] for side in both for level in side),
         *(level["ord"] for side in both for level in side),
     )
 
 
+_CONTRACT_SEGMENTS = {segment.feed: segment for segment in SEGMENTS if not segment.is_cash}
 _KINDS: dict[str, Callable[[Market, Instrument, int], tuple[int, ...]]] = {
     "sf": _scrip,
     "if": _index,

@@ -114,10 +114,12 @@ def data_frame(number: int, items: Sequence[bytes]) -> bytes:
     return struct.pack(">H", min(len(rest), 65_535)) + rest
 
 
-def snapshot_item(topic_id: int, topic: str, values: Sequence[int], names: Sequence[str]) -> bytes:
-    """Return every value of a topic, prices in paise; `names` are segment, key and name."""
+def snapshot_item(
+    topic_id: int, topic: str, values: Sequence[int], names: Sequence[str], precision: int
+) -> bytes:
+    """Return every value of a topic, prices as whole numbers; `names` are segment, key and name."""
     head = struct.pack(">BHB", 83, topic_id, len(topic)) + topic.encode("ascii")
-    scale = struct.pack(">HHB", 0, 1, 2)  # two reserved bytes, multiplier 1, precision 2
+    scale = struct.pack(">HHB", 0, 1, precision)  # two reserved bytes, multiplier 1, precision
     texts = b"".join(bytes((len(name),)) + name.encode("ascii") for name in names)
     return head + bytes((len(values),)) + _packed(values) + scale + texts
 

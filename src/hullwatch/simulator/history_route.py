@@ -40,6 +40,7 @@ class _HistoryQuery:
     first: int
     last: int
     with_interest: bool
+    is_continuous: bool
 
 
 async def history(broker: Broker, call: Call) -> Answer:
@@ -47,7 +48,7 @@ async def history(broker: Broker, call: Call) -> Answer:
     query = _read(call)
     if isinstance(query, Refusal):
         return query.answer
-    if query.symbol not in broker.market.instruments:
+    if broker.market.listed(query.symbol, call.now) is None:
         return Refusal.HISTORY_SYMBOL.answer
     if query.resolution in _SECONDS:
         candles = await _intraday_candles(broker, query, int(query.resolution[:-1]), call.now)
@@ -58,8 +59,18 @@ async def history(broker: Broker, call: Call) -> Answer:
     if not candles:
         return Answer(b'{"candles":[],"message":"","s":"no_data"}')
     if query.with_interest:
-        candles = [candle[:-1] + b",0]" for candle in candles]
+        candles = [_with_interest(broker, query.symbol, candle, call.now) for candle in candles]
     return Answer(b'{"candles":[' + b",".join(candles) + b'],"code":200,"message":"","s":"ok"}')
+
+
+def _with_interest(broker: Broker, symbol: str, candle: bytes, now: float) -> bytes:
+    """Append a contract's open interest at the opening of a candle, 0 for others."""
+    opens_at = int(candle[1 : candle.index(b",")])
+    return candle[:-1] + b",%d]" % broker.market.interest(symbol, min(opens_at, now)).now
+
+
+def _series(broker: Broker, query: _HistoryQuery, now: float) -> list[tuple[str, int]]:
+    return broker.market.series(query.symbol, query.first, query.last, now, is_continuous=query.is_continuous)
 
 
 async def _intraday_candles(broker: Broker, query: _HistoryQuery, length_s: int, now: float) -> list[bytes]:
@@ -70,10 +81,10 @@ async def _intraday_candles(broker: Broker, query: _HistoryQuery, length_s: int,
         kept = broker.market.source.days(query.symbol, day_of(now) - 90, day_of(now))[-SECONDS_DAYS:]
         query = replace(query, first=max(query.first, moment(kept[0], 0) if kept else query.last + 1))
     candles: list[bytes] = []
-    for number, day in enumerate(broker.market.trading_days(query.symbol, query.first, query.last, now)):
+    for number, (symbol, day) in enumerate(_series(broker, query, now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)  # a day may have to be generated first, so let other calls run
-        pieces = seen_pieces(broker.market, query.symbol, day, length_s, now)
+        pieces = seen_pieces(broker.market, symbol, day, length_s, now)
         begin = bisect_left(pieces.starts, query.first)
         end = bisect_left(pieces.starts, query.last)
         if end < len(pieces.starts) and pieces.starts[end] == query.last and query.last + length_s <= now:
@@ -93,10 +104,10 @@ async def _daily_candles(broker: Broker, query: _HistoryQuery, now: float) -> li
             else (moment(period_start(day_of(last), unit) + 7, 0) - 1)
         )
     rows: list[Row] = []
-    for number, day in enumerate(broker.market.trading_days(query.symbol, first, last, now)):
+    for number, (symbol, day) in enumerate(_series(broker, replace(query, first=first, last=last), now)):
         if number % _DAYS_AT_ONCE == _DAYS_AT_ONCE - 1:
             await asyncio.sleep(0)
-        rows.extend(seen_pieces(broker.market, query.symbol, day, DAY_S, now).rows)
+        rows.extend(seen_pieces(broker.market, symbol, day, DAY_S, now).rows)
     candles: Sequence[Row] = rows if unit == "D" else broker.market.long_candles(rows, unit)
     return [orjson.dumps(tuple(row)) for row in candles]
 
@@ -118,7 +129,7 @@ def _read(call: Call) -> _HistoryQuery | Refusal:
         return Refusal.HISTORY_INPUT
     if last - first > most * DAY_S:
         return Refusal.HISTORY_INPUT
-    return _HistoryQuery(symbol, resolution, first, last, flags[1] == "1")
+    return _HistoryQuery(symbol, resolution, first, last, flags[1] == "1", flags[0] == "1")
 
 
 def _moment(text: str, date_format: str, *, is_end: bool) -> int | None:

@@ -171,19 +171,25 @@ class DataStream:
             return
         channel = (frame.fields.get(2) or b"\x0b")[0]
         fresh: list[_Subscription] = []
-        for topic in filter(None, map(self._feed.topic, names)):
+        now = self._broker.clock.epoch()
+        for topic in filter(None, (self._feed.topic(name, now) for name in names)):
             connection.next_topic_id += 1
             subscription = _Subscription(topic, connection.next_topic_id % 65_536, channel)
             connection.subscriptions[topic.name] = subscription
             fresh.append(subscription)
         await connection.socket.send_bytes(frames.fields_frame(FrameType.SUBSCRIBE, b"K"))
-        now = self._broker.clock.epoch()
         items: list[bytes] = []
         for subscription in fresh:
             subscription.sent = self._feed.values(subscription.topic, now)
             topic = subscription.topic
             items.append(
-                frames.snapshot_item(subscription.topic_id, topic.name, subscription.sent, topic.names)
+                frames.snapshot_item(
+                    subscription.topic_id,
+                    topic.name,
+                    subscription.sent,
+                    topic.names,
+                    topic.instrument.decimals,
+                )
             )
         await self._send(connection, items)
 

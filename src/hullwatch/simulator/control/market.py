@@ -18,7 +18,7 @@ from hullwatch.simulator.control.input import (
     Text,
 )
 from hullwatch.simulator.market.calendar import to_ist
-from hullwatch.simulator.market.candle_changes import ActiveChange, CandleChangeInput
+from hullwatch.simulator.market.candle_changes import ActiveChange, CandleChangeInput, NoTrades, Split
 from hullwatch.simulator.market.price_path import Point
 
 GivenPrice = Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -94,7 +94,7 @@ class ChangeList(ControlOutput):
 
 def _set_price(broker: Broker, given: Given) -> PriceOutput:
     wanted: PriceInput = given.body
-    _require_listed(broker, wanted.symbol)
+    _require_own_prices(broker, wanted.symbol)
     now = math.floor(broker.clock.epoch())  # quotes show whole seconds
     points = [Point(now, wanted.price, is_gap=True)] if wanted.price is not None else _points(wanted, now)
     if any(later.at <= earlier.at for earlier, later in pairwise(points)):
@@ -119,8 +119,17 @@ def _points(wanted: PriceInput, now: float) -> list[Point]:
 
 
 def _require_listed(broker: Broker, symbol: str) -> None:
-    if symbol not in broker.market.instruments:
+    if broker.market.listed(symbol, broker.clock.epoch()) is None:
         raise InvalidRequest(422, "symbol: there is no such symbol", "symbol")
+
+
+def _require_own_prices(broker: Broker, symbol: str) -> None:
+    """Refuse contracts and BSE shares, whose prices are made from those of another symbol."""
+    _require_listed(broker, symbol)
+    if symbol not in broker.source.instruments:
+        origin = broker.market.instruments[symbol].underlying
+        message = f"symbol: the prices of {symbol} follow {origin}; change those"
+        raise InvalidRequest(422, message, "symbol")
 
 
 def _price_of(broker: Broker, symbol: str) -> PriceOutput:
@@ -150,7 +159,8 @@ def _described(change: ActiveChange) -> ChangeOutput:
 def _add_change(broker: Broker, given: Given) -> ChangeOutput:
     wanted = given.body.root
     if wanted.symbol is not None:
-        _require_listed(broker, wanted.symbol)
+        check = _require_own_prices if isinstance(wanted, Split | NoTrades) else _require_listed
+        check(broker, wanted.symbol)
     change = broker.changes.add(wanted, broker.clock.epoch())
     broker.market.forget()
     return _described(change)

@@ -134,8 +134,15 @@ class CandleSource(Protocol):
     def instruments(self) -> dict[str, Instrument]:
         """Every listed instrument by symbol."""
 
+    @property
+    def references(self) -> dict[str, Instrument]:
+        """Series by symbol that contracts are made of and that are not listed themselves."""
+
     def base_seconds(self, symbol: str) -> int:
         """Return the length of the finest candles of a listed symbol."""
+
+    def close(self, symbol: str, day: int) -> float | None:
+        """Return the last price of a day of a listed symbol, without its candles where that is possible."""
 
     def day(self, symbol: str, day: int) -> TradingDay | None:
         """Return a day of a listed symbol, or `None` if it did not trade."""

@@ -25,10 +25,25 @@ class ChangedSource:
         """Every listed instrument by symbol."""
         return self._source.instruments
 
+    @property
+    def references(self) -> dict[str, Instrument]:
+        """Series that contracts are made of and that are not listed themselves."""
+        return self._source.references
+
+    def close(self, symbol: str, day: int) -> float | None:
+        """Return the last price of a day of a symbol."""
+        if not self._is_changed(symbol):
+            return self._source.close(symbol, day)
+        found = self.day(symbol, day)
+        return None if found is None else found.rows[-1].close
+
+    def _is_changed(self, symbol: str) -> bool:
+        return bool(self._changes.of(symbol)) or symbol in self._changes.paths
+
     def day(self, symbol: str, day: int) -> TradingDay | None:
         """Return a day of a listed symbol with its changes, `None` if it did not trade."""
         changes = self._changes
-        if not changes.of(symbol) and symbol not in changes.paths:
+        if not self._is_changed(symbol):
             return self._source.day(symbol, day)
         if self._version != changes.version:
             self._version = changes.version

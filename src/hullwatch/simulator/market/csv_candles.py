@@ -20,7 +20,7 @@ from hullwatch.domain.market.candles import Candle
 from hullwatch.simulator.config import UnusableConfig
 from hullwatch.simulator.market.calendar import OPEN_S, day_of, moment
 from hullwatch.simulator.market.candles import Row, TradingDay
-from hullwatch.simulator.market.instruments import Instrument, instrument_named
+from hullwatch.simulator.market.instruments import Instrument, instrument_named, with_unique_tokens
 
 _LOGGER = logging.getLogger("hullwatch.simulator.candles")
 
@@ -62,6 +62,16 @@ class CsvMarket:
     def instruments(self) -> dict[str, Instrument]:
         """Every instrument that has a file, by symbol."""
         return {symbol: series.instrument for symbol, series in self._series.items()}
+
+    @property
+    def references(self) -> dict[str, Instrument]:
+        """Nothing: the files are all there is."""
+        return {}
+
+    def close(self, symbol: str, day: int) -> float | None:
+        """Return the last price of a day in the symbol's file."""
+        found = self.day(symbol, day)
+        return None if found is None else found.rows[-1].close
 
     def base_seconds(self, symbol: str) -> int:
         """Return the length of the candles in the symbol's file."""
@@ -109,15 +119,23 @@ def _read_folder(folder: Path, zone: tzinfo) -> list[_Series]:
         rows.setdefault(name, []).extend(_read_file(path, base_s, zone))
     if not rows:
         raise UnusableConfig(f"no candle file such as SBIN_5min_2026.csv in {folder}")
-    return [_series(name, bases[name], of_name) for name, of_name in rows.items()]
+    for name, of_name in rows.items():
+        _sort(name, bases[name], of_name)
+    instruments = with_unique_tokens(
+        instrument_named(name, _tick_of(of_name)) for name, of_name in rows.items()
+    )
+    by_symbol = {instrument.symbol: instrument for instrument in instruments}
+    return [
+        _Series(by_symbol[instrument_named(name, 1.0).symbol], bases[name], of_name)
+        for name, of_name in rows.items()
+    ]
 
 
-def _series(name: str, base_s: int, rows: list[Row]) -> _Series:
+def _sort(name: str, base_s: int, rows: list[Row]) -> None:
     rows.sort()
     for earlier, later in pairwise(rows):
         if later.start - earlier.start < base_s:
             raise UnusableConfig(f"the files of {name} overlap: two candles within {base_s // 60} minutes")
-    return _Series(instrument_named(name, _tick_of(rows)), base_s, rows)
 
 
 def _read_file(path: Path, base_s: int, zone: tzinfo) -> list[Row]:

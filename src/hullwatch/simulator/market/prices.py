@@ -8,13 +8,14 @@ because thousands of accounts ask for the same ones in the same second.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from hullwatch.simulator.market.calendar import DAY_S, OPEN_S, day_of, moment, to_date
 from hullwatch.simulator.market.candle_changes import CandleChanges, Split
 from hullwatch.simulator.market.candles import CandleSource, Row, TradingDay
+from hullwatch.simulator.market.derivatives import DerivedMarket
 from hullwatch.simulator.market.instruments import Instrument
 
 _CACHED_PIECES = 4_000
@@ -45,6 +46,18 @@ class Snapshot:
         return round(100 * (self.ltp - self.prev_close) / self.prev_close, 2)
 
 
+class Interest(NamedTuple):
+    """The open interest of a contract, in units of its underlying, and that of the day before."""
+
+    now: int
+    before: int
+
+    @property
+    def change_percent(self) -> float:
+        """Change since the day before, percent."""
+        return round(100 * (self.now - self.before) / self.before, 2) if self.before else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """Candles as JSON, beside their opening moments."""
@@ -58,11 +71,11 @@ class Market:
     """The exchange as of any moment. All moments are epoch seconds; a quote shows its whole second."""
 
     def __init__(self, source: CandleSource, changes: CandleChanges | None = None) -> None:
-        self.source = source
+        self.source = DerivedMarket(source)
         self.changes = changes or CandleChanges()
         self.version = 0
         """Grows when prices change by a control call."""
-        self.instruments: dict[str, Instrument] = source.instruments
+        self.instruments = self.source.instruments
         self._second = -1
         self._quotes: dict[str, bytes] = {}
         self._closed_pieces = lru_cache(maxsize=_CACHED_PIECES)(self._make_pieces)
@@ -75,6 +88,10 @@ class Market:
         self._quotes.clear()
         self._running.clear()
         self._closed_pieces.cache_clear()
+
+    def listed(self, symbol: str, now: float) -> Instrument | None:
+        """Return an instrument, `None` if none with this symbol is listed at a moment."""
+        return self.source.listed(symbol, day_of(now))
 
     def snapshot(self, symbol: str, now: float) -> Snapshot:
         """Return a listed instrument's prices at a moment; after hours they stay at the last close."""
@@ -90,16 +107,28 @@ class Market:
         traded_at = min(int(now), rows[-1].start + today.base_s - 1)
         return _snapshot(today, rows, self._close_before(symbol, day, today), traded_at)
 
+    def interest(self, symbol: str, now: float) -> Interest:
+        """Return the open interest of a listed symbol at a moment; nothing for shares and indices."""
+        if self.instruments[symbol].expiry is None:
+            return Interest(0, 0)
+        day = day_of(now)
+        today = self.source.session(day)
+        share = 0.0 if today is None else (now - today[0]) / (today[1] - today[0])
+        share = min(1.0, max(0.0, share))
+        return Interest(
+            self.source.open_interest(symbol, day, share), self.source.open_interest(symbol, day, 0.0)
+        )
+
     def quote(self, symbol: str, now: float, skew_s: float = 0.0) -> dict[str, Any]:
         """Return the item of a quotes answer; `skew_s` is added to its time."""
         instrument, shot = self.instruments[symbol], self.snapshot(symbol, int(now))
         bid, ask = best_prices(instrument, shot)
         value = {
             "ch": shot.change, "chp": shot.change_percent, "lp": shot.ltp,
-            "spread": round(ask - bid, 2), "ask": ask, "bid": bid,
+            "spread": round(ask - bid, instrument.decimals), "ask": ask, "bid": bid,
             "open_price": shot.open, "high_price": shot.high, "low_price": shot.low,
             "prev_close_price": shot.prev_close, "atp": shot.average, "volume": shot.volume,
-            "short_name": symbol.partition(":")[2], "exchange": "NSE", "description": symbol,
+            "short_name": symbol.partition(":")[2], "exchange": instrument.segment.exchange, "description": symbol,
             "original_name": symbol, "symbol": symbol, "fyToken": instrument.fytoken,
             "tt": str(int(shot.traded_at + skew_s)),
         }  # fmt: skip
@@ -119,6 +148,19 @@ class Market:
     def trading_days(self, symbol: str, first: float, last: float, now: float) -> Sequence[int]:
         """Return the days of a listed symbol from one moment to another, none later than now."""
         return self.source.days(symbol, day_of(first), min(day_of(last), day_of(now)))
+
+    def series(
+        self, symbol: str, first: float, last: float, now: float, *, is_continuous: bool
+    ) -> list[tuple[str, int]]:
+        """Return the days of a series from one moment to another, each with the symbol whose candles it has.
+
+        A continuous series of a future goes on with earlier contracts before its own first day.
+        """
+        instrument = self.instruments[symbol]
+        if not (is_continuous and instrument.is_future):
+            return [(symbol, day) for day in self.trading_days(symbol, first, last, now)]
+        days = self.trading_days(instrument.underlying, first, last, now)
+        return [(self.source.continuous(symbol, day), day) for day in days]
 
     def day_pieces(self, symbol: str, day: int, length_s: int, now: float) -> Pieces:
         """Return a day's candles of `length_s` seconds until now: a multiple of the source's, or of five."""
@@ -190,7 +232,8 @@ def best_prices(instrument: Instrument, shot: Snapshot) -> tuple[float, float]:
         return 0.0, 0.0
     above = shot.change >= 0
     bid = shot.ltp - (0 if above else instrument.tick)
-    return round(bid, 2), round(bid + instrument.tick, 2)
+    bid = max(bid, instrument.tick)
+    return round(bid, instrument.decimals), round(bid + instrument.tick, instrument.decimals)
 
 
 def _snapshot(day: TradingDay, rows: Sequence[Row], prev_close: float, traded_at: int) -> Snapshot:
@@ -209,7 +252,9 @@ def _snapshot(day: TradingDay, rows: Sequence[Row], prev_close: float, traded_at
 def _joined(rows: Sequence[Row], day: int, length_s: int, offset_s: int = 0) -> Sequence[Row]:
     if length_s == DAY_S:
         return _grouped(rows, lambda _: day * DAY_S)
-    opening = moment(day, OPEN_S) + offset_s
+    # Candles are counted from 09:15, in markets that open earlier from their own opening.
+    opening = min(moment(day, OPEN_S), rows[0].start) if rows else 0
+    opening += offset_s
     rows = [row for row in rows if row.start >= opening] if offset_s else rows
     return _grouped(rows, lambda row: opening + (row.start - opening) // length_s * length_s)
 
