@@ -36,7 +36,7 @@ def test_equal_volumes_around_the_slot_show_that_nothing_traded() -> None:
     assert evidence({-20: 7}).has_traded(SHARE, OPENED, CLOSED) is False
 
 
-def test_a_change_across_the_edge_of_the_slot_shows_nothing() -> None:
+def test_a_change_across_two_slots_shows_nothing() -> None:
     """The trade may have been in either slot."""
     assert evidence({-5: 1, 0: 7}).has_traded(SHARE, OPENED + timedelta(seconds=-3), CLOSED) is None
     assert evidence({300: 7}).has_traded(SHARE, OPENED, CLOSED - timedelta(seconds=2)) is None
@@ -50,7 +50,7 @@ def test_quotes_with_a_gap_show_nothing() -> None:
     assert found.has_traded(SHARE, OPENED, CLOSED) is None
 
 
-def test_doubtful_quotes_are_no_evidence() -> None:
+def test_implausible_quotes_are_no_evidence() -> None:
     """A price far from the previous close is not used for anything."""
     found = TradingEvidence()
     found.record([Quote(SHARE, 1.0, previous_close=100.0, volume=5)], OPENED)

@@ -35,14 +35,14 @@ def market(count: int, seed: int = 1) -> list[Candle]:
 
 
 class Feed:
-    """A feed with two watches, and the signals that its updates leave standing."""
+    """A feed with two watches, and the signals that its updates leave in force."""
 
     def __init__(self, evaluated_through: datetime = OPENING) -> None:
         self.series = FeedSeries(SBIN, FIVE, CALENDAR, SETTLE)
         for watch_id, rule in WATCHES.items():
             self.series.put(watch_id, PERIOD, rule)
         self.evaluated_through = evaluated_through
-        self.standing: dict[tuple[str, datetime], FoundSignal] = {}
+        self.in_force: dict[tuple[str, datetime], FoundSignal] = {}
 
     def read(self, history: Sequence[Candle], at: datetime, *, is_whole: bool = False) -> Update:
         """Make a call, and apply what it changed as the journal does."""
@@ -51,11 +51,11 @@ class Feed:
         update = self.series.record(Answer(shown, start, at, at, is_whole=is_whole), self.evaluated_through)
         for one in update.recalculations:
             for key in [
-                key for key in self.standing if key[0] == one.watch_id and key[1] <= one.covers_through
+                key for key in self.in_force if key[0] == one.watch_id and key[1] <= one.covers_through
             ]:
-                del self.standing[key]
-            self.standing |= {(found.watch_id, found.closed_at): found for found in one.signals}
-        self.standing |= {(found.watch_id, found.closed_at): found for found in update.signals}
+                del self.in_force[key]
+            self.in_force |= {(found.watch_id, found.closed_at): found for found in one.signals}
+        self.in_force |= {(found.watch_id, found.closed_at): found for found in update.signals}
         if update.accepted:
             self.evaluated_through = max(self.evaluated_through, update.accepted[-1][1])
         return update
@@ -86,9 +86,9 @@ def signals_of(candles: Sequence[Candle]) -> set[tuple[str, datetime, str]]:
     return found
 
 
-def standing(feed: Feed) -> set[tuple[str, datetime, str]]:
+def holding(feed: Feed) -> set[tuple[str, datetime, str]]:
     """Return the signals that hold: watch, close and direction."""
-    return {(found.watch_id, found.closed_at, found.direction.value) for found in feed.standing.values()}
+    return {(found.watch_id, found.closed_at, found.direction.value) for found in feed.in_force.values()}
 
 
 def first_deciding(candles: Sequence[Candle], after: int = 10) -> int:
@@ -135,7 +135,7 @@ def test_a_close_that_changes_is_read_until_two_readings_agree() -> None:
     feed.read_fully(wrong, closed_at + SETTLE + SECOND)
 
     assert changed.signals == ()
-    assert standing(feed) == signals_of(wrong)
+    assert holding(feed) == signals_of(wrong)
 
 
 def test_other_closes_are_used_after_one_reading() -> None:
@@ -161,7 +161,7 @@ def test_the_first_settled_reading_is_no_new_history() -> None:
     update = feed.read(final, OPENING + 21 * STEP + SETTLE + SECOND)
 
     assert (update.change, update.needs_whole) == (HistoryChange.CANDLE_CORRECTED, False)
-    assert standing(feed) == signals_of(final)
+    assert holding(feed) == signals_of(final)
     assert feed.series.series["cross"].hma == _average(final)
 
 
@@ -180,7 +180,7 @@ def _average(candles: Sequence[Candle]) -> float | None:
         (lambda one: [replace(candle, close=candle.close / 2) for candle in one], "rescaled"),
     ],
 )
-def test_a_difference_in_the_overlap_asks_for_the_whole_history(change, kind: str) -> None:
+def test_a_difference_in_the_overlap_needs_the_whole_history(change, kind: str) -> None:
     """No further candle is used before it has come."""
     candles = market(40)
     feed = Feed()
@@ -191,7 +191,7 @@ def test_a_difference_in_the_overlap_asks_for_the_whole_history(change, kind: st
     feed.read_fully(changed, OPENING + 30 * STEP + SETTLE + SECOND)
 
     assert (update.needs_whole, update.accepted, update.change) == (True, (), HistoryChange(kind))
-    assert standing(feed) == signals_of(changed)
+    assert holding(feed) == signals_of(changed)
 
 
 def test_an_empty_answer_is_no_change_of_history() -> None:
@@ -199,13 +199,13 @@ def test_an_empty_answer_is_no_change_of_history() -> None:
     candles = market(30)
     feed = Feed()
     read_until(feed, candles, 28)
-    before = standing(feed)
+    before = holding(feed)
 
     for is_whole in (False, True):
         update = feed.read([], OPENING + 29 * STEP + SETTLE, is_whole=is_whole)
         assert (update.change, update.needs_whole) == (None, False)
 
-    assert standing(feed) == before
+    assert holding(feed) == before
 
 
 @settings(max_examples=25, deadline=None)
@@ -240,6 +240,6 @@ def test_any_changes_end_in_the_state_of_a_fresh_start(random: Random, rescaling
     feed.read_fully(shown, end)
     feed.read(shown, end + SECOND, is_whole=True)
 
-    assert standing(feed) == signals_of(shown)
+    assert holding(feed) == signals_of(shown)
     assert [close for _, close in feed.series.used] == [one.close for one in shown]
     assert feed.series.series["cross"].hma == _average(shown)

@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 TUESDAY = OPENING + timedelta(days=1)
 
 
-def standing(env: Environment) -> list[tuple[object, str]]:
+def holding(env: Environment) -> list[tuple[object, str]]:
     """Return the signals that hold."""
     return found(signal for signal in env.signals(ALICE) if signal.withdrawn_at is None)
 
@@ -48,7 +48,7 @@ async def test_a_corrected_candle_corrects_its_signals(env: Environment) -> None
     await env.clock.advance_to(OPENING + 90 * MINUTE)
 
     expected = expected_signals(served, Rule.TURN, after=began, through=env.clock.now())
-    assert standing(env) == expected
+    assert holding(env) == expected
     assert expected != expected_signals(MARKET, Rule.TURN, after=began, through=env.clock.now())
     withdrawn = [signal for signal in env.signals(ALICE) if signal.withdrawn_at is not None]
     assert all(signal.withdrawn_reason is not None for signal in withdrawn)
@@ -93,7 +93,7 @@ async def test_the_warm_up_is_compared_once_before_the_market_opens() -> None:
     await env.monitoring.warm(ALICE)
     await env.clock.advance_to(TUESDAY - MINUTE)
 
-    assert standing(env) == expected_signals(served, Rule.TURN, after=began, through=CLOSING)
+    assert holding(env) == expected_signals(served, Rule.TURN, after=began, through=CLOSING)
     assert [call for call in env.broker.calls[reached:] if call.name == "candles"] == []
 
 
@@ -125,7 +125,7 @@ async def test_a_split_in_rescaled_history_goes_on() -> None:
     await env.clock.advance_to(TUESDAY + 60 * MINUTE + timedelta(seconds=10))
 
     served = env.broker.candles_by_key[SBIN, FIVE]
-    of_tuesday = [one for one in standing(env) if one[0] >= TUESDAY]
+    of_tuesday = [one for one in holding(env) if one[0] >= TUESDAY]
     assert of_tuesday == expected_signals(served, Rule.CROSS, after=began, through=env.clock.now())
     assert env.monitoring._scheduler.account(ALICE).watcher.problems() == ()
 
@@ -143,7 +143,7 @@ async def test_an_unexplained_jump_starts_the_average_anew() -> None:
     await env.clock.advance_to(TUESDAY + 60 * MINUTE + timedelta(seconds=10))
 
     served = env.broker.candles_by_key[SBIN, FIVE]
-    of_tuesday = [one for one in standing(env) if one[0] >= TUESDAY]
+    of_tuesday = [one for one in holding(env) if one[0] >= TUESDAY]
     assert of_tuesday == expected_signals(served, Rule.CROSS, after=TUESDAY, through=env.clock.now())
     assert of_tuesday == expected_signals(
         [one for one in served if one.opened_at >= TUESDAY],

@@ -41,7 +41,7 @@ class TradingEvidence:
         self._traces: dict[Symbol, _Trace] = {}
 
     def record(self, quotes: Iterable[Quote], at: datetime) -> None:
-        """Record the quotes of one call; doubtful ones are left out."""
+        """Record the quotes of one call; implausible ones are left out."""
         for quote in quotes:
             value = quote.price if quote.symbol.is_index else quote.volume
             if value is None or quote.price is None:
