@@ -20,8 +20,9 @@ def test_due_accounts_come_once_and_earliest_first() -> None:
     schedule.put("alice", NOW + timedelta(seconds=1))
     schedule.put("carol", NOW + timedelta(seconds=9))
 
-    assert schedule.pop_due(NOW + timedelta(seconds=5)) == ["alice", "bob"]
-    assert schedule.pop_due(NOW + timedelta(seconds=5)) == []
+    assert schedule.pop_due(NOW + timedelta(seconds=5), most=1) == ["alice"]
+    assert schedule.pop_due(NOW + timedelta(seconds=5), most=99) == ["bob"]
+    assert schedule.pop_due(NOW + timedelta(seconds=5), most=99) == []
     assert schedule.next_due_at() == NOW + timedelta(seconds=9)
 
 
@@ -51,7 +52,7 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
         """Let time pass and take out the due accounts."""
         self.now += wait
         due = sorted(account for account, due_at in self.model.items() if due_at <= self.now)
-        taken = self.schedule.pop_due(self.now)
+        taken = self.schedule.pop_due(self.now, most=99)
         assert sorted(taken) == due
         assert [self.model[account] for account in taken] == sorted(self.model[account] for account in taken)
         for account in due:

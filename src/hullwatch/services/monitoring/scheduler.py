@@ -32,6 +32,8 @@ CYCLE_DEADLINE_S = 25.0
 """Longer than the limit of any single call, so a cycle that reaches it makes no progress."""
 CLOSED_INTERVAL = timedelta(seconds=30)
 """Between cycles later than `FOLLOW_UP` after the market close, while the last candles are still missing."""
+STARTED_AT_ONCE = 25
+"""Cycles that start before other work of the server goes on."""
 MAX_WAIT_S = 30.0
 """A machine that was suspended has to notice the jump of its clock."""
 _IDLE = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
@@ -126,8 +128,14 @@ class Scheduler:
             while True:
                 self._schedule_changed.clear()
                 self.last_pass_s = self._clock.monotonic()
-                for user_id in self._schedule.pop_due(self._clock.now()):
-                    self._start(user_id)
+                is_more_due = True
+                while is_more_due:
+                    due = self._schedule.pop_due(self._clock.now(), most=STARTED_AT_ONCE)
+                    for user_id in due:
+                        self._start(user_id)
+                    # A close wakes all accounts: the calls of the first ones are sent before the last ones start.
+                    await asyncio.sleep(0)
+                    is_more_due = len(due) == STARTED_AT_ONCE
                 heartbeat()
                 latest = self._clock.now() + timedelta(seconds=MAX_WAIT_S)
                 due_at = min(self._schedule.next_due_at() or latest, latest)
@@ -325,11 +333,11 @@ class Schedule:
         self._drop_outdated()
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now: datetime) -> list[str]:
-        """Take out and return the accounts that are due, earliest first."""
-        due = []
+    def pop_due(self, now: datetime, *, most: int) -> list[str]:
+        """Take out and return accounts that are due, earliest first; at most so many."""
+        due: list[str] = []
         self._drop_outdated()
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(due) < most:
             _, account = heapq.heappop(self._heap)
             del self._due_at[account]
             due.append(account)
