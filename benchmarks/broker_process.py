@@ -85,7 +85,7 @@ async def broker_process(
         line = (await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)).decode()
         if "http://" not in line:
             raise RuntimeError(f"the simulator did not start: {line!r}")
-        base_url = line[line.index("http://") :].partition(";")[0]
+        base_url = line[line.index("http://") :].strip()
         async with aiohttp.ClientSession() as http:
             yield BrokerProcess(base_url, process.pid, http)
     finally:

@@ -18,7 +18,7 @@ Command = Callable[..., Result]
 def simulator(start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> str:
     """Start the simulator, point the settings at it, and return its address."""
     program = start("simulator", "--port", "0", "--seed", "7")
-    base_url = program.line("Fyers simulator at").split(" at ")[1].split(";")[0]
+    base_url = program.line("Fyers simulator at").split()[3]
     for name, path in (("BASE", "/api/v3"), ("DATA", "/data"), ("PUBLIC", "")):
         monkeypatch.setenv(f"HULLWATCH_FYERS_{name}_URL", base_url + path)
     return base_url

@@ -49,7 +49,7 @@ def base_url() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().split()[3].removesuffix("/api/v3")
+            yield process.stdout.readline().split()[3]
         finally:
             process.terminate()
             assert process.wait(PROCESS_LIMIT_S) == 0

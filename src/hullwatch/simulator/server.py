@@ -118,13 +118,14 @@ class SimulatorServer:
 
 
 def addresses(base_url: str) -> list[str]:
-    """Return the lines that a command prints when the simulator answers."""
+    """Return the lines that a command prints when the simulator answers; programs read the first one."""
     return [
-        f"Fyers simulator at {base_url}; press Ctrl-C to stop.",
+        f"Fyers simulator at {base_url}",
         f"  REST      {base_url}/api/v3 and {base_url}/data",
         f"  Stream    {base_url.replace('http', 'ws', 1)}/hsm/v1-5/prod",
         f"  Control   {base_url}/simulator lists these calls:",
         *(f"  {call.method:<8}  {call.path}: {call.summary}" for call in CALLS if call.method == "POST"),
+        "Press Ctrl-C to stop.",
     ]
 
 
