@@ -116,7 +116,7 @@ async def test_kill_9_in_trading_hours(tmp_path: Path) -> None:
     config = SimulatorConfig(port=0, speed=0.0, starts_at=ORDINARY_MONDAY)
     async with killable_server(tmp_path, config) as (server, broker, asha):
         acknowledged = await add_all_watches(asha)
-        close = datetime.fromisoformat("2026-11-23T10:10:01+05:30")
+        close = datetime.fromisoformat("2026-11-23T10:10:04+05:30")  # the settle time of a candle is over
         for crash in ("at once", "during the request", "during storage"):
             await _advance_to(broker, close)
             await _crash(server, broker, asha, crash, close)
