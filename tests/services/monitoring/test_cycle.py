@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from fakes.broker import AccountState, Call, refusal
 
+from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
@@ -42,8 +43,12 @@ async def test_each_account_has_a_cycle_every_five_seconds(env: Environment) -> 
     assert env.monitoring.state(ALICE).missed_cycles == 0
 
 
-async def test_a_line_near_its_trigger_is_read_a_second_after_the_close(env: Environment) -> None:
-    """A call three seconds after the close confirms the reading."""
+@pytest.mark.parametrize(("fyers_ahead_s", "first_s", "second_s"), [(0, 1, 3), (-2, 3, 5), (1.5, -0.5, 1.5)])
+async def test_a_line_near_its_trigger_is_read_twice(
+    env: Environment, fyers_ahead_s: float, first_s: float, second_s: float
+) -> None:
+    """One second after the close, and again at the settle time, both on Fyers' clock."""
+    env.broker.offset = ClockOffset(fyers_ahead_s, fyers_ahead_s)
     await watching(env, ALICE)
     await env.clock.advance_to(OPENING + timedelta(minutes=34, seconds=50))
     trigger = env.monitoring._scheduler.account(ALICE).watcher.series("wch_1").trigger
@@ -57,7 +62,7 @@ async def test_a_line_near_its_trigger_is_read_a_second_after_the_close(env: Env
     await env.clock.advance(60)
 
     closes_at = OPENING + timedelta(minutes=35)
-    assert candle_calls(env, reached) == [closes_at + timedelta(seconds=1), closes_at + timedelta(seconds=3)]
+    assert candle_calls(env, reached) == [closes_at + timedelta(seconds=one) for one in (first_s, second_s)]
 
 
 async def test_a_line_far_from_its_trigger_is_read_once(env: Environment) -> None:
