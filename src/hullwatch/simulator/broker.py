@@ -140,6 +140,7 @@ class Broker:
         self.faults.clear()
         self.faults = FaultBoard(config.seed)
         self.changes.clear()
+        self.masters.clear()
         self.market.forget()
 
     def identify(self, authorization: str, family: Family, now: float) -> Caller:
