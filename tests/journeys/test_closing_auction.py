@@ -7,12 +7,13 @@ from hullwatch.domain.signals.signals import Rule
 from hullwatch.simulator.market.calendar import day_of
 from journeys.browser import Browser
 from journeys.environment import until
-from journeys.market.oracle import TrueSignal, true_signals
+from journeys.market.oracle import true_signals
 from journeys.served import Served
 
 STARTS_AT = datetime.fromisoformat("2026-11-25T15:06:00+05:30")
 CLOSES_AT = datetime.fromisoformat("2026-11-25T15:30:00+05:30")
 AUCTION, CONTINUOUS = "NSE:SBIN-EQ", "NSE:RAYMOND-EQ"
+RULES = tuple(map(Rule, ("cross", "turn")))
 PERIOD = 2
 """Short, so that nearly every candle gives a signal."""
 STEPS = (2, 5, 8, 12, 30)
@@ -29,14 +30,14 @@ def final_candles(served: Served, symbol: str) -> list[Candle]:
 
 def expected(served: Served, symbol: str) -> set[tuple[datetime, str, float]]:
     """Return the signals of the candles that closed since the start of the journey."""
-    found: list[TrueSignal] = true_signals(final_candles(served, symbol), Rule.CROSS, PERIOD)
-    found += true_signals(final_candles(served, symbol), Rule.TURN, PERIOD)
+    candles = final_candles(served, symbol)
+    found = [one for rule in RULES for one in true_signals(candles, rule, PERIOD)]
     since = STARTS_AT - timedelta(minutes=5)
     return {(one.opened_at, one.direction, one.close) for one in found if one.opened_at > since}
 
 
 async def stored(person: Browser, symbol: str) -> set[tuple[datetime, str, float]]:
-    """Return the standing signals of a symbol."""
+    """Return the signals of a symbol that were not withdrawn."""
     return {
         (datetime.fromisoformat(one["candleOpenedAt"]), one["direction"], one["close"])
         for one in await person.signals()
@@ -49,7 +50,7 @@ async def test_a_day_with_a_closing_auction(start_served) -> None:
     async with start_served(starts_at=STARTS_AT) as served:
         asha = await served.user("Asha", "FY00001", AUCTION, CONTINUOUS)
         for symbol in asha.symbols:
-            for rule in (Rule.CROSS, Rule.TURN):
+            for rule in RULES:
                 await asha.add_watch(symbol, rule=rule, period=PERIOD)
         await asha.call("POST", "/api/monitoring/start")
         close = STARTS_AT + timedelta(minutes=4)
