@@ -166,7 +166,7 @@ class FeedSeries:
         return self.is_early and self.used.differs_only_in_last_close(candles, start)
 
     def _record_whole(self, answer: Answer, evaluated_through: datetime) -> Update:
-        change = self.used.difference(answer.candles)
+        change = self.used.difference(answer.candles, answer.start if answer.is_whole else None)
         last = self.used.last_opened_at
         base = [
             candle
