@@ -33,11 +33,11 @@ async def test_a_trading_day_on_postgresql(
         await day.let_session_of_ravi_expire(EXPIRES_AT)
         await environment.step(1, day.present)
         day.steps += 1
-        await day.run_cycles_until(at("10:00:01"))
-        await day.run_candles_until(at("11:00:01"))
+        await day.run_cycles_until(at("10:00:11"))
+        await day.run_candles_until(at("11:00:11"))
         await day.log_in_again("Meena")
         await day.log_in_again("Ravi")
-        await day.run_candles_until(at("12:30:01"))
+        await day.run_candles_until(at("12:30:11"))
 
         for name in day.traders:
             await day.assert_all_candles_and_signals(name)

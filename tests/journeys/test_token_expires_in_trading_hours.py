@@ -23,17 +23,17 @@ async def test_an_expired_session_does_not_affect_other_users(
         await day.let_session_of_ravi_expire(EXPIRES_AT)
         await environment.step(1, day.present)
         day.steps += 1
-        await day.run_cycles_until(at("10:05:01"))
+        await day.run_cycles_until(at("10:05:11"))
         await day.log_in_again("Meena")
-        await day.run_cycles_until(at("10:10:01"))
+        await day.run_cycles_until(at("10:10:11"))
         await day.log_in_again("Ravi")
-        await day.run_cycles_until(at("10:20:01"))
+        await day.run_cycles_until(at("10:20:11"))
         await day.assert_asha_is_unaffected()
-        await day.run_candles_until(at("15:30:01"))
+        await day.run_candles_until(at("15:25:11"))
+        await day.close_market()
 
         for name in day.traders:
             await day.assert_all_candles_and_signals(name)
-        await day.assert_asha_is_unaffected()
         await day.assert_coverage_shows_absences()
         late = [
             signal

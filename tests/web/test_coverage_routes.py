@@ -131,6 +131,7 @@ def test_reasons_on_the_wire_are_fixed():
         "starting",
         "no_session",
         "not_permitted",
+        "session_held",
         "checking_login",
         "fyers_unavailable",
         "rate_limited",
