@@ -129,15 +129,19 @@ class TradingDay:
     async def run_candles_until(self, until_then: datetime) -> None:
         """Run the three cycles after each candle's close until a time, which is `SETTLED_S` after a close."""
         while self.environment.clock.now() < until_then:
-            for seconds in (300 - 2 * STEP_S, STEP_S, STEP_S):
+            for seconds in (self._to_next_close(), STEP_S, STEP_S):
                 await self.environment.step(seconds, self.present)
                 self.steps += 1
             await self.assert_answers_agree()
         assert self.environment.clock.now() == until_then
 
+    def _to_next_close(self) -> float:
+        """Return the seconds to the cycle after the next candle's close."""
+        return (1 - self.environment.clock.now().timestamp()) % FIVE.length.total_seconds()
+
     async def close_market(self) -> None:
         """Run the cycle after the last candle's close; its readings need no further cycle."""
-        await self.environment.step(300 - 2 * STEP_S, self.present)
+        await self.environment.step(self._to_next_close(), self.present)
         self.steps += 1
         await self.assert_asha_is_unaffected()
         for _ in range(2):
