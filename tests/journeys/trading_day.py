@@ -245,9 +245,14 @@ class TradingDay:
         candles = [(one["symbol"], one["candle"]["openedAt"]) for one in trader.tab.data("candle")]
         assert len(candles) == len(set(candles)) == expected * len(trader.browser.symbols)
 
+        replayed = self._replayed(name)
+
+        async def are_stored() -> bool:
+            return len(await trader.browser.signals()) >= len(replayed)
+
+        await until(are_stored, f"{name}'s signals")  # a candle is published before its signal is stored
         stored = await trader.browser.signals()
         facts = [fact_of(signal) for signal in stored]
-        replayed = self._replayed(name)
         assert len(facts) == len(set(facts))
         assert set(facts) == set(replayed)
         assert {fact_of(one) for one in stored if one["isLate"]} == self._in_absence(trader, replayed)
