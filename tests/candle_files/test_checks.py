@@ -36,7 +36,7 @@ def test_complete_sessions_need_no_note():
     assert check() == FileCheck()
 
 
-def test_a_missing_session_is_counted_with_its_place():
+def test_a_missing_session_is_counted_with_its_line():
     """Friday and Monday are missing; the weekend between them is not."""
     found = check(*session(WEDNESDAY + DAY), *session(WEDNESDAY + 6 * DAY))
 
