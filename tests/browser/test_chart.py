@@ -66,6 +66,7 @@ def charted(users: BrowserUsers) -> Callable[[], Page]:
 
     def open_chart() -> Page:
         tab = users.trader("Asha", SBIN, TCS, NIFTY).open()
+        choose(tab, SBIN)
         expect_drawn(tab, "SBIN")
         return tab
 

@@ -232,15 +232,15 @@ def found(query: str, limit: int = 20) -> list[str]:
 
 
 def test_the_exact_name_is_found_first():
-    """Names that begin with the query follow, and contracts are last."""
-    assert found("sbin") == ["BSE:SBIN-A", "NSE:SBIN-EQ", "NSE:SBIN26NOVFUT"]
+    """NSE comes before BSE. Names that begin with the query follow, and contracts are last."""
+    assert found("sbin") == ["NSE:SBIN-EQ", "BSE:SBIN-A", "NSE:SBIN26NOVFUT"]
     assert found("NSE:SBIN-EQ") == ["NSE:SBIN-EQ"]
 
 
 def test_descriptions_isins_and_odd_characters_are_found():
     """A query may be a word of the description, an ISIN or a name with an ampersand."""
-    assert found("state bank") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
-    assert found("INE062A01020") == ["BSE:SBIN-A", "NSE:SBIN-EQ"]
+    assert found("state bank") == ["NSE:SBIN-EQ", "BSE:SBIN-A"]
+    assert found("INE062A01020") == ["NSE:SBIN-EQ", "BSE:SBIN-A"]
     assert found("m&m") == ["NSE:M&M-EQ"]
     assert found("bank")[0] == "NSE:BANKINDIA-EQ"
 

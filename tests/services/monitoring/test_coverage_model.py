@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from fakes.broker import AccountState, Call
 from fakes.clock import FakeClock
 from fakes.metrics import FakeMetrics
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY
@@ -315,6 +315,7 @@ def test_coverage_equals_an_independent_model_of_the_cycles(
 
 
 @given(beginnings, st.lists(st.tuples(st.sampled_from([*exact_steps, "crash"]), lengths), max_size=6))
+@example(datetime(2026, 11, 23, 4, 19, 40, tzinfo=UTC), [("crash", 12.001337)])
 @settings(deadline=None, max_examples=60)
 def test_crashes_cost_at_most_the_time_since_the_heartbeat(
     began_at: datetime, steps: list[tuple[str, float]]

@@ -218,12 +218,12 @@ class Instrument:
         """Whether this is an index, which has no depth and no volume."""
         return self.symbol.is_index
 
-    def search_rank(self, query: str) -> tuple[int, int, int, str] | None:
+    def search_rank(self, query: str) -> tuple[int, int, int, int, str] | None:
         """Return how well `query`, in capitals, matches; smaller is better and `None` means no match.
 
         The order is: symbol or ISIN; name without its series; start of the name; start of a word of the
-        description; part of the name; part of the description. Cash comes before derivatives, and short names
-        before long ones.
+        description; part of the name; part of the description. Cash comes before derivatives, NSE before BSE,
+        and short names before long ones.
         """
         text, described = self.symbol.text, self.description.upper()
         if not query or not (query in text or query in described or query == self.isin):
@@ -241,7 +241,8 @@ class Instrument:
             fit = 4
         else:
             fit = 5
-        return fit, int(self.segment is not Segment.CASH), len(text), text
+        is_elsewhere = not text.startswith("NSE:")
+        return fit, int(self.segment is not Segment.CASH), int(is_elsewhere), len(text), text
 
 
 def search_instruments(instruments: Iterable[Instrument], query: str, limit: int = 20) -> list[Instrument]:

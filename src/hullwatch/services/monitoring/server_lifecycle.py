@@ -92,7 +92,7 @@ def resume_account(
         if logged not in (None, WatchStatus.NOT_WANTED):
             status_log.record(account, WatchStatus.NOT_WANTED, wish.changed_at)
         return
-    if logged is WatchStatus.NOT_WANTED:
+    if logged in (None, WatchStatus.NOT_WANTED):
         gap_began_at = wish.changed_at
         status_log.record(account, WatchStatus.STARTING, gap_began_at)
     elif last_entry is not None and logged is not None and is_blind(logged):
