@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from browser.environment import BrowserEnvironment
 from browser.users import BrowserUsers, price_of, row, wait_for_another_price, wait_until
 
 SBIN, TCS, NIFTY = "NSE:SBIN-EQ", "NSE:TCS-EQ", "NSE:NIFTY50-INDEX"
@@ -180,45 +179,3 @@ def test_a_failed_answer_shows_no_other_chart(charted: Callable[[], Page]):
     expect(tab.locator(".chart-message")).to_contain_text("502")
     expect(canvas(tab)).to_be_hidden()
     held.release()
-
-
-@pytest.mark.parametrize(
-    ("label", "value", "query"),
-    [
-        ("Candles", "15", {"resolution": "15"}),
-        ("Signal when", "turn", {"rule": "turn"}),
-        ("HMA period", "21", {"period": "21"}),
-    ],
-)
-def test_each_other_setting_clears_the_chart(
-    charted: Callable[[], Page], label: str, value: str, query: dict
-):
-    """The resolution, the rule and the period are in the title line as well."""
-    tab = charted()
-    held = HeldCharts(tab)
-
-    field = tab.get_by_label(label, exact=True)
-    if label == "HMA period":
-        field.fill(value)
-        field.press("Tab")
-    else:
-        field.select_option(value)
-
-    held.wait(symbol=SBIN, **query)
-    expect_loading(tab, "SBIN")
-    held.answer(symbol=SBIN, **query)
-    expect_drawn(tab, "SBIN")
-    held.release()
-
-
-def test_quotes_move_the_chart_of_their_symbol(environment: BrowserEnvironment, charted: Callable[[], Page]):
-    """Between two loads the forming candle follows the quotes, as before."""
-    tab = charted()
-    held = HeldCharts(tab)
-    pixels = "[...document.querySelectorAll('.chart canvas')].map((one) => one.toDataURL()).join()"
-    before = tab.evaluate(f"() => {pixels}")
-    wait_for_another_price(tab, SBIN, price_of(tab, SBIN))
-
-    wait_until(tab, f"(old) => {pixels} !== old", before)
-    held.release()
-    del environment
