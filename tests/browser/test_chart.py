@@ -11,6 +11,9 @@ from playwright.sync_api import Page, Route, expect
 
 from browser.users import BrowserUsers, price_of, row, wait_for_another_price, wait_until
 
+CHART_CALLS = re.compile(r"/api/market/chart\?")
+CANDLES = 4
+"""Candles in which a quote may move the chart; one without a quote between its load and its close is rare."""
 SBIN, TCS, NIFTY = "NSE:SBIN-EQ", "NSE:TCS-EQ", "NSE:NIFTY50-INDEX"
 
 
@@ -20,7 +23,19 @@ class HeldCharts:
     def __init__(self, tab: Page) -> None:
         self._tab = tab
         self._held: list[Route] = []
-        tab.route(lambda url: "/api/market/chart" in url, lambda route: self._held.append(route))  # noqa: PLW0108 - Playwright marks the handler
+        self._is_released = False
+        tab.route(CHART_CALLS, self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if self._is_released:
+            route.fallback()
+        else:
+            self._held.append(route)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether a call is held."""
+        return bool(self._held)
 
     def _of(self, **wanted: str) -> Route:
         for route in self._held:
@@ -53,7 +68,8 @@ class HeldCharts:
         route.fulfill(status=502, content_type="text/html", body="<html>Bad gateway</html>")
 
     def release(self) -> None:
-        """Abort what is still held; Playwright reports a call that nobody answers as lost."""
+        """Hold no more calls, and abort the held ones: Playwright reports a call that nobody answers as lost."""
+        self._is_released = True
         for route in self._held:
             route.abort()
         self._tab.unroute_all(behavior="ignoreErrors")
@@ -179,3 +195,60 @@ def test_a_failed_answer_shows_no_other_chart(charted: Callable[[], Page]):
     expect(tab.locator(".chart-message")).to_contain_text("502")
     expect(canvas(tab)).to_be_hidden()
     held.release()
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "query"),
+    [
+        ("Candles", "15", {"resolution": "15"}),
+        ("Signal when", "turn", {"rule": "turn"}),
+        ("HMA period", "21", {"period": "21"}),
+    ],
+)
+def test_each_other_setting_clears_the_chart(
+    charted: Callable[[], Page], label: str, value: str, query: dict
+):
+    """The resolution, the rule and the period are in the title line as well."""
+    tab = charted()
+    held = HeldCharts(tab)
+
+    field = tab.get_by_label(label, exact=True)
+    if label == "HMA period":
+        field.fill(value)
+        field.press("Tab")
+    else:
+        field.select_option(value)
+
+    held.wait(symbol=SBIN, **query)
+    expect_loading(tab, "SBIN")
+    held.answer(symbol=SBIN, **query)
+    expect_drawn(tab, "SBIN")
+    held.release()
+
+
+def frame(tab: Page) -> None:
+    """Let the page draw what it knows."""
+    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def test_quotes_move_the_chart_of_their_symbol(charted: Callable[[], Page]):
+    """The picture changes while no chart call is answered. After the candle's close it waits for the next load."""
+    tab = charted()
+    held = HeldCharts(tab)
+    pixels = "[...document.querySelectorAll('.chart canvas')].map((one) => one.toDataURL()).join()"
+    has_moved = False
+    for _ in range(CANDLES):
+        frame(tab)
+        before = tab.evaluate(f"() => {pixels}")
+        while not has_moved and not held.has_any:
+            wait_for_another_price(tab, SBIN, price_of(tab, SBIN))
+            frame(tab)
+            has_moved = tab.evaluate(f"(old) => {pixels} !== old", before)
+        if has_moved:
+            break
+        with tab.expect_response(CHART_CALLS) as response:
+            held.answer(symbol=SBIN)
+        response.value.finished()
+    held.release()
+
+    assert has_moved
