@@ -16,16 +16,8 @@ from hullwatch.domain.market.call_priority import (
     CallClass,
     CallPriority,
 )
-from hullwatch.fyers.call_queue import (
-    LONGEST_CANDLES_WAIT_S,
-    MOST_IN_FLIGHT,
-    QUOTES_PAUSE_S,
-    QUOTES_SHARE,
-    Account,
-    CallQueue,
-    NoSlot,
-    WaitTooLong,
-)
+from hullwatch.fyers.call_order import QUOTES_PAUSE_S, Account, NoSlot, WaitTooLong
+from hullwatch.fyers.call_queue import LONGEST_CANDLES_WAIT_S, MOST_IN_FLIGHT, QUOTES_SHARE, CallQueue
 from hullwatch.fyers.rate_limit import FYERS_PER_SECOND, PacingLimits
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure

@@ -4,7 +4,7 @@ No lock is held while an answer is awaited: a slow or paused account never delay
 
 There are three groups of calls. Ordinary calls are sent first; while candles wait for the limit, only a
 share of it is theirs. Candles follow by class. Within a class the accounts are served in rounds, see
-`_Rounds`.
+`Rounds`.
 Quotes of monitoring are last. They pause while candles wait for the limit, and get a small share of it after
 `QUOTES_PAUSE_S`.
 """
@@ -13,19 +13,26 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Hashable
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final
 
-from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallClass, CallPriority
+from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.sessions.tokens import IST
-from hullwatch.fyers.rate_limit import IDLE_S, LONGEST_WAIT_S, Pacer, PacingLimits, Pause, Window
+from hullwatch.fyers.call_order import (
+    Account,
+    Backlog,
+    CallGroup,
+    NoSlot,
+    Offered,
+    Refusal,
+    Rounds,
+    Waiting,
+    WaitTooLong,
+)
+from hullwatch.fyers.rate_limit import IDLE_S, LONGEST_WAIT_S, PacingLimits, Window
 from hullwatch.runtime.clock import Clock
 
 MOST_IN_FLIGHT: Final = 4
 """Calls of one account under way at once, so that a hanging account uses few connections."""
-QUOTES_PAUSE_S: Final = 15.0
-"""How long quotes pause, from the moment at which candles began to wait for the global limit."""
 QUOTES_SHARE: Final = 50
 """Quotes calls a second after the pause, while candles still wait."""
 ORDINARY_SHARE: Final = 50
@@ -35,116 +42,8 @@ LONGEST_CANDLES_WAIT_S: Final = 300.0
 """Longer than a close of 40,000 lines takes at 500 a second (80 s), and a candle of five minutes."""
 LONGEST_QUOTES_WAIT_S: Final = 120.0
 """While candles wait; otherwise quotes wait as long as ordinary calls."""
-BACKLOG_RECENT_S: Final = 2.0
-"""Candles count as waiting for the global limit for this long after one last did."""
-BACKLOG_GAP_S: Final = 20.0
-"""A backlog that comes back earlier is the same one, so that quotes do not pause again."""
 _TOLERANCE_S: Final = 1e-6
 """Clocks count in whole microseconds, so a call may be early by less than one."""
-
-
-class CallGroup(IntEnum):
-    """Calls that are ordered against each other."""
-
-    ORDINARY = 0
-    CANDLES = 1
-    QUOTES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class WaitTooLong:
-    """The call would be sent too late; it was not admitted."""
-
-    retry_after_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoSlot:
-    """The account's calls under way did not end in time."""
-
-
-Refusal: TypeAlias = WaitTooLong | NoSlot
-_Waiting: TypeAlias = asyncio.Future[Refusal | None]
-_InLine: TypeAlias = tuple[CallClass, float, int, _Waiting]
-"""Class, distance, number and future of a call that waits in its account."""
-_Offered: TypeAlias = tuple[CallClass, int, float, int, int, "Account", _Waiting]
-"""Class, round, distance, number of the call and of the offer, account and future."""
-
-
-class Account:
-    """The rate limits of one account, and its calls that wait."""
-
-    __slots__ = ("in_flight", "lines", "offers", "opens_at", "pacer", "pause", "rounds", "waiting")
-
-    def __init__(self, limits: PacingLimits) -> None:
-        self.pacer = Pacer(limits)
-        self.pause = Pause()
-        self.in_flight = 0
-        """Calls that are admitted and not released."""
-        self.lines: tuple[list[_InLine], list[_InLine], list[_InLine]] = ([], [], [])
-        """A heap for each group. Cancelled calls stay until they are first."""
-        self.waiting = [0, 0, 0]
-        """How many calls wait in each group."""
-        self.offers: list[_Offered | None] = [None, None, None]
-        """The calls that wait for the global limit alone, at most one for each group."""
-        self.opens_at: float | None = None
-        """When its own limits allow the next call; `None` if they do now, or nothing waits for them."""
-        self.rounds: dict[CallClass, int] = {}
-
-    def first(self, group: CallGroup) -> _InLine | None:
-        """Return the most urgent call of a group."""
-        line = self.lines[group]
-        while line and line[0][3].done():
-            heapq.heappop(line)
-        return line[0] if line else None
-
-    def ahead_of(self, group: CallGroup) -> int:
-        """Return how many calls of the account are sent before the next of this group."""
-        return sum(self.waiting[: group + 1])
-
-
-class _Rounds:
-    """The order of accounts within each class.
-
-    An account that has sent a call is served again after all other accounts that wait. So accounts that
-    wait all the time differ by one call at most, and an account that begins to wait gains nothing from
-    earlier idleness (start-time fair queueing, Goyal 1996). Within a round the smallest distance is first.
-    """
-
-    def __init__(self) -> None:
-        self._present = dict.fromkeys(CallClass, 0)
-
-    def next_of(self, account: Account, call_class: CallClass) -> int:
-        return max(account.rounds.get(call_class, 0), self._present[call_class])
-
-    def record(self, account: Account, call_class: CallClass, round_number: int) -> None:
-        # An offer is kept while rounds go on, so its round can be an earlier one.
-        self._present[call_class] = max(self._present[call_class], round_number)
-        account.rounds[call_class] = round_number + 1
-
-
-class _Backlog:
-    """Since when candles wait for the global limit."""
-
-    def __init__(self) -> None:
-        self._began_s = self._held_s = float("-inf")
-
-    def record(self, now: float) -> None:
-        """Record that the global limit holds back a candle."""
-        if now - self._held_s > BACKLOG_GAP_S:
-            self._began_s = now
-        self._held_s = now
-
-    def is_recent(self, now: float) -> bool:
-        return now - self._held_s <= BACKLOG_RECENT_S
-
-    def quotes_from(self) -> float:
-        """Return the end of the pause of quotes."""
-        return self._began_s + QUOTES_PAUSE_S
-
-    def ends_at(self) -> float:
-        """Return when it ends if no other candle is held back."""
-        return self._held_s + BACKLOG_RECENT_S
 
 
 class CallQueue:
@@ -160,16 +59,16 @@ class CallQueue:
         self._unsent = 0
         self._numbers = itertools.count()
         self._waiting = [0, 0, 0]
-        self._offers: tuple[list[_Offered], list[_Offered], list[_Offered]] = ([], [], [])
-        self._rounds = _Rounds()
-        self._backlog = _Backlog()
+        self._offers: tuple[list[Offered], list[Offered], list[Offered]] = ([], [], [])
+        self._rounds = Rounds()
+        self._backlog = Backlog()
         self._shares = {
             CallGroup.ORDINARY: Window(ORDINARY_SHARE, 1.0),
             CallGroup.QUOTES: Window(QUOTES_SHARE, 1.0),
         }
         self._opening: list[tuple[float, int, Account]] = []
         """Accounts whose own limits hold calls back, by the time at which they allow the next one."""
-        self._deadlines: list[tuple[float, int, float, CallGroup, Account, _Waiting]] = []
+        self._deadlines: list[tuple[float, int, float, CallGroup, Account, Waiting]] = []
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = float("inf")
 
@@ -201,7 +100,7 @@ class CallQueue:
 
         `release` must follow an admitted call.
         """
-        group = _group_of(priority.call_class)
+        group = CallGroup.of(priority.call_class)
         now = self._clock.monotonic()
         refusal = self._refusal_at_once(account, group, now)
         if refusal is not None:
@@ -254,8 +153,8 @@ class CallQueue:
             wait_s = max(wait_s, self._shares[group].earliest(now, self._waiting[group]) - now)
         return WaitTooLong(wait_s) if wait_s > self._longest_wait_of(group) else None
 
-    def _enqueue(self, account: Account, group: CallGroup, priority: CallPriority, now: float) -> _Waiting:
-        waiting: _Waiting = asyncio.get_running_loop().create_future()
+    def _enqueue(self, account: Account, group: CallGroup, priority: CallPriority, now: float) -> Waiting:
+        waiting: Waiting = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         heapq.heappush(account.lines[group], (priority.call_class, priority.distance, number, waiting))
         account.waiting[group] += 1
@@ -263,7 +162,7 @@ class CallQueue:
         self._offer(account, now)
         return waiting
 
-    def _set_deadline(self, account: Account, group: CallGroup, waiting: _Waiting, now: float) -> None:
+    def _set_deadline(self, account: Account, group: CallGroup, waiting: Waiting, now: float) -> None:
         deadline = now + self._longest_wait_of(group)
         heapq.heappush(self._deadlines, (deadline, next(self._numbers), now, group, account, waiting))
         self._set_timer(now)
@@ -271,12 +170,12 @@ class CallQueue:
     def _longest_wait_of(self, group: CallGroup) -> float:
         return LONGEST_CANDLES_WAIT_S if group is CallGroup.CANDLES else self._longest_wait_s
 
-    def _answer(self, account: Account, group: CallGroup, waiting: _Waiting, refusal: Refusal | None) -> None:
+    def _answer(self, account: Account, group: CallGroup, waiting: Waiting, refusal: Refusal | None) -> None:
         account.waiting[group] -= 1
         self._waiting[group] -= 1
         waiting.set_result(refusal)
 
-    def _abandon(self, account: Account, group: CallGroup, waiting: _Waiting) -> None:
+    def _abandon(self, account: Account, group: CallGroup, waiting: Waiting) -> None:
         """Undo what was done for a call whose caller was cancelled."""
         if waiting.cancelled():
             account.waiting[group] -= 1
@@ -339,7 +238,7 @@ class CallQueue:
             has_changed = self._refuse_overdue(now)
         self._set_timer(now)
 
-    def _first_offer(self, group: CallGroup, now: float) -> _Offered | None:
+    def _first_offer(self, group: CallGroup, now: float) -> Offered | None:
         offers = self._offers[group]
         while offers:
             account, waiting = offers[0][5:]
@@ -458,9 +357,3 @@ class CallQueue:
             has_windows = account.pacer.forget_old(now)
             if not has_windows and not account.pacer.used_on(today) and account.pause.is_unused(now, today):
                 del self._accounts[key]
-
-
-def _group_of(call_class: CallClass) -> CallGroup:
-    if call_class is CallClass.ORDINARY:
-        return CallGroup.ORDINARY
-    return CallGroup.QUOTES if call_class is CallClass.QUOTES else CallGroup.CANDLES

@@ -29,7 +29,8 @@ from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
-from hullwatch.fyers.call_queue import Account, CallQueue, NoSlot, WaitTooLong
+from hullwatch.fyers.call_order import Account, NoSlot, WaitTooLong
+from hullwatch.fyers.call_queue import CallQueue
 from hullwatch.fyers.clock import FyersClock
 from hullwatch.fyers.errors import (
     UNCLEAR_CAUSE,
