@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from limits import ANSWER_LIMIT_S
 
-from hullwatch.domain.market.calendar import nse_calendar
-from hullwatch.domain.market.candles import closes_between
-from hullwatch.domain.market.instruments import Resolution
 from journeys.browser import Browser, Tab
+from journeys.candles import assert_each_candle_came_once
 from journeys.environment import Environment, until
 
 SYMBOL = "NSE:SBIN-EQ"
@@ -186,16 +184,8 @@ async def test_an_outage_disconnects_nobody(group: Group, name: str) -> None:
     await recover(group)
 
     await group.assert_nobody_was_disconnected()
-    settled = group.environment.clock.now() - timedelta(seconds=1)
-    closes = closes_between(began_at, settled, Resolution.parse("5"), nse_calendar())
-    assert closes > 1
     for tab in group.tabs:
-        await until(lambda tab=tab: _has(tab, closes), f"all candles after {name}")
-        assert len(tab.data("candle")) == closes
-
-
-async def _has(tab: Tab, closes: int) -> bool:
-    return len(tab.data("candle")) >= closes
+        await assert_each_candle_came_once(group.environment, tab, began_at)
 
 
 async def test_one_false_refusal_disconnects_nobody(group: Group) -> None:

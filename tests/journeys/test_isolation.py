@@ -1,11 +1,7 @@
 """Outages of single accounts."""
 
-from datetime import timedelta
-
-from hullwatch.domain.market.calendar import nse_calendar
-from hullwatch.domain.market.candles import closes_between
-from hullwatch.domain.market.instruments import Resolution
-from journeys.environment import Environment, until
+from journeys.candles import assert_each_candle_came_once
+from journeys.environment import Environment
 
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ")
 STEPS = 40
@@ -25,20 +21,13 @@ async def test_failing_accounts_do_not_affect_others(start_environment) -> None:
         for _ in range(STEPS):
             await environment.step(5, well)
 
-        closes = closes_between(
-            since, environment.clock.now() - timedelta(seconds=1), Resolution.parse("5"), nse_calendar()
-        )
-        for person, tab, state in zip(well, tabs, before, strict=True):
+        for person, state in zip(well, before, strict=True):
             after = await person.state()
             assert (after["cycles"], after["missedCycles"]) == (state["cycles"] + STEPS, 0)
             assert (after["status"], (await person.connection())["verified"]) == ("watching", True)
-            await until(lambda tab=tab: _received(tab, closes * len(SYMBOLS)), f"{person.name}'s candles")
-            assert len(tab.data("candle")) == closes * len(SYMBOLS) > 0
+        for tab in tabs:
+            await assert_each_candle_came_once(environment, tab, since, len(SYMBOLS))
         await assert_status_of_failing_accounts(environment, hanging, garbled, limited)
-
-
-async def _received(tab, count: int) -> bool:
-    return len(tab.data("candle")) >= count
 
 
 async def assert_status_of_failing_accounts(environment: Environment, hanging, garbled, limited) -> None:

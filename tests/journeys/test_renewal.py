@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from hullwatch.domain.market.calendar import nse_calendar
-from hullwatch.domain.market.candles import closes_between
-from hullwatch.domain.market.instruments import Resolution
 from journeys.browser import Browser
+from journeys.candles import assert_each_candle_came_once
 from journeys.environment import Environment, until
 from journeys.test_restart import assert_signals_stored, expected
 
@@ -90,11 +88,7 @@ async def test_a_session_is_renewed_before_its_expiry(environment: Environment) 
     assert (
         after["cycles"] >= before["cycles"] + steps
     )  # a new session starts a cycle at once, beside the schedule
-    closes = closes_between(
-        since, environment.clock.now() - timedelta(seconds=1), Resolution.parse("5"), nse_calendar()
-    )
-    await until(lambda: _received(tab, closes * len(SYMBOLS)), "every candle")
-    assert len(tab.data("candle")) == closes * len(SYMBOLS) > 0
+    await assert_each_candle_came_once(environment, tab, since, len(SYMBOLS))
     await environment.advance(2)
     await assert_signals_stored(asha, await environment.advance_until_done(expected(asha)))
     assert not any(signal["isLate"] for signal in await asha.signals())
@@ -104,10 +98,6 @@ async def test_a_session_is_renewed_before_its_expiry(environment: Environment) 
     [_, renewed] = await audit_events(asha, "connection.logged_in")
     assert (renewed["actor"], renewed["evidence"]["kind"]) == ("hullwatch", "renewal")
     assert (await asha.get("/api/fyers/renewal"))["lastOutcome"] == "renewed"
-
-
-async def _received(tab: Any, count: int) -> bool:
-    return len(tab.data("candle")) >= count
 
 
 async def test_a_session_is_renewed_after_six_before_market_open(start_environment) -> None:
