@@ -1,5 +1,6 @@
 """Which candles the calendar expects, and what a missing one costs."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hullwatch.domain.market.candles import Candle
@@ -8,7 +9,7 @@ from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.lines import LineStatus
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
-from services.environment import ALICE, FIVE, OPENING, Environment
+from services.environment import ALICE, FIVE, OPENING, SBIN, Environment
 from services.monitoring.monitoring_environment import MARKET, status
 from services.monitoring.monitoring_environment import watching as watching_sbin
 
@@ -95,3 +96,24 @@ async def test_candles_off_the_grid_are_named_and_cost_two_calls(env: Environmen
     assert state.status is LineStatus.OFF_GRID
     assert "do not begin with the market open" in (state.reason or "")
     assert row.watch.evaluated_through == OPENING + 57 * MINUTE
+
+
+async def test_one_candle_off_the_grid_moves_no_other_candle(env: Environment) -> None:
+    """A feed's grid changes when its two newest candles agree. The odd candle is read at its own close."""
+    odd = OPENING + 35 * MINUTE
+    once = [replace(one, opened_at=odd + 2 * MINUTE) if one.opened_at == odd else one for one in MARKET]
+    await watching(env, once)
+    [feed] = [
+        feed
+        for key, feed in env.monitoring._scheduler.account(ALICE).watcher._watchlist.feeds._feeds.items()
+        if key[0] == OTHER
+    ]
+    reached = len(env.broker.calls)
+    for minute in range(36, 57):
+        await play(env, OPENING + minute * MINUTE, trades=True)
+        assert feed.offset == timedelta()
+
+    assert feed.candles.used.last_opened_at == OPENING + 50 * MINUTE
+    made = [call for call in env.broker.calls[reached:] if call.name == "candles"]
+    of_odd = sum(OTHER in call.symbols for call in made)
+    assert of_odd <= sum(SBIN in call.symbols for call in made) + 1

@@ -167,9 +167,15 @@ class CandleReader:
         self, key: FeedKey, feed: Feed, answer: CandlesAnswer, expected: datetime, settled_at: datetime
     ) -> None:
         """Record whether the expected candle was there, to judge by the grid that Fyers' candles have."""
-        opened = [answer.forming] if answer.forming is not None else list(answer.candles[-1:])
-        if opened:
-            feed.offset = grid_offset(opened[0].opened_at, key[1], feed.calendar)
+        forming = answer.forming
+        newest_two = answer.candles[-2:] if forming is None else (*answer.candles[-1:], forming)
+        offsets = [grid_offset(candle.opened_at, key[1], feed.calendar) for candle in newest_two]
+        # One odd candle between others is no other grid.
+        if len(offsets) > 1 and offsets[0] == offsets[1]:
+            feed.offset = offsets[0]
+        forms_until = None
+        if forming is not None and forming.opened_at < expected:
+            forms_until = closes_at(forming.opened_at, key[1], feed.calendar)
         last = feed.candles.used.last_opened_at
         newest = None if last is None else closes_at(last, key[1], feed.calendar)
         if feed.offset and newest is not None and newest > expected - key[1].length:
@@ -178,6 +184,7 @@ class CandleReader:
             newest,
             expected,
             settled_at,
+            forms_until=forms_until,
             has_traded=self._has_traded(key, feed, expected),
         )
         if feed.lacks_history and feed.through == expected:

@@ -125,7 +125,13 @@ class Feed:
         self.later_readings = tuple(moment for moment in self.later_readings if moment > sent_at)
 
     def record_newest(
-        self, newest: datetime | None, expected: datetime, settled_at: datetime, *, has_traded: bool | None
+        self,
+        newest: datetime | None,
+        expected: datetime,
+        settled_at: datetime,
+        *,
+        forms_until: datetime | None = None,
+        has_traded: bool | None,
     ) -> None:
         """Record the close of the newest used candle, and plan the retry if the one that closed at `expected` is missing.
 
@@ -133,6 +139,7 @@ class Feed:
             newest: `None` before the first candle.
             expected: The latest close that the calendar knows.
             settled_at: The latest close whose candle could be read.
+            forms_until: When the candle of the slot closes, if it opened late and still forms.
             has_traded: Whether quotes show that the symbol traded in the slot; `None` if they do not show it.
         """
         if self.missing_close != expected:
@@ -147,7 +154,8 @@ class Feed:
         if is_complete or is_given_up:
             self.through, self.missing_close, self.retry_at = expected, None, None
             return
-        self.retry_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
+        next_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
+        self.retry_at = next_at if forms_until is None else max(next_at, forms_until)
         self.retries += 1
 
     def record_failure(
