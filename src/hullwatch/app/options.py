@@ -6,7 +6,6 @@ from typing import Self
 
 from hullwatch.domain.readiness.check_times import CheckTimes, read_check_times
 from hullwatch.services.readiness.check import START_SHARE, warming_at_once
-from hullwatch.services.users.accounts import Registration
 from hullwatch.settings import Settings
 
 _DEFAULT_TIMES = read_check_times("08:30,08:45,09:00")
@@ -17,7 +16,6 @@ class ServiceOptions:
     """The settings that the services use."""
 
     public_url: str = "http://127.0.0.1:8000"
-    registration: Registration = Registration.OPEN
     login_link_lifetime: timedelta = timedelta(minutes=60)
     monitor_interval_s: float = 5.0
     candle_settle_s: float = 3.0
@@ -38,7 +36,6 @@ class ServiceOptions:
         """Return the options for these settings."""
         return cls(
             public_url=settings.public_url,
-            registration=Registration(settings.registration_mode),
             login_link_lifetime=timedelta(minutes=settings.login_link_minutes),
             monitor_interval_s=settings.monitor_interval_seconds,
             candle_settle_s=settings.candle_settle_seconds,

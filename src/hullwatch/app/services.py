@@ -28,6 +28,7 @@ from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
+from hullwatch.services.users.hash_queue import HashQueue
 
 
 def build_services(resources: Resources) -> Services:
@@ -70,7 +71,8 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         supervisor=resources.supervisor,
     )
-    authentication = AuthenticationService(context, hasher=resources.hasher)
+    hashing = HashQueue(resources.hasher)
+    authentication = AuthenticationService(context, hashing=hashing)
     fyers_login = FyersLoginService(
         context,
         broker=broker,
@@ -106,10 +108,9 @@ def build_services(resources: Resources) -> Services:
         call_counts=resources.call_counts,
         accounts=AccountService(
             context,
-            hasher=resources.hasher,
+            hashing=hashing,
             logins=authentication,
             user_states=(connections, monitoring, renewal_consents),
-            registration=options.registration,
         ),
         authentication=authentication,
         admin=AdminService(context, connections=connections),

@@ -143,6 +143,11 @@ def is_foreign(headers: Headers, config: WebConfig) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
+    return is_foreign_origin(headers, config)
+
+
+def is_foreign_origin(headers: Headers, config: WebConfig) -> bool:
+    """Whether the `Origin` of a request is another address than this server's and than the address of the request."""
     origin = headers.get("origin")
     if origin is None or origin == config.origin:
         return False

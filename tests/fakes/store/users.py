@@ -136,6 +136,11 @@ class Logins(Repository):
             raise AlreadyExists("That exists already.")
         self.tables.invites[value_hash] = (created_by, expires_at)
 
+    async def has_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Whether it is there and has not expired."""
+        _, expires_at = self.tables.invites.get(value_hash, (None, now))
+        return expires_at > now
+
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
         """Remove it and return whether it had not expired."""
         _, expires_at = self.tables.invites.pop(value_hash, (None, now))

@@ -2,7 +2,6 @@
 
 from fakes.resources import fake_resources
 
-from hullwatch.app.options import ServiceOptions
 from hullwatch.app.services import build_services
 from hullwatch.services.users.accounts import Registration
 
@@ -14,8 +13,9 @@ class AccountEnvironment:
     """All services over fakes, with those of accounts as attributes."""
 
     def __init__(self, registration: Registration = Registration.OPEN) -> None:
-        resources = fake_resources(options=ServiceOptions(registration=registration))
+        resources = fake_resources()
         services = build_services(resources)
+        self.registration = registration
         self.clock, self.store = resources.context.clock, resources.context.store
         self.hasher = resources.hasher
         self.logins, self.accounts = services.authentication, services.accounts
@@ -23,7 +23,9 @@ class AccountEnvironment:
 
     async def register(self, email: str, *, address: str = HERE, invite: str | None = None):
         """Register a user."""
-        return await self.accounts.register(email, PASSWORD, "A Name", address=address, invite=invite)
+        return await self.accounts.register(
+            email, PASSWORD, "A Name", address=address, registration=self.registration, invite=invite
+        )
 
     @property
     def audit_kinds(self) -> list[str]:

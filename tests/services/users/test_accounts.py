@@ -61,7 +61,7 @@ async def test_email_is_taken_once(env):
 async def test_unusable_registration_names_the_field(env, email, password, name, field):
     """What cannot be used is refused by the name of its field, and nothing is stored."""
     with pytest.raises(InvalidInput) as refused:
-        await env.accounts.register(email, password, name, address=HERE)
+        await env.accounts.register(email, password, name, address=HERE, registration=Registration.OPEN)
 
     assert refused.value.field == field
     assert not env.store.tables.users

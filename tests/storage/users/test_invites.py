@@ -9,7 +9,7 @@ from fakes.resources import fake_resources
 from hullwatch.app.services import build_services
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.domain.users.accounts import Role
-from hullwatch.services.users.accounts import AccountService
+from hullwatch.services.users.accounts import AccountService, Registration
 from storage.samples import NOW, add_users, after, audit_entry
 
 
@@ -42,6 +42,20 @@ async def test_an_invite_is_good_once_for_two_at_the_same_moment(store):
     await make_invite(store)
 
     assert sorted(await asyncio.gather(*(take(store) for _ in range(4)))) == [False, False, False, True]
+
+
+async def test_whether_an_invite_is_good_can_be_read_without_using_it(store):
+    """It is checked before the password is hashed; an unknown and an expired one are not good."""
+    await add_users(store, "asha")
+    await make_invite(store)
+    async with store.begin(read_only=True) as work:
+        found = [
+            await work.logins.has_invite(value_hash, now=after(minutes))
+            for value_hash, minutes in (("hash-1", 9), ("hash-1", 10), ("made up", 1))
+        ]
+
+    assert found == [True, False, False]
+    assert await take(store)
 
 
 async def test_an_invite_expires(store):
@@ -115,7 +129,11 @@ async def test_two_servers_make_one_admin_and_keep_one(store):
     users = await asyncio.gather(
         *(
             servers[number % 2].register(
-                f"u{number}@b.in", "correct horse battery", "A", address=f"10.0.0.{number}"
+                f"u{number}@b.in",
+                "correct horse battery",
+                "A",
+                address=f"10.0.0.{number}",
+                registration=Registration.OPEN,
             )
             for number in range(4)
         )

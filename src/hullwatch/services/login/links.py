@@ -29,7 +29,7 @@ from hullwatch.domain.sessions.login_links import (
     state_of,
 )
 from hullwatch.domain.users.accounts import User
-from hullwatch.domain.users.login_throttle import PER_ADDRESS, LoginThrottle, ThrottlePolicy
+from hullwatch.domain.users.login_throttle import PER_ADDRESS, AttemptCounter, ThrottlePolicy, network_of
 from hullwatch.services.context import Context
 from hullwatch.services.login.addresses import (
     CALLBACK,
@@ -83,7 +83,6 @@ class LoginLinkService:
         logins: FyersLoginService,
         public_url: str,
         lifetime: timedelta = LIFETIME,
-        throttle: LoginThrottle | None = None,
     ) -> None:
         self._store = context.store
         self._connections = connections
@@ -92,7 +91,8 @@ class LoginLinkService:
         self._clock = context.clock
         self._public_url = public_url.rstrip("/")
         self._lifetime = lifetime
-        self._throttle = throttle or LoginThrottle(per_email=PER_LINK, per_address=PER_ADDRESS)
+        self._uses = AttemptCounter(PER_LINK)
+        self._guesses = AttemptCounter(PER_ADDRESS)
         self._new_secret = context.new_secret
         self._requests = LoginRequests(context)
 
@@ -159,7 +159,6 @@ class LoginLinkService:
         Raises:
             TooManyAttempts: Too many requests from this network address, or with this link.
         """
-        self._check_rate(value, address)
         link = await self._find(value, address)
         if link is None or not self._needs_login(link.user_id):
             return
@@ -189,7 +188,6 @@ class LoginLinkService:
             LoginLinkTaken: Another browser uses it.
             TooManyAttempts: Too many requests from this network address, or with this link.
         """
-        self._check_rate(value, address)
         link = await self._find(value, address)
         if link is None:
             raise _refusal(LinkState.EXPIRED)
@@ -231,7 +229,6 @@ class LoginLinkService:
             LinkRefused: There is no Fyers app to log in through any more.
             TooManyAttempts: Too many requests from this network address, or with this link.
         """
-        self._check_rate(value, address)
         link = await self._find(value, address)
         if link is None:
             raise _refusal(LinkState.EXPIRED)
@@ -318,17 +315,28 @@ class LoginLinkService:
             now=self._clock.now(),
         )
 
-    def _check_rate(self, value: str, address: str) -> None:
-        wait_s = self._throttle.begin(hash_value(value), address, self._clock.monotonic())
+    async def _find(self, value: str, address: str) -> LoginLink | None:
+        """Return the link with this value; an unknown value counts as a guess from the network address.
+
+        Raises:
+            TooManyAttempts: Too many requests from this network address, or with this link.
+        """
+        value_hash, network, now = hash_value(value), network_of(address), self._clock.monotonic()
+        wait_s = max(self._uses.wait_s(value_hash, now), self._guesses.wait_s(network, now))
         if wait_s > 0:
             raise TooManyAttempts("Too many attempts. Try again in a few minutes.", retry_after_s=wait_s)
-
-    async def _find(self, value: str, address: str) -> LoginLink | None:
-        """Return the link with this value; an unknown value counts as a guess from the network address."""
-        async with self._store.begin(read_only=True) as work:
-            link = await work.login_links.get(hash_value(value))
-        if link is None:
-            self._throttle.failed(address, self._clock.monotonic())
+        self._guesses.begin(network, now)
+        is_guess = False
+        try:
+            async with self._store.begin(read_only=True) as work:
+                link = await work.login_links.get(value_hash)
+            is_guess = link is None
+        finally:
+            if is_guess:
+                self._guesses.fail(network, now)
+            else:
+                self._guesses.withdraw(network)
+        self._uses.count(value_hash, now)
         return link
 
     async def _note(self, link: LoginLink, kind: str, *, reason: str) -> None:

@@ -10,18 +10,19 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from hullwatch.domain.audit import AuditEntry
-from hullwatch.domain.failures import NotAllowed, NotFound, TooManyAttempts
+from hullwatch.domain.failures import AlreadyExists, NotAllowed, NotFound, TooManyAttempts
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role, User, check_password, read_email, read_full_name
-from hullwatch.domain.users.login_throttle import LoginThrottle, ThrottlePolicy
+from hullwatch.domain.users.login_throttle import AttemptCounter, ThrottlePolicy, network_of
 from hullwatch.services.context import Context
 from hullwatch.services.ports import UnitOfWork
 from hullwatch.services.users.authentication import AuthenticationService, BrowserLogin, hash_value
-from hullwatch.services.users.passwords import HasherPort
+from hullwatch.services.users.hash_queue import HashQueue
 
 INVITE_LIFETIME: Final = timedelta(days=7)
 REGISTRATIONS: Final = ThrottlePolicy(free_attempts=200, first_lock_s=60.0, longest_lock_s=3600.0)
-"""Per network address: each costs a password hash."""
+"""Per network address; wrong invites count too."""
+_INVITE_REFUSED: Final = "This invite was used or has expired. Ask an admin for a new one."
 
 
 class Registration(StrEnum):
@@ -54,46 +55,73 @@ class AccountService:
         self,
         context: Context,
         *,
-        hasher: HasherPort,
+        hashing: HashQueue,
         logins: AuthenticationService,
         user_states: Sequence[UserState],
-        registration: Registration = Registration.OPEN,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
         self._new_id = context.new_id
-        self._hasher = hasher
+        self._hashing = hashing
         self._logins = logins
         self._user_states = user_states
-        self._registration = registration
         self._new_secret = context.new_secret
-        self._registrations = LoginThrottle(per_email=REGISTRATIONS, per_address=REGISTRATIONS)
+        self._registrations = AttemptCounter(REGISTRATIONS)
 
     async def register(
-        self, email: str, password: str, full_name: str, *, address: str, invite: str | None = None
+        self,
+        email: str,
+        password: str,
+        full_name: str,
+        *,
+        address: str,
+        registration: Registration,
+        invite: str | None = None,
     ) -> User:
         """Create an account for a visitor; the first account of a new install is an admin, also with an invite.
+
+        Args:
+            email: As the user typed it.
+            password: As the user typed it.
+            full_name: As the user typed it.
+            address: The network address of the request.
+            registration: Who may register by such a request.
+            invite: The value of an invite link.
 
         Raises:
             NotAllowed: Registration is closed, or the invite is missing, used or expired.
             InvalidInput: E-mail address, password or name is invalid.
             AlreadyExists: The e-mail address has an account.
-            TooManyAttempts: Too many registrations from this network address.
+            TooManyAttempts: Too many registrations from this network address, or too many passwords are waiting.
         """
-        if self._registration is Registration.CLOSED:
+        if registration is Registration.CLOSED:
             raise NotAllowed("Registration is closed. Ask an admin for an account.")
-        if self._registration is Registration.INVITE and not invite:
+        if registration is Registration.INVITE and not invite:
             raise NotAllowed("Registration needs an invite link. Ask an admin for one.")
-        wait_s = self._registrations.begin(f"from {address}", address, self._clock.monotonic())
-        if wait_s > 0:
+        network, now = network_of(address), self._clock.monotonic()
+        if (wait_s := self._registrations.wait_s(network, now)) > 0:
             raise TooManyAttempts(
                 "Too many registrations from this address. Try again later.", retry_after_s=wait_s
             )
-        return await self._add(email, password, full_name, role=None, actor=None, invite=invite)
+        invite = invite if registration is Registration.INVITE else None
+        self._registrations.begin(network, now)
+        is_counted = False
+        try:
+            user = await self._add(email, password, full_name, invite=invite, address=address)
+            is_counted = True  # one address can create only so many accounts
+        except (NotAllowed, AlreadyExists):
+            is_counted = True  # an invite or an e-mail address was looked up
+            raise
+        finally:
+            if is_counted:
+                self._registrations.fail(network, self._clock.monotonic())
+            else:
+                self._registrations.withdraw(network)
+        return user
 
     async def add(self, email: str, password: str, full_name: str, *, role: Role, actor: str) -> User:
         """Create an account in any registration mode; raises like `register`."""
-        return await self._add(email, password, full_name, role=role, actor=actor)
+        return await self._add(email, password, full_name, role=role, actor=actor, address=actor)
 
     async def get(self, user_id: str) -> User:
         """Return a user; raises `NotFound`."""
@@ -112,6 +140,10 @@ class AccountService:
         """Return all users, oldest first."""
         async with self._store.begin(read_only=True) as work:
             return await work.users.list_all()
+
+    async def has_admin(self) -> bool:
+        """Whether there is an admin."""
+        return any(user.role is Role.ADMIN for user in await self.list_all())
 
     async def rename(self, user_id: str, full_name: str) -> User:
         """Change a user's name; raises `InvalidInput`."""
@@ -132,9 +164,10 @@ class AccountService:
             InvalidInput: `new` is not a valid password.
         """
         user = await self.get(user_id)
-        await self._logins.check_password(user.email, current, address=address)
+        await self._logins.confirm_password(user, current, address=address)
         check_password(new, email=user.email)
-        password_hash = await self._hasher.hash(new)
+        async with self._hashing.slot(address) as hasher:
+            password_hash = await hasher.hash(new)
         async with self._store.begin() as work:
             await work.users.set_password_hash(user_id, password_hash)
             await work.audit.add([self._line(user_id, "user.password_changed", actor=user_id)])
@@ -200,18 +233,23 @@ class AccountService:
         password: str,
         full_name: str,
         *,
-        role: Role | None,
-        actor: str | None,
+        address: str,
+        role: Role | None = None,
+        actor: str | None = None,
         invite: str | None = None,
     ) -> User:
         """Store an account; without a role the first one is an admin and all others are traders."""
         email, full_name = read_email(email), read_full_name(full_name)
         check_password(password, email=email)
-        password_hash = await self._hasher.hash(password)
+        await self._check_before_hashing(email, invite)
+        async with self._hashing.slot(address) as hasher:
+            password_hash = await hasher.hash(password)
         async with self._store.begin() as work:
             await work.users.lock_registration()
-            if invite is not None and self._registration is Registration.INVITE:
-                await self._use_invite(work, invite)
+            if invite is not None and not await work.logins.take_invite(
+                hash_value(invite), now=self._clock.now()
+            ):
+                raise NotAllowed(_INVITE_REFUSED)
             if role is None:
                 role = Role.ADMIN if await work.users.count() == 0 else Role.TRADER
             user = User(self._new_id("usr"), email, full_name, role, self._clock.now())
@@ -222,9 +260,15 @@ class AccountService:
             await work.commit()
         return user
 
-    async def _use_invite(self, work: UnitOfWork, invite: str) -> None:
-        if not await work.logins.take_invite(hash_value(invite), now=self._clock.now()):
-            raise NotAllowed("This invite was used or has expired. Ask an admin for a new one.")
+    async def _check_before_hashing(self, email: str, invite: str | None) -> None:
+        """Refuse what can be refused without a hash. Another request can still be faster, so the unit of work decides."""
+        async with self._store.begin(read_only=True) as work:
+            if invite is not None and not await work.logins.has_invite(
+                hash_value(invite), now=self._clock.now()
+            ):
+                raise NotAllowed(_INVITE_REFUSED)
+            if await work.users.by_email(email) is not None:
+                raise AlreadyExists("An account with this e-mail address exists already.")
 
     def _line(self, user_id: str, kind: str, *, actor: str, **evidence: str) -> AuditEntry:
         return AuditEntry(self._clock.now(), user_id, kind, actor, evidence=evidence)

@@ -23,7 +23,7 @@ from hullwatch.domain.users.accounts import LONGEST_EMAIL, ApiToken, User, read_
 from hullwatch.domain.users.login_throttle import LoginThrottle
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
-from hullwatch.services.users.passwords import HasherPort
+from hullwatch.services.users.hash_queue import HashQueue
 
 BROWSER_LIFETIME: Final = timedelta(days=30)
 MOST_TOKENS: Final = 20
@@ -54,14 +54,13 @@ class BrowserLogin:
 class AuthenticationService:
     """Signs users in and out, and returns the user of a request."""
 
-    def __init__(
-        self, context: Context, *, hasher: HasherPort, throttle: LoginThrottle | None = None
-    ) -> None:
+    def __init__(self, context: Context, *, hashing: HashQueue) -> None:
         self._store = context.store
         self._clock = context.clock
         self._new_id = context.new_id
-        self._hasher = hasher
-        self._throttle = throttle or LoginThrottle()
+        self._hashing = hashing
+        self._attempts = LoginThrottle()
+        self._confirmations = LoginThrottle()
         self._new_secret = context.new_secret
         self._cached: TtlCache[tuple[bool, str], User] = TtlCache(context.clock, CACHED_S, 20_000)
         self._removals = 0
@@ -83,22 +82,38 @@ class AuthenticationService:
     async def check_password(self, email: str, password: str, *, address: str) -> User:
         """Return the user with this e-mail address and password; raises like `login`."""
         email = email.strip().lower()[:LONGEST_EMAIL]
-        if (wait_s := self._throttle.begin(email, address, self._clock.monotonic())) > 0:
-            raise TooManyAttempts(
-                f"Too many failed logins. Try again in {_spell(wait_s)}.", retry_after_s=wait_s
-            )
-        found = await self._find(email)
-        if not await self._hasher.is_match(password, found[1] if found else None) or found is None:
-            self._throttle.failed(address, self._clock.monotonic())
-            raise WrongCredentials("The e-mail address or the password is wrong.")
-        self._throttle.succeeded(email)
-        user, password_hash = found
-        if self._hasher.is_outdated(password_hash):
-            renewed = await self._hasher.hash(password)
+        return await self._check(self._attempts, email, password, address)
+
+    async def confirm_password(self, user: User, password: str, *, address: str) -> User:
+        """Check the password of a user who is signed in; failed logins do not count here. Raises like `login`."""
+        return await self._check(self._confirmations, user.email, password, address)
+
+    async def _check(self, throttle: LoginThrottle, email: str, password: str, address: str) -> User:
+        self._refuse_locked(throttle, email, address)  # a locked caller does not wait in the queue
+        async with self._hashing.slot(address) as hasher:
+            found = await self._find(email)
+            self._refuse_locked(throttle, email, address)  # others may have failed meanwhile
+            is_right: bool | None = None
+            attempt = throttle.begin(email, address, self._clock.monotonic())
+            try:
+                is_right = await hasher.is_match(password, found[1] if found else None) and found is not None
+            finally:
+                throttle.end(attempt, is_success=is_right, now=self._clock.monotonic())
+            if not is_right or found is None:
+                raise WrongCredentials("The e-mail address or the password is wrong.")
+            user, password_hash = found
+            renewed = await hasher.hash(password) if hasher.is_outdated(password_hash) else None
+        if renewed is not None:
             async with self._store.begin() as work:
                 await work.users.set_password_hash(user.id, renewed)
                 await work.commit()
         return user
+
+    def _refuse_locked(self, throttle: LoginThrottle, email: str, address: str) -> None:
+        if (wait_s := throttle.wait_s(email, address, self._clock.monotonic())) > 0:
+            raise TooManyAttempts(
+                f"Too many failed logins. Try again in {_spell(wait_s)}.", retry_after_s=wait_s
+            )
 
     async def open_browser(self, user: User, *, and_end_others: bool = False) -> BrowserLogin:
         """Sign a browser in as this user, whose password was checked."""

@@ -11,6 +11,7 @@ from hullwatch.web.config import WebConfig
 from hullwatch.web.dependencies import LOGIN_COOKIE, CurrentConfig, CurrentServices, SignedIn, address_of
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Id, Payload
+from hullwatch.web.registration import registration_mode
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
 
@@ -88,7 +89,12 @@ async def register(
 ) -> UserPayload:
     """Create an account and sign the browser in. The first account of a new install is an admin."""
     user = await services.accounts.register(
-        body.email, body.password, body.full_name, address=address_of(request), invite=body.invite
+        body.email,
+        body.password,
+        body.full_name,
+        address=address_of(request),
+        registration=registration_mode(request.headers, config),
+        invite=body.invite,
     )
     _set_cookie(await services.authentication.open_browser(user), response, config)
     return UserPayload.of(user)

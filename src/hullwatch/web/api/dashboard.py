@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from hullwatch.domain.market.instruments import RESOLUTIONS
 from hullwatch.domain.signals.hma import MAX_PERIOD, MIN_PERIOD
 from hullwatch.web.dependencies import CurrentConfig, CurrentServices
 from hullwatch.web.payloads import Payload
+from hullwatch.web.registration import registration_mode
 
 router = APIRouter(prefix="/api", tags=["dashboard"])
 
@@ -22,7 +23,8 @@ class DashboardPayload(Payload):
     version: str
     now: datetime
     registration: str = Field(
-        description="How accounts are created: `open`, `invite` or `closed`.", examples=["open"]
+        description="How accounts are created: `open`, `invite` or `closed`. A request through a proxy never gets `open`.",
+        examples=["open"],
     )
     check_minutes: float = Field(description="How often an open page requests the status of its session.")
     stale_after_seconds: float = Field(description="Age from which a price is shown as old.")
@@ -35,11 +37,12 @@ class DashboardPayload(Payload):
 
 
 @router.get("/dashboard")
-async def dashboard(services: CurrentServices, config: CurrentConfig) -> DashboardPayload:
+async def dashboard(request: Request, services: CurrentServices, config: CurrentConfig) -> DashboardPayload:
     """Return the settings that the pages use. No login is needed."""
     return DashboardPayload.of(
         config,
         now=services.context.clock.now(),
+        registration=registration_mode(request.headers, config).value,
         check_minutes=config.dashboard_check_minutes,
         stale_after_seconds=max(_LEAST_STALE_S, _CYCLES_UNTIL_STALE * config.monitor_interval_s),
         callback_url=f"{config.public_url.rstrip('/')}/api/fyers/callback",

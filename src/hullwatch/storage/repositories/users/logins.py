@@ -54,6 +54,13 @@ class Logins:
         row = InviteRow(value_hash=value_hash, created_by=created_by, expires_at=expires_at)
         await self._transaction.execute(self._transaction.insert_row(row))
 
+    async def has_invite(self, value_hash: str, *, now: datetime) -> bool:
+        """Whether the invite is valid."""
+        query = select(InviteRow.value_hash).where(
+            InviteRow.value_hash == value_hash, InviteRow.expires_at > now
+        )
+        return await self._transaction.row(query) is not None
+
     async def take_invite(self, value_hash: str, *, now: datetime) -> bool:
         """Remove an invite; False unless it was valid. One statement, so that it is used once."""
         done = await self._transaction.execute(
