@@ -44,7 +44,7 @@ class Application:
         )
         supervisor.every("login-purge", 3600, self._purge_logins, essential=False)
         supervisor.every("metrics", 10, self._measure, essential=False)
-        services.symbol_outages.start_job(supervisor)
+        services.symbol_outages.start_jobs(supervisor)
         services.job_alerts.start_job(supervisor)
         services.broker_alerts.start_job(supervisor)
         if services.heartbeat_ping is not None:

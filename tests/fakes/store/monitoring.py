@@ -189,5 +189,11 @@ class SymbolOutages(Repository):
             and (one.ended_at is None or one.ended_at > since)
         ]
 
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove those that ended before this moment."""
+        for one in self._sorted():
+            if one.ended_at is not None and one.ended_at < ended_before:
+                del self.tables.symbol_outages[one.id]
+
     def _sorted(self) -> list[SymbolOutage]:
         return sorted(self.tables.symbol_outages.values(), key=lambda one: (one.began_at, one.id))

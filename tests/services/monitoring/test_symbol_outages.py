@@ -1,18 +1,23 @@
 """Stored times in which symbols were not monitored, and their notices."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from fakes.clock import FakeClock
 
 from hullwatch.domain.failures import BrokerService, NotPermitted, Unavailable
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.users.accounts import Role
-from services.environment import ALICE, BOB, Environment, fyers_id
-from services.monitoring.monitoring_environment import watching
+from hullwatch.services.monitoring.symbol_outages import KEPT, SymbolOutages
+from services.environment import ALICE, BOB, FIVE, OPENING, Environment, fyers_id
+from services.monitoring.monitoring_environment import MARKET, watching
 
 TATA, GONE = Symbol("NSE:TATAMOTORS-EQ"), Symbol("NSE:GONE-EQ")
+MINUTE = timedelta(minutes=1)
 FAILED = Unavailable(BrokerService.HISTORY, cause="http_500", http_status=500)
 DENIED = NotPermitted(BrokerService.HISTORY, -403, 403, "")
 
@@ -21,6 +26,14 @@ async def passes(env: Environment, minutes: float) -> None:
     """Let time pass, with a check at the end."""
     await env.clock.advance(timedelta(minutes=minutes).total_seconds())
     await env.symbol_outages.check()
+
+
+async def trades(env: Environment, minutes: int) -> None:
+    """Let time pass in which quotes show that TATA trades."""
+    for _ in range(6 * minutes):
+        volume = int(env.clock.now().timestamp())
+        env.broker.serve_quotes([Quote(TATA, 100.0, volume=volume)])
+        await passes(env, 1 / 6)
 
 
 def kinds(env: Environment) -> list[NotificationKind]:
@@ -69,6 +82,66 @@ async def test_a_restart_repeats_no_notice(failing: Environment) -> None:
     await passes(again, 6)
 
     assert kinds(again) == [NotificationKind.SYMBOLS_UNMONITORED]
+
+
+async def test_a_recovery_after_a_restart_names_all_symbols(failing: Environment) -> None:
+    """One of them had recovered before the restart, while the other still failed."""
+    await passes(failing, 3)
+    [notice] = failing.notices(ALICE, NotificationKind.SYMBOLS_UNMONITORED)
+    del failing.broker.symbol_failures[TATA]
+    await passes(failing, 6)
+    again = await (await failing.kill()).start()
+    await passes(again, 6)
+
+    again.broker.symbol_failures.clear()
+    await passes(again, 6)
+
+    [recovery] = again.notices(ALICE, NotificationKind.SYMBOLS_MONITORED)
+    assert recovery.title == "TATAMOTORS and GONE are monitored again"
+    assert recovery.incident_id == notice.incident_id
+
+
+async def test_a_restart_ends_no_outage_by_itself(env: Environment) -> None:
+    """The new process has no quotes yet that show trades without candles."""
+    env.broker.serve_candles(TATA, FIVE, [one for one in MARKET if one.opened_at < OPENING + 30 * MINUTE])
+    await watching(env, ALICE)
+    await env.watch(ALICE, symbol=TATA)
+    await trades(env, 12)
+    assert kinds(env) == [NotificationKind.SYMBOLS_UNMONITORED]
+    [outage] = env.store.tables.symbol_outages.values()
+
+    again = await (await env.kill()).start()
+    await trades(again, 7)
+
+    assert kinds(again) == [NotificationKind.SYMBOLS_UNMONITORED]
+    assert list(again.store.tables.symbol_outages.values()) == [outage]
+
+    again.broker.serve_candles(TATA, FIVE, [one for one in MARKET if one.opened_at >= OPENING + 30 * MINUTE])
+    await trades(again, 6)
+
+    assert kinds(again) == [NotificationKind.SYMBOLS_UNMONITORED, NotificationKind.SYMBOLS_MONITORED]
+
+
+async def test_a_stop_of_monitoring_ends_outages_without_a_notice(failing: Environment) -> None:
+    """Coverage counts no symbol as unmonitored while nobody wants it monitored."""
+    await passes(failing, 3)
+    await failing.monitoring.stop(ALICE)
+
+    await passes(failing, 1)
+
+    assert all(one.ended_at for one in failing.store.tables.symbol_outages.values())
+    assert kinds(failing) == [NotificationKind.SYMBOLS_UNMONITORED]
+
+
+async def test_old_outages_are_removed(failing: Environment) -> None:
+    """Those that last are kept."""
+    failing.broker.symbol_failures.pop(TATA)
+    await passes(failing, 6)
+    later = replace(failing.context, clock=FakeClock(failing.clock.now() + KEPT + MINUTE))
+
+    await SymbolOutages(later, monitoring=failing.monitoring).purge()
+
+    assert [one.symbol for one in failing.store.tables.symbol_outages.values()] == [GONE]
 
 
 async def test_coverage_names_symbol_reason_and_times(failing: Environment) -> None:

@@ -39,3 +39,20 @@ async def test_an_outage_ends_and_its_notice_is_noted(store):
         assert await work.symbol_outages.of_user("asha", since=NOW, before=after(9)) == [ended]
         await work.users.remove("asha")
         assert await work.symbol_outages.of_user("asha", since=NOW, before=after(9)) == []
+
+
+async def test_only_outages_that_ended_long_ago_are_removed(store):
+    """One that lasts is kept however old it is."""
+    await add_users(store, "asha", "ravi")
+    async with store.begin() as work:
+        for outage in (FIRST, WHOLE, replace(OTHER, ended_at=after(9))):
+            await work.symbol_outages.add(outage)
+        await work.symbol_outages.purge(ended_before=after(9))
+        await work.commit()
+    async with store.begin(read_only=True) as work:
+        kept = [
+            one.id
+            for user_id in ("asha", "ravi")
+            for one in await work.symbol_outages.of_user(user_id, since=NOW, before=after(20))
+        ]
+    assert kept == ["out_1", "out_3"]

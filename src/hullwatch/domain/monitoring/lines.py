@@ -31,6 +31,8 @@ class Line:
     obstacle: Obstacle | None = None
     since: datetime | None = None
     """Up to when the candles of the symbol were read, if the obstacle is one of `UNMONITORED`."""
+    newest_close: datetime | None = None
+    """Close of the newest candle that was read; `None` before the first."""
 
     @property
     def is_unmonitored(self) -> bool:
@@ -70,6 +72,19 @@ def line_state(
     if outcome in (Outcome.OK, Outcome.NO_DATA):
         return Obstacle.TOO_YOUNG if is_current else Obstacle.WARMING
     return outcome_obstacle(outcome, scope)
+
+
+def may_last(lines: Iterable[Line], symbol: Symbol | None, obstacle: Obstacle, since: datetime) -> bool:
+    """Whether nothing shows yet that an outage of a symbol has ended, although no line has its obstacle.
+
+    After a restart or a change of the watchlist, history is still to be read, and what quotes showed is unknown:
+    that candles come again is shown by one that closed after the outage began.
+    """
+    own = [line for line in lines if line.symbol == symbol]
+    if any(line.obstacle is Obstacle.WARMING for line in own):
+        return True
+    lacked_candles = obstacle is Obstacle.NO_HISTORY
+    return lacked_candles and any(line.newest_close is None or line.newest_close <= since for line in own)
 
 
 @dataclass(frozen=True, slots=True)

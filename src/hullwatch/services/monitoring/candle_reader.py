@@ -176,8 +176,7 @@ class CandleReader:
         forms_until = None
         if forming is not None and forming.opened_at < expected:
             forms_until = closes_at(forming.opened_at, key[1], feed.calendar)
-        last = feed.candles.used.last_opened_at
-        newest = None if last is None else closes_at(last, key[1], feed.calendar)
+        newest = feed.newest_close(key[1])
         if feed.offset and newest is not None and newest > expected - key[1].length:
             newest = max(newest, expected)  # the slots of the calendar and these candles overlap
         feed.record_newest(

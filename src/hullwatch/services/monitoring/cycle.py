@@ -159,7 +159,7 @@ class Watcher:
                 is_off_grid=bool(feed.offset),
             )
             since = series.started_anew_at if series and state is Obstacle.PRICE_JUMP else feed.failing_since
-            found.append(Line(watch.symbol, state, since))
+            found.append(Line(watch.symbol, state, since, feed.newest_close(watch.resolution)))
         return tuple(found)
 
     @property

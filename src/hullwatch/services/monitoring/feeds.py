@@ -7,7 +7,12 @@ from random import Random
 
 from hullwatch.domain.failures import FailureScope, Outcome
 from hullwatch.domain.market.calendar import MarketCalendar, MarketPhase
-from hullwatch.domain.market.candles import history_start, last_close_at_or_before, next_close_after
+from hullwatch.domain.market.candles import (
+    closes_at,
+    history_start,
+    last_close_at_or_before,
+    next_close_after,
+)
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.obstacles import Obstacle, outcome_obstacle
 from hullwatch.domain.monitoring.problems import SymbolProblem
@@ -185,6 +190,11 @@ class Feed:
         if self.scope is FailureScope.SYMBOL and self.outcome is not None:
             return outcome_obstacle(self.outcome, self.scope)
         return Obstacle.PRICE_JUMP if self.candles.started_anew_at() is not None else None
+
+    def newest_close(self, resolution: Resolution) -> datetime | None:
+        """Return the close of the newest used candle, `None` before the first."""
+        last = self.candles.used.last_opened_at
+        return None if last is None else closes_at(last, resolution, self.calendar)
 
     def whole_start(self, watches: Iterable[Watch], resolution: Resolution, now: datetime) -> datetime:
         """Return from when the warm-up of these watches, and the signals of the last two trading days, need candles."""

@@ -1,14 +1,14 @@
 """Stores when single symbols were not monitored, and notifies their user once of each time and of its end."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from hullwatch.domain.market.instruments import Symbol
-from hullwatch.domain.monitoring.lines import Monitored, monitored
+from hullwatch.domain.monitoring.lines import Line, Monitored, may_last, monitored
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.domain.monitoring.watches import WatchStatus
@@ -20,12 +20,17 @@ from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.texts.outages import compose_outages, compose_recoveries
 
 CHECK_EVERY_S: Final = 10.0
+PURGE_EVERY_S: Final = 3600.0
+KEPT: Final = timedelta(days=400)
+"""A year and a month: the month view of coverage still shows the same month of the year before."""
 NOTIFY_AFTER: Final = timedelta(minutes=2)
 """Since the outage was noticed: shorter ones happen every day, and their candles are read afterwards."""
 ACCOUNTS_PER_STEP: Final = 200
 """Accounts that are looked at before other tasks run."""
 
 _Key = tuple[str, Symbol | None]
+_Present = dict[Symbol | None, tuple[Obstacle, datetime | None]]
+"""What is not monitored now: symbol → reason and time; `None` stands for the whole account."""
 _NOW_MONITORED: Final = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED})
 
 
@@ -41,12 +46,17 @@ class SymbolOutages:
         self._open: dict[_Key, SymbolOutage] | None = None
         self._noticed_at: dict[str, datetime] = {}
         """Outage id → when this process noticed it; its begin can be a whole candle earlier."""
-        self._over: dict[str, list[SymbolOutage]] = {}
-        """User → outages that have ended while others of the same notice last."""
 
-    def start_job(self, supervisor: Supervisor) -> None:
-        """Begin to check."""
+    def start_jobs(self, supervisor: Supervisor) -> None:
+        """Begin to check, and to remove old outages."""
         supervisor.every("symbol-outages", CHECK_EVERY_S, self.check, essential=False)
+        supervisor.every("symbol-outage-purge", PURGE_EVERY_S, self.purge, essential=False)
+
+    async def purge(self) -> None:
+        """Remove outages that ended long ago."""
+        async with self._store.begin() as work:
+            await work.symbol_outages.purge(ended_before=self._clock.now() - KEPT)
+            await work.commit()
 
     async def check(self) -> None:
         """Store what has changed, with its notices.
@@ -72,38 +82,32 @@ class SymbolOutages:
 
     async def _check_account(self, user_id: str, known: Mapping[Symbol | None, SymbolOutage]) -> None:
         now, status = self._clock.now(), self._monitoring.status(user_id)
-        found = monitored(self._monitoring.lines(user_id))
-        present = _present(found, status)
-        if status not in (*_NOW_MONITORED, WatchStatus.NOT_PERMITTED) and self._monitoring.is_wanted(user_id):
-            return  # nothing is known of the symbols while the account is blind
+        lines = self._monitoring.lines(user_id)
+        found = monitored(lines)
+        present: _Present = {}
+        if self._monitoring.is_wanted(user_id):
+            if status not in (*_NOW_MONITORED, WatchStatus.NOT_PERMITTED):
+                return  # nothing is known of the symbols while the account is blind
+            present = {**_lasting(known, lines), **_present(found, status)}
         ended = [
             replace(one, ended_at=now)
             for symbol, one in known.items()
             if present.get(symbol, (None, None))[0] is not one.obstacle
         ]
-        begun = []
-        if status is not WatchStatus.MARKET_CLOSED:
-            for symbol, (obstacle, since) in present.items():
-                before = known.get(symbol)
-                if before is None or before.obstacle is not obstacle:
-                    outage = _outage(user_id, symbol, obstacle, now if before else since or now)
-                    # A new reason of the same incident is no new notice.
-                    begun.append(replace(outage, notified_at=before.notified_at if before else None))
+        begun = [] if status is WatchStatus.MARKET_CLOSED else _begun(user_id, known, present, now)
         lasting = [one for one in known.values() if all(other.id != one.id for other in ended)]
         due = [one for one in (*lasting, *begun) if self._is_due(one, now)]
         if not (ended or begun or due):
             return
-        over = [
-            one
-            for one in ended
-            if one.notified_at and one.symbol not in present and self._is_on_watchlist(user_id, one)
-        ]
-        recovered = self._recovered(user_id, over, lasting)
         notices = []
         if due:
             notices.append(compose_outages(user_id, due, found, now=now, new_id=self._new_id))
-        if recovered and status in _NOW_MONITORED:
-            notices.append(compose_recoveries(user_id, recovered, now=now, new_id=self._new_id))
+        if status in _NOW_MONITORED:
+            over = {one.notified_at for one in ended} - {one.notified_at for one in (*lasting, *begun)}
+            notices += [
+                compose_recoveries(user_id, recovered, now=now, new_id=self._new_id)
+                for recovered in await self._recovered(user_id, over, present)
+            ]
         changed = [replace(one, notified_at=now) for one in due]
         await self._save(begun, [*ended, *changed], notices)
         self._remember(begun, ended, changed)
@@ -112,15 +116,25 @@ class SymbolOutages:
         noticed_at = self._noticed_at.setdefault(outage.id, now)
         return outage.notified_at is None and now - noticed_at >= NOTIFY_AFTER
 
-    def _recovered(
-        self, user_id: str, over: list[SymbolOutage], lasting: list[SymbolOutage]
-    ) -> list[SymbolOutage]:
-        """Return the outages of one notice when the last of them has ended."""
-        waiting = [*self._over.pop(user_id, ()), *over]
-        still = {one.notified_at for one in lasting}
-        if later := [one for one in waiting if one.notified_at in still]:
-            self._over[user_id] = later
-        return [one for one in waiting if one.notified_at not in still]
+    async def _recovered(
+        self, user_id: str, over: Iterable[datetime | None], present: Container[Symbol | None]
+    ) -> list[list[SymbolOutage]]:
+        """Return the outages of each notice that has no lasting one, one for each symbol that is monitored again."""
+        notified = sorted(moment for moment in over if moment is not None)
+        if not notified:
+            return []
+        async with self._store.begin(read_only=True) as work:
+            stored = await work.symbol_outages.of_user(user_id, since=notified[0], before=self._clock.now())
+        found = []
+        for moment in notified:
+            of_notice = {one.symbol: one for one in reversed(stored) if one.notified_at == moment}
+            recovered = [
+                one
+                for symbol, one in reversed(of_notice.items())
+                if symbol not in present and self._is_on_watchlist(user_id, one)
+            ]
+            found += [recovered] if recovered else []
+        return found
 
     def _is_on_watchlist(self, user_id: str, outage: SymbolOutage) -> bool:
         symbols = {line.symbol for line in self._monitoring.lines(user_id)}
@@ -149,11 +163,33 @@ class SymbolOutages:
             self._open[outage.user_id, outage.symbol] = outage
 
 
-def _present(found: Monitored, status: WatchStatus) -> dict[Symbol | None, tuple[Obstacle, datetime | None]]:
-    """Return what is not monitored now: symbol → reason and time; `None` stands for the whole account."""
+def _lasting(known: Mapping[Symbol | None, SymbolOutage], lines: Iterable[Line]) -> _Present:
+    """Return the stored outages of which nothing shows yet that they have ended."""
+    return {
+        symbol: (one.obstacle, one.began_at)
+        for symbol, one in known.items()
+        if may_last(lines, symbol, one.obstacle, one.began_at)
+    }
+
+
+def _present(found: Monitored, status: WatchStatus) -> _Present:
     if status is WatchStatus.NOT_PERMITTED:
         return {None: (Obstacle.NOT_PERMITTED, None)}
     return {line.symbol: (line.obstacle, line.since) for line in found.missing if line.obstacle is not None}
+
+
+def _begun(
+    user_id: str, known: Mapping[Symbol | None, SymbolOutage], present: _Present, now: datetime
+) -> list[SymbolOutage]:
+    """Return the outages that are not stored yet, and those that have another reason than the stored one."""
+    begun = []
+    for symbol, (obstacle, since) in present.items():
+        before = known.get(symbol)
+        if before is None or before.obstacle is not obstacle:
+            outage = _outage(user_id, symbol, obstacle, now if before else since or now)
+            # A new reason of the same incident is no new notice.
+            begun.append(replace(outage, notified_at=before.notified_at if before else None))
+    return begun
 
 
 def _outage(user_id: str, symbol: Symbol | None, obstacle: Obstacle, began_at: datetime) -> SymbolOutage:

@@ -83,3 +83,7 @@ class SymbolOutageRepository(Protocol):
     async def of_user(self, user_id: str, *, since: datetime, before: datetime) -> list[SymbolOutage]:
         """Return those that lasted at some time in [since, before), oldest first."""
         ...
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove those that ended before this moment."""
+        ...

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 
 from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.storage.models import SymbolOutageRow
@@ -51,3 +51,9 @@ class SymbolOutages:
             .order_by(SymbolOutageRow.began_at, SymbolOutageRow.id)
         )
         return [value_of(SymbolOutage, row) for row in rows]
+
+    async def purge(self, *, ended_before: datetime) -> None:
+        """Remove those that ended before this moment."""
+        await self._transaction.execute(
+            delete(SymbolOutageRow).where(SymbolOutageRow.ended_at < ended_before)
+        )
