@@ -199,6 +199,7 @@ def test_a_database_path_may_hold_any_character(tmp_path: Path) -> None:
 
 MAIL = {"HULLWATCH_SMTP_HOST": "smtp.example.com", "HULLWATCH_SMTP_FROM": "hullwatch@example.com"}
 LOGIN = {"HULLWATCH_SMTP_USER": "hull", "HULLWATCH_SMTP_PASSWORD": "hunter2"}
+PROXIED = {"HULLWATCH_HOST": "127.0.0.1", "HULLWATCH_PUBLIC_URL": "https://w.example"}
 UNSAFE = (
     ({"HULLWATCH_HOST": "0.0.0.0"}, "HULLWATCH_PUBLIC_URL"),
     ({"HULLWATCH_HOST": "::"}, "HULLWATCH_PUBLIC_URL"),
@@ -213,6 +214,8 @@ UNSAFE = (
         },
         "HULLWATCH_REGISTRATION",
     ),
+    ({"HULLWATCH_PUBLIC_URL": "http://w.example"}, "HULLWATCH_PUBLIC_URL"),
+    ({**PROXIED, "HULLWATCH_REGISTRATION": "open"}, "HULLWATCH_REGISTRATION"),
     ({"HULLWATCH_FYERS_BASE_URL": "http://api-t1.fyers.in/api/v3"}, "HULLWATCH_FYERS_BASE_URL"),
     ({"HULLWATCH_FYERS_CALLS_PER_SECOND": "11"}, "HULLWATCH_FYERS_CALLS_PER_SECOND"),
     ({"FYERS_APP_ID": "ABCD1234XY-100"}, "FYERS_APP_ID"),
@@ -246,7 +249,7 @@ def test_mail_may_be_unencrypted_only_nearby(changes: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("environment", "named"), UNSAFE, ids=[row[1] for row in UNSAFE])
 def test_unsafe_settings_are_refused(environment: dict[str, str], named: str) -> None:
-    """The refusal names the setting. Covered: http on a public address and open registration there."""
+    """The refusal names the setting. Covered: http and open registration, bound to all addresses and behind a proxy."""
     found = reading(**environment)
 
     assert isinstance(found, SettingsRefused)
@@ -292,10 +295,34 @@ def test_a_simulated_time_is_for_a_simulator_alone(changes: dict[str, str]) -> N
     assert str(refused).startswith("HULLWATCH_CLOCK_URL ")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        PROXIED,
+        {"HULLWATCH_HOST": "0.0.0.0", "HULLWATCH_PUBLIC_URL": "https://w.example"},
+        {"HULLWATCH_HOST": "0.0.0.0", "HULLWATCH_PUBLIC_URL": "https://127.0.0.1"},
+        {"HULLWATCH_HOST": "::1", "HULLWATCH_PUBLIC_URL": "https://127.0.0.1.w.example"},
+    ],
+    ids=[
+        "proxy",
+        "all addresses",
+        "all addresses with a local name",
+        "a name that only begins like loopback",
+    ],
+)
+def test_a_server_that_others_can_reach_needs_invites(changes: dict[str, str]) -> None:
+    """Bind address and public address both have to be loopback for open registration."""
+    found = reading(**changes)
+
+    assert isinstance(found, Settings)
+    assert not found.is_local
+    assert found.registration_mode == "invite"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
 def test_this_machine_alone_is_safe(host: str) -> None:
     """On a loopback address http and open registration are allowed."""
-    found = reading(HULLWATCH_HOST=host)
+    found = reading(HULLWATCH_HOST=host, HULLWATCH_REGISTRATION="open")
 
     assert isinstance(found, Settings)
     assert found.is_local

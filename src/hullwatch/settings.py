@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     """The clock of a simulator, which the server follows; empty: this machine's time."""
 
     registration: Literal["", "open", "invite", "closed"] = ""
-    """Empty: open while the server listens on loopback only, otherwise by invitation."""
+    """Empty: open while only this machine can reach the server, otherwise by invitation."""
     validation_interval_minutes: Annotated[float, Field(gt=0, le=1440)] = 30
     validation_cache_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     dashboard_check_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
@@ -297,9 +297,14 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the server."""
+    def listens_locally(self) -> bool:
+        """Whether the server accepts connections from this machine only; a proxy can pass on those of others."""
         return _is_loopback(self.host)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server. A public address elsewhere means a proxy or a tunnel."""
+        return self.listens_locally and _is_loopback(urlsplit(self.public_url).hostname or "")
 
     @property
     def registration_mode(self) -> str:

@@ -16,7 +16,7 @@ from sharing.conftest import redis_server
 from sharing.redis_process import RedisProcess
 from typer.testing import Result
 
-from cli.install import session_of, stored, user_named
+from cli.install import PASSWORD, session_of, stored, user_named
 from hullwatch.domain.market.calendar import nse_calendar
 
 __all__ = ["redis_server"]  # a fixture of another test package
@@ -61,7 +61,17 @@ def test_a_fresh_machine_passes(command: Command, home: Path, fyers: Callable[..
     """Before the first start every check passes, and doctor creates no file."""
     code, found = findings(command)
 
-    assert list(found) == ["Settings", "Data folder", "Database", "Key", "Fyers", "Clock", "Calendar"]
+    assert list(found) == [
+        "Settings",
+        "Data folder",
+        "Database",
+        "Key",
+        "Registration",
+        "Fyers",
+        "Clock",
+        "Calendar",
+    ]
+    assert found["Registration"][1].startswith("open: ")
     assert {subject for subject, (is_good, _) in found.items() if not is_good} <= {"Calendar"}
     assert code == (0 if found["Calendar"][0] else 1)
     assert list(home.iterdir()) == []
@@ -75,6 +85,25 @@ def test_an_install_in_use_passes(command: Command, home: Path, fyers: Callable[
 
     lines = dict(line.split(": ", 1) for line in result.stdout.splitlines())
     assert {"✓ Settings", "✓ Data folder", "✓ Database", "✓ Key", "✓ Fyers", "✓ Clock"} <= set(lines)
+
+
+@pytest.mark.parametrize("mode", ["", "invite", "closed"])
+def test_registration_has_its_mode_and_asks_for_an_admin(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Behind a proxy nobody becomes admin by registering, so the operator has to add one."""
+    monkeypatch.setenv("HULLWATCH_PUBLIC_URL", "https://hw.example.com")
+    monkeypatch.setenv("HULLWATCH_REGISTRATION", mode)
+    stored(home, (user_named("asha"), None))
+    _, before = findings(command)
+    command("users", "add", "admin@example.com", "--role", "admin", stdin=PASSWORD)
+    _, after = findings(command)
+
+    begins = "closed: " if mode == "closed" else "by invitation, "
+    assert before["Registration"][1].startswith(begins)
+    assert before["Registration"][1].endswith("hullwatch users add EMAIL --role admin.")
+    assert [found["Registration"][0] for found in (before, after)] == [False, True]
+    assert after["Registration"][1].startswith(begins)
 
 
 def test_no_network_is_a_line_and_not_a_crash(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

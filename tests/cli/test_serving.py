@@ -38,6 +38,25 @@ def test_a_killed_server_starts_again_with_the_same_data(served: Served, home: P
     assert PASSWORD not in first.err + second.err + first.out + second.out
 
 
+def test_the_start_reports_who_can_register(
+    served: Served, command: Callable[..., Result], home: Path
+) -> None:
+    """At this machine anyone can. Behind a proxy nobody can, and `users add` makes the first admin while it runs."""
+    local, _ = served()
+    local.line("Registration is open: ")
+    local.end(signal.SIGKILL)
+
+    first, _ = served(HULLWATCH_PUBLIC_URL="https://hw.example.com")
+    first.line(
+        "Registration is by invitation, because HULLWATCH_PUBLIC_URL is not an address of this machine"
+    )
+    first.line("There is no admin yet. Add one: hullwatch users add EMAIL --role admin")
+    added = command("users", "add", "asha@example.com", "--role", "admin", stdin=PASSWORD)
+
+    assert added.exit_code == 0
+    assert "no admin" not in added.stderr
+
+
 def assert_stops_in_order(server: Program, url: str) -> None:
     """SIGTERM stops it with 0 while a request hangs. Service managers wait ten seconds."""
     host, port = url.removeprefix("http://").split(":")

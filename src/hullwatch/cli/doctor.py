@@ -70,8 +70,10 @@ async def _findings() -> AsyncIterator[Finding]:
     else:
         yield Finding("Settings", is_good=True, sentence="valid.")
         yield _data_folder(settings.data_dir)
-        yield await _database(settings)
+        database = await _database(settings)
+        yield database
         yield await _key(settings)
+        yield await _registration(settings, can_read=database.is_good)
         if settings.redis_url.get_secret_value():
             yield await _redis(settings.redis_url.get_secret_value())
         for finding in await _fyers(settings):
@@ -175,6 +177,36 @@ async def _fit_problem(settings: "Settings", keys: Any) -> str | None:
     finally:
         await store.close()
     return None
+
+
+async def _registration(settings: "Settings", *, can_read: bool) -> Finding:
+    from hullwatch.cli.registration import NO_ADMIN, registration_sentence
+
+    sentence = registration_sentence(settings)
+    if settings.registration_mode != "open" and can_read and not await _has_admin(settings):
+        return Finding("Registration", False, f"{sentence} {NO_ADMIN}.")
+    return Finding("Registration", True, sentence)
+
+
+async def _has_admin(settings: "Settings") -> bool:
+    from hullwatch.domain.failures import StorageUnavailable
+    from hullwatch.domain.users.accounts import Role
+    from hullwatch.storage.address import read_url, sqlite_file
+    from hullwatch.storage.cipher import Cipher
+    from hullwatch.storage.keys import KEY_FILE, KeyFile
+    from hullwatch.storage.store import Store
+
+    path = sqlite_file(read_url(settings.database))
+    if path is not None and not path.exists():
+        return False
+    store = Store(settings.database, Cipher(KeyFile(settings.data_dir / KEY_FILE)))
+    try:
+        async with store.begin(read_only=True) as work:
+            return any(user.role is Role.ADMIN for user in await work.users.list_all())
+    except StorageUnavailable:
+        return True  # not known
+    finally:
+        await store.close()
 
 
 async def _redis(url: str) -> Finding:

@@ -39,6 +39,7 @@ def serve(
 
 async def _serve(settings: "Settings", sock: socket.socket) -> None:
     from hullwatch.app import open_application
+    from hullwatch.cli.registration import NO_ADMIN, registration_sentence
     from hullwatch.cli.server import StopSignals, address_of, serve_application, url_of
 
     host, port = address_of(sock)
@@ -50,10 +51,16 @@ async def _serve(settings: "Settings", sock: socket.socket) -> None:
             if signals.stop_requested.is_set():
                 return
             await application.start()
+            needs_admin = (
+                settings.registration_mode != "open" and not await application.services.accounts.has_admin()
+            )
 
             def print_address(url: str) -> None:
                 where = "" if url == settings.public_url else f" (listening at {url})"
                 print_line(f"hullwatch is at {settings.public_url}{where}; press Ctrl-C to stop.")
+                print_line(f"Registration is {registration_sentence(settings)}")
+                if needs_admin:
+                    print_line(NO_ADMIN)
 
             with ExitStack() as stack:
                 _serve_metrics(application, stack)

@@ -17,6 +17,7 @@ from hullwatch.cli.output import (
     time_cell,
 )
 from hullwatch.cli.prompts import ask, is_interactive, read_line
+from hullwatch.cli.registration import NO_ADMIN
 from hullwatch.cli.runner import application_for_command, run
 from hullwatch.domain.failures import NotFound
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
@@ -63,8 +64,8 @@ async def _add_user(email: str, role: Role, name: str, password: str) -> None:
     async with application_for_command() as application:
         user = await application.services.accounts.add(email, password, name, role=role, actor=ACTOR)
         print_line(f"Added {user.email} as {user.role.value}, id {user.id}.")
-        if not any(other.role is Role.ADMIN for other in await application.services.accounts.list_all()):
-            print_note("There is no admin yet. Add one with --role admin.")
+        if not await application.services.accounts.has_admin():
+            print_note(NO_ADMIN)
 
 
 def _new_password() -> str:

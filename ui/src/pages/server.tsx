@@ -10,6 +10,12 @@ import { usePolled } from "../parts/polling";
 const CIRCUITS: Record<string, string> = { circuit_open: "Calls to Fyers, all accounts", cloudflare_blocked: "This server’s address at Cloudflare" };
 const CIRCUIT_STATES: Record<string, string> = { closed: "Allowed", open: "Paused", half_open: "Testing with one call" };
 
+const REGISTRATION: Record<string, string> = {
+  open: "Open: anyone at the machine of this server can create an account.",
+  invite: "By invitation: an invite link lets one person create an account.",
+  closed: "Closed: only hullwatch users add creates accounts.",
+};
+
 const load = async () => {
   const [broker, jobs, cache] = await Promise.all([
     call("get", "/api/admin/broker"), call("get", "/api/admin/jobs"), call("get", "/api/token-validation/cache-stats"),
@@ -58,20 +64,20 @@ export function ServerPage() {
           <tbody>{cache.entries.map((one) => <tr key={one.userId}><th scope="row"><code>{one.userId}</code></th><td>{one.isValid ? "valid" : "invalid"}</td><td class="align-right">{one.ageSeconds.toFixed(0)} s</td></tr>)}</tbody>
         </table></div>}
       </section>
-      <Invite />
+      <Registration />
     </div>
   );
 }
 
-function Invite() {
+function Registration() {
   const invite = useSignal<{ url: string; expiresAt: string } | null>(null);
   return (
-    <section class="panel" aria-labelledby="invite"><h2 id="invite">Invite a user</h2>
-      <p class="hint">An invite link lets one person create an account.</p>
+    <section class="panel" aria-labelledby="registration"><h2 id="registration">Registration</h2>
+      <p class="hint" data-registration={meta.value?.registration}>{REGISTRATION[meta.value?.registration ?? ""]}</p>
       {invite.value
         ? <div class="shown-once" role="status"><p>Copy the link now. It is shown only once, works once, and expires at {whenIst(invite.value.expiresAt, now.value)}.</p>
           <p class="copy"><code data-shown-once>{invite.value.url}</code><button type="button" class="small" onClick={() => { invite.value = null; }}>Done</button></p></div>
-        : <div class="buttons"><Action run={async () => { invite.value = await call("post", "/api/admin/invites"); }}>Create an invite link</Action></div>}
+        : meta.value?.registration !== "closed" && <div class="buttons"><Action run={async () => { invite.value = await call("post", "/api/admin/invites"); }}>Create an invite link</Action></div>}
     </section>
   );
 }
