@@ -88,7 +88,7 @@ def test_an_install_in_use_passes(command: Command, home: Path, fyers: Callable[
 
 
 @pytest.mark.parametrize("mode", ["", "invite", "closed"])
-def test_registration_has_its_mode_and_asks_for_an_admin(
+def test_registration_has_its_mode_and_a_missing_admin(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """Behind a proxy nobody becomes admin by registering, so the operator has to add one."""
