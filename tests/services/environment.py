@@ -17,6 +17,7 @@ from hullwatch.domain.market.calendar import MarketCalendar
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.monitoring.watches import Watch
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
 from hullwatch.domain.secrets import AppSecret
 from hullwatch.domain.sessions.connection import Connection, Credential, NewLogin
@@ -221,10 +222,18 @@ class Environment:
         assert credential is not None
         return credential
 
-    async def watch(self, user_id: str, *, symbol: Symbol = SBIN, rule: Rule = Rule.CROSS, period=PERIOD):
+    async def watch(
+        self,
+        user_id: str,
+        *,
+        symbol: Symbol = SBIN,
+        rule: Rule = Rule.CROSS,
+        period: int = PERIOD,
+        resolution: Resolution = FIVE,
+    ) -> Watch:
         """Put a symbol on the watchlist."""
         return await self.monitoring.add_watch(
-            user_id, symbol=symbol, resolution=FIVE, period=period, rule=rule
+            user_id, symbol=symbol, resolution=resolution, period=period, rule=rule
         )
 
     # ---- what came of it

@@ -281,6 +281,7 @@ def test_rules_and_statuses_give_only_obstacles_that_a_page_can_show() -> None:
         Obstacle.SERVER_DOWN,
         Obstacle.SERVER_BUSY,
         Obstacle.SLOW_CYCLE,
+        Obstacle.CANDLES_MISSING,
         Obstacle.OFF_GRID,
     }
 

@@ -3,12 +3,15 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from hullwatch.domain.market.candles import Candle
-from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.lines import LineStatus
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
+from hullwatch.services.texts.times import in_ist
 from services.environment import ALICE, FIVE, OPENING, SBIN, Environment
 from services.monitoring.monitoring_environment import MARKET, status
 from services.monitoring.monitoring_environment import watching as watching_sbin
@@ -59,6 +62,35 @@ async def test_a_missing_candle_of_a_traded_slot_is_an_incident(env: Environment
     assert watcher.problems() == ()
 
 
+@pytest.mark.parametrize("length", [5, 1])
+async def test_a_candle_that_stays_missing_is_shown_and_stored(env: Environment, length: int) -> None:
+    """Also when its slot is shorter than the wait for it; the watch shows it until the candle comes."""
+    resolution = Resolution(str(length))
+    candles = [Candle(OPENING + n * length * MINUTE, 100, 101, 99, 100 + n % 3, 1) for n in range(60)]
+    lost = next(one for one in candles if one.opened_at == OPENING + 35 * MINUTE)
+    env.broker.serve_candles(OTHER, resolution, [one for one in candles if one is not lost])
+    env.broker.serve_quotes([Quote(OTHER, 100.0, volume=1000)])
+    await watching_sbin(env, ALICE)
+    watch = await env.watch(ALICE, symbol=OTHER, resolution=resolution)
+
+    await play(env, OPENING + (36 + 2 * length) * MINUTE, trades=True)
+    await env.symbol_outages.check()
+
+    state = env.monitoring.line_states(ALICE)[watch.id]
+    closed_at = in_ist(lost.opened_at + length * MINUTE, today=OPENING.date())
+    assert state.status is LineStatus.CANDLES_MISSING
+    assert f"lacks a candle of NSE:OTHER-EQ (close {closed_at}), although it traded" in (state.reason or "")
+    day = await env.monitoring.days.of_day(ALICE)
+    [stretch] = [one for one in day.symbols if one.obstacle is Obstacle.CANDLES_MISSING]
+    assert (stretch.symbol, stretch.began_at) == (OTHER, lost.opened_at)
+    assert stretch.ended_at == lost.opened_at + length * MINUTE
+
+    env.broker.serve_candles(OTHER, resolution, [lost])
+    await play(env, OPENING + (37 + 3 * length) * MINUTE, trades=True)
+
+    assert env.monitoring.line_states(ALICE)[watch.id].status is LineStatus.WATCHING
+
+
 async def test_a_slot_without_trades_costs_no_retry(env: Environment) -> None:
     """The volume is the same before and after the slot, so Fyers cannot have a candle of it."""
     await watching(env, until_now(MARKET))
@@ -67,7 +99,9 @@ async def test_a_slot_without_trades_costs_no_retry(env: Environment) -> None:
     calls = await play(env, OPENING + 56 * MINUTE, trades=False)
 
     assert calls <= 3 * 2
-    assert env.monitoring._scheduler.account(ALICE).watcher.problems() == ()
+    watcher = env.monitoring._scheduler.account(ALICE).watcher
+    assert watcher.problems() == ()
+    assert watcher.missing_candles() == []
 
 
 async def test_no_history_at_all_beside_volume_is_an_incident(env: Environment) -> None:

@@ -15,7 +15,7 @@ export const isStale = (row: WatchRow): boolean =>
   !hasSession.value || !row.quotedAt || now.value - Date.parse(row.quotedAt) > staleMs.value;
 
 /** The states of a watch that differ from the state of its account. */
-const OWN_PROBLEMS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history", "price_jump", "off_grid", "too_young", "warming"]);
+const OWN_PROBLEMS = new Set(["symbol_refused", "symbol_not_permitted", "symbol_unavailable", "no_history", "price_jump", "candles_missing", "off_grid", "too_young", "warming"]);
 
 const isOwnProblem = (watch: Watch): boolean => OWN_PROBLEMS.has(watch.status);
 

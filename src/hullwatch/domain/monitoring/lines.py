@@ -23,6 +23,10 @@ UNMONITORED: Final = frozenset(
 """Obstacles that keep one symbol from being monitored while the account is watched."""
 
 
+WITH_AVERAGE: Final = frozenset({Obstacle.CANDLES_MISSING, Obstacle.OFF_GRID})
+"""Obstacles that are shown beside a watch, and keep nothing from being monitored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One watch of a watchlist, and what it still lacks."""
@@ -33,6 +37,8 @@ class Line:
     """Up to when the candles of the symbol were read, if the obstacle is one of `UNMONITORED`."""
     newest_close: datetime | None = None
     """Close of the newest candle that was read; `None` before the first."""
+    missing_closes: tuple[datetime, ...] = ()
+    """Closes of the day's candles that Fyers' history lacks although the symbol traded."""
 
     @property
     def is_unmonitored(self) -> bool:
@@ -49,6 +55,7 @@ def line_state(
     lacks_history: bool = False,
     has_jump: bool = False,
     is_off_grid: bool = False,
+    lacks_candles: bool = False,
 ) -> Obstacle | None:
     """Return what a watch still lacks; `None` when its average has a value and its history reaches to the last close.
 
@@ -60,13 +67,15 @@ def line_state(
         lacks_history: Whether Fyers answers without candles although the symbol trades.
         has_jump: Whether the average starts anew after an unexplained jump of the price.
         is_off_grid: Whether its candles do not begin at the steps of the calendar.
+        lacks_candles: Whether history skips slots of the day in which the symbol traded.
     """
     if lacks_history:
         return Obstacle.NO_HISTORY
     if has_jump and is_current:
         return Obstacle.PRICE_JUMP
     if has_average and is_current:
-        return Obstacle.OFF_GRID if is_off_grid else None
+        grid = Obstacle.OFF_GRID if is_off_grid else None
+        return Obstacle.CANDLES_MISSING if lacks_candles else grid
     if outcome is None or outcome is Outcome.DISCONNECTED:
         return Obstacle.WARMING
     if outcome in (Outcome.OK, Outcome.NO_DATA):
@@ -137,6 +146,7 @@ class LineStatus(StrEnum):
     SYMBOL_UNAVAILABLE = Obstacle.SYMBOL_UNAVAILABLE.value
     NO_HISTORY = Obstacle.NO_HISTORY.value
     PRICE_JUMP = Obstacle.PRICE_JUMP.value
+    CANDLES_MISSING = Obstacle.CANDLES_MISSING.value
     OFF_GRID = Obstacle.OFF_GRID.value
 
     @property

@@ -48,6 +48,8 @@ class Obstacle(StrEnum):
     """Fyers has no candles of a symbol that trades."""
     PRICE_JUMP = "price_jump"
     """The price of a symbol jumped as after a split, and history does not explain it: its average starts anew."""
+    CANDLES_MISSING = "candles_missing"
+    """Fyers' history skips candles of a symbol in which it traded; averages rest on the others."""
     OFF_GRID = "off_grid"
     """Fyers' candles of a symbol do not begin at the market open; they are used as they are."""
 

@@ -106,6 +106,7 @@ STATUS_OF: Mapping[Obstacle, WatchStatus] = {
             Obstacle.SYMBOL_UNAVAILABLE,
             Obstacle.NO_HISTORY,
             Obstacle.PRICE_JUMP,
+            Obstacle.CANDLES_MISSING,
             Obstacle.OFF_GRID,
             Obstacle.NOT_VERIFIED,
             Obstacle.WARMING,

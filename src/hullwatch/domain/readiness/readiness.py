@@ -13,7 +13,7 @@ from typing import Final
 
 from hullwatch.domain.market.calendar import MarketCalendar, ist_date
 from hullwatch.domain.market.instruments import Symbol
-from hullwatch.domain.monitoring.lines import Line, Monitored, monitored
+from hullwatch.domain.monitoring.lines import WITH_AVERAGE, Line, Monitored, monitored
 from hullwatch.domain.monitoring.obstacles import (
     FOR_USER,
     OF_DISCONNECT,
@@ -267,7 +267,7 @@ def _readiness(
         reason=reason,
         hours=hours,
         lines=len(facts.lines),
-        warm=sum(line.obstacle in (None, Obstacle.OFF_GRID) for line in facts.lines),
+        warm=sum(line.obstacle in (None, *WITH_AVERAGE) for line in facts.lines),
         symbols=tuple(dict.fromkeys(line.symbol for line in facts.lines if named and line.obstacle is named)),
         monitored=monitored(facts.lines),
         session_end_at=session_end_at if reason in _ABOUT_SESSION_END else None,

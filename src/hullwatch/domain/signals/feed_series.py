@@ -136,6 +136,12 @@ class FeedSeries:
         found = (one.started_anew_at for one in self.series.values() if one.hma is None)
         return max((one for one in found if one is not None), default=None)
 
+    def lacks_candle(self, closed_at: datetime) -> bool:
+        """Whether the slot that closed at this moment has no candle, although a later one has."""
+        last = self.used.last_opened_at
+        is_passed = last is not None and last >= closed_at
+        return is_passed and not self.used.has_opening(closed_at - self._resolution.length, closed_at)
+
     def differs(self, candles: Sequence[Candle]) -> bool:
         """Whether candles of another call show a history that differs from the used one."""
         return self.used.difference(candles) is not None and not self._is_first_settled_reading(

@@ -48,6 +48,11 @@ class UsedCandles:
             return None
         return datetime.fromtimestamp(self._openings[max(0, len(self._openings) - OVERLAP)], UTC)
 
+    def has_opening(self, start: datetime, end: datetime) -> bool:
+        """Whether a candle opened in [start, end)."""
+        at = bisect_left(self._openings, int(start.timestamp()))
+        return at < len(self._openings) and self._openings[at] < end.timestamp()
+
     def append(self, candle: Candle) -> None:
         """Add a candle that is newer than all others."""
         self._openings.append(int(candle.opened_at.timestamp()))

@@ -133,6 +133,10 @@ class Watcher:
         """Return the symbols that are not monitored while Fyers serves others."""
         return self._watchlist.feeds.problems()
 
+    def missing_candles(self) -> list[tuple[Symbol, datetime, datetime]]:
+        """Return symbol, begin and end of each slot of the day that stays without a candle although it was traded in."""
+        return self._watchlist.feeds.missing_candles()
+
     @property
     def refused(self) -> frozenset[Symbol]:
         """Symbols that Fyers refuses, until it accepts them again."""
@@ -157,9 +161,11 @@ class Watcher:
                 lacks_history=feed.lacks_history or is_all_empty,
                 has_jump=series is not None and series.hma is None and series.started_anew_at is not None,
                 is_off_grid=bool(feed.offset),
+                lacks_candles=bool(feed.missing_closes),
             )
             since = series.started_anew_at if series and state is Obstacle.PRICE_JUMP else feed.failing_since
-            found.append(Line(watch.symbol, state, since, feed.newest_close(watch.resolution)))
+            newest_close = feed.newest_close(watch.resolution)
+            found.append(Line(watch.symbol, state, since, newest_close, feed.missing_closes))
         return tuple(found)
 
     @property

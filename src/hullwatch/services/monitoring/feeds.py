@@ -85,6 +85,8 @@ class Feed:
     """How long after the calendar's steps Fyers' candles of this symbol open; 0 for nearly all."""
     lacks_history: bool = False
     """Whether Fyers has no candle of a slot in which the symbol traded, and none of a later one."""
+    unfilled: tuple[datetime, ...] = ()
+    """Closes of the day's slots in which the symbol traded, and whose candle an answer lacked."""
     spare: float = WARM_UP_SPARE
     """Factor on the candles of the warm-up."""
     later_readings: tuple[datetime, ...] = ()
@@ -150,6 +152,7 @@ class Feed:
         if self.missing_close != expected:
             self.missing_close, self.retries = expected, 0
         is_complete = newest is not None and newest >= expected
+        self._record_unfilled(None if is_complete or not has_traded else expected, expected)
         is_given_up = has_traded is False or self.retries >= _max_retries(expected, self.calendar)
         if is_complete:
             self.lacks_history, self.failing_since = False, None
@@ -162,6 +165,19 @@ class Feed:
         next_at = settled_at + timedelta(seconds=RETRY_WAITS_S[self.retries])
         self.retry_at = next_at if forms_until is None else max(next_at, forms_until)
         self.retries += 1
+
+    def _record_unfilled(self, closed_at: datetime | None, expected: datetime) -> None:
+        """Add a slot that lacks its candle, if any, and forget those of earlier days."""
+        if closed_at is None and not self.unfilled:
+            return
+        begins_at = self._session_start(expected)
+        slots = {*self.unfilled, *([] if closed_at is None else [closed_at])}
+        self.unfilled = tuple(sorted(one for one in slots if one > begins_at))
+
+    @property
+    def missing_closes(self) -> tuple[datetime, ...]:
+        """Closes of the day's slots that stay without a candle although the symbol traded in them."""
+        return tuple(one for one in self.unfilled if self.candles.lacks_candle(one))
 
     def record_failure(
         self,
@@ -239,6 +255,14 @@ class Feeds:
             and (since := feed.failing_since or feed.candles.started_anew_at()) is not None
         ]
         return tuple(sorted(found, key=lambda problem: (problem.symbol.text, problem.resolution.code)))
+
+    def missing_candles(self) -> list[tuple[Symbol, datetime, datetime]]:
+        """Return symbol, begin and end of each slot of the day that stays without a candle although it was traded in."""
+        return [
+            (symbol, closed_at - resolution.length, closed_at)
+            for (symbol, resolution), feed in self._feeds.items()
+            for closed_at in feed.missing_closes
+        ]
 
     def put(self, watch: Watch) -> None:
         """Add or replace a watch; its average is built from history."""

@@ -15,6 +15,7 @@ from hullwatch.domain.monitoring.lines import (
     line_status,
     monitored,
 )
+from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import Watch, WatchStatus
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.signals.signals import Signal
@@ -22,6 +23,7 @@ from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.cycle import Watcher
 from hullwatch.services.texts.obstacles import (
     describe_line,
+    describe_missing_candles,
     describe_obstacle,
     describe_partial,
     describe_status,
@@ -90,6 +92,8 @@ def _reason(line: Line, status: LineStatus, today: date) -> str | None:
         return None
     if line.obstacle is status.obstacle and line.is_unmonitored:
         return describe_line(line, today=today)
+    if status.obstacle is Obstacle.CANDLES_MISSING:
+        return describe_missing_candles(line, today=today)
     return describe_obstacle(status.obstacle, symbols=line.symbol.text)
 
 

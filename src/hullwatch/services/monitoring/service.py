@@ -228,6 +228,10 @@ class MonitoringService:
         """Return the problems of single symbols of the user, from memory."""
         return self._scheduler.account(user_id).watcher.problems()
 
+    def missing_candles(self, user_id: str) -> list[tuple[Symbol, datetime, datetime]]:
+        """Return symbol, begin and end of each slot of the day that stays without a candle although it was traded in."""
+        return self._scheduler.account(user_id).watcher.missing_candles()
+
     def next_opening(self, user_id: str) -> datetime:
         """Return the next market open of any segment that the user watches."""
         calendars, now = self._scheduler.account(user_id).watcher.calendars, self._clock.now()

@@ -46,6 +46,8 @@ class SymbolOutages:
         self._open: dict[_Key, SymbolOutage] | None = None
         self._noticed_at: dict[str, datetime] = {}
         """Outage id → when this process noticed it; its begin can be a whole candle earlier."""
+        self._missing_candles: dict[str, frozenset[str]] = {}
+        """User → ids of the stored outages for candles that are still missing."""
 
     def start_jobs(self, supervisor: Supervisor) -> None:
         """Begin to check, and to remove old outages."""
@@ -73,12 +75,25 @@ class SymbolOutages:
         for number, user_id in enumerate({*known, *self._monitoring.wanted_users()}, 1):
             if user_id in known or self._has_problem(user_id):
                 await self._check_account(user_id, known.get(user_id, {}))
+            await self._store_missing_candles(user_id)
             if number % ACCOUNTS_PER_STEP == 0:
                 await asyncio.sleep(0)
 
     def _has_problem(self, user_id: str) -> bool:
         is_refused = self._monitoring.status(user_id) is WatchStatus.NOT_PERMITTED
         return is_refused or bool(self._monitoring.problems(user_id))
+
+    async def _store_missing_candles(self, user_id: str) -> None:
+        """Store each candle that stays missing, as an outage of its length; the watch shows it, without a notice."""
+        outages = [
+            replace(_outage(user_id, symbol, Obstacle.CANDLES_MISSING, began_at), ended_at=ended_at)
+            for symbol, began_at, ended_at in self._monitoring.missing_candles(user_id)
+        ]
+        stored = self._missing_candles.pop(user_id, frozenset())
+        if new := [one for one in outages if one.id not in stored]:
+            await self._save(new, [], [])
+        if outages:
+            self._missing_candles[user_id] = frozenset(one.id for one in outages)
 
     async def _check_account(self, user_id: str, known: Mapping[Symbol | None, SymbolOutage]) -> None:
         now, status = self._clock.now(), self._monitoring.status(user_id)

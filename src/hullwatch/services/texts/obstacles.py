@@ -125,6 +125,11 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
         f"{NOTHING_TO_DO}: the average starts anew, and signals follow when it has enough candles.",
         "the price of {symbols} had jumped as after a split, and Fyers' history did not explain it",
     ),
+    Obstacle.CANDLES_MISSING: ObstacleText(
+        "Fyers' history lacks a candle of {symbols}{at}, although it traded",
+        f"{NOTHING_TO_DO}: averages use the other candles, and this one if it comes later.",
+        "Fyers' history lacked a candle of {symbols}{at}, although it traded",
+    ),
     Obstacle.OFF_GRID: ObstacleText(
         "Fyers' candles of {symbols} do not begin with the market open",
         f"{NOTHING_TO_DO}: they are used as they are.",
@@ -209,6 +214,15 @@ def describe_line(line: Line, *, today: date | None = None) -> str:
         raise ValueError("a line without an obstacle is monitored")
     since = f"since {in_ist(line.since, today=today)}" if line.since else ""
     return OBSTACLE_TEXTS[line.obstacle].fill(symbols="it", at=since).sentence
+
+
+def describe_missing_candles(line: Line, *, today: date | None = None) -> str:
+    """Return which candles history lacks, by their closes, and what to do; of many, the newest are named."""
+    named = [in_ist(moment, today=today) for moment in line.missing_closes[-_MOST_NAMED:]]
+    more = len(line.missing_closes) - len(named)
+    closes = ", ".join([*([f"{more} more"] if more else []), *named])
+    text = OBSTACLE_TEXTS[Obstacle.CANDLES_MISSING].fill(symbols=line.symbol.text, at=f"(close {closes})")
+    return f"{text.sentence} {text.action}"
 
 
 def describe_partial(found: Monitored, *, today: date | None = None) -> str:
