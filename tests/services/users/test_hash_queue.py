@@ -76,6 +76,19 @@ async def test_a_full_queue_refuses_the_address_with_the_most():
     assert results[4].retry_after_s > 0
 
 
+async def test_an_ipv6_site_has_one_share():
+    """A site can have a /48 with 65,536 networks of the size that the locks count."""
+    visits = Visits(HashQueue(FakeHasher(), at_once=1))
+    tasks = [visits.come(f"2001:db8:1:{number:x}::1") for number in range(20)]
+    await settle()
+    tasks.append(visits.come("2001:db8:2::1"))
+    await settle()
+    visits.may_leave.set()
+    await asyncio.gather(*tasks)
+
+    assert visits.order.index("2001:db8:2::1") == 2
+
+
 async def test_many_addresses_keep_their_order():
     """When the queue is full of addresses with one request each, the one that comes last is refused."""
     visits = Visits(HashQueue(FakeHasher(), at_once=1, most_waiting=4))

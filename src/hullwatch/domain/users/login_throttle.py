@@ -187,8 +187,8 @@ class LoginThrottle:
         return (email, network) if (email, network) in self._signed_in else email
 
 
-def network_of(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address, or the /64 network of one IPv6 subscriber."""
+def network_of(address: str, *, ipv6_bits: int = 64) -> str:
+    """Return what counts as one caller: an IPv4 address, or the network of one IPv6 subscriber."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -197,4 +197,4 @@ def network_of(address: str) -> str:
         return str(parsed)
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return str(ipaddress.ip_network((int(parsed), ipv6_bits), strict=False))

@@ -14,6 +14,8 @@ AT_ONCE: Final = 2
 """One hash takes about 155 ms of a core and 64 MiB; more at once would starve everything else on a small machine."""
 MOST_WAITING: Final = 200
 """About fifteen seconds of waiting."""
+IPV6_BITS: Final = 48
+"""Sites get networks of this size, with 65,536 of those that the locks count. Neighbours in one only share slots."""
 
 
 class HashQueue:
@@ -39,7 +41,7 @@ class HashQueue:
         Raises:
             TooManyAttempts: Too many requests are waiting.
         """
-        await self._take_slot(network_of(address))
+        await self._take_slot(network_of(address, ipv6_bits=IPV6_BITS))
         try:
             yield self._hasher
         finally:
