@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from fakes.broker import Call
+from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.failures import BrokerFailure, BrokerService, NotPermitted, Unavailable
 from hullwatch.domain.market.instruments import Symbol
@@ -40,6 +40,34 @@ async def test_failing_symbols_delay_no_other(env: Environment, failure: BrokerF
     assert await stretches(env) == []
     problems = env.monitoring._scheduler.account(ALICE).watcher.problems()
     assert [problem.symbol for problem in problems] == BROKEN
+
+
+@pytest.mark.parametrize("service", [BrokerService.HISTORY, BrokerService.DATA])
+async def test_a_symbol_refused_with_http_401_has_the_session_verified_once(
+    env: Environment, service: BrokerService
+) -> None:
+    """The first refusal may mean the session, the next ones are compared with an index call; a real end is found."""
+    await watching(env, ALICE, rule=Rule.TURN)
+    env.broker.symbol_failures = dict.fromkeys(BROKEN, refusal(service))
+    for symbol in BROKEN:
+        await env.watch(ALICE, symbol=symbol)
+    began = env.clock.now()
+
+    await env.clock.advance_to(OPENING + timedelta(hours=2, seconds=10))
+
+    expected = expected_signals(MARKET, Rule.TURN, after=began, through=env.clock.now())
+    assert found(env.signals(ALICE)) == expected
+    assert not any(signal.is_late for signal in env.signals(ALICE))
+    assert all(ended - since < timedelta(seconds=12) for _, since, ended in await stretches(env))
+    assert len(await stretches(env)) <= 1
+    assert len([call for call in env.broker.calls if call.is_for_verification]) <= 3
+    made = [call for call in env.broker.calls if call.service is service and set(call.symbols) <= set(BROKEN)]
+    assert len(made) <= 30 * len(BROKEN)
+
+    env.broker.set_state(fyers_id(ALICE), AccountState.REVOKED)
+    await env.clock.advance(60)
+
+    assert status(env) is WatchStatus.NO_SESSION
 
 
 async def test_a_failing_symbol_is_called_less_and_less_often(env: Environment) -> None:

@@ -21,6 +21,7 @@ from hullwatch.domain.failures import (
     UnclearRefusal,
 )
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.sessions.connection import Credential
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
@@ -31,6 +32,11 @@ ANSWER_COUNTS_S: Final = 60.0
 """How long an answer for another symbol shows that the service works."""
 DECISION_COUNTS_S: Final = 10.0
 """How long the result of a failed index call is used for the account: at most six such calls a minute."""
+REFUSAL_COUNTS_S: Final = 900.0
+"""How long after a refusal with HTTP 401 a further one of the same service is compared with an index call first.
+
+Longer than the longest wait between two calls about a failing symbol.
+"""
 INDICES: Final = (
     Symbol("NSE:NIFTY50-INDEX"),
     Symbol("NSE:NIFTYBANK-INDEX"),
@@ -86,6 +92,10 @@ class FailureScopes:
         )
         self._accounts: dict[BrokerService, dict[str, float]] = {}
         """Service → the two accounts that it answered last, and when."""
+        self._refusals: TtlCache[_Key, int] = TtlCache(
+            self._clock, ttl_s=REFUSAL_COUNTS_S, max_entries=MAX_ACCOUNTS
+        )
+        """The generations of the tokens that a service refused lately."""
         self._flights: SingleFlight[tuple[_Key, Symbol], FailureScope] = SingleFlight()
 
     def record_answer(self, user_id: str, service: BrokerService, *symbols: Symbol) -> None:
@@ -117,6 +127,26 @@ class FailureScopes:
             return answers.decision[0]
         key, index = (user_id, failure.service), answers.index(now_s - ANSWER_COUNTS_S)
         return await self._flights.run((key, index), lambda: self._decide(key, index))
+
+    async def is_refusal_of_symbols(
+        self, credential: Credential, refusal: LoginRefused, *symbols: Symbol
+    ) -> bool:
+        """Whether a refusal with HTTP 401 concerns these symbols, and says nothing about the session.
+
+        The first refusal is a matter of the session, which is verified by other calls. If the session is kept and
+        the same service refuses again, an index call decides. Otherwise one symbol that Fyers refuses in this way
+        would have the session verified in every cycle, and the calls about all other symbols would wait for that.
+        """
+        key = (credential.user_id, refusal.service)
+        is_first = self._refusals.get(key) != credential.generation
+        self._refusals.put(key, credential.generation)
+        if is_first or credential.lease.is_closed or credential.lease.is_under_verification:
+            return False
+        answers, now_s = self._of(key), self._clock.monotonic()
+        for symbol in symbols:
+            answers.record_failure(symbol, now_s)
+        index = answers.index(now_s - ANSWER_COUNTS_S)
+        return await self._flights.run((key, index), lambda: self._decide(key, index)) is FailureScope.SYMBOL
 
     async def _decide(self, key: _Key, index: Symbol) -> FailureScope:
         user_id, service = key

@@ -202,15 +202,19 @@ class MarketService:
         if credential is None:
             return self._without_session(user_id)
         result = await self._broker.quotes(credential, batch, priority=priority)
-        self._record_result(credential, result, batch[0] if len(batch) == 1 else None)
+        is_of_symbols = await self._is_refusal_of_symbols(credential, result, *batch)
+        name = batch[0] if len(batch) == 1 else None
+        self._record_result(credential, result, name, is_of_symbols=is_of_symbols)
         if isinstance(result, Answered):
             self._scopes.record_answer(user_id, BrokerService.DATA, *batch)
             self._failing_quotes.record_answer(user_id, batch)
             for quote in result.value:
                 self._quotes.put((user_id, credential.generation, quote.symbol), quote)
             return result.value
-        scope = await self._scopes.scope_of(user_id, result, *batch)
         outcome = self._outcome(user_id, result)
+        if is_of_symbols:
+            return outcome
+        scope = await self._scopes.scope_of(user_id, result, *batch)
         if scope is FailureScope.SYMBOL:
             return outcome
         return QuotesAnswer(outcome, (), self._connections.connection(user_id), scope)
@@ -242,9 +246,12 @@ class MarketService:
             result = await self._broker.candles(
                 credential, symbol, resolution, start=start, end=until, priority=priority
             )
-            self._record_result(credential, result, symbol, resolution)
+            is_of_symbol = await self._is_refusal_of_symbols(credential, result, symbol)
+            self._record_result(credential, result, symbol, resolution, is_of_symbols=is_of_symbol)
             if not isinstance(result, Answered):
-                scope = await self._scopes.scope_of(user_id, result, symbol)
+                scope = FailureScope.SYMBOL
+                if not is_of_symbol:
+                    scope = await self._scopes.scope_of(user_id, result, symbol)
                 return self._no_candles(user_id, self._outcome(user_id, result), scope)
             self._scopes.record_answer(user_id, BrokerService.HISTORY, symbol)
             rows.extend(self._usable(symbol, result.value))
@@ -298,22 +305,35 @@ class MarketService:
             self._instruments.put("all", instruments)
         return instruments
 
+    async def _is_refusal_of_symbols(
+        self, credential: Credential, result: BrokerResult[object], *symbols: Symbol
+    ) -> bool:
+        return isinstance(result, LoginRefused) and await self._scopes.is_refusal_of_symbols(
+            credential, result, *symbols
+        )
+
     def _record_result(
         self,
         credential: Credential,
         result: BrokerResult[object],
         symbol: Symbol | None,
         resolution: Resolution | None = None,
+        *,
+        is_of_symbols: bool,
     ) -> None:
-        """Report a result to the connection, and log refusals of the token and of the symbol."""
+        """Report a result to the connection, and log refusals of the token and of the symbol.
+
+        A refusal of the symbols alone (`is_of_symbols`) is not reported.
+        """
         user_id = credential.user_id
         connection = self._connections.connection(user_id)
-        self._connections.record_result(credential, result)
+        if not is_of_symbols:
+            self._connections.record_result(credential, result)
         if credential.generation != connection.generation:
             return  # the answer to an older token
         name = None if symbol is None else symbol.text
         fields = {"user_id": user_id, "symbol": name, "incident_id": connection.incident_id}
-        if isinstance(result, LoginRefused | UnclearRefusal):
+        if isinstance(result, LoginRefused | UnclearRefusal) and not is_of_symbols:
             # One cause for all codes: each part of Fyers refuses the same token with its own.
             self._token_failures.record_failure(
                 user_id, "refused", code=result.code, path=result.path, **fields
@@ -324,7 +344,7 @@ class MarketService:
             return
         key = (user_id, symbol, resolution)
         fields["resolution"] = None if resolution is None else resolution.code
-        if isinstance(result, RequestRefused):
+        if isinstance(result, RequestRefused) or (is_of_symbols and isinstance(result, LoginRefused)):
             self._symbol_failures.record_failure(key, f"code_{result.code}", **fields)
         elif isinstance(result, Answered):
             self._symbol_failures.record_success(key, **fields)

@@ -195,8 +195,8 @@ class CandleReader:
         self, feed: Feed, answer: CandlesAnswer, expected: datetime, settled_at: datetime
     ) -> None:
         feed.record_failure(answer.outcome, answer.scope, expected, settled_at, self._random)
-        if answer.scope is not FailureScope.SYMBOL:
-            self.calls.record(answer.outcome)
+        # That a failure concerns the symbol shows that Fyers serves the account.
+        self.calls.record(None if answer.scope is FailureScope.SYMBOL else answer.outcome)
 
     def _plan_later_readings(
         self, key: FeedKey, feed: Feed, accepted: tuple[tuple[Candle, datetime], ...], sent_at: datetime
