@@ -7,10 +7,11 @@ from pathlib import Path
 
 from typer.testing import Result
 
-from cli.install import PASSWORD, TOKEN, session_of, stored, user_named
+from cli.install import PASSWORD, TOKEN, in_database, session_of, stored, user_named
 from hullwatch.cli.users import as_of
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason, LoginState
 from hullwatch.domain.users.accounts import Role
+from hullwatch.storage.store import UnitOfWork
 
 Command = Callable[..., Result]
 
@@ -120,6 +121,37 @@ def test_an_expiry_without_a_running_server_counts() -> None:
         expires_at,
     )
     assert as_of(Connection("usr_new"), expires_at) == Connection("usr_new")
+
+
+def test_a_new_password_ends_all_logins_of_the_user(command: Command, home: Path) -> None:
+    """The old logins could be a stranger's. An easy password and an unknown user change nothing."""
+    stored(home, (user_named("asha"), None), (user_named("ravi"), None))
+    at = datetime.now(UTC)
+
+    async def sign_in(work: UnitOfWork) -> None:
+        for user_id in ("usr_asha", "usr_ravi"):
+            await work.logins.add_browser(user_id, user_id, created_at=at, expires_at=at + timedelta(days=1))
+
+    async def signed_in(work: UnitOfWork) -> None:
+        found.extend(
+            [await work.logins.browser_user(user_id, now=at) for user_id in ("usr_asha", "usr_ravi")]
+        )
+        found.append(await work.users.password_hash("usr_asha"))
+
+    found: list[str | None] = []
+    in_database(home, sign_in)
+    easy = command("users", "password", "asha@example.com", stdin="password12\n")
+    unknown = command("users", "password", "who@example.com", stdin=f"{PASSWORD}\n")
+    in_database(home, signed_in)
+    done = command("users", "password", "ASHA@example.com", stdin=f"{PASSWORD}\n")
+    in_database(home, signed_in)
+
+    assert (easy.exit_code, unknown.exit_code, done.exit_code) == (1, 1, 0)
+    assert "too easy" in easy.stderr
+    assert found[:3] == ["usr_asha", "usr_ravi", "no hash"]
+    assert found[3:5] == [None, "usr_ravi"]
+    assert found[5] != "no hash"
+    assert PASSWORD not in done.output
 
 
 def test_disconnect_removes_the_stored_token(command: Command, home: Path) -> None:

@@ -31,7 +31,9 @@ ACTOR = "command-line"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3650)
 
-users = typer.Typer(no_args_is_help=True, help="Add, list, disconnect and remove users.")
+users = typer.Typer(
+    no_args_is_help=True, help="Add, list, disconnect and remove users, and give them new passwords."
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 UserName = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
 
@@ -56,7 +58,7 @@ def _add(
     ] = "",
 ) -> None:
     """Add a user. The command asks for the password twice, or reads it from standard input."""
-    password = _new_password()
+    password = _new_password("No user was added.")
     run(_add_user(email, role, name or email.strip().partition("@")[0], password))
 
 
@@ -68,7 +70,25 @@ async def _add_user(email: str, role: Role, name: str, password: str) -> None:
             print_note(NO_ADMIN)
 
 
-def _new_password() -> str:
+@users.command("password")
+def _password(user: UserName) -> None:
+    """Give a user a new password, and end all logins of this user. A second factor stays on.
+
+    The command asks for the password twice, or reads it from standard input.
+    """
+    found = run(_found(user))
+    run(_set_password(found, _new_password("The password was not changed.")))
+
+
+async def _set_password(user: User, password: str) -> None:
+    async with application_for_command() as application:
+        await application.services.accounts.set_password(user.id, password, actor=ACTOR)
+    print_line(
+        f"{user.email} has a new password. All logins, API tokens and login links of this user have ended."
+    )
+
+
+def _new_password(otherwise: str) -> str:
     if not is_interactive():
         line = read_line()
         if line is None:
@@ -76,7 +96,7 @@ def _new_password() -> str:
         return line
     password = ask("Password:", is_hidden=True)
     if ask("Password again:", is_hidden=True) != password:
-        raise CommandFailed("The two passwords differ. No user was added.")
+        raise CommandFailed(f"The two passwords differ. {otherwise}")
     return password
 
 

@@ -150,6 +150,10 @@ class LoginLinks(Repository):
             for link in self.tables.login_links.values()
         )
 
+    async def remove_of(self, user_id: str) -> None:
+        """Remove all links of a user."""
+        drop(self.tables.login_links, lambda link: link.user_id == user_id)
+
     async def purge(self, *, expired_before: datetime) -> None:
         """Remove those that expired before that."""
         drop(self.tables.login_links, lambda link: link.expires_at < expired_before)

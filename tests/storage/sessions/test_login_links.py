@@ -127,6 +127,17 @@ async def test_old_links_and_those_of_removed_users_go(links):
     assert await find(links) is None
 
 
+async def test_all_links_of_one_user_go(links):
+    """A new password makes them void; those of other users stay."""
+    async with links.begin() as work:
+        await work.login_links.add("hash-2", replace(LINK, user_id="biren"))
+        await work.login_links.remove_of("asha")
+        await work.commit()
+
+    assert await find(links) is None
+    assert await find(links, "hash-2") is not None
+
+
 async def test_a_pending_login_knows_the_link_it_was_begun_with(links):
     """The generation of the link comes back with it."""
     by_link = pending(link_generation=3)

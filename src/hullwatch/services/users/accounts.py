@@ -4,13 +4,14 @@ Changes that depend on the number of accounts or admins lock the registration fi
 admins, and two demotions must not leave none.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
 from hullwatch.domain.audit import AuditEntry
-from hullwatch.domain.failures import AlreadyExists, NotAllowed, NotFound, TooManyAttempts
+from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotAllowed, NotFound, TooManyAttempts
 from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role, User, check_password, read_email, read_full_name
 from hullwatch.domain.users.login_throttle import AttemptCounter, ThrottlePolicy, network_of
@@ -18,6 +19,7 @@ from hullwatch.services.context import Context
 from hullwatch.services.ports import UnitOfWork
 from hullwatch.services.users.authentication import AuthenticationService, BrowserLogin, hash_value
 from hullwatch.services.users.hash_queue import HashQueue
+from hullwatch.services.users.password_strength import check_strength
 
 INVITE_LIFETIME: Final = timedelta(days=7)
 REGISTRATIONS: Final = ThrottlePolicy(free_attempts=200, first_lock_s=60.0, longest_lock_s=3600.0)
@@ -165,14 +167,50 @@ class AccountService:
         """
         user = await self.get(user_id)
         await self._logins.confirm_password(user, current, address=address)
-        check_password(new, email=user.email)
-        async with self._hashing.slot(address) as hasher:
-            password_hash = await hasher.hash(new)
+        if new == current:
+            raise InvalidInput("The new password is the present one. Choose another one.", field="password")
+        password_hash = await self.hash_new(new, user.email, user.full_name, address=address)
         async with self._store.begin() as work:
             await work.users.set_password_hash(user_id, password_hash)
             await work.audit.add([self._line(user_id, "user.password_changed", actor=user_id)])
             await work.commit()
         return await self._logins.open_browser(user, and_end_others=True)
+
+    async def set_password(self, user_id: str, new: str, *, actor: str) -> User:
+        """Give a user a new password without the current one, and end all logins of the user.
+
+        Raises:
+            NotFound: There is no such user.
+            InvalidInput: `new` is not a valid password.
+        """
+        user = await self.get(user_id)
+        password_hash = await self.hash_new(new, user.email, user.full_name, address=actor)
+        async with self._store.begin() as work:
+            await self.replace_password(work, user, password_hash, actor=actor)
+            await work.commit()
+        self._logins.forget(user_id)
+        return user
+
+    async def hash_new(self, password: str, email: str, full_name: str, *, address: str) -> str:
+        """Return the hash of a new password of this user.
+
+        Raises:
+            InvalidInput: It is too short, too long or too easy to guess.
+            TooManyAttempts: Too many passwords are waiting.
+        """
+        check_password(password, email=email)
+        async with self._hashing.slot(address) as hasher:
+            await asyncio.to_thread(check_strength, password, about=(email, full_name))
+            return await hasher.hash(password)
+
+    async def replace_password(self, work: UnitOfWork, user: User, password_hash: str, *, actor: str) -> None:
+        """Store a password that was set without the current one; the caller commits and then forgets the user's logins."""
+        await work.users.set_password_hash(user.id, password_hash)
+        await work.logins.remove_browsers_of(user.id)
+        for token in await work.logins.tokens_of(user.id):
+            await work.logins.remove_token(user.id, token.id)
+        await work.login_links.remove_of(user.id)
+        await work.audit.add([self._line(user.id, "user.password_reset", actor=actor)])
 
     async def set_role(self, user_id: str, role: Role, *, actor: str) -> User:
         """Change the role of a user.
@@ -242,8 +280,7 @@ class AccountService:
         email, full_name = read_email(email), read_full_name(full_name)
         check_password(password, email=email)
         await self._check_before_hashing(email, invite)
-        async with self._hashing.slot(address) as hasher:
-            password_hash = await hasher.hash(password)
+        password_hash = await self.hash_new(password, email, full_name, address=address)
         async with self._store.begin() as work:
             await work.users.lock_registration()
             if invite is not None and not await work.logins.take_invite(

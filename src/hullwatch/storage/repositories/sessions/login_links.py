@@ -60,6 +60,10 @@ class LoginLinks:
         )
         return await self._transaction.row(query) or 0
 
+    async def remove_of(self, user_id: str) -> None:
+        """Remove all links of a user."""
+        await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.user_id == user_id))
+
     async def purge(self, *, expired_before: datetime) -> None:
         """Remove links that expired before that."""
         await self._transaction.execute(delete(LoginLinkRow).where(LoginLinkRow.expires_at < expired_before))
