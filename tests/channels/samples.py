@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from hullwatch.domain.notifications.channels import ChannelAddress, Destination, Message, SigningSecret
+from hullwatch.domain.notifications.channels import ChannelAddress, Destination, Mail, Message, SigningSecret
 from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
 from hullwatch.domain.secrets import SecretText
 
@@ -24,6 +24,11 @@ def message(message_id: str = "ntc_1.chn_1", *, link: str = "", **changes) -> Me
         "inc_1",
     )
     return Message(message_id, replace(notice, **changes), SecretText(link) if link else None)
+
+
+def mail() -> Mail:
+    """Return a mail that is no notice."""
+    return Mail("cod_1", "A code", SecretText("canary 1234-5678"), NOW)
 
 
 def destination(kind: ChannelKind, address: str) -> Destination:

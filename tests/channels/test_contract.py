@@ -8,12 +8,12 @@ import pytest
 from fakes.channels import FakeChannels
 
 from channels.receivers import http_receiver, mail_server, status
-from channels.samples import destination, message
+from channels.samples import destination, mail, message
 from hullwatch.channels.carriers import Carriers
 from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.smtp import SmtpServer
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications.channels import Destination, Refused, Sent, TryLater
+from hullwatch.domain.notifications.channels import ChannelAddress, Destination, Refused, Sent, TryLater
 from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import SystemClock
 
@@ -138,3 +138,27 @@ async def test_without_a_mail_server_there_is_no_mail():
     with pytest.raises(InvalidInput):
         await channels.check(target)
     assert isinstance(await channels.send(message(), target), TryLater)
+    fake = FakeChannels()
+    fake.can_mail = False
+    for without in (channels, fake):
+        assert isinstance(await without.mail(mail(), target.address), TryLater)
+
+
+async def test_a_mail_that_is_no_notice_is_sent_once():
+    """It has its own words alone. A busy mail server leaves it to the caller, who waits."""
+    fake, recipient = FakeChannels(), ChannelAddress("asha@example.com")
+    answers = [TryLater("busy")]
+    fake.behaviours["asha@example.com"] = lambda _: answers.pop() if answers else Sent()
+    async with mail_server() as mailbox:
+        real = carriers(SmtpServer("127.0.0.1", mailbox.port, "none", "h@h.in"))
+        mailbox.answers.append("451 later")
+        for channels in (fake, real):
+            assert isinstance(await channels.mail(mail(), recipient), TryLater)
+            assert await channels.mail(mail(), recipient) == Sent()
+        await real.close()
+
+    [arrived] = mailbox.mails
+    assert (arrived["To"], arrived["Subject"]) == ("asha@example.com", "A code")
+    assert "1234-5678" in arrived.get_content()
+    assert "canary" not in repr(mail())
+    assert [to for to, _ in fake.mails] == ["asha@example.com"]

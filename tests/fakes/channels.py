@@ -4,10 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications.channels import Destination, Message, SendOutcome, Sent
+from hullwatch.domain.notifications.channels import (
+    ChannelAddress,
+    Destination,
+    Mail,
+    Message,
+    SendOutcome,
+    Sent,
+    TryLater,
+)
 from hullwatch.domain.notifications.notifications import ChannelKind
 
-Behaviour = Callable[[Message], Awaitable[SendOutcome] | SendOutcome]
+Behaviour = Callable[[Message | Mail], Awaitable[SendOutcome] | SendOutcome]
 
 
 class FakeChannels:
@@ -19,6 +27,7 @@ class FakeChannels:
         behaviours: address → outcome of a message to it; `Sent` delivers it.
         refused: addresses that `check` refuses.
         checked: the destinations that were checked.
+        mails: recipient and mail of each delivered mail that is no notice.
     """
 
     def __init__(self) -> None:
@@ -28,6 +37,7 @@ class FakeChannels:
         self.behaviours: dict[str, Behaviour] = {}
         self.refused: set[str] = set()
         self.checked: list[Destination] = []
+        self.mails: list[tuple[str, Mail]] = []
 
     async def check(self, destination: Destination) -> None:
         """Refuse the addresses in `refused`, and mail without a mail server."""
@@ -41,13 +51,23 @@ class FakeChannels:
         """Deliver the message, or follow the behaviour of its address."""
         address = destination.address.reveal()
         self.attempts.append((address, message))
-        behaviour = self.behaviours.get(address, lambda _: Sent())
-        outcome = behaviour(message)
-        if not isinstance(outcome, SendOutcome):
-            outcome = await outcome
+        outcome = await self._outcome(address, message)
         if isinstance(outcome, Sent):
             self.arrived.append((address, message))
         return outcome
+
+    async def mail(self, mail: Mail, recipient: ChannelAddress) -> SendOutcome:
+        """Deliver the mail, or follow the behaviour of its recipient; without a mail server it waits."""
+        if not self.can_mail:
+            return TryLater("There is no mail server.")
+        outcome = await self._outcome(recipient.reveal(), mail)
+        if isinstance(outcome, Sent):
+            self.mails.append((recipient.reveal(), mail))
+        return outcome
+
+    async def _outcome(self, address: str, message: Message | Mail) -> SendOutcome:
+        outcome = self.behaviours.get(address, lambda _: Sent())(message)
+        return outcome if isinstance(outcome, SendOutcome) else await outcome
 
     def limit_s(self, kind: ChannelKind) -> float:
         """Return ten seconds for every kind."""

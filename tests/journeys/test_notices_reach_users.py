@@ -1,9 +1,10 @@
 """Notices by e-mail and webhook after a disconnect and a new login."""
 
 import json
+import re
 from pathlib import Path
 
-from channels.receivers import http_receiver, mail_server, status
+from channels.receivers import Mailbox, http_receiver, mail_server, status
 
 from journeys.browser import Browser
 from journeys.environment import Environment, until
@@ -17,6 +18,14 @@ async def add(person: Browser, kind: str, address: str) -> str:
     """Add a channel and return its id."""
     body = {"kind": kind, "label": kind, "kinds": KINDS, "address": address}
     return (await person.call("POST", CHANNELS, body))["channel"]["id"]
+
+
+async def add_mail(person: Browser, mailbox: Mailbox, address: str) -> None:
+    """Add an e-mail channel and confirm its address with the mailed code."""
+    channel_id = await add(person, "email", address)
+    await person.call("POST", f"{CHANNELS}/{channel_id}/code")
+    code = re.search(r"\d{4}-\d{4}", mailbox.mails[-1].get_content())[0]
+    await person.call("POST", f"{CHANNELS}/{channel_id}/confirm", {"code": code})
 
 
 async def revoke_session(environment: Environment, person: Browser) -> None:
@@ -54,11 +63,11 @@ async def test_each_notice_arrives_once_on_each_channel(start_environment, tmp_p
         async with start_environment(**settings) as environment:
             [asha] = await environment.add_users(1, SYMBOL)
             hook = await add(asha, "webhook", f"{receiver.url}/canary-hook")
-            await add(asha, "email", "canary-box@example.com")
+            await add_mail(asha, mailbox, "canary-box@example.com")
 
             await revoke_session(environment, asha)
             await deliveries_in_state(asha, "sent", 1)
-            [mail] = mailbox.mails
+            _, mail = mailbox.mails
             assert mail["Subject"] == "Fyers ended your session early"
             await environment.stop_server()
             await environment.start_server()
@@ -72,6 +81,7 @@ async def test_each_notice_arrives_once_on_each_channel(start_environment, tmp_p
             assert {one["kind"] for one in arrived} == set(KINDS)
             assert all(one.endswith(hook) for one in ids)
             assert [mail["Subject"] for mail in mailbox.mails] == [
+                "Confirm your e-mail address for hullwatch",
                 "Fyers ended your session early",
                 "Connected to Fyers again",
             ]

@@ -21,6 +21,7 @@ RENAMED_COLUMNS = {
     ("renewals", "refresh_token_ends_at"): "refresh_token_expires_at",
 }
 NEW_COLUMNS = {
+    "channels": {"proof": None},
     "signals": {"revision": 1, "withdrawn_at": None, "withdrawn_reason": None, "history_changed_at": None},
     "watches": {"signals_from": after(5)},
 }

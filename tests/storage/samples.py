@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.monitoring.watches import Watch
-from hullwatch.domain.notifications.channels import Channel, ChannelAddress, Destination, SigningSecret
+from hullwatch.domain.notifications.channels import (
+    AddressProof,
+    Channel,
+    ChannelAddress,
+    Destination,
+    SigningSecret,
+)
+from hullwatch.domain.notifications.mail_codes import MailCode
 from hullwatch.domain.notifications.notifications import ChannelKind, Notification, NotificationKind
 from hullwatch.domain.sessions.connection import Connection, LoginState, VerificationState
 from hullwatch.domain.signals.signals import Direction, Rule, Signal
@@ -96,7 +103,7 @@ def notification(notification_id: str = "n1", user_id: str = "asha", **changes) 
 
 
 def channel(channel_id: str = "c1", user_id: str = "asha", **changes) -> Channel:
-    """Return a webhook that carries ends of sessions and signals."""
+    """Return a webhook that delivers expired sessions and signals; an e-mail address is a confirmed one."""
     kinds = frozenset({NotificationKind.SESSION_DISCONNECTED, NotificationKind.SIGNAL})
     whole = Channel(
         channel_id,
@@ -107,6 +114,7 @@ def channel(channel_id: str = "c1", user_id: str = "asha", **changes) -> Channel
         kinds,
         is_on=True,
         created_at=NOW,
+        proof=AddressProof.CODE if changes.get("kind") is ChannelKind.EMAIL else None,
     )
     return replace(whole, **changes)
 
@@ -117,6 +125,11 @@ def destination(**changes) -> Destination:
         ChannelKind.WEBHOOK, ChannelAddress("https://x.in/hook?key=canary"), SigningSecret("canary-signing")
     )
     return replace(whole, **changes)
+
+
+def mail_code(code_id: str = "m1", user_id: str = "asha", **changes) -> MailCode:
+    """Return a code that was mailed to confirm an address."""
+    return replace(MailCode(code_id, user_id, "c1", "recipient-hash", "code-hash", NOW), **changes)
 
 
 def api_token(token_id: str = "t1", user_id: str = "asha", **changes) -> ApiToken:

@@ -8,7 +8,7 @@ from sqlalchemy import inspect, text
 
 from hullwatch.domain.market.calendar import TradingSession
 from hullwatch.domain.monitoring.coverage import STATUS_KIND, BlindReason, coverage, downtimes, status_changes
-from hullwatch.domain.notifications.channels import ClaimLimits
+from hullwatch.domain.notifications.channels import AddressProof, ClaimLimits
 from hullwatch.domain.notifications.incidents import BROKER_UNAVAILABLE, MASS_REFUSAL
 from hullwatch.domain.notifications.notifications import (
     DELIVERED_WITH,
@@ -20,7 +20,7 @@ from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import VerificationState
 from hullwatch.domain.sessions.login_links import BY_OLD_LINK
-from hullwatch.storage.cipher import Cipher
+from hullwatch.storage.cipher import Cipher, channel_address_identity
 from hullwatch.storage.failures import DatabaseUnusable
 from hullwatch.storage.keys import EncryptionKey, FixedKeys
 from hullwatch.storage.maintenance import check
@@ -142,12 +142,35 @@ async def test_coverage_reads_the_status_log_of_0_1_0(upgraded):
     assert downtimes(server) == [(after(20), after(25))]
 
 
+async def test_delivered_mail_continues_and_other_addresses_wait(first_release, cipher):
+    """No trader loses notices at the upgrade. An address without a delivery needs its code first."""
+    sealed = cipher.seal("asha@example.com", channel_address_identity("mailed"))
+    async with opened(first_release) as connection:
+        for channel_id, last_sent_at in (("mailed", "last_sent_at"), ("unused", "NULL")):
+            await connection.execute(
+                text(
+                    "INSERT INTO channels SELECT :id, user_id, 'email', label, :address, hint, NULL, is_on, created_at, "
+                    f"{last_sent_at}, failures, failing_since, last_error, paused_until FROM channels WHERE id = 'c1'"
+                ),
+                {"id": channel_id, "address": sealed},
+            )
+        await connection.commit()
+    await upgrade(first_release)
+    store = Store(first_release, cipher)
+    async with store.begin(read_only=True) as work:
+        proofs = {one.id: (one.proof, one.is_confirmed) for one in await work.channels.of_user("asha")}
+        assert await work.channels.confirmed_addresses("asha") == []
+    await store.close()
+    assert proofs == {"c1": (None, True), "mailed": (AddressProof.DELIVERY, True), "unused": (None, False)}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         "UPDATE broker_connections SET verification_state = 'suspected'",
         "UPDATE notifications SET kind = 'session_ended'",
         "UPDATE channel_kinds SET kind = 'nonsense'",
+        "UPDATE channels SET proof = 'nonsense'",
         "UPDATE deliveries SET state = 'set_aside'",
         "UPDATE renewals SET last_outcome = 'ends_no_later'",
         "UPDATE signals SET withdrawn_reason = 'nonsense'",

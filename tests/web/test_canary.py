@@ -1,6 +1,7 @@
 """No secret is exposed: recognisable secrets appear in no other answer, header, log line or traceback than in their own."""
 
 import logging
+import re
 import traceback
 
 import httpx2
@@ -109,7 +110,6 @@ async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> 
         raise RuntimeError(HOOK, message.login_link.reveal() if message.login_link else BOT)
 
     env.channels.behaviours[HOOK] = broken
-    env.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
     for body in (
         {"kind": "webhook", "address": HOOK},
         {"kind": "telegram", "botToken": BOT, "chat": "42"},
@@ -118,7 +118,14 @@ async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> 
     ):
         added = await client.post(path, json={"label": "mine", "kinds": kinds, **body})
         secrets.setdefault("signing secret", added.json().get("signingSecret") or "")
-        await client.post(f"{path}/{added.json()['channel']['id']}/test")
+        address = f"{path}/{added.json()['channel']['id']}"
+        if body["kind"] == "email":
+            await client.post(f"{address}/code")
+            secrets["mailed code"] = re.search(r"\d{4}-\d{4}", env.channels.mails[0][1].text.reveal())[0]
+            await client.post(f"{address}/confirm", json={"code": f"wrong {secrets['mailed code']}"})
+            await client.post(f"{address}/confirm", json={"code": secrets["mailed code"]})
+            env.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
+        await client.post(f"{address}/test")
         await env.clock.advance(61)
     await client.post(path, json={"kind": "webhook", "label": WRONG, "kinds": kinds, "address": WRONG})
     await client.post(path, json={"kind": "email", "label": "x", "kinds": [HOOK], "address": {"x": MAIL}})

@@ -1,5 +1,7 @@
 """Channels, tests and dead letters over HTTP; `hullwatch.web.api.channels`."""
 
+import re
+
 import pytest
 from fakes.broker import AccountState
 
@@ -219,6 +221,44 @@ async def test_admins_retry_or_discard_dead_letters(sending):
     assert after.json()["deliveries"] == []
     assert [message.id for _, message in env.channels.arrived] == [first["delivery"]["id"]]
     assert [notice["kind"] for notice in notices].count("delivery_failed") == 1
+
+
+async def test_a_mailed_code_confirms_an_address(env):
+    """Before that, a test is refused. A wrong code is refused by its field; other users get a 404."""
+    mail = {"kind": "email", "label": "mail", "kinds": [], "address": "asha@example.com"}
+    async with env.browser("asha") as client, env.browser("biren") as other:
+        channel = await add(client, **mail)
+        address = f"{CHANNELS}/{channel['id']}"
+        early = await client.post(f"{address}/test")
+        sent = await client.post(f"{address}/code")
+        code = re.search(r"[0-9-]{9}", env.channels.mails[-1][1].text.reveal())[0]
+        foreign = [
+            (await other.post(f"{address}/code")).status_code,
+            (await other.post(f"{address}/confirm", json={"code": code})).status_code,
+        ]
+        wrong = await client.post(f"{address}/confirm", json={"code": "0000-0000"})
+        confirmed = await client.post(f"{address}/confirm", json={"code": code})
+        again = await client.post(f"{address}/code")
+        late = await client.post(f"{address}/test")
+
+    assert (channel["proof"], confirmed.json()["proof"]) == (None, "code")
+    assert [one.status_code for one in (early, sent, wrong, confirmed, again, late)] == [
+        403, 204, 422, 200, 409, 202,
+    ]  # fmt: skip
+    assert wrong.json()["errors"][0]["field"] == "code"
+    assert foreign == [404, 404]
+
+
+async def test_a_failing_mail_server_is_explained(env):
+    """The user waits for the code, so the request fails with the reason and can be repeated."""
+    mail = {"kind": "email", "label": "mail", "kinds": [], "address": "asha@example.com"}
+    env.channels.behaviours["asha@example.com"] = lambda _: TryLater("The mail server cannot be reached.")
+    async with env.browser("asha") as client:
+        channel = await add(client, **mail)
+        answer = await client.post(f"{CHANNELS}/{channel['id']}/code")
+
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:hullwatch:problem:mail-not-sent")
+    assert "cannot be reached" in answer.json()["detail"]
 
 
 async def test_attempts_are_counted_by_channel_and_outcome(sending):

@@ -81,6 +81,7 @@ class Application:
     async def _purge_logins(self) -> None:
         await self.services.authentication.purge()
         await self.services.login_links.purge()
+        await self.services.mail_confirmation.purge()
 
     async def _measure(self) -> None:
         services = self.services

@@ -13,6 +13,7 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.monitoring.symbol_outages import SymbolOutages
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
+from hullwatch.services.notifications.mail_confirmation import MailConfirmation
 from hullwatch.services.notifications.service import NotificationService
 from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.broker_alerts import BrokerAlerts, BrokerSigns
@@ -136,6 +137,7 @@ def build_services(resources: Resources) -> Services:
         readiness=readiness,
         notifications=NotificationService(context),
         channels=ChannelService(context, channels=resources.channels),
+        mail_confirmation=MailConfirmation(context, channels=resources.channels),
         outbox=Outbox(
             context, channels=resources.channels, metrics=resources.metrics, make_link=login_links.link_for
         ),

@@ -8,7 +8,14 @@ from hullwatch.channels.guard import AddressGuard
 from hullwatch.channels.smtp import SmtpChannel, SmtpServer
 from hullwatch.channels.webhook import WebhookChannel
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications.channels import Destination, Message, SendOutcome, TryLater
+from hullwatch.domain.notifications.channels import (
+    ChannelAddress,
+    Destination,
+    Mail,
+    Message,
+    SendOutcome,
+    TryLater,
+)
 from hullwatch.domain.notifications.notifications import ChannelKind
 from hullwatch.runtime.clock import Clock
 
@@ -38,9 +45,10 @@ class Carriers:
             ChannelKind.SLACK: services,
             ChannelKind.APPRISE: services,
         }
-        self.can_mail = server is not None
-        if server is not None:
-            self._carriers[ChannelKind.EMAIL] = SmtpChannel(server, guard, clock, public_url=public_url)
+        self._mails = None if server is None else SmtpChannel(server, guard, clock, public_url=public_url)
+        self.can_mail = self._mails is not None
+        if self._mails is not None:
+            self._carriers[ChannelKind.EMAIL] = self._mails
 
     async def check(self, destination: Destination) -> None:
         """Check an address before it is stored, without sending anything.
@@ -57,6 +65,10 @@ class Carriers:
         """Send once, in bounded time."""
         carrier = self._carriers.get(destination.kind)
         return TryLater(_NO_MAIL) if carrier is None else await carrier.send(message, destination)
+
+    async def mail(self, mail: Mail, recipient: ChannelAddress) -> SendOutcome:
+        """Send a mail that is no notice once, in bounded time."""
+        return TryLater(_NO_MAIL) if self._mails is None else await self._mails.mail(mail, recipient)
 
     def limit_s(self, kind: ChannelKind) -> float:
         """Return the time limit of a sending; a new process of Apprise has to start first."""

@@ -3,6 +3,7 @@
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
@@ -13,7 +14,16 @@ import aiosmtplib
 
 from hullwatch.channels.guard import PRIVATE_NETWORK, AddressGuard
 from hullwatch.domain.failures import InvalidInput
-from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
+from hullwatch.domain.notifications.channels import (
+    ChannelAddress,
+    Destination,
+    Mail,
+    Message,
+    Refused,
+    SendOutcome,
+    Sent,
+    TryLater,
+)
 from hullwatch.domain.secrets import SecretText
 from hullwatch.runtime.clock import Clock
 
@@ -63,21 +73,31 @@ class SmtpChannel:
         Raises:
             InvalidInput: Its domain is in a private network.
         """
-        if await self._is_private(destination):
+        if await self._is_private(destination.address):
             raise InvalidInput(PRIVATE_NETWORK, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Send the message once."""
-        if await self._is_private(destination):
+        return await self._send(
+            compose(message, sender=self._server.sender, public_url=self._public_url), destination.address
+        )
+
+    async def mail(self, mail: Mail, recipient: ChannelAddress) -> SendOutcome:
+        """Send a mail that is no notice once."""
+        return await self._send(
+            compose_mail(mail, sender=self._server.sender, public_url=self._public_url), recipient
+        )
+
+    async def _send(self, mail: EmailMessage, recipient: ChannelAddress) -> SendOutcome:
+        if await self._is_private(recipient):
             return Refused(PRIVATE_NETWORK, is_permanent=True)
-        recipient = destination.address.reveal()
-        mail = compose(message, sender=self._server.sender, recipient=recipient, public_url=self._public_url)
+        mail["To"] = recipient.reveal()
         try:
             client = await self._connected()
         except (aiosmtplib.SMTPException, OSError) as error:
             return TryLater(problem_of(error))
         try:
-            await client.sendmail(self._server.sender, [recipient], mail.as_bytes())
+            await client.sendmail(self._server.sender, [recipient.reveal()], mail.as_bytes())
         except (aiosmtplib.SMTPException, OSError) as error:
             return _outcome_of(error)
         else:
@@ -92,11 +112,11 @@ class SmtpChannel:
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=1.0)
 
-    async def _is_private(self, destination: Destination) -> bool:
+    async def _is_private(self, recipient: ChannelAddress) -> bool:
         if self._guard.allows_private:
             return False
         try:
-            return await self._guard.is_private(destination.address.reveal().rpartition("@")[2])
+            return await self._guard.is_private(recipient.reveal().rpartition("@")[2])
         except OSError:
             return False
 
@@ -131,18 +151,17 @@ async def examine(server: SmtpServer) -> str | None:
     return None
 
 
-def compose(message: Message, *, sender: str, recipient: str, public_url: str) -> EmailMessage:
-    """Return the mail as plain text and as simple HTML."""
+def compose_mail(mail: Mail, *, sender: str, public_url: str) -> EmailMessage:
+    """Return a mail that is no notice, as plain text without its recipient."""
+    made = _with_headers(mail.id, mail.subject, mail.created_at, sender)
+    made.set_content(f"{mail.text.reveal()}\n\n-- \nhullwatch, {public_url}\n")
+    return made
+
+
+def compose(message: Message, *, sender: str, public_url: str) -> EmailMessage:
+    """Return the mail of a notice, as plain text and as simple HTML, without its recipient."""
     notice = message.notification
-    mail = EmailMessage(policy=SMTP_POLICY)
-    mail["From"] = sender
-    mail["To"] = recipient
-    mail["Subject"] = notice.title
-    mail["Date"] = format_datetime(notice.created_at)
-    # The same id at every attempt, so that a mailbox can detect a repeated mail.
-    mail["Message-ID"] = f"<{message.id}@{sender.rpartition('@')[2].rstrip('>') or 'hullwatch'}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    mail["X-Auto-Response-Suppress"] = "All"
+    mail = _with_headers(message.id, notice.title, notice.created_at, sender)
     link = message.login_link.reveal() if message.login_link else ""
     lines = [
         notice.text,
@@ -157,6 +176,18 @@ def compose(message: Message, *, sender: str, recipient: str, public_url: str) -
         f'<hr><p><small><a href="{home}">{home}</a></small></p></body></html>\n',
         subtype="html",
     )
+    return mail
+
+
+def _with_headers(mail_id: str, subject: str, at: datetime, sender: str) -> EmailMessage:
+    mail = EmailMessage(policy=SMTP_POLICY)
+    mail["From"] = sender
+    mail["Subject"] = subject
+    mail["Date"] = format_datetime(at)
+    # The same id at every attempt, so that a mailbox can detect a repeated mail.
+    mail["Message-ID"] = f"<{mail_id}@{sender.rpartition('@')[2].rstrip('>') or 'hullwatch'}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
     return mail
 
 

@@ -20,6 +20,7 @@
     ├── NotFound, AlreadyExists, LimitReached
     ├── LinkRefused ── WrongAccount       the OAuth round trip came back wrong
     ├── BrokerRefusal                     Fyers failed while a user waits
+    ├── MailNotSent                       the mail server failed while a user waits
     └── StorageUnavailable                the database did not answer; nothing was changed
 """
 
@@ -273,6 +274,10 @@ class BrokerRefusal(Refusal):
     def __init__(self, sentence: str, failure: BrokerFailure) -> None:
         super().__init__(sentence)
         self.failure = failure
+
+
+class MailNotSent(Refusal):
+    """The mail server did not accept a mail while a user waits; the call can be repeated."""
 
 
 class StorageUnavailable(Refusal):

@@ -14,6 +14,7 @@ from hullwatch.services.monitoring.service import MonitoringService
 from hullwatch.services.monitoring.symbol_outages import SymbolOutages
 from hullwatch.services.notifications.channels import ChannelService
 from hullwatch.services.notifications.delivery import Outbox
+from hullwatch.services.notifications.mail_confirmation import MailConfirmation
 from hullwatch.services.notifications.service import NotificationService
 from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.broker_alerts import BrokerAlerts
@@ -59,6 +60,7 @@ class Services:
     readiness: ReadinessService
     notifications: NotificationService
     channels: ChannelService
+    mail_confirmation: MailConfirmation
     outbox: Outbox
     daily_summary: DailySummary
     job_alerts: JobAlerts

@@ -20,6 +20,7 @@ from hullwatch.storage.repositories.monitoring.symbol_outages import SymbolOutag
 from hullwatch.storage.repositories.monitoring.watches import Watches
 from hullwatch.storage.repositories.notifications.channels import Channels
 from hullwatch.storage.repositories.notifications.incidents import Incidents
+from hullwatch.storage.repositories.notifications.mail_codes import MailCodes
 from hullwatch.storage.repositories.notifications.notifications import Notifications
 from hullwatch.storage.repositories.notifications.outbox import Outbox
 from hullwatch.storage.repositories.renewal.renewals import Renewals
@@ -56,6 +57,7 @@ class UnitOfWork:
         self.symbol_outages = SymbolOutages(transaction)
         self.notifications = Notifications(transaction)
         self.channels = Channels(transaction, cipher)
+        self.mail_codes = MailCodes(transaction)
         self.outbox = Outbox(transaction, cipher)
         self.audit = Audit(transaction)
         self.installation = Installation(transaction)

@@ -18,6 +18,7 @@ Values = Sequence[dict[str, Any]]
 REGISTRATION_LOCK = 0x68756C6C_0001
 KEYS_LOCK = 0x68756C6C_0002
 UPGRADE_LOCK = 0x68756C6C_0003
+MAIL_CODES_LOCK = 0x68756C6C_0004
 """PostgreSQL advisory locks; the upper half spells the product and keeps them apart from others."""
 
 # Rows that are read again in a transaction include the changes of its bulk statements.

@@ -24,6 +24,7 @@ from hullwatch.domain.failures import (
     LinkRefused,
     LoginLinkExpired,
     LoginLinkTaken,
+    MailNotSent,
     NotAllowed,
     NotFound,
     NotPermitted,
@@ -99,6 +100,7 @@ KINDS: Final[Mapping[type[Refusal], Kind]] = {
     LoginLinkExpired: Kind(410, "login-link-expired", "Login link not valid"),
     LoginLinkTaken: Kind(409, "login-link-in-use", "Login link in use in another browser"),
     BrokerRefusal: Kind(503, "fyers-unavailable", "Fyers unavailable"),
+    MailNotSent: Kind(503, "mail-not-sent", "E-mail not sent"),
     StorageUnavailable: Kind(503, "storage-unavailable", "Database unavailable"),
 }
 """The row of a refusal's own class, else that of its nearest base class."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fakes.store.audit import Audit, Incidents
 from fakes.store.monitoring import SymbolOutages, Watches
-from fakes.store.notifications import Channels, Notifications
+from fakes.store.notifications import Channels, MailCodes, Notifications
 from fakes.store.outbox import Outbox
 from fakes.store.sessions import Connections, LoginLinks, Renewals
 from fakes.store.tables import Tables
@@ -30,6 +30,7 @@ class FakeUnitOfWork:
         self.symbol_outages = SymbolOutages(self.tables)
         self.notifications = Notifications(self.tables)
         self.channels = Channels(self.tables)
+        self.mail_codes = MailCodes(self.tables)
         self.outbox = Outbox(self.tables)
         self.audit = Audit(self.tables)
         self.incidents = Incidents(self.tables)

@@ -6,10 +6,12 @@ from datetime import datetime
 
 from fakes.store.tables import Repository, StoredDelivery, Tables, drop, drop_strays, kept, storable
 from hullwatch.domain.failures import AlreadyExists
-from hullwatch.domain.notifications.channels import Channel, Destination
+from hullwatch.domain.notifications.channels import AddressProof, Channel, ChannelAddress, Destination
+from hullwatch.domain.notifications.mail_codes import MailCode
 from hullwatch.domain.notifications.notifications import (
     DELIVERED_WITH,
     PAGE_ONLY,
+    ChannelKind,
     DeliveryState,
     Notification,
     NotificationKind,
@@ -79,7 +81,7 @@ class Notifications(Repository):
             channel
             for channel in self.tables.channels.values()
             if channel.user_id == notification.user_id
-            and channel.is_on
+            and takes_notices(channel)
             and DELIVERED_WITH.get(notification.kind, notification.kind) in channel.kinds
         ]
 
@@ -108,7 +110,9 @@ class Notifications(Repository):
 
     async def users_wanting(self, kind: NotificationKind) -> set[str]:
         """Return who has a channel that is on and carries notices of this kind."""
-        return {one.user_id for one in self.tables.channels.values() if one.is_on and kind in one.kinds}
+        return {
+            one.user_id for one in self.tables.channels.values() if takes_notices(one) and kind in one.kinds
+        }
 
     async def notified_users(self, kind: NotificationKind, incident_id: str) -> set[str]:
         """Return the users who have a notification of this kind about an incident."""
@@ -130,6 +134,11 @@ def put_delivery(tables: Tables, notification: Notification, channel_id: str) ->
         due_at=notification.created_at,
     )
     tables.deliveries.setdefault(made.id, made)
+
+
+def takes_notices(channel: Channel) -> bool:
+    """Return whether a channel gets new notices."""
+    return channel.is_on and channel.is_confirmed
 
 
 class Channels(Repository):
@@ -172,6 +181,25 @@ class Channels(Repository):
                 lambda one: one.channel_id == channel.id and one.state is DeliveryState.WAITING,
             )
 
+    async def destination(self, user_id: str, channel_id: str) -> Destination | None:
+        """Return the address of one of the user's channels."""
+        found = await self.get(user_id, channel_id)
+        return None if found is None else self.tables.destinations.get(channel_id)
+
+    async def confirm(self, channel_id: str) -> None:
+        """Store that the e-mail address was confirmed with a code."""
+        if channel_id in self.tables.channels:
+            confirmed = replace(self.tables.channels[channel_id], proof=AddressProof.CODE)
+            self.tables.channels[channel_id] = confirmed
+
+    async def confirmed_addresses(self, user_id: str) -> list[ChannelAddress]:
+        """Return the e-mail addresses that the user confirmed with a code, oldest first."""
+        return [
+            self.tables.destinations[one.id].address
+            for one in await self.of_user(user_id)
+            if one.kind is ChannelKind.EMAIL and one.proof is AddressProof.CODE
+        ]
+
     async def remove(self, user_id: str, channel_id: str) -> bool:
         """Remove it with its deliveries."""
         if await self.get(user_id, channel_id) is None:
@@ -179,3 +207,44 @@ class Channels(Repository):
         del self.tables.channels[channel_id]
         drop_strays(self.tables)
         return True
+
+
+class MailCodes(Repository):
+    """Mailed codes."""
+
+    async def lock(self) -> None:
+        """Nothing to do: units of work come one after the other."""
+
+    async def add(self, code: MailCode) -> None:
+        """Store a code."""
+        self.needs_user(code.user_id)
+        self.tables.mail_codes[code.id] = kept(code)
+
+    async def remove(self, code_id: str) -> None:
+        """Remove a code."""
+        self.tables.mail_codes.pop(code_id, None)
+
+    async def newest_of(self, channel_id: str) -> MailCode | None:
+        """Return the code that was mailed last for this channel."""
+        own = [one for one in self.tables.mail_codes.values() if one.channel_id == channel_id]
+        return max(own, key=lambda one: one.sent_at, default=None)
+
+    async def sent_to(self, recipient_hash: str, *, since: datetime) -> list[datetime]:
+        """Return when codes were mailed to this recipient."""
+        codes = self.tables.mail_codes.values()
+        return [one.sent_at for one in codes if one.recipient_hash == recipient_hash and one.sent_at > since]
+
+    async def sent_by(self, user_id: str, *, since: datetime) -> list[datetime]:
+        """Return when codes were mailed for this user."""
+        codes = self.tables.mail_codes.values()
+        return [one.sent_at for one in codes if one.user_id == user_id and one.sent_at > since]
+
+    async def count_wrong(self, code_id: str) -> None:
+        """Count a wrong code."""
+        if code_id in self.tables.mail_codes:
+            code = self.tables.mail_codes[code_id]
+            self.tables.mail_codes[code_id] = replace(code, wrong_codes=code.wrong_codes + 1)
+
+    async def purge(self, *, before: datetime) -> None:
+        """Remove old codes."""
+        drop(self.tables.mail_codes, lambda one: one.sent_at < before)

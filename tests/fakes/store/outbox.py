@@ -145,6 +145,7 @@ class Outbox(Repository):
             one.state is DeliveryState.WAITING
             and one.due_at <= now
             and (one.claimed_until is None or one.claimed_until <= now)
+            and channel.is_confirmed
             and (is_open or is_test)
         )
 

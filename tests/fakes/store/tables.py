@@ -9,6 +9,7 @@ from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.notifications.channels import Channel, Destination
 from hullwatch.domain.notifications.incidents import Incident
+from hullwatch.domain.notifications.mail_codes import MailCode
 from hullwatch.domain.notifications.notifications import DeliveryState, Notification
 from hullwatch.domain.renewal.rules import Renewal
 from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
@@ -60,6 +61,7 @@ class Tables:
     notifications: dict[str, Notification] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     destinations: dict[str, Destination] = field(default_factory=dict)
+    mail_codes: dict[str, MailCode] = field(default_factory=dict)
     deliveries: dict[str, StoredDelivery] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
     beats: dict[str, datetime] = field(default_factory=dict)

@@ -82,6 +82,7 @@ class Users(Repository):
         drop(held.invites, lambda invite: invite[0] == user_id)
         drop(held.api_tokens, lambda entry: entry[0].user_id == user_id)
         own = (
+            held.mail_codes,
             held.pending,
             held.login_links,
             held.watches,

@@ -11,6 +11,7 @@ from limits import ANSWER_LIMIT_S
 from hullwatch.domain.events import NotificationStored
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.channels import (
+    AddressProof,
     Channel,
     ChannelAddress,
     Destination,
@@ -64,6 +65,7 @@ async def add_channel(
         frozenset(kinds),
         is_on=True,
         created_at=env.clock.now(),
+        proof=AddressProof.CODE,
     )
     async with env.store.begin() as work:
         await work.channels.add(channel, Destination(kind, ChannelAddress(name)))

@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from hullwatch.domain.notifications.channels import (
+    AddressProof,
     Channel,
     ChannelAddress,
     Destination,
@@ -94,7 +95,15 @@ async def run_scenario(crash: Crash) -> Environment:
         for name in CHANNELS:
             kind = kind_of(name)
             channel = Channel(
-                name, ALICE, kind, name, name, frozenset({ENDED}), is_on=True, created_at=env.clock.now()
+                name,
+                ALICE,
+                kind,
+                name,
+                name,
+                frozenset({ENDED}),
+                is_on=True,
+                created_at=env.clock.now(),
+                proof=AddressProof.CODE,
             )
             await work.channels.add(channel, Destination(kind, ChannelAddress(name)))
         await work.commit()

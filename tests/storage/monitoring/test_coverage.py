@@ -155,7 +155,7 @@ async def test_users_wanting_a_kind_have_an_active_channel_for_it(database):
     async with store.begin() as work:
         for channel_id, user_id, is_on, kind in channels:
             row = {
-                "id": channel_id, "user_id": user_id, "kind": ChannelKind.EMAIL, "label": "mail", "address": "sealed", "hint": "a…",
+                "id": channel_id, "user_id": user_id, "kind": ChannelKind.WEBHOOK, "label": "mail", "address": "sealed", "hint": "a…",
                 "is_on": is_on, "created_at": NOW, "failures": 0,
             }  # fmt: skip
             await work.notifications._transaction.execute(insert(ChannelRow).values(row))

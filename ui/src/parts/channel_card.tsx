@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { type Channel, type Delivery, call } from "../api/client";
 import { now } from "../live/clock";
 import { CHANNEL_KINDS, NOTICE_KINDS } from "./channel_names";
+import { ConfirmAddress } from "./confirm_address";
 import { Action, Icon } from "./elements";
 import { age, whenIst } from "./format";
 
@@ -40,24 +41,26 @@ export function ChannelCard({ channel, kinds, onChanged }: { channel: Channel; k
     change(body).catch((error: unknown) => { problem.value = error instanceof Error ? error.message : "The change was not saved. Try again."; onChanged(); });
   };
   const { health } = channel;
+  const isConfirmed = channel.kind !== "email" || channel.proof !== null;
   return (
     <section class="panel channel" aria-label={channel.label} data-channel={channel.kind} data-on={channel.isOn}>
       <div class="panel-head">
         <h2>{channel.label}<span class="detail">{CHANNEL_KINDS[channel.kind]} · {channel.hint}</span></h2>
         <div class="buttons">
           <label class="check"><input type="checkbox" checked={channel.isOn} onChange={(event) => choose({ isOn: event.currentTarget.checked })} /> On</label>
-          <Action class="small" run={async () => { result.value = ""; result.value = testResult(await sendTest(channel)); onChanged(); }}>Send a test</Action>
+          {isConfirmed && <Action class="small" run={async () => { result.value = ""; result.value = testResult(await sendTest(channel)); onChanged(); }}>Send a test</Action>}
           <Action class="quiet square" label={`Remove ${channel.label}`} run={async () => { await call("delete", "/api/notifications/channels/{channel_id}", { path }); onChanged(); }}><Icon name="trash" /></Action>
         </div>
       </div>
+      {channel.kind === "email" && channel.proof !== "code" && <ConfirmAddress channel={channel} onChanged={onChanged} />}
       <KindBoxes all={kinds} chosen={channel.kinds} onChange={(chosen) => choose({ kinds: chosen })} />
       {problem.value && <p class="problem" role="alert">{problem.value}</p>}
       {result.value && <p class={result.value.startsWith("Delivered") ? "done" : "problem"} role="status">{result.value}</p>}
-      <p class="hint" data-failing={health.failures > 0} data-proven={health.lastSentAt !== null}>
+      {isConfirmed && <p class="hint" data-failing={health.failures > 0} data-proven={health.lastSentAt !== null}>
         {health.failures > 0 && `Failing since ${whenIst(health.failingSince, now.value)} (${health.failures} in a row). ${health.lastError ?? ""} `}
         {health.lastSentAt ? `Last delivered ${age(health.lastSentAt, now.value)} ago.`
           : <><b class="unproven">Not tested yet.</b> Send a test and check that it arrives.</>}
-      </p>
+      </p>}
     </section>
   );
 }

@@ -4,13 +4,14 @@ import type { JSX } from "preact";
 import { type Channel, type NewChannel, call } from "../api/client";
 import { KindBoxes } from "./channel_card";
 import { CHANNEL_KINDS } from "./channel_names";
+import { sendCode } from "./confirm_address";
 import { Field, Form } from "./elements";
 
 type Added = { channel: Channel; signingSecret: string | null };
 const DEFAULT_KINDS: Channel["kinds"] = ["session_expiring", "session_disconnected", "login_renewed", "not_ready"];
 
 const ADDRESS: Partial<Record<Channel["kind"], { label: string; hint: string; placeholder: string; type: "email" | "url" | "password" }>> = {
-  email: { label: "E-mail address", hint: "Use an address that you read on your phone.", placeholder: "you@example.com", type: "email" },
+  email: { label: "E-mail address", hint: "Use an address that you read on your phone. hullwatch mails a code to it first.", placeholder: "you@example.com", type: "email" },
   webhook: { label: "Address", hint: "hullwatch sends a signed JSON POST to it. The signing secret is shown once, after adding.", placeholder: "https://example.com/hook", type: "url" },
   slack: { label: "Incoming webhook", hint: "Create it in Slack under Apps, Incoming Webhooks, Add.", placeholder: "https://hooks.slack.com/services/…", type: "password" },
   apprise: { label: "Apprise address", hint: "Any service that Apprise supports: ntfys://topic, discord://…, gotifys://…", placeholder: "ntfys://my-topic", type: "password" },
@@ -22,8 +23,13 @@ export function ChannelForm({ channels, kinds, onAdded }: { channels: Channel["k
   const address = ADDRESS[kind.value];
   const add = async ({ label = "", address: target = "", botToken = "", chat = "" }: Record<string, string>, form: HTMLFormElement) => {
     const body: NewChannel = { kind: kind.value, label, kinds: chosen.value, address: target, botToken, chat };
-    onAdded(await call("post", "/api/notifications/channels", { body }));
+    const added = await call("post", "/api/notifications/channels", { body });
+    onAdded(added);
     form.reset();
+    if (added.channel.kind === "email") {
+      await sendCode(added.channel.id);
+      return "Channel added. Enter the code that was mailed to the address.";
+    }
     return "Channel added. Send a test to check that it works.";
   };
   return (

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -63,6 +64,15 @@ class ChannelHealth:
         return not self.failures and self.last_sent_at is not None
 
 
+class AddressProof(StrEnum):
+    """What showed that an e-mail address belongs to the user of its channel."""
+
+    CODE = "code"
+    """The user entered a code that was mailed to the address."""
+    DELIVERY = "delivery"
+    """Mail was delivered there before 0.2.0: enough for notices, not for a password reset."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """A user's channel, without its address."""
@@ -78,6 +88,13 @@ class Channel:
     is_on: bool
     created_at: datetime
     health: ChannelHealth = ChannelHealth()
+    proof: AddressProof | None = None
+    """Only of an e-mail address; without it, nothing but codes is sent there."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether notices may be sent there; only e-mail addresses have to be confirmed."""
+        return self.kind is not ChannelKind.EMAIL or self.proof is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +205,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that is no notice: a confirmation code or a link. It is stored nowhere."""
+
+    id: str
+    subject: str
+    text: SecretText
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """The receiver has taken it."""
 
@@ -259,7 +286,7 @@ def read_mail_address(text: str) -> tuple[ChannelAddress, str]:
     except InvalidInput as refusal:
         raise InvalidInput(str(refusal), field="address") from None
     domain = email.rpartition("@")[2]
-    if not email.isascii() or not email.isprintable() or set(email) & set('<>()[],;:\\"'):
+    if not email.isascii() or not email.isprintable() or set(email) & set('<>()[],;:%!\\"'):
         raise InvalidInput("That is not an e-mail address that notices can be sent to.", field="address")
     if as_address(domain) is not None or domain.rpartition(".")[2].isdigit():
         raise InvalidInput("An e-mail address names a domain, not a machine's number.", field="address")

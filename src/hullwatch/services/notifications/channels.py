@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from hullwatch.domain.audit import AuditEntry
-from hullwatch.domain.failures import LimitReached, NotFound, TooManyAttempts
+from hullwatch.domain.failures import LimitReached, NotAllowed, NotFound, TooManyAttempts
 from hullwatch.domain.notifications.channels import (
     MOST_CHANNELS,
     Channel,
@@ -167,12 +167,15 @@ class ChannelService:
 
         Raises:
             NotFound: The user has no such channel.
+            NotAllowed: Its e-mail address is not confirmed.
             TooManyAttempts: The user has done this too often in the last minute.
         """
         async with self._store.begin() as work:
             channel = await work.channels.get(user_id, channel_id)
             if channel is None:
                 raise NotFound(_NO_CHANNEL)
+            if not channel.is_confirmed:
+                raise NotAllowed("Confirm this address first: enter the code that was mailed to it.")
             self._limit_calls(user_id)
             notification = compose_test(channel, now=self._clock.now(), new_id=self._new_id)
             await work.notifications.add(notification)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from hullwatch.domain.notifications.channels import (
     Channel,
+    ChannelAddress,
     ChannelHealth,
     Claimed,
     ClaimLimits,
@@ -13,9 +14,11 @@ from hullwatch.domain.notifications.channels import (
     Delivery,
     DeliveryResult,
     Destination,
+    Mail,
     Message,
     SendOutcome,
 )
+from hullwatch.domain.notifications.mail_codes import MailCode
 from hullwatch.domain.notifications.notifications import (
     ChannelKind,
     Notification,
@@ -80,9 +83,46 @@ class ChannelRepository(Protocol):
         """Store label, kinds and whether it is on; turning it off removes its waiting deliveries."""
         ...
 
+    async def destination(self, user_id: str, channel_id: str) -> Destination | None:
+        """Return the address of one of the user's channels; None also when it cannot be decrypted."""
+        ...
+
+    async def confirm(self, channel_id: str) -> None:
+        """Store that the e-mail address was confirmed with a code."""
+        ...
+
+    async def confirmed_addresses(self, user_id: str) -> list[ChannelAddress]:
+        """Return the e-mail addresses that the user confirmed with a code, oldest first."""
+        ...
+
     async def remove(self, user_id: str, channel_id: str) -> bool:
         """Remove a channel with its deliveries; False when the user has no such channel."""
         ...
+
+
+class MailCodeRepository(Protocol):
+    """The mailed codes of the last day. They outlive their channels, since the recipients are counted."""
+
+    async def lock(self) -> None:
+        """Lock all codes until the unit of work ends; call it before counting them or trying one."""
+        ...
+
+    async def add(self, code: MailCode) -> None: ...
+    async def remove(self, code_id: str) -> None: ...
+    async def newest_of(self, channel_id: str) -> MailCode | None: ...
+    async def sent_to(self, recipient_hash: str, *, since: datetime) -> list[datetime]:
+        """Return when codes were mailed to this recipient, by all users."""
+        ...
+
+    async def sent_by(self, user_id: str, *, since: datetime) -> list[datetime]:
+        """Return when codes were mailed for this user, to all recipients."""
+        ...
+
+    async def count_wrong(self, code_id: str) -> None:
+        """Count a wrong code that was entered for this one."""
+        ...
+
+    async def purge(self, *, before: datetime) -> None: ...
 
 
 class OutboxRepository(Protocol):
@@ -141,6 +181,10 @@ class ChannelPort(Protocol):
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Send once, within `limit_s`."""
+        ...
+
+    async def mail(self, mail: Mail, recipient: ChannelAddress) -> SendOutcome:
+        """Send a mail that is no notice once, within `limit_s` of an e-mail."""
         ...
 
     def limit_s(self, kind: ChannelKind) -> float:

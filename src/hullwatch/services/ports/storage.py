@@ -10,7 +10,12 @@ from typing import Protocol
 
 from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
 from hullwatch.services.ports.monitoring import SymbolOutageRepository, WatchRepository
-from hullwatch.services.ports.notifications import ChannelRepository, NotificationRepository, OutboxRepository
+from hullwatch.services.ports.notifications import (
+    ChannelRepository,
+    MailCodeRepository,
+    NotificationRepository,
+    OutboxRepository,
+)
 from hullwatch.services.ports.renewal import RenewalRepository
 from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository
 from hullwatch.services.ports.users import LoginRepository, UserRepository
@@ -37,6 +42,8 @@ class UnitOfWork(Protocol):
     def notifications(self) -> NotificationRepository: ...
     @property
     def channels(self) -> ChannelRepository: ...
+    @property
+    def mail_codes(self) -> MailCodeRepository: ...
     @property
     def outbox(self) -> OutboxRepository: ...
     @property

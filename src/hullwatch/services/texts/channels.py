@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from hullwatch.domain.notifications.channels import Channel, Claimed
+from hullwatch.domain.notifications.channels import Channel, Claimed, Mail
+from hullwatch.domain.notifications.mail_codes import CODE_LIFETIME
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
+from hullwatch.domain.secrets import SecretText
 from hullwatch.services.texts.times import at_ist, in_ist
 
 
@@ -19,6 +21,16 @@ def compose_test(channel: Channel, *, now: datetime, new_id: Callable[[str], str
         created_at=now,
         read_at=now,
     )
+
+
+def compose_code(code: str, *, mail_id: str, now: datetime) -> Mail:
+    """Return the mail with a confirmation code. It has no words of a user, since the recipient may not know the user."""
+    minutes = CODE_LIFETIME.seconds // 60
+    text = (
+        f"Your code is {code}. Enter it on the Notices page of hullwatch within {minutes} minutes.\n\n"
+        "If you did not request it, ignore this mail. Without the code, no notices are sent to this address."
+    )
+    return Mail(mail_id, "Confirm your e-mail address for hullwatch", SecretText(text), now)
 
 
 def compose_channel_failing(

@@ -7,6 +7,7 @@ from hullwatch.storage.models.notifications import (
     ChannelRow,
     DeliveryRow,
     IncidentRow,
+    MailCodeRow,
     NotificationRow,
 )
 from hullwatch.storage.models.operations import AuditEventRow, HeartbeatRow, InstallationRow
@@ -29,6 +30,7 @@ __all__ = [
     "InstallationRow",
     "InviteRow",
     "LoginLinkRow",
+    "MailCodeRow",
     "MonitoringWishRow",
     "NotificationRow",
     "PendingLoginRow",

@@ -5,10 +5,11 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hullwatch.domain.notifications.channels import AddressProof
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.domain.users.accounts import LONGEST_EMAIL, LONGEST_NAME
 from hullwatch.storage.columns import PlainText, UtcMoment, word_of
-from hullwatch.storage.models.base import LONGEST_CIPHERTEXT, LONGEST_ID, Base, owner
+from hullwatch.storage.models.base import LONGEST_CIPHERTEXT, LONGEST_HASH, LONGEST_ID, Base, owner
 
 
 class NotificationRow(Base):
@@ -61,6 +62,8 @@ class ChannelRow(Base):
     last_error: Mapped[str | None] = mapped_column(PlainText(500), default=None)
     paused_until: Mapped[datetime | None] = mapped_column(UtcMoment, default=None)
     """No delivery is tried on this channel before this moment."""
+    proof: Mapped[AddressProof | None] = mapped_column(word_of(AddressProof, "proof"), default=None)
+    """What showed that an e-mail address belongs to the user; empty for other kinds."""
 
 
 class ChannelKindRow(Base):
@@ -72,6 +75,21 @@ class ChannelKindRow(Base):
         PlainText(LONGEST_ID), ForeignKey("channels.id", ondelete="CASCADE"), primary_key=True
     )
     kind: Mapped[NotificationKind] = mapped_column(word_of(NotificationKind, "kind"), primary_key=True)
+
+
+class MailCodeRow(Base):
+    """A code that was mailed to confirm an e-mail address. It outlives its channel, because the recipient is counted."""
+
+    __tablename__ = "mail_codes"
+
+    id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), owner(), index=True)
+    channel_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), index=True)
+    recipient_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), index=True)
+    code_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), repr=False)
+    sent_at: Mapped[datetime] = mapped_column(UtcMoment)
+    wrong_codes: Mapped[int] = mapped_column(default=0)
+    """How often another code was entered for this one."""
 
 
 class DeliveryRow(Base):

@@ -13,6 +13,7 @@ from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.notifications.channels import (
     LONGEST_ADDRESS,
     MOST_CHANNELS,
+    AddressProof,
     Channel,
 )
 from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
@@ -53,6 +54,9 @@ class ChannelPayload(Payload):
     )
     is_on: bool
     created_at: datetime
+    proof: AddressProof | None = Field(
+        description="Only of an e-mail address: what showed that it belongs to the user. Without a proof, no notice is sent there."
+    )
     health: ChannelHealthPayload
 
 
@@ -104,6 +108,12 @@ class ChoicesBody(Payload):
     """The choices for these channels; other channels stay as they are."""
 
     channels: Annotated[list[ChoiceBody], Field(max_length=MOST_CHANNELS)]
+
+
+class CodeBody(Payload):
+    """The code of the last mail to the address; spaces and hyphens are ignored."""
+
+    code: Annotated[str, Field(max_length=40)]
 
 
 class TestPayload(Payload):
@@ -166,7 +176,7 @@ async def put_channels(body: ChoicesBody, user: SignedIn, services: CurrentServi
 
 @router.post("/channels", status_code=201, responses=problems(409, 429))
 async def add_channel(body: NewChannelBody, user: SignedIn, services: CurrentServices) -> AddedChannelPayload:
-    """Add a channel. An address in a private network is refused."""
+    """Add a channel. An address in a private network is refused. An e-mail address must be confirmed before notices are sent there."""
     new = NewChannel(body.kind, body.label, body.kinds, body.address, body.bot_token, body.chat)
     channel, secret = await services.channels.add(user, new)
     signing_secret = secret.reveal() if secret else None
@@ -189,7 +199,21 @@ async def remove_channel(channel_id: Id, user: SignedIn, services: CurrentServic
     await services.channels.remove(user.id, channel_id)
 
 
-@router.post("/channels/{channel_id}/test", status_code=202, responses=problems(429))
+@router.post("/channels/{channel_id}/code", status_code=204, responses=problems(409, 422, 429, 503))
+async def send_code(channel_id: Id, user: SignedIn, services: CurrentServices) -> None:
+    """Mail a confirmation code to an e-mail channel. An earlier code becomes invalid."""
+    await services.mail_confirmation.send_code(user.id, channel_id)
+
+
+@router.post("/channels/{channel_id}/confirm", responses=problems(422))
+async def confirm_address(
+    channel_id: Id, body: CodeBody, user: SignedIn, services: CurrentServices
+) -> ChannelPayload:
+    """Confirm the address of an e-mail channel with the mailed code; notices are sent there from now on."""
+    return ChannelPayload.of(await services.mail_confirmation.confirm(user, channel_id, body.code))
+
+
+@router.post("/channels/{channel_id}/test", status_code=202, responses=problems(403, 429))
 async def test_channel(channel_id: Id, user: SignedIn, services: CurrentServices) -> TestPayload:
     """Send a test notice to a channel, in the same way as every notice."""
     return TestPayload(delivery_id=await services.channels.test(user.id, channel_id))

@@ -4,16 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from hullwatch.domain.notifications.channels import (
+    AddressProof,
     Channel,
     ChannelAddress,
     ChannelHealth,
     Destination,
     SigningSecret,
 )
-from hullwatch.domain.notifications.notifications import DeliveryState, NotificationKind
+from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
 from hullwatch.storage.cipher import Cipher, channel_address_identity, signing_secret_identity
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, UserRow
@@ -83,6 +84,30 @@ class Channels:
                 )
             )
 
+    async def destination(self, user_id: str, channel_id: str) -> Destination | None:
+        """Return the address of one of the user's channels; None also when it cannot be decrypted."""
+        row = await self._transaction.row(
+            select(ChannelRow).where(ChannelRow.id == channel_id, ChannelRow.user_id == user_id)
+        )
+        return None if row is None else destination_of(row, self._cipher)
+
+    async def confirm(self, channel_id: str) -> None:
+        """Store that the e-mail address was confirmed with a code."""
+        await self._transaction.execute(
+            update(ChannelRow).where(ChannelRow.id == channel_id).values(proof=AddressProof.CODE)
+        )
+
+    async def confirmed_addresses(self, user_id: str) -> list[ChannelAddress]:
+        """Return the e-mail addresses that the user confirmed with a code, oldest first."""
+        query = select(ChannelRow).where(
+            ChannelRow.user_id == user_id,
+            ChannelRow.kind == ChannelKind.EMAIL,
+            ChannelRow.proof == AddressProof.CODE,
+        )
+        rows = await self._transaction.rows(query.order_by(ChannelRow.created_at, ChannelRow.id))
+        found = [destination_of(row, self._cipher) for row in rows]
+        return [destination.address for destination in found if destination is not None]
+
     async def remove(self, user_id: str, channel_id: str) -> bool:
         """Remove a channel with its deliveries; False when the user has no such channel."""
         done = await self._transaction.execute(
@@ -105,6 +130,16 @@ class Channels:
             value_of(Channel, row, kinds=frozenset(kinds[row.id]), health=value_of(ChannelHealth, row))
             for row in rows
         ]
+
+
+def is_confirmed() -> ColumnElement[bool]:
+    """Whether a channel may be sent more than codes; only e-mail addresses have to be confirmed."""
+    return or_(ChannelRow.kind != ChannelKind.EMAIL, ChannelRow.proof.is_not(None))
+
+
+def takes_notices() -> ColumnElement[bool]:
+    """Whether a channel gets new notices."""
+    return and_(ChannelRow.is_on, is_confirmed())
 
 
 def destination_of(row: ChannelRow, cipher: Cipher) -> Destination | None:

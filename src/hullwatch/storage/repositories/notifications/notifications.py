@@ -15,6 +15,7 @@ from hullwatch.domain.notifications.notifications import (
     Retraction,
 )
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, NotificationRow
+from hullwatch.storage.repositories.notifications.channels import takes_notices
 from hullwatch.storage.rows import row_of, table_of, value_of, values_of
 from hullwatch.storage.transaction import Transaction
 
@@ -46,7 +47,7 @@ class Notifications:
             select(ChannelRow.user_id, ChannelKindRow.kind)
             .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
             .where(
-                ChannelRow.is_on,
+                takes_notices(),
                 ChannelRow.user_id.in_({one.user_id for one in notifications}),
                 ChannelKindRow.kind.in_({_chosen(one.kind) for one in notifications} - PAGE_ONLY),
             )
@@ -142,7 +143,7 @@ class Notifications:
         query = (
             select(ChannelRow.user_id)
             .join(ChannelKindRow, ChannelKindRow.channel_id == ChannelRow.id)
-            .where(ChannelKindRow.kind == kind, ChannelRow.is_on)
+            .where(ChannelKindRow.kind == kind, takes_notices())
         )
         return set(await self._transaction.rows(query))
 
@@ -170,7 +171,7 @@ class Notifications:
             .select_from(note)
             .join(channel, channel.c.user_id == note.c.user_id)
             .join(kind, (kind.c.channel_id == channel.c.id) & (kind.c.kind == chosen_kind))
-            .where(note.c.id.in_(ids), channel.c.is_on)
+            .where(note.c.id.in_(ids), takes_notices())
             # Waits for a channel that is being removed: a foreign key error would undo the whole transaction.
             .with_for_update(read=True, key_share=True, of=channel)
         )

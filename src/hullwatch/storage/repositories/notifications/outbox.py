@@ -18,7 +18,7 @@ from hullwatch.domain.notifications.channels import (
 from hullwatch.domain.notifications.notifications import DeliveryState, Notification, NotificationKind
 from hullwatch.storage.cipher import Cipher
 from hullwatch.storage.models import ChannelRow, DeliveryRow, NotificationRow, UserRow
-from hullwatch.storage.repositories.notifications.channels import destination_of
+from hullwatch.storage.repositories.notifications.channels import destination_of, is_confirmed
 from hullwatch.storage.rows import table_of, value_of
 from hullwatch.storage.transaction import Transaction
 
@@ -243,6 +243,7 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
         DeliveryRow.state == DeliveryState.WAITING,
         DeliveryRow.due_at <= now,
         or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now),
+        is_confirmed(),
         or_(is_open, NotificationRow.kind == NotificationKind.TEST),
     )
 
