@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hullwatch.domain.failures import NotAllowed
 from hullwatch.web.config import WebConfig
 from hullwatch.web.errors import refusal_problem, status_problem, unexpected_problem
+from hullwatch.web.proxy_report import ProxyReport
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # Pages load scripts and styles from this origin only; inline ones are forbidden.
@@ -63,6 +64,7 @@ class RequestGuard:
         self._numbers = itertools.count(1)
         self._config = config
         self._headers = _SECURITY + (_HSTS if config.is_secure else ())
+        self._proxy_report = ProxyReport(config)
         self._log = structlog.get_logger(component="Api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,6 +90,7 @@ class RequestGuard:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
+        self._proxy_report.check((scope.get("client") or ("unknown",))[0], headers)
         refused = self._refuse(scope, headers)
         if refused is None and ("content-length" in headers or "transfer-encoding" in headers):
             body = await _read_body(headers, receive, self._config.most_body_bytes)
