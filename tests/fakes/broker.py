@@ -106,6 +106,8 @@ class FakeBroker:
         """Whether the login check of every service refuses all tokens."""
         self.circuit_reports: Sequence[CircuitReport] = ()
         self.offset: ClockOffset | None = None
+        self.own_time: Callable[[], datetime] | None = None
+        self.shows_time = True
         self.waiting_at_close: set[str] = set()
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
@@ -215,9 +217,18 @@ class FakeBroker:
         """Whether a test has put the account into `waiting_at_close`."""
         return credential.fyers_id in self.waiting_at_close
 
+    def keep_own_time(self, *, is_shown: bool = True) -> None:
+        """Let Fyers' clock go on from now, whatever happens to this server's clock."""
+        began_at, began_s = self.clock.now(), self.clock.monotonic()
+        self.own_time = lambda: began_at + timedelta(seconds=self.clock.monotonic() - began_s)
+        self.shows_time = is_shown
+
     def clock_offset(self) -> ClockOffset | None:
-        """Return `offset`."""
-        return self.offset
+        """Return `offset`, or half a second around the offset of Fyers' own time."""
+        if self.own_time is None or not self.shows_time:
+            return self.offset
+        ahead_s = (self.own_time() - self.clock.now()).total_seconds()
+        return ClockOffset(ahead_s - 0.5, ahead_s + 0.5)
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return Fyers' limits: 100 days of minutes, 366 days of days."""
@@ -323,6 +334,7 @@ class FakeBroker:
                 BrokerService.HISTORY, code=-300, http_status=422, message="Invalid symbol provided"
             )
         served = self.candles_by_key.get((symbol, resolution), [])
+        end = end if self.own_time is None else min(end, self.own_time())
         return Answered(arrange_candles(candle for candle in served if start <= candle.opened_at <= end))
 
     async def check_symbol(

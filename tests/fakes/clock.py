@@ -21,6 +21,8 @@ class FakeClock:
         self._elapsed_us = 0
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._awaited_moments: set[asyncio.Future[None]] = set()
+        self.pending_step_s = 0.0
 
     @property
     def real(self):
@@ -35,6 +37,18 @@ class FakeClock:
         """Return the seconds advanced so far."""
         return self._elapsed_us / 1e6
 
+    def step(self, seconds: float) -> None:
+        """Set the machine's clock; `now` follows when the step is accepted."""
+        self.pending_step_s += seconds
+
+    def accept_step(self) -> None:
+        """Let `now` follow the machine's clock again, and let those who wait for a moment look again."""
+        self._start += timedelta(seconds=self.pending_step_s)
+        self.pending_step_s = 0.0
+        for woken in self._awaited_moments:
+            if not woken.done():
+                woken.set_result(None)
+
     @property
     def sleepers(self) -> int:
         """How many sleeps are under way."""
@@ -46,7 +60,10 @@ class FakeClock:
 
     async def sleep_until(self, moment: datetime) -> None:
         """Wait until the clock was advanced to the moment."""
-        await self._sleep_us((moment - self.now()) // timedelta(microseconds=1))
+        while True:
+            await self._sleep_us((moment - self.now()) // timedelta(microseconds=1), until=True)
+            if moment <= self.now():
+                return
 
     async def advance(self, seconds: float) -> None:
         """Move time forward, waking each sleeper at its own moment and letting it act before the next."""
@@ -82,13 +99,18 @@ class FakeClock:
             if _is_idle(loop):  # the other rounds would change nothing
                 return
 
-    async def _sleep_us(self, microseconds: int) -> None:
+    async def _sleep_us(self, microseconds: int, *, until: bool = False) -> None:
         if microseconds <= 0:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (self._elapsed_us + microseconds, next(self._order), woken))
-        await woken
+        if until:
+            self._awaited_moments.add(woken)
+        try:
+            await woken
+        finally:
+            self._awaited_moments.discard(woken)
 
 
 def _is_idle(loop: asyncio.AbstractEventLoop) -> bool:

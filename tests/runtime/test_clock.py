@@ -10,7 +10,7 @@ from fakes.clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hullwatch.runtime.clock import Clock, ScaledClock, SystemClock, clock_timeout
+from hullwatch.runtime.clock import Clock, ScaledClock, SystemClock, clock_timeout, seconds_since_boot
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -290,3 +290,116 @@ def test_an_impossible_speed_is_refused(speed):
     """A clock runs forward at a finite speed, or is stopped."""
     with pytest.raises(ValueError, match="clock cannot run"):
         ScaledClock(speed=speed, starts_at=NOON, real_monotonic=time.monotonic)
+
+
+class Machine:
+    """A machine's clocks, which only the test moves."""
+
+    def __init__(self):
+        self.wall_s, self.boot_s = NOON.timestamp(), 500.0
+        self.clock = SystemClock(lambda: self.wall_s, lambda: self.boot_s)
+
+    def run(self, seconds):
+        """Let time pass, awake or suspended."""
+        self.wall_s += seconds
+        self.boot_s += seconds
+
+
+@pytest.mark.parametrize("step_s", [-1e9, -3600, -2, 2, 300, 1e9])
+def test_a_step_of_the_machine_counts_when_it_is_accepted(step_s):
+    """Nothing meets a jump before it is decided which time is right."""
+    machine = Machine()
+    machine.wall_s += step_s
+    machine.run(1)
+    assert machine.clock.now() == NOON + timedelta(seconds=1)
+    assert machine.clock.pending_step_s == pytest.approx(step_s)
+
+    machine.clock.accept_step()
+
+    assert machine.clock.now() == NOON + timedelta(seconds=1 + step_s)
+    assert machine.clock.pending_step_s == 0
+
+
+def test_small_corrections_of_the_machine_are_followed():
+    """Time synchronisation sets a clock by less than two seconds; many such corrections are no step."""
+    machine = Machine()
+    for _ in range(10):
+        machine.wall_s += 1.5
+        assert machine.clock.now().timestamp() == machine.wall_s
+
+    assert machine.clock.pending_step_s == 0
+
+
+def test_suspended_time_is_no_step():
+    """Both scales count it, so jobs that became due meanwhile are due."""
+    machine = Machine()
+    before = machine.clock.monotonic()
+    machine.run(8 * 3600)
+
+    assert machine.clock.pending_step_s == 0
+    assert machine.clock.now() == NOON + timedelta(hours=8)
+    assert machine.clock.monotonic() - before == 8 * 3600
+
+
+def test_a_process_that_is_stopped_between_two_readings_sees_no_step():
+    """The time is read again then."""
+    readings = iter([500.0, 9500.0, 9500.0, 9500.0])
+    machine = Machine()
+    machine.run(9000)
+    machine.clock._monotonic = lambda: next(readings, 9500.0)
+
+    assert machine.clock.pending_step_s == 0
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no CLOCK_BOOTTIME")
+def test_the_machines_monotonic_scale_counts_suspended_time():
+    """`time.monotonic` does not."""
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    assert before <= seconds_since_boot() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= SystemClock().monotonic() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def test_a_sleep_ends_when_the_machine_was_suspended():
+    """The timers of the event loop do not count suspended time, so a long sleep reads the clock in between."""
+    machine = Machine()
+    sleeps = [
+        asyncio.create_task(machine.clock.sleep(60)),
+        asyncio.create_task(machine.clock.sleep_until(NOON + timedelta(seconds=60))),
+    ]
+    await asyncio.sleep(0)
+    machine.run(3600)
+
+    await asyncio.gather(*sleeps)
+
+    assert machine.clock.now() == NOON + timedelta(hours=1)
+
+
+async def test_a_step_wakes_nobody_early_or_late():
+    """A sleep lasts as long as it was meant to, and a moment comes when it is accepted."""
+    clock = FakeClock(NOON)
+    sleep = asyncio.create_task(clock.sleep(60))
+    moment = asyncio.create_task(clock.sleep_until(NOON + timedelta(minutes=30)))
+    await clock.settle()
+
+    clock.step(3600)
+    await clock.advance(1)
+    assert not sleep.done()
+    assert not moment.done()
+    clock.accept_step()
+    await clock.settle()
+
+    assert moment.done()
+    assert not sleep.done()
+    await clock.advance(60)
+    assert sleep.done()
+
+
+def test_jumps_of_a_followed_clock_are_no_steps():
+    """They move `now` and `monotonic` together."""
+    clock = ScaledClock(speed=1.0, starts_at=NOON, real_monotonic=RealTime())
+
+    clock.synchronise(NOON + timedelta(days=1), speed=1.0)
+
+    assert clock.pending_step_s == 0
+    assert clock.now() == NOON + timedelta(days=1)

@@ -136,10 +136,13 @@ class Environment:
         with_sweeps: bool = False,
         with_readiness: bool = False,
         with_outbox: bool = False,
+        with_clock_monitor: bool = False,
     ) -> "Environment":
         """Load and begin all jobs."""
         await self.renewal_consents.load()
         await self.connections.load()
+        if with_clock_monitor:
+            self.clock_monitor.start_job(self.supervisor)
         self.connections.start_jobs()
         self.renewal.start_jobs()
         if with_monitoring:

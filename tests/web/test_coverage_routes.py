@@ -138,4 +138,5 @@ def test_reasons_on_the_wire_are_fixed():
         "server_down",
         "server_busy",
         "slow_cycle",
+        "clock_set",
     }

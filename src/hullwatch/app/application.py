@@ -32,6 +32,7 @@ class Application:
         )  # first: sessions that are due expire while the connections are read
         await services.connections.load()
         await services.monitoring.load()
+        services.clock_monitor.start_job(supervisor)
         services.connections.start_jobs()
         services.renewal.start_jobs()
         services.validation.start_periodic_validation(supervisor)

@@ -6,7 +6,6 @@ The address is `HULLWATCH_CLOCK_URL`. A jump of its time is not a step of this m
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from hullwatch.runtime.clock import ScaledClock
+from hullwatch.runtime.clock import ScaledClock, seconds_since_boot
 from hullwatch.settings import SettingsRefused
 
 READ_EVERY_S: Final = 0.05
@@ -34,7 +33,10 @@ class FollowedClock(ScaledClock):
     """A clock that is read from an address; between two readings it runs on at the last speed."""
 
     def __init__(
-        self, url: str, http: aiohttp.ClientSession, real_monotonic: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        http: aiohttp.ClientSession,
+        real_monotonic: Callable[[], float] = seconds_since_boot,
     ) -> None:
         super().__init__(speed=0.0, starts_at=datetime.fromtimestamp(0, UTC), real_monotonic=real_monotonic)
         self._url = url

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from hullwatch.app.resources import Resources
+from hullwatch.services.clock_monitor import ClockMonitor
 from hullwatch.services.login.links import LoginLinkService
 from hullwatch.services.login.oauth import FyersLoginService
 from hullwatch.services.market.chart import ChartService
@@ -39,11 +40,13 @@ def build_services(resources: Resources) -> Services:
         context, is_offered=options.offers_renewal, server_app=resources.server_app
     )
     hook = RenewalHook(context, renewal_consents)
+    clock_monitor = ClockMonitor(context.clock, broker.clock_offset)
     connections = ConnectionService(
         context,
         broker=broker,
         hook=hook,
         supervisor=resources.supervisor,
+        clock_monitor=clock_monitor,
     )
     market = MarketService(context, connections=connections, broker=broker)
     monitoring = MonitoringService(
@@ -101,6 +104,7 @@ def build_services(resources: Resources) -> Services:
     )
     for listener in (monitoring, validation, renewal, readiness):
         connections.subscribe(listener.session_changed)
+    clock_monitor.subscribe(monitoring.clock_changed)
     return Services(
         context=context,
         broker=broker,
@@ -115,6 +119,7 @@ def build_services(resources: Resources) -> Services:
         ),
         authentication=authentication,
         admin=AdminService(context, connections=connections),
+        clock_monitor=clock_monitor,
         connections=connections,
         validation=validation,
         hook=hook,
@@ -148,7 +153,12 @@ def build_services(resources: Resources) -> Services:
         heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)
         if resources.ping
         else None,
-        server_health=ServerHealth(context, shared=resources.shared, clock_responds=resources.clock_responds),
+        server_health=ServerHealth(
+            context,
+            shared=resources.shared,
+            clock_responds=resources.clock_responds,
+            clock_problem=clock_monitor.problem,
+        ),
     )
 
 

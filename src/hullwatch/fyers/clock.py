@@ -14,8 +14,10 @@ PART_S: Final = 30.0
 """Answers are kept as one intersection for each part of this length."""
 DRIFT_S: Final = 0.05
 """How far two clocks may drift apart within `KEPT_FOR_S` (160 ppm; a computer has 20 to 100)."""
-LARGEST_OFFSET_S: Final = 600.0
-"""A ``Date`` that is further from this server's clock is the nonsense of a proxy."""
+FAR_FROM_S: Final = 600.0
+"""A ``Date`` that is further from this server's clock can be the nonsense of a proxy, or the clock is wrong."""
+FAR_SPAN_S: Final = 10.0
+"""For so long such answers have to agree with each other before they are used."""
 FIRST_ANSWERS: Final = 3
 """Answers that agree before an offset is given."""
 STEP_ANSWERS: Final = 3
@@ -63,20 +65,18 @@ class FyersClock:
     def record(self, date: str, *, sent_s: float, received_s: float, now: float) -> None:
         """Record an answer, sent and received in monotonic seconds; `now` is the receipt in epoch seconds."""
         second = self._read(date)
-        if (
-            second is None
-            or received_s < sent_s
-            or abs(second - now) > LARGEST_OFFSET_S + received_s - sent_s
-        ):
+        if second is None or received_s < sent_s:
             return
         lowest, highest = second - received_s, second + 1 - sent_s
+        is_far = abs(second - now) > FAR_FROM_S + received_s - sent_s
         bounds = self._bounds(received_s)
-        if bounds is None or bounds.agrees_with(lowest, highest):
+        # What agrees with earlier answers is not far: then this server's clock was set meanwhile.
+        if not is_far if bounds is None else bounds.agrees_with(lowest, highest):
             self._add(received_s, lowest, highest)
             if self._step is not None:
                 self._step.others += 1
         else:
-            self._record_contradiction(received_s, lowest, highest)
+            self._record_contradiction(received_s, lowest, highest, FAR_SPAN_S if is_far else STEP_SPAN_S)
 
     def offset(self, *, now_s: float, now: float) -> ClockOffset | None:
         """Return the offset from this server's clock, which shows `now` at `now_s`; `None` if unknown."""
@@ -97,14 +97,14 @@ class FyersClock:
         else:
             self._all.add(lowest, highest)
 
-    def _record_contradiction(self, now_s: float, lowest: float, highest: float) -> None:
+    def _record_contradiction(self, now_s: float, lowest: float, highest: float, span_s: float) -> None:
         step = self._step
         if step is None or now_s - step.since_s > PART_S or not step.agrees_with(lowest, highest):
             self._step = _Bounds(now_s, lowest, highest)
             return
         step.add(lowest, highest)
         is_step = step.answers >= max(STEP_ANSWERS, STEP_SHARE * (step.answers + step.others))
-        if is_step and now_s - step.since_s >= STEP_SPAN_S:
+        if is_step and now_s - step.since_s >= span_s:
             step.since_s = now_s
             self._parts, self._step = deque([step]), None
             self._intersect()

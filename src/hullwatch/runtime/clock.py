@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-LONGEST_WALL_NAP_S = 30.0
-"""How long `SystemClock.sleep_until` trusts the wall clock before it looks again."""
+LONGEST_NAP_S = 5.0
+"""How long `SystemClock` sleeps before it reads the time again: the timers of the event loop do not count the time
+in which the machine is suspended."""
+
+STEP_FROM_S = 2.0
+"""A smaller change of the machine's clock is a correction of time synchronisation, which `now` follows at once."""
 
 SYNC_NOISE_REAL_S = 2.0
 """Real seconds within which two readings of another party's clock may disagree by the line's delay alone."""
@@ -27,6 +31,13 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds on this clock's own scale: only differences mean anything; never runs backwards."""
 
+    @property
+    def pending_step_s(self) -> float:
+        """By how many seconds the machine's clock was set, while `now` does not follow that; else 0."""
+
+    def accept_step(self) -> None:
+        """Let `now` follow the machine's clock again."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait until so many seconds of this clock have passed; zero or less lets others run once."""
 
@@ -34,8 +45,29 @@ class Clock(Protocol):
         """Wait until `now()` has reached the aware moment; one already past lets others run once."""
 
 
+def seconds_since_boot() -> float:
+    """Return seconds on a scale that never runs backwards and counts the time in which the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class SystemClock:
-    """The machine's own time."""
+    """The machine's own time.
+
+    When the machine's clock is set, `now` goes on as if it had not been, until `accept_step` is called. So no code
+    meets a jump before it is decided which time is right.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = seconds_since_boot,
+    ) -> None:
+        """`wall` returns the machine's epoch seconds, `monotonic` seconds on a scale that no setting changes."""
+        self._wall = wall
+        self._monotonic = monotonic
+        self._zero_s = 0.0
+        """Epoch seconds at the zero of the monotonic scale, by the last reading that `now` followed."""
+        self.accept_step()
 
     @property
     def real(self) -> "SystemClock":
@@ -44,29 +76,60 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""
-        return datetime.now(UTC)
+        wall_s, monotonic_s = self._read()
+        if abs(wall_s - monotonic_s - self._zero_s) < STEP_FROM_S:
+            self._zero_s = wall_s - monotonic_s
+            return datetime.fromtimestamp(wall_s, UTC)
+        return datetime.fromtimestamp(self._zero_s + monotonic_s, UTC)
 
     def monotonic(self) -> float:
-        """Return the machine's monotonic seconds."""
-        return time.monotonic()
+        """Return the seconds since the machine started, the suspended ones included."""
+        return self._monotonic()
+
+    @property
+    def pending_step_s(self) -> float:
+        """By how many seconds the machine's clock was set, while `now` does not follow that; else 0."""
+        wall_s, monotonic_s = self._read()
+        step_s = wall_s - monotonic_s - self._zero_s
+        return step_s if abs(step_s) >= STEP_FROM_S else 0.0
+
+    def accept_step(self) -> None:
+        """Let `now` follow the machine's clock again."""
+        wall_s, monotonic_s = self._read()
+        self._zero_s = wall_s - monotonic_s
+
+    def _read(self) -> tuple[float, float]:
+        """Return both times, read together: a process that is stopped in between must not see a step."""
+        while True:
+            before_s, wall_s, monotonic_s = self._monotonic(), self._wall(), self._monotonic()
+            if monotonic_s - before_s < STEP_FROM_S / 4:
+                return wall_s, monotonic_s
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds."""
-        await asyncio.sleep(max(0.0, seconds))
+        """Wait so many seconds, suspended ones included."""
+        deadline = self._monotonic() + seconds
+        await self._nap_while(lambda: deadline - self._monotonic())
 
     async def sleep_until(self, moment: datetime) -> None:
-        """Wait until the wall clock has reached the moment."""
+        """Wait until `now` has reached the moment, also when the machine's clock is set meanwhile."""
+
+        def left_s() -> float:
+            return (moment - self.now()).total_seconds()
+
+        await self._nap_while(left_s)
+
+    @staticmethod
+    async def _nap_while(left_s: Callable[[], float]) -> None:
         await asyncio.sleep(0)
-        # A machine that was suspended or whose clock was stepped would oversleep one long nap.
-        while (left := (moment - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - time has no event
-            await asyncio.sleep(min(left, LONGEST_WALL_NAP_S))
+        while (seconds := left_s()) > 0:  # noqa: ASYNC110 - time has no event
+            await asyncio.sleep(min(seconds, LONGEST_NAP_S))
 
 
 class ScaledClock:
     """Another party's time, running `speed` times faster than real time; speed 0 is a stopped clock."""
 
     def __init__(
-        self, *, speed: float, starts_at: datetime, real_monotonic: Callable[[], float] = time.monotonic
+        self, *, speed: float, starts_at: datetime, real_monotonic: Callable[[], float] = seconds_since_boot
     ) -> None:
         _require_speed(speed)
         self._real = real_monotonic
@@ -76,11 +139,20 @@ class ScaledClock:
         self._monotonic_anchor = 0.0
         self._owed_s = 0.0  # how far small backward corrections left monotonic ahead of now
         self._re_anchored = asyncio.Event()
+        self._machine = SystemClock()
 
     @property
     def real(self) -> SystemClock:
         """The machine's time."""
-        return SystemClock()
+        return self._machine
+
+    @property
+    def pending_step_s(self) -> float:
+        """Always 0: a jump of the other party's time is no step of a clock."""
+        return 0.0
+
+    def accept_step(self) -> None:
+        """Do nothing: `now` always follows the other party."""
 
     @property
     def speed(self) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hullwatch.runtime.supervisor import Supervisor
+from hullwatch.services.clock_monitor import ClockMonitor
 from hullwatch.services.context import Context
 from hullwatch.services.login.links import LoginLinkService
 from hullwatch.services.login.oauth import FyersLoginService
@@ -46,6 +47,7 @@ class Services:
     accounts: AccountService
     authentication: AuthenticationService
     admin: AdminService
+    clock_monitor: ClockMonitor
     connections: ConnectionService
     validation: TokenValidationService
     hook: SessionHook

@@ -282,6 +282,7 @@ def test_rules_and_statuses_give_only_obstacles_that_a_page_can_show() -> None:
         Obstacle.SERVER_BUSY,
         Obstacle.SLOW_CYCLE,
         Obstacle.CANDLES_MISSING,
+        Obstacle.CLOCK_SET,
         Obstacle.OFF_GRID,
     }
 

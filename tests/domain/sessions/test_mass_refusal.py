@@ -1,14 +1,13 @@
 """The rule that detects a mass refusal; `hullwatch.domain.sessions.mass_refusal`."""
 
-from datetime import UTC, datetime, timedelta
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.failures import BrokerService
-from hullwatch.domain.sessions.mass_refusal import MIN_REFUSED, MIN_SHARE, WINDOW, RefusalStatistics
+from hullwatch.domain.sessions.mass_refusal import MIN_REFUSED, MIN_SHARE, WINDOW_S, RefusalStatistics
 
-NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+NOW = 1000.0
+"""Monotonic seconds."""
 
 
 def watch(*, refused: int, answered: int) -> RefusalStatistics:
@@ -43,7 +42,7 @@ def test_the_same_account_counts_once() -> None:
     seen = RefusalStatistics()
 
     for second in range(10):
-        seen.refused("usr_1", NOW + timedelta(seconds=second))
+        seen.refused("usr_1", NOW + second)
 
     assert seen.count(NOW) == 1
 
@@ -60,7 +59,7 @@ def test_an_answer_replaces_a_refusal() -> None:
 
 def test_recent_answers_show_that_fyers_works() -> None:
     """Enough accounts were answered after a moment, and more than were refused; earlier results do not count."""
-    later = NOW + timedelta(seconds=1)
+    later = NOW + 1
     seen = watch(refused=0, answered=100)
     assert not seen.is_answering_since(NOW, enough=12)
 
@@ -78,10 +77,10 @@ def test_results_leave_the_window() -> None:
     """Refusals further apart than the window are counted separately."""
     seen = RefusalStatistics()
     for number in range(2 * MIN_REFUSED):
-        now = NOW + number * (WINDOW / 2 + timedelta(seconds=1))
+        now = NOW + number * (WINDOW_S / 2 + 1)
         seen.refused(number, now)
         assert not seen.is_mass(now)
-    assert seen.count(now + WINDOW + timedelta(seconds=1)) == 0
+    assert seen.count(now + WINDOW_S + 1) == 0
 
 
 def test_a_confirmed_end_is_forgotten() -> None:
@@ -107,9 +106,9 @@ def test_a_service_is_unreliable_after_a_false_refusal() -> None:
 
     seen.refused_falsely("usr_1", [BrokerService.DATA], NOW)
 
-    assert seen.unreliable_for("usr_2", NOW + WINDOW) == {BrokerService.DATA}
+    assert seen.unreliable_for("usr_2", NOW + WINDOW_S) == {BrokerService.DATA}
     assert seen.unreliable_for("usr_1", NOW) == frozenset()
-    assert seen.unreliable_for("usr_2", NOW + WINDOW + timedelta(seconds=1)) == frozenset()
+    assert seen.unreliable_for("usr_2", NOW + WINDOW_S + 1) == frozenset()
 
 
 words = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 40)), max_size=60)
@@ -121,9 +120,9 @@ def test_the_rule_follows_its_model(spoken: list[tuple[int, bool, int]]) -> None
     """The model is a plain list of every account's latest result within the window."""
     seen, latest, now = RefusalStatistics(), {}, NOW
     for account, is_refused, pause_s in spoken:
-        now += timedelta(seconds=pause_s)
+        now += pause_s
         (seen.refused if is_refused else seen.answered)(account, now)
         latest[account] = (now, is_refused)
-        recent = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW]
+        recent = [was_refused for at, was_refused in latest.values() if now - at <= WINDOW_S]
         assert seen.count(now) == sum(recent)
         assert seen.is_mass(now) == (sum(recent) >= MIN_REFUSED and sum(recent) >= MIN_SHARE * len(recent))

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+import math
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -7,23 +7,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hullwatch.services.monitoring.scheduler import Schedule
 from services.environment import FIVE, SBIN, Environment, candles_of, quote
 
-NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+NOW_S = 1000.0
 USERS = [f"usr_{number:02d}" for number in range(20)]
 accounts = st.sampled_from(["alice", "bob", "carol"])
-seconds = st.integers(0, 20).map(lambda number: timedelta(seconds=number))
+seconds = st.integers(0, 20)
 
 
 def test_due_accounts_come_once_and_earliest_first() -> None:
     """An account that was taken out is not due again until it is put in."""
     schedule = Schedule()
-    schedule.put("bob", NOW + timedelta(seconds=2))
-    schedule.put("alice", NOW + timedelta(seconds=1))
-    schedule.put("carol", NOW + timedelta(seconds=9))
+    schedule.put("bob", NOW_S + 2)
+    schedule.put("alice", NOW_S + 1)
+    schedule.put("carol", NOW_S + 9)
 
-    assert schedule.pop_due(NOW + timedelta(seconds=5), most=1) == ["alice"]
-    assert schedule.pop_due(NOW + timedelta(seconds=5), most=99) == ["bob"]
-    assert schedule.pop_due(NOW + timedelta(seconds=5), most=99) == []
-    assert schedule.next_due_at() == NOW + timedelta(seconds=9)
+    assert schedule.pop_due(NOW_S + 5, most=1) == ["alice"]
+    assert schedule.pop_due(NOW_S + 5, most=99) == ["bob"]
+    assert schedule.pop_due(NOW_S + 5, most=99) == []
+    assert schedule.next_due_s() == NOW_S + 9
 
 
 class ScheduleAgainstModel(RuleBasedStateMachine):
@@ -32,14 +32,14 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.schedule = Schedule()
-        self.model: dict[str, datetime] = {}
-        self.now = NOW
+        self.model: dict[str, float] = {}
+        self.now_s = NOW_S
 
     @rule(account=accounts, wait=seconds)
-    def put(self, account: str, wait: timedelta) -> None:
+    def put(self, account: str, wait: int) -> None:
         """Schedule an account, earlier or later than before."""
-        self.schedule.put(account, self.now + wait)
-        self.model[account] = self.now + wait
+        self.schedule.put(account, self.now_s + wait)
+        self.model[account] = self.now_s + wait
 
     @rule(account=accounts)
     def discard(self, account: str) -> None:
@@ -48,11 +48,11 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
         self.model.pop(account, None)
 
     @rule(wait=seconds)
-    def pass_time(self, wait: timedelta) -> None:
+    def pass_time(self, wait: int) -> None:
         """Let time pass and take out the due accounts."""
-        self.now += wait
-        due = sorted(account for account, due_at in self.model.items() if due_at <= self.now)
-        taken = self.schedule.pop_due(self.now, most=99)
+        self.now_s += wait
+        due = sorted(account for account, due_s in self.model.items() if due_s <= self.now_s)
+        taken = self.schedule.pop_due(self.now_s, most=99)
         assert sorted(taken) == due
         assert [self.model[account] for account in taken] == sorted(self.model[account] for account in taken)
         for account in due:
@@ -62,7 +62,7 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
     def agrees(self) -> None:
         """Both have as many accounts and the same earliest due time."""
         assert len(self.schedule) == len(self.model)
-        assert self.schedule.next_due_at() == min(self.model.values(), default=None)
+        assert self.schedule.next_due_s() == min(self.model.values(), default=math.inf)
 
 
 TestScheduleAgainstModel = ScheduleAgainstModel.TestCase

@@ -4,6 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+FAR_FROM_S: Final = 60.0
+"""A clock that is further off must not decide alone that a session has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """This machine's clock was set by so many seconds, forward or, if negative, back."""
+
+    at: datetime
+    """By the time that counts afterwards."""
+    seconds: float
+    is_followed: bool
+    """Whether the new time counts; otherwise hullwatch keeps the old one, which agrees with Fyers."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
@@ -21,6 +35,11 @@ class ClockOffset:
     def uncertainty_s(self) -> float:
         """How far the true offset can be from the estimate."""
         return (self.highest_s - self.lowest_s) / 2
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the clocks are surely more than `FAR_FROM_S` apart."""
+        return self.lowest_s > FAR_FROM_S or self.highest_s < -FAR_FROM_S
 
     def earliest(self, now: datetime) -> datetime:
         """Return the earliest time that Fyers' clock can show at `now` of this server."""

@@ -22,6 +22,7 @@ from typing import Final
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.market.calendar import TradingSession
+from hullwatch.domain.market.clock_offset import ClockStep
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.sessions.connection import Connection, DisconnectReason
@@ -37,6 +38,11 @@ STATUS_KIND: Final = "monitoring.status"
 STARTED_KIND: Final = "server.started"
 RESUMED_KIND: Final = "server.resumed"
 STOPPED_KIND: Final = "server.stopped"
+CLOCK_KIND: Final = "server.clock_set"
+SECONDS: Final = "seconds"
+"""Evidence key: by how much the clock was set."""
+IS_FOLLOWED: Final = "isFollowed"
+"""Evidence key: whether the new time counts."""
 SINCE: Final = "since"
 """Evidence key: when the state began, if that is before the entry was written."""
 GAP_BEGAN_AT: Final = "blindSince"
@@ -56,6 +62,7 @@ class BlindReason(StrEnum):
     SERVER_DOWN = Obstacle.SERVER_DOWN.value
     SERVER_BUSY = Obstacle.SERVER_BUSY.value
     SLOW_CYCLE = Obstacle.SLOW_CYCLE.value
+    CLOCK_SET = Obstacle.CLOCK_SET.value
 
     @property
     def obstacle(self) -> Obstacle:
@@ -63,7 +70,9 @@ class BlindReason(StrEnum):
         return Obstacle(self.value)
 
 
-MISSED_CYCLE_REASONS: Final = frozenset({BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE})
+MISSED_CYCLE_REASONS: Final = frozenset(
+    {BlindReason.SERVER_BUSY, BlindReason.SLOW_CYCLE, BlindReason.CLOCK_SET}
+)
 _WANTED: Final = frozenset({WatchStatus.WATCHING, WatchStatus.MARKET_CLOSED})
 State = WatchStatus | BlindReason
 """What an audit entry records: a status, or why cycles between good ones were missed."""
@@ -178,6 +187,16 @@ def downtimes(entries: Iterable[AuditEntry]) -> list[tuple[datetime, datetime]]:
     """Return when the server did not run, from its start and resume entries, oldest first."""
     down = ((evidence_time(entry, SINCE), entry.at) for entry in entries)
     return [(since, at) for since, at in down if since is not None and since < at]
+
+
+def clock_steps(entries: Iterable[AuditEntry], *, since: datetime, before: datetime) -> list[ClockStep]:
+    """Return the steps of the server's clock in [since, before), from its entries."""
+    found = []
+    for entry in entries:
+        seconds = entry.evidence.get(SECONDS)
+        if entry.kind == CLOCK_KIND and since <= entry.at < before and isinstance(seconds, int | float):
+            found.append(ClockStep(entry.at, seconds, is_followed=bool(entry.evidence.get(IS_FOLLOWED))))
+    return found
 
 
 def known_disconnect_time(connection: Connection) -> datetime | None:

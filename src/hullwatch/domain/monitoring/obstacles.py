@@ -79,6 +79,8 @@ class Obstacle(StrEnum):
     """The server began a cycle so late that others were missed."""
     SLOW_CYCLE = "slow_cycle"
     """A cycle took so long that others were missed."""
+    CLOCK_SET = "clock_set"
+    """The server's clock was set forward, so these moments did not occur."""
 
 
 OF_DISCONNECT: Final[Mapping[DisconnectReason, Obstacle]] = {

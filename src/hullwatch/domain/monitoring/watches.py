@@ -115,7 +115,10 @@ STATUS_OF: Mapping[Obstacle, WatchStatus] = {
         WatchStatus.WATCHING,
     ),
     # A server that is down reports no status, and a missed cycle leaves the status of the one before.
-    **dict.fromkeys((Obstacle.SERVER_DOWN, Obstacle.SERVER_BUSY, Obstacle.SLOW_CYCLE), WatchStatus.WATCHING),
+    **dict.fromkeys(
+        (Obstacle.SERVER_DOWN, Obstacle.SERVER_BUSY, Obstacle.SLOW_CYCLE, Obstacle.CLOCK_SET),
+        WatchStatus.WATCHING,
+    ),
 }
 """Obstacle → the status of its account."""
 

@@ -357,6 +357,8 @@ class Lease:
     is_closed: bool = False
     is_under_verification: bool = False
     """While true only the probes of the verification may be sent."""
+    expires_by_time: bool = True
+    """Whether no call is sent after the expiry; false while this server's clock is not reliable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +376,7 @@ class Credential:
 
     def may_call(self, now: datetime) -> bool:
         """Whether a call may be sent at this moment; to be checked right before sending, after every wait."""
-        if self.lease.is_closed or now >= self.expires_at:
+        if self.lease.is_closed or (self.lease.expires_by_time and now >= self.expires_at):
             return False
         return self.is_for_verification or not self.lease.is_under_verification
 

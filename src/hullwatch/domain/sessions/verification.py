@@ -151,7 +151,8 @@ def trigger_of(
             return VerificationTrigger.REFUSED
         case RateLimited() | Unavailable():
             verified_at = connection.last_validated_at
-            is_stale = verified_at is None or now - verified_at > UNVERIFIED_AFTER
+            # A time in the future is wrong, so it confirms nothing.
+            is_stale = verified_at is None or not timedelta() <= now - verified_at <= UNVERIFIED_AFTER
             return VerificationTrigger.UNAVAILABLE if is_validation or is_stale else None
         case _:
             return None

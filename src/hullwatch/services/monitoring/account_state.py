@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hullwatch.domain.monitoring.coverage import State
 from hullwatch.domain.monitoring.watches import WatchStatus
@@ -41,3 +41,18 @@ class AccountState:
     must_run_again: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Serializes starts, stops and additions to the watchlist."""
+
+    def move_times(self, by: timedelta) -> None:
+        """Keep the ages of what was observed when this server's clock is set."""
+        self.due_at = None
+        self.status_since = _moved(self.status_since, by)
+        self.began_at = _moved(self.began_at, by)
+        self.last_cycle_at = _moved(self.last_cycle_at, by)
+        self.good_until = _moved(self.good_until, by)
+        gap = self.watcher.gap
+        gap.since, gap.covered_until = _moved(gap.since, by), _moved(gap.covered_until, by)
+        self.watcher.forget_waits()
+
+
+def _moved(moment: datetime | None, by: timedelta) -> datetime | None:
+    return None if moment is None else moment + by

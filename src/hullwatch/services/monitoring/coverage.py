@@ -19,10 +19,12 @@ from hullwatch.domain.market.calendar import (
     ist_date,
     sessions_of_all,
 )
+from hullwatch.domain.market.clock_offset import ClockStep
 from hullwatch.domain.monitoring.coverage import (
     STATUS_KIND,
     Coverage,
     StatusChange,
+    clock_steps,
     coverage,
     downtimes,
     late_signals_by_stretch,
@@ -52,6 +54,8 @@ class WatchedDay:
     """How many signals were found in time."""
     withdrawn: int
     """How many signals were withdrawn; they count neither as late nor as found in time."""
+    clock_steps: tuple[ClockStep, ...]
+    """When the server's clock was set."""
 
     def late_by_stretch(self) -> tuple[list[list[Signal]], list[Signal]]:
         """Return the late signals of each stretch, and those that no stretch caused."""
@@ -87,7 +91,7 @@ class CoverageReader:
         """Return one account's day up to now; by default today or the last trading day."""
         day = day or self._calendar.trading_day_of(self._clock.now())
         begins_at, ends_at = day_bounds(day)
-        changes, down = await self._changes_of(user_id, begins_at, ends_at)
+        changes, server_entries = await self._changes_of(user_id, begins_at, ends_at)
         async with self._store.begin(read_only=True) as work:
             signals = await work.watches.signals(user_id, since=begins_at, before=ends_at, limit=_MAX_SIGNALS)
             outages = await work.symbol_outages.of_user(user_id, since=begins_at, before=ends_at)
@@ -97,12 +101,13 @@ class CoverageReader:
         )
         sessions = sessions_of_all(self._calendars_of(user_id), day)
         return WatchedDay(
-            self._coverage_of(user_id, day, changes, down),
+            self._coverage_of(user_id, day, changes, downtimes(server_entries)),
             sessions,
             tuple(late),
             tuple(stretches_of(outages, sessions, until=self._clock.now())),
             len(valid) - len(late),
             len(signals) - len(valid),
+            tuple(clock_steps(server_entries, since=begins_at, before=ends_at)),
         )
 
     async def of_days(self, user_id: str, first: date, last: date) -> list[Coverage]:
@@ -116,7 +121,8 @@ class CoverageReader:
         last = min(last, ist_date(self._clock.now()))
         if last < first:
             return []
-        changes, down = await self._changes_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
+        changes, server_entries = await self._changes_of(user_id, day_bounds(first)[0], day_bounds(last)[1])
+        down = downtimes(server_entries)
         moments = [change.at for change in changes]
         days: list[Coverage] = []
         for number in range((last - first).days + 1):
@@ -154,7 +160,7 @@ class CoverageReader:
 
     async def _changes_of(
         self, user_id: str, since: datetime, before: datetime
-    ) -> tuple[list[StatusChange], list[tuple[datetime, datetime]]]:
+    ) -> tuple[list[StatusChange], list[AuditEntry]]:
         await self._flush()
         async with self._store.begin(read_only=True) as work:
             earlier = await work.audit.entries(
@@ -162,7 +168,7 @@ class CoverageReader:
             )
             during = await work.audit.lines(STATUS_KIND, since=since, before=before, user_id=user_id)
             server_entries = await work.audit.server_lines(since=since)
-        return status_changes([*earlier, *during]), downtimes(server_entries)
+        return status_changes([*earlier, *during]), server_entries
 
     def _coverage_of(
         self,

@@ -168,6 +168,10 @@ class Watcher:
             found.append(Line(watch.symbol, state, since, newest_close, feed.missing_closes))
         return tuple(found)
 
+    def forget_waits(self) -> None:
+        """Read at once what waits for a moment, because this server's clock was set."""
+        self._watchlist.feeds.forget_waits(self._reader.settled_at())
+
     @property
     def calendars(self) -> list[MarketCalendar]:
         """Return the calendars of the watched segments; the cash market's for an empty watchlist."""

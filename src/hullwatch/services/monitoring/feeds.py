@@ -286,6 +286,13 @@ class Feeds:
         if not feed.candles.series:
             del self._feeds[key]
 
+    def forget_waits(self, settled_at: datetime) -> None:
+        """Let the feeds be read at once, also those whose last closes are in the future by a clock that was set."""
+        for feed in self._feeds.values():
+            feed.wait_until = feed.retry_at = None
+            if feed.through is not None and feed.through > settled_at:
+                feed.through = None
+
     @property
     def calendars(self) -> list[MarketCalendar]:
         """Return the calendars of the watched segments; the cash market's for an empty watchlist."""

@@ -77,7 +77,8 @@ class HistoryCalls:
         """Let a reading wait for its next call; the cycle does not wait for that."""
         self._count(-1)
         try:
-            await self._clock.sleep_until(moment)
+            # Seconds, not a moment: a clock that is set back meanwhile must not hold the reading for hours.
+            await self._clock.sleep((moment - self._clock.now()).total_seconds())
         finally:
             self._count(1)
 

@@ -168,10 +168,11 @@ def monitoring_health(
         stalled_for: Time since the scheduler's loop last ran.
     """
     monitored = [account for account in accounts if account.status is WatchStatus.WATCHING]
+    # A cycle in the future shows that the clock was set back, not that it was in time.
     in_time = [
         account
         for account in monitored
-        if account.last_cycle_at is not None and now - account.last_cycle_at <= max_cycle
+        if account.last_cycle_at is not None and timedelta() <= now - account.last_cycle_at <= max_cycle
     ]
     return MonitoringHealth(
         stalled_for=stalled_for,

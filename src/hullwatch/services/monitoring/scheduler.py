@@ -35,7 +35,9 @@ CLOSED_INTERVAL = timedelta(seconds=30)
 STARTED_AT_ONCE = 25
 """Cycles that start before other work of the server goes on."""
 MAX_WAIT_S = 30.0
-"""A machine that was suspended has to notice the jump of its clock."""
+"""So often the loop runs at least, which shows that it works."""
+_TOLERANCE_S = 1e-6
+"""Clocks count in whole microseconds, so a cycle may begin earlier by less than one."""
 _IDLE = frozenset({WatchStatus.NOT_WANTED, WatchStatus.NO_WATCHES, WatchStatus.NO_SESSION})
 """Statuses without cycles: a start, a new watch or a login ends them."""
 
@@ -130,16 +132,16 @@ class Scheduler:
                 self.last_pass_s = self._clock.monotonic()
                 is_more_due = True
                 while is_more_due:
-                    due = self._schedule.pop_due(self._clock.now(), most=STARTED_AT_ONCE)
+                    due = self._schedule.pop_due(self._clock.monotonic(), most=STARTED_AT_ONCE)
                     for user_id in due:
                         self._start(user_id)
                     # A close wakes all accounts: the calls of the first ones are sent before the last ones start.
                     await asyncio.sleep(0)
                     is_more_due = len(due) == STARTED_AT_ONCE
                 heartbeat()
-                latest = self._clock.now() + timedelta(seconds=MAX_WAIT_S)
-                due_at = min(self._schedule.next_due_at() or latest, latest)
-                await wait_for_event(self._schedule_changed, clock=self._clock, until=due_at)
+                due_in_s = self._schedule.next_due_s() - self._clock.monotonic()
+                within_s = min(due_in_s, MAX_WAIT_S)
+                await wait_for_event(self._schedule_changed, clock=self._clock, within_s=within_s)
         finally:
             for account in self.accounts.values():
                 account.watcher.close()
@@ -171,10 +173,23 @@ class Scheduler:
                 self.status_log.record(account, BlindReason.SERVER_BUSY, covered)
 
     def _put(self, user_id: str, due_at: datetime) -> None:
-        earliest = self._schedule.next_due_at()
-        self._schedule.put(user_id, due_at)
-        if earliest is None or due_at < earliest:
+        # In monotonic seconds, so that no setting of the clock makes a cycle wait.
+        due_s = self._clock.monotonic() + (due_at - self._clock.now()).total_seconds()
+        earliest_s = self._schedule.next_due_s()
+        self._schedule.put(user_id, due_s)
+        if due_s < earliest_s:
             self._schedule_changed.set()
+
+    def clock_set(self, by: timedelta) -> None:
+        """Run the next cycle of every account within an interval, because its due time counts no more."""
+        now = self._clock.now()
+        for account in self.accounts.values():
+            before = account.good_until
+            account.move_times(by)
+            if by > timedelta() and before is not None and account.status is WatchStatus.WATCHING:
+                self.status_log.record(account, BlindReason.CLOCK_SET, before)
+            if not account.is_running and self._is_wanted(account.watcher.user_id):
+                self._put(account.watcher.user_id, now + self._phase() * self.interval)
 
     def _start(self, user_id: str) -> None:
         account = self.accounts.get(user_id)
@@ -201,7 +216,7 @@ class Scheduler:
 
     async def _run_cycle(self, account: AccountState) -> None:
         user_id, real_clock = account.watcher.user_id, self._clock.real
-        began_s = real_clock.monotonic()
+        began_s, began_market_s = real_clock.monotonic(), self._clock.monotonic()
         account.began_at = self._clock.now()
         account.began_late = self._times.is_overdue(account, account.began_at)
         next_tick = self._prepare_gap(account, account.began_at, began_s)
@@ -219,7 +234,10 @@ class Scheduler:
         account.cycles += 1
         account.last_cycle_at = self._clock.now()
         if next_tick is not None:
-            account.missed_cycles += max(0, (account.last_cycle_at - next_tick) // self.interval)
+            took = timedelta(seconds=self._clock.monotonic() - began_market_s)
+            # Not more than the cycle lasted, in case the clock was set forward meanwhile.
+            missed = min(account.last_cycle_at - next_tick, took) // self.interval
+            account.missed_cycles += max(0, missed)
         self.status_log.set_status(account, status, _missed_reason(account))
         account.ended_s = real_clock.monotonic()
         self._metrics.cycle(status.value, account.ended_s - began_s)
@@ -310,42 +328,42 @@ class CycleTimes:
 
 
 class Schedule:
-    """A heap of due times, at most one for each account."""
+    """A heap of due times in monotonic seconds, at most one for each account."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, str]] = []
-        self._due_at: dict[str, datetime] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._due_s: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._due_at)
+        return len(self._due_s)
 
-    def put(self, account: str, due_at: datetime) -> None:
+    def put(self, account: str, due_s: float) -> None:
         """Schedule an account, in place of its earlier due time."""
-        self._due_at[account] = due_at
-        heapq.heappush(self._heap, (due_at, account))
+        self._due_s[account] = due_s
+        heapq.heappush(self._heap, (due_s, account))
 
     def discard(self, account: str) -> None:
         """Take an account out, scheduled or not."""
-        self._due_at.pop(account, None)
+        self._due_s.pop(account, None)
 
-    def next_due_at(self) -> datetime | None:
-        """Return the earliest due time."""
+    def next_due_s(self) -> float:
+        """Return the earliest due time, infinity without any."""
         self._drop_outdated()
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][0] if self._heap else math.inf
 
-    def pop_due(self, now: datetime, *, most: int) -> list[str]:
+    def pop_due(self, now_s: float, *, most: int) -> list[str]:
         """Take out and return accounts that are due, earliest first; at most so many."""
         due: list[str] = []
         self._drop_outdated()
-        while self._heap and self._heap[0][0] <= now and len(due) < most:
+        while self._heap and self._heap[0][0] <= now_s + _TOLERANCE_S and len(due) < most:
             _, account = heapq.heappop(self._heap)
-            del self._due_at[account]
+            del self._due_s[account]
             due.append(account)
             self._drop_outdated()
         return due
 
     def _drop_outdated(self) -> None:
-        while self._heap and self._due_at.get(self._heap[0][1]) != self._heap[0][0]:
+        while self._heap and self._due_s.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
 
 

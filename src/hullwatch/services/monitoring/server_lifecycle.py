@@ -1,12 +1,16 @@
 """Records when the server started, stopped or was suspended, and resumes each account after a start."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hullwatch.domain.audit import AuditEntry
+from hullwatch.domain.market.clock_offset import ClockStep
 from hullwatch.domain.monitoring.coverage import (
+    CLOCK_KIND,
     GAP_BEGAN_AT,
+    IS_FOLLOWED,
     MAX_HEARTBEAT_GAP,
     RESUMED_KIND,
+    SECONDS,
     SINCE,
     STARTED_KIND,
     STOPPED_KIND,
@@ -59,6 +63,13 @@ class ServerLifecycle:
         self._last = (now, now_s)
         await self._journal.flush()
         await self._store_heartbeat(now)
+
+    def record_clock_step(self, step: ClockStep) -> None:
+        """Record that this machine's clock was set."""
+        evidence = {SECONDS: round(step.seconds, 3), IS_FOLLOWED: step.is_followed}
+        self._journal.add_entry(AuditEntry(step.at, None, CLOCK_KIND, "hullwatch", evidence=evidence))
+        if self._last is not None and step.is_followed:
+            self._last = (self._last[0] + timedelta(seconds=step.seconds), self._last[1])
 
     async def record_stop(self) -> None:
         """Record the orderly stop and store all queued entries.

@@ -9,6 +9,7 @@ from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
 from hullwatch.domain.market.calendar import ist_date
 from hullwatch.domain.market.candles import Candle
+from hullwatch.domain.market.clock_offset import ClockStep
 from hullwatch.domain.market.instruments import Resolution, Segment, Symbol
 from hullwatch.domain.monitoring.coverage import HEARTBEAT_EVERY, STATUS_KIND, Coverage
 from hullwatch.domain.monitoring.health import MonitoringHealth
@@ -146,6 +147,13 @@ class MonitoringService:
         """Run a cycle: it resumes monitoring after a login, and records a disconnect."""
         if self.is_wanted(change.after.user_id):
             self._scheduler.wake(change.after.user_id)
+
+    def clock_changed(self, step: ClockStep | None) -> None:
+        """Record a step of this machine's clock, and go on at the time that counts now."""
+        if step is not None:
+            self._lifecycle.record_clock_step(step)
+            if step.is_followed:
+                self._scheduler.clock_set(timedelta(seconds=step.seconds))
 
     # ---------------------------------------------------------------- start and stop of an account
 

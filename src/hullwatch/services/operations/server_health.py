@@ -28,10 +28,12 @@ class ServerHealth:
         *,
         shared: SharedChecks | None,
         clock_responds: Callable[[], bool] | None = None,
+        clock_problem: Callable[[], str] = lambda: "",
     ) -> None:
         self._context = context
         self._shared = shared
         self._clock_responds = clock_responds
+        self._clock_problem = clock_problem
 
     async def check(self) -> tuple[DependencyHealth, ...]:
         """Return the state of each dependency."""
@@ -44,6 +46,9 @@ class ServerHealth:
             found.append(DependencyHealth("redis", is_ready=is_ready, detail=detail, is_essential=False))
         if self._clock_responds is not None:
             found.append(self._clock(is_ready=self._clock_responds()))
+        elif problem := self._clock_problem():
+            # Not essential: monitoring goes on, and no session expires by the clock alone.
+            found.append(DependencyHealth("clock", is_ready=False, detail=problem, is_essential=False))
         return tuple(found)
 
     async def _database(self) -> DependencyHealth:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from hullwatch.domain.sessions.connection import Connection, Credential, HoldReason, VerificationState
 from hullwatch.domain.sessions.verification import AnyRefusal
@@ -40,12 +40,24 @@ class RegisteredAccount:
     """The user was notified that the session is held, and not yet of the recovery."""
     is_observed: bool = False
     """The validation time has changed since it was last stored."""
+    expiry_probe_s: float = 0.0
+    """Monotonic seconds from which a probe may confirm that the session has expired."""
 
     def close_lease(self) -> None:
         """Stop all calls with the session, including calls that wait for their turn."""
         if self.credential:
             self.credential.lease.is_closed = True
             self.credential = None
+
+    def move_times(self, by: timedelta) -> None:
+        """Keep the ages of what was observed when this server's clock is set."""
+        validated_at = self.connection.last_validated_at
+        if validated_at is not None:
+            self.connection = replace(self.connection, last_validated_at=validated_at + by)
+        if self.unclear_since is not None:
+            self.unclear_since += by
+        if self.verification is not None:
+            self.verification.refused_since += by
 
 
 class AccountRegistry:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -37,6 +37,7 @@ from hullwatch.domain.sessions.verification import (
     trigger_of,
 )
 from hullwatch.runtime.supervisor import Supervisor, SupervisorStopped
+from hullwatch.services.clock_monitor import ClockMonitor
 from hullwatch.services.context import Context
 from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import BrokerPort
@@ -64,7 +65,13 @@ class ConnectionService:
     """Every account's connection, in memory and in step with the database."""
 
     def __init__(
-        self, context: Context, *, broker: BrokerPort, supervisor: Supervisor, hook: SessionHook
+        self,
+        context: Context,
+        *,
+        broker: BrokerPort,
+        supervisor: Supervisor,
+        hook: SessionHook,
+        clock_monitor: ClockMonitor,
     ) -> None:
         self._context = context
         self._clock = context.clock
@@ -75,7 +82,14 @@ class ConnectionService:
         self._outages = OutageMonitor(context, self._accounts, self._statistics, broker=broker)
         self._writer = ConnectionWriter(context)
         self._changes = SessionChanges(context, self._statistics, self._writer, hook=hook)
-        self._expiry = SessionExpiry(context, self._accounts, self._changes)
+        self._expiry = SessionExpiry(
+            context,
+            self._accounts,
+            self._changes,
+            broker=broker,
+            clock_monitor=clock_monitor,
+            supervisor=supervisor,
+        )
         self._login_locks: dict[str, asyncio.Lock] = {}
         self._is_loaded = False
         self._log = structlog.get_logger(component="TokenValidationService")
@@ -142,16 +156,18 @@ class ConnectionService:
             self._start_verification(account, result)
             return
         if trigger is VerificationTrigger.ANSWERED and connection.is_usable:
-            self._statistics.answered(connection.user_id, self._clock.real.now())
+            self._statistics.answered(connection.user_id, self._clock.real.monotonic())
         self._changes.update_verification(account, trigger)
 
     def _verify_later(self, account: RegisteredAccount, refusal: UnclearRefusal) -> None:
         """Verify the session after `HOLD_AFTER`, unless a call with it is answered before."""
-        account.unclear_since = since = self._clock.now()
+        account.unclear_since = self._clock.now()
 
         async def verify_if_unanswered() -> None:
-            await self._clock.sleep_until(since + HOLD_AFTER)
-            if account.unclear_since == since:
+            await self._clock.sleep(HOLD_AFTER.total_seconds())
+            since = account.unclear_since
+            # Not after an answer, which sets it to None, and not for a later refusal, which has its own timer.
+            if since is not None and self._clock.now() - since > HOLD_AFTER - timedelta(seconds=1):
                 self._start_verification(account, refusal)
 
         with suppress(SupervisorStopped):
@@ -178,7 +194,7 @@ class ConnectionService:
             return
         account.credential.lease.is_under_verification = True
         self._changes.update_verification(account, VerificationTrigger.REFUSED)
-        self._statistics.refused(account.connection.user_id, self._clock.real.now())
+        self._statistics.refused(account.connection.user_id, self._clock.real.monotonic())
         since = account.unclear_since or self._clock.now()
         self._run_verification(account, Verification(account.credential, refusal, since))
 
@@ -306,7 +322,7 @@ class ConnectionService:
             change, notice = await store_login(self._context, account, login)
             self._accounts.put(account)
             self._changes.start_session(account, change, login.token, known)
-            self._expiry.session_started.set()
+            self._expiry.session_started(account)
             if notice:
                 publish_notices(self._context.hub, notice)
             return account.connection

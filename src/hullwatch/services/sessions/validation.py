@@ -120,7 +120,7 @@ class TokenValidationService:
         self._real_clock = context.clock.real
         self._random = context.random
         self._metrics = metrics
-        self._cache_for = timedelta(seconds=cache_s)
+        self._cache_s = cache_s
         self._shared = SharedValidation(
             context,
             shared or NotShared(),
@@ -128,7 +128,7 @@ class TokenValidationService:
             good_for_s=cache_s,
         )
         self._interval_s = interval_s
-        self._cache: TtlCache[tuple[str, int], datetime] = TtlCache(
+        self._cache: TtlCache[tuple[str, int], tuple[datetime, float]] = TtlCache(
             context.clock, ttl_s=cache_s, max_entries=MAX_CACHED
         )
         self._fresh_calls: SingleFlight[tuple[str, int], Validation] = SingleFlight()
@@ -152,9 +152,12 @@ class TokenValidationService:
 
     def _cached(self, connection: Connection) -> Validation | None:
         user_id = connection.user_id
-        checked_at = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
+        cached = self._cache.get((user_id, connection.generation)) if connection.is_usable else None
+        if cached is None:
+            return None
+        checked_at, checked_s = cached
         # A confirmation of another process was some seconds old when it was put here.
-        if checked_at is None or self._clock.now() - checked_at >= self._cache_for:
+        if self._clock.monotonic() - checked_s >= self._cache_s:
             return None
         return Validation(user_id, ValidationResult.VALID, connection, checked_at, from_cache=True)
 
@@ -234,7 +237,7 @@ class TokenValidationService:
         checked_at = self._clock.now() - timedelta(seconds=age_s)
         if not self._connections.record_confirmation(user_id, generation, at=checked_at):
             return None
-        self._cache.put(key, checked_at)
+        self._cache.put(key, (checked_at, self._clock.monotonic() - age_s))
         connection = self._connections.connection(user_id)
         return Validation(user_id, ValidationResult.VALID, connection, checked_at, from_cache=True)
 
@@ -245,7 +248,7 @@ class TokenValidationService:
             return self._invalid(connection)
         validated_at = connection.last_validated_at
         if connection.is_verified and validated_at is not None and validated_at >= began_at:
-            self._cache.put((connection.user_id, connection.generation), now)
+            self._cache.put((connection.user_id, connection.generation), (now, self._clock.monotonic()))
             return Validation(connection.user_id, ValidationResult.VALID, connection, now, from_cache=False)
         return Validation(connection.user_id, ValidationResult.UNVERIFIED, connection, now, from_cache=False)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from hullwatch.domain.failures import (
@@ -50,7 +50,7 @@ PROBE_HELD_EVERY_S: Final = 180.0
 """Between two rounds of probes of a session that is held because of unclear refusals: one call a minute."""
 FREE_KEEPS: Final = 2
 """So many decisions to keep one session take effect at once; the next ones pause its calls longer and longer."""
-_FORGET_KEEPS_AFTER: Final = timedelta(minutes=15)
+_FORGET_KEEPS_AFTER_S: Final = 900.0
 _PROBE_AGAIN: Final = Backoff(first_s=20, factor=2, max_s=120, jitter=0.25)
 
 
@@ -87,13 +87,13 @@ class Verifier:
         self._clock = context.clock
         self._real_clock = context.clock.real
         self._random = context.random
-        self._keeps: dict[str, tuple[int, datetime]] = {}
-        """User id → how often in a row the session was kept, and when the last time."""
+        self._keeps: dict[str, tuple[int, float]] = {}
+        """User id → how often in a row the session was kept, and when the last time, in monotonic seconds."""
 
     async def verify(self, verification: Verification) -> Decision:
         """Return the decision; of a session that is disconnected or replaced meanwhile it has no effect."""
         credential, attempt = verification.credential.for_verification(), 0
-        confirmed_at: datetime | None = None
+        confirmed_s: float | None = None
         while not credential.lease.is_closed:
             found = await self._probe(credential, verification.refusal)
             if credential.lease.is_closed:
@@ -104,10 +104,11 @@ class Verifier:
                 case ProbeConclusion.CLEARED:
                     return await self._keep(verification, found)
                 case ProbeConclusion.CONFIRMED:
-                    decision = await self._compare(credential, found, confirmed_at)
+                    decision = await self._compare(credential, found, confirmed_s)
                     if decision is not None:
                         return decision
-                    confirmed_at, wait_s = confirmed_at or self._clock.now(), CONFIRM_AGAIN_S
+                    confirmed_s = self._clock.monotonic() if confirmed_s is None else confirmed_s
+                    wait_s = CONFIRM_AGAIN_S
                 case ProbeConclusion.UNCLEAR:
                     left = verification.refused_since + HOLD_AFTER - self._clock.now()
                     if left <= timedelta():
@@ -125,7 +126,7 @@ class Verifier:
         """Return the decision to keep a session, after a pause if it was kept often of late."""
         user_id = verification.credential.user_id
         refusing = {refusal.service for refusal in found.refusals}
-        self._statistics.refused_falsely(user_id, refusing, self._real_clock.now())
+        self._statistics.refused_falsely(user_id, refusing, self._real_clock.monotonic())
         if pause_s := self._pause_s(user_id):
             verification.first_result.set()
             await self._clock.sleep(pause_s)
@@ -133,10 +134,10 @@ class Verifier:
 
     def _pause_s(self, user_id: str) -> float:
         """Return how long a kept session makes no calls, so that one service that keeps refusing is not called every cycle."""
-        now = self._clock.now()
-        count, last_at = self._keeps.get(user_id, (0, now))
-        count = count + 1 if now - last_at <= _FORGET_KEEPS_AFTER else 1
-        self._keeps[user_id] = (count, now)
+        now_s = self._clock.monotonic()
+        count, last_s = self._keeps.get(user_id, (0, now_s))
+        count = count + 1 if now_s - last_s <= _FORGET_KEEPS_AFTER_S else 1
+        self._keeps[user_id] = (count, now_s)
         if count <= FREE_KEEPS:
             return 0.0
         return _PROBE_AGAIN.delay(count - FREE_KEEPS, self._random)
@@ -161,7 +162,7 @@ class Verifier:
             first.service,
             answers,
             first_answer=_answer_of(first),
-            unreliable=self._statistics.unreliable_for(credential.user_id, self._real_clock.now()),
+            unreliable=self._statistics.unreliable_for(credential.user_id, self._real_clock.monotonic()),
         )
 
     async def _call(self, service: BrokerService, credential: Credential) -> BrokerResult[object]:
@@ -172,7 +173,7 @@ class Verifier:
         return await self._broker.check_data(credential)
 
     async def _compare(
-        self, credential: Credential, found: _Round, confirmed_at: datetime | None
+        self, credential: Credential, found: _Round, confirmed_s: float | None
     ) -> Decision | None:
         """Decide by the results of other accounts whether Fyers ended this session or has an outage.
 
@@ -180,13 +181,13 @@ class Verifier:
         short outage of Fyers' login check.
         """
         # Recorded again, because the first refusal may have been long ago.
-        self._statistics.refused(credential.user_id, self._real_clock.now())
+        self._statistics.refused(credential.user_id, self._real_clock.monotonic())
         results = await self._probe_others(credential)
         if self._must_hold():
             return Hold(HoldReason.MASS_REFUSAL, found.refusals, results or ())
         is_compared = results is None or sum(map(_is_conclusive, results)) >= MIN_REFUSED - 1
-        is_confirmed_again = confirmed_at is not None and self._clock.now() - confirmed_at >= timedelta(
-            seconds=CONFIRM_AGAIN_S
+        is_confirmed_again = (
+            confirmed_s is not None and self._clock.monotonic() - confirmed_s >= CONFIRM_AGAIN_S - 1e-6
         )
         if not (is_compared or is_confirmed_again):
             return None
@@ -196,7 +197,7 @@ class Verifier:
 
     async def _hold(self, credential: Credential, found: _Round) -> Hold:
         """Return the decision about a session that is refused without HTTP 401, after a look at the other accounts."""
-        self._statistics.refused(credential.user_id, self._real_clock.now())
+        self._statistics.refused(credential.user_id, self._real_clock.monotonic())
         results = await self._probe_others(credential) or ()
         if self._must_hold():
             return Hold(HoldReason.MASS_REFUSAL, found.refusals, results)
@@ -204,22 +205,24 @@ class Verifier:
 
     def _probes_are_unreliable(self, credential: Credential, found: _Round) -> bool:
         """Return whether the comparison showed that the refusing services refuse others falsely too."""
-        unreliable = self._statistics.unreliable_for(credential.user_id, self._real_clock.now())
+        unreliable = self._statistics.unreliable_for(credential.user_id, self._real_clock.monotonic())
         return len({refusal.service for refusal in found.clear_refusals} - unreliable) < 2
 
     def _must_hold(self) -> bool:
-        return self._statistics.must_hold(self._real_clock.now(), sessions=self._accounts.session_count())
+        return self._statistics.must_hold(
+            self._real_clock.monotonic(), sessions=self._accounts.session_count()
+        )
 
     async def _probe_others(self, credential: Credential) -> tuple[ProbeResult, ...] | None:
         """Call Fyers with a few other accounts; `None` where ordinary calls show already whether Fyers works.
 
         Waits `SETTLE_S` for further results, unless all accounts were answered or the refused ones are few.
         """
-        now, others = self._real_clock.now(), self._accounts.probe_credentials(credential.user_id)
+        now_s, others = self._real_clock.monotonic(), self._accounts.probe_credentials(credential.user_id)
         if self._statistics.outage is not None:
             return None
         if len(others) >= SKIP_PROBES_FROM_SESSIONS and (
-            self._statistics.is_mass(now) or await self._others_are_answered()
+            self._statistics.is_mass(now_s) or await self._others_are_answered()
         ):
             return None
         chosen = self._random.sample(others, min(PROBE_ACCOUNTS, len(others)))
@@ -235,7 +238,7 @@ class Verifier:
             async with clock_timeout(self._real_clock, SETTLE_S):
                 are_answered = await asyncio.gather(*(probe(other) for other in chosen))
                 is_coincidence = self._statistics.is_coincidence(
-                    self._real_clock.now(), sessions=self._accounts.session_count()
+                    self._real_clock.monotonic(), sessions=self._accounts.session_count()
                 )
                 if not (all(are_answered) or is_coincidence):
                     await self._real_clock.sleep(SETTLE_S)
@@ -243,15 +246,15 @@ class Verifier:
 
     async def _others_are_answered(self) -> bool:
         """Return whether enough ordinary calls of other accounts are answered within `LISTEN_S`."""
-        began_at = self._real_clock.now()
+        began_s = self._real_clock.monotonic()
         await self._real_clock.sleep(LISTEN_S)
-        return self._statistics.is_answering_since(began_at, PROBE_ACCOUNTS)
+        return self._statistics.is_answering_since(began_s, PROBE_ACCOUNTS)
 
     def _count(self, other: Credential, result: BrokerResult[object]) -> None:
         if isinstance(result, LoginRefused | UnclearRefusal):
-            self._statistics.refused(other.user_id, self._real_clock.now())
+            self._statistics.refused(other.user_id, self._real_clock.monotonic())
         elif isinstance(result, Answered) and not other.is_for_verification:
-            self._statistics.answered(other.user_id, self._real_clock.now())
+            self._statistics.answered(other.user_id, self._real_clock.monotonic())
 
 
 def _answer_of(result: BrokerResult[object]) -> ProbeAnswer:

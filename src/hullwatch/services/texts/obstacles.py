@@ -184,6 +184,11 @@ OBSTACLE_TEXTS: Final[Mapping[Obstacle, ObstacleText]] = {
         f"{NOTHING_TO_DO}: missed candles are loaded.",
         "a monitoring cycle took too long",
     ),
+    Obstacle.CLOCK_SET: ObstacleText(
+        "the clock of the server was set forward",
+        f"{NOTHING_TO_DO}: monitoring continues at the new time.",
+        "the clock of the server was set forward",
+    ),
 }
 
 EXPIRED_EARLY: Final = ObstacleText("your Fyers session expired{at}, earlier than expected", LOG_IN_AGAIN)

@@ -11,6 +11,7 @@ from hullwatch.domain.monitoring.coverage import BlindReason, BlindStretch, Cove
 from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.services.monitoring.coverage import MAX_DAYS
+from hullwatch.services.texts.clock import describe_step
 from hullwatch.services.texts.obstacles import describe_blindness, describe_symbol_stretch
 from hullwatch.web.api.monitoring import SignalPayload
 from hullwatch.web.dependencies import Admin, CurrentServices, SignedIn
@@ -79,6 +80,17 @@ class SymbolStretchPayload(Payload):
     minutes: float
 
 
+class ClockStepPayload(Payload):
+    """The clock of the server was set."""
+
+    at: datetime = Field(description="By the time that counts afterwards.")
+    seconds: float = Field(description="Forward or, if negative, back.")
+    is_followed: bool = Field(
+        description="Whether the new time counts. Otherwise the server keeps the earlier time, which agrees with Fyers."
+    )
+    sentence: str
+
+
 class CoveragePayload(SumPayload):
     """How much of an exchange day was watched."""
 
@@ -96,6 +108,7 @@ class CoveragePayload(SumPayload):
     withdrawn_signals: int = Field(
         description="Signals that were withdrawn because Fyers changed its history. They are in no other number."
     )
+    clock_steps: list[ClockStepPayload] = Field(description="Oldest first; empty on nearly all days.")
 
 
 class DayPayload(SumPayload):
@@ -148,6 +161,7 @@ async def coverage(user: SignedIn, services: CurrentServices, day: Day | None = 
         late_elsewhere=[SignalPayload.of(signal) for signal in elsewhere],
         fresh_signals=found.fresh,
         withdrawn_signals=found.withdrawn,
+        clock_steps=[ClockStepPayload.of(step, sentence=describe_step(step)) for step in found.clock_steps],
     )
 
 
