@@ -144,3 +144,45 @@ async def test_the_client_reads_the_clock_from_its_answers(server, client, crede
 
     assert client.clock_offset() is not None
     assert client.clock_offset().lowest_s <= 20 <= client.clock_offset().highest_s
+
+
+@pytest.mark.parametrize("ahead_s", [-86_400 * 365, -3600, 3600, 86_400 * 365])
+def test_answers_that_agree_for_ten_seconds_show_a_clock_that_is_far_off(ahead_s):
+    """Then this server's clock is wrong, and sessions must not expire by it."""
+    clock = FyersClock()
+    for number in range(4):
+        answer(clock, 10 + number * 3, ahead_s=ahead_s)
+    assert offset(clock, 20) is None
+
+    answer(clock, 22.5, ahead_s=ahead_s)
+
+    found = offset(clock, 23)
+    assert found is not None
+    assert found.lowest_s <= ahead_s <= found.highest_s
+    assert found.is_far
+
+
+def test_a_cached_date_of_another_day_is_never_used():
+    """A proxy repeats the same answer; its time does not go on."""
+    clock = FyersClock()
+    date = formatdate(EPOCH - 7200, usegmt=True)
+    for number in range(100):
+        clock.record(date, sent_s=number - 0.1, received_s=float(number), now=EPOCH + number)
+
+    assert offset(clock, 100) is None
+
+
+def test_answers_after_a_large_step_of_this_server_go_on_counting():
+    """They agree with the earlier ones on monotonic time, so the offset stays known after five minutes."""
+    clock = FyersClock()
+    for number in range(10):
+        answer(clock, 1 + number, ahead_s=0)
+    stepped = EPOCH + 7200
+    for number in range(400):
+        at_s = 12.0 + number
+        date = formatdate(int(EPOCH + at_s), usegmt=True)
+        clock.record(date, sent_s=at_s - 0.1, received_s=at_s, now=stepped + at_s)
+
+    found = clock.offset(now_s=412, now=stepped + 412)
+    assert found is not None
+    assert found.lowest_s <= -7200 <= found.highest_s

@@ -45,6 +45,33 @@ async def me(client) -> str:
     return (await client.get("/api/auth/me")).json()["id"]
 
 
+async def test_a_day_shows_when_the_servers_clock_was_set(env):
+    """With the time that counts afterwards; a step of another day is not shown."""
+    await env.clock.advance_to(at(600))
+    async with env.store.begin() as work:
+        await work.audit.add(
+            AuditEntry(
+                moment,
+                None,
+                "server.clock_set",
+                "hullwatch",
+                evidence={"seconds": -300.0, "isFollowed": False},
+            )
+            for moment in (at(60), at(-1440))
+        )
+        await work.commit()
+    async with env.browser("asha") as client:
+        answer = (await client.get(f"/api/monitoring/coverage?day={DAY}")).json()
+
+    [step] = answer["clockSteps"]
+    assert datetime.fromisoformat(step["at"]) == at(60)
+    assert (step["seconds"], step["isFollowed"]) == (-300, False)
+    assert step["sentence"] == (
+        "The clock of the server was set back by 5 minutes on 23 Nov 2026, 10:15 IST. "
+        "hullwatch keeps the earlier time, which agrees with Fyers."
+    )
+
+
 async def test_a_day_has_its_minutes_and_stretches(env):
     """Sums, stretches with a sentence each, and the late signals of a stretch; 375 minutes of trading."""
     await env.clock.advance_to(at(600))

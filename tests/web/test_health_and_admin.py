@@ -57,6 +57,22 @@ async def test_readiness_shows_the_simulators_clock(env, responds):
     assert env.services.context.clock.now().isoformat() in found["clock"].detail
 
 
+async def test_readiness_shows_a_wrong_clock_while_it_matters(env):
+    """Monitoring goes on, so the server stays ready."""
+    env.clock.step(-300)
+    env.services.clock_monitor.check()
+    async with env.client() as client:
+        wrong = await client.get("/readyz")
+        env.broker.keep_own_time()
+        env.services.clock_monitor.check()
+        right = await client.get("/readyz")
+
+    [clock] = [one for one in wrong.json()["dependencies"] if one["name"] == "clock"]
+    assert (wrong.status_code, clock["isReady"], clock["isEssential"]) == (200, False, False)
+    assert "was set back by 5 minutes" in clock["detail"]
+    assert [one["name"] for one in right.json()["dependencies"]] == ["database"]
+
+
 async def test_not_ready_without_database_or_job(env):
     """Without the database or an essential job the server is not ready, but alive."""
     async with env.client() as client:

@@ -44,10 +44,13 @@ class ClockMonitor:
 
     def start_job(self, supervisor: Supervisor) -> None:
         """Begin to check."""
-        supervisor.every("clock", CHECK_EVERY_S, self._check)
+        supervisor.spawn("clock", lambda: self._run(lambda: supervisor.heartbeat("clock")), essential=False)
 
-    async def _check(self) -> None:
-        self.check()
+    async def _run(self, heartbeat: Callable[[], None]) -> None:
+        while True:
+            self.check()
+            heartbeat()
+            await self._clock.real.sleep(CHECK_EVERY_S)
 
     def check(self) -> None:
         """Notice a step, and whether Fyers' clock agrees."""

@@ -101,6 +101,7 @@ function OneDay({ day, onLatest }: { day: string; onLatest: (day: string) => voi
               ))}</tbody>
             </table></div>
           )}
+          {data.clockSteps.map((step) => <p key={step.at} class="hint" data-clock-step>{step.sentence}</p>)}
           {data.lateElsewhere.length > 0 && <p class="hint" data-late-outside>Late signals outside gaps: <LateSignals all={data.lateElsewhere} /></p>}
         </>
       )}

@@ -6,6 +6,8 @@ from typing import Final
 
 FAR_FROM_S: Final = 60.0
 """A clock that is further off must not decide alone that a session has expired."""
+LARGEST_FOLLOWED_S: Final = 600.0
+"""Candles are read by Fyers' clock up to this offset."""
 
 
 @dataclass(frozen=True, slots=True)

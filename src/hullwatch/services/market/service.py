@@ -25,7 +25,7 @@ from hullwatch.domain.failures import (
 from hullwatch.domain.market.calendar import MarketStatus
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
-from hullwatch.domain.market.clock_offset import NO_OFFSET, ClockOffset
+from hullwatch.domain.market.clock_offset import LARGEST_FOLLOWED_S, NO_OFFSET, ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.market.spelling import closest, guess_symbol
@@ -133,7 +133,9 @@ class MarketService:
 
     def clock_offset(self) -> ClockOffset:
         """Return how far Fyers' clock and this server's are apart; `NO_OFFSET` while it is unknown."""
-        return self._broker.clock_offset() or NO_OFFSET
+        offset = self._broker.clock_offset()
+        # The market hours follow this server's clock, so beyond that one of both clocks is of no use.
+        return NO_OFFSET if offset is None or abs(offset.estimate_s) > LARGEST_FOLLOWED_S else offset
 
     async def quotes(self, user_id: str, symbols: Sequence[Symbol]) -> QuotesAnswer:
         """Return quotes for these symbols, a second old at most."""

@@ -1,7 +1,7 @@
 """Sentences about this machine's clock."""
 
 from hullwatch.domain.market.clock_offset import ClockOffset, ClockStep
-from hullwatch.services.texts.times import in_ist
+from hullwatch.services.texts.times import at_ist
 
 _UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 _CONSEQUENCE = (
@@ -12,7 +12,7 @@ _CONSEQUENCE = (
 def describe_step(step: ClockStep) -> str:
     """Return what was done to the clock and which time counts."""
     direction = "forward" if step.seconds > 0 else "back"
-    text = f"The clock of the server was set {direction} by {_length(step.seconds)} at {in_ist(step.at)}."
+    text = f"The clock of the server was set {direction} by {_length(step.seconds)} {at_ist(step.at)}."
     return text if step.is_followed else f"{text} hullwatch keeps the earlier time, which agrees with Fyers."
 
 
