@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.trading_evidence import TradingEvidence
@@ -54,4 +56,23 @@ def test_implausible_quotes_are_no_evidence() -> None:
     """A price far from the previous close is not used for anything."""
     found = TradingEvidence()
     found.record([Quote(SHARE, 1.0, previous_close=100.0, volume=5)], OPENED)
-    assert not found.had_volume(SHARE, OPENED, CLOSED)
+    assert not found.has_volume(SHARE, OPENED, CLOSED)
+
+
+@pytest.mark.parametrize("apart_s", [5, 30, 120])
+def test_quotes_far_apart_show_trades_too(apart_s: int) -> None:
+    """The pace of the quotes is a setting, and Fyers' limits make it slower."""
+    found, still = TradingEvidence(), TradingEvidence()
+    for second in range(-120, 361, apart_s):
+        at = OPENED + timedelta(seconds=second)
+        found.record([Quote(SHARE, 100.0, volume=1000 + second), Quote(INDEX, 100.0 + second)], at)
+        still.record([Quote(SHARE, 100.0, volume=1000), Quote(INDEX, 100.0)], at)
+
+    for symbol in (SHARE, INDEX):
+        assert found.has_traded(symbol, OPENED, CLOSED) is True
+        assert found.has_volume(symbol, OPENED, CLOSED) is True
+    assert still.has_traded(SHARE, OPENED, CLOSED) is False
+    assert still.has_volume(SHARE, OPENED, CLOSED) is True
+    assert still.has_volume(INDEX, OPENED, CLOSED) is False
+    is_dense = apart_s <= 60
+    assert still.has_traded(INDEX, OPENED, CLOSED) is (False if is_dense else None)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
 from hullwatch.domain.market.quotes import Quote
@@ -13,7 +14,7 @@ from hullwatch.domain.monitoring.obstacles import Obstacle
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.texts.times import in_ist
 from services.environment import ALICE, FIVE, OPENING, SBIN, Environment
-from services.monitoring.monitoring_environment import MARKET, status
+from services.monitoring.monitoring_environment import MARKET, environment, status
 from services.monitoring.monitoring_environment import watching as watching_sbin
 
 OTHER = Symbol("NSE:OTHER-EQ")
@@ -112,6 +113,46 @@ async def test_no_history_at_all_beside_volume_is_an_incident(env: Environment) 
 
     [problem] = env.monitoring._scheduler.account(ALICE).watcher.problems()
     assert (problem.symbol, problem.obstacle, problem.since) == (OTHER, Obstacle.NO_HISTORY, OPENING)
+
+
+@pytest.mark.parametrize(("resolution", "interval_s"), [("5", 30), ("5", 120), ("1", 5), ("1", 30)])
+async def test_no_history_is_noticed_whatever_the_pace(resolution: str, interval_s: float) -> None:
+    """Slots that end before the retries for their candle, and quotes that come seldom, hide no missing history."""
+    env = await environment(options=ServiceOptions(monitor_interval_s=interval_s)).with_sessions(ALICE)
+    env.broker.serve_quotes([Quote(OTHER, 100.0, volume=1000)])
+    await watching_sbin(env, ALICE)
+    await env.watch(ALICE, symbol=OTHER, resolution=Resolution(resolution))
+
+    await play(env, OPENING + 50 * MINUTE, trades=True)
+
+    [problem] = env.monitoring._scheduler.account(ALICE).watcher.problems()
+    assert (problem.symbol, problem.obstacle, problem.since) == (OTHER, Obstacle.NO_HISTORY, OPENING)
+
+
+async def test_a_late_candle_every_minute_is_no_missing_history(env: Environment) -> None:
+    """Each comes 70 seconds after its close, so the newest one always lacks; after a time without any, too."""
+    resolution = Resolution("1")
+    env.broker.serve_quotes([Quote(OTHER, 100.0, volume=1000)])
+    candles = [Candle(OPENING + n * MINUTE, 100, 101, 99, 100 + n % 3, 1) for n in range(60)]
+    env.broker.serve_candles(OTHER, resolution, candles[:29])
+    await watching_sbin(env, ALICE)
+    watch = await env.watch(ALICE, symbol=OTHER, resolution=resolution)
+
+    async def come(first: int, last: int) -> set[LineStatus]:
+        """Let candles come late, and return the states of the watch."""
+        found = set()
+        for number in range(first, last):
+            await play(env, candles[number].opened_at + timedelta(seconds=130), trades=True)
+            env.broker.serve_candles(OTHER, resolution, [candles[number]])
+            found.add(env.monitoring.line_states(ALICE)[watch.id].status)
+        return found
+
+    assert await come(29, 40) == {LineStatus.WATCHING}
+    await play(env, OPENING + 45 * MINUTE, trades=True)
+    assert env.monitoring.line_states(ALICE)[watch.id].status is LineStatus.NO_HISTORY
+    env.broker.serve_candles(OTHER, resolution, candles[40:43])
+    await come(43, 45)
+    assert await come(45, 50) == {LineStatus.WATCHING}
 
 
 async def test_candles_off_the_grid_are_named_and_cost_two_calls(env: Environment) -> None:

@@ -11,19 +11,23 @@ from hullwatch.domain.market.quotes import Quote
 _SPACING: Final = timedelta(seconds=20)
 """Between two changes that are kept: the shortest slot, a minute, holds one all the same."""
 _KEPT: Final = 6
+_MARK_EVERY: Final = timedelta(minutes=1)
+"""A missing candle is given up a minute after its close: one mark is at most that old, and the other one older."""
+_LONGEST_GAP: Final = timedelta(minutes=1)
+"""The price of an index may change and return within a longer time without quotes. A volume only grows."""
 
 
 @dataclass(slots=True)
 class _Trace:
     """The quotes of one symbol."""
 
-    first: float
-    """The first of the values."""
     value: float
     """The volume of the day; for an index, which has none, the price."""
     at: datetime
     since: datetime
-    """When the first of the quotes without a gap was fetched."""
+    """When the first quote was fetched; for an index the first one without a longer gap after it."""
+    marks: tuple[tuple[datetime, float], ...]
+    """The time and value of two earlier quotes, a minute or more apart."""
     changed: tuple[datetime, datetime] | None = None
     """The two quotes between which the value last changed."""
     changes: tuple[tuple[datetime, datetime], ...] = ()
@@ -31,13 +35,11 @@ class _Trace:
 
 
 class TradingEvidence:
-    """Remembers when the volumes of an account's symbols changed."""
+    """Remembers when the volumes of an account's symbols changed. How far apart the quotes are does not matter."""
 
-    __slots__ = ("_longest_gap", "_traces")
+    __slots__ = ("_traces",)
 
-    def __init__(self, longest_gap: timedelta = timedelta(minutes=1)) -> None:
-        """Quotes that are farther apart than `longest_gap` show nothing about the time between them."""
-        self._longest_gap = longest_gap
+    def __init__(self) -> None:
         self._traces: dict[Symbol, _Trace] = {}
 
     def record(self, quotes: Iterable[Quote], at: datetime) -> None:
@@ -47,13 +49,17 @@ class TradingEvidence:
             if value is None or quote.price is None:
                 continue
             trace = self._traces.get(quote.symbol)
-            if trace is None or at - trace.at > self._longest_gap:
-                self._traces[quote.symbol] = _Trace(value, value, at, at)
+            if trace is None:
+                self._traces[quote.symbol] = _Trace(value, at, at, ((at, value),))
                 continue
+            if quote.symbol.is_index and at - trace.at > _LONGEST_GAP:
+                trace.since = at
             if value != trace.value:
                 trace.changed = (trace.at, at)
                 if not trace.changes or trace.at - trace.changes[-1][0] >= _SPACING:
                     trace.changes = (*trace.changes, trace.changed)[-_KEPT:]
+            if at - trace.marks[-1][0] >= _MARK_EVERY:
+                trace.marks = (trace.marks[-1], (at, value))
             trace.value, trace.at = value, at
 
     def has_traded(self, symbol: Symbol, start: datetime, end: datetime) -> bool | None:
@@ -67,10 +73,15 @@ class TradingEvidence:
         is_unchanged = trace.changed is None or trace.changed[1] <= start
         return False if is_covered and is_unchanged else None
 
-    def had_volume(self, symbol: Symbol, start: datetime, end: datetime) -> bool:
-        """Whether the first quote of the symbol was fetched from `start` to `end` and showed that it had traded today."""
+    def has_volume(self, symbol: Symbol, start: datetime, end: datetime) -> bool:
+        """Whether a quote that was fetched from `start` to `end` showed that the symbol had traded today.
+
+        For an index, whether its price changed in this time.
+        """
         trace = self._traces.get(symbol)
-        return trace is not None and not symbol.is_index and trace.first > 0 and start <= trace.since <= end
+        if trace is None or symbol.is_index:
+            return self.has_traded(symbol, start, end) is True
+        return any(start <= at <= end and value > 0 for at, value in trace.marks)
 
     def keep(self, symbols: Iterable[Symbol]) -> None:
         """Drop the symbols that are not watched any more."""

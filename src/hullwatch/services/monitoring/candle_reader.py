@@ -184,7 +184,8 @@ class CandleReader:
             expected,
             settled_at,
             forms_until=forms_until,
-            has_traded=self._has_traded(key, feed, expected),
+            has_traded=self.trades.has_traded(key[0], expected - key[1].length, expected),
+            has_volume=self._has_volume(key[0], feed, expected),
         )
         if feed.lacks_history and feed.through == expected:
             self._log.warning(
@@ -209,17 +210,13 @@ class CandleReader:
             planned.add(accepted[-1][1] + self._settle_time)
         feed.later_readings = tuple(sorted(moment for moment in planned if moment > sent_at))
 
-    def _has_traded(self, key: FeedKey, feed: Feed, expected: datetime) -> bool | None:
-        """Return whether quotes show that the symbol traded in the slot that closed at `expected`."""
-        symbol, resolution = key
+    def _has_volume(self, symbol: Symbol, feed: Feed, expected: datetime) -> bool:
+        """Whether quotes show that the symbol traded in the day up to `expected`, although the day has no candle."""
         session = feed.calendar.session_at(expected - READINGS_APART)
         last = feed.candles.used.last_opened_at
-        if session is not None and (last is None or last < session.opens_at):
-            # Without any candle of the day, volume in earlier slots is evidence enough.
-            counts_from = session.opens_at + OPENING_QUOTES
-            if self.trades.had_volume(symbol, counts_from, expected):
-                return True
-        return self.trades.has_traded(symbol, expected - resolution.length, expected)
+        if session is None or (last is not None and last >= session.opens_at):
+            return False
+        return self.trades.has_volume(symbol, session.opens_at + OPENING_QUOTES, expected)
 
     def _needs_more(self, feed: Feed, *, is_whole: bool) -> bool:
         """Whether a contract that seldom trades needs a longer history for its warm-up; asked for once."""

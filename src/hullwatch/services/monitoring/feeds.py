@@ -27,6 +27,9 @@ RETRY_WAITS_S = (5, 5, 5, 10, 15, 20)
 They grow, because a watchlist of instruments that seldom trade would otherwise use up the account's calls at
 every close.
 """
+OVERDUE_AFTER = timedelta(minutes=2)
+"""After a close, when a candle that must exist counts as missing although its retries have not ended: short slots end
+before them, and so do all slots where cycles are far apart."""
 AUCTION_RETRIES = 1
 """Retries for a candle that ended in the closing auction: most stocks have none then, every day."""
 
@@ -85,6 +88,8 @@ class Feed:
     """How long after the calendar's steps Fyers' candles of this symbol open; 0 for nearly all."""
     lacks_history: bool = False
     """Whether Fyers has no candle of a slot in which the symbol traded, and none of a later one."""
+    awaited: datetime | None = None
+    """Close of the day's earliest slot that lacks its candle although the symbol traded, while no later candle came."""
     unfilled: tuple[datetime, ...] = ()
     """Closes of the day's slots in which the symbol traded, and whose candle an answer lacked."""
     spare: float = WARM_UP_SPARE
@@ -139,6 +144,7 @@ class Feed:
         *,
         forms_until: datetime | None = None,
         has_traded: bool | None,
+        has_volume: bool = False,
     ) -> None:
         """Record the close of the newest used candle, and plan the retry if the one that closed at `expected` is missing.
 
@@ -148,17 +154,20 @@ class Feed:
             settled_at: The latest close whose candle could be read.
             forms_until: When the candle of the slot closes, if it opened late and still forms.
             has_traded: Whether quotes show that the symbol traded in the slot; `None` if they do not show it.
+            has_volume: Whether they show that it traded earlier in the day, which has no candle yet.
         """
         if self.missing_close != expected:
             self.missing_close, self.retries = expected, 0
         is_complete = newest is not None and newest >= expected
-        self._record_unfilled(None if is_complete or not has_traded else expected, expected)
-        is_given_up = has_traded is False or self.retries >= _max_retries(expected, self.calendar)
-        if is_complete:
-            self.lacks_history, self.failing_since = False, None
-        elif is_given_up and has_traded:
+        must_exist = True if has_volume else has_traded
+        self._record_slots(newest, expected, has_traded=has_traded, must_exist=must_exist)
+        is_given_up = must_exist is False or self.retries >= _max_retries(expected, self.calendar)
+        is_overdue = self.awaited is not None and settled_at - self.awaited >= OVERDUE_AFTER
+        if must_exist and not is_complete and (is_given_up or is_overdue):
             self.lacks_history = True
             self.failing_since = self.failing_since or newest or self._session_start(expected)
+        elif is_complete or self._has_new_candles(newest):
+            self.lacks_history, self.failing_since = False, None
         if is_complete or is_given_up:
             self.through, self.missing_close, self.retry_at = expected, None, None
             return
@@ -166,13 +175,29 @@ class Feed:
         self.retry_at = next_at if forms_until is None else max(next_at, forms_until)
         self.retries += 1
 
-    def _record_unfilled(self, closed_at: datetime | None, expected: datetime) -> None:
-        """Add a slot that lacks its candle, if any, and forget those of earlier days."""
-        if closed_at is None and not self.unfilled:
+    def _record_slots(
+        self,
+        newest: datetime | None,
+        expected: datetime,
+        *,
+        has_traded: bool | None,
+        must_exist: bool | None,
+    ) -> None:
+        """Record whether the slot lacks its candle, and forget the slots that were filled and those of earlier days."""
+        is_complete = newest is not None and newest >= expected
+        if is_complete and self.awaited is None and not self.unfilled:
             return
         begins_at = self._session_start(expected)
-        slots = {*self.unfilled, *([] if closed_at is None else [closed_at])}
+        if self.awaited is not None and self.awaited <= max(newest or begins_at, begins_at):
+            self.awaited = None
+        if must_exist and not is_complete:
+            self.awaited = self.awaited or expected
+        slots = {*self.unfilled, *([expected] if has_traded and not is_complete else [])}
         self.unfilled = tuple(sorted(one for one in slots if one > begins_at))
+
+    def _has_new_candles(self, newest: datetime | None) -> bool:
+        """Whether a candle came after those that were known when history began to lack some."""
+        return newest is not None and self.failing_since is not None and newest > self.failing_since
 
     @property
     def missing_closes(self) -> tuple[datetime, ...]:
