@@ -34,6 +34,26 @@ def test_the_page_names_the_address_to_open(
     assert users.page_errors == []
 
 
+def test_a_login_link_under_another_host_is_explained(
+    environment: BrowserEnvironment, users: BrowserUsers, tmp_path
+) -> None:
+    """The link page says which address to open, before the user is sent to Fyers."""
+    asha = users.trader("Asha", SBIN)
+    link = asha.call("POST", "/api/fyers/link")["url"]
+    tab = users.window().new_page()
+    tab.goto(link.replace("127.0.0.1", "localhost"))
+
+    tab.get_by_role("button", name="Log in to Fyers").click()
+
+    expect(tab.locator("#message")).to_contain_text("Open the link exactly as you received it.")
+    expect(tab.get_by_role("button")).to_have_count(0)
+    tab.screenshot(path=tmp_path / "link-address.png")
+    tab.goto(link)
+    tab.get_by_role("button", name="Log in to Fyers").click()
+    expect(tab.get_by_label("Fyers id")).to_be_visible()
+    assert users.page_errors == []
+
+
 def test_a_login_in_an_outage_needs_an_answer(
     fresh_environment: BrowserEnvironment, new_users: BrowserUsers, tmp_path
 ) -> None:

@@ -218,6 +218,35 @@ async def test_another_signed_in_user_is_refused(env, link):
     assert "Sign out" in refused.json()["detail"]
 
 
+@pytest.mark.parametrize("opened_at", ["http://localhost:8000", "http://[::1]:8000"])
+async def test_a_link_under_another_host_is_refused_before_fyers(env, link, opened_at):
+    """Fyers would return to the redirect address, where this browser has no cookie; the link stays unused."""
+    host = {"Host": opened_at.removeprefix("http://"), "Origin": opened_at, "Sec-Fetch-Site": "same-origin"}
+    async with env.client() as client:
+        seen = await client.post("/api/reconnect/open", json={"link": link}, headers=host)
+        refused = await client.post("/api/reconnect/begin", json={"link": link}, headers=host)
+        assert env.store.tables.pending == {}
+        back = await come_back(env, client, await press(client, link))
+
+    assert seen.status_code == 200
+    assert kind(refused) == (409, "login-address-differs")
+    assert refused.json()["advice"]["openAt"] == BASE
+    assert refused.json()["detail"] == (
+        f"This link is open at {opened_at}, but Fyers returns to {BASE}. Open the link exactly as you received it."
+    )
+    assert back.status_code == 303
+    assert asha(env).has_session
+
+
+async def test_a_link_at_a_forwarded_port_works(env, link):
+    """Cookies belong to a host, whatever the port."""
+    forwarded = {"Origin": "http://127.0.0.1:9000", "Sec-Fetch-Site": "same-origin"}
+    async with env.client() as client:
+        begun = await client.post("/api/reconnect/begin", json={"link": link}, headers=forwarded)
+
+    assert begun.status_code == 200
+
+
 async def test_expired_and_unknown_links_answer_the_same(env, link):
     """The answers do not reveal which links existed; a new one is sent only for the expired link."""
     await env.clock.advance(3600)

@@ -180,11 +180,9 @@ class LoginLinkService:
             value: The part of the address behind the ``#``.
             browser_nonce: The browser's cookie from an earlier request, if it has one.
             address: The network address of the request.
-            opened_at: The origin of the page in the browser, if it is known.
 
         Raises:
             LoginLinkExpired: The link is unknown, void or expired.
-            LoginAddressDiffers: The link is open under another host name than the one that Fyers redirects to.
             LoginLinkTaken: Another browser uses it.
             TooManyAttempts: Too many requests from this network address, or with this link.
         """

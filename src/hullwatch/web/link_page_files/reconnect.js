@@ -31,7 +31,9 @@ async function request(action) {
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
   const isInvalid = answer.status === 410 || body.type === "urn:hullwatch:problem:login-link-in-use" || answer.status === 422;
-  throw Object.assign(new Error(body.detail ?? "The request failed. Try again."), { button: isInvalid ? "send-again" : "retry" });
+  // At another address no button of this page can help.
+  const helps = body.type === "urn:hullwatch:problem:login-address-differs" ? "" : "retry";
+  throw Object.assign(new Error(body.detail ?? "The request failed. Try again."), { button: isInvalid ? "send-again" : helps });
 }
 
 /** Show a sentence and at most one button. */
