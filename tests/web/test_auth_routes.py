@@ -151,3 +151,25 @@ async def test_admin_removes_an_account(env):
         after = await trader.get("/api/auth/me")
 
     assert (gone.status_code, own.status_code, after.status_code) == (204, 403, 401)
+
+
+async def test_reset_link_changes_the_password_of_another_user(env):
+    """Only an admin gets one. It is used without a login, and signs nobody in."""
+    async with env.browser("boss", role=Role.ADMIN) as admin, env.browser("asha") as trader:
+        asha = (await trader.get("/api/auth/me")).json()["id"]
+        refused = await trader.post(f"/api/admin/users/{asha}/reset-link")
+        made = await admin.post(f"/api/admin/users/{asha}/reset-link")
+        value = made.json()["url"].rpartition("/#reset=")[2]
+        async with env.client() as anybody:
+            body = {"reset": value, "newPassword": "another good one"}
+            easy = await anybody.post("/api/auth/reset", json=body | {"newPassword": "password12"})
+            used = await anybody.post("/api/auth/reset", json=body)
+            again = await anybody.post("/api/auth/reset", json=body)
+            signed_in = await anybody.get("/api/auth/me")
+        old = await trader.get("/api/auth/me")
+
+    assert (refused.status_code, made.status_code) == (403, 201)
+    assert easy.json()["errors"][0]["field"] == "password"
+    assert (used.status_code, used.headers.get("set-cookie"), used.text) == (204, None, "")
+    assert (again.status_code, again.json()["type"]) == (410, "urn:hullwatch:problem:reset-link-expired")
+    assert (signed_in.status_code, old.status_code) == (401, 401)

@@ -17,6 +17,7 @@ from web.web_environment import APP_SECRET
 
 PASSWORD = "canary-password-1"
 NEW_PASSWORD = "canary-password-2"
+RESET_PASSWORD = "canary-password-3"
 OWN_SECRET = "canary-own-secret"
 PASTED = "canary-pasted-code"
 HOOK = "https://hooks.example/canary-hook-path?key=canary-hook-key"
@@ -72,6 +73,7 @@ async def walk(env, recorder: Recorder) -> dict[str, str]:
         await client.get("/api/auth/tokens")
         await client.get("/api/auth/me", headers={"Authorization": f"Basic {secrets['token']}"})
         secrets["invite"] = (await client.post("/api/admin/invites")).json()["url"].rpartition("=")[2]
+        await password_reset(client, env, secrets)
         await fyers(client, env, secrets)
         await login_link(client, env, secrets)
         await channels(client, env, secrets)
@@ -89,6 +91,27 @@ async def walk(env, recorder: Recorder) -> dict[str, str]:
         await client.post("/api/fyers/disconnect")
         await client.post("/api/auth/logout")
     return secrets
+
+
+async def password_reset(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> None:
+    """Create a reset link, and use it wrongly, correctly and a second time."""
+    other = await env.add_user("ravi")
+    made = await client.post(f"/api/admin/users/{other.id}/reset-link")
+    secrets["reset link"] = link = made.json()["url"].rpartition("#reset=")[2]
+    async with env.client(event_hooks=client.event_hooks) as stranger:
+        for body in (
+            {"reset": link, "newPassword": "password12"},
+            {"reset": {"x": link}, "newPassword": RESET_PASSWORD},
+            {"newPassword": link},
+            {"reset": RESET_PASSWORD, "newPassword": RESET_PASSWORD},
+            {"reset": link, "newPassword": RESET_PASSWORD},
+            {"reset": link, "newPassword": RESET_PASSWORD},
+        ):
+            await stranger.post("/api/auth/reset", json=body)
+        for address in (f"/?reset={link}", f"/api/auth/reset?reset={link}", f"/reset/{link}"):
+            await stranger.get(address)
+        await stranger.post("/api/auth/login", json={"email": other.email, "password": RESET_PASSWORD})
+        secrets["reset cookie"] = stranger.cookies["hullwatch_session"]
 
 
 class Links:
@@ -207,13 +230,14 @@ async def test_secrets_appear_only_in_their_own_answers(env, caplog, capsys):
     ]  # that one is the browser
     logged = repr(lines) + repr(ours) + printed.out + printed.err
     for secret in [
-        *(PASSWORD, NEW_PASSWORD, OWN_SECRET, PASTED, APP_SECRET, PIN, WRONG_PIN),
+        *(PASSWORD, NEW_PASSWORD, RESET_PASSWORD, OWN_SECRET, PASTED, APP_SECRET, PIN, WRONG_PIN),
         *secrets.values(),
     ]:
         assert secret not in logged
     for secret in (
         PASSWORD,
         NEW_PASSWORD,
+        RESET_PASSWORD,
         OWN_SECRET,
         PASTED,
         APP_SECRET,
@@ -233,6 +257,9 @@ async def test_secrets_appear_only_in_their_own_answers(env, caplog, capsys):
     assert recorder.requests_with(secrets["cookie"]) == ["PUT /api/auth/password"]
     assert recorder.requests_with(secrets["token"]) == ["POST /api/auth/tokens"]
     assert recorder.requests_with(secrets["invite"]) == ["POST /api/admin/invites"]
+    (reset_answer,) = recorder.requests_with(secrets["reset link"])
+    assert reset_answer.startswith("POST /api/admin/users/")
+    assert reset_answer.endswith("/reset-link")
     assert set(recorder.requests_with(secrets["state"])) == {"POST /api/fyers/connect"}
     assert set(recorder.requests_with(secrets["nonce"])) == {"POST /api/fyers/connect"}
     assert recorder.requests_with(secrets["login link"]) == ["POST /api/fyers/link"]
@@ -259,6 +286,7 @@ async def test_stored_values_are_hashes_of_what_is_handed_out(env):
         "access token",
         "refresh token",
         "login link",
+        "reset link",
         "link state",
         "link nonce",
     ):

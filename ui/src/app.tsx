@@ -7,6 +7,7 @@ import { CoveragePage } from "./pages/coverage";
 import { FyersPage } from "./pages/fyers";
 import { NoticesPage } from "./pages/notices";
 import { ReadinessPage } from "./pages/readiness";
+import { ResetPage, resetLink, takeResetLink } from "./pages/reset";
 import { ServerPage } from "./pages/server";
 import { SignInPage } from "./pages/sign_in";
 import { TokenHealthPage } from "./pages/token_health";
@@ -17,7 +18,7 @@ import { LoginQuestion } from "./parts/fyers_login";
 import { Header } from "./parts/header";
 
 const address = signal(location.hash);
-addEventListener("hashchange", () => { address.value = location.hash; });
+addEventListener("hashchange", () => { takeResetLink(); address.value = location.hash; });
 
 const PAGES: Record<string, () => preact.JSX.Element> = {
   watch: WatchPage, coverage: CoveragePage, fyers: FyersPage, notices: NoticesPage, account: AccountPage,
@@ -26,6 +27,7 @@ const PAGES: Record<string, () => preact.JSX.Element> = {
 const ADMIN_PAGES = new Set(["readiness", "health", "server", "audit"]);
 
 export function App() {
+  if (resetLink.value) return <ResetPage />;
   if (user.value === undefined) return <Opening />;
   if (user.value === null) return <SignInPage />;
   const name = address.value.replace(/^#\/?/, "").split(/[/?]/)[0] || "watch";

@@ -5,9 +5,11 @@ import { startClock } from "./live/clock";
 import { startPreferences } from "./live/preferences";
 import { startSocketChecks } from "./live/socket";
 import { loadUser, startMarketRefresh } from "./live/store";
+import { takeResetLink } from "./pages/reset";
 
 const root = document.getElementById("app");
 if (root) {
+  takeResetLink();
   startPreferences();
   startClock();
   startSocketChecks();

@@ -83,6 +83,7 @@ class Application:
         await self.services.authentication.purge()
         await self.services.login_links.purge()
         await self.services.mail_confirmation.purge()
+        await self.services.password_resets.purge()
 
     async def _measure(self) -> None:
         services = self.services

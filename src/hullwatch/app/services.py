@@ -31,6 +31,7 @@ from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.services.users.hash_queue import HashQueue
+from hullwatch.services.users.password_resets import PasswordResetService
 
 
 def build_services(resources: Resources) -> Services:
@@ -77,6 +78,12 @@ def build_services(resources: Resources) -> Services:
     )
     hashing = HashQueue(resources.hasher)
     authentication = AuthenticationService(context, hashing=hashing)
+    accounts = AccountService(
+        context,
+        hashing=hashing,
+        logins=authentication,
+        user_states=(connections, monitoring, renewal_consents),
+    )
     fyers_login = FyersLoginService(
         context,
         broker=broker,
@@ -111,13 +118,11 @@ def build_services(resources: Resources) -> Services:
         supervisor=resources.supervisor,
         metrics=resources.metrics,
         call_counts=resources.call_counts,
-        accounts=AccountService(
-            context,
-            hashing=hashing,
-            logins=authentication,
-            user_states=(connections, monitoring, renewal_consents),
-        ),
+        accounts=accounts,
         authentication=authentication,
+        password_resets=PasswordResetService(
+            context, accounts=accounts, logins=authentication, public_url=options.public_url
+        ),
         admin=AdminService(context, connections=connections),
         clock_monitor=clock_monitor,
         connections=connections,

@@ -264,6 +264,10 @@ class LoginLinkExpired(Refusal):
     """A login link that is good no longer, or never was: which of them is not said."""
 
 
+class ResetLinkExpired(Refusal):
+    """A reset link that is not valid any more, or never was; the text does not say which."""
+
+
 class LoginLinkTaken(Refusal):
     """A login link whose button was pressed in another browser."""
 

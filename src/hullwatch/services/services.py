@@ -33,6 +33,7 @@ from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
+from hullwatch.services.users.password_resets import PasswordResetService
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Services:
     call_counts: CallCounts
     accounts: AccountService
     authentication: AuthenticationService
+    password_resets: PasswordResetService
     admin: AdminService
     clock_monitor: ClockMonitor
     connections: ConnectionService

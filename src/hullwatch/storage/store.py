@@ -27,6 +27,7 @@ from hullwatch.storage.repositories.renewal.renewals import Renewals
 from hullwatch.storage.repositories.sessions.connections import Connections
 from hullwatch.storage.repositories.sessions.login_links import LoginLinks
 from hullwatch.storage.repositories.users.logins import Logins
+from hullwatch.storage.repositories.users.password_resets import PasswordResets
 from hullwatch.storage.repositories.users.users import Users
 from hullwatch.storage.sealed import KEY_CHECK, KEY_CHECK_TEXT, SHARING_SALT
 from hullwatch.storage.transaction import Transaction
@@ -49,6 +50,7 @@ class UnitOfWork:
         self._limit_s = limit_s
         self.users = Users(transaction)
         self.logins = Logins(transaction)
+        self.password_resets = PasswordResets(transaction)
         self.connections = Connections(transaction, cipher)
         self.login_links = LoginLinks(transaction)
         self.incidents = Incidents(transaction)

@@ -22,6 +22,7 @@ from hullwatch.web.api import (
     market,
     monitoring,
     notifications,
+    password_resets,
     readiness,
     reconnect,
     renewal,
@@ -37,6 +38,7 @@ from hullwatch.web.request_guard import PlainRoute, RequestGuard
 
 _ROUTERS = (
     auth.router,
+    password_resets.router,
     fyers.router,
     renewal.router,
     token_validation.router,
@@ -52,6 +54,7 @@ _ROUTERS = (
     readiness.admin_router,
     channels.router,
     admin.router,
+    password_resets.admin_router,
     channels.admin_router,
     coverage.admin_router,
     health.router,

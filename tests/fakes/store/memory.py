@@ -10,7 +10,7 @@ from fakes.store.notifications import Channels, MailCodes, Notifications
 from fakes.store.outbox import Outbox
 from fakes.store.sessions import Connections, LoginLinks, Renewals
 from fakes.store.tables import Tables
-from fakes.store.users import Logins, Users
+from fakes.store.users import Logins, PasswordResets, Users
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import DeliveryState
 
@@ -23,6 +23,7 @@ class FakeUnitOfWork:
         self.tables = store.tables.copy()
         self.users = Users(self.tables)
         self.logins = Logins(self.tables)
+        self.password_resets = PasswordResets(self.tables)
         self.connections = Connections(self.tables)
         self.login_links = LoginLinks(self.tables)
         self.renewals = Renewals(self.tables)

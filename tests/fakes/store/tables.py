@@ -17,6 +17,7 @@ from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.sessions.login_links import LoginLink
 from hullwatch.domain.signals.signals import Signal
 from hullwatch.domain.users.accounts import ApiToken, FyersApp, PendingLogin, User
+from hullwatch.domain.users.password_resets import PasswordReset
 
 LONGEST_TEXT = 10_000
 
@@ -47,6 +48,7 @@ class Tables:
     browsers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     api_tokens: dict[str, tuple[ApiToken, str]] = field(default_factory=dict)
     invites: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    password_resets: dict[str, PasswordReset] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
     tokens: dict[str, tuple[int, AccessToken]] = field(default_factory=dict)
     apps: dict[str, FyersApp] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from datetime import datetime
 from fakes.store.tables import Repository, drop, drop_strays, kept, storable
 from hullwatch.domain.failures import AlreadyExists
 from hullwatch.domain.users.accounts import ApiToken, Role, User
+from hullwatch.domain.users.password_resets import PasswordReset
 
 
 class Users(Repository):
@@ -85,6 +86,7 @@ class Users(Repository):
             held.mail_codes,
             held.pending,
             held.login_links,
+            held.password_resets,
             held.watches,
             held.signals,
             held.symbol_outages,
@@ -178,3 +180,37 @@ class Logins(Repository):
             return False
         del self.tables.api_tokens[token_id]
         return True
+
+
+class PasswordResets(Repository):
+    """Reset links."""
+
+    async def add(self, value_hash: str, reset: PasswordReset) -> None:
+        """Store a link."""
+        storable(value_hash)
+        reset = kept(reset)
+        self.needs_user(reset.user_id)
+        if value_hash in self.tables.password_resets:
+            raise AlreadyExists("That exists already.")
+        self.tables.password_resets[value_hash] = reset
+
+    async def get(self, value_hash: str, *, now: datetime) -> PasswordReset | None:
+        """Return it unless it has expired."""
+        storable(value_hash)
+        reset = self.tables.password_resets.get(value_hash)
+        return reset if reset is not None and reset.expires_at > now else None
+
+    async def take(self, value_hash: str, *, now: datetime) -> PasswordReset | None:
+        """Remove and return it unless it has expired."""
+        reset = await self.get(value_hash, now=now)
+        if reset is not None:
+            del self.tables.password_resets[value_hash]
+        return reset
+
+    async def remove_of(self, user_id: str) -> None:
+        """Remove all links of a user."""
+        drop(self.tables.password_resets, lambda reset: reset.user_id == user_id)
+
+    async def purge(self, *, now: datetime) -> None:
+        """Remove expired links."""
+        drop(self.tables.password_resets, lambda reset: reset.expires_at <= now)

@@ -19,6 +19,7 @@ class AccountEnvironment:
         self.clock, self.store = resources.context.clock, resources.context.store
         self.hasher = resources.hasher
         self.logins, self.accounts = services.authentication, services.accounts
+        self.resets = services.password_resets
         self.monitoring = services.monitoring
 
     async def register(self, email: str, *, address: str = HERE, invite: str | None = None):

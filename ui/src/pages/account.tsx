@@ -6,6 +6,7 @@ import { now } from "../live/clock";
 import { user } from "../live/store";
 import { Action, Empty, Field, Form, Loading } from "../parts/elements";
 import { whenIst } from "../parts/format";
+import { NewPassword } from "../parts/new_password";
 
 export function AccountPage() {
   const profile = user.value;
@@ -29,7 +30,7 @@ export function AccountPage() {
           {(fields) => <div class="row">
             <input type="hidden" name="username" autocomplete="username" value={profile?.email} />
             <Field label="Current password" error={fields.currentPassword} input={{ name: "currentPassword", type: "password", required: true, autocomplete: "current-password" }} />
-            <Field label="New password" error={fields.newPassword} input={{ name: "newPassword", type: "password", required: true, autocomplete: "new-password" }} />
+            <NewPassword error={fields.password} />
           </div>}
         </Form>
       </section>

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { call } from "../api/client";
 import { meta, signedIn } from "../live/store";
 import { Field, Form } from "../parts/elements";
+import { NewPassword } from "../parts/new_password";
 
 const INVITE = /#invite=([\w-]+)/;
 
@@ -55,8 +56,7 @@ function Register({ invite }: { invite: string }) {
       {(fields) => <>
         <Field label="Your name" error={fields.fullName} input={{ name: "fullName", autocomplete: "name", required: true }} />
         <Field label="E-mail" error={fields.email} input={{ name: "email", type: "email", autocomplete: "username", required: true }} />
-        <Field label="Password" error={fields.password} hint="10 to 256 characters. A whole sentence is a good choice."
-          input={{ name: "password", type: "password", autocomplete: "new-password", required: true }} />
+        <NewPassword label="Password" name="password" error={fields.password} />
       </>}
     </Form>
   );

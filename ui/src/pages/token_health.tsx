@@ -7,6 +7,7 @@ import { Action, Dialog, Empty, Loading, Problem } from "../parts/elements";
 import { Expiries } from "../parts/expiries";
 import { age, codeText, count, until, whenIst } from "../parts/format";
 import { usePolled } from "../parts/polling";
+import { ResetDialog } from "../parts/reset_dialog";
 
 const STEP = 200;
 const STATES = ["connected", "expiring", "disconnected", "never_connected"] as const;
@@ -22,7 +23,7 @@ export function TokenHealthPage() {
   const text = useSignal("");
   const sort = useSignal({ column: "state", isDown: false });
   const shown = useSignal(STEP);
-  const chosenAction = useSignal<{ action: "disconnect" | "role"; account: Account } | null>(null);
+  const chosenAction = useSignal<{ action: "disconnect" | "role" | "password"; account: Account } | null>(null);
   const found = useComputed(() => {
     const by = COLUMNS.find(([name]) => name === sort.value.column)?.[2] ?? (() => 0);
     const query = text.value.trim().toLowerCase();
@@ -68,7 +69,7 @@ export function TokenHealthPage() {
 
 const isUnconfirmed = (one: Account) => ["unverified", "under_verification", "held"].includes(one.verificationState) && ["connected", "expiring"].includes(one.state);
 
-function Row({ one, onAct, onDone }: { one: Account; onAct: (action: "disconnect" | "role") => void; onDone: () => void }) {
+function Row({ one, onAct, onDone }: { one: Account; onAct: (action: "disconnect" | "role" | "password") => void; onDone: () => void }) {
   const isConnected = one.state === "connected" || one.state === "expiring";
   const evidence = one.evidence;
   return (
@@ -88,6 +89,7 @@ function Row({ one, onAct, onDone }: { one: Account; onAct: (action: "disconnect
         {isConnected && <button type="button" class="small" aria-label={`Disconnect ${one.fullName}`} onClick={() => onAct("disconnect")}>Disconnect</button>}
         {one.fyersId && one.state !== "connected" && <LinkButton one={one} />}
         <button type="button" class="small" aria-label={`Change role: ${one.fullName}`} onClick={() => onAct("role")}>Change role</button>
+        {one.userId !== user.value?.id && <button type="button" class="small" aria-label={`Reset password: ${one.fullName}`} onClick={() => onAct("password")}>Reset password</button>}
       </td>
     </tr>
   );
@@ -127,10 +129,11 @@ function CheckAll({ onDone }: { onDone: () => void }) {
   );
 }
 
-function ActionDialog({ action, account, onClose }: { action: "disconnect" | "role"; account: Account; onClose: () => void }) {
+function ActionDialog({ action, account, onClose }: { action: "disconnect" | "role" | "password"; account: Account; onClose: () => void }) {
   const path = { user_id: account.userId };
   const role = account.role === "admin" ? "trader" as const : "admin" as const;
   const isSelf = account.userId === user.value?.id;
+  if (action === "password") return <ResetDialog account={account} onClose={onClose} />;
   return action === "disconnect" ? (
     <Dialog title={`Disconnect ${account.fullName}?`} onClose={onClose}>
       <p>hullwatch stops using this Fyers session at once and notifies {account.fullName}. Monitoring continues after the next login.</p>

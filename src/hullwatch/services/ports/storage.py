@@ -18,7 +18,7 @@ from hullwatch.services.ports.notifications import (
 )
 from hullwatch.services.ports.renewal import RenewalRepository
 from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository
-from hullwatch.services.ports.users import LoginRepository, UserRepository
+from hullwatch.services.ports.users import LoginRepository, PasswordResetRepository, UserRepository
 
 
 class UnitOfWork(Protocol):
@@ -28,6 +28,8 @@ class UnitOfWork(Protocol):
     def users(self) -> UserRepository: ...
     @property
     def logins(self) -> LoginRepository: ...
+    @property
+    def password_resets(self) -> PasswordResetRepository: ...
     @property
     def connections(self) -> ConnectionRepository: ...
     @property

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hullwatch.domain.users.accounts import ApiToken, Role, User
+from hullwatch.domain.users.password_resets import PasswordReset
 
 
 class UserRepository(Protocol):
@@ -67,4 +68,22 @@ class LoginRepository(Protocol):
     async def tokens_of(self, user_id: str) -> list[ApiToken]: ...
     async def remove_token(self, user_id: str, token_id: str) -> bool:
         """Remove it; False when the user has no such token."""
+        ...
+
+
+class PasswordResetRepository(Protocol):
+    """Reset links, by the hashes of their values."""
+
+    async def add(self, value_hash: str, reset: PasswordReset) -> None: ...
+    async def get(self, value_hash: str, *, now: datetime) -> PasswordReset | None:
+        """Return an unexpired link."""
+        ...
+
+    async def take(self, value_hash: str, *, now: datetime) -> PasswordReset | None:
+        """Remove and return an unexpired link; of two callers at the same moment one gets it."""
+        ...
+
+    async def remove_of(self, user_id: str) -> None: ...
+    async def purge(self, *, now: datetime) -> None:
+        """Remove expired links."""
         ...

@@ -172,6 +172,7 @@ class AccountService:
         password_hash = await self.hash_new(new, user.email, user.full_name, address=address)
         async with self._store.begin() as work:
             await work.users.set_password_hash(user_id, password_hash)
+            await work.password_resets.remove_of(user_id)
             await work.audit.add([self._line(user_id, "user.password_changed", actor=user_id)])
             await work.commit()
         return await self._logins.open_browser(user, and_end_others=True)
@@ -210,6 +211,7 @@ class AccountService:
         for token in await work.logins.tokens_of(user.id):
             await work.logins.remove_token(user.id, token.id)
         await work.login_links.remove_of(user.id)
+        await work.password_resets.remove_of(user.id)
         await work.audit.add([self._line(user.id, "user.password_reset", actor=actor)])
 
     async def set_role(self, user_id: str, role: Role, *, actor: str) -> User:

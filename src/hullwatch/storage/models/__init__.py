@@ -13,7 +13,7 @@ from hullwatch.storage.models.notifications import (
 from hullwatch.storage.models.operations import AuditEventRow, HeartbeatRow, InstallationRow
 from hullwatch.storage.models.renewal import RenewalRow
 from hullwatch.storage.models.sessions import BrokerConnectionRow, FyersAppRow, LoginLinkRow, PendingLoginRow
-from hullwatch.storage.models.users import ApiTokenRow, BrowserLoginRow, InviteRow, UserRow
+from hullwatch.storage.models.users import ApiTokenRow, BrowserLoginRow, InviteRow, PasswordResetRow, UserRow
 
 __all__ = [
     "ApiTokenRow",
@@ -33,6 +33,7 @@ __all__ = [
     "MailCodeRow",
     "MonitoringWishRow",
     "NotificationRow",
+    "PasswordResetRow",
     "PendingLoginRow",
     "RenewalRow",
     "SignalRow",

@@ -54,3 +54,16 @@ class InviteRow(Base):
     value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
     created_by: Mapped[str] = mapped_column(PlainText(LONGEST_ID), owner(), index=True)
     expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
+
+
+class PasswordResetRow(Base):
+    """A link with which a user chooses a new password, by the hash of its value."""
+
+    __tablename__ = "password_resets"
+
+    value_hash: Mapped[str] = mapped_column(PlainText(LONGEST_HASH), primary_key=True, repr=False)
+    user_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), owner(), index=True)
+    requested_by: Mapped[str | None] = mapped_column(PlainText(LONGEST_ID))
+    """The admin who created it, or nothing for a link that was sent to the user."""
+    created_at: Mapped[datetime] = mapped_column(UtcMoment)
+    expires_at: Mapped[datetime] = mapped_column(UtcMoment, index=True)
