@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +22,8 @@ from hullwatch.domain.failures import (
     Unavailable,
     UnclearRefusal,
 )
+from hullwatch.domain.market.calendar import ist_date
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
 from hullwatch.domain.market.clock_offset import ClockOffset
@@ -108,6 +110,9 @@ class FakeBroker:
         self.offset: ClockOffset | None = None
         self.own_time: Callable[[], datetime] | None = None
         self.shows_time = True
+        self.restored: list[CallPace] = []
+        self.restored_at = 0
+        self.is_clean_start: bool | None = None
         self.waiting_at_close: set[str] = set()
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
@@ -229,6 +234,23 @@ class FakeBroker:
             return self.offset
         ahead_s = (self.own_time() - self.clock.now()).total_seconds()
         return ClockOffset(ahead_s - 0.5, ahead_s + 0.5)
+
+    def call_paces(self) -> list[CallPace]:
+        """Return the calls of each account on the present day, after those that were restored."""
+        now, today = self.clock.now(), ist_date(self.clock.now())
+        counts = Counter(
+            ("HULLWATCH-100", call.fyers_id)
+            for call in self.calls[self.restored_at :]
+            if call.fyers_id is not None and ist_date(call.at) == today
+        )
+        for pace in self.restored:
+            if pace.day == today:
+                counts[pace.app_id, pace.fyers_id] += pace.calls
+        return [CallPace(*key, today, calls, 0, None, 0, now) for key, calls in counts.items()]
+
+    def restore_call_paces(self, paces: Sequence[CallPace], *, is_clean: bool) -> None:
+        """Go on from these."""
+        self.restored, self.restored_at, self.is_clean_start = list(paces), len(self.calls), is_clean
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return Fyers' limits: 100 days of minutes, 366 days of days."""

@@ -246,3 +246,18 @@ async def test_both_have_the_same_bounds(clock, client):
     assert fake.quotes_per_call == client.quotes_per_call == 50
     for code in ("1", "240", "1D"):
         assert fake.history_span(Resolution(code)) == client.history_span(Resolution(code))
+
+
+async def test_the_calls_of_a_day_are_counted_over_a_restart(world):
+    """A process that goes on from the stored count adds its own calls."""
+    asha = await world.credential("asha", "XA00001")
+    await call(world, "check_data", asha)
+    await call(world, "profile_id", asha)
+    [before] = [pace for pace in world.broker.call_paces() if pace.fyers_id == "XA00001"]
+
+    world.broker.restore_call_paces([replace(before, calls=100)], is_clean=True)
+    await call(world, "check_data", asha)
+
+    [after] = [pace for pace in world.broker.call_paces() if pace.fyers_id == "XA00001"]
+    assert (before.calls, after.calls) == (2, 101)
+    assert (after.app_id, after.day) == (asha.app_id, before.day)

@@ -139,6 +139,7 @@ class Environment:
         with_clock_monitor: bool = False,
     ) -> "Environment":
         """Load and begin all jobs."""
+        await self.call_paces.load()
         await self.renewal_consents.load()
         await self.connections.load()
         if with_clock_monitor:
@@ -164,6 +165,7 @@ class Environment:
             await self.clock.advance(0.5)
         await stopping
         await self.connections.store_observations()
+        await self.call_paces.store()
         await self.monitoring.close()
 
     async def kill(self, store: FakeStore | None = None) -> "Environment":

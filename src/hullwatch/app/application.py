@@ -27,12 +27,14 @@ class Application:
     async def start(self) -> None:
         """Read what is stored and start all jobs."""
         services, supervisor = self.services, self.services.supervisor
+        await services.call_paces.load()  # before the first call
         await (
             services.renewal_consents.load()
         )  # first: sessions that are due expire while the connections are read
         await services.connections.load()
         await services.monitoring.load()
         services.clock_monitor.start_job(supervisor)
+        services.call_paces.start_job(supervisor)
         services.connections.start_jobs()
         services.renewal.start_jobs()
         services.validation.start_periodic_validation(supervisor)
@@ -75,6 +77,8 @@ class Application:
         await self.services.supervisor.stop(within_s)
         try:
             await self.services.connections.store_observations()
+            await self.services.call_paces.store()
+            # Last, because it records that the stop was orderly.
             await self.services.monitoring.close()
         except StorageUnavailable:
             structlog.get_logger(component="Supervisor").warning("stop.observations_not_stored")

@@ -18,6 +18,7 @@ from hullwatch.services.notifications.mail_confirmation import MailConfirmation
 from hullwatch.services.notifications.service import NotificationService
 from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.broker_alerts import BrokerAlerts, BrokerSigns
+from hullwatch.services.operations.call_paces import CallPaces
 from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
 from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
@@ -125,6 +126,7 @@ def build_services(resources: Resources) -> Services:
         ),
         admin=AdminService(context, connections=connections),
         clock_monitor=clock_monitor,
+        call_paces=CallPaces(context, broker=broker),
         connections=connections,
         validation=validation,
         hook=hook,

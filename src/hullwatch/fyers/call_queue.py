@@ -12,9 +12,11 @@ Quotes of monitoring are last. They pause while candles wait for the limit, and 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Hashable
-from typing import Final
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, TypeAlias
 
+from hullwatch.domain.market.call_pace import FIRST_MINUTE_CALLS, CallPace
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.sessions.tokens import IST
 from hullwatch.fyers.call_order import (
@@ -28,9 +30,11 @@ from hullwatch.fyers.call_order import (
     Waiting,
     WaitTooLong,
 )
-from hullwatch.fyers.rate_limit import IDLE_S, LONGEST_WAIT_S, PacingLimits, Window
+from hullwatch.fyers.rate_limit import IDLE_S, LONGEST_WAIT_S, PacingLimits, Window, seconds_to_midnight
 from hullwatch.runtime.clock import Clock
 
+Source: TypeAlias = tuple[str, str | None]
+"""App id and Fyers id, the pair that Fyers limits. Calls of a login itself have no Fyers id."""
 MOST_IN_FLIGHT: Final = 4
 """Calls of one account under way at once, so that a hanging account uses few connections."""
 QUOTES_SHARE: Final = 50
@@ -53,7 +57,9 @@ class CallQueue:
         self._limits = limits
         self._clock = clock
         self._longest_wait_s = longest_wait_s
-        self._accounts: dict[Hashable, Account] = {}
+        self._accounts: dict[Source, Account] = {}
+        self._began_s = float("-inf")
+        """When this process began, if the one before was killed."""
         self._sweep_at = clock.monotonic() + IDLE_S
         self._global_limit = Window(limits.per_second_total, 1.0)
         self._unsent = 0
@@ -81,16 +87,58 @@ class CallQueue:
             self._timer.cancel()
             self._timer = None
 
-    def account(self, key: Hashable) -> Account:
+    def account(self, key: Source) -> Account:
         """Return the limits and the waiting calls of an account."""
         if self._clock.monotonic() >= self._sweep_at:
             self._sweep()
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = Account(self._limits)
+            self._limit_first_minute(account)
         return account
 
-    def waits_at_close(self, key: Hashable) -> bool:
+    def paces(self) -> list[CallPace]:
+        """Return what each account has used today."""
+        now, moment = self._clock.monotonic(), self._clock.now()
+        today, found = moment.astimezone(IST).date(), []
+        for key, account in self._accounts.items():
+            left_s = account.pause.left_s(now)
+            if (calls := account.pacer.used_on(today)) or left_s:
+                found.append(
+                    CallPace(
+                        app_id=key[0],
+                        fyers_id=key[1] or "",
+                        day=today,
+                        calls=calls,
+                        limits=account.pause.limits_on(today),
+                        paused_until=moment + timedelta(seconds=left_s) if left_s else None,
+                        recent_calls=account.pacer.recent(now),
+                        stored_at=moment,
+                    )
+                )
+        return found
+
+    def restore(self, paces: Sequence[CallPace], *, is_clean: bool) -> None:
+        """Go on from these paces."""
+        now, moment = self._clock.monotonic(), self._clock.now()
+        if not is_clean:
+            self._began_s = now
+        for pace in paces:
+            account = self.account((pace.app_id, pace.fyers_id or None))
+            account.pacer.restore(pace.day, pace.calls)
+            until = pace.paused_until or moment
+            # A clock that was wrong must not stop an account for years.
+            left_s = min((until - moment).total_seconds(), seconds_to_midnight(moment))
+            account.pause.restore(now, left_s, pace.day, pace.limits)
+            age_s = max(0.0, (moment - pace.stored_at).total_seconds())
+            if is_clean and age_s < IDLE_S:
+                account.pacer.count_earlier(pace.recent_calls, now - age_s)
+
+    def _limit_first_minute(self, account: Account) -> None:
+        if self._clock.monotonic() - self._began_s < IDLE_S:
+            account.pacer.count_earlier(self._limits.per_minute - FIRST_MINUTE_CALLS, self._began_s)
+
+    def waits_at_close(self, key: Source) -> bool:
         """Whether a call of this account waits because this server has many candles to read."""
         account = self._accounts.get(key)
         return account is not None and any(account.waiting) and self._is_backlog(self._clock.monotonic())

@@ -30,7 +30,7 @@ from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.fyers.breakers import Blocked, Breakers, CallPermit
 from hullwatch.fyers.call_order import Account, NoSlot, WaitTooLong
-from hullwatch.fyers.call_queue import CallQueue
+from hullwatch.fyers.call_queue import CallQueue, Source
 from hullwatch.fyers.clock import FyersClock
 from hullwatch.fyers.errors import (
     UNCLEAR_CAUSE,
@@ -57,8 +57,6 @@ OnCall: TypeAlias = Callable[[CallKind, str, float], None]
 """Called for each request that was sent, with its kind, its outcome (see `outcome_name`) and its seconds."""
 OnSessionCall: TypeAlias = Callable[[str, str], None]
 """Called for each request that was sent with a session, with the user id and the outcome."""
-Source: TypeAlias = tuple[str, str | None]
-"""App id and Fyers id, the pair that Fyers limits. Calls of a login itself have no Fyers id."""
 
 T = TypeVar("T")
 

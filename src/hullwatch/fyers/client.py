@@ -17,6 +17,7 @@ from hullwatch.domain.failures import (
     Unavailable,
     UnreadableReply,
 )
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.clock_offset import ClockOffset
@@ -128,6 +129,14 @@ class FyersClient:
     def clock_offset(self) -> ClockOffset | None:
         """Return how far Fyers' clock and this server's are apart, from the last five minutes' answers."""
         return self._calls.clock_offset()
+
+    def call_paces(self) -> Sequence[CallPace]:
+        """Return how much of Fyers' rate limits each account has used today, or is asked to wait."""
+        return self._queue.paces()
+
+    def restore_call_paces(self, paces: Sequence[CallPace], *, is_clean: bool) -> None:
+        """Go on from these; without a clean stop before, an account has few calls for the first minute."""
+        self._queue.restore(paces, is_clean=is_clean)
 
     def history_span(self, resolution: Resolution) -> timedelta:
         """Return the longest range of one history call (Fyers API v3 docs, "History": limits per request)."""

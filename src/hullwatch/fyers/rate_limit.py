@@ -72,6 +72,10 @@ class Window:
         used_at = self._instants[slot] if slot < len(self._instants) else now
         return max(now, used_at + self._seconds) + rounds * self._seconds
 
+    def used_at(self, now: float) -> int:
+        """Return how many instants count now."""
+        return sum(instant > now - self._seconds for instant in self._instants)
+
     def take(self, instant: float) -> None:
         """Use an instant; instants come in order."""
         self._instants.append(instant)
@@ -144,6 +148,21 @@ class Pacer:
             self._windows = None
         return self._windows is not None
 
+    def restore(self, day: date, calls: int) -> None:
+        """Go on with the count of a day."""
+        self._used_on, self._used_today = day, calls
+
+    def count_earlier(self, calls: int, instant: float) -> None:
+        """Count calls that were sent before this process began, as if all were sent at that instant."""
+        minute = self._used_windows()[1]
+        for _ in range(min(calls, self._limits.per_minute)):
+            minute.take(instant)
+        self._latest = max(self._latest, instant)
+
+    def recent(self, now: float) -> int:
+        """Return how many calls were sent in the last minute."""
+        return 0 if self._windows is None else self._windows[1].used_at(now)
+
     def used_on(self, today: date) -> int:
         """Return how many calls were admitted on this day."""
         return self._used_today if self._used_on == today else 0
@@ -207,6 +226,17 @@ class Pause:
     def record_answer(self) -> None:
         """Record that Fyers itself answered."""
         self._blocks_in_a_row = 0
+
+    def limits_on(self, today: date) -> int:
+        """Return how many 429s counted on this day."""
+        return self._limits_today if self._limited_on == today else 0
+
+    def restore(self, now: float, left_s: float, day: date, limits: int) -> None:
+        """Go on with a pause and the 429s of a day."""
+        if left_s > 0:
+            self._until = now + left_s
+        if limits:
+            self._limited_on, self._limits_today = day, limits
 
     def is_unused(self, now: float, today: date) -> bool:
         """Whether it can be dropped without an effect."""

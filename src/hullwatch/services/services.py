@@ -20,6 +20,7 @@ from hullwatch.services.notifications.service import NotificationService
 from hullwatch.services.operations.admin import AdminService
 from hullwatch.services.operations.broker_alerts import BrokerAlerts
 from hullwatch.services.operations.call_counts import CallCounts
+from hullwatch.services.operations.call_paces import CallPaces
 from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
 from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
@@ -50,6 +51,7 @@ class Services:
     password_resets: PasswordResetService
     admin: AdminService
     clock_monitor: ClockMonitor
+    call_paces: CallPaces
     connections: ConnectionService
     validation: TokenValidationService
     hook: SessionHook

@@ -24,6 +24,7 @@ from hullwatch.storage.repositories.notifications.mail_codes import MailCodes
 from hullwatch.storage.repositories.notifications.notifications import Notifications
 from hullwatch.storage.repositories.notifications.outbox import Outbox
 from hullwatch.storage.repositories.renewal.renewals import Renewals
+from hullwatch.storage.repositories.sessions.call_paces import CallPaces
 from hullwatch.storage.repositories.sessions.connections import Connections
 from hullwatch.storage.repositories.sessions.login_links import LoginLinks
 from hullwatch.storage.repositories.users.logins import Logins
@@ -53,6 +54,7 @@ class UnitOfWork:
         self.password_resets = PasswordResets(transaction)
         self.connections = Connections(transaction, cipher)
         self.login_links = LoginLinks(transaction)
+        self.call_paces = CallPaces(transaction)
         self.incidents = Incidents(transaction)
         self.renewals = Renewals(transaction, cipher)
         self.watches = Watches(transaction)

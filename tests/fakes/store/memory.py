@@ -8,7 +8,7 @@ from fakes.store.audit import Audit, Incidents
 from fakes.store.monitoring import SymbolOutages, Watches
 from fakes.store.notifications import Channels, MailCodes, Notifications
 from fakes.store.outbox import Outbox
-from fakes.store.sessions import Connections, LoginLinks, Renewals
+from fakes.store.sessions import CallPaces, Connections, LoginLinks, Renewals
 from fakes.store.tables import Tables
 from fakes.store.users import Logins, PasswordResets, Users
 from hullwatch.domain.failures import StorageUnavailable
@@ -27,6 +27,7 @@ class FakeUnitOfWork:
         self.connections = Connections(self.tables)
         self.login_links = LoginLinks(self.tables)
         self.renewals = Renewals(self.tables)
+        self.call_paces = CallPaces(self.tables)
         self.watches = Watches(self.tables)
         self.symbol_outages = SymbolOutages(self.tables)
         self.notifications = Notifications(self.tables)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from fakes.store.tables import Repository, drop, kept, storable
 from hullwatch.domain.failures import AlreadyExists
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.renewal.outcomes import RenewalOutcome
 from hullwatch.domain.renewal.rules import Renewal, RenewalKeys
 from hullwatch.domain.secrets import AccessToken, Pin, RefreshToken
@@ -234,3 +235,24 @@ class Renewals(Repository):
         if not self.tables.renewals[user_id].has_refresh_token:
             self.tables.refresh_tokens.pop(user_id, None)
         return True
+
+
+class CallPaces(Repository):
+    """How much of Fyers' rate limits the accounts have used."""
+
+    async def list_all(self) -> list[CallPace]:
+        """Return all, by app and account."""
+        return [self.tables.call_paces[key] for key in sorted(self.tables.call_paces)]
+
+    async def add(self, paces: Sequence[CallPace]) -> None:
+        """Add the calls to those of the same day, and replace the rest."""
+        for pace in paces:
+            known = self.tables.call_paces.get((pace.app_id, pace.fyers_id))
+            before = known.calls if known is not None and known.day == pace.day else 0
+            self.tables.call_paces[pace.app_id, pace.fyers_id] = kept(
+                replace(pace, calls=before + pace.calls)
+            )
+
+    async def purge(self, *, before: date) -> None:
+        """Remove those of earlier days."""
+        drop(self.tables.call_paces, lambda pace: pace.day < before)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from hullwatch.domain.audit import AuditEntry
 from hullwatch.domain.failures import InvalidInput, NotFound
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.monitoring.outages import SymbolOutage
 from hullwatch.domain.monitoring.watches import MonitoringWish, Watch
 from hullwatch.domain.notifications.channels import Channel, Destination
@@ -69,6 +70,7 @@ class Tables:
     beats: dict[str, datetime] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     symbol_outages: dict[str, SymbolOutage] = field(default_factory=dict)
+    call_paces: dict[tuple[str, str], CallPace] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         """Return tables that can be changed without changing these; the values in them are immutable."""

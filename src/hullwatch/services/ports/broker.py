@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hullwatch.domain.failures import BrokerResult, BrokerService
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.clock_offset import ClockOffset
@@ -29,6 +30,14 @@ class BrokerPort(Protocol):
 
     def clock_offset(self) -> ClockOffset | None:
         """Return how far Fyers' clock and this server's are apart; `None` while it is unknown."""
+        ...
+
+    def call_paces(self) -> Sequence[CallPace]:
+        """Return how much of Fyers' rate limits each account has used today, or is asked to wait."""
+        ...
+
+    def restore_call_paces(self, paces: Sequence[CallPace], *, is_clean: bool) -> None:
+        """Go on from these; without a clean stop before, an account has few calls for the first minute."""
         ...
 
     def history_span(self, resolution: Resolution) -> timedelta:

@@ -1,9 +1,10 @@
 """Storage of sessions at Fyers and of login links."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
+from hullwatch.domain.market.call_pace import CallPace
 from hullwatch.domain.secrets import AccessToken
 from hullwatch.domain.sessions.connection import Connection
 from hullwatch.domain.sessions.login_links import LoginLink
@@ -60,4 +61,17 @@ class LoginLinkRepository(Protocol):
     async def remove_of(self, user_id: str) -> None: ...
     async def purge(self, *, expired_before: datetime) -> None:
         """Remove links that expired before that."""
+        ...
+
+
+class CallPaceRepository(Protocol):
+    """How much of Fyers' rate limits the accounts have used."""
+
+    async def list_all(self) -> list[CallPace]: ...
+    async def add(self, paces: Sequence[CallPace]) -> None:
+        """Add the calls to those of the same day, and replace the rest."""
+        ...
+
+    async def purge(self, *, before: date) -> None:
+        """Remove those of earlier days."""
         ...

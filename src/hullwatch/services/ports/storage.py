@@ -17,7 +17,7 @@ from hullwatch.services.ports.notifications import (
     OutboxRepository,
 )
 from hullwatch.services.ports.renewal import RenewalRepository
-from hullwatch.services.ports.sessions import ConnectionRepository, LoginLinkRepository
+from hullwatch.services.ports.sessions import CallPaceRepository, ConnectionRepository, LoginLinkRepository
 from hullwatch.services.ports.users import LoginRepository, PasswordResetRepository, UserRepository
 
 
@@ -34,6 +34,8 @@ class UnitOfWork(Protocol):
     def connections(self) -> ConnectionRepository: ...
     @property
     def login_links(self) -> LoginLinkRepository: ...
+    @property
+    def call_paces(self) -> CallPaceRepository: ...
     @property
     def renewals(self) -> RenewalRepository: ...
     @property

@@ -12,7 +12,13 @@ from hullwatch.storage.models.notifications import (
 )
 from hullwatch.storage.models.operations import AuditEventRow, HeartbeatRow, InstallationRow
 from hullwatch.storage.models.renewal import RenewalRow
-from hullwatch.storage.models.sessions import BrokerConnectionRow, FyersAppRow, LoginLinkRow, PendingLoginRow
+from hullwatch.storage.models.sessions import (
+    BrokerConnectionRow,
+    CallPaceRow,
+    FyersAppRow,
+    LoginLinkRow,
+    PendingLoginRow,
+)
 from hullwatch.storage.models.users import ApiTokenRow, BrowserLoginRow, InviteRow, PasswordResetRow, UserRow
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "Base",
     "BrokerConnectionRow",
     "BrowserLoginRow",
+    "CallPaceRow",
     "ChannelKindRow",
     "ChannelRow",
     "DeliveryRow",

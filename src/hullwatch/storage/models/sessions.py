@@ -1,6 +1,6 @@
 """Tables of sessions at Fyers and of how they begin."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -83,3 +83,18 @@ class LoginLinkRow(Base):
     """When its button was pressed; after that no other browser can use the link."""
     browser_hash: Mapped[str | None] = mapped_column(PlainText(LONGEST_HASH), repr=False, default=None)
     """Hash of the nonce in the cookie of the browser that used the link."""
+
+
+class CallPaceRow(Base):
+    """How much of Fyers' rate limits an account has used. It belongs to the account at Fyers, not to a user."""
+
+    __tablename__ = "call_paces"
+
+    app_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    fyers_id: Mapped[str] = mapped_column(PlainText(LONGEST_ID), primary_key=True)
+    day: Mapped[date]
+    calls: Mapped[int]
+    limits: Mapped[int]
+    paused_until: Mapped[datetime | None] = mapped_column(UtcMoment)
+    recent_calls: Mapped[int]
+    stored_at: Mapped[datetime] = mapped_column(UtcMoment)
