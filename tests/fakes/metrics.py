@@ -13,6 +13,7 @@ class FakeMetrics:
         self.readings: Counter[str] = Counter()
         self.cycles: Counter[str] = Counter()
         self.signals = 0
+        self.is_storage_ready: bool | None = None
         self.notifications: Counter[tuple[str, str]] = Counter()
         self.states: dict[str, int] = {}
         self.accounts = (0, 0)
@@ -57,6 +58,10 @@ class FakeMetrics:
     def job_success(self, job: str, at) -> None:
         """Keep the moment."""
         self.successes[job] = at
+
+    def storage_ready(self, *, is_ready: bool) -> None:
+        """Keep it."""
+        self.is_storage_ready = is_ready
 
     def render(self) -> bytes:
         """Return nothing: the numbers are attributes here."""

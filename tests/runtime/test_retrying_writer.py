@@ -21,6 +21,7 @@ class Database:
         self.batches = []
         self.failure = None
         self.attempts = 0
+        self.on_attempt = lambda: None
         self.opened = asyncio.Event()
         self.opened.set()
 
@@ -32,6 +33,7 @@ class Database:
     async def write(self, batch):
         """Store a batch once the opened is open."""
         self.attempts += 1
+        self.on_attempt()
         failure = self.failure
         await self.opened.wait()
         if failure is not None:
@@ -192,18 +194,21 @@ async def test_a_failure_after_all_callers_left_is_not_lost_as_an_error(database
 
 
 async def test_run_retries_with_backoff_until_the_write_succeeds(database, clock):
-    """Each failure doubles the wait up to the limit, and every attempt is a heartbeat."""
+    """Each failure doubles the wait up to the limit. A failed attempt is no success of the job."""
     writer = writer_of(database, clock)
-    beats = []
+    attempts, beats = [], []
+    database.on_attempt = lambda: attempts.append(clock.monotonic())
     job = await started(writer.run(lambda: beats.append(clock.monotonic())), clock)
     database.failure = UnavailableError()
     writer.add("item")
     await clock.advance(11)
+    assert beats == []
 
     database.failure = None
     await clock.advance(4)
 
-    assert beats == [0, 1, 3, 7, 11, 15]
+    assert attempts == [0, 1, 3, 7, 11, 15]
+    assert beats == [15]
     assert database.stored == ["item"]
     await stopped(job)
 

@@ -6,6 +6,7 @@ import pytest
 from fakes.broker import AccountState
 from fakes.clock import FakeClock
 
+from hullwatch.domain.storage import MAX_AGE_S
 from hullwatch.domain.users.accounts import Role
 from hullwatch.runtime.jobs import JobKind, JobReport, JobState
 from hullwatch.services.operations.server_health import ServerHealth
@@ -49,7 +50,12 @@ async def test_alive_and_ready(env):
 @pytest.mark.parametrize("responds", [True, False])
 async def test_readiness_shows_the_simulators_clock(env, responds):
     """The server goes on without it; the detail has the server's time."""
-    health = ServerHealth(env.services.context, shared=None, clock_responds=lambda: responds)
+    health = ServerHealth(
+        env.services.context,
+        storage=env.services.storage_health,
+        shared=None,
+        clock_responds=lambda: responds,
+    )
 
     found = {one.name: one for one in await health.check()}
 
@@ -79,11 +85,14 @@ async def test_not_ready_without_database_or_job(env):
         env.reports = [job(is_healthy=False)]
         unhealthy = await client.get("/readyz")
         env.reports, env.store.is_down = [job()], True
+        await env.clock.advance(MAX_AGE_S + 1)
+        await env.services.storage_health.check()
         down = await client.get("/readyz")
         alive = await client.get("/healthz")
 
     assert (unhealthy.status_code, unhealthy.json()["status"]) == (503, "not_ready")
     assert (down.status_code, down.json()["dependencies"][0]["isReady"]) == (503, False)
+    assert down.json()["dependencies"][0]["detail"].startswith("The database does not respond.")
     assert alive.status_code == 200
 
 
@@ -92,7 +101,7 @@ PROMISED = {
     "hullwatch_fyers_calls_total", "hullwatch_fyers_call_seconds", "hullwatch_monitor_cycle_seconds",
     "hullwatch_monitor_cycles_total", "hullwatch_signals_total", "hullwatch_notifications_total",
     "hullwatch_job_restarts_total", "hullwatch_job_last_success_timestamp_seconds",
-    "hullwatch_ready_accounts",
+    "hullwatch_ready_accounts", "hullwatch_storage_ready",
 }  # fmt: skip
 
 

@@ -33,6 +33,8 @@ class Application:
         )  # first: sessions that are due expire while the connections are read
         await services.connections.load()
         await services.monitoring.load()
+        services.storage_health.start_job(supervisor)
+        services.storage_alerts.start_job(supervisor)
         services.clock_monitor.start_job(supervisor)
         services.call_paces.start_job(supervisor)
         services.connections.start_jobs()

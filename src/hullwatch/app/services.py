@@ -22,6 +22,8 @@ from hullwatch.services.operations.call_paces import CallPaces
 from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
 from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
+from hullwatch.services.operations.storage_alerts import StorageAlerts
+from hullwatch.services.operations.storage_health import StorageHealth
 from hullwatch.services.readiness.service import ReadinessService
 from hullwatch.services.renewal.consents import RenewalConsents
 from hullwatch.services.renewal.hook import RenewalHook
@@ -77,6 +79,7 @@ def build_services(resources: Resources) -> Services:
         connections=connections,
         supervisor=resources.supervisor,
     )
+    storage_health = StorageHealth(context, metrics=resources.metrics)
     hashing = HashQueue(resources.hasher)
     authentication = AuthenticationService(context, hashing=hashing)
     accounts = AccountService(
@@ -157,11 +160,18 @@ def build_services(resources: Resources) -> Services:
         job_alerts=JobAlerts(context, jobs=resources.supervisor.jobs),
         symbol_outages=SymbolOutages(context, monitoring=monitoring),
         broker_alerts=_broker_alerts(resources, connections, monitoring),
-        heartbeat_ping=HeartbeatPing(health=monitoring.health, port=resources.ping)
+        heartbeat_ping=HeartbeatPing(
+            health=monitoring.health, storage=storage_health.state, port=resources.ping
+        )
         if resources.ping
         else None,
+        storage_health=storage_health,
+        storage_alerts=StorageAlerts(
+            context, health=storage_health, channels=resources.channels, metrics=resources.metrics
+        ),
         server_health=ServerHealth(
             context,
+            storage=storage_health,
             shared=resources.shared,
             clock_responds=resources.clock_responds,
             clock_problem=clock_monitor.problem,

@@ -117,16 +117,18 @@ class RetryingWriter(Generic[Item]):
         """Write each item soon after it was added, and retry with backoff, for ever.
 
         Args:
-            heartbeat: called after each attempt, failed ones included.
+            heartbeat: called after each attempt that left nothing to retry.
         """
         failures = 0
         while True:
             await self._has_items.wait()
             if self._gather_s:
                 await self._clock.sleep(self._gather_s)
-            failures = 0 if await self.try_flush() else failures + 1
-            heartbeat()
-            if failures:
+            if await self.try_flush():
+                failures = 0
+                heartbeat()
+            else:
+                failures += 1
                 await self._clock.sleep(self._backoff.delay(failures, self._random))
 
     async def _write_batch(self) -> None:

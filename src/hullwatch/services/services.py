@@ -24,6 +24,8 @@ from hullwatch.services.operations.call_paces import CallPaces
 from hullwatch.services.operations.heartbeat_ping import HeartbeatPing
 from hullwatch.services.operations.job_alerts import JobAlerts
 from hullwatch.services.operations.server_health import ServerHealth
+from hullwatch.services.operations.storage_alerts import StorageAlerts
+from hullwatch.services.operations.storage_health import StorageHealth
 from hullwatch.services.ports import BrokerPort
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.ports.session_hook import SessionHook
@@ -73,4 +75,6 @@ class Services:
     symbol_outages: SymbolOutages
     broker_alerts: BrokerAlerts
     heartbeat_ping: HeartbeatPing | None
+    storage_health: StorageHealth
+    storage_alerts: StorageAlerts
     server_health: ServerHealth

@@ -4,13 +4,15 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.secrets import SecretText
+from hullwatch.domain.storage import StorageFault
+from hullwatch.storage.check import StorageCheck
 from hullwatch.storage.cipher import Cipher, installation_identity
 from hullwatch.storage.engine import LIMIT_S, READ_ONLY, SQLITE_LOCK_WAIT_S, answer_of, open_engine
 from hullwatch.storage.failures import KeysUnusable, Undecryptable
@@ -92,6 +94,7 @@ class Store:
         lock_wait_s: float = SQLITE_LOCK_WAIT_S,
     ) -> None:
         self._engine = open_engine(url, pool_size=pool_size, limit_s=limit_s, lock_wait_s=lock_wait_s)
+        self._check = StorageCheck(url)
         self._cipher = cipher
         self._limit_s = limit_s
         self._is_postgresql = self._engine.dialect.name == "postgresql"
@@ -123,11 +126,9 @@ class Store:
         """Call this after each commit that created deliveries."""
         self._on_deliveries = callback
 
-    async def ping(self) -> None:
-        """Raise `StorageUnavailable` unless the database answers."""
-        async with AsyncSession(self._engine) as db_session:
-            await answer_of(db_session.connection(execution_options={READ_ONLY: True}), limit_s=self._limit_s)
-            await answer_of(db_session.execute(text("SELECT 1")), limit_s=self._limit_s)
+    async def check(self, now: datetime) -> StorageFault | None:
+        """Write and read; return why that fails, within `CHECK_LIMIT_S`, or `None`."""
+        return await self._check.run(now)
 
     async def check_keys(self) -> None:
         """Check that the keys fit the database; store the encrypted key check in a new one.
@@ -175,6 +176,7 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._check.close()
         await self._engine.dispose()
 
     @asynccontextmanager

@@ -73,6 +73,11 @@ class PrometheusMetrics:
             ["job"],
             registry=registry,
         )
+        self._storage = Gauge(
+            "hullwatch_storage_ready",
+            "1 while the database can be written and read, else 0.",
+            registry=registry,
+        )
         for state in LoginState:
             self._sessions.labels(state.value)
         self.readiness(total=0, ready=0)
@@ -129,6 +134,10 @@ class PrometheusMetrics:
         """Set the time of a job's last successful run, and show its restarts from 0 on, so that the first one is a change."""
         self._restarts.labels(job)
         self._successes.labels(job).set(at.timestamp())
+
+    def storage_ready(self, *, is_ready: bool) -> None:
+        """Set whether the database can be written and read."""
+        self._storage.set(is_ready)
 
     @contextmanager
     def served_on(self, host: str, port: int) -> Iterator[None]:

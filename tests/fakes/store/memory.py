@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from fakes.store.audit import Audit, Incidents
 from fakes.store.monitoring import SymbolOutages, Watches
@@ -13,6 +14,7 @@ from fakes.store.tables import Tables
 from fakes.store.users import Logins, PasswordResets, Users
 from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.notifications.notifications import DeliveryState
+from hullwatch.domain.storage import StorageFault
 
 
 class FakeUnitOfWork:
@@ -39,7 +41,7 @@ class FakeUnitOfWork:
 
     async def commit(self) -> None:
         """Keep everything."""
-        self._store.check()
+        self._store.refuse_if_down()
         known = self._store.tables.deliveries
         has_deliveries = any(
             one.state is DeliveryState.WAITING and one.attempts == 0 and known.get(one.id) != one
@@ -52,12 +54,14 @@ class FakeUnitOfWork:
 
 
 class FakeStore:
-    """The database, in memory. It refuses everything while `is_down` is set; `commits` counts commits."""
+    """The database, in memory. It refuses everything while `is_down` is set, because of `fault`; `commits` counts commits."""
 
     def __init__(self) -> None:
         self.tables = Tables()
         self.commits = 0
         self.is_down = False
+        self.fault = StorageFault.NO_RESPONSE
+        self.checks = 0
         self.ring: Callable[[], None] = lambda: None
         self._write_lock = asyncio.Lock()
         self._writer: asyncio.Task | None = None
@@ -66,13 +70,13 @@ class FakeStore:
     async def begin(self, *, read_only: bool = False) -> AsyncIterator[FakeUnitOfWork]:
         """Open a unit of work; only one may write at a time."""
         if read_only:
-            self.check()
+            self.refuse_if_down()
             yield FakeUnitOfWork(self)
             return
         if self._writer is not None and self._writer is asyncio.current_task():
             raise RuntimeError("this task has a unit of work open already")
         async with self._write_lock:
-            self.check()
+            self.refuse_if_down()
             self._writer = asyncio.current_task()
             try:
                 yield FakeUnitOfWork(self)
@@ -83,14 +87,15 @@ class FakeStore:
         """Call this after each commit that created deliveries."""
         self.ring = callback
 
-    async def ping(self) -> None:
-        """Refuse while the store is down."""
-        self.check()
+    async def check(self, now: datetime) -> StorageFault | None:
+        """Return a fault while the store is down."""
+        self.checks += 1
+        return self.fault if self.is_down else None
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    def check(self) -> None:
+    def refuse_if_down(self) -> None:
         """Refuse while the store is down."""
         if self.is_down:
             raise StorageUnavailable("The database does not answer at the moment.")

@@ -166,6 +166,16 @@ class Channels(Repository):
         own = [channel for channel in self.tables.channels.values() if channel.user_id == user_id]
         return sorted(own, key=lambda channel: (channel.created_at, channel.id))
 
+    async def delivering(
+        self, kind: NotificationKind, user_ids: Collection[str]
+    ) -> list[tuple[Channel, Destination]]:
+        """Return the channels of these users that take notices of this kind."""
+        return [
+            (one, self.tables.destinations[one.id])
+            for one in sorted(self.tables.channels.values(), key=lambda one: one.id)
+            if takes_notices(one) and one.user_id in user_ids and DELIVERED_WITH.get(kind, kind) in one.kinds
+        ]
+
     async def update(self, channel: Channel) -> None:
         """Store its label, its kinds and whether it is on."""
         storable(channel.label)

@@ -43,7 +43,10 @@ class Watched:
     def __init__(self, env: Environment) -> None:
         self.env = env
         self.receiver = Receiver()
-        self.heartbeat = HeartbeatPing(health=env.monitoring.health, port=self.receiver)
+        self.heartbeat = HeartbeatPing(
+            health=env.monitoring.health, storage=env.storage_health.state, port=self.receiver
+        )
+        env.storage_health.start_job(env.supervisor)
 
     async def pings_in(self, seconds: float) -> int:
         """Let time pass and return the number of pings."""
@@ -132,6 +135,18 @@ async def test_a_cycle_without_a_stored_result_is_not_complete(watched: Watched)
     watched.env.store.is_down = False
     await watched.pings_in(60)
     assert await watched.pings_in(300) == 5
+
+
+async def test_no_ping_is_sent_at_night_when_nothing_can_be_stored(evening: Watched) -> None:
+    """No cycle is due then, and its results are no sign."""
+    await evening.env.clock.advance_to(CLOSING + timedelta(hours=3))
+    evening.env.store.is_down = True
+    await evening.pings_in(60)
+    assert await evening.pings_in(600) == 0
+
+    evening.env.store.is_down = False
+    await evening.pings_in(60)
+    assert await evening.pings_in(600) == 10
 
 
 async def test_no_ping_is_sent_when_a_cycle_hangs_for_ever(watched: Watched) -> None:

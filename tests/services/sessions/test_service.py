@@ -678,6 +678,15 @@ async def test_confirmations_survive_a_database_outage(env: Environment) -> None
     assert env.stored(ALICE).last_validated_at == env.clock.now()
 
 
+async def test_a_change_that_cannot_be_stored_is_reported(env: Environment) -> None:
+    """The job that stores changes and confirmations has not succeeded then, though it has no confirmation."""
+    env.store.is_down = True
+    await env.connections.sign_out(ALICE, actor=ALICE)
+
+    with pytest.raises(StorageUnavailable):
+        await env.connections.store_observations()
+
+
 # ---- restart
 
 

@@ -133,6 +133,30 @@ async def test_a_removed_user_takes_channels_and_deliveries_along(store_with_cha
     assert await claim(store_with_channel) == []
 
 
+async def test_channels_are_found_with_addresses_by_kind(store_with_channel):
+    """For a notice that cannot be stored; the same channels as for one that can."""
+    jobs = frozenset({NotificationKind.JOB_RESTARTING})
+    unconfirmed = channel("c4", kind=ChannelKind.EMAIL, kinds=jobs, proof=None)
+    await add(
+        store_with_channel,
+        channels=(
+            channel("c2", kinds=jobs),
+            channel("c3", kinds=jobs, is_on=False),
+            unconfirmed,
+            channel("c5", "ravi", kinds=jobs),
+        ),
+    )
+
+    async def found(kind: NotificationKind) -> dict[str, Destination]:
+        async with store_with_channel.begin(read_only=True) as work:
+            return {one.id: where for one, where in await work.channels.delivering(kind, ["asha"])}
+
+    assert await found(NotificationKind.STORAGE_UNAVAILABLE) == {"c2": destination()}
+    assert await found(NotificationKind.SIGNAL) == {"c1": destination()}
+    async with store_with_channel.begin(read_only=True) as work:
+        assert await work.channels.delivering(NotificationKind.SIGNAL, []) == []
+
+
 async def test_a_notice_gets_one_delivery_per_channel_of_its_kind(store_with_channel):
     """Which is on, belongs to its user, and was there before it."""
     await add(

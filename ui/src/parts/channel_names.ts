@@ -8,7 +8,8 @@ export const NOTICE_KINDS: Record<Kind, string> = {
   not_ready: "Not ready for market open", now_ready: "Ready again", signal: "Signals", signals_corrected: "Corrections of signals", symbols_unmonitored: "Symbols not monitored", symbols_monitored: "Symbols monitored again",
   permission_missing: "Missing permission at Fyers", permission_granted: "Permission at Fyers granted", daily_summary: "Daily summary",
   broker_outage: "Fyers outage", broker_recovered: "Fyers recovered", job_restarting: "Background job failing",
-  job_recovered: "Background job recovered", calendar_ending: "Holidays missing", calendar_known: "Holidays known",
+  job_recovered: "Background job recovered", storage_unavailable: "Database unavailable", storage_recovered: "Database recovered",
+  calendar_ending: "Holidays missing", calendar_known: "Holidays known",
   delivery_failed: "Undelivered notice",
   channel_failing: "Channel failing", channel_recovered: "Channel recovered", test: "Test",
 };

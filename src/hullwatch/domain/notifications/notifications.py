@@ -42,6 +42,10 @@ class NotificationKind(StrEnum):
     """For operators: a job of the server keeps failing and is restarted."""
     JOB_RECOVERED = "job_recovered"
     """For operators: the job works again."""
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    """For operators: the database cannot be written or read."""
+    STORAGE_RECOVERED = "storage_recovered"
+    """For operators: the database works again."""
     CALENDAR_ENDING = "calendar_ending"
     """For operators: the table of trading days runs out."""
     CALENDAR_KNOWN = "calendar_known"
@@ -62,6 +66,8 @@ FOR_OPERATORS: Final = frozenset(
         NotificationKind.BROKER_RECOVERED,
         NotificationKind.JOB_RESTARTING,
         NotificationKind.JOB_RECOVERED,
+        NotificationKind.STORAGE_UNAVAILABLE,
+        NotificationKind.STORAGE_RECOVERED,
         NotificationKind.CALENDAR_ENDING,
         NotificationKind.CALENDAR_KNOWN,
         NotificationKind.DELIVERY_FAILED,
@@ -90,6 +96,8 @@ DELIVERED_WITH: Final[Mapping[NotificationKind, NotificationKind]] = {
     NotificationKind.PERMISSION_MISSING: NotificationKind.NOT_READY,
     NotificationKind.SYMBOLS_MONITORED: NotificationKind.NOW_READY,
     NotificationKind.PERMISSION_GRANTED: NotificationKind.NOW_READY,
+    NotificationKind.STORAGE_UNAVAILABLE: NotificationKind.JOB_RESTARTING,
+    NotificationKind.STORAGE_RECOVERED: NotificationKind.JOB_RECOVERED,
 }
 """Kinds that nobody chooses: a channel that delivers the other kind delivers them too.
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from hullwatch.domain.monitoring.health import MonitoringHealth, PingAccepted, PingFailed, is_healthy
+from hullwatch.domain.storage import StorageState
 from hullwatch.runtime.supervisor import Supervisor
 
 JOB: Final = "heartbeat-ping"
@@ -23,10 +24,17 @@ class PingPort(Protocol):
 
 
 class HeartbeatPing:
-    """Pings while monitoring is healthy."""
+    """Pings while monitoring is healthy and its results can be stored."""
 
-    def __init__(self, *, health: Callable[[], MonitoringHealth], port: PingPort) -> None:
+    def __init__(
+        self,
+        *,
+        health: Callable[[], MonitoringHealth],
+        storage: Callable[[], StorageState],
+        port: PingPort,
+    ) -> None:
         self._health = health
+        self._storage = storage
         self._port = port
         self._is_paused = False
         self._failure: str | None = None
@@ -37,9 +45,10 @@ class HeartbeatPing:
         supervisor.every(JOB, every_s, self.beat, at_start=False, essential=False)
 
     async def beat(self) -> None:
-        """Ping if monitoring is healthy."""
-        health = self._health()
-        is_paused, was_paused = not is_healthy(health), self._is_paused
+        """Ping if monitoring is healthy and its results can be stored."""
+        health, storage = self._health(), self._storage()
+        is_healthy_now = is_healthy(health) and storage.is_ready
+        is_paused, was_paused = not is_healthy_now, self._is_paused
         self._is_paused = is_paused
         if is_paused:
             if not was_paused:
@@ -50,6 +59,7 @@ class HeartbeatPing:
                     completed=health.completed,
                     overdue=health.overdue,
                     stalled_for_s=round(health.stalled_for.total_seconds()),
+                    is_storage_ready=storage.is_ready,
                 )
             return
         if was_paused:

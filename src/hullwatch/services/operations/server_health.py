@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.services.context import Context
+from hullwatch.services.operations.storage_health import StorageHealth
 from hullwatch.services.ports import SharedChecks
+from hullwatch.services.texts.storage import storage_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +21,27 @@ class DependencyHealth:
 
 
 class ServerHealth:
-    """Checks the database and, where they are used, Redis and the simulator's clock."""
+    """Reports on the database and, where they are used, Redis and the simulator's clock."""
 
     def __init__(
         self,
         context: Context,
         *,
+        storage: StorageHealth,
         shared: SharedChecks | None,
         clock_responds: Callable[[], bool] | None = None,
         clock_problem: Callable[[], str] = lambda: "",
     ) -> None:
         self._context = context
+        self._storage = storage
         self._shared = shared
         self._clock_responds = clock_responds
         self._clock_problem = clock_problem
 
     async def check(self) -> tuple[DependencyHealth, ...]:
         """Return the state of each dependency."""
-        found = [await self._database()]
+        storage = self._storage.state()
+        found = [DependencyHealth("database", is_ready=storage.is_ready, detail=storage_sentence(storage))]
         if self._shared is not None:
             is_ready = await self._shared.ping()
             detail = (
@@ -50,13 +54,6 @@ class ServerHealth:
             # Not essential: monitoring goes on, and no session expires by the clock alone.
             found.append(DependencyHealth("clock", is_ready=False, detail=problem, is_essential=False))
         return tuple(found)
-
-    async def _database(self) -> DependencyHealth:
-        try:
-            await self._context.store.ping()
-        except StorageUnavailable:
-            return DependencyHealth("database", is_ready=False, detail="The database does not respond.")
-        return DependencyHealth("database", is_ready=True)
 
     def _clock(self, *, is_ready: bool) -> DependencyHealth:
         """Return the state of the simulator's clock, with the server's time, so that a test can wait for it."""

@@ -50,6 +50,10 @@ class MetricsPort(Protocol):
         """Set when a job last succeeded."""
         ...
 
+    def storage_ready(self, *, is_ready: bool) -> None:
+        """Set whether the database can be written and read."""
+        ...
+
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
         ...

@@ -79,6 +79,12 @@ class ChannelRepository(Protocol):
         """Return oldest first."""
         ...
 
+    async def delivering(
+        self, kind: NotificationKind, user_ids: Collection[str]
+    ) -> list[tuple[Channel, Destination]]:
+        """Return the channels of these users that take notices of this kind; those that cannot be decrypted are left out."""
+        ...
+
     async def update(self, channel: Channel) -> None:
         """Store label, kinds and whether it is on; turning it off removes its waiting deliveries."""
         ...

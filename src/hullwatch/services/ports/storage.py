@@ -6,8 +6,10 @@ can raise `StorageUnavailable`, after which nothing of the unit of work is kept.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol
 
+from hullwatch.domain.storage import StorageFault
 from hullwatch.services.ports.audit import AuditRepository, IncidentRepository
 from hullwatch.services.ports.monitoring import SymbolOutageRepository, WatchRepository
 from hullwatch.services.ports.notifications import (
@@ -68,6 +70,6 @@ class StorePort(Protocol):
         """Call this after each commit that created deliveries."""
         ...
 
-    async def ping(self) -> None:
-        """Raise `StorageUnavailable` unless the database answers."""
+    async def check(self, now: datetime) -> StorageFault | None:
+        """Write and read; return why that fails, within a few real seconds, or `None`."""
         ...

@@ -98,6 +98,14 @@ class ConnectionWriter:
         """Store what is queued; while the database is unavailable it stays queued for `run`."""
         await self._writer.try_flush()
 
+    async def store(self) -> None:
+        """Store what is queued.
+
+        Raises:
+            StorageUnavailable: The database is unavailable; what is queued is stored later.
+        """
+        await self._writer.flush()
+
     async def run(self, heartbeat: Callable[[], None]) -> None:
         """Store what could not be stored at once."""
         await self._writer.run(heartbeat)

@@ -394,7 +394,7 @@ class ConnectionService:
         Raises:
             StorageUnavailable: The database is unavailable; everything is stored later.
         """
-        await self._writer.flush()
+        await self._writer.store()
         await save_observed(
             self._context.store, [account for account in self._accounts if account.is_observed]
         )

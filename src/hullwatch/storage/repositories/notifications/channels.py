@@ -1,10 +1,10 @@
 """Users' channels; their addresses are encrypted and bound to the row."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
 from hullwatch.domain.notifications.channels import (
     AddressProof,
@@ -14,7 +14,12 @@ from hullwatch.domain.notifications.channels import (
     Destination,
     SigningSecret,
 )
-from hullwatch.domain.notifications.notifications import ChannelKind, DeliveryState, NotificationKind
+from hullwatch.domain.notifications.notifications import (
+    DELIVERED_WITH,
+    ChannelKind,
+    DeliveryState,
+    NotificationKind,
+)
 from hullwatch.storage.cipher import Cipher, channel_address_identity, signing_secret_identity
 from hullwatch.storage.failures import Undecryptable
 from hullwatch.storage.models import ChannelKindRow, ChannelRow, DeliveryRow, UserRow
@@ -64,6 +69,20 @@ class Channels:
         return await self._channels(
             await self._transaction.rows(query.order_by(ChannelRow.created_at, ChannelRow.id))
         )
+
+    async def delivering(
+        self, kind: NotificationKind, user_ids: Collection[str]
+    ) -> list[tuple[Channel, Destination]]:
+        """Return the channels of these users that take notices of this kind, with their addresses."""
+        delivers = exists().where(
+            ChannelKindRow.channel_id == ChannelRow.id,
+            ChannelKindRow.kind == DELIVERED_WITH.get(kind, kind),
+        )
+        query = select(ChannelRow).where(takes_notices(), ChannelRow.user_id.in_(user_ids), delivers)
+        rows = await self._transaction.rows(query.order_by(ChannelRow.id))
+        addresses = [destination_of(row, self._cipher) for row in rows]
+        found = zip(await self._channels(rows), addresses, strict=True)
+        return [(channel, address) for channel, address in found if address is not None]
 
     async def update(self, channel: Channel) -> None:
         """Store label, kinds and whether it is on; turning it off removes its waiting deliveries."""
