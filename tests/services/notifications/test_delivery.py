@@ -229,6 +229,23 @@ async def test_a_refused_message_blocks_no_other(env: Environment) -> None:
     assert env.notices(ALICE, NotificationKind.CHANNEL_FAILING) == []
 
 
+async def test_a_channel_that_refuses_every_message_is_reported(env: Environment) -> None:
+    """Once, with the reason, whatever the status; and again when it accepts a message."""
+    env.carriers.behaviours["hook"] = lambda _: Refused("The server answered 400.", is_of_message=True)
+    for number in range(3):
+        await store(env, f"n{number}")
+        await wait(env, timedelta(minutes=5))
+    [failing] = env.notices(ALICE, NotificationKind.CHANNEL_FAILING)
+    assert "400" in failing.text
+    assert health(env, "hook").failures > MAX_REFUSALS
+
+    env.carriers.behaviours.clear()
+    await store(env, "n9")
+    await wait(env, timedelta(hours=1))
+    assert health(env, "hook").failures == 0
+    assert len(env.notices(ALICE, NotificationKind.CHANNEL_RECOVERED)) == 1
+
+
 async def test_admins_are_notified_once_per_failing_channel(env: Environment) -> None:
     """The admin's own channel fails too. Its failure must not produce further notices."""
     await add_channel(env, "admins", ADMIN, kinds=tuple(NotificationKind))

@@ -123,11 +123,29 @@ def test_a_third_or_a_permanent_refusal_is_final():
     assert decision_on(Refused("gone", is_permanent=True)).result.state is FAILED
 
 
-def test_a_refused_message_leaves_its_channel_unchanged():
+REFUSED_MESSAGE = Refused("The server answered 422.", is_of_message=True)
+
+
+def test_a_refused_message_spares_a_channel_that_accepts_others():
     """The other messages are sent without a pause."""
     health = ChannelHealth(last_sent_at=NOW)
 
-    assert decision_on(Refused("The server answered 422.", is_of_message=True), health=health).after == health
+    assert decision_on(REFUSED_MESSAGE, claimed(age=timedelta(minutes=1)), health).after == health
+
+
+def test_a_channel_that_refuses_every_message_is_failing():
+    """Whatever the status: a receiver that always answers 400 loses every notice. The first refusal does not pause the channel."""
+    quiet = ChannelHealth(last_sent_at=NOW - timedelta(days=1))
+    first = decision_on(REFUSED_MESSAGE, health=quiet)
+    last = decision_on(REFUSED_MESSAGE, claimed(MAX_REFUSALS - 1), first.after)
+
+    assert (first.after.failures, first.after.failing_since, first.after.last_error) == (
+        1, NOW, REFUSED_MESSAGE.why,
+    )  # fmt: skip
+    assert first.after.paused_until == NOW
+    assert last.after.paused_until > NOW
+    assert last.is_dead_letter
+    assert last.notifies_user
 
 
 def test_a_test_notice_fails_soon_and_is_no_dead_letter():
@@ -146,7 +164,9 @@ def test_a_user_is_notified_after_an_hour_or_a_permanent_refusal():
     assert not decision_on(LATER).notifies_user
     assert decision_on(LATER, failures=9, failing_since=NOW - NOTIFY_AFTER).notifies_user
     assert decision_on(Refused("gone", is_permanent=True)).notifies_user
-    assert not decision_on(Refused("bad", is_permanent=True, is_of_message=True)).notifies_user
+    of_message = Refused("bad", is_permanent=True, is_of_message=True)
+    others = ChannelHealth(last_sent_at=NOW)
+    assert not decision_on(of_message, claimed(age=timedelta(minutes=1)), others).notifies_user
 
 
 outcomes = st.one_of(

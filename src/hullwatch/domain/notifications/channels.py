@@ -235,7 +235,7 @@ class Refused:
     is_permanent: bool = False
     """Nothing but a change of the channel can help; otherwise a few more tries are made."""
     is_of_message: bool = False
-    """The refusal is about this message and says nothing about the channel."""
+    """The refusal may be about this message alone; it is, if the channel accepts others."""
 
 
 SendOutcome = Sent | TryLater | Refused

@@ -69,7 +69,12 @@ def decide(
             after, requested_s = _failed(health, why, retry_after_s, now, random), retry_after_s
             is_final = _is_given_up(claimed, health, now)
         case Refused(why, is_permanent, is_of_message):
-            after = health if is_of_message else _failed(health, why, None, now, random)
+            # Only a channel that accepts others shows that the message is the cause, whatever the status says.
+            spares_channel = is_of_message and _accepts_others(claimed, health)
+            after = health if spares_channel else _failed(health, why, None, now, random)
+            if is_of_message and after.failures == 1:
+                # Without a pause, so that the next message shows at once which of the two it is.
+                after = replace(after, paused_until=now)
             is_final, requested_s = is_permanent or claimed.attempts + 1 >= MAX_REFUSALS, None
     state = DeliveryState.FAILED_PERMANENTLY if is_final else DeliveryState.WAITING
     due_at = now + _pause(claimed.attempts + 1, requested_s, random)
@@ -80,8 +85,13 @@ def _is_given_up(claimed: Claimed, health: ChannelHealth, now: datetime) -> bool
     attempts = claimed.attempts + 1
     if claimed.notification.kind is NotificationKind.TEST:
         return attempts >= MAX_OF_A_TEST
-    others_succeed = health.last_sent_at is not None and health.last_sent_at > claimed.created_at
-    return now - claimed.created_at >= MAX_AGE or (others_succeed and attempts >= MAX_WHILE_OTHERS_SUCCEED)
+    is_old = now - claimed.created_at >= MAX_AGE
+    return is_old or (_accepts_others(claimed, health) and attempts >= MAX_WHILE_OTHERS_SUCCEED)
+
+
+def _accepts_others(claimed: Claimed, health: ChannelHealth) -> bool:
+    """Return whether the channel has accepted another message since this one was stored."""
+    return health.last_sent_at is not None and health.last_sent_at >= claimed.created_at
 
 
 def _failed(
