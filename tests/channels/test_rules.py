@@ -41,7 +41,7 @@ def test_private_addresses_are_closed(rules, event, address):
     """An unresolved name counts as private, since it could resolve to anything."""
     with pytest.raises(PermissionError):
         rules.hook(event, (None, address))
-    assert rules.refused_private
+    assert rules.refused == "private"
 
     rules.allows_private = True
     assert is_allowed(rules, event, None, address)
@@ -51,7 +51,7 @@ def test_public_addresses_are_open(rules):
     """A socket that is connected already has no address."""
     assert is_allowed(rules, "socket.connect", None, ("8.8.8.8", 443))
     assert is_allowed(rules, "socket.sendmsg", None, None)
-    assert not rules.refused_private
+    assert rules.refused is None
 
 
 def test_unix_sockets_are_always_closed(rules):

@@ -221,3 +221,18 @@ async def test_the_operator_may_allow_private_addresses(receiver, hooks):
     outside = make(allows_private=True, resolve=resolve)
     with pytest.raises(InvalidInput, match="https"):
         await outside.check(destination(HOOK, "http://a.example/"))
+
+
+async def test_an_unencrypted_webhook_sends_nothing_to_the_internet():
+    """Its name led to a private network when it was stored, and leads to the internet now."""
+
+    async def resolve(_: str) -> list[str]:
+        return ["8.8.8.8"]
+
+    hooks = make(allows_private=True, resolve=resolve)
+    outcome = await hooks.send(message(), destination(HOOK, "http://a.example/"))
+    await hooks.close()
+
+    assert outcome == Refused(
+        "A webhook's address has to begin with https://: messages can hold a login link.", is_permanent=True
+    )

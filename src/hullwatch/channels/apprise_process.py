@@ -13,7 +13,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from hullwatch.channels.guard import PRIVATE_NETWORK, AddressGuard
+from hullwatch.channels.telegram import EXPLANATIONS
+from hullwatch.channels.worker_limits import WorkerLimits
 from hullwatch.domain.failures import InvalidInput
+from hullwatch.domain.notifications.addresses import is_public_text
 from hullwatch.domain.notifications.channels import Destination, Message, Refused, SendOutcome, Sent, TryLater
 from hullwatch.runtime.clock import Clock, clock_timeout
 
@@ -28,6 +31,12 @@ _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_
 _REFUSALS: Final = {
     "forbidden": "This service would act on the server itself, so it cannot be used.",
     "unknown": "Apprise does not know this address, or a part of it is missing.",
+    "unencrypted": (
+        "This address is not encrypted, and messages can hold a login link. Use its encrypted form, such as jsons:// for "
+        "json://, without verify=no."
+    ),
+    "private": PRIVATE_NETWORK,
+    "unsent": "The service sends nothing for this address. Check the address.",
 }
 
 
@@ -42,11 +51,18 @@ class AppriseChannel:
     """
 
     def __init__(
-        self, guard: AddressGuard, clock: Clock, *, processes: int = PROCESSES, limit_s: float = LIMIT_S
+        self,
+        guard: AddressGuard,
+        clock: Clock,
+        *,
+        processes: int = PROCESSES,
+        limit_s: float = LIMIT_S,
+        limits: WorkerLimits = WorkerLimits(),  # noqa: B008 - immutable
     ) -> None:
         self._guard = guard
         self._clock = clock
         self._limit_s = limit_s
+        self._limits = limits
         self._free = asyncio.Semaphore(processes)
         self._idle: list[asyncio.subprocess.Process] = []
 
@@ -59,7 +75,7 @@ class AppriseChannel:
         """Check an address before it is stored.
 
         Raises:
-            InvalidInput: Apprise does not know it, or it leads to this machine or to a private network.
+            InvalidInput: Apprise does not know it, it is public and not encrypted, or it leads to a private network.
         """
         try:
             answer = await self._request({"do": "check", "address": destination.address.reveal()})
@@ -67,10 +83,15 @@ class AppriseChannel:
             raise InvalidInput("Apprise does not answer at the moment. Try again.", field="address") from None
         if answer["outcome"] in _REFUSALS:
             raise InvalidInput(_REFUSALS[answer["outcome"]], field="address")
-        for host in answer.get("hosts", ()):
+        found: list[str] = []
+        for host in answer["hosts"]:
             with suppress(OSError):  # a name that does not resolve now is checked again at the sending
-                if await self._guard.is_private(str(host)):
-                    raise InvalidInput(PRIVATE_NETWORK, field="address")
+                found += await self._guard.addresses_of(str(host))
+        if not all(map(self._guard.allows, found)):
+            raise InvalidInput(PRIVATE_NETWORK, field="address")
+        leads_outside = not found or any(map(is_public_text, found))
+        if leads_outside and not answer["isEncrypted"]:
+            raise InvalidInput(_REFUSALS["unencrypted"], field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Send the message once."""
@@ -107,7 +128,7 @@ class AppriseChannel:
             try:
                 async with clock_timeout(self._clock, self._limit_s):
                     answer = await _exchange(process, request)
-                is_well = True
+                is_well = not answer["isLast"]
             finally:
                 if is_well:
                     self._idle.append(process)
@@ -130,6 +151,7 @@ class AppriseChannel:
             "-m",
             "hullwatch.channels.apprise_worker",
             *(["--allow-private"] if self._guard.allows_private else []),
+            *self._limits.as_arguments(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -185,10 +207,10 @@ def _outcome_of(answer: dict[str, Any]) -> SendOutcome:
     outcome, status = answer["outcome"], answer.get("status")
     if outcome == "sent":
         return Sent()
-    if outcome == "private":
-        return Refused(PRIVATE_NETWORK, is_permanent=True)
     if outcome in _REFUSALS:
         return Refused(_REFUSALS[outcome], is_permanent=True)
+    if answer.get("refusal"):
+        return Refused(EXPLANATIONS[answer["refusal"]])
     if status is None:
         return TryLater("The service did not accept the message.")
     why = f"The service answered {status}."

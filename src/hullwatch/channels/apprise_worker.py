@@ -5,6 +5,7 @@ every connection, file and program before Python opens it, also after redirects 
 resolutions. A hook cannot be removed, so Apprise needs a process of its own.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -12,12 +13,17 @@ import re
 import select
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import apprise
+import requests
 
 import hullwatch
+from hullwatch.channels.telegram import refusal_in
+from hullwatch.channels.worker_limits import ResidentMemory, WorkerLimits
 from hullwatch.domain.notifications.addresses import is_public_text
 
 IDLE_S: Final = 300
@@ -42,7 +48,11 @@ class Rules:
     def __init__(self) -> None:
         self.is_active = False
         self.allows_private = False
-        self.refused_private = False
+        self.is_encrypted = True
+        """Whether the service encrypts what it sends; messages can hold a login link."""
+        self.refused: str | None = None
+        """The outcome because of which a connection was refused."""
+        self.has_connected = False
         certificates = ssl.get_default_verify_paths()
         readable = (
             sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), str(Path(hullwatch.__file__).parent),
@@ -50,6 +60,19 @@ class Rules:
             "/etc/ssl", "/usr/share/zoneinfo", "/etc/mime.types", "/dev/urandom",
         )  # fmt: skip
         self._readable = tuple(os.path.realpath(path).rstrip("/") for path in readable if path)
+
+    def begin(self, *, is_encrypted: bool) -> None:
+        """Begin a request to a service."""
+        self.is_encrypted, self.refused, self.has_connected = is_encrypted, None, False
+
+    @contextmanager
+    def unencrypted(self) -> Iterator[None]:
+        """Treat the connections inside as unencrypted."""
+        before, self.is_encrypted = self.is_encrypted, False
+        try:
+            yield
+        finally:
+            self.is_encrypted = before
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Refuse a forbidden operation by raising."""
@@ -68,9 +91,14 @@ class Rules:
         if not isinstance(address, tuple) or not isinstance(address[0], str):
             raise PermissionError("this process speaks to the network alone")
         # A name that is not resolved yet could become a private address, so it is refused too.
-        if not self.allows_private and not is_public_text(address[0]):
-            self.refused_private = True
-            raise PermissionError("this address is not public")
+        if not is_public_text(address[0]):
+            if not self.allows_private:
+                self.refused = "private"
+                raise PermissionError("this address is not public")
+        elif not self.is_encrypted:
+            self.refused = "unencrypted"
+            raise PermissionError("this connection is not encrypted")
+        self.has_connected = True
 
     def _check_file(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(path, int):
@@ -88,17 +116,21 @@ class Rules:
 
 
 class StatusHandler(logging.Handler):
-    """Reads the status of a failed call from the log lines of Apprise."""
+    """Reads the status of a failed call, and a refusal of Telegram, from the log lines of Apprise."""
 
     def __init__(self) -> None:
         super().__init__()
         self.status: int | None = None
+        self.refusal: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Read one record."""
-        found = _STATUS.search(record.getMessage())
+        line = record.getMessage()
+        found = _STATUS.search(line)
         if found is not None:
             self.status = int(found[1])
+        if "Telegram" in line:
+            self.refusal = refusal_in(line)
 
 
 class Worker:
@@ -122,26 +154,32 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle a request and return the outcome."""
-        self._rules.refused_private, self._status.status = False, None
+        self._status.status, self._status.refusal = None, None
         service = self._service(request["address"])
         if isinstance(service, str):
             return {"outcome": service}
+        self._rules.begin(is_encrypted=is_encrypted(service))
         if request["do"] == "check":
             # In most addresses this part holds a token, which must not be looked up.
             host = service.host if "host" in service.template_tokens else None
             # A mail address has its domain here, and may name the server to connect to elsewhere.
             hosts = [str(one) for one in (host, getattr(service, "smtp_host", None)) if one]
-            return {"outcome": "known", "hosts": hosts}
+            return {"outcome": "known", "hosts": hosts, "isEncrypted": self._rules.is_encrypted}
         sender = apprise.Apprise(asset=self._asset)
         sender.add(service)
-        is_sent = sender.notify(
-            title=request["title"], body=request["body"], body_format=apprise.NotifyFormat.TEXT
-        )
+        is_sent = self._send(sender, request, apprise.NotifyType.INFO)
+        if is_sent and not self._rules.has_connected:
+            # Opsgenie and Jira add an information to an open alert and send nothing when there is none.
+            is_sent = self._send(sender, request, apprise.NotifyType.WARNING)
         if is_sent:
-            return {"outcome": "sent"}
-        if self._rules.refused_private:
-            return {"outcome": "private"}
-        return {"outcome": "failed", "status": self._status.status}
+            return {"outcome": "sent" if self._rules.has_connected else "unsent"}
+        if self._rules.refused is not None:
+            return {"outcome": self._rules.refused}
+        return {"outcome": "failed", "status": self._status.status, "refusal": self._status.refusal}
+
+    def _send(self, sender: apprise.Apprise, request: dict[str, Any], kind: apprise.NotifyType) -> bool:
+        text = {"title": request["title"], "body": request["body"]}
+        return bool(sender.notify(**text, notify_type=kind, body_format=apprise.NotifyFormat.TEXT))
 
     def _service(self, address: str) -> Any:
         if address.partition(":")[0].lower() in ACTS_ON_MACHINE:
@@ -150,12 +188,44 @@ class Worker:
         return "unknown" if service is None else service
 
 
+def is_encrypted(service: Any) -> bool:
+    """Return whether a service encrypts what it sends and checks the receiver's certificate."""
+    secure = service.secure_protocol or ()
+    is_secure = service.schema in ((secure,) if isinstance(secure, str) else secure) or service.secure
+    has_fixed_address = str(getattr(service, "notify_url", "")).startswith("https://")
+    return (
+        (is_secure or has_fixed_address)
+        and service.verify_certificate
+        and getattr(service, "secure_mode", None) != "insecure"  # mailtos://…?mode=insecure
+    )
+
+
+def check_requests(rules: Rules) -> None:
+    """Check the address of each HTTP request: plugins choose it themselves, and follow redirects."""
+    send = requests.adapters.HTTPAdapter.send
+
+    def checked(adapter: Any, request: Any, **options: Any) -> Any:
+        if str(request.url).lower().startswith("https://") and options.get("verify", True) is not False:
+            return send(adapter, request, **options)
+        with rules.unencrypted():
+            return send(adapter, request, **options)
+
+    requests.adapters.HTTPAdapter.send = checked  # type: ignore[assignment, method-assign]
+
+
 def main() -> None:
-    """Answer requests until standard input ends or no request comes for a while."""
-    answers = _private_output()
+    """Answer requests until standard input ends, no request comes for a while, or much memory is in use."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--allow-private", action="store_true")
+    WorkerLimits.add_arguments(parser)
+    options = vars(parser.parse_args())
     rules = Rules()
-    rules.allows_private = sys.argv[1:] == ["--allow-private"]
+    rules.allows_private = options.pop("allow_private")
+    limits = WorkerLimits(**options)
+    limits.apply()
+    memory, answers = ResidentMemory(), _private_output()
     sys.addaudithook(rules.hook)
+    check_requests(rules)
     worker = Worker(rules)
     apprise.Apprise().details()  # loads every plugin while all files may be read
     answers.write(json.dumps({"outcome": "ready"}) + "\n")
@@ -165,8 +235,14 @@ def main() -> None:
         line = sys.stdin.readline()
         if not line:
             return
-        answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")
+        limits.allow_request()
+        answer = worker.answer(json.loads(line))
+        # The allocator seldom gives memory back, so a large answer would be kept for minutes.
+        is_last = memory.megabytes() > limits.kept_mb
+        answers.write(json.dumps(answer | {"isLast": is_last}) + "\n")
         answers.flush()
+        if is_last:
+            return
 
 
 def _private_output() -> TextIO:

@@ -62,11 +62,13 @@ class WebhookChannel:
             raise InvalidInput(NO_SUCH_NAME, field="address") from None
         if not all(map(self._guard.allows, found)):
             raise InvalidInput(PRIVATE_NETWORK, field="address")
-        if parts.scheme != "https" and any(map(is_public_text, found)):
+        if await self._is_unencrypted(destination):
             raise InvalidInput(_NOT_ENCRYPTED, field="address")
 
     async def send(self, message: Message, destination: Destination) -> SendOutcome:
         """Post the message once."""
+        if await self._is_unencrypted(destination):
+            return Refused(_NOT_ENCRYPTED, is_permanent=True)
         body = body_of(message)
         headers = {"Content-Type": "application/json", "Hullwatch-Id": message.id}
         if destination.signing_secret is not None:
@@ -86,6 +88,15 @@ class WebhookChannel:
         """Close all connections."""
         if self._http is not None:
             await self._http.close()
+
+    async def _is_unencrypted(self, destination: Destination) -> bool:
+        """Return whether messages would cross the internet unencrypted; what a name resolves to can change."""
+        parts = urlsplit(destination.address.reveal())
+        if parts.scheme == "https":
+            return False
+        with suppress(OSError):
+            return any(map(is_public_text, await self._guard.addresses_of(parts.hostname or "")))
+        return False  # the connection fails for the same reason, and its outcome says so
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
