@@ -56,7 +56,7 @@ test: test-unit test-browser ## the whole test suite, browser and servers includ
 
 # A selection by ARGS may be empty in one of the two parts; pytest reports that with status 5.
 test-unit: $(VENV)/.dev ## all tests but those in a browser
-	@tests/provision.sh oracle
+	@tests/provision.sh oracle compiler
 	@$(BIN)/pytest -n auto $(ARGS) || { [ $$? -eq 5 ] && [ -n '$(ARGS)' ]; }
 
 test-browser: $(VENV)/.dev ## the tests in a real browser

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond .venv. Names select a part; without one, everything is installed.
 #   oracle:  the official Fyers SDKs for Python and Node, each in an environment of its own
+#   compiler: a C compiler from Debian, for the library that sets the clock of a process
 #   browser: Chromium and its fonts, from Debian
 set -euo pipefail
 cd "$(dirname "$0")/.."
-parts=" ${*:-oracle browser} "
+parts=" ${*:-oracle compiler browser} "
 missing() { echo "skipped by name: the official Fyers SDK ($1) could not be installed; its oracle tests report that" >&2; }
 # The newest Python SDK, and one that decodes an index differently. Each pins packages of its own.
 for version in 3.2.0 3.1.11; do
@@ -25,6 +26,14 @@ if [[ $parts == *" oracle "* ]] && ! cmp -s tests/oracle/node/package-lock.json 
     cp tests/oracle/node/package-lock.json .venv-oracle-node/.ready
   else
     missing Node
+  fi
+fi
+if [[ $parts == *" compiler "* ]] && ! command -v cc >/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+    && { apt-get update -qq || true; } && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev >/dev/null; then
+    :
+  else
+    echo "skipped by name: the Debian packages gcc and libc6-dev are missing; the test of the machine's clock reports that" >&2
   fi
 fi
 if [[ $parts == *" browser "* ]] \

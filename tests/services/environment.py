@@ -137,9 +137,12 @@ class Environment:
         with_readiness: bool = False,
         with_outbox: bool = False,
         with_clock_monitor: bool = False,
+        is_clock_confirmed: bool = True,
     ) -> "Environment":
         """Load and begin all jobs."""
         await self.call_paces.load()
+        if not is_clock_confirmed:
+            self.clock_monitor.distrust_until_confirmed()
         await self.renewal_consents.load()
         await self.connections.load()
         if with_clock_monitor:

@@ -28,6 +28,7 @@ class Application:
         """Read what is stored and start all jobs."""
         services, supervisor = self.services, self.services.supervisor
         await services.call_paces.load()  # before the first call
+        services.clock_monitor.distrust_until_confirmed()
         await (
             services.renewal_consents.load()
         )  # first: sessions that are due expire while the connections are read

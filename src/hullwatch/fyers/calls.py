@@ -271,7 +271,7 @@ class Caller:
         finally:
             permit.settle(source, fyers=None, cloudflare=None)  # cancelled: the call proved nothing
         self._observe(call.kind, result, seconds)
-        if isinstance(reply, Reply) and isinstance(result, Answered):
+        if isinstance(reply, Reply) and isinstance(result, Answered | LoginRefused):
             self._record_date(reply.date, sent_s)
         if credential is not None and self._on_session_call is not None:
             self._on_session_call(credential.user_id, outcome_name(result))

@@ -34,6 +34,7 @@ class ClockMonitor:
         self._kept_s = 0.0
         """The step that `clock` does not follow, because Fyers' time contradicts it."""
         self._step: ClockStep | None = None
+        self._was_far = False
         self.is_reliable = True
         """Whether this machine's clock was not set since Fyers last confirmed it, and is not far off Fyers' clock."""
         self._log = structlog.get_logger(component="Supervisor")
@@ -41,6 +42,14 @@ class ClockMonitor:
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` in the step in which a change takes effect."""
         self._listeners.append(listener)
+
+    def distrust_until_confirmed(self) -> None:
+        """Begin as after a step, because the clock may have been wrong since before the start.
+
+        A machine without a battery, or one that reads its hardware clock in another zone, starts with a wrong time. A
+        clock that is followed agrees with its Fyers.
+        """
+        self.is_reliable = self._clock.real is not self._clock
 
     def start_job(self, supervisor: Supervisor) -> None:
         """Begin to check."""
@@ -75,10 +84,11 @@ class ClockMonitor:
 
     def problem(self) -> str:
         """Return what is wrong with this machine's clock, in sentences for operators; empty if nothing is."""
-        if self.is_reliable:
-            return ""
         offset = self._offset()
-        return describe_clock(self._step, offset if offset is not None and offset.is_far else None)
+        far = offset if offset is not None and offset.is_far else None
+        if self.is_reliable or (self._step is None and far is None):
+            return ""
+        return describe_clock(self._step, far)
 
     def _take(self, step_s: float) -> ClockStep | None:
         """Keep the time or follow the step; return the step if it is a new one."""
@@ -109,5 +119,7 @@ class ClockMonitor:
             if offset.is_far:
                 self._log.warning("clock.off", fyers_ahead_s=round(offset.estimate_s, 1))
             else:
-                self._step = None
-                self._log.info("clock.confirmed")
+                self._step, was_set = None, self._step
+                if was_set or self._was_far:
+                    self._log.info("clock.confirmed")
+            self._was_far = offset.is_far

@@ -10,6 +10,7 @@ from hullwatch.domain.market.calendar import IST
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.sessions.connection import DisconnectReason, LoginState, VerificationState
+from hullwatch.services.sessions.expiry import PROBED_AT_ONCE
 from hullwatch.services.sessions.validation import ValidationResult
 from services.environment import ALICE, MONDAY, Environment, fyers_id
 
@@ -72,7 +73,7 @@ async def test_an_expiry_after_a_step_is_confirmed_by_a_probe() -> None:
     ids=lambda one: one.value,
 )
 async def test_a_probe_without_an_answer_logs_nobody_out(state: AccountState) -> None:
-    """It is repeated every minute, until Fyers answers."""
+    """It is repeated, until Fyers answers."""
     env = await connected()
     for user_id in USERS:
         env.broker.set_state(fyers_id(user_id), state)
@@ -81,7 +82,7 @@ async def test_a_probe_without_an_answer_logs_nobody_out(state: AccountState) ->
     await env.clock.advance(100)
 
     assert still_connected(env) == USERS
-    assert len(env.broker.calls) <= 2 * 2 * len(USERS)
+    assert len(env.broker.calls) <= 2 * 6 * len(USERS)
     assert env.connections.connection(ALICE).verification_state is VerificationState.UNVERIFIED
     for user_id in USERS:
         env.broker.set_state(fyers_id(user_id), AccountState.EXPIRED)
@@ -180,3 +181,54 @@ async def test_a_verification_takes_as_long_as_ever_after_a_step() -> None:
 
     assert env.connections.connection(ALICE).reason is DisconnectReason.REJECTED
     assert still_connected(env) == USERS[1:]
+
+
+async def restarted_late(state: AccountState) -> Environment:
+    """Return a server that was stopped over the expiry, or starts with a clock that is a day ahead."""
+    env = await connected()
+    killed = await env.kill()
+    for user_id in USERS:
+        killed.broker.set_state(fyers_id(user_id), state)
+    killed.clock.step(PAST_EXPIRY_S)
+    killed.clock.accept_step()
+    return await killed.start(with_clock_monitor=True, with_monitoring=False, is_clock_confirmed=False)
+
+
+async def test_a_start_with_a_wrong_clock_logs_nobody_out() -> None:
+    """A hardware clock in another zone is read before time synchronisation sets it right."""
+    env = await restarted_late(AccountState.ACTIVE)
+    await env.clock.advance(10)
+
+    assert still_connected(env) == USERS
+    assert len(env.broker.calls) == 2 * len(USERS)
+
+
+async def test_sessions_that_expired_while_stopped_are_found_at_the_start() -> None:
+    """As of their expiry, although no call has shown Fyers' time yet."""
+    env = await restarted_late(AccountState.EXPIRED)
+    await env.clock.advance(1)
+
+    assert still_connected(env) == []
+    assert {env.connections.connection(user_id).last_disconnect_at for user_id in USERS} == {EXPIRY}
+
+
+async def test_the_first_answers_save_the_other_probes() -> None:
+    """Hundreds of sessions can have expired while the server was stopped."""
+    env = await connected()
+    many = [f"usr_{number}" for number in range(40)]
+    await env.with_sessions(*many)
+    killed = await env.kill()
+    killed.clock.step(PAST_EXPIRY_S)
+    killed.clock.accept_step()
+    for user_id in (*USERS, *many):
+        killed.broker.set_state(fyers_id(user_id), AccountState.EXPIRED)
+
+    async def show_time(call) -> None:
+        killed.broker.offset = ClockOffset(-0.5, 0.5)
+
+    killed.broker.before_answer = show_time
+    env = await killed.start(with_clock_monitor=True, with_monitoring=False, is_clock_confirmed=False)
+    await env.clock.advance(10)
+
+    assert not any(connection.has_session for connection in env.connections.connections())
+    assert len(env.broker.calls) <= 2 * PROBED_AT_ONCE

@@ -30,8 +30,10 @@ from hullwatch.services.sessions.changes import SessionChanges
 from hullwatch.services.sessions.registry import AccountRegistry, RegisteredAccount
 from hullwatch.services.texts.readiness import compose_session_expiring
 
-PROBE_EXPIRY_EVERY_S: Final = 60.0
+PROBE_EXPIRY_EVERY_S: Final = 20.0
 """Between two probes of a session that has expired by a clock that is not reliable."""
+
+PROBED_AT_ONCE: Final = 10
 
 
 def next_due_at(connections: Iterable[Connection]) -> datetime | None:
@@ -87,6 +89,8 @@ class SessionExpiry:
         self._clock_monitor = clock_monitor
         self._supervisor = supervisor
         self._changed = asyncio.Event()
+        self._probes = 0
+        """How many are under way."""
         clock_monitor.subscribe(self._clock_changed)
 
     async def run(self) -> None:
@@ -126,9 +130,22 @@ class SessionExpiry:
                     account, LoginTrigger.REACHED_EXPIRY, Evidence("expiry"), at=connection.expires_at
                 )
             elif account.credential and self._clock.monotonic() >= account.expiry_probe_s:
-                account.expiry_probe_s = self._clock.monotonic() + PROBE_EXPIRY_EVERY_S
-                with suppress(SupervisorStopped):
-                    self._supervisor.run_once("expiry-probe", self._probe(account, account.credential))
+                self._begin_probe(account, account.credential)
+
+    def _begin_probe(self, account: RegisteredAccount, credential: Credential) -> None:
+        # A few at once: the first answers show Fyers' time, and then the others need no probe.
+        if self._probes < PROBED_AT_ONCE:
+            account.expiry_probe_s = self._clock.monotonic() + PROBE_EXPIRY_EVERY_S
+            with suppress(SupervisorStopped):
+                self._supervisor.run_once("expiry-probe", self._run_probe(account, credential))
+                self._probes += 1
+
+    async def _run_probe(self, account: RegisteredAccount, credential: Credential) -> None:
+        try:
+            await self._probe(account, credential)
+        finally:
+            self._probes -= 1
+            self._changed.set()
 
     async def _probe(self, account: RegisteredAccount, credential: Credential) -> None:
         """Disconnect the session if two services refuse it; otherwise the next probe decides.
