@@ -63,6 +63,7 @@ def test_an_admin_checks_and_disconnects_accounts(
     tab.get_by_role("link", name="Server").click()
     expect(tab.locator("tr[data-job=monitoring]")).to_contain_text("running")
     expect(tab.get_by_text("Allowed").first).to_be_visible()
+    expect(tab.locator("[data-dependency=database]")).to_contain_text("Works")
     expect(tab.locator("[data-registration=open]")).to_contain_text("Open: ")
     findings += accessibility_findings(tab)
 

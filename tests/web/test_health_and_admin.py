@@ -202,6 +202,18 @@ async def test_jobs_are_shown_to_admins(env):
     assert refused.status_code == 403
 
 
+async def test_dependencies_are_shown_to_admins(env):
+    """The Server page shows the same state as `/readyz`."""
+    async with env.browser("asha", role=Role.ADMIN) as admin, env.browser("biren") as trader:
+        shown = (await admin.get("/api/admin/dependencies")).json()["dependencies"]
+        ready = (await admin.get("/readyz")).json()["dependencies"]
+        refused = await trader.get("/api/admin/dependencies")
+
+    assert shown == ready
+    assert [one["name"] for one in shown] == ["database"]
+    assert refused.status_code == 403
+
+
 async def test_home_shows_user_and_session(env):
     """The plain home page asks a visitor to sign in; names are escaped."""
     async with env.client() as nobody, env.browser("asha") as client:

@@ -16,17 +16,20 @@ const REGISTRATION: Record<string, string> = {
   closed: "Closed: only hullwatch users add creates accounts.",
 };
 
+const DEPENDENCIES: Record<string, string> = { database: "Database", redis: "Redis", clock: "Clock" };
+
 const load = async () => {
-  const [broker, jobs, cache] = await Promise.all([
-    call("get", "/api/admin/broker"), call("get", "/api/admin/jobs"), call("get", "/api/token-validation/cache-stats"),
+  const [broker, dependencies, jobs, cache] = await Promise.all([
+    call("get", "/api/admin/broker"), call("get", "/api/admin/dependencies"), call("get", "/api/admin/jobs"),
+    call("get", "/api/token-validation/cache-stats"),
   ]);
-  return { broker, jobs: jobs.jobs, cache: cache.stats };
+  return { broker, dependencies: dependencies.dependencies, jobs: jobs.jobs, cache: cache.stats };
 };
 
 export function ServerPage() {
   const { data, problem, reload } = usePolled(load);
   if (!data.value) return problem.value ? <Problem text={problem.value} onRetry={reload} /> : <Loading rows={8} label="Loading the server page" />;
-  const { broker, jobs, cache } = data.value;
+  const { broker, dependencies, jobs, cache } = data.value;
   const lookups = cache.hits + cache.misses;
   return (
     <div class="page">
@@ -43,6 +46,13 @@ export function ServerPage() {
           <div class="card" data-circuit="closed"><h3>Validation cache</h3>
             <p class="num"><b>{count(cache.size)}</b> {cache.size === 1 ? "entry" : "entries"}. {count(cache.hits)} of {count(lookups)} checks answered from the cache{lookups ? ` (${Math.round((cache.hits / lookups) * 100)} %)` : ""}</p></div>
         </div>
+      </section>
+      <section class="panel" aria-labelledby="dependencies"><h2 id="dependencies">This server</h2>
+        <div class="cards">{dependencies.map((one) => (
+          <div key={one.name} class="card" data-dependency={one.name} data-circuit={one.isReady ? "closed" : "open"}><h3>{DEPENDENCIES[one.name] ?? one.name}</h3>
+            <p><i class="dot" aria-hidden="true" /><b>{one.isReady ? "Works" : "Does not work"}</b></p>
+            {one.detail && <p class="hint">{one.detail}</p>}</div>
+        ))}</div>
       </section>
       <section class="panel" aria-labelledby="jobs"><h2 id="jobs">Background jobs</h2>
         <div class="scroll" tabIndex={0} role="region" aria-label="Jobs table"><table>

@@ -16,6 +16,7 @@ from hullwatch.services.operations.admin import AccountHealth
 from hullwatch.services.services import Services
 from hullwatch.services.users.accounts import INVITE_LIFETIME
 from hullwatch.web.api.auth import UserPayload
+from hullwatch.web.api.health import DependencyPayload
 from hullwatch.web.dependencies import Admin, CurrentConfig, CurrentServices
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import (
@@ -156,6 +157,12 @@ class JobsPayload(Payload):
     jobs: list[JobPayload]
 
 
+class DependenciesPayload(Payload):
+    """What the server depends on."""
+
+    dependencies: list[DependencyPayload]
+
+
 class RoleBody(Payload):
     """The new role of a user."""
 
@@ -223,6 +230,13 @@ async def broker(_: Admin, services: CurrentServices) -> BrokerPayload:
         for circuit in services.broker.circuits()
     ]
     return BrokerPayload(circuits=circuits, broker_outage=_broker_outage(services))
+
+
+@router.get("/dependencies")
+async def dependencies(_: Admin, services: CurrentServices) -> DependenciesPayload:
+    """Return the database and other services that the server depends on, with the same state as `/readyz`."""
+    found = await services.server_health.check()
+    return DependenciesPayload(dependencies=[DependencyPayload.of(one) for one in found])
 
 
 @router.get("/jobs")
