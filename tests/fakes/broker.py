@@ -28,7 +28,7 @@ from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged, Candle, arrange_candles
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.quotes import CircuitLimits, Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import FreshLogin, next_daily_expiry
@@ -115,6 +115,7 @@ class FakeBroker:
         self.is_clean_start: bool | None = None
         self.waiting_at_close: set[str] = set()
         self.quotes_by_symbol: dict[Symbol, Quote] = {}
+        self.limits_by_symbol: dict[Symbol, CircuitLimits] = {}
         self.candles_by_key: dict[tuple[Symbol, Resolution], list[Candle]] = defaultdict(list)
         self.listed: list[Instrument] = []
         self.unknown_symbols: set[Symbol] = set()
@@ -326,6 +327,16 @@ class FakeBroker:
         failure = failure or self._symbol_failure(BrokerService.DATA, symbols)
         known = (self.quotes_by_symbol.get(symbol) for symbol in dict.fromkeys(symbols))
         return failure or Answered(tuple(quote for quote in known if quote is not None))
+
+    async def circuit_limits(
+        self, credential: Credential, symbol: Symbol, *, priority: CallPriority = ORDINARY_CALL
+    ) -> BrokerResult[CircuitLimits | None]:
+        """Return the limits in `limits_by_symbol`."""
+        failure = await self._call(
+            "circuit_limits", BrokerService.DATA, credential, symbols=(symbol,), priority=priority
+        )
+        failure = failure or self._symbol_failure(BrokerService.DATA, [symbol])
+        return failure or Answered(self.limits_by_symbol.get(symbol))
 
     async def candles(
         self,

@@ -30,6 +30,7 @@ SERVICES = {
     "check_trading": BrokerService.TRADING,
     "check_data": BrokerService.DATA,
     "quotes": BrokerService.DATA,
+    "circuit_limits": BrokerService.DATA,
     "candles": BrokerService.HISTORY,
 }
 
@@ -51,6 +52,7 @@ async def call(world: World, name: str, credential: Credential) -> BrokerResult[
     now = world.clock.now()
     more = {
         "quotes": {"symbols": [SBIN]},
+        "circuit_limits": {"symbol": SBIN},
         "candles": {"symbol": SBIN, "resolution": FIVE, "start": now - timedelta(hours=1), "end": now},
     }
     return await getattr(world.broker, name)(credential, **more.get(name, {}))
@@ -72,6 +74,8 @@ async def test_answers_are_domain_values(world):
     quotes = (await call(world, "quotes", asha)).value
     candles = (await call(world, "candles", asha)).value.candles
 
+    limits = (await call(world, "circuit_limits", asha)).value
+    assert limits.contain(quotes[0].ltp)
     assert await world.broker.profile_id(asha) == Answered("XA00001")
     for service in (BrokerService.HISTORY, BrokerService.DATA):
         assert await world.broker.check_symbol(asha, service, SBIN) == Answered(None)

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hullwatch.domain.market.instruments import Instrument, Segment, Symbol
-from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.quotes import CircuitLimits, Quote
 from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.tokens import FreshLogin
 from hullwatch.fyers.payloads import (
     Unreadable,
     describe_shape,
     read_access_token,
+    read_circuit_limits,
     read_fresh_login,
     read_funds,
     read_history,
@@ -114,6 +115,30 @@ def test_no_trade_yet_is_no_price(missing):
     (quote,) = read_quotes(quotes_body(item(lp=missing, bid=0, ask=missing)), [SBIN]).quotes
 
     assert (quote.ltp, quote.bid, quote.ask) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "limits"),
+    [
+        ({"lower_ckt": 730.05, "upper_ckt": 892.3, "ltp": 812.35}, CircuitLimits(730.05, 892.3)),
+        ({"lower_ckt": 730, "upper_ckt": 892}, CircuitLimits(730.0, 892.0)),
+        ({"lower_ckt": 730.05, "upper_ckt": 892.3, "ltp": 900.0}, None),
+        ({"lower_ckt": 0, "upper_ckt": 0, "ltp": 812.35}, None),
+        ({"lower_ckt": 892.3, "upper_ckt": 730.05, "ltp": 812.35}, None),
+        ({"lower_ckt": "730", "upper_ckt": True, "ltp": 812.35}, None),
+        ({}, None),
+    ],
+)
+def test_limits_that_contradict_their_own_price_are_not_used(values, limits):
+    """`upper_ckt` and `lower_ckt` of the market depth (Fyers API v3 docs); 0 stands for none."""
+    assert read_circuit_limits({"d": {SBIN.text: values}}, SBIN) == limits
+
+
+@pytest.mark.parametrize("body", [{}, {"d": []}, {"d": {}}, {"d": {NIFTY.text: {}}}])
+def test_a_depth_of_another_symbol_is_unreadable(body):
+    """The answer is not about the request."""
+    with pytest.raises(Unreadable):
+        read_circuit_limits(body, SBIN)
 
 
 def test_quotes_of_other_symbols_are_left_out():

@@ -14,7 +14,7 @@ from limits import ANSWER_LIMIT_S
 
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.market.instruments import Resolution, Symbol
-from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.quotes import CircuitLimits, Quote
 from hullwatch.domain.secrets import AccessToken, AppSecret, AuthCode
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import read_claims
@@ -36,6 +36,7 @@ class FakeWorld:
         self.broker = FakeBroker(clock)
         self.broker.unknown_symbols.add(UNKNOWN)
         self.broker.serve_quotes([Quote(SBIN, 812.35)])
+        self.broker.limits_by_symbol[SBIN] = CircuitLimits(730.0, 890.0)
         opened = clock.now() - timedelta(minutes=30)
         rows = (Candle(opened + n * FIVE.length, 10.0, 12.0, 9.0, 11.0, 5) for n in range(6))
         self.broker.serve_candles(SBIN, FIVE, rows)

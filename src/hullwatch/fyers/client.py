@@ -22,7 +22,7 @@ from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.quotes import CircuitLimits, Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import FreshLogin
@@ -196,6 +196,19 @@ class FyersClient:
         query = {"symbols": ",".join(symbol.text for symbol in symbols)}
         return await self._call(
             CallKind.QUOTES, credential, read, query, may_concern_symbol=True, priority=priority
+        )
+
+    async def circuit_limits(
+        self, credential: Credential, symbol: Symbol, *, priority: CallPriority = ORDINARY_CALL
+    ) -> BrokerResult[CircuitLimits | None]:
+        """Return the circuit limits in the market depth of a symbol; `None` if there are none that can be true."""
+
+        def read(body: Mapping[str, object]) -> CircuitLimits | None:
+            return payloads.read_circuit_limits(body, symbol)
+
+        query: dict[str, str | int] = {"symbol": symbol.text, "ohlcv_flag": 1}
+        return await self._call(
+            CallKind.DEPTH, credential, read, query, may_concern_symbol=True, priority=priority
         )
 
     async def candles(

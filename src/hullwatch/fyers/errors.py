@@ -57,6 +57,7 @@ class CallKind(Enum):
     HISTORY = (BrokerService.HISTORY, Host.DATA, "/history", "GET")
     """On the data host, but its login is checked as by the trading service: it refuses with -16."""
     QUOTES = (BrokerService.DATA, Host.DATA, "/quotes", "GET")
+    DEPTH = (BrokerService.DATA, Host.DATA, "/depth", "GET")
     MARKET_STATUS = (BrokerService.DATA, Host.DATA, "/marketStatus", "GET")
     SYMBOL_MASTER = (BrokerService.PUBLIC, Host.PUBLIC, "/sym_details", "GET")
 

@@ -18,7 +18,7 @@ from typing import Final
 from hullwatch.domain.failures import UnknownSymbol
 from hullwatch.domain.market.candles import MAX_PRICE, MAX_VOLUME, Arranged, arrange
 from hullwatch.domain.market.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
-from hullwatch.domain.market.quotes import Quote, QuoteDefect
+from hullwatch.domain.market.quotes import CircuitLimits, Quote, QuoteDefect
 from hullwatch.domain.secrets import AccessToken, RefreshToken
 from hullwatch.domain.sessions.tokens import MAX_TOKEN_LENGTH, FreshLogin
 
@@ -123,6 +123,19 @@ def read_quotes(body: Mapping[str, object], requested: Sequence[Symbol]) -> Quot
     if items and not quotes and all(defect.code is None for defect in defects):
         raise Unreadable("quotes in d", body)
     return QuotesRead(tuple(quotes.values()), tuple(defects))
+
+
+def read_circuit_limits(body: Mapping[str, object], symbol: Symbol) -> CircuitLimits | None:
+    """Return the circuit limits in the market depth of a symbol; `None` if its own last price contradicts them."""
+    depths = body.get("d")
+    values = depths.get(symbol.text) if isinstance(depths, dict) else None
+    if not isinstance(values, dict):
+        raise Unreadable("the symbol in d", body)
+    lower, upper, ltp = (_price(values.get(name)) for name in ("lower_ckt", "upper_ckt", "ltp"))
+    if lower is None or upper is None or lower >= upper:
+        return None
+    limits = CircuitLimits(lower, upper)
+    return limits if ltp is None or limits.contain(ltp) else None
 
 
 def _read_quote(item: object, requested_symbols: Mapping[str, Symbol]) -> Quote | QuoteDefect:

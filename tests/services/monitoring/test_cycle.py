@@ -7,6 +7,7 @@ from fakes.broker import AccountState, Call, refusal
 
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Symbol
+from hullwatch.domain.market.quotes import CircuitLimits, Implausibility, Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.services.monitoring.feeds import RETRY_WAITS_S
 from hullwatch.services.sessions.verification import CONFIRM_AGAIN_S
@@ -354,3 +355,25 @@ async def test_a_candle_without_trades_is_retried_a_few_times(env: Environment) 
     calls = [call for call in env.broker.calls[reached:] if call.name == "candles"]
     assert len(calls) == len(RETRY_WAITS_S) + 1
     assert status(env) is WatchStatus.WATCHING
+
+
+async def test_circuit_limits_are_read_beside_the_quotes(env: Environment) -> None:
+    """A depth call that hangs delays no quote, and the limits count from the next cycle on."""
+    env.broker.serve_quotes([Quote(SBIN, 100.0, previous_close=80.0)])
+    env.broker.limits_by_symbol[SBIN] = CircuitLimits(72.0, 88.0)
+
+    async def hang(call: Call) -> None:
+        if call.name == "circuit_limits":
+            await env.clock.sleep(30)
+
+    env.broker.before_answer = hang
+    await watching(env, ALICE)
+    await env.clock.advance(25)
+    watcher = env.monitoring._scheduler.account(ALICE).watcher
+    assert [one.implausibility for one in watcher.quotes] == [None]
+    assert names(env).count("quotes") >= 4
+
+    await env.clock.advance(20)
+
+    assert [one.implausibility for one in watcher.quotes] == [Implausibility.OUTSIDE_LIMITS]
+    assert names(env).count("circuit_limits") == 1

@@ -25,6 +25,18 @@ class Implausibility(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitLimits:
+    """The lowest and highest price at which an instrument can trade today, in INR."""
+
+    lower: float
+    upper: float
+
+    def contain(self, price: float) -> bool:
+        """Whether a price is within the limits."""
+        return self.lower <= price <= self.upper
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """A snapshot of one instrument; prices in INR, and `None`, never 0, for a missing value."""
 
@@ -45,7 +57,7 @@ class Quote:
     traded_at: datetime | None = None
     """When the last trade took place; aware, UTC."""
     lower_limit: float | None = None
-    """The day's lower circuit limit; Fyers' quotes need not have it."""
+    """The day's lower circuit limit; Fyers' quotes need not have it, its market depth has."""
     upper_limit: float | None = None
 
     @property

@@ -23,7 +23,7 @@ from hullwatch.domain.failures import (
     UnclearRefusal,
 )
 from hullwatch.domain.market.calendar import MarketStatus
-from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
+from hullwatch.domain.market.call_priority import MONITORING_QUOTES, ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import MAX_PRICE, Arranged, Candle, arrange_candles, split_closed
 from hullwatch.domain.market.clock_offset import LARGEST_FOLLOWED_S, NO_OFFSET, ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Segment, Symbol, search_instruments
@@ -34,6 +34,7 @@ from hullwatch.runtime.clock import clock_timeout
 from hullwatch.runtime.single_flight import SingleFlight
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
+from hullwatch.services.market.circuit_limits import DayLimits
 from hullwatch.services.market.failing_quotes import MAX_ISOLATION_CALLS, FailingQuotes
 from hullwatch.services.market.failure_log import FailureLog
 from hullwatch.services.market.failure_scope import FailureScopes
@@ -107,6 +108,7 @@ class MarketService:
         self._scopes = FailureScopes(context, connections=connections, broker=broker)
         self._calendar = context.calendar
         self._clock = context.clock
+        self._limits = DayLimits(context.clock)
         self._quotes: TtlCache[tuple[str, int, Symbol], Quote] = TtlCache(
             context.clock, ttl_s=QUOTE_FRESH_S, max_entries=MAX_CACHED_QUOTES
         )
@@ -210,9 +212,10 @@ class MarketService:
         if isinstance(result, Answered):
             self._scopes.record_answer(user_id, BrokerService.DATA, *batch)
             self._failing_quotes.record_answer(user_id, batch)
-            for quote in result.value:
+            quotes = self._limits.applied(result.value)
+            for quote in quotes:
                 self._quotes.put((user_id, credential.generation, quote.symbol), quote)
-            return result.value
+            return quotes
         outcome = self._outcome(user_id, result)
         if is_of_symbols:
             return outcome
@@ -220,6 +223,17 @@ class MarketService:
         if scope is FailureScope.SYMBOL:
             return outcome
         return QuotesAnswer(outcome, (), self._connections.connection(user_id), scope)
+
+    async def read_circuit_limits(self, user_id: str, quotes: Sequence[Quote]) -> None:
+        """Read the circuit limits of the quotes that may be outside them, a few at once; later quotes have them."""
+        for symbol in self._limits.claim(quotes):
+            credential = self._connections.credential(user_id)
+            if credential is None:
+                return
+            result = await self._broker.circuit_limits(credential, symbol, priority=MONITORING_QUOTES)
+            is_of_symbol = await self._is_refusal_of_symbols(credential, result, symbol)
+            self._record_result(credential, result, None, is_of_symbols=is_of_symbol)
+            self._limits.record(symbol, result.value if isinstance(result, Answered) else None)
 
     async def candles(
         self,

@@ -43,6 +43,7 @@ class Watcher:
         "_connections",
         "_hub",
         "_journal",
+        "_limits_call",
         "_market",
         "_quotes_call",
         "_reader",
@@ -72,6 +73,8 @@ class Watcher:
         self._market = market
         self._quotes_call: asyncio.Task[Outcome | None] | None = None
         """The quotes under way; they may last longer than a cycle."""
+        self._limits_call: asyncio.Task[None] | None = None
+        """The reading of circuit limits under way."""
         self._journal = journal
         self._watchlist = Watchlist(context.calendar, settle_time)
         self.gap = Gap()
@@ -246,8 +249,9 @@ class Watcher:
     def close(self) -> None:
         """End the calls under way."""
         self._reader.calls.cancel()
-        if self._quotes_call is not None:
-            self._quotes_call.cancel()
+        for call in (self._quotes_call, self._limits_call):
+            if call is not None:
+                call.cancel()
 
     async def save_unsaved(self) -> None:
         """Retry what the database did not take; it stays queued if this fails too."""
@@ -280,7 +284,14 @@ class Watcher:
         answer = await self._market.fresh_quotes(self.user_id, symbols, priority=MONITORING_QUOTES)
         if answer.outcome is Outcome.OK:
             self.remember_quotes(answer.quotes)
+            self._read_limits(answer.quotes)
         return None if answer.scope in (None, FailureScope.SYMBOL) else answer.outcome
+
+    def _read_limits(self, quotes: tuple[Quote, ...]) -> None:
+        """Begin to read circuit limits beside the cycle; quotes do not wait for them."""
+        if self._limits_call is None or self._limits_call.done():
+            reading = self._market.read_circuit_limits(self.user_id, quotes)
+            self._limits_call = asyncio.create_task(reading, name=f"circuit limits {self.user_id}")
 
     def remember_quotes(self, quotes: tuple[Quote, ...]) -> None:
         """Keep the newest quotes, and publish them if a page of the user is open."""

@@ -10,7 +10,7 @@ from hullwatch.domain.market.call_priority import ORDINARY_CALL, CallPriority
 from hullwatch.domain.market.candles import Arranged
 from hullwatch.domain.market.clock_offset import ClockOffset
 from hullwatch.domain.market.instruments import Instrument, Resolution, Symbol
-from hullwatch.domain.market.quotes import Quote
+from hullwatch.domain.market.quotes import CircuitLimits, Quote
 from hullwatch.domain.secrets import AccessToken, AuthCode, Pin, RefreshToken
 from hullwatch.domain.sessions.connection import Credential
 from hullwatch.domain.sessions.tokens import FreshLogin
@@ -78,6 +78,12 @@ class BrokerPort(Protocol):
         priority: CallPriority = ORDINARY_CALL,
     ) -> BrokerResult[tuple[Quote, ...]]:
         """Return quotes for at most `quotes_per_call` symbols; a symbol that Fyers cannot quote is absent."""
+        ...
+
+    async def circuit_limits(
+        self, credential: Credential, symbol: Symbol, *, priority: CallPriority = ORDINARY_CALL
+    ) -> BrokerResult[CircuitLimits | None]:
+        """Return the day's circuit limits of a symbol; `None` if Fyers gives none that can be true."""
         ...
 
     async def candles(
