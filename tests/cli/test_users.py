@@ -124,7 +124,7 @@ def test_an_expiry_without_a_running_server_counts() -> None:
 
 
 def test_a_new_password_ends_all_logins_of_the_user(command: Command, home: Path) -> None:
-    """The old logins could be a stranger's. An easy password and an unknown user change nothing."""
+    """The old logins could be somebody else's. An easy password and an unknown user change nothing."""
     stored(home, (user_named("asha"), None), (user_named("ravi"), None))
     at = datetime.now(UTC)
 

@@ -98,7 +98,7 @@ async def password_reset(client: httpx2.AsyncClient, env, secrets: dict[str, str
     other = await env.add_user("ravi")
     made = await client.post(f"/api/admin/users/{other.id}/reset-link")
     secrets["reset link"] = link = made.json()["url"].rpartition("#reset=")[2]
-    async with env.client(event_hooks=client.event_hooks) as stranger:
+    async with env.client(event_hooks=client.event_hooks) as visitor:
         for body in (
             {"reset": link, "newPassword": "password12"},
             {"reset": {"x": link}, "newPassword": RESET_PASSWORD},
@@ -107,11 +107,11 @@ async def password_reset(client: httpx2.AsyncClient, env, secrets: dict[str, str
             {"reset": link, "newPassword": RESET_PASSWORD},
             {"reset": link, "newPassword": RESET_PASSWORD},
         ):
-            await stranger.post("/api/auth/reset", json=body)
+            await visitor.post("/api/auth/reset", json=body)
         for address in (f"/?reset={link}", f"/api/auth/reset?reset={link}", f"/reset/{link}"):
-            await stranger.get(address)
-        await stranger.post("/api/auth/login", json={"email": other.email, "password": RESET_PASSWORD})
-        secrets["reset cookie"] = stranger.cookies["hullwatch_session"]
+            await visitor.get(address)
+        await visitor.post("/api/auth/login", json={"email": other.email, "password": RESET_PASSWORD})
+        secrets["reset cookie"] = visitor.cookies["hullwatch_session"]
 
 
 class Links:

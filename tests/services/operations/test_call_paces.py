@@ -53,7 +53,7 @@ async def test_a_killed_process_is_followed_by_an_unclean_start() -> None:
 
 
 async def test_several_processes_add_their_calls() -> None:
-    """Fyers counts the account, whoever calls."""
+    """Fyers counts calls per account, from any process."""
     env = await Environment().start(with_monitoring=False)
     await env.with_sessions(ALICE)
     other = await Environment(store=env.store, clock=env.clock).start(with_monitoring=False)

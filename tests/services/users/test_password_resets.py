@@ -35,7 +35,7 @@ async def link_of(env: AccountEnvironment) -> str:
 
 
 async def test_link_sets_a_password_once_and_ends_all_logins(env):
-    """Whoever knew the old password may be signed in; the second use is refused."""
+    """Somebody who knew the old password may be signed in; the second use is refused."""
     cookie = (await env.logins.open_browser(env.trader)).value.reveal()
     await env.logins.authenticate(cookie=cookie)
     link = await link_of(env)

@@ -57,7 +57,7 @@ def test_other_passwords_are_accepted(password):
     "password", ["asha.iyer.1985", "ashaiyer2024", "example.com 12", "ASHA@EXAMPLE.COM!"]
 )
 def test_texts_about_the_user_do_not_count(password):
-    """Whoever knows the e-mail address and the name tries them."""
+    """An attacker who knows the e-mail address and the name tries them."""
     with pytest.raises(InvalidInput):
         check_strength(password, about=("asha@example.com", "Asha Iyer"))
 
@@ -85,7 +85,7 @@ async def test_password_change_to_an_easy_or_the_same_one_is_refused(new):
 
 
 async def test_password_set_by_an_operator_ends_everything_of_the_user():
-    """Whoever had the old password may have made tokens and links; other users keep theirs."""
+    """Somebody with the old password may have made tokens and links; other users keep theirs."""
     env = AccountEnvironment()
     user, other = await env.register("a@b.in"), await env.register("b@b.in")
     cookies = [(await env.logins.open_browser(one)).value.reveal() for one in (user, other)]
