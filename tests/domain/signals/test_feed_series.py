@@ -208,6 +208,19 @@ def test_an_empty_answer_is_no_change_of_history() -> None:
     assert holding(feed) == before
 
 
+def test_the_first_candle_of_the_history_comes_later() -> None:
+    """A candle that is older than the used ones, but not older than the history that was asked for, is a change."""
+    candles = market(30)
+    feed = Feed(evaluated_through=candles[19].opened_at + STEP)
+    feed.read_fully(candles[1:20], OPENING + 20 * STEP + SETTLE)
+
+    update = feed.read(candles[:20], OPENING + 20 * STEP + SETTLE + SECOND, is_whole=True)
+
+    assert update.change is HistoryChange.CANDLE_ADDED
+    assert holding(feed) == signals_of(candles[:20])
+    assert feed.series.series["cross"].hma == _average(candles[:20])
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 3))
 def test_any_changes_end_in_the_state_of_a_fresh_start(random: Random, rescalings: int) -> None:

@@ -184,9 +184,11 @@ class FeedSeries:
             )
         ]
         recalculations: tuple[Recalculation, ...] = ()
+        if last is None:
+            self.used.replace(base, answer.start)
         if base and (change is not None or not self.is_complete):
-            if change is not None or last is None or base[0].opened_at < self._first_opened_at():
-                self.used.replace(base)
+            if change is not None or base[0].opened_at < self._first_opened_at():
+                self.used.replace(base, answer.start)
             recalculations = self._build(formerly_last=last)
         if last is not None and answer.sent_at >= self._settles_at(self._closes_at(last), answer):
             self._early = None

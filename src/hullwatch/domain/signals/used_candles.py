@@ -18,11 +18,13 @@ _SAME_FACTOR: Final = 0.002
 class UsedCandles:
     """Openings (epoch seconds) and closes, oldest first; 12 bytes a candle, because a server keeps millions of them."""
 
-    __slots__ = ("_closes", "_openings")
+    __slots__ = ("_closes", "_openings", "_since")
 
     def __init__(self) -> None:
         self._openings = array("I")
         self._closes = array("d")
+        self._since = 0
+        """From when every candle is known, epoch seconds; a candle may come later that is older than the first one."""
 
     def __len__(self) -> int:
         return len(self._openings)
@@ -58,8 +60,9 @@ class UsedCandles:
         self._openings.append(int(candle.opened_at.timestamp()))
         self._closes.append(candle.close)
 
-    def replace(self, candles: Sequence[Candle]) -> None:
-        """Keep these candles instead, oldest first."""
+    def replace(self, candles: Sequence[Candle], since: datetime) -> None:
+        """Keep these candles instead, oldest first; they are all that opened at `since` or later."""
+        self._since = int(since.timestamp())
         self._openings = array("I", [int(candle.opened_at.timestamp()) for candle in candles])
         self._closes = array("d", [candle.close for candle in candles])
 
@@ -71,6 +74,7 @@ class UsedCandles:
         """Drop the oldest candles beyond `count`."""
         del self._openings[:-count]
         del self._closes[:-count]
+        self._since = max(self._since, self._openings[0])
 
     def difference(self, candles: Sequence[Candle], start: datetime | None = None) -> HistoryChange | None:
         """Return how an answer differs from the candles in the range that both have.
@@ -99,7 +103,7 @@ class UsedCandles:
         if not self._openings or not candles:
             return {}, {}
         first = int((start or candles[0].opened_at).timestamp())
-        first, last = max(self._openings[0], first), self._openings[-1]
+        first, last = max(self._since, first), self._openings[-1]
         at = bisect_left(self._openings, first)
         found = ((int(candle.opened_at.timestamp()), candle.close) for candle in candles)
         return dict(zip(self._openings[at:], self._closes[at:], strict=True)), {
