@@ -77,9 +77,12 @@ class Close:
 
     @property
     def history_cpu_ms(self) -> float:
-        """CPU of one history call, in milliseconds, without what quotes and the rest take as before the close."""
+        """CPU of one history call, in milliseconds, without the quotes: each costs what it did before the close."""
         result = self.result
-        return float(result["cpuS"] - result["idle"] * result["busyS"]) / self.history_calls * 1000
+        before = int(result["quotesBefore"])
+        quotes = sum(result["counts"]["quotesBySecond"].values()) - before
+        of_quotes = float(result["cpuBeforeS"]) / before * quotes if before else 0.0
+        return (float(result["cpuS"]) - of_quotes) / self.history_calls * 1000
 
     @property
     def history_calls(self) -> int:
@@ -175,7 +178,7 @@ def close_figures(close: Close, size: Size, name: str, *, has_target: bool) -> l
     )
     second = max(0, close.history_calls - size.lines) / size.lines
     target = f"<= {MOST_P95_S:g} s" if has_target else ""
-    quotes = sum(counts["quotesBySecond"].values())
+    quotes = sum(counts["quotesBySecond"].values()) - result["quotesBefore"]
     return [
         Figure(
             f"{name}{close.share:.0%} cross: close to signal, p95",
@@ -209,7 +212,7 @@ def close_figures(close: Close, size: Size, name: str, *, has_target: bool) -> l
         Figure("  recorded as blind", str(result["blind"] or "no account")),
         Figure(
             "  CPU of a history call",
-            f"{close.history_cpu_ms:.2f} ms; the server took {result['idle']:.0%} of a core before the close",
+            f"{close.history_cpu_ms:.2f} ms; the server took {result['cpuBeforeS'] / result['beforeS']:.0%} of a core before the close",
         ),
     ]
 
@@ -257,7 +260,7 @@ def main(args: list[str]) -> None:
         f"Of {SYMBOLS_OF_MARKET} symbols a share jumps by 3 % in the last candle, {VISIBLE:.0%} of them a minute before the close and "
         "the others in its last second, after the last quote; the expected signals follow from these prices. From the close to the moment at "
         "which the signal is stored and published. CPU is the server process's own from the close until the last history call, "
-        "less what it took in the twenty seconds before. The calls of an hour are those of one account at "
+        "less that of the quotes calls: all CPU of the twenty seconds before is counted as that of their quotes. The calls of an hour are those of one account at "
         f"{HOUR_SPEED:g} times real time, with one crossing line."
     )
     print_report(

@@ -123,11 +123,9 @@ async def measure(chosen: argparse.Namespace) -> dict[str, object]:
         await control(chosen.broker, "/counts?reset=1")
         idle_before, idle_began = time.process_time(), time.monotonic()
         await clock.sleep_until(close_at)
-        idle = (time.process_time() - idle_before) / (time.monotonic() - idle_began)
-        cpu_before, began = time.process_time(), time.monotonic()
+        cpu_before, idle_s = time.process_time(), time.monotonic() - idle_began
         took_s, counts = await _until_over(chosen.broker, clock, close_at)
         cpu_s = time.process_time() - cpu_before
-        busy_s = time.monotonic() - began
         async with application.services.context.store.begin() as work:
             watches = await work.watches.list_all()
         signals.close()
@@ -139,10 +137,13 @@ async def measure(chosen: argparse.Namespace) -> dict[str, object]:
             "lines": len(watches),
             "tookS": took_s,
             "cpuS": cpu_s,
-            "busyS": busy_s,
-            "idle": idle,
+            "cpuBeforeS": cpu_before - idle_before,
+            "beforeS": idle_s,
             "warmS": warm_at,
             "counts": counts,
+            "quotesBefore": sum(
+                count for second, count in counts["quotesBySecond"].items() if int(second) < chosen.close_at
+            ),
             "blind": blind,
         }
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Self
 
 from hullwatch.domain.readiness.check_times import CheckTimes, read_check_times
-from hullwatch.services.readiness.check import START_SHARE, warming_at_once
+from hullwatch.services.readiness.check import warming_at_once
 from hullwatch.settings import Settings
 
 _DEFAULT_TIMES = read_check_times("08:30,08:45,09:00")
@@ -22,8 +22,8 @@ class ServiceOptions:
     validation_interval_s: float = 1800.0
     validation_cache_s: float = 300.0
     readiness_times: CheckTimes = _DEFAULT_TIMES
-    histories_per_second: float = 150.0
-    """How many history calls a start outside trading hours spreads its first cycles over."""
+    calls_per_second_total: float = 500.0
+    """To Fyers, for all accounts together."""
     warming_at_once: int = 50
     """Accounts whose history a readiness check loads at the same time."""
     offers_renewal: bool = False
@@ -42,7 +42,7 @@ class ServiceOptions:
             validation_interval_s=settings.validation_interval_minutes * 60,
             validation_cache_s=settings.validation_cache_seconds,
             readiness_times=read_check_times(settings.readiness_times),
-            histories_per_second=settings.fyers_calls_per_second_total * START_SHARE,
+            calls_per_second_total=settings.fyers_calls_per_second_total,
             warming_at_once=warming_at_once(
                 calls_per_second=settings.fyers_calls_per_second,
                 calls_per_second_total=settings.fyers_calls_per_second_total,

@@ -60,7 +60,7 @@ def build_services(resources: Resources) -> Services:
         metrics=resources.metrics,
         interval_s=options.monitor_interval_s,
         settle_s=options.candle_settle_s,
-        histories_per_second=options.histories_per_second,
+        calls_per_second_total=options.calls_per_second_total,
     )
     validation = TokenValidationService(
         context,

@@ -40,13 +40,18 @@ class Reading:
     answered_at: datetime
 
 
-def decides_about_signal(series: Iterable[WatchSeries], close: float) -> bool:
-    """Whether the next candle is a signal of one series with this close, or with one a little beside it."""
-    margin = max(close * SIGNAL_MARGIN, SIGNAL_MARGIN_INR)
+def decides_about_signal(series: Iterable[WatchSeries], *closes: float) -> bool:
+    """Whether the next candle is a signal of one series with a close between these, or a little beside them."""
+    lowest, highest = min(closes), max(closes)
     # Whole paise, outwards: averages count in them, and other prices cost them several times the CPU.
-    lower = max(math.floor((close - margin) * 100), 1) / 100
-    closes = (close, math.ceil((close + margin) * 100) / 100, lower)
-    return any(one.next_direction(price) is not None for one in series for price in closes)
+    lower = max(math.floor((lowest - _margin(lowest)) * 100), 1) / 100
+    upper = math.ceil((highest + _margin(highest)) * 100) / 100
+    # The closes that give a signal are all above one price, or all below it: no signal between two ends without one.
+    return any(one.next_direction(price) is not None for one in series for price in (lower, upper))
+
+
+def _margin(close: float) -> float:
+    return max(close * SIGNAL_MARGIN, SIGNAL_MARGIN_INR)
 
 
 def confirms(earlier: Reading | None, close: float, *, sent_at: datetime, settles_at: datetime) -> bool:

@@ -1,7 +1,5 @@
 """Reads the candles of one account's feeds, each until it has settled."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,7 +15,6 @@ from hullwatch.domain.signals.settling import (
     FIRST_READING,
     LATER_READINGS,
     READINGS_APART,
-    decides_about_signal,
     later_readings,
 )
 from hullwatch.services.context import Context
@@ -25,6 +22,7 @@ from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.monitoring.evaluation import Evaluation
 from hullwatch.services.monitoring.feeds import SPARE_OF_RARELY_TRADED, WARM_UP_SPARE, Feed, FeedKey
 from hullwatch.services.monitoring.history_calls import HistoryCalls
+from hullwatch.services.monitoring.reading_plan import LastPrices, PlannedReading, ReadingPlan
 from hullwatch.services.monitoring.watchlist import Watchlist
 from hullwatch.services.ports.metrics import MetricsPort
 
@@ -43,7 +41,7 @@ class CandleReader:
         market: MarketService,
         watchlist: Watchlist,
         evaluation: Evaluation,
-        settle_time: timedelta,
+        plan: ReadingPlan,
         metrics: MetricsPort,
     ) -> None:
         self._clock = context.clock
@@ -53,10 +51,10 @@ class CandleReader:
         self._market = market
         self._watchlist = watchlist
         self._evaluation = evaluation
-        self._settle_time = settle_time
+        self._plan = plan
         self.calls = HistoryCalls(context.clock)
-        self.prices: Mapping[Symbol, float] = {}
-        """The newest prices, which show the lines that may give a signal."""
+        self.prices = LastPrices()
+        """They show the lines that may give a signal."""
         self.trades = TradingEvidence()
         self._log = structlog.get_logger(component="MonitoringService")
 
@@ -73,17 +71,20 @@ class CandleReader:
 
     def start_due(self, *, is_off_hours: bool) -> None:
         """Begin the readings of all feeds that are due."""
-        for key, feed, expected in self._watchlist.feeds.due(self.settled_at()):
-            if not self.calls.is_reading(key):
-                self.calls.start(key, self._read(key, feed, expected, is_off_hours=is_off_hours))
+        feeds = self._watchlist.feeds.due(self.settled_at())
+        due = [one for one in feeds if not self.calls.is_reading(one[0])]
+        now, ahead = self._clock.now(), self._surely_ahead()
+        for planned in self._plan.readings(due, self.prices, now=now, ahead=ahead):
+            self.calls.start(planned.key, self._read(planned, is_off_hours=is_off_hours))
 
-    async def _read(self, key: FeedKey, feed: Feed, expected: datetime, *, is_off_hours: bool) -> None:
+    async def _read(self, planned: PlannedReading, *, is_off_hours: bool) -> None:
         """Read a feed until its new candles have settled or a call has failed."""
-        if (first_at := self._first_reading_at(key, feed, expected)) is not None:
-            await self.calls.sleep_until(first_at)
+        key, feed, expected = planned.key, planned.feed, planned.expected
+        if planned.starts_at is not None:
+            await self.calls.sleep_until(planned.starts_at)
         readings = 0
         while self._watchlist.feeds.get(key) is feed:
-            priority = self._priority(key[0], feed, expected, is_second=readings > 0)
+            priority = self._priority(planned, is_second=readings > 0)
             async with self.calls.slot(
                 is_failing=feed.failing_since is not None, is_off_hours=is_off_hours
             ) as may_call:
@@ -96,24 +97,11 @@ class CandleReader:
                 again_at += timedelta(seconds=readings // 5)
                 await self.calls.sleep_until(again_at)
 
-    def _first_reading_at(self, key: FeedKey, feed: Feed, expected: datetime) -> datetime | None:
-        """Return the settle time for a line that is unlikely to give a signal; its only reading is made then."""
-        settles_at = expected + self._settle_time - self._surely_ahead()
-        if self._clock.now() >= settles_at or not feed.candles.is_complete:
-            return None
-        price = self.prices.get(key[0])
-        is_near = price is not None and decides_about_signal(feed.candles.series.values(), price)
-        return None if is_near else settles_at
-
-    def _priority(self, symbol: Symbol, feed: Feed, expected: datetime, *, is_second: bool) -> CallPriority:
-        price = self.prices.get(symbol)
-        distances = [
-            math.inf if price is None else series.distance(price) for series in feed.candles.series.values()
-        ]
-        distance = min((one for one in distances if one is not None), default=math.inf)
+    def _priority(self, planned: PlannedReading, *, is_second: bool) -> CallPriority:
+        feed, distance = planned.feed, planned.distance
         if is_second:
             return CallPriority(CallClass.SECOND_READING, distance)
-        if not feed.needs_candle(expected, self.settled_at()) or feed.version != feed.built_version:
+        if not feed.needs_candle(planned.expected, self.settled_at()) or feed.version != feed.built_version:
             return CallPriority(CallClass.REBUILD, distance)
         return CallPriority(CallClass.CROSSED if distance == 0 else CallClass.DUE, distance)
 
@@ -207,7 +195,7 @@ class CandleReader:
             if sent_at - closed_at < LATER_READINGS[-1]:
                 planned.update(later_readings(closed_at, key[1], feed.calendar))
         if accepted and feed.candles.is_early:
-            planned.add(accepted[-1][1] + self._settle_time)
+            planned.add(accepted[-1][1] + self._plan.settle_time)
         feed.later_readings = tuple(sorted(moment for moment in planned if moment > sent_at))
 
     def _has_volume(self, symbol: Symbol, feed: Feed, expected: datetime) -> bool:

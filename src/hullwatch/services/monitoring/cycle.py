@@ -26,6 +26,7 @@ from hullwatch.services.monitoring.feeds import FeedKey
 from hullwatch.services.monitoring.gap import Gap
 from hullwatch.services.monitoring.history_calls import WAIT_S
 from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.reading_plan import ReadingPlan
 from hullwatch.services.monitoring.watchlist import Watchlist
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
@@ -63,7 +64,7 @@ class Watcher:
         market: MarketService,
         journal: Journal,
         metrics: MetricsPort,
-        settle_time: timedelta,
+        plan: ReadingPlan,
     ) -> None:
         self.user_id = user_id
         self._calendar = context.calendar
@@ -76,7 +77,7 @@ class Watcher:
         self._limits_call: asyncio.Task[None] | None = None
         """The reading of circuit limits under way."""
         self._journal = journal
-        self._watchlist = Watchlist(context.calendar, settle_time)
+        self._watchlist = Watchlist(context.calendar, plan.settle_time)
         self.gap = Gap()
         evaluation = Evaluation(
             context,
@@ -92,7 +93,7 @@ class Watcher:
             market=market,
             watchlist=self._watchlist,
             evaluation=evaluation,
-            settle_time=settle_time,
+            plan=plan,
             metrics=metrics,
         )
         self.quotes: tuple[Quote, ...] = ()
@@ -296,11 +297,12 @@ class Watcher:
     def remember_quotes(self, quotes: tuple[Quote, ...]) -> None:
         """Keep the newest quotes, and publish them if a page of the user is open."""
         self.quotes, self.quoted_at = quotes, self._clock.now()
-        self._reader.prices = {
+        prices = {
             quote.symbol: quote.price
             for quote in quotes
             if quote.price is not None and 0 < quote.price <= MAX_PRICE
         }
+        self._reader.prices.record(prices, self.quoted_at)
         self._reader.trades.record(quotes, self.quoted_at)
         if self._hub.listeners(self.user_id):
             event = QuotesArrived(self.user_id, quotes, self.previews(), self.quoted_at)
@@ -310,7 +312,7 @@ class Watcher:
         """Return watch id → the average if the forming candle closed at the last price."""
         found: dict[str, float] = {}
         for watch, series in self._watchlist.with_series():
-            price = self._reader.prices.get(watch.symbol)
+            price = self._reader.prices.newest.get(watch.symbol)
             preview = None if price is None else series.preview(price)
             if preview is not None:
                 found[watch.id] = preview

@@ -16,7 +16,7 @@ import structlog
 from hullwatch.domain.market.calendar import session_under_way
 from hullwatch.domain.monitoring.coverage import BlindReason
 from hullwatch.domain.monitoring.watches import WatchStatus
-from hullwatch.domain.signals.settling import FIRST_READING, SETTLE_TIME
+from hullwatch.domain.signals.settling import FIRST_READING
 from hullwatch.runtime.clock import Clock, clock_timeout
 from hullwatch.runtime.waiting import wait_for_event
 from hullwatch.services.context import Context
@@ -24,6 +24,7 @@ from hullwatch.services.market.service import MarketService
 from hullwatch.services.monitoring.account_state import AccountState
 from hullwatch.services.monitoring.cycle import FOLLOW_UP, Watcher
 from hullwatch.services.monitoring.journal import Journal
+from hullwatch.services.monitoring.reading_plan import ReadingPlan, ReadingTimes
 from hullwatch.services.monitoring.status_log import StatusLog
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
@@ -54,10 +55,9 @@ class Scheduler:
         journal: Journal,
         metrics: MetricsPort,
         is_wanted: Callable[[str], bool],
-        interval_s: float,
-        settle_time: timedelta = SETTLE_TIME,
+        times: ReadingTimes,
     ) -> None:
-        """`is_wanted` returns whether a user wants monitoring; cycles are `interval_s` apart in trading hours."""
+        """`is_wanted` returns whether a user wants monitoring."""
         self._context = context
         self._clock = context.clock
         self._connections = connections
@@ -65,8 +65,8 @@ class Scheduler:
         self._journal = journal
         self._metrics = metrics
         self._is_wanted = is_wanted
-        self._settle_time = settle_time
-        self.interval = timedelta(seconds=interval_s)
+        self._plan = ReadingPlan(times, context.random)
+        self.interval = times.interval
         self._phase = context.random.random  # spreads the accounts over an interval
         self._times = CycleTimes(context.clock, self.interval)
         self.status_log = StatusLog(context, connections=connections, journal=journal)
@@ -89,7 +89,7 @@ class Scheduler:
                 market=self._market,
                 journal=self._journal,
                 metrics=self._metrics,
-                settle_time=self._settle_time,
+                plan=self._plan,
             )
             account = self.accounts[user_id] = AccountState(watcher, self._phase())
         return account

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Final
 
 from hullwatch.domain.events import SignalFired
 from hullwatch.domain.failures import InvalidInput, LimitReached, NotFound, Outcome
@@ -35,10 +36,14 @@ from hullwatch.services.monitoring.overview import (
     state_of,
     status_of,
 )
+from hullwatch.services.monitoring.reading_plan import ReadingTimes
 from hullwatch.services.monitoring.scheduler import CYCLE_DEADLINE_S, Scheduler
 from hullwatch.services.monitoring.server_lifecycle import ServerLifecycle, resume_account
 from hullwatch.services.ports.metrics import MetricsPort
 from hullwatch.services.sessions.service import ConnectionService
+
+START_SHARE: Final = 0.3
+"""Of this server's calls, for the first cycles after a start outside trading hours; the rest is for readiness checks and all others."""
 
 
 class MonitoringService:
@@ -53,11 +58,11 @@ class MonitoringService:
         metrics: MetricsPort,
         interval_s: float = 5.0,
         settle_s: float = 3.0,
-        histories_per_second: float = 150.0,
+        calls_per_second_total: float = 500.0,
     ) -> None:
-        """`settle_s` after a close its signal is read again; `histories_per_second` limits the first cycles after a start outside trading hours."""
+        """`settle_s` after a close its signal is read again; all accounts share `calls_per_second_total`."""
         self._store = context.store
-        self._histories_per_second = histories_per_second
+        self._histories_per_second = calls_per_second_total * START_SHARE
         self._calendar = context.calendar
         self._clock = context.clock
         self._connections = connections
@@ -74,8 +79,9 @@ class MonitoringService:
             journal=self._journal,
             metrics=metrics,
             is_wanted=self.is_wanted,
-            interval_s=interval_s,
-            settle_time=timedelta(seconds=settle_s),
+            times=ReadingTimes(
+                timedelta(seconds=interval_s), timedelta(seconds=settle_s), calls_per_second_total
+            ),
         )
         self._lifecycle = ServerLifecycle(context, self._journal)
         self.days = CoverageReader(

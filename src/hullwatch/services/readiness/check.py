@@ -18,8 +18,6 @@ from hullwatch.services.sessions.validation import TokenValidationService, Valid
 
 WARM_SHARE: Final = 0.5
 """Of the global rate limit, for loading history; validations and all other calls share the rest."""
-START_SHARE: Final = 0.3
-"""Of the global rate limit, for the first cycles after a start outside trading hours; with `WARM_SHARE` it leaves calls for validations."""
 WARM_DEADLINE_S: Final = 30.0
 """For one account's history: a little longer than its cycle may take."""
 
