@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -21,7 +22,7 @@ from hullwatch.services.context import Context
 from hullwatch.services.market.service import CandlesAnswer, MarketService
 from hullwatch.services.monitoring.evaluation import Evaluation
 from hullwatch.services.monitoring.feeds import SPARE_OF_RARELY_TRADED, WARM_UP_SPARE, Feed, FeedKey
-from hullwatch.services.monitoring.history_calls import HistoryCalls
+from hullwatch.services.monitoring.history_calls import HistoryCalls, LaterReading
 from hullwatch.services.monitoring.reading_plan import LastPrices, PlannedReading, ReadingPlan
 from hullwatch.services.monitoring.watchlist import Watchlist
 from hullwatch.services.ports.metrics import MetricsPort
@@ -74,14 +75,18 @@ class CandleReader:
         feeds = self._watchlist.feeds.due(self.settled_at())
         due = [one for one in feeds if not self.calls.is_reading(one[0])]
         now, ahead = self._clock.now(), self._surely_ahead()
+        later: list[LaterReading] = []
         for planned in self._plan.readings(due, self.prices, now=now, ahead=ahead):
-            self.calls.start(planned.key, self._read(planned, is_off_hours=is_off_hours))
+            read = partial(self._read, planned, is_off_hours=is_off_hours)
+            if planned.starts_at is None:
+                self.calls.start(planned.key, read())
+            else:
+                later.append((planned.starts_at, planned.key, read))
+        self.calls.start_later(sorted(later, key=lambda one: one[0]))
 
     async def _read(self, planned: PlannedReading, *, is_off_hours: bool) -> None:
         """Read a feed until its new candles have settled or a call has failed."""
         key, feed, expected = planned.key, planned.feed, planned.expected
-        if planned.starts_at is not None:
-            await self.calls.sleep_until(planned.starts_at)
         readings = 0
         while self._watchlist.feeds.get(key) is feed:
             priority = self._priority(planned, is_second=readings > 0)

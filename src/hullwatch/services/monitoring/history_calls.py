@@ -1,9 +1,10 @@
 """The history calls of one account, which run beside its cycles."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from typing import TypeAlias
 
 from hullwatch.domain.failures import Outcome
 from hullwatch.runtime.clock import Clock
@@ -14,6 +15,9 @@ OFF_HOURS_CALL_INTERVAL_S = 0.2
 """Between two history calls of an account outside trading hours: Fyers refuses calls that arrive in bursts."""
 WAIT_S = 2.0
 """How long a cycle waits for history before it fetches quotes. A slow answer must not make the quotes late."""
+Reading: TypeAlias = Coroutine[object, object, None]
+LaterReading: TypeAlias = tuple[datetime, FeedKey, Callable[[], Reading]]
+"""When a reading begins, its feed, and what makes it."""
 
 
 class HistoryCalls:
@@ -28,9 +32,11 @@ class HistoryCalls:
         "_error",
         "_failing",
         "_failures",
+        "_later",
         "_next_call_s",
         "_no_call",
         "_off_hours",
+        "_starts",
         "_tasks",
         "failure",
     )
@@ -41,6 +47,10 @@ class HistoryCalls:
         self._off_hours = asyncio.Lock()
         self._next_call_s = 0.0
         self._tasks: dict[FeedKey, asyncio.Task[None]] = {}
+        self._later: set[FeedKey] = set()
+        """Feeds whose readings begin later."""
+        self._starts: set[asyncio.Task[None]] = set()
+        """They begin these readings."""
         self._awake = 0
         """Readings that do not wait for their next moment."""
         self._no_call = asyncio.Event()
@@ -50,10 +60,29 @@ class HistoryCalls:
         """The last failure of the account or of Fyers; `None` once a call was answered."""
 
     def is_reading(self, key: FeedKey) -> bool:
-        """Whether a reading of the feed is under way."""
-        return key in self._tasks
+        """Whether a reading of the feed is under way, or begins later."""
+        return key in self._tasks or key in self._later
 
-    def start(self, key: FeedKey, reading: Coroutine[object, object, None]) -> None:
+    def start_later(self, readings: Sequence[LaterReading]) -> None:
+        """Begin each reading at its moment, earliest first.
+
+        Until then they share one task: a close of many accounts would otherwise make a task for every line at once.
+        """
+        if readings:
+            self._later.update(key for _, key, _ in readings)
+            task = asyncio.create_task(self._start_each(readings), name="later candles")
+            self._starts.add(task)
+            task.add_done_callback(self._starts.discard)
+
+    async def _start_each(self, readings: Sequence[LaterReading]) -> None:
+        for starts_at, key, make_reading in readings:
+            # Seconds, not a moment: see `sleep_until`.
+            if (wait_s := (starts_at - self._clock.now()).total_seconds()) > 0:
+                await self._clock.sleep(wait_s)
+            self._later.discard(key)
+            self.start(key, make_reading())
+
+    def start(self, key: FeedKey, reading: Reading) -> None:
         """Begin the reading of a feed."""
         task = asyncio.create_task(reading, name=f"candles {key[0]} {key[1]}")
         self._tasks[key] = task
@@ -62,7 +91,7 @@ class HistoryCalls:
 
     def cancel(self) -> None:
         """Cancel all readings."""
-        for task in self._tasks.values():
+        for task in (*self._starts, *self._tasks.values()):
             task.cancel()
 
     async def wait(self, within_s: float | None) -> None:
