@@ -1,7 +1,9 @@
 """The running product: its services with their jobs, and the web application."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -14,6 +16,9 @@ from hullwatch.web.application import create_web
 from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig
 from hullwatch.web.metrics import PrometheusMetrics
+
+LAST_SAVE_S: Final = 2.0
+"""Real seconds of a stop that belong to the last save; the jobs have the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +81,29 @@ class Application:
         )
 
     async def stop(self, within_s: float) -> None:
-        """Stop all jobs in order, within so many real seconds, and store their last observations."""
-        await self.services.supervisor.stop(within_s)
+        """Stop all jobs in order, within so many real seconds, and store their last observations.
+
+        The last save always begins, however long the jobs take, because its time is kept free.
+        """
+        await self.services.supervisor.stop(max(0.0, within_s - LAST_SAVE_S))
+        saving = asyncio.create_task(self._store_last(), name="last save")
+        # Not awaited directly: a locked database answers a cancelled caller only after its own wait.
+        await asyncio.wait({saving}, timeout=LAST_SAVE_S)
+        if not saving.done():
+            saving.cancel()
+        if not saving.done() or not saving.result():
+            structlog.get_logger(component="Supervisor").warning("stop.observations_not_stored")
+
+    async def _store_last(self) -> bool:
+        """Store what is known at the stop; return whether the database took it."""
         try:
             await self.services.connections.store_observations()
             await self.services.call_paces.store()
             # Last, because it records that the stop was orderly.
             await self.services.monitoring.close()
         except StorageUnavailable:
-            structlog.get_logger(component="Supervisor").warning("stop.observations_not_stored")
+            return False
+        return True
 
     async def _purge_logins(self) -> None:
         await self.services.authentication.purge()

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from hullwatch.app import Application
+from hullwatch.app.application import LAST_SAVE_S
 from hullwatch.cli.output import CommandFailed
 from hullwatch.runtime.garbage import reduce_garbage_collection
 
@@ -112,7 +113,7 @@ async def serve_application(
         sock: Already listening; it is closed.
         ready: Called with the address as soon as requests are answered.
         signals: The caller's, if it receives signals already.
-        within_s: Real seconds for jobs to end.
+        within_s: Real seconds for jobs to end and for the last save, at most.
     """
     reduce_garbage_collection()
     server = _Server(_config(web))
@@ -162,9 +163,10 @@ async def _stop(
     server.should_exit = True
     try:
         await asyncio.wait({serving})
-        stopping = asyncio.create_task(application.stop(within_s), name="stop the application")
+        left_s = max(LAST_SAVE_S + 0.5, min(within_s, STOP_WITHIN_S - (time.monotonic() - began)))
+        # A little less than the limit here, so that the last save is not cut off.
+        stopping = asyncio.create_task(application.stop(left_s - 0.5), name="stop the application")
         quick = asyncio.create_task(signals.quick_stop_requested.wait(), name="quick stop requested")
-        left_s = max(0.5, STOP_WITHIN_S - (time.monotonic() - began))
         await asyncio.wait({stopping, quick}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         quick.cancel()
         if not stopping.done():

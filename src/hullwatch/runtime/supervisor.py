@@ -25,6 +25,8 @@ REMEMBERED_SIDE_TASKS = 100
 
 CANCEL_GRACE_S = 2.0
 """Seconds that a cancelled job may take to clean up before it counts as ignoring its cancellation."""
+SHORTEST_GRACE_S = 0.1
+"""What it has when no time is left."""
 
 
 class SupervisorStopped(RuntimeError):  # noqa: N818 - a fact, like every failure here
@@ -164,9 +166,9 @@ class Supervisor:
         return all(job.is_healthy(now_s) for job in self._jobs.values() if job.is_essential)
 
     async def stop(self, within_s: float = 10.0) -> StopReport:
-        """Stop all jobs, the newest first. Each may use the real time that is left, and is cancelled after it.
+        """Stop all jobs, the newest first. Each may use half of the real time that is left, and is cancelled after it.
 
-        Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the
+        So a job that hangs leaves time to those after it. Runs of periodic jobs, side tasks and jobs with `stops_itself` may finish. A second call returns the
         same report.
         """
         self._is_stopping = True
@@ -312,12 +314,13 @@ class Supervisor:
                 continue
             job.stop_requested.set()
             if job.stops_itself and not job.is_idle:
-                await self._wait(job, deadline_s - self._clock.real.monotonic())
+                await self._wait(job, (deadline_s - self._clock.real.monotonic()) / 2)
                 if job.tasks:
                     cancelled.append(job.name)
             for task in job.tasks:
                 task.cancel()
-            await self._wait(job, CANCEL_GRACE_S)
+            left_s = deadline_s - self._clock.real.monotonic()
+            await self._wait(job, min(CANCEL_GRACE_S, max(left_s / 2, SHORTEST_GRACE_S)))
             if job.tasks:
                 ignored.append(job.name)
             self._log.info(
