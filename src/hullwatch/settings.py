@@ -1,7 +1,7 @@
 """Settings from the environment or a ``.env`` file, as one frozen, typed object."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     clock_url: str = ""
     """The clock of a simulator, which the server follows; empty: this machine's time."""
 
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses and networks of proxies, whose `X-Forwarded-For` names the client; empty: no header counts."""
     registration: Literal["", "open", "invite", "closed"] = ""
     """Empty: open while only this machine can reach the server, otherwise by invitation."""
     validation_interval_minutes: Annotated[float, Field(gt=0, le=1440)] = 30
@@ -199,6 +201,18 @@ class Settings(BaseSettings):
             raise ValueError("it must be host:port, such as 127.0.0.1:9100")
         return text
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_proxies(cls, text: str) -> str:
+        for entry in _entries(text):
+            try:
+                ip_network(entry)
+            except ValueError:
+                raise ValueError(
+                    f"must be addresses and networks with commas between them, such as 10.0.0.5,172.16.0.0/12; {entry!r} is none"
+                ) from None
+        return text
+
     @field_validator("smtp_host")
     @classmethod
     def _is_host(cls, text: str) -> str:
@@ -312,6 +326,11 @@ class Settings(BaseSettings):
         return self.registration or ("open" if self.is_local else "invite")
 
     @property
+    def proxies(self) -> tuple[str, ...]:
+        """The addresses and networks of trusted proxies."""
+        return _entries(self.trusted_proxies)
+
+    @property
     def database(self) -> str:
         """The database's address, by default a SQLite file in the data folder."""
         return (
@@ -385,6 +404,10 @@ def _sentence(name: str, why: str) -> str:
         PREFIX
     )
     return f"{upper if is_unprefixed else PREFIX + upper} {why}."
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
 
 def _is_loopback(host: str) -> bool:

@@ -117,6 +117,12 @@ AS_DOCUMENTED = [
     # The proxy on this machine, which is the default.
     ({}, ((Forwarding.APPEND, "127.0.0.1"),)),
     ({}, ((Forwarding.REPLACE, "127.0.0.1"),)),
+    # A proxy at another address, and two in a row.
+    ({"trusted_proxies": "127.0.0.4"}, ((Forwarding.APPEND, "127.0.0.4"),)),
+    (
+        {"trusted_proxies": "127.0.0.4, 127.0.0.5"},
+        ((Forwarding.APPEND, "127.0.0.5"), (Forwarding.APPEND, "127.0.0.4")),
+    ),
 ]
 
 

@@ -17,7 +17,11 @@ from limits import PROCESS_LIMIT_S
 class ServerProcess:
     """One server at a fixed address; its output goes to a file."""
 
-    def __init__(self, folder: Path, simulator_url: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, simulator_url: str, *, launcher: tuple[str, ...] = (), **settings: str
+    ) -> None:
+        """`launcher` is the beginning of the command that runs the server, such as ``prlimit``."""
+        self._launcher = launcher
         self._folder = folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -55,7 +59,7 @@ class ServerProcess:
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self._folder / "server.log").open("ab") as log:
             return subprocess.Popen(
-                (sys.executable, "-m", "hullwatch", "serve"),
+                (*self._launcher, sys.executable, "-m", "hullwatch", "serve"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -60,6 +60,7 @@ async def open_served(
     starts_at: datetime | None = ORDINARY_MONDAY,
     candles: Path | None = None,
     speed: float = 0.0,
+    launcher: tuple[str, ...] = (),
     **settings: str,
 ) -> AsyncIterator[Served]:
     """Start a simulator and `hullwatch serve`.
@@ -69,12 +70,15 @@ async def open_served(
         starts_at: Simulated time of the start; `None` for the simulator's default, as with candle files.
         candles: Folder of candle files, as with `hullwatch simulator --candles`.
         speed: Simulated seconds per second; 0 stops the time until `advance`.
+        launcher: The beginning of the command that runs the server.
         settings: More environment variables of the server.
     """
     config = SimulatorConfig(port=0, speed=speed, candles=candles, starts_at=starts_at)
     async with SimulatorServer(config) as simulator:
         clock_url = f"{simulator.base_url}/simulator/clock"
-        server = ServerProcess(folder, simulator.base_url, HULLWATCH_CLOCK_URL=clock_url, **settings)
+        server = ServerProcess(
+            folder, simulator.base_url, launcher=launcher, HULLWATCH_CLOCK_URL=clock_url, **settings
+        )
         served = Served(simulator, SimulatedBroker(simulator.base_url), server)
         try:
             await server.start()

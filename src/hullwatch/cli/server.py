@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, Self
+from functools import partial
+from typing import Any, Final, Self
 
 import structlog
 import uvicorn
@@ -17,13 +19,24 @@ from hullwatch.app import Application
 from hullwatch.app.application import LAST_SAVE_S
 from hullwatch.cli.output import CommandFailed
 from hullwatch.runtime.garbage import reduce_garbage_collection
+from hullwatch.runtime.process_limits import (
+    descriptors_for_clients,
+    forbid_core_dumps,
+    raise_descriptor_limit,
+)
+from hullwatch.web.connection_limits import ConnectionLimits, MostConnections, TrustedProxies
+from hullwatch.web.http_protocol import CountedSocket, ForwardedAddresses, LimitedHttp
 
 STOP_WITHIN_S: Final = 9.0
 """Real seconds for the whole orderly stop; service managers kill after ten."""
 REQUESTS_END_WITHIN_S: Final = 3
 """Real seconds for open requests and sockets to finish."""
+BACKLOG: Final = 100
+"""Connections that wait to be accepted. asyncio repeats a failed accept so often at once."""
+DESCRIPTORS_LOG_EVERY_S: Final = 60.0
 LARGEST_MESSAGE: Final = 64 * 1024
 """Bytes of one WebSocket message from outside; the pages send less than one kilobyte."""
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @contextmanager
@@ -44,7 +57,7 @@ def listen_on(host: str, port: int) -> Iterator[socket.socket]:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
-            sock.listen(2048)  # at once: two servers that are only bound could share the port unnoticed
+            sock.listen(BACKLOG)  # at once: two servers that are only bound could share the port unnoticed
         except OSError as error:
             where = f"{host or '*'}:{port}"
             raise CommandFailed(
@@ -116,9 +129,13 @@ async def serve_application(
         within_s: Real seconds for jobs to end and for the last save, at most.
     """
     reduce_garbage_collection()
-    server = _Server(_config(web))
+    forbid_core_dumps()
+    proxies = TrustedProxies(application.settings.proxies)
+    most = MostConnections(descriptors_for_clients(raise_descriptor_limit()))
+    server = _Server(_config(web, ConnectionLimits(most, proxies, time.monotonic)))
     host, port = address_of(sock)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(thinned_accept_errors(asyncio.get_running_loop(), time.monotonic))
         signals = signals or stack.enter_context(StopSignals())
         serving = asyncio.create_task(server.serve(sockets=[sock]), name="web server")
         stop_requested = asyncio.create_task(signals.stop_requested.wait(), name="stop requested")
@@ -133,18 +150,44 @@ async def serve_application(
             await _stop(application, server, serving, signals, within_s)
 
 
-def _config(web: FastAPI) -> uvicorn.Config:
+def _config(web: FastAPI, limits: ConnectionLimits) -> uvicorn.Config:
     return uvicorn.Config(
-        web,
+        ForwardedAddresses(web, limits),
         log_config=None,  # runtime/logs.py configures logging
         access_log=False,  # it would double the cost of a request
-        ws="websockets-sansio",  # uvicorn is going to drop its older use of the same library
+        http=partial(LimitedHttp, limits=limits),  # type: ignore[arg-type] # uvicorn calls it as it calls a class
+        ws=partial(CountedSocket, limits=limits),  # type: ignore[arg-type]
         ws_per_message_deflate=False,  # halves the memory of a socket
         ws_max_size=LARGEST_MESSAGE,
         timeout_graceful_shutdown=REQUESTS_END_WITHIN_S,
+        backlog=BACKLOG,
+        proxy_headers=False,  # `ForwardedAddresses` reads them
         server_header=False,
         lifespan="off",
     )
+
+
+@contextmanager
+def thinned_accept_errors(loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> Iterator[None]:
+    """Log once a minute that no descriptor is left for a connection; asyncio logs each of its attempts."""
+    log = structlog.get_logger(component="Api")
+    earlier = loop.get_exception_handler()
+    logged_at: float | None = None
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal logged_at
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
+            (earlier or asyncio.AbstractEventLoop.default_exception_handler)(loop, context)
+        elif logged_at is None or monotonic() - logged_at >= DESCRIPTORS_LOG_EVERY_S:
+            logged_at = monotonic()
+            log.error("connections.no_descriptor", error=error.strerror)
+
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(earlier)
 
 
 async def _stop(

@@ -113,15 +113,21 @@ _STATUS_KINDS: Final[Mapping[int, Kind]] = {
     404: Kind(404, "no-such-address", "No such address"),
     405: Kind(405, "method-not-allowed", "Method not allowed"),
     406: Kind(406, "not-acceptable", "Not acceptable"),
+    408: Kind(408, "too-slow", "Request too slow"),
     413: Kind(413, "too-large", "Request too large"),
     421: Kind(421, "wrong-host", "Wrong host"),
     422: KINDS[InvalidInput],
+    431: Kind(431, "headers-too-large", "Request headers too large"),
+    503: Kind(503, "too-many-connections", "Too many connections"),
 }
 _DETAILS: Final = {
     400: "The body is not valid JSON.",
     404: "There is nothing at this address.",
     405: "Use one of the methods in the Allow header.",
     406: "Request application/json.",
+    408: "Headers and body of a request have to arrive within 15 seconds each.",
+    431: "A request can have at most 64 kB of headers.",
+    503: "The server has as many connections as it can serve. Try again in a moment.",
 }
 UNEXPECTED: Final = Kind(500, "unexpected", "Unexpected error")
 _UNEXPECTED_DETAIL: Final = "The server failed in an unexpected way and logged the error. Try again; if it fails again, contact the operator."
