@@ -1,9 +1,13 @@
 """Accounts and logins over HTTP; `hullwatch.web.api.auth`."""
 
+from contextlib import AsyncExitStack
+
 import pytest
+from fakes.clock import FakeClock
 
 from hullwatch.domain.users.accounts import Role
-from web.web_environment import PASSWORD
+from hullwatch.web.config import WebConfig
+from web.web_environment import PASSWORD, WebEnvironment, make_supervisor
 
 NEW = {"email": "asha@b.in", "password": PASSWORD, "fullName": "Asha Rao"}
 
@@ -34,6 +38,32 @@ async def test_login_cookie_is_kept_from_scripts_and_other_sites(env):
     assert cookie.startswith("hullwatch_session=")
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert "Secure" not in cookie
+
+
+async def test_login_cookie_behind_https_belongs_to_this_host():
+    """No other host of the domain can set it, and its plain name is not accepted."""
+    clock, address = FakeClock(), "https://hw.example.com"
+    async with AsyncExitStack() as stack:
+        supervisor = await stack.enter_async_context(make_supervisor(clock))
+        env = WebEnvironment(supervisor, clock, WebConfig(public_url=address))
+        await env.add_user("asha")
+        client = await stack.enter_async_context(env.client(base_url=address))
+        answer = await client.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
+        cookie = answer.headers["set-cookie"]
+        value = cookie.split("=", 1)[1].split(";")[0]
+        own = await client.get("/api/auth/me")
+        out = await client.post("/api/auth/logout")
+        after = await client.get("/api/auth/me")
+        plain = await client.get("/api/auth/me", headers={"Cookie": f"hullwatch_session={value}"})
+
+    assert cookie.startswith("__Host-hullwatch_session=")
+    assert {"HttpOnly", "Secure", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert "Domain" not in cookie
+    assert (own.status_code, out.status_code, after.status_code, plain.status_code) == (200, 204, 401, 401)
+    assert (
+        env.app.openapi()["components"]["securitySchemes"]["browserLogin"]["name"]
+        == "__Host-hullwatch_session"
+    )
 
 
 async def test_wrong_password_is_a_problem_document(env):

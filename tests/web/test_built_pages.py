@@ -2,10 +2,13 @@
 
 import gzip
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
 from fakes.clock import FakeClock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hullwatch.web.built_pages import built_pages
 from hullwatch.web.config import WebConfig
@@ -81,3 +84,52 @@ async def test_a_package_without_pages_has_a_plain_home_page(env, tmp_path: Path
     assert built_pages(tmp_path) is None
     assert page.status_code == 200
     assert "This build does not contain the dashboard" in page.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "%00",
+        "a%00.js",
+        "a" * 5000,
+        "a/" * 2000,
+        "%ff%fe",
+        "%2e%2e/secret.txt",
+        "..%2fsecret.txt",
+        "%5c..%5csecret.txt",
+        "index-abc.js/x",
+        "index-abc.js%0a",
+        "%ed%a0%80",
+        "CON",
+        "",
+    ],
+)
+async def test_no_path_is_an_error_of_the_server(client: httpx2.AsyncClient, path: str):
+    """Names that no file can have are a 404 like all others."""
+    answer = await client.get(f"/assets/{path}")
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_path_is_answered_below_500(folder: Path, text: str):
+    """On every part of the site."""
+    clock = FakeClock()
+    async with make_supervisor(clock) as supervisor:
+        env = WebEnvironment(supervisor, clock, WebConfig(pages=folder))
+        async with env.client() as client:
+            for prefix in ("/", "/assets/", "/api/", "/api/hma/", "/r/"):
+                answer = await client.get(prefix + quote(text, safe="/"))
+
+                assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("path", ["/assets/index-abc.js", "/", "/icon.svg"])
+async def test_other_methods_name_those_that_exist(client: httpx2.AsyncClient, path: str):
+    """Files are only read."""
+    answer = await client.request("PROPFIND", path)
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"

@@ -1,5 +1,7 @@
 """The request guard and the problem documents; `hullwatch.web.request_guard` and `hullwatch.web.errors`."""
 
+import re
+
 import httpx2
 import pytest
 import structlog
@@ -196,6 +198,19 @@ async def test_unknown_methods_are_problems(env):
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_405_names_all_methods_of_its_address(env):
+    """Each route knows its own methods only; compared with the document of the API."""
+    paths = env.app.openapi()["paths"]
+    async with env.client() as client:
+        for path, operations in paths.items():
+            address = re.sub(r"{[^}]*}", "made-up", path)
+            answer = await client.request("PROPFIND", address)
+            allowed = set(answer.headers["allow"].split(", "))
+
+            assert answer.status_code == 405, path
+            assert {method.upper() for method in operations} <= allowed, path
 
 
 async def test_text_of_an_unexpected_exception_is_not_exposed(env):

@@ -85,7 +85,7 @@ class WebEnvironment:
     def client(self, **options) -> httpx2.AsyncClient:
         """Return a new browser without a login."""
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=True)
-        return httpx2.AsyncClient(transport=transport, base_url=BASE, **options)
+        return httpx2.AsyncClient(transport=transport, **{"base_url": BASE, **options})
 
     async def add_user(self, name: str, *, role: Role = Role.TRADER) -> User:
         """Add an account; the first one also loads the connections, as the start of the server does."""

@@ -20,9 +20,8 @@ from hullwatch.domain.market.candles import MAX_PRICE, MAX_VOLUME, Arranged, arr
 from hullwatch.domain.market.instruments import DEFAULT_TICK_SIZE, Instrument, Segment, Symbol
 from hullwatch.domain.market.quotes import CircuitLimits, Quote, QuoteDefect
 from hullwatch.domain.secrets import AccessToken, RefreshToken
-from hullwatch.domain.sessions.tokens import MAX_TOKEN_LENGTH, FreshLogin
+from hullwatch.domain.sessions.tokens import MAX_TOKEN_LENGTH, FreshLogin, is_fyers_id
 
-_FYERS_ID: Final = re.compile(r"[A-Z0-9]{2,32}")
 _TOKEN: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_TOKEN_LENGTH}}}")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,23}")
 _LATEST_EPOCH: Final = 4_102_444_800  # 2100-01-01
@@ -78,7 +77,7 @@ def read_profile_id(body: Mapping[str, object]) -> str:
     """Return the Fyers id; hullwatch does not keep the personal data of a profile."""
     data = body.get("data")
     fyers_id = data.get("fy_id") if isinstance(data, dict) else None
-    if not isinstance(fyers_id, str) or not _FYERS_ID.fullmatch(fyers_id):
+    if not is_fyers_id(fyers_id):
         raise Unreadable("data.fy_id", body)
     return fyers_id
 

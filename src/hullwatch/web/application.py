@@ -30,7 +30,7 @@ from hullwatch.web.api import (
 )
 from hullwatch.web.built_pages import page_routes
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import current_user, services_of
+from hullwatch.web.dependencies import current_user, login_cookie, services_of
 from hullwatch.web.event_socket import events_route
 from hullwatch.web.link_page import link_page_routes
 from hullwatch.web.pages import STYLE, STYLE_PATH, docs_page, home_page
@@ -67,7 +67,7 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the document, which is built once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, self.version)
+            self.openapi_schema = openapi.document(self, self.version, cookie=login_cookie(self.state.config))
         return self.openapi_schema
 
 
@@ -84,7 +84,7 @@ def create_web(services: Services, config: WebConfig) -> FastAPI:
     app.state.services = services
     app.state.config = config
     app.add_middleware(RequestGuard, config=config)
-    errors.install(app)
+    errors.install(app, _ROUTERS)
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes.append(events_route)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount
@@ -28,18 +29,23 @@ class _Assets(StaticFiles):
     """Files with a hash in their names, each with a compressed copy beside it."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        try:
+            response = await self._find(path, scope)
+        except (OSError, ValueError):  # no file can have this name
+            raise HTTPException(404) from None
+        response.headers["Vary"] = "Accept-Encoding"
+        response.headers["Cache-Control"] = _ALWAYS if response.status_code < 400 else _NEVER
+        return response
+
+    async def _find(self, path: str, scope: Scope) -> Response:
         accepts_gzip = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         compressed, found = self.lookup_path(f"{path}.gz")
         if accepts_gzip and found is not None and not path.endswith(".gz"):
             kind = mimetypes.guess_type(path)[0]
-            response: Response = FileResponse(
-                compressed, media_type=kind, headers={"Content-Encoding": "gzip"}
-            )
-        else:
-            response = await super().get_response(path, scope)
-        response.headers["Vary"] = "Accept-Encoding"
-        response.headers["Cache-Control"] = _ALWAYS if response.status_code < 400 else _NEVER
-        return response
+            return FileResponse(compressed, media_type=kind, headers={"Content-Encoding": "gzip"})
+        return await super().get_response(path, scope)
 
 
 def page_routes(folder: Path) -> list[BaseRoute]:

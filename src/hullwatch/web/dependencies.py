@@ -12,6 +12,8 @@ from hullwatch.services.services import Services
 from hullwatch.web.config import WebConfig
 
 LOGIN_COOKIE: Final = "hullwatch_session"
+SECURE_LOGIN_COOKIE: Final = f"__Host-{LOGIN_COOKIE}"
+"""Where users connect by https: browsers accept this name from this host alone, not from another one of its domain."""
 NONCE_COOKIE: Final = "hullwatch_link"
 """Identifies the browser that started a login at Fyers when it returns."""
 LINK_COOKIE: Final = "hullwatch_reconnect"
@@ -30,6 +32,11 @@ def config_of(connection: HTTPConnection) -> WebConfig:
     """Return the configuration of the app."""
     config: WebConfig = connection.app.state.config
     return config
+
+
+def login_cookie(config: WebConfig) -> str:
+    """Return the name of the cookie with a browser's login."""
+    return SECURE_LOGIN_COOKIE if config.is_secure else LOGIN_COOKIE
 
 
 CurrentServices = Annotated[Services, Depends(services_of)]
@@ -56,7 +63,9 @@ async def current_user(connection: HTTPConnection, services: Services) -> User:
     """
     header = connection.headers.get("authorization")
     if header is None:
-        user = await services.authentication.authenticate(cookie=connection.cookies.get(LOGIN_COOKIE))
+        user = await services.authentication.authenticate(
+            cookie=connection.cookies.get(login_cookie(config_of(connection)))
+        )
         expected = connection.headers.get(EXPECTED_USER) or connection.query_params.get("user")
         if expected and expected != user.id:
             raise NotSignedIn("Another user has signed in to this browser.")

@@ -4,16 +4,17 @@ A problem never quotes the request: a password can be in the wrong field.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 from hullwatch.domain.failures import (
     AlreadyExists,
@@ -249,8 +250,23 @@ def _field(location: Sequence[int | str]) -> str:
     return ".".join(names) if names else "the body"
 
 
-def install(app: FastAPI) -> None:
-    """Answer every failure of a route with a problem document; the request guard handles unexpected exceptions."""
+def _methods_at(routes: Iterable[BaseRoute], request: Request) -> set[str]:
+    """Return the methods of all routes at an address; each route knows its own ones only."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found
+
+
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Answer every failure of a route with a problem document; the request guard handles unexpected exceptions.
+
+    Args:
+        app: Gets the handlers.
+        routers: Those of the API, whose routes an application does not list.
+    """
+    api_routes = [route for router in routers for route in router.routes]
 
     async def on_refusal(_: Request, error: Exception) -> Response:
         return refusal_problem(cast(Refusal, error))
@@ -259,9 +275,12 @@ def install(app: FastAPI) -> None:
         content_type = request.headers.get("content-type", "")
         return validation_problem(cast(RequestValidationError, error), content_type=content_type)
 
-    async def on_status(_: Request, error: Exception) -> Response:
+    async def on_status(request: Request, error: Exception) -> Response:
         known = cast(HTTPException, error)
-        return status_problem(known.status_code, headers=known.headers)
+        headers = dict(known.headers or {})
+        if known.status_code == 405 and (methods := _methods_at((*api_routes, *app.routes), request)):
+            headers["Allow"] = ", ".join(sorted(methods))
+        return status_problem(known.status_code, headers=headers)
 
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -30,8 +30,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _SENTENCES[status], "content": _PROBLEM} for status in statuses}
 
 
-def document(app: FastAPI, version: str) -> dict[str, Any]:
-    """Return the complete document."""
+def document(app: FastAPI, version: str, *, cookie: str) -> dict[str, Any]:
+    """Return the complete document; `cookie` is the name of the login's cookie."""
     made = get_openapi(
         title="hullwatch",
         version=version,
@@ -39,6 +39,7 @@ def document(app: FastAPI, version: str) -> dict[str, Any]:
         description="Names in JSON are camelCase. Times are ISO 8601 with offset. Errors are problem documents (RFC 9457).",
         routes=app.routes,
     )
+    made["components"]["securitySchemes"]["browserLogin"]["name"] = cookie
     schemas = made["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,9 +71,27 @@ def test_an_unusable_expiry_falls_back_to_the_daily_rule(stated: object) -> None
     assert not claims.has_stated_expiry
 
 
-@pytest.mark.parametrize("owner", [None, "", 7, ["FA1"]])
-def test_an_owner_that_is_no_text_counts_as_absent(owner: object) -> None:
-    """The profile is then read from Fyers."""
+@pytest.mark.parametrize(
+    "owner",
+    [
+        None,
+        "",
+        7,
+        ["FA1"],
+        "A\r\nBcc: x@y",
+        "\x1b[31m",
+        "FA\u202e1",
+        "../../x",
+        "<script>",
+        "F",
+        "FA1\n",
+        "A" * 33,
+        "fa1",
+        "Ⅻ1",
+    ],
+)
+def test_an_owner_that_is_no_fyers_id_counts_as_absent(owner: object) -> None:
+    """The profile is then read from Fyers, and nothing odd is stored or shown."""
     assert read_claims(token({"fy_id": owner}), now=NOW).fyers_id is None
 
 
@@ -130,7 +149,7 @@ def test_every_text_is_refused_or_read(text: str) -> None:
     assert read.expires_at.utcoffset() == timedelta()
     assert read.has_stated_expiry or read.expires_at == END
     assert read.issued_at is None or read.issued_at.utcoffset() == timedelta()
-    assert read.fyers_id is None or (isinstance(read.fyers_id, str) and read.fyers_id)
+    assert read.fyers_id is None or re.fullmatch("[A-Z0-9]{2,32}", read.fyers_id, re.ASCII)
 
 
 @given(claims)

@@ -7,8 +7,10 @@ so the signature cannot be verified here and the claims are a hint about time an
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
+from typing import Final, TypeGuard
 
 from hullwatch.domain.failures import InvalidInput
 from hullwatch.domain.secrets import AccessToken, RefreshToken
@@ -18,6 +20,8 @@ DAILY_EXPIRY_IST = time(6, 0)
 """Access tokens expire at the next 06:00 IST after issue, whatever the login time."""
 MAX_TOKEN_LENGTH = 8192
 """Characters; real tokens have less than 2,000."""
+
+_FYERS_ID: Final = re.compile(r"[A-Z0-9]{2,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class TokenClaims:
     """An upper bound: Fyers can disconnect the session earlier."""
     issued_at: datetime | None
     fyers_id: str | None
+    """`None` if the token names no possible account; the profile is then read from Fyers."""
     has_stated_expiry: bool
     """False when `expires_at` was derived from the daily rule because the token has no such claim."""
 
@@ -48,6 +53,11 @@ def next_daily_expiry(moment: datetime) -> datetime:
     if end <= local:
         end += timedelta(days=1)
     return end.astimezone(UTC)
+
+
+def is_fyers_id(text: object) -> TypeGuard[str]:
+    """Whether this can be the id of an account at Fyers, as it is shown and stored."""
+    return isinstance(text, str) and _FYERS_ID.fullmatch(text) is not None
 
 
 def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
@@ -62,7 +72,7 @@ def read_claims(token: AccessToken, *, now: datetime) -> TokenClaims:
     return TokenClaims(
         expires_at=stated_expiry or next_daily_expiry(now),
         issued_at=_moment(payload.get("iat")),
-        fyers_id=fyers_id if isinstance(fyers_id, str) and fyers_id else None,
+        fyers_id=fyers_id if is_fyers_id(fyers_id) else None,
         has_stated_expiry=stated_expiry is not None,
     )
 

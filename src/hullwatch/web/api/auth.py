@@ -8,7 +8,7 @@ from pydantic import Field
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.users.authentication import BROWSER_LIFETIME, BrowserLogin
 from hullwatch.web.config import WebConfig
-from hullwatch.web.dependencies import LOGIN_COOKIE, CurrentConfig, CurrentServices, SignedIn, address_of
+from hullwatch.web.dependencies import CurrentConfig, CurrentServices, SignedIn, address_of, login_cookie
 from hullwatch.web.openapi import problems
 from hullwatch.web.payloads import Id, Payload
 from hullwatch.web.registration import registration_mode
@@ -115,11 +115,13 @@ async def login(
 @router.post("/logout", status_code=204)
 async def logout(request: Request, services: CurrentServices, config: CurrentConfig) -> Response:
     """Sign the browser out. A browser that is not signed in gets the same answer."""
-    value = request.cookies.get(LOGIN_COOKIE)
+    value = request.cookies.get(login_cookie(config))
     if value:
         await services.authentication.logout(value)
     response = Response(status_code=204)
-    response.delete_cookie(LOGIN_COOKIE, path="/", secure=config.is_secure, httponly=True, samesite="lax")
+    response.delete_cookie(
+        login_cookie(config), path="/", secure=config.is_secure, httponly=True, samesite="lax"
+    )
     return response
 
 
@@ -172,7 +174,7 @@ async def remove_token(token_id: Id, user: SignedIn, services: CurrentServices) 
 
 def _set_cookie(login: BrowserLogin, response: Response, config: WebConfig) -> None:
     response.set_cookie(
-        LOGIN_COOKIE,
+        login_cookie(config),
         login.value.reveal(),
         # An age instead of a date: the clocks of server and browser can differ.
         max_age=int(BROWSER_LIFETIME.total_seconds()),
