@@ -83,7 +83,7 @@ class ConnectionLimits:
         if self._by_site[site] >= self._most.of_address and address not in self.proxies:
             self._record_refusal(address, "address")
             return False
-        if len(self._sites) >= self._most.overall and not self._make_room():
+        if len(self._sites) >= self._most.overall and not self._close_one():
             self._record_refusal(address, "server")
             return False
         self._sites[connection] = site
@@ -129,7 +129,7 @@ class ConnectionLimits:
         if not self._forwarded[site]:
             del self._forwarded[site]
 
-    def _make_room(self) -> bool:
+    def _close_one(self) -> bool:
         if not self._idle:
             return False
         waiting = max(self._idle.values(), key=len)
