@@ -7,13 +7,16 @@ import pytest
 from fakes.clock import FakeClock
 
 from hullwatch.domain.events import EVERYBODY, BrokerOutageChanged, QuotesArrived, WatchStatusChanged
+from hullwatch.domain.failures import StorageUnavailable
 from hullwatch.domain.market.instruments import Symbol
 from hullwatch.domain.market.quotes import Quote
 from hullwatch.domain.monitoring.watches import WatchStatus
 from hullwatch.domain.users.accounts import Role
 from hullwatch.web.config import WebConfig
 from web.event_client import Closed, live
-from web.web_environment import BASE, WebEnvironment, make_supervisor
+from web.web_environment import BASE, PASSWORD, WebEnvironment, make_supervisor
+
+OTHER_PASSWORD = "another horse battery"
 
 
 def cookie_of(client: httpx2.AsyncClient) -> str:
@@ -210,28 +213,144 @@ async def test_heartbeats_are_sent_without_events(hasty):
         assert (await socket.receive())["type"] == "heartbeat"
 
 
-async def test_logout_closes_open_sockets(hasty):
-    """The next heartbeat checks the login."""
-    async with hasty.browser("asha") as client, live(hasty.app, cookie=cookie_of(client)) as socket:
-        await socket.receive()
-        await client.post("/api/auth/logout")
-        code, _ = await socket.until_closed()
-
-    assert code == 4401
+async def logout(env: WebEnvironment, client: httpx2.AsyncClient) -> None:
+    """End the login of the socket's browser."""
+    await client.post("/api/auth/logout")
 
 
-async def test_demoted_admin_loses_the_socket(hasty):
-    """The socket was opened with the old role, so the server closes it."""
+async def change_password(env: WebEnvironment, client: httpx2.AsyncClient) -> None:
+    """Change the password in another browser of the user."""
+    async with env.client() as other:
+        await other.post("/api/auth/login", json={"email": "asha@b.in", "password": PASSWORD})
+        body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
+        assert (await other.put("/api/auth/password", json=body)).status_code < 300
+
+
+async def reset_password(env: WebEnvironment, client: httpx2.AsyncClient) -> None:
+    """Give the user a new password, as an operator does."""
+    await env.accounts.set_password(await id_of(client), OTHER_PASSWORD, actor="test")
+
+
+async def remove_user(env: WebEnvironment, client: httpx2.AsyncClient) -> None:
+    """Remove the user, while another admin stays."""
+    await env.accounts.remove(await id_of(client), actor="test")
+
+
+async def demote(env: WebEnvironment, client: httpx2.AsyncClient) -> None:
+    """Make the admin a trader."""
+    await env.accounts.set_role(await id_of(client), Role.TRADER, actor="test")
+
+
+ENDINGS = [
+    (logout, 4401),
+    (change_password, 4401),
+    (reset_password, 4401),
+    (remove_user, 4401),
+    (demote, 1001),
+]
+
+
+@pytest.mark.parametrize(("end_login", "code"), ENDINGS)
+@pytest.mark.parametrize("has_traffic", [True, False])
+async def test_the_end_of_a_login_closes_its_socket(env, end_login, code, has_traffic):
+    """At once, and not at the next heartbeat; a demoted admin connects again and gets no events of admins."""
+    await env.add_user("biren", role=Role.ADMIN)
     async with (
-        hasty.browser("asha", role=Role.ADMIN) as admin,
-        hasty.browser("biren", role=Role.ADMIN) as other,
-        live(hasty.app, cookie=cookie_of(admin)) as socket,
+        env.browser("asha", role=Role.ADMIN) as client,
+        live(env.app, cookie=cookie_of(client)) as socket,
     ):
         await socket.receive()
-        await other.put(f"/api/admin/users/{await id_of(admin)}/role", json={"role": "trader"})
-        code, _ = await socket.until_closed()
+        user_id, hub = await id_of(client), env.services.context.hub
 
-    assert code == 4401
+        async def traffic() -> None:
+            while has_traffic:
+                hub.publish(user_id, status_event(env, user_id), replaceable_key="status")
+                await env.clock.settle()
+
+        busy = asyncio.create_task(traffic())
+        await end_login(env, client)
+        found, _ = await socket.until_closed()
+        busy.cancel()
+
+        assert found == code
+        assert hub.listeners(user_id) == 0
+
+
+async def test_a_deleted_token_closes_its_socket_only(env):
+    """The browser of the same user keeps its own."""
+    async with env.browser("asha") as client:
+        made = (await client.post("/api/auth/tokens", json={"name": "script"})).json()
+        async with (
+            live(env.app, authorization=f"Bearer {made['token']}") as program,
+            live(env.app, cookie=cookie_of(client)) as page,
+        ):
+            await program.receive()
+            await page.receive()
+            await client.delete(f"/api/auth/tokens/{made['id']}")
+            code, _ = await program.until_closed()
+            env.services.context.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", env.clock.now()))
+
+            assert code == 4401
+            assert (await page.receive())["type"] == "brokerOutage"
+
+
+async def end_in_the_database(env: WebEnvironment, user_id: str, what: str) -> None:
+    """Change the database as a command or another process does; this process is not notified."""
+    async with env.services.context.store.begin() as work:
+        if what == "login":
+            await work.logins.remove_browsers_of(user_id)
+        elif what == "role":
+            await work.users.set_role(user_id, Role.TRADER)
+        else:
+            await work.users.remove(user_id)
+        await work.commit()
+
+
+@pytest.mark.parametrize(("what", "code"), [("login", 4401), ("role", 1001), ("user", 4401)])
+async def test_a_login_that_another_process_ends_closes_its_socket(env, what, code):
+    """The database is read twice a second while a socket is open."""
+    async with (
+        env.browser("asha", role=Role.ADMIN) as client,
+        env.browser("biren") as other,
+        live(env.app, cookie=cookie_of(client)) as socket,
+        live(env.app, cookie=cookie_of(other)) as stays,
+    ):
+        await socket.receive()
+        await stays.receive()
+        await env.services.login_changes.read()
+        await end_in_the_database(env, await id_of(client), what)
+        reading = asyncio.create_task(env.services.login_changes.run(lambda: None))
+        await env.clock.advance(1)
+        found, _ = await socket.until_closed()
+        reading.cancel()
+        env.services.context.hub.publish(EVERYBODY, BrokerOutageChanged(True, "inc_1", env.clock.now()))
+
+        assert found == code
+        assert (await stays.receive())["type"] == "brokerOutage"
+
+
+async def test_a_database_that_cannot_be_read_closes_no_socket(env, monkeypatch):
+    """The login is checked again when it can be read."""
+    async with env.browser("asha") as client, live(env.app, cookie=cookie_of(client)) as socket:
+        await socket.receive()
+        real, user_id = env.services.authentication.authenticate, await id_of(client)
+
+        async def unavailable(**_):
+            raise StorageUnavailable("The database does not answer.")
+
+        monkeypatch.setattr(
+            type(env.services.authentication), "authenticate", lambda _, **given: unavailable()
+        )
+        env.services.authentication.forget(user_id)
+        await env.clock.advance(5)
+        assert env.services.context.hub.listeners(user_id) == 1
+
+        monkeypatch.setattr(
+            type(env.services.authentication), "authenticate", lambda _, **given: real(**given)
+        )
+        await logout(env, client)
+        await env.clock.advance(1)
+        assert (await socket.until_closed())[0] == 4401
 
 
 async def test_sockets_of_one_user_are_limited(env):

@@ -49,6 +49,7 @@ class Application:
         services.monitoring.start_jobs(supervisor)
         services.readiness.start_jobs()
         services.outbox.start_jobs(supervisor)
+        services.login_changes.start_job(supervisor)
         services.daily_summary.start_jobs(supervisor)
         supervisor.every(
             "removed-users", 10, services.accounts.forget_removed, at_start=False, essential=False

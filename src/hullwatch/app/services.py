@@ -34,6 +34,7 @@ from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.services.users.hash_queue import HashQueue
+from hullwatch.services.users.login_changes import LoginChanges
 from hullwatch.services.users.password_resets import PasswordResetService
 
 
@@ -124,6 +125,7 @@ def build_services(resources: Resources) -> Services:
         call_counts=resources.call_counts,
         accounts=accounts,
         authentication=authentication,
+        login_changes=LoginChanges(context, logins=authentication),
         password_resets=PasswordResetService(
             context, accounts=accounts, logins=authentication, public_url=options.public_url
         ),

@@ -36,6 +36,7 @@ from hullwatch.services.sessions.service import ConnectionService
 from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
+from hullwatch.services.users.login_changes import LoginChanges
 from hullwatch.services.users.password_resets import PasswordResetService
 
 
@@ -50,6 +51,7 @@ class Services:
     call_counts: CallCounts
     accounts: AccountService
     authentication: AuthenticationService
+    login_changes: LoginChanges
     password_resets: PasswordResetService
     admin: AdminService
     clock_monitor: ClockMonitor

@@ -1,7 +1,7 @@
 """The event socket, WS /api/events: pushes events to the users that they concern.
 
 A socket is accepted before it is refused, because browsers show the close code only then. Close codes: 4401 not signed in (any more), 4403 opened
-by a page of another website, 4429 too many sockets, 1001 the server stops, 1013 the reader is too slow.
+by a page of another website, 4429 too many sockets, 1001 the server stops or the role has changed, 1013 the reader is too slow.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ FOREIGN: Final = 4403
 TOO_MANY: Final = 4429
 GOING_AWAY: Final = 1001
 TRY_AGAIN: Final = 1013
+RETRY_S: Final = 1.0
+"""Real seconds until a login is checked again that the database could not confirm."""
 MOST_PER_USER: Final = 20
 """Open sockets of one user; each tab needs one."""
 
@@ -58,17 +60,21 @@ async def _serve(socket: WebSocket, services: Services, config: WebConfig) -> in
         return TOO_MANY
     topics = [user.id, EVERYBODY, *([ADMINS] if user.role is Role.ADMIN else [])]
     async with services.context.hub.subscribe(*topics, after=_after(socket)) as subscription:
-        reader = asyncio.create_task(_wait_for_close(socket), name="events reader")
-        pusher = asyncio.create_task(
-            _Pusher(socket, services, config, user).push(subscription), name="events pusher"
-        )
-        try:
-            await asyncio.wait({reader, pusher}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (reader, pusher):
-                task.cancel()
-            await asyncio.wait({reader, pusher})
-    return None if pusher.cancelled() else pusher.result()
+        pusher = _Pusher(socket, services, config, user)
+        with services.login_changes.watch(user.id) as changed:
+            tasks = (
+                asyncio.create_task(_wait_for_close(socket), name="events reader"),
+                asyncio.create_task(pusher.wait_for_end(changed), name="events login"),
+                asyncio.create_task(pusher.push(subscription), name="events pusher"),
+            )
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+    codes = [task.result() for task in done]
+    return None if tasks[0] in done else max(code for code in codes if code is not None)
 
 
 def _is_foreign(headers: Headers, config: WebConfig) -> bool:
@@ -109,8 +115,6 @@ class _Pusher:
                 async with asyncio.timeout(self._config.heartbeat_s):
                     delivery = await anext(subscription)
             except TimeoutError:
-                if not await self._is_login_valid():
-                    return NOT_SIGNED_IN
                 await self._send(hub.last_sequence, "heartbeat", None)
             except StopAsyncIteration:
                 return TRY_AGAIN if subscription.overrun else GOING_AWAY
@@ -118,15 +122,26 @@ class _Pusher:
                 kind, data = render(delivery.message, is_admin_topic=delivery.topic == ADMINS)
                 await self._send(delivery.sequence, kind, data)
 
-    async def _is_login_valid(self) -> bool:
-        """Check at every heartbeat whether the login was ended or the role was changed."""
-        try:
-            user = await current_user(self._socket, self._services)
-        except NotSignedIn:
-            return False
-        except StorageUnavailable:
-            return True
-        return user.id == self._user.id and user.role is self._user.role
+    async def wait_for_end(self, changed: asyncio.Event) -> int:
+        """Wait until the login has ended or the role has changed; return the close code.
+
+        A page with another role connects again, and then gets the events of that role.
+        """
+        while True:
+            await changed.wait()
+            changed.clear()
+            try:
+                user = await current_user(self._socket, self._services)
+            except NotSignedIn:
+                return NOT_SIGNED_IN
+            except StorageUnavailable:
+                await self._services.context.clock.real.sleep(RETRY_S)
+                changed.set()
+                continue
+            if user.id != self._user.id:
+                return NOT_SIGNED_IN
+            if user.role is not self._user.role:
+                return GOING_AWAY
 
     async def _send(self, sequence: int, kind: str, data: object) -> None:
         message = {"seq": sequence, "type": kind, "at": self._services.context.clock.now(), "data": data}

@@ -1,11 +1,12 @@
 """Users, browser logins, API tokens and invites."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
 from fakes.store.tables import Repository, drop, drop_strays, kept, storable
 from hullwatch.domain.failures import AlreadyExists
-from hullwatch.domain.users.accounts import ApiToken, Role, User
+from hullwatch.domain.users.accounts import ApiToken, Role, User, ValidLogins
 from hullwatch.domain.users.password_resets import PasswordReset
 
 
@@ -116,6 +117,21 @@ class Logins(Repository):
         """Return whose unexpired login this is."""
         user_id, expires_at = self.tables.browsers.get(value_hash, (None, now))
         return user_id if expires_at > now else None
+
+    async def valid_of(self, user_ids: Collection[str], *, now: datetime) -> dict[str, ValidLogins]:
+        """Return what these users may use now."""
+        tables = self.tables
+        return {
+            user_id: ValidLogins(
+                tables.users[user_id].role,
+                frozenset(
+                    key for key, (owner, end) in tables.browsers.items() if owner == user_id and end > now
+                )
+                | frozenset(of for token, of in tables.api_tokens.values() if token.user_id == user_id),
+            )
+            for user_id in user_ids
+            if user_id in tables.users
+        }
 
     async def remove_browser(self, value_hash: str) -> None:
         """Remove one login."""

@@ -9,7 +9,7 @@ import pytest
 from hullwatch.domain.failures import AlreadyExists, InvalidInput, NotFound
 from hullwatch.domain.monitoring.watches import MonitoringWish
 from hullwatch.domain.secrets import AccessToken, AppSecret, Pin
-from hullwatch.domain.users.accounts import FyersApp, Role
+from hullwatch.domain.users.accounts import FyersApp, Role, ValidLogins
 from storage.samples import (
     NOW,
     add_users,
@@ -240,3 +240,23 @@ async def test_hostile_text_comes_back_unchanged(store, name):
         await work.users.add(user(full_name=name), "hash")
 
         assert (await work.users.get("asha")).full_name == name
+
+
+async def test_valid_logins_are_those_that_can_be_used_now(store):
+    """With the role of the user; expired ones and other users are left out."""
+    await add_users(store, "asha", "biren")
+    async with store.begin() as work:
+        for value, owner, end in (
+            ("one", "asha", after(1)),
+            ("old", "asha", NOW),
+            ("two", "biren", after(1)),
+        ):
+            await work.logins.add_browser(value, owner, created_at=NOW, expires_at=end)
+        await work.logins.add_token(api_token(), "three")
+        await work.commit()
+    async with store.begin(read_only=True) as work:
+        found = await work.logins.valid_of(("asha", "nobody"), now=NOW)
+        nothing = await work.logins.valid_of((), now=NOW)
+
+    assert found == {"asha": ValidLogins(Role.TRADER, frozenset({"one", "three"}))}
+    assert nothing == {}

@@ -51,10 +51,18 @@ export function signedIn(signedInUser: User): void {
   loadError.value = "";
   setCurrentUser(signedInUser.id, signedOut);
   user.value = signedInUser;
-  openSocket(signedInUser.id, { message: handleMessage, caughtUp: (isFirst) => void (isFirst ? refresh(true) : refresh(false)), signedOut });
+  openSocket(signedInUser.id, { message: handleMessage, caughtUp: (isFirst) => { if (!isFirst) void readUser(); void refresh(isFirst); }, signedOut });
   void refresh(true);
   clearInterval(statusTimer);
   statusTimer = setInterval(() => void checkStatus(), (meta.value?.checkMinutes ?? 15) * 60_000);
+}
+
+/** Read the user again after a pause of the socket: the server closes it when the role changes. */
+async function readUser(): Promise<void> {
+  try {
+    const found = await call("get", "/api/auth/me");
+    if (user.value?.id === found.id) user.value = found;
+  } catch { /* the push status shows that the server cannot be reached */ }
 }
 
 export function signedOut(): void {

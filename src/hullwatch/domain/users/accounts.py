@@ -39,6 +39,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidLogins:
+    """The role of a user, and the hashes of the user's unexpired browser logins and API tokens."""
+
+    role: "Role"
+    value_hashes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
     """The login of a program, without its value, which is shown once and stored only as a hash."""
 

@@ -1,9 +1,10 @@
 """Storage of users and of what they log in with."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from hullwatch.domain.users.accounts import ApiToken, Role, User
+from hullwatch.domain.users.accounts import ApiToken, Role, User, ValidLogins
 from hullwatch.domain.users.password_resets import PasswordReset
 
 
@@ -45,6 +46,10 @@ class LoginRepository(Protocol):
     ) -> None: ...
     async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
         """Return the id of the user whose unexpired browser login this is."""
+        ...
+
+    async def valid_of(self, user_ids: Collection[str], *, now: datetime) -> dict[str, ValidLogins]:
+        """Return what these users may use now; one who does not exist is left out."""
         ...
 
     async def remove_browser(self, value_hash: str) -> None: ...

@@ -5,6 +5,7 @@ account, expires every morning. Values are random and stored only as SHA-256, wh
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,6 +65,11 @@ class AuthenticationService:
         self._new_secret = context.new_secret
         self._cached: TtlCache[tuple[bool, str], User] = TtlCache(context.clock, CACHED_S, 20_000)
         self._removals = 0
+        self._listeners: list[Callable[[str | None], None]] = []
+
+    def on_change(self, listener: Callable[[str | None], None]) -> None:
+        """Call `listener` with the user whose role or logins may have changed, `None` if that is unknown."""
+        self._listeners.append(listener)
 
     async def login(self, email: str, password: str, *, address: str) -> BrowserLogin:
         """Sign a browser in.
@@ -140,6 +146,7 @@ class AuthenticationService:
             await work.commit()
         self._removals += 1
         self._cached.discard((False, value_hash))
+        self._publish_change(None)
 
     async def authenticate(self, *, cookie: str | None = None, bearer: str | None = None) -> User:
         """Return the user of a request; with a bearer token the cookie is ignored.
@@ -160,6 +167,11 @@ class AuthenticationService:
         for item in self._cached.items():
             if item.value.id == user_id:
                 self._cached.discard(item.key)
+        self._publish_change(user_id)
+
+    def _publish_change(self, user_id: str | None) -> None:
+        for listener in self._listeners:
+            listener(user_id)
 
     async def add_token(self, user_id: str, name: str) -> tuple[ApiToken, SecretText]:
         """Create an API token and return it with its value, which is not stored.

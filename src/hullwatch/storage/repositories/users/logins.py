@@ -1,11 +1,13 @@
 """Browser logins, API tokens and invites, by the hashes of their values."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
-from hullwatch.domain.users.accounts import ApiToken
-from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow
+from hullwatch.domain.users.accounts import ApiToken, Role, ValidLogins
+from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow, UserRow
 from hullwatch.storage.rows import row_of, value_of
 from hullwatch.storage.transaction import Transaction
 
@@ -32,6 +34,26 @@ class Logins:
                 BrowserLoginRow.value_hash == value_hash, BrowserLoginRow.expires_at > now
             )
         )
+
+    async def valid_of(self, user_ids: Collection[str], *, now: datetime) -> dict[str, ValidLogins]:
+        """Return what these users may use now; one who does not exist is left out."""
+        wanted = sorted(user_ids)
+        users = await self._transaction.execute(
+            select(UserRow.id, UserRow.role).where(UserRow.id.in_(wanted))
+        )
+        hashes: defaultdict[str, set[str]] = defaultdict(set)
+        for query in (
+            select(BrowserLoginRow.user_id, BrowserLoginRow.value_hash).where(
+                BrowserLoginRow.expires_at > now
+            ),
+            select(ApiTokenRow.user_id, ApiTokenRow.value_hash),
+        ):
+            user_id = query.selected_columns[0]
+            for owner, value_hash in await self._transaction.execute(query.where(user_id.in_(wanted))):
+                hashes[owner].add(value_hash)
+        return {
+            user_id: ValidLogins(Role(role), frozenset(hashes.get(user_id, ()))) for user_id, role in users
+        }
 
     async def remove_browser(self, value_hash: str) -> None:
         """Remove one browser's login."""
