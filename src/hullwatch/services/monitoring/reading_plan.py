@@ -123,8 +123,9 @@ class ReadingPlan:
         far: defaultdict[tuple[Resolution, datetime], list[PlannedReading]] = defaultdict(list)
         for key, feed, expected in due:
             around = prices.around(key[0], expected - ahead)
-            reading = PlannedReading(key, feed, expected, _distance(feed, around))
-            if self._can_wait(key, feed, expected - ahead, now) and not _is_near(feed, around):
+            is_near = _is_near(feed, around)
+            reading = PlannedReading(key, feed, expected, _distance(feed, around, is_near=is_near))
+            if not is_near and self._can_wait(key, feed, expected - ahead, now):
                 far[key[1], expected].append(reading)
             else:
                 found.append(reading)
@@ -168,8 +169,13 @@ def _is_near(feed: Feed, around: tuple[float, float] | None) -> bool:
     return around is not None and decides_about_signal(feed.candles.series.values(), *around)
 
 
-def _distance(feed: Feed, around: tuple[float, float] | None) -> float:
+def _distance(feed: Feed, around: tuple[float, float] | None, *, is_near: bool) -> float:
     if around is None:
         return math.inf
-    distances = (one.distance(price) for one in feed.candles.series.values() for price in around)
+    all_series = feed.candles.series.values()
+    if is_near:
+        distances = [one.distance(price) for one in all_series for price in around]
+    else:  # neither price has crossed a trigger
+        triggers = [one.trigger for one in all_series]
+        distances = [abs(price - one) / price for one in triggers if one is not None for price in around]
     return min((one for one in distances if one is not None), default=math.inf)
