@@ -203,3 +203,86 @@ async def test_reset_link_changes_the_password_of_another_user(env):
     assert (used.status_code, used.headers.get("set-cookie"), used.text) == (204, None, "")
     assert (again.status_code, again.json()["type"]) == (410, "urn:hullwatch:problem:reset-link-expired")
     assert (signed_in.status_code, old.status_code) == (401, 401)
+
+
+async def sign_in(env, client) -> None:
+    """Sign another browser of Asha in."""
+    login = {"email": "asha@b.in", "password": PASSWORD}
+    assert (await client.post("/api/auth/login", json=login)).status_code == 200
+
+
+async def notices_of(client) -> list[str]:
+    """Return the titles of the user's notices, newest first."""
+    found = (await client.get("/api/notifications")).json()["notifications"]
+    return [one["title"] for one in found if one["kind"] == "account_changed"]
+
+
+async def test_browser_logins_are_listed_and_ended(env):
+    """Newest first; the calling one is marked, and values or whole hashes are not shown."""
+    async with env.browser("asha") as first, env.client() as second, env.browser("biren") as other:
+        await env.clock.advance(60)
+        await sign_in(env, second)
+        listed = (await first.get("/api/auth/logins")).json()["logins"]
+        foreign = await other.delete(f"/api/auth/logins/{listed[0]['id']}")
+        ended = await first.delete(f"/api/auth/logins/{listed[0]['id']}")
+        again = await first.delete(f"/api/auth/logins/{listed[0]['id']}")
+        left = (await first.get("/api/auth/logins")).json()["logins"]
+        states = [(await one.get("/api/auth/me")).status_code for one in (first, second)]
+
+    assert [one["isCurrent"] for one in listed] == [False, True]
+    assert set(listed[0]) == {"id", "createdAt", "expiresAt", "isCurrent"}
+    assert (foreign.status_code, ended.status_code, again.status_code) == (404, 204, 404)
+    assert left == listed[1:]
+    assert states == [200, 401]
+
+
+@pytest.mark.parametrize("by_password", [True, False], ids=["new_password", "alone"])
+async def test_sign_out_everywhere_leaves_this_browser(env, by_password):
+    """Other browsers, API tokens and login links end; the user gets a notice."""
+    async with env.browser("asha") as client, env.client() as other:
+        await sign_in(env, other)
+        token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
+        [user] = await env.accounts.list_all()
+        await env.link(client, "FY00001")
+        await env.services.login_links.own_link(user.id)
+        if by_password:
+            body = {"currentPassword": PASSWORD, "newPassword": "another good one", "signOutEverywhere": True}
+            done = await client.put("/api/auth/password", json=body)
+        else:
+            done = await client.post("/api/auth/sign-out-everywhere")
+        async with env.client(headers={"Authorization": f"Bearer {token}"}) as program:
+            states = [(await one.get("/api/auth/me")).status_code for one in (client, other, program)]
+        titles = await notices_of(client)
+
+    assert done.status_code == 204
+    assert states == [200, 401, 401]
+    assert not env.services.context.store.tables.login_links
+    expected = "Your password was changed" if by_password else "You were signed out everywhere"
+    assert titles == [expected, "A new API token"]
+
+
+async def test_a_password_change_leaves_tokens_unless_asked(env):
+    """Programs go on; the notice says what has ended."""
+    async with env.browser("asha") as client:
+        token = (await client.post("/api/auth/tokens", json={"name": "script"})).json()["token"]
+        body = {"currentPassword": PASSWORD, "newPassword": "another good one"}
+        await client.put("/api/auth/password", json=body)
+        async with env.client(headers={"Authorization": f"Bearer {token}"}) as program:
+            answer = await program.get("/api/auth/me")
+        notices = (await client.get("/api/notifications")).json()["notifications"]
+
+    assert answer.status_code == 200
+    assert "All other browser logins have ended" in notices[0]["text"]
+
+
+async def test_role_and_replaced_password_are_noticed(env):
+    """The user is notified of both, also when an operator caused them."""
+    async with env.browser("asha", role=Role.ADMIN), env.browser("biren") as trader:
+        user_id = (await trader.get("/api/auth/me")).json()["id"]
+        await env.accounts.set_role(user_id, Role.ADMIN, actor="command-line")
+        await env.accounts.set_password(user_id, "another good one", actor="command-line")
+        async with env.client() as again:
+            await again.post("/api/auth/login", json={"email": "biren@b.in", "password": "another good one"})
+            titles = await notices_of(again)
+
+    assert titles == ["Your password was replaced", "You are an admin now"]

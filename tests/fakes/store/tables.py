@@ -46,7 +46,7 @@ class Tables:
 
     users: dict[str, User] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
-    browsers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    browsers: dict[str, tuple[str, datetime, datetime]] = field(default_factory=dict)
     api_tokens: dict[str, tuple[ApiToken, str]] = field(default_factory=dict)
     invites: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     password_resets: dict[str, PasswordReset] = field(default_factory=dict)

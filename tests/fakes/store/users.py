@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fakes.store.tables import Repository, drop, drop_strays, kept, storable
 from hullwatch.domain.failures import AlreadyExists
-from hullwatch.domain.users.accounts import ApiToken, Role, User, ValidLogins
+from hullwatch.domain.users.accounts import ApiToken, BrowserSession, Role, User, ValidLogins
 from hullwatch.domain.users.password_resets import PasswordReset
 
 
@@ -111,11 +111,11 @@ class Logins(Repository):
         self.needs_user(user_id)
         if value_hash in self.tables.browsers:
             raise AlreadyExists("That exists already.")
-        self.tables.browsers[value_hash] = (user_id, expires_at)
+        self.tables.browsers[value_hash] = (user_id, expires_at, created_at)
 
     async def browser_user(self, value_hash: str, *, now: datetime) -> str | None:
         """Return whose unexpired login this is."""
-        user_id, expires_at = self.tables.browsers.get(value_hash, (None, now))
+        user_id, expires_at, _ = self.tables.browsers.get(value_hash, (None, now, now))
         return user_id if expires_at > now else None
 
     async def valid_of(self, user_ids: Collection[str], *, now: datetime) -> dict[str, ValidLogins]:
@@ -125,13 +125,22 @@ class Logins(Repository):
             user_id: ValidLogins(
                 tables.users[user_id].role,
                 frozenset(
-                    key for key, (owner, end) in tables.browsers.items() if owner == user_id and end > now
+                    key for key, (owner, end, _) in tables.browsers.items() if owner == user_id and end > now
                 )
                 | frozenset(of for token, of in tables.api_tokens.values() if token.user_id == user_id),
             )
             for user_id in user_ids
             if user_id in tables.users
         }
+
+    async def browsers_of(self, user_id: str, *, now: datetime) -> list[BrowserSession]:
+        """Return the unexpired ones, newest first."""
+        own = [
+            BrowserSession(key, made, end)
+            for key, (owner, end, made) in self.tables.browsers.items()
+            if owner == user_id and end > now
+        ]
+        return sorted(own, key=lambda one: (-one.created_at.timestamp(), one.value_hash))
 
     async def remove_browser(self, value_hash: str) -> None:
         """Remove one login."""

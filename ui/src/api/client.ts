@@ -18,6 +18,7 @@ export type Instrument = Schemas["InstrumentPayload"];
 export type FyersApp = Schemas["AppPayload"];
 export type Renewal = Schemas["RenewalPayload"];
 export type Token = Schemas["TokenPayload"];
+export type Login = Schemas["LoginPayload"];
 export type Account = Schemas["AccountPayload"];
 export type Health = Schemas["TokenHealthPayload"];
 export type Broker = Schemas["BrokerPayload"];

@@ -8,6 +8,8 @@ export interface Message { seq: number; type: string; at: string; data: unknown 
 export const pushState = signal<"off" | "connecting" | "open" | "reconnecting">("off");
 
 const SIGNED_OUT = 4401;
+/** A new password gives this browser a new login, and the answer with it may come a moment after the socket's end. */
+const NEW_LOGIN_PAUSE_MS = 1_000;
 const TOO_MANY = 4429;
 const TOO_MANY_PAUSE_MS = 20_000;
 /** The server refused this socket because the user has too many tabs open. */
@@ -23,6 +25,7 @@ let listener: Listener | undefined;
 let user = "";
 let lastSeq: number | undefined;
 let failures = 0;
+let isRefused = false;
 let lastMessageAt = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -69,6 +72,7 @@ function handleMessage(message: Message): void {
   if (message.type === "hello" || message.type === "missed") {
     const isReturn = pushState.value === "reconnecting";
     failures = 0;
+    isRefused = false;
     pushState.value = "open";
     hasTooManyTabs.value = false;
     listener?.caughtUp(message.type === "hello" && !isReturn);
@@ -79,11 +83,18 @@ function handleMessage(message: Message): void {
 
 function handleClose(code: number): void {
   socket = undefined;
-  if (code === SIGNED_OUT) {
+  if (code === SIGNED_OUT && isRefused) {
+    isRefused = false;
     listener?.signedOut();
     return;
   }
   pushState.value = "reconnecting";
+  if (code === SIGNED_OUT) {
+    isRefused = true;
+    clearTimeout(timer);
+    timer = setTimeout(connect, NEW_LOGIN_PAUSE_MS);
+    return;
+  }
   failures += 1;
   hasTooManyTabs.value = code === TOO_MANY;
   const pause = code === TOO_MANY ? TOO_MANY_PAUSE_MS : Math.min(MAX_PAUSE_MS, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);

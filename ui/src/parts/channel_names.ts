@@ -5,7 +5,7 @@ type Kind = Channel["kinds"][number];
 
 export const NOTICE_KINDS: Record<Kind, string> = {
   session_expiring: "Expiry before market close", session_disconnected: "Session disconnected", login_renewed: "Connected again",
-  not_ready: "Not ready for market open", now_ready: "Ready again", signal: "Signals", signals_corrected: "Corrections of signals", symbols_unmonitored: "Symbols not monitored", symbols_monitored: "Symbols monitored again",
+  not_ready: "Not ready for market open", now_ready: "Ready again", signal: "Signals", signals_corrected: "Corrections of signals", account_changed: "Changes of your account", symbols_unmonitored: "Symbols not monitored", symbols_monitored: "Symbols monitored again",
   permission_missing: "Missing permission at Fyers", permission_granted: "Permission at Fyers granted", daily_summary: "Daily summary",
   broker_outage: "Fyers outage", broker_recovered: "Fyers recovered", job_restarting: "Background job failing",
   job_recovered: "Background job recovered", storage_unavailable: "Database unavailable", storage_recovered: "Database recovered",

@@ -46,6 +46,8 @@ class NotificationKind(StrEnum):
     """For operators: the database cannot be written or read."""
     STORAGE_RECOVERED = "storage_recovered"
     """For operators: the database works again."""
+    ACCOUNT_CHANGED = "account_changed"
+    """For the safety of the user's account: a new API token, a new password, another role."""
     CALENDAR_ENDING = "calendar_ending"
     """For operators: the table of trading days runs out."""
     CALENDAR_KNOWN = "calendar_known"
@@ -96,6 +98,7 @@ DELIVERED_WITH: Final[Mapping[NotificationKind, NotificationKind]] = {
     NotificationKind.PERMISSION_MISSING: NotificationKind.NOT_READY,
     NotificationKind.SYMBOLS_MONITORED: NotificationKind.NOW_READY,
     NotificationKind.PERMISSION_GRANTED: NotificationKind.NOW_READY,
+    NotificationKind.ACCOUNT_CHANGED: NotificationKind.SESSION_DISCONNECTED,
     NotificationKind.STORAGE_UNAVAILABLE: NotificationKind.JOB_RESTARTING,
     NotificationKind.STORAGE_RECOVERED: NotificationKind.JOB_RECOVERED,
 }

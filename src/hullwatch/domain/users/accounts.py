@@ -39,6 +39,20 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """The login of a browser, without its value."""
+
+    value_hash: str
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def id(self) -> str:
+        """Names it in the API. The hash of a random value shows nothing of the value, a part of it less than nothing."""
+        return self.value_hash[:16]
+
+
+@dataclass(frozen=True, slots=True)
 class ValidLogins:
     """The role of a user, and the hashes of the user's unexpired browser logins and API tokens."""
 

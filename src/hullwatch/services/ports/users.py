@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from hullwatch.domain.users.accounts import ApiToken, Role, User, ValidLogins
+from hullwatch.domain.users.accounts import ApiToken, BrowserSession, Role, User, ValidLogins
 from hullwatch.domain.users.password_resets import PasswordReset
 
 
@@ -50,6 +50,10 @@ class LoginRepository(Protocol):
 
     async def valid_of(self, user_ids: Collection[str], *, now: datetime) -> dict[str, ValidLogins]:
         """Return what these users may use now; one who does not exist is left out."""
+        ...
+
+    async def browsers_of(self, user_id: str, *, now: datetime) -> list[BrowserSession]:
+        """Return a user's unexpired browser logins, newest first."""
         ...
 
     async def remove_browser(self, value_hash: str) -> None: ...

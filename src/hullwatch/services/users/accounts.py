@@ -16,7 +16,14 @@ from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role, User, check_password, read_email, read_full_name
 from hullwatch.domain.users.login_throttle import AttemptCounter, ThrottlePolicy, network_of
 from hullwatch.services.context import Context
+from hullwatch.services.notifications.publish import publish_notices
 from hullwatch.services.ports import UnitOfWork
+from hullwatch.services.texts.accounts import (
+    compose_password_changed,
+    compose_password_replaced,
+    compose_role_changed,
+    compose_signed_out_everywhere,
+)
 from hullwatch.services.users.authentication import AuthenticationService, BrowserLogin, hash_value
 from hullwatch.services.users.hash_queue import HashQueue
 from hullwatch.services.users.password_strength import check_strength
@@ -62,6 +69,7 @@ class AccountService:
         user_states: Sequence[UserState],
     ) -> None:
         self._store = context.store
+        self._hub = context.hub
         self._clock = context.clock
         self._new_id = context.new_id
         self._hashing = hashing
@@ -157,8 +165,12 @@ class AccountService:
         self._logins.forget(user_id)
         return await self.get(user_id)
 
-    async def change_password(self, user_id: str, current: str, new: str, *, address: str) -> BrowserLogin:
-        """Change the password, end all browser logins and return a new one; API tokens stay valid.
+    async def change_password(
+        self, user_id: str, current: str, new: str, *, address: str, ends_all: bool = False
+    ) -> BrowserLogin:
+        """Change the password, end all browser logins and return a new one.
+
+        API tokens and login links end too if `ends_all`, otherwise they stay valid.
 
         Raises:
             WrongCredentials: `current` is not the password.
@@ -173,8 +185,27 @@ class AccountService:
         async with self._store.begin() as work:
             await work.users.set_password_hash(user_id, password_hash)
             await work.password_resets.remove_of(user_id)
+            if ends_all:
+                await _remove_logins(work, user_id)
             await work.audit.add([self._line(user_id, "user.password_changed", actor=user_id)])
+            notice = compose_password_changed(
+                user_id, now=self._clock.now(), new_id=self._new_id, ends_all=ends_all
+            )
+            await work.notifications.add(notice)
             await work.commit()
+        publish_notices(self._hub, notice)
+        return await self._logins.open_browser(user, and_end_others=True)
+
+    async def sign_out_everywhere(self, user_id: str) -> BrowserLogin:
+        """End all logins, API tokens and login links of a user, and return a new login for the calling browser."""
+        user = await self.get(user_id)
+        async with self._store.begin() as work:
+            await _remove_logins(work, user_id)
+            await work.audit.add([self._line(user_id, "user.signed_out_everywhere", actor=user_id)])
+            notice = compose_signed_out_everywhere(user_id, now=self._clock.now(), new_id=self._new_id)
+            await work.notifications.add(notice)
+            await work.commit()
+        publish_notices(self._hub, notice)
         return await self._logins.open_browser(user, and_end_others=True)
 
     async def set_password(self, user_id: str, new: str, *, actor: str) -> User:
@@ -207,10 +238,10 @@ class AccountService:
     async def replace_password(self, work: UnitOfWork, user: User, password_hash: str, *, actor: str) -> None:
         """Store a password that was set without the current one; the caller commits and then forgets the user's logins."""
         await work.users.set_password_hash(user.id, password_hash)
-        await work.logins.remove_browsers_of(user.id)
-        for token in await work.logins.tokens_of(user.id):
-            await work.logins.remove_token(user.id, token.id)
-        await work.login_links.remove_of(user.id)
+        await _remove_logins(work, user.id)
+        await work.notifications.add(
+            compose_password_replaced(user.id, now=self._clock.now(), new_id=self._new_id)
+        )
         await work.password_resets.remove_of(user.id)
         await work.audit.add([self._line(user.id, "user.password_reset", actor=actor)])
 
@@ -227,6 +258,9 @@ class AccountService:
             if user.role is not role:
                 await _check_other_admin(work, user)
                 await work.users.set_role(user_id, role)
+                await work.notifications.add(
+                    compose_role_changed(user_id, role, now=self._clock.now(), new_id=self._new_id)
+                )
                 await work.audit.add([self._line(user_id, "user.role_changed", actor=actor, role=role.value)])
                 await work.commit()
         self._logins.forget(user_id)
@@ -327,3 +361,11 @@ async def _check_other_admin(work: UnitOfWork, user: User) -> None:
     admins = sum(other.role is Role.ADMIN for other in await work.users.list_all())
     if admins < 2:
         raise NotAllowed("There must be at least one admin. Make another user an admin first.")
+
+
+async def _remove_logins(work: UnitOfWork, user_id: str) -> None:
+    """End all browser logins, API tokens and login links of a user."""
+    await work.logins.remove_browsers_of(user_id)
+    for token in await work.logins.tokens_of(user_id):
+        await work.logins.remove_token(user_id, token.id)
+    await work.login_links.remove_of(user_id)

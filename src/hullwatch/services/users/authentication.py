@@ -20,10 +20,12 @@ from hullwatch.domain.failures import (
     WrongCredentials,
 )
 from hullwatch.domain.secrets import SecretText
-from hullwatch.domain.users.accounts import LONGEST_EMAIL, ApiToken, User, read_email
+from hullwatch.domain.users.accounts import LONGEST_EMAIL, ApiToken, BrowserSession, User, read_email
 from hullwatch.domain.users.login_throttle import LoginThrottle
 from hullwatch.runtime.ttl_cache import TtlCache
 from hullwatch.services.context import Context
+from hullwatch.services.notifications.publish import publish_notices
+from hullwatch.services.texts.accounts import compose_token_added
 from hullwatch.services.users.hash_queue import HashQueue
 
 BROWSER_LIFETIME: Final = timedelta(days=30)
@@ -57,6 +59,7 @@ class AuthenticationService:
 
     def __init__(self, context: Context, *, hashing: HashQueue) -> None:
         self._store = context.store
+        self._hub = context.hub
         self._clock = context.clock
         self._new_id = context.new_id
         self._hashing = hashing
@@ -192,7 +195,10 @@ class AuthenticationService:
                 raise LimitReached(f"You have {MOST_TOKENS} API tokens. Delete one that you do not use.")
             await work.logins.add_token(token, hash_value(value.reveal()))
             await work.audit.add([self._line(user_id, "user.api_token_added", name=name)])
+            notice = compose_token_added(user_id, name, now=token.created_at, new_id=self._new_id)
+            await work.notifications.add(notice)
             await work.commit()
+        publish_notices(self._hub, notice)
         return token, value
 
     async def tokens(self, user_id: str) -> list[ApiToken]:
@@ -206,6 +212,24 @@ class AuthenticationService:
             if not await work.logins.remove_token(user_id, token_id):
                 raise NotFound("You have no such API token.")
             await work.audit.add([self._line(user_id, "user.api_token_removed")])
+            await work.commit()
+        self.forget(user_id)
+
+    async def browsers(self, user_id: str, *, cookie: str | None) -> list[tuple[BrowserSession, bool]]:
+        """Return the user's browser logins, newest first, each with whether it is the one with this cookie."""
+        own = hash_value(cookie[:LONGEST_VALUE]) if cookie else None
+        async with self._store.begin(read_only=True) as work:
+            found = await work.logins.browsers_of(user_id, now=self._clock.now())
+        return [(one, one.value_hash == own) for one in found]
+
+    async def remove_browser(self, user_id: str, browser_id: str) -> None:
+        """End one browser login by its id; raises `NotFound` if the user has no such login."""
+        async with self._store.begin() as work:
+            found = await work.logins.browsers_of(user_id, now=self._clock.now())
+            hashes = [one.value_hash for one in found if one.id == browser_id]
+            if not hashes:
+                raise NotFound("You have no such login.")
+            await work.logins.remove_browser(hashes[0])
             await work.commit()
         self.forget(user_id)
 

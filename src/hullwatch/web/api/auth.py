@@ -39,6 +39,10 @@ class PasswordChange(Payload):
 
     current_password: str = Field(max_length=1024)
     new_password: str = Field(max_length=1024)
+    sign_out_everywhere: bool = Field(
+        default=False,
+        description="Also end all API tokens and login links; other browsers are signed out always.",
+    )
 
 
 class Profile(Payload):
@@ -75,6 +79,21 @@ class NewTokenPayload(TokenPayload):
     """An API token with its value, which is shown only once."""
 
     token: str
+
+
+class LoginPayload(Payload):
+    """The login of a browser."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    is_current: bool = Field(description="Whether this request came with it.")
+
+
+class LoginsPayload(Payload):
+    """A user's browser logins, newest first."""
+
+    logins: list[LoginPayload]
 
 
 class TokensPayload(Payload):
@@ -141,10 +160,43 @@ async def change_profile(body: Profile, user: SignedIn, services: CurrentService
 async def change_password(
     body: PasswordChange, request: Request, user: SignedIn, services: CurrentServices, config: CurrentConfig
 ) -> Response:
-    """Change the caller's password. All other browsers are signed out; API tokens stay valid."""
+    """Change the caller's password. All other browsers are signed out; API tokens stay valid unless they are ended too."""
     browser_login = await services.accounts.change_password(
-        user.id, body.current_password, body.new_password, address=address_of(request)
+        user.id,
+        body.current_password,
+        body.new_password,
+        address=address_of(request),
+        ends_all=body.sign_out_everywhere,
     )
+    response = Response(status_code=204)
+    if "authorization" not in request.headers:
+        _set_cookie(browser_login, response, config)
+    return response
+
+
+@router.get("/logins")
+async def logins(
+    request: Request, user: SignedIn, services: CurrentServices, config: CurrentConfig
+) -> LoginsPayload:
+    """Return the caller's browser logins."""
+    is_browser = "authorization" not in request.headers
+    cookie = request.cookies.get(login_cookie(config)) if is_browser else None
+    found = await services.authentication.browsers(user.id, cookie=cookie)
+    return LoginsPayload(logins=[LoginPayload.of(one, is_current=is_current) for one, is_current in found])
+
+
+@router.delete("/logins/{login_id}", status_code=204)
+async def remove_login(login_id: Id, user: SignedIn, services: CurrentServices) -> None:
+    """Sign one of the caller's browsers out."""
+    await services.authentication.remove_browser(user.id, login_id)
+
+
+@router.post("/sign-out-everywhere", status_code=204)
+async def sign_out_everywhere(
+    request: Request, user: SignedIn, services: CurrentServices, config: CurrentConfig
+) -> Response:
+    """End all logins, API tokens and login links of the caller. The calling browser stays signed in."""
+    browser_login = await services.accounts.sign_out_everywhere(user.id)
     response = Response(status_code=204)
     if "authorization" not in request.headers:
         _set_cookie(browser_login, response, config)

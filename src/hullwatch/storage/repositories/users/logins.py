@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
-from hullwatch.domain.users.accounts import ApiToken, Role, ValidLogins
+from hullwatch.domain.users.accounts import ApiToken, BrowserSession, Role, ValidLogins
 from hullwatch.storage.models import ApiTokenRow, BrowserLoginRow, InviteRow, PendingLoginRow, UserRow
 from hullwatch.storage.rows import row_of, value_of
 from hullwatch.storage.transaction import Transaction
@@ -54,6 +54,14 @@ class Logins:
         return {
             user_id: ValidLogins(Role(role), frozenset(hashes.get(user_id, ()))) for user_id, role in users
         }
+
+    async def browsers_of(self, user_id: str, *, now: datetime) -> list[BrowserSession]:
+        """Return a user's unexpired browser logins, newest first."""
+        query = select(BrowserLoginRow).where(
+            BrowserLoginRow.user_id == user_id, BrowserLoginRow.expires_at > now
+        )
+        newest = query.order_by(BrowserLoginRow.created_at.desc(), BrowserLoginRow.value_hash)
+        return [value_of(BrowserSession, row) for row in await self._transaction.rows(newest)]
 
     async def remove_browser(self, value_hash: str) -> None:
         """Remove one browser's login."""
