@@ -156,7 +156,11 @@ def wait_for_another_price(tab: Page, symbol: str, old: str) -> None:
 
 
 def accessibility_findings(tab: Page) -> list[str]:
-    """Return the serious and critical findings of axe on the current page."""
+    """Return the serious and critical findings of axe on the current page, when its transitions have ended."""
+    tab.evaluate(
+        "Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime !== Infinity)"
+        ".map((one) => one.finished.catch(() => undefined)))"
+    )
     tab.evaluate(AXE.read_text(encoding="utf-8"))
     found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
