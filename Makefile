@@ -12,7 +12,7 @@ PIP := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet
 export PYTHONDONTWRITEBYTECODE :=
 PAGES := $(shell find ui -path ui/node_modules -prune -o -type f -not -name schema.d.ts -print 2>/dev/null)
 
-.PHONY: help install dev demo serve test test-unit test-browser check format bench calendar lock clean
+.PHONY: help install dev demo serve test test-unit test-browser check format bench prove calendar lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ format: $(VENV)/.dev ## format and fix what can be fixed
 
 bench: $(VENV)/.bench ## the benchmarks, side by side in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+prove: $(VENV)/.dev ## the reliability programme; ARGS="--part NAME --seed N --full"
+	@$(BIN)/python -m prove $(ARGS)
 
 calendar: $(VENV)/.dev ## rewrite the closed days from the exchange-calendar library
 	@$(BIN)/python docs/tools/trading_days.py
