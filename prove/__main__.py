@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prove.parts import BY_NAME, PARTS, Part
-from prove.result import PartResult, Size, Conclusion, from_json
+from prove.result import Conclusion, PartResult, Size, from_json
 from prove.stored_results import REPOSITORY, commit, keep
-from prove.table import format_part, conclusions
+from prove.table import conclusions, format_part
 
 LIMIT_S = {Size.DEFAULT: 900, Size.FULL: 3600}
 """The longest time of one part."""

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable
 
 from prove.parts import Part
-from prove.result import PartResult, Conclusion, add_up
+from prove.result import Conclusion, PartResult, add_up
 from prove.stored_results import read
 
 WIDTH = 110

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prove import stored_results
 from prove.bounds import upper_bound
 from prove.parts import PARTS
-from prove.result import Count, Durations, Measure, PartResult, Size, Conclusion, add_up, as_json, from_json
+from prove.result import Conclusion, Count, Durations, Measure, PartResult, Size, add_up, as_json, from_json
 from prove.stored_results import CHANGED, keep, read
 from prove.table import format_part
 
