@@ -30,6 +30,7 @@ class RecordingPrinter(Printer):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.plain: list[str] = []
         self.market_opened = asyncio.Event()
 
     def print_event(self, at: datetime, who: str, what: str, style: str = "plain") -> None:
@@ -39,7 +40,8 @@ class RecordingPrinter(Printer):
             self.market_opened.set()
 
     def print_line(self, text: str = "", style: str = "") -> None:
-        """Ignore the lines without a time."""
+        """Keep a line without a time."""
+        self.plain.append(text)
 
 
 async def test_the_morning_of_the_demo(tmp_path: Path) -> None:
@@ -66,3 +68,20 @@ async def test_the_morning_of_the_demo(tmp_path: Path) -> None:
     # The login is printed before its result.
     renewed = printed.rindex("connected to Fyers until", 0, printed.index("Ready again"))
     assert printed.index("opens the login link") < renewed, printed
+
+
+async def test_a_fast_demo_of_several_days_raises_no_false_alarm(tmp_path: Path) -> None:
+    """A night that is skipped makes no job stuck; address and logins are printed again each morning."""
+    with listen_on("127.0.0.1", 0) as probe:
+        port = probe.getsockname()[1]
+    printer = RecordingPrinter()
+    async with asyncio.timeout(PROCESS_LIMIT_S):
+        await run_demo(
+            DemoOptions(port=port, speed=2000, users=1, days=3, data_dir=tmp_path), printer=printer
+        )
+
+    notices = [line for line in printer.lines if line.startswith("notice:")]
+    assert not [line for line in notices if "job" in line]
+    assert sum("Address" in line for line in printer.plain) == 3
+    assert sum("Password" in line for line in printer.plain) == 3
+    assert printer.plain[-1] == "The demo has stopped."

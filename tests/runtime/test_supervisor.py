@@ -476,3 +476,32 @@ async def test_a_cancelled_stop_still_cancels_all_jobs(supervisor, clock):
 
     assert stopping.cancelled()
     assert job.cancelled == 1
+
+
+async def test_a_clock_that_jumps_makes_no_job_stuck(log):
+    """A night that is skipped makes every job overdue; it is stuck only if it stays so for ten real seconds."""
+    machine = FakeClock()
+    clock = FakeClock(real=machine)
+    supervisor = Supervisor(clock, Random(1), structlog.wrap_logger(log, processors=[]))
+    held = asyncio.Event()
+
+    async def hangs_later():
+        if clock.monotonic() > 3000:
+            await held.wait()
+
+    supervisor.every("purge", 60, hangs_later)
+    await clock.settle()
+    await clock.advance(120)
+    assert supervisor.is_healthy("purge")
+
+    await clock.advance(50_000)  # the run of the next tick hangs
+    assert supervisor.is_healthy("purge")
+    await machine.advance(9)
+    assert supervisor.is_healthy("purge")
+    await machine.advance(2)
+    assert not supervisor.is_healthy("purge")
+
+    held.set()
+    await clock.settle()
+    assert supervisor.is_healthy("purge")
+    await supervisor.stop()

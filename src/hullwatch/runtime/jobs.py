@@ -11,6 +11,8 @@ JobFunction = Callable[[], Awaitable[None]]
 
 UNHEALTHY_AFTER_FAILURES = 3
 UNHEALTHY_AFTER_INTERVALS = 3
+OVERDUE_REAL_S = 10.0
+"""With a clock that runs faster than real time or jumps, a periodic job counts as stuck after so many real seconds."""
 
 RETURNED = "returned"
 """Reported instead of an error name when a long-running job returned."""
@@ -70,6 +72,7 @@ class Job:
     Attributes:
         added_s: monotonic seconds at which it was added.
         succeeded_s: monotonic seconds of the last success or heartbeat.
+        overdue_since_s: when it was first found overdue, in seconds of the real clock.
         streak: failures in a row since it last ran well.
         has_progressed: whether it succeeded or sent a heartbeat since its last failure.
         stop_requested: set when the supervisor stops this job.
@@ -90,6 +93,7 @@ class Job:
     has_progressed: bool = False
     is_overrunning: bool = False
     succeeded_s: float | None = None
+    overdue_since_s: float | None = None
     last_started_at: datetime | None = None
     last_success_at: datetime | None = None
     last_failure_at: datetime | None = None
@@ -123,8 +127,8 @@ class Job:
         self.last_error = error
         return is_change
 
-    def is_healthy(self, monotonic_s: float) -> bool:
-        """Return whether the job works.
+    def is_healthy(self, monotonic_s: float, real_s: float | None = None) -> bool:
+        """Return whether the job works; `real_s` is given if the job's clock is not the real one.
 
         A long-running job is unhealthy from its third failure in a row until it runs again and sends a
         heartbeat or has run well for a while. A periodic job is unhealthy when three intervals have passed
@@ -139,10 +143,17 @@ class Job:
             is_back = self.state is JobState.RUNNING and self.has_progressed
             return self.streak < UNHEALTHY_AFTER_FAILURES or is_back
         since_s = self.added_s + self.first_run_within_s if self.succeeded_s is None else self.succeeded_s
-        return monotonic_s - since_s <= UNHEALTHY_AFTER_INTERVALS * (self.interval_s or 0.0)
+        if monotonic_s - since_s <= UNHEALTHY_AFTER_INTERVALS * (self.interval_s or 0.0):
+            self.overdue_since_s = None
+            return True
+        if real_s is None:
+            return False
+        if self.overdue_since_s is None:
+            self.overdue_since_s = real_s
+        return real_s - self.overdue_since_s < OVERDUE_REAL_S
 
-    def report(self, monotonic_s: float) -> JobReport:
+    def report(self, monotonic_s: float, real_s: float | None = None) -> JobReport:
         """Return the present state."""
         names = {one.name for one in fields(JobReport)} - {"is_healthy"}
         shared: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return JobReport(**shared, is_healthy=self.is_healthy(monotonic_s))
+        return JobReport(**shared, is_healthy=self.is_healthy(monotonic_s, real_s))

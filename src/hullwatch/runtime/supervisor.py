@@ -155,15 +155,19 @@ class Supervisor:
 
     def jobs(self) -> tuple[JobReport, ...]:
         """Return the state of every job, in the order in which they were added."""
-        now_s = self._clock.monotonic()
-        return tuple(job.report(now_s) for job in self._jobs.values())
+        times = self._times()
+        return tuple(job.report(*times) for job in self._jobs.values())
 
     def is_healthy(self, name: str | None = None) -> bool:
         """Return whether one job, or every essential job, is healthy by the rules of `Job.is_healthy`."""
-        now_s = self._clock.monotonic()
+        times = self._times()
         if name is not None:
-            return self._jobs[name].is_healthy(now_s)
-        return all(job.is_healthy(now_s) for job in self._jobs.values() if job.is_essential)
+            return self._jobs[name].is_healthy(*times)
+        return all(job.is_healthy(*times) for job in self._jobs.values() if job.is_essential)
+
+    def _times(self) -> tuple[float, float | None]:
+        real = self._clock.real
+        return self._clock.monotonic(), None if real is self._clock else real.monotonic()
 
     async def stop(self, within_s: float = 10.0) -> StopReport:
         """Stop all jobs, the newest first. Each may use half of the real time that is left, and is cancelled after it.

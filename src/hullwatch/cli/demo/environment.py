@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -24,6 +24,10 @@ STARTS_BEFORE_OPEN = timedelta(minutes=51)
 """Time for an expiry warning, three readiness checks and a login by link before the market opens."""
 _SYMBOL_COLUMN = 9
 """Of Fyers' symbol master, which has no header (Fyers API v3 docs, symbol master)."""
+
+
+LOGIN_SPEED: Final = 60.0
+"""Simulated seconds per second during logins: a login at Fyers has to be complete within ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,17 @@ class DemoEnvironment:
         """Let the simulator's time and the application's run at another speed."""
         await self.simulator.call("POST", "/clock", {"speed": speed})
         await self.clock.read()
+
+    @asynccontextmanager
+    async def at_login_speed(self, speed: float) -> AsyncIterator[None]:
+        """Let logins take place at no more than `LOGIN_SPEED`, and go on at `speed`: they expire after ten minutes."""
+        if speed > LOGIN_SPEED:
+            await self.set_speed(LOGIN_SPEED)
+        try:
+            yield
+        finally:
+            if speed > LOGIN_SPEED:
+                await self.set_speed(speed)
 
     async def skip_to(self, moment: datetime) -> None:
         """Move both clocks forward to a time."""

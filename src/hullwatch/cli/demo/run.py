@@ -5,6 +5,7 @@ import os
 import secrets
 import tempfile
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from hullwatch.cli.demo.environment import DemoEnvironment, DemoOptions, open_environment
@@ -82,11 +83,11 @@ async def _run_scenario(
         await stack.enter_async_context(receiver.listening())
         following = asyncio.create_task(narrator.follow(application.services.context.hub), name="narrator")
         stack.callback(following.cancel)
-        _print_addresses(environment, options, printer, users, password)
+        print_addresses = partial(_print_addresses, environment, options, printer, users, password)
+        print_addresses()
         scenario = DemoScenario(environment, users, narrator)
         await scenario.set_up(receiver)
-        await environment.set_speed(options.speed)
-        await scenario.run(options.days)
+        await scenario.run(options.days, speed=options.speed, print_addresses=print_addresses)
 
 
 def _print_addresses(

@@ -55,6 +55,7 @@ class DemoScenario:
         self._narrator = narrator
         self._calls_at_disconnect: dict[str, int] = {}
         self._began_at = self._clock.now()
+        self._speed = 0.0
 
     async def set_up(self, receiver: WebhookReceiver) -> None:
         """Connect every user, add the webhook, fill the watchlist and start monitoring."""
@@ -68,13 +69,16 @@ class DemoScenario:
             )
         self._began_at = self._clock.now()
 
-    async def run(self, days: int | None) -> None:
-        """Run a number of days; `None` for no limit."""
+    async def run(self, days: int | None, *, speed: float, print_addresses: Callable[[], None]) -> None:
+        """Run a number of days, `None` for no limit; `print_addresses` is called each morning."""
+        self._speed = speed
+        await self._environment.set_speed(speed)
         session = self._session()
         await self._run_day(session, self._first_day(session.opens_at))
         day = 1
         while days is None or day < days:
             await self._next_morning()
+            print_addresses()
             session = self._session()
             opens_at = session.opens_at
             plan: list[Step] = [(opens_at, self._market_opens)]
@@ -121,8 +125,9 @@ class DemoScenario:
         await self._environment.skip_to(six - timedelta(minutes=1))
         await self._clock.sleep_until(six + timedelta(minutes=1))
         await self._environment.skip_to(opens_at - timedelta(minutes=3))
-        for user in self._users:
-            await user.connect()
+        async with self._environment.at_login_speed(self._speed):
+            for user in self._users:
+                await user.connect()
         self._print("all users", "logged in at Fyers again", "good")
 
     # ---------------------------------------------------------------- steps
@@ -166,7 +171,7 @@ class DemoScenario:
             raise DemoFailed(f"No login link reached the webhook of {user.name}.") from None
         link = urlsplit(user.login_link)
         base_url, body = f"{link.scheme}://{link.netloc}", {"link": link.fragment}
-        async with open_browser(base_url) as phone:
+        async with self._environment.at_login_speed(self._speed), open_browser(base_url) as phone:
             await request(phone, "GET", user.login_link)
             opened = await request(phone, "POST", f"{base_url}/api/reconnect/open", body)
             self._print(user.name, f"opens the login link from {opened['requestedBy']} and logs in at Fyers")
@@ -181,7 +186,8 @@ class DemoScenario:
         await self._show_calls_since_disconnect(user)
         await self._simulator.add_account(user)
         self._print(user.name, "logs in at Fyers again")
-        await user.connect()
+        async with self._environment.at_login_speed(self._speed):
+            await user.connect()
 
     async def _outage(self) -> None:
         minutes = OUTAGE.seconds // 60
