@@ -101,7 +101,7 @@ def test_answers_are_declared(api, operation, mode):
 
 
 OPEN = {
-    ("post", "/api/auth/register"), ("post", "/api/auth/login"), ("post", "/api/auth/reset"), ("post", "/api/auth/logout"), ("get", "/api/fyers/callback"),
+    ("post", "/api/auth/register"), ("post", "/api/auth/login"), ("post", "/api/auth/reset"), ("post", "/api/auth/forgotten"), ("post", "/api/auth/logout"), ("get", "/api/fyers/callback"),
     ("post", "/api/reconnect/open"), ("post", "/api/reconnect/begin"), ("post", "/api/reconnect/again"), ("get", "/api/dashboard"), ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"),
 }  # fmt: skip
 """Operations that nobody has to be signed in for."""

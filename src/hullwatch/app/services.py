@@ -35,6 +35,7 @@ from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.services.users.hash_queue import HashQueue
 from hullwatch.services.users.login_changes import LoginChanges
+from hullwatch.services.users.mailed_resets import MailedResets
 from hullwatch.services.users.password_resets import PasswordResetService
 
 
@@ -117,6 +118,7 @@ def build_services(resources: Resources) -> Services:
     for listener in (monitoring, validation, renewal, readiness):
         connections.subscribe(listener.session_changed)
     clock_monitor.subscribe(monitoring.clock_changed)
+    mail_confirmation = MailConfirmation(context, channels=resources.channels)
     return Services(
         context=context,
         broker=broker,
@@ -128,6 +130,14 @@ def build_services(resources: Resources) -> Services:
         login_changes=LoginChanges(context, logins=authentication),
         password_resets=PasswordResetService(
             context, accounts=accounts, logins=authentication, public_url=options.public_url
+        ),
+        mailed_resets=MailedResets(
+            context,
+            accounts=accounts,
+            confirmation=mail_confirmation,
+            channels=resources.channels,
+            supervisor=resources.supervisor,
+            public_url=options.public_url,
         ),
         admin=AdminService(context, connections=connections),
         clock_monitor=clock_monitor,
@@ -154,7 +164,7 @@ def build_services(resources: Resources) -> Services:
         readiness=readiness,
         notifications=NotificationService(context),
         channels=ChannelService(context, channels=resources.channels),
-        mail_confirmation=MailConfirmation(context, channels=resources.channels),
+        mail_confirmation=mail_confirmation,
         outbox=Outbox(
             context, channels=resources.channels, metrics=resources.metrics, make_link=login_links.link_for
         ),

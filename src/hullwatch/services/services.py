@@ -37,6 +37,7 @@ from hullwatch.services.sessions.validation import TokenValidationService
 from hullwatch.services.users.accounts import AccountService
 from hullwatch.services.users.authentication import AuthenticationService
 from hullwatch.services.users.login_changes import LoginChanges
+from hullwatch.services.users.mailed_resets import MailedResets
 from hullwatch.services.users.password_resets import PasswordResetService
 
 
@@ -53,6 +54,7 @@ class Services:
     authentication: AuthenticationService
     login_changes: LoginChanges
     password_resets: PasswordResetService
+    mailed_resets: MailedResets
     admin: AdminService
     clock_monitor: ClockMonitor
     call_paces: CallPaces

@@ -17,13 +17,17 @@ function takeInvite(): string {
 export function SignInPage() {
   const invite = useSignal(takeInvite());
   const isRegistering = useSignal(Boolean(invite.value));
+  const isForgotten = useSignal(false);
   const canRegister = meta.value?.registration === "open" || Boolean(invite.value);
   return (
     <main class="sign-in" id="main">
       <section class="panel">
         <p class="brand big"><img src="/icon.svg" alt="" width="40" height="40" />hullwatch</p>
-        <h1>{isRegistering.value ? "Create your account" : "Sign in"}</h1>
-        {isRegistering.value ? <Register invite={invite.value} /> : <SignIn />}
+        <h1>{isForgotten.value ? "Forgotten password" : isRegistering.value ? "Create your account" : "Sign in"}</h1>
+        {isForgotten.value ? <Forgotten /> : isRegistering.value ? <Register invite={invite.value} /> : <SignIn />}
+        {!isRegistering.value && (meta.value?.canMailResets
+          ? <p class="switch"><button type="button" class="link" onClick={() => { isForgotten.value = !isForgotten.value; }}>{isForgotten.value ? "Back to sign-in" : "Forgotten password?"}</button></p>
+          : <p class="switch hint">Forgotten password? Ask an admin for a reset link.</p>)}
         {canRegister
           ? <p class="switch">{isRegistering.value ? "Already have an account? " : "New here? "}
               <button type="button" class="link" onClick={() => { isRegistering.value = !isRegistering.value; }}>{isRegistering.value ? "Sign in" : "Create an account"}</button></p>
@@ -44,6 +48,17 @@ function SignIn() {
         <Field label="E-mail" input={{ name: "email", type: "email", autocomplete: "username", required: true }} />
         <Field label="Password" input={{ name: "password", type: "password", autocomplete: "current-password", required: true }} />
       </>}
+    </Form>
+  );
+}
+
+function Forgotten() {
+  return (
+    <Form label="Mail me a link" onSend={async ({ email = "" }) => {
+      await call("post", "/api/auth/forgotten", { body: { email } });
+      return "If this account has a confirmed e-mail address, a link is on its way there. It works once, for an hour. Otherwise ask an admin.";
+    }}>
+      {(fields) => <Field label="E-mail of your account" error={fields.email} input={{ name: "email", type: "email", autocomplete: "username", required: true }} />}
     </Form>
   );
 }

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from hullwatch.domain.notifications.channels import Mail
 from hullwatch.domain.notifications.notifications import Notification, NotificationKind
+from hullwatch.domain.secrets import SecretText
 from hullwatch.domain.users.accounts import Role
 from hullwatch.services.texts.times import in_ist
 
@@ -51,6 +53,16 @@ def compose_role_changed(
     """Return the notice of another role."""
     text = f"Your role was changed at {in_ist(now)}. Ask the operator if you did not expect it."
     return _notice(user_id, _ROLES[role], text, now, new_id)
+
+
+def compose_reset_mail(link: SecretText, *, mail_id: str, now: datetime) -> Mail:
+    """Return the mail with a reset link, which the user asked for without being signed in."""
+    text = (
+        "Somebody, probably you, asked for a new password for your hullwatch account.\n\n"
+        f"Choose it here within an hour: {link.reveal()}\n\n"
+        "If it was not you, ignore this mail: your password stays as it is."
+    )
+    return Mail(mail_id, "A new password for hullwatch", SecretText(text), now)
 
 
 def _notice(user_id: str, title: str, text: str, now: datetime, new_id: Callable[[str], str]) -> Notification:

@@ -138,6 +138,13 @@ class AccountService:
         async with self._store.begin(read_only=True) as work:
             return await _existing(work, user_id)
 
+    async def find(self, email: str) -> User | None:
+        """Return the user with this e-mail address; a text that is none has no user."""
+        try:
+            return await self.by_email(read_email(email))
+        except (InvalidInput, NotFound):
+            return None
+
     async def by_email(self, email: str) -> User:
         """Return the user with this e-mail address; raises `NotFound`."""
         async with self._store.begin(read_only=True) as work:

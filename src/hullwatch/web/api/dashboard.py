@@ -26,6 +26,9 @@ class DashboardPayload(Payload):
         description="How accounts are created: `open`, `invite` or `closed`. A request through a proxy never gets `open`.",
         examples=["open"],
     )
+    can_mail_resets: bool = Field(
+        description="Whether a reset link can be mailed to a user who cannot sign in."
+    )
     check_minutes: float = Field(description="How often an open page requests the status of its session.")
     stale_after_seconds: float = Field(description="Age from which a price is shown as old.")
     callback_url: str = Field(description="The redirect address to enter for an app at Fyers.")
@@ -43,6 +46,7 @@ async def dashboard(request: Request, services: CurrentServices, config: Current
         config,
         now=services.context.clock.now(),
         registration=registration_mode(request.headers, config).value,
+        can_mail_resets=services.mailed_resets.is_offered,
         check_minutes=config.dashboard_check_minutes,
         stale_after_seconds=max(_LEAST_STALE_S, _CYCLES_UNTIL_STALE * config.monitor_interval_s),
         callback_url=f"{config.public_url.rstrip('/')}/api/fyers/callback",

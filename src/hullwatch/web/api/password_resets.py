@@ -20,11 +20,23 @@ class ResetBody(Payload):
     new_password: str = Field(max_length=1024)
 
 
+class ForgottenBody(Payload):
+    """The e-mail address of an account."""
+
+    email: str = Field(max_length=400)
+
+
 class ResetLinkPayload(Payload):
     """A reset link, which is shown only once."""
 
     url: str
     expires_at: datetime
+
+
+@router.post("/forgotten", status_code=202, responses=problems(403, 429))
+async def mail_reset_link(body: ForgottenBody, request: Request, services: CurrentServices) -> None:
+    """Mail a reset link to the confirmed address of this account. The answer is the same if there is none."""
+    services.mailed_resets.request(body.email, address=address_of(request))
 
 
 @router.post("/reset", status_code=204, responses=problems(410, 429))
