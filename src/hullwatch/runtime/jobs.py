@@ -11,7 +11,7 @@ JobFunction = Callable[[], Awaitable[None]]
 
 UNHEALTHY_AFTER_FAILURES = 3
 UNHEALTHY_AFTER_INTERVALS = 3
-OVERDUE_REAL_S = 10.0
+OVERDUE_REAL_S = 30.0
 """With a clock that runs faster than real time or jumps, a periodic job counts as stuck after so many real seconds."""
 
 RETURNED = "returned"
