@@ -1,6 +1,7 @@
 """Help, version, exit codes, and no traceback for any mistake of a user."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -155,6 +156,24 @@ def test_a_failure_is_one_sentence_and_exits_1(
     assert "Traceback" not in result.output
     assert "hunter2secret" not in result.output
     assert result.stderr.isprintable() or "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["simulator", "demo"])
+def test_candle_files_with_gaps_are_refused(
+    command: Callable[..., Result], tmp_path: Path, name: str
+) -> None:
+    """The sentence has the first place and the option. Both commands take the zone of the times."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    rows = "2026-06-17 03:45,1,1,1,1,1\n2026-06-19 03:45,1,1,1,1,1\n"
+    (tmp_path / "ACME_5min_x.csv").write_text("timestamp,open,high,low,close,volume\n" + rows)
+
+    result = command(name, "--port", port, "--timezone", "UTC", "--candles", str(tmp_path))
+
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == 1
+    assert "1 trading session is missing, the first on Thu 18 Jun 2026" in last
+    assert last.endswith("--allow-gaps replays it anyway")
 
 
 def test_a_damaged_database_is_reported(command: Callable[..., Result], home: Path) -> None:

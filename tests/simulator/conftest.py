@@ -115,7 +115,7 @@ def candle_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 async def replay(candle_folder: Path) -> AsyncIterator[Driver]:
     """Return a simulator that replays those three days."""
-    async for driver in drive(SimulatorConfig(port=0, candles=candle_folder)):
+    async for driver in drive(SimulatorConfig(port=0, candles=candle_folder, allow_gaps=True)):
         yield driver
 
 
@@ -123,5 +123,7 @@ async def replay(candle_folder: Path) -> AsyncIterator[Driver]:
 async def early_replay(candle_folder: Path) -> AsyncIterator[Driver]:
     """Return a simulator that was started more than two weeks before its first candle."""
     start = datetime.fromisoformat("2026-06-01T10:00:00+05:30")
-    async for driver in drive(SimulatorConfig(port=0, candles=candle_folder, starts_at=start)):
+    async for driver in drive(
+        SimulatorConfig(port=0, candles=candle_folder, starts_at=start, allow_gaps=True)
+    ):
         yield driver

@@ -391,7 +391,7 @@ async def test_contracts_of_replayed_files_follow_them(tmp_path):
         "2026-11-24T09:15:00+05:30,26000,26010,25990,26005,0\n"
         "2026-11-25T09:15:00+05:30,26000,26010,25990,26005,0\n2026-11-25T09:20:00+05:30,26005,26100,26000,26090,0\n"
     )
-    async for simulator in drive(SimulatorConfig(port=0, candles=tmp_path)):
+    async for simulator in drive(SimulatorConfig(port=0, candles=tmp_path, allow_gaps=True)):
         simulator.time.value += 86_400 * 2
         token = await simulator.person()
         candles = await simulator.candles(token, "2026-11-25", symbol="NSE:NIFTY26DECFUT", cont_flag="1")

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -186,6 +186,57 @@ def test_an_unusable_row_stops_the_start(tmp_path, text, line):
         CsvMarket(tmp_path)
 
 
+def _session(day: str, rows: int = 75, minutes: int = 5) -> str:
+    """Return rows from 09:15 on."""
+    opened = [datetime.fromisoformat(f"{day}T09:15") + timedelta(minutes=minutes * n) for n in range(rows)]
+    return "".join(f"{one.isoformat()}+05:30,100,101,99,100,5\n" for one in opened)
+
+
+FIRST, SECOND, THIRD = _session("2026-06-17"), _session("2026-06-18"), _session("2026-06-19")
+GAPS = [
+    ({"a": FIRST + THIRD}, "ACME_5min_a.csv: 1 trading session is missing, the first on Thu 18 Jun 2026"),
+    (
+        {"a": _session("2026-06-17", 10) + SECOND},
+        "ACME_5min_a.csv: 1 hole is longer than an hour, the first from 10:05 on 17 Jun 2026",
+    ),
+    (
+        {"a": FIRST + _session("2026-06-18", 25, 15)},
+        "ACME_5min_a.csv: 1 part of the file has rows 15 minutes",
+    ),
+    (
+        {"b": FIRST, "a": THIRD},
+        "ACME: 1 trading session is missing between ACME_5min_b.csv and ACME_5min_a.csv, the first on Thu 18 Jun",
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "sentence"), GAPS)
+def test_gaps_stop_the_start_unless_they_are_allowed(tmp_path, files, sentence):
+    """The refusal has number and first place; if they are allowed, the same sentence is a note."""
+    for name, rows in files.items():
+        (tmp_path / f"ACME_5min_{name}.csv").write_text(HEADER + rows)
+
+    with pytest.raises(UnusableConfig, match="--allow-gaps replays it anyway") as refused:
+        CsvMarket(tmp_path)
+
+    assert str(refused.value).startswith(sentence)
+    allowed = CsvMarket(tmp_path, allow_gaps=True)
+    assert any(note.startswith(sentence) for note in allowed.notes)
+
+
+def test_files_that_follow_each_other_have_no_gap(tmp_path):
+    """A weekend between them is none, and a single missing candle is only noted."""
+    (tmp_path / "ACME_5min_a.csv").write_text(HEADER + FIRST + SECOND)
+    (tmp_path / "ACME_5min_b.csv").write_text(
+        HEADER + "".join(row + "\n" for row in THIRD.splitlines() if "T11:00" not in row)
+    )
+    (tmp_path / "ACME_5min_c.csv").write_text(HEADER + _session("2026-06-22"))
+
+    [note] = CsvMarket(tmp_path).notes
+
+    assert note.startswith("ACME_5min_b.csv: 1 candle is missing: 11:00 on 19 Jun 2026")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_a_folder_without_candles_is_refused(tmp_path, name):
     """The error text describes a missing or an empty folder."""
@@ -210,7 +261,7 @@ def test_real_files_are_replayed_as_they_are(market_data: Path):
 
 def test_an_index_file_becomes_an_index(market_data: Path):
     """NIFTY50 is listed as at Fyers, with one-minute candles and no bid or ask."""
-    market = Market(CsvMarket(market_data / "1min"))
+    market = Market(CsvMarket(market_data / "1min", allow_gaps=True))
     noon = int(date(2024, 3, 14).strftime("%s")) + 30_600 - 19_800
 
     value = market.quote("NSE:NIFTY50-INDEX", noon)["v"]

@@ -43,6 +43,19 @@ def test_a_bad_candle_file_exits_with_1(tmp_path, capsys):
     assert "ACME_5min_x.csv line 2" in capsys.readouterr().err
 
 
+def test_a_gap_exits_with_1_and_names_the_option(tmp_path, capsys):
+    """Times without a zone are read in the zone of the option."""
+    rows = "2026-06-17 03:45,1,1,1,1,1\n2026-06-19 03:45,1,1,1,1,1\n"
+    (tmp_path / "ACME_5min_x.csv").write_text("timestamp,open,high,low,close,volume\n" + rows)
+
+    status = main(["--port", "0", "--timezone", "UTC", "--candles", str(tmp_path)])
+    printed = capsys.readouterr().err
+
+    assert status == 1
+    assert "1 trading session is missing, the first on Thu 18 Jun 2026" in printed
+    assert "--allow-gaps replays it anyway" in printed
+
+
 def test_a_taken_port_exits_with_1_and_a_sentence(capsys):
     """The error text names the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from hullwatch import __version__
 from hullwatch.cli import doctor, exit_at_once, maintenance, replay, serve, simulator, tokens, users
 from hullwatch.cli.output import CommandFailed, os_sentence, print_line, print_note
 from hullwatch.cli.runner import explained_failures, run, sentence_of
+from hullwatch.cli.simulator import ALLOW_GAPS, TIMEZONE
 
 
 class _ExplainingGroup(TyperGroup):
@@ -76,6 +79,8 @@ def _demo(
     candles: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Replay candle files instead of a synthetic market.")
     ] = None,
+    timezone: Annotated[tzinfo | None, TIMEZONE] = None,
+    allow_gaps: Annotated[bool, ALLOW_GAPS] = False,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the data here instead of in a temporary folder.")
     ] = None,
@@ -87,7 +92,17 @@ def _demo(
     from hullwatch.cli.demo import DemoOptions, run_demo
     from hullwatch.cli.demo.users import DemoFailed
 
-    options = DemoOptions(port=port, speed=speed, users=count, candles=candles, data_dir=data_dir, days=days)
+    options = DemoOptions(
+        port=port,
+        speed=speed,
+        users=count,
+        candles=candles,
+        data_dir=data_dir,
+        days=days,
+        allow_gaps=allow_gaps,
+    )
+    if timezone is not None:
+        options = replace(options, timezone=timezone)
     try:
         run(run_demo(options))
     except DemoFailed as failure:

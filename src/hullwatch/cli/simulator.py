@@ -10,6 +10,17 @@ from hullwatch.cli.output import print_line
 from hullwatch.cli.replay import parse_zone
 from hullwatch.cli.runner import run
 
+TIMEZONE = typer.Option(
+    "--timezone",
+    parser=parse_zone,
+    metavar="ZONE",
+    help="Zone of times in candle files that have none; IST by default.",
+)
+ALLOW_GAPS = typer.Option(
+    "--allow-gaps",
+    help="Replay candle files in spite of missing sessions or rows of another resolution.",
+)
+
 
 def parse_moment(text: str) -> datetime:
     """Read a time from the command line; wrong usage unless it is ISO 8601 with an offset."""
@@ -31,14 +42,8 @@ def simulator(
         Path | None, typer.Option(metavar="DIR", help="Replay candle files instead of a synthetic market.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic market and of random faults.")] = 1,
-    timezone: Annotated[
-        tzinfo | None,
-        typer.Option(
-            parser=parse_zone,
-            metavar="ZONE",
-            help="Zone of times in candle files that have none; IST by default.",
-        ),
-    ] = None,
+    timezone: Annotated[tzinfo | None, TIMEZONE] = None,
+    allow_gaps: Annotated[bool, ALLOW_GAPS] = False,
     start: Annotated[
         datetime | None,
         typer.Option(parser=parse_moment, metavar="TIME", help="Simulated start, ISO 8601 with offset."),
@@ -52,5 +57,7 @@ def simulator(
         for line in addresses(base_url):
             print_line(line)
 
-    config = SimulatorConfig(host, port, speed, candles, seed, start, timezone=timezone or IST)
+    config = SimulatorConfig(
+        host, port, speed, candles, seed, start, timezone=timezone or IST, allow_gaps=allow_gaps
+    )
     run(run_simulator(config, print_addresses))

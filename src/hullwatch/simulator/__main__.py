@@ -26,6 +26,9 @@ def _parser() -> argparse.ArgumentParser:
         "--timezone", default="IST", metavar="ZONE", help="zone of times in candle files that have none (IST)"
     )
     parser.add_argument(
+        "--allow-gaps", action="store_true", help="replay candle files in spite of missing sessions"
+    )
+    parser.add_argument(
         "--start", type=datetime.fromisoformat, metavar="MOMENT", help="simulated start, ISO 8601 with offset"
     )
     return parser
@@ -53,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.seed,
         options.start,
         timezone=zone,
+        allow_gaps=options.allow_gaps,
     )
     return _serve(config)
 

@@ -96,6 +96,8 @@ class Broker:
     calls: CallCounter = field(default_factory=CallCounter)
     masters: dict[tuple[str, str], tuple[int, Answer]] = field(default_factory=dict)
     """The symbol masters made last, by market and form, with the day they are of."""
+    notes: tuple[str, ...] = ()
+    """What a user may want to know about the candle files."""
 
     @classmethod
     def open(cls, config: SimulatorConfig, monotonic: Callable[[], float] = time.monotonic) -> "Broker":
@@ -105,10 +107,12 @@ class Broker:
             UnusableConfig: The candles, the start or the speed cannot be used.
         """
         source: CandleSource
+        notes: tuple[str, ...] = ()
         if config.candles is None:
             source, default_start = SyntheticMarket(config.seed), _present
         else:
-            source = csv_market = CsvMarket(config.candles, config.timezone)
+            source = csv_market = CsvMarket(config.candles, config.timezone, allow_gaps=config.allow_gaps)
+            notes = csv_market.notes
             first = datetime.fromtimestamp(csv_market.default_start(), UTC)
 
             def default_start() -> datetime:
@@ -124,7 +128,17 @@ class Broker:
         changes = CandleChanges()
         changed = ChangedSource(source, changes)
         accounts, faults = Accounts(TokenPress()), FaultBoard(config.seed)
-        return cls(clock, Market(changed, changes), accounts, faults, changes, changed, config, default_start)
+        return cls(
+            clock,
+            Market(changed, changes),
+            accounts,
+            faults,
+            changes,
+            changed,
+            config,
+            default_start,
+            notes=notes,
+        )
 
     def reset(self, now: datetime | None = None, speed: float | None = None) -> None:
         """Put everything back to the state at the start; the clock may begin at another moment and speed.

@@ -25,6 +25,7 @@ class SimulatorConfig:
             market, and 09:15 IST of the last trading day but two for candle files.
         lead_s: Simulated seconds by which the default start is earlier; unused with `starts_at`.
         timezone: The zone of times in candle files that have none.
+        allow_gaps: Whether candle files may lack sessions, or have rows of another resolution.
     """
 
     host: str = "127.0.0.1"
@@ -35,3 +36,4 @@ class SimulatorConfig:
     starts_at: datetime | None = None
     lead_s: float = 0.0
     timezone: tzinfo = IST
+    allow_gaps: bool = False

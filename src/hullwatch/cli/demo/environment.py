@@ -4,7 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ class DemoOptions:
         candles: Folder of candle files to replay; `None` for the synthetic market.
         data_dir: Where to keep the database; `None` for a folder that is removed afterwards.
         days: Trading days to run; `None` to run until Ctrl-C.
+        timezone: The zone of times in candle files that have none.
+        allow_gaps: Whether candle files may lack sessions, or have rows of another resolution.
     """
 
     port: int = 8000
@@ -49,6 +51,8 @@ class DemoOptions:
     candles: Path | None = None
     data_dir: Path | None = None
     days: int | None = None
+    timezone: tzinfo = IST
+    allow_gaps: bool = False
 
 
 class Simulator:
@@ -98,6 +102,8 @@ class DemoEnvironment:
     simulator: Simulator
     application: Application
     clock: FollowedClock
+    notes: tuple[str, ...] = ()
+    """What a user may want to know about the candle files."""
 
     async def set_speed(self, speed: float) -> None:
         """Let the simulator's time and the application's run at another speed."""
@@ -137,6 +143,8 @@ async def open_environment(options: DemoOptions, data_dir: Path) -> AsyncIterato
         candles=options.candles,
         starts_at=None if options.candles else _market_open() - STARTS_BEFORE_OPEN,
         lead_s=STARTS_BEFORE_OPEN.total_seconds(),
+        timezone=options.timezone,
+        allow_gaps=options.allow_gaps,
     )
     async with SimulatorServer(config) as server:
         simulator = Simulator(server.base_url)
@@ -144,7 +152,7 @@ async def open_environment(options: DemoOptions, data_dir: Path) -> AsyncIterato
             async with following_clock(f"{server.base_url}/simulator/clock") as clock:
                 settings = _settings(options, data_dir, server.base_url)
                 async with open_application(settings, clock=clock) as application:
-                    yield DemoEnvironment(simulator, application, clock)
+                    yield DemoEnvironment(simulator, application, clock, server.broker.notes)
         finally:
             await simulator.close()
 

@@ -107,6 +107,8 @@ def _print_addresses(
         f"  Simulator  {environment.simulator.base_url}   ({market}, {options.speed:g} x real time)"
     )
     printer.print_line(f"  Logs       {settings.data_dir / _LOG_FILE}")
+    for note in environment.notes:
+        printer.print_line(f"  Note       {note}")
     printer.print_line("  Press Ctrl-C to stop.")
     printer.print_line()
 
