@@ -6,6 +6,7 @@ from datetime import timedelta
 from hullwatch.domain.market.candles import Candle
 from hullwatch.domain.monitoring.lines import LineStatus
 from hullwatch.domain.monitoring.obstacles import Obstacle
+from hullwatch.domain.notifications.notifications import NotificationKind
 from hullwatch.domain.signals.signals import Rule
 from services.environment import (
     ALICE,
@@ -152,3 +153,39 @@ async def test_an_unexplained_jump_starts_the_average_anew() -> None:
         through=env.clock.now(),
     )
     assert env.monitoring._scheduler.account(ALICE).watcher.problems() == ()
+
+
+async def test_an_unexplained_jump_has_a_notice_and_one_of_its_end() -> None:
+    """No signal comes for a while, so the user has to know why, and that nothing needs to be done."""
+    env = await open_after_split(is_rescaled=False)
+    for _ in range(10):
+        await env.clock.advance(60)
+        await env.symbol_outages.check()
+
+    [notice] = env.notices(ALICE, NotificationKind.SYMBOLS_UNMONITORED)
+    assert notice.title == "SBIN is not monitored"
+    assert notice.text == (
+        "0 of 1 symbol is monitored; SBIN: The price of it jumped as after a split, and Fyers' history does not "
+        "explain it. You do not need to do anything: the average starts anew, and signals follow when it has "
+        "enough candles."
+    )
+
+    for _ in range(15):
+        await env.clock.advance(60)
+        await env.symbol_outages.check()
+
+    [ended] = env.notices(ALICE, NotificationKind.SYMBOLS_MONITORED)
+    assert ended.title == "SBIN is monitored again"
+    assert ended.text == "The average has enough candles after the jump, and gives signals again."
+    assert ended.incident_id == notice.incident_id
+
+
+async def test_a_jump_that_history_explains_has_no_notice() -> None:
+    """Fyers re-scaled its history, so that the average and its signals go on."""
+    env = await open_after_split(is_rescaled=True)
+
+    for _ in range(20):
+        await env.clock.advance(60)
+        await env.symbol_outages.check()
+
+    assert env.notices(ALICE, NotificationKind.SYMBOLS_UNMONITORED) == []
