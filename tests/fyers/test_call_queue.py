@@ -257,6 +257,20 @@ async def test_quotes_pause_and_then_get_a_small_share():
     assert len(quotes) == 900
 
 
+async def test_quotes_that_waited_for_candles_are_sent_after_them():
+    """Their pause must not end in a refusal, which would look like a rate limit of Fyers."""
+    load = Load(PacingLimits(per_second_total=100), answer_s=0.0)
+    for number in range(300):
+        load.add(f"{number}", DUE, 8)
+    await load.clock.settle()
+    for number in range(2500):
+        load.add(f"{number}", MONITORING_QUOTES)
+    await load.end(100)
+
+    assert load.refused == []
+    assert sum(sent.priority == MONITORING_QUOTES for sent in load.sent) == 2500
+
+
 async def test_quotes_go_on_when_only_accounts_own_limits_hold_candles():
     """Their pause would help no candle."""
     load = Load(PacingLimits())

@@ -45,7 +45,7 @@ for them. Our choice: a tenth of the limit delays the candles of a close by a te
 LONGEST_CANDLES_WAIT_S: Final = 300.0
 """Longer than a close of 40,000 lines takes at 500 a second (80 s), and a candle of five minutes."""
 LONGEST_QUOTES_WAIT_S: Final = 120.0
-"""While candles wait; otherwise quotes wait as long as ordinary calls."""
+"""Of quotes that began to wait while candles did; others wait as long as ordinary calls."""
 _TOLERANCE_S: Final = 1e-6
 """Clocks count in whole microseconds, so a call may be early by less than one."""
 
@@ -347,7 +347,8 @@ class CallQueue:
             _, number, since_s, group, account, waiting = heapq.heappop(self._deadlines)
             if waiting.done():
                 continue
-            if group is CallGroup.QUOTES and self._is_backlog(now) and now - since_s < LONGEST_QUOTES_WAIT_S:
+            waited_for_candles = group is CallGroup.QUOTES and since_s < self._backlog.ends_at()
+            if waited_for_candles and now - since_s < LONGEST_QUOTES_WAIT_S:
                 later = (now + self._longest_wait_s, number, since_s, group, account, waiting)
                 heapq.heappush(self._deadlines, later)
                 continue
