@@ -28,5 +28,6 @@ PARTS = (
     Part("detection", "Expired and revoked sessions are found", "prove.detection"),
     Part("no-calls", "Disconnected accounts make no call", "prove.no_calls"),
     Part("recovery", "Recovery equals an uninterrupted twin", "prove.recovery"),
+    Part("kills", "Killed processes lose and double nothing", "prove.kills"),
 )
 BY_NAME = {part.name: part for part in PARTS}

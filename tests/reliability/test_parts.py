@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter
 
-from prove import detection, false_disconnects, no_calls, recovery
+from hullwatch.storage.keys import EncryptionKey
+from prove import detection, false_disconnects, kills, no_calls, recovery
+from prove.kill_worker import Database
 from prove.parts import PARTS
 from prove.virtual_time import run
 
@@ -64,3 +66,15 @@ def test_a_run_ends_all_tasks_that_it_began() -> None:
     assert run(3, experiment) == 3
     assert len(begun) == 2
     assert all(task.cancelled() for task in begun)
+
+
+def test_killed_processes_lose_and_double_nothing() -> None:
+    """Some kills over SQLite; changes had been acknowledged before them."""
+    findings: list[str] = []
+    with kills._sqlite() as url:
+        database = Database(url, EncryptionKey.make().text())
+        counts = kills._kill_often(database, 1, 3, findings)
+        other = kills._kill_often(database, 2, 1, [])
+    assert (counts.kills, counts.wrong, findings) == (3, 0, [])
+    assert counts.acknowledged >= 3
+    assert other.wrong == 1  # it expects an empty database, so what was stored before it is found
