@@ -62,11 +62,8 @@ def api() -> Any:
     return schemathesis.openapi.from_asgi("/api/openapi.json", env.app), headers_of
 
 
-OPERATIONS = [
-    (method, path)
-    for path, operations in create_web(Mock(), WebConfig()).openapi()["paths"].items()
-    for method in operations
-]
+PATHS = create_web(Mock(), WebConfig()).openapi()["paths"]
+OPERATIONS = [(method, path) for path, operations in PATHS.items() for method in operations]
 PASSWORDS = {"/api/auth/login", "/api/auth/password"}
 """Where a 401 speaks of a password; everywhere else the test would have forgotten to sign in."""
 LIMITS = settings(
@@ -111,7 +108,7 @@ OPEN = {
 async def test_every_other_operation_needs_a_login(env, operation):
     """An operation answers 401 to nobody and to a made-up token, or stands in the list of open ones, and says so."""
     method, path = operation
-    needs_login = "security" in env.app.openapi()["paths"][path][method]
+    needs_login = "security" in PATHS[path][method]
     statuses = set()
     async with env.client() as client:
         for headers in ({}, {"Authorization": "Bearer hw_made-up"}, {"Cookie": "hullwatch_session=made-up"}):
