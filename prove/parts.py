@@ -29,5 +29,6 @@ PARTS = (
     Part("no-calls", "Disconnected accounts make no call", "prove.no_calls"),
     Part("recovery", "Recovery equals an uninterrupted twin", "prove.recovery"),
     Part("kills", "Killed processes lose and double nothing", "prove.kills"),
+    Part("machines", "State machines against models", "prove.machines"),
 )
 BY_NAME = {part.name: part for part in PARTS}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from machines import machine_settings
 
 from hullwatch.domain.failures import LinkRefused, LoginLinkExpired, LoginLinkTaken, NotAllowed
 from hullwatch.services.login.links import LIFETIME
@@ -205,4 +205,4 @@ class LoginLinksAgainstModel(RuleBasedStateMachine):
 
 
 TestLoginLinksAgainstModel = LoginLinksAgainstModel.TestCase
-TestLoginLinksAgainstModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLoginLinksAgainstModel.settings = machine_settings(examples=100, steps=40)

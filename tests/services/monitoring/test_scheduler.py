@@ -1,8 +1,8 @@
 import math
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from machines import machine_settings
 
 from hullwatch.services.monitoring.scheduler import Schedule
 from services.environment import FIVE, SBIN, Environment, candles_of, quote
@@ -66,7 +66,7 @@ class ScheduleAgainstModel(RuleBasedStateMachine):
 
 
 TestScheduleAgainstModel = ScheduleAgainstModel.TestCase
-TestScheduleAgainstModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestScheduleAgainstModel.settings = machine_settings(examples=50, steps=30)
 
 
 async def test_accounts_stay_spread_after_a_common_candle_close() -> None:

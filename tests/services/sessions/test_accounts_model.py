@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fakes.broker import AccountState, refusal, unclear_refusal
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from machines import machine_settings
 
 from hullwatch.app.options import ServiceOptions
 from hullwatch.domain.events import NotificationStored
@@ -384,9 +384,4 @@ class AccountMachine(RuleBasedStateMachine):
 
 
 TestAccountMachine = AccountMachine.TestCase
-TestAccountMachine.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestAccountMachine.settings = machine_settings(examples=25, steps=30)
