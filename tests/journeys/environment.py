@@ -13,6 +13,7 @@ from limits import ANSWER_LIMIT_S
 from hullwatch.app import Application, open_application
 from hullwatch.cli.server import StopSignals, address_of, listen_on, serve_application, url_of
 from hullwatch.runtime.clock import ScaledClock
+from hullwatch.services.monitoring.history_calls import HistoryCalls
 from hullwatch.settings import Settings, read_settings
 from hullwatch.simulator.server import SimulatorConfig, SimulatorServer
 from journeys.broker import SimulatedBroker
@@ -171,6 +172,24 @@ class Environment:
 
         for person in people:
             await until(lambda person=person: is_done(person), f"{person.name}'s cycle of {now}")
+
+    async def wait_for_first_readings(self) -> None:
+        """Wait until every candle of a close was read once; the readings that confirm it may still have to come."""
+        await until(
+            self._has_readings(lambda calls: not calls._later and not calls._awake), "the first readings"
+        )
+
+    async def wait_for_all_readings(self) -> None:
+        """Wait until no reading of a candle is under way or planned."""
+        await until(self._has_readings(lambda calls: not calls._later and not calls._tasks), "all readings")
+
+    def _has_readings(self, is_met: Callable[[HistoryCalls], bool]) -> Callable[[], Awaitable[bool]]:
+        accounts = self.application.services.monitoring._scheduler.accounts
+
+        async def are_met() -> bool:
+            return all(is_met(account.watcher._reader.calls) for account in accounts.values())
+
+        return are_met
 
     async def advance_until_done(self, work: Awaitable[T]) -> T:
         """Await work that may wait for a rate limit; the clocks move until it is done."""

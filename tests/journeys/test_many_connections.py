@@ -36,4 +36,6 @@ async def test_connections_that_send_no_request_harm_nobody(start_served, sent: 
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
-        assert "no_descriptor" not in served.server.output
+        assert (
+            served.server.output.count("no_descriptor") <= 1
+        )  # for a moment, while many are accepted at once

@@ -144,8 +144,10 @@ class TradingDay:
         await self.environment.step(self._to_next_close(), self.present)
         self.steps += 1
         await self.assert_asha_is_unaffected()
-        for _ in range(2):
-            await self.environment.advance(STEP_S)
+        await self.environment.advance(STEP_S)
+        await self.environment.wait_for_first_readings()
+        await self.environment.advance(STEP_S)
+        await self.environment.wait_for_all_readings()
 
     # ---------------------------------------------------------------- steps
 

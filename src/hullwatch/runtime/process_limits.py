@@ -12,7 +12,8 @@ MOST_DESCRIPTORS: Final = 65_536
 UNLIMITED_DESCRIPTORS: Final = 8_192
 """Where the system has no limit that can be read."""
 _SHARE_OF_OTHERS: Final = 4
-_LEAST_OF_OTHERS, _MOST_OF_OTHERS = 128, 1024
+_LEAST_OF_OTHERS, _MOST_OF_OTHERS = 192, 1024
+"""At least the connections that are accepted at once before the first of them can be refused, and what the process needs."""
 
 
 def raise_descriptor_limit() -> int:

@@ -23,7 +23,7 @@ HERE = "10.1.1.1"
 
 def fyers_id(user_id: str) -> str:
     """Return the Fyers id that a test user is linked with."""
-    return f"F-{user_id.upper()}"
+    return f"F{user_id.upper()}"
 
 
 def value_of(address: SecretText | None) -> str:
