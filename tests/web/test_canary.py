@@ -147,6 +147,10 @@ async def channels(client: httpx2.AsyncClient, env, secrets: dict[str, str]) -> 
             secrets["mailed code"] = re.search(r"\d{4}-\d{4}", env.channels.mails[0][1].text.reveal())[0]
             await client.post(f"{address}/confirm", json={"code": f"wrong {secrets['mailed code']}"})
             await client.post(f"{address}/confirm", json={"code": secrets["mailed code"]})
+            await client.post("/api/auth/forgotten", json={"email": "asha@b.in"})
+            await env.clock.settle()
+            mail = env.channels.mails[-1][1].text.reveal()
+            secrets["mailed reset link"] = re.search(r"#reset=([\w-]+)", mail)[1]
             env.channels.behaviours[MAIL] = lambda _: Refused("The mail server refused the recipient (550).")
         await client.post(f"{address}/test")
         await env.clock.advance(61)
